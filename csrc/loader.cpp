@@ -1,0 +1,231 @@
+#include "loader.hpp"
+
+#include <algorithm>
+#include <condition_variable>
+#include <exception>
+#include <mutex>
+#include <stdexcept>
+#include <string>
+#include <system_error>
+#include <thread>
+
+#include "fork.hpp"
+
+namespace mnist_sgd {
+
+void Plan::check() const {
+    if (batch_size < 1) {
+        throw std::invalid_argument("batch_size must be at least 1, got 0");
+    }
+    if (world_size < 1) {
+        throw std::invalid_argument("world_size must be at least 1, got 0");
+    }
+    if (rank >= world_size) {
+        throw std::invalid_argument("rank must be below world_size, got rank " + std::to_string(rank) +
+                                    " of world_size " + std::to_string(world_size));
+    }
+    if (threads < 1 || threads > 256) {
+        throw std::invalid_argument("num_threads must lie in 1 to 256, got " + std::to_string(threads));
+    }
+}
+
+std::size_t Plan::batches(std::size_t count) const {
+    const std::size_t full = count / batch_size;
+    return drop_last || count % batch_size == 0 ? full : full + 1;
+}
+
+void Plan::part(std::size_t batch, std::size_t count, std::size_t* first, std::size_t* last) const {
+    const std::size_t start = batch * batch_size;
+    const std::size_t size = std::min(batch_size, count - start);
+    const std::size_t share = size / world_size;
+    const std::size_t rest = size % world_size;  // the first `rest` ranks take one sample more
+    *first = start + share * rank + std::min(rank, rest);
+    *last = *first + share + (rank < rest ? 1 : 0);
+}
+
+Loader::Loader(const Samples& samples, const Plan& plan, const Normalization& normalization, const Kernel& kernel)
+    : samples_(samples), plan_((plan.check(), plan)), normalization_(normalization), kernel_(kernel), pool_birth_(0) {}
+
+std::unique_ptr<Epoch> Loader::epoch(std::uint64_t epoch, std::size_t first_batch) {
+    return std::make_unique<Epoch>(*this, epoch, first_batch);
+}
+
+std::shared_ptr<SlotPool> Loader::pool() {
+    if (pool_ == nullptr || pool_birth_ != fork_generation()) {
+        const std::size_t rows = std::min(plan_.batch_size, samples_.count) / plan_.world_size + 1;
+        pool_ = std::make_shared<SlotPool>(rows * samples_.size, rows, plan_.threads + 2);
+        pool_birth_ = fork_generation();
+    }
+    return pool_;
+}
+
+Batch Loader::fill(const Order& order, std::size_t batch, SlotPool& pool) const {
+    std::size_t first = 0;
+    std::size_t last = 0;
+    plan_.part(batch, samples_.count, &first, &last);
+    const std::size_t size = last - first;
+    std::shared_ptr<Slot> slot = pool.acquire();
+    // The labels' memory first holds the samples' indices: each is read before it is replaced.
+    std::int64_t* indices = slot->labels();
+    order.fill(first, size, indices);
+    for (std::size_t i = 0; i < size; ++i) {
+        const std::size_t sample = static_cast<std::size_t>(indices[i]);
+        kernel_.normalize(samples_.pixels + sample * samples_.size, slot->values() + i * samples_.size, samples_.size,
+                          normalization_);
+        indices[i] = samples_.labels_u8 != nullptr ? samples_.labels_u8[sample] : samples_.labels_i64[sample];
+    }
+    return {std::move(slot), size};
+}
+
+// The threads of one epoch and what they share. Batches are claimed in order; a claim may run at
+// most `window` ahead of what was delivered, so ready_[batch % window] has one owner at a time.
+class Epoch::Crew {
+public:
+    Crew(const Loader& loader, const Order& order, std::shared_ptr<SlotPool> pool, std::size_t first_batch)
+        : loader_(loader),
+          order_(order),
+          pool_(std::move(pool)),
+          batches_(loader.batches()),
+          window_(loader.plan_.threads + 1),
+          ready_(window_),
+          claimed_(first_batch),
+          delivered_(first_batch) {}
+
+    ~Crew() {
+        {
+            const std::lock_guard<std::mutex> lock(mutex_);
+            stopping_ = true;
+        }
+        room_.notify_all();
+        for (std::thread& thread : threads_) {
+            thread.join();
+        }
+    }
+
+    // Starts the threads that work ahead. Where one cannot be had this throws std::runtime_error,
+    // and the destructor ends those that did start.
+    void start() {
+        for (std::size_t i = 2; i <= loader_.plan_.threads; ++i) {
+            try {
+                threads_.emplace_back([this] { work_ahead(); });
+            } catch (const std::system_error& error) {
+                throw std::runtime_error("thread " + std::to_string(i) + " of num_threads " +
+                                         std::to_string(loader_.plan_.threads) + " could not be started (" +
+                                         error.what() + "); choose a smaller num_threads");
+            }
+        }
+    }
+
+    Batch next() {
+        std::unique_lock<std::mutex> lock(mutex_);
+        while (delivered_ < batches_) {
+            if (failure_ != nullptr) {
+                std::rethrow_exception(failure_);
+            }
+            Batch& ready = ready_[delivered_ % window_];
+            if (ready.slot != nullptr) {
+                Batch batch = std::move(ready);
+                ready = {};
+                ++delivered_;
+                lock.unlock();
+                room_.notify_one();
+                filled_.notify_all();
+                return batch;
+            }
+            if (can_claim()) {
+                fill_one(lock);
+            } else {
+                filled_.wait(lock);
+            }
+        }
+        return {};
+    }
+
+private:
+    bool can_claim() const { return claimed_ < std::min(batches_, delivered_ + window_); }
+
+    // Claims a batch and fills it with the lock released.
+    void fill_one(std::unique_lock<std::mutex>& lock) {
+        const std::size_t batch = claimed_++;
+        lock.unlock();
+        Batch filled{};
+        std::exception_ptr failure;
+        try {
+            filled = loader_.fill(order_, batch, *pool_);
+        } catch (...) {
+            failure = std::current_exception();
+        }
+        lock.lock();
+        if (failure != nullptr) {
+            failure_ = failure;
+        }
+        ready_[batch % window_] = std::move(filled);
+        filled_.notify_all();
+    }
+
+    void work_ahead() {
+        std::unique_lock<std::mutex> lock(mutex_);
+        for (;;) {
+            room_.wait(lock, [this] { return stopping_ || failure_ != nullptr || can_claim(); });
+            if (stopping_ || failure_ != nullptr) {
+                return;
+            }
+            fill_one(lock);
+        }
+    }
+
+    const Loader& loader_;
+    const Order& order_;
+    const std::shared_ptr<SlotPool> pool_;
+    const std::size_t batches_;
+    const std::size_t window_;
+
+    std::mutex mutex_;  // guards everything below
+    std::condition_variable room_;    // a batch can be claimed, or it is time to stop
+    std::condition_variable filled_;  // a batch is ready or was delivered, or one failed
+    std::vector<Batch> ready_;
+    std::size_t claimed_;
+    std::size_t delivered_;
+    bool stopping_ = false;
+    std::exception_ptr failure_;
+
+    std::vector<std::thread> threads_;
+};
+
+Epoch::Epoch(Loader& loader, std::uint64_t epoch, std::size_t first_batch)
+    : loader_(loader),
+      order_(loader.samples_.count, loader.plan_.seed, epoch, loader.plan_.shuffle),
+      birth_(fork_generation()),
+      delivered_(first_batch),
+      crew_(crew(first_batch)) {}
+
+std::unique_ptr<Epoch::Crew> Epoch::crew(std::size_t first_batch) {
+    auto crew = std::make_unique<Crew>(loader_, order_, loader_.pool(), first_batch);
+    crew->start();
+    return crew;
+}
+
+Epoch::~Epoch() {
+    // A crew from before a fork has threads that do not exist here: there is nothing to wait for.
+    if (birth_ != fork_generation()) {
+        static_cast<void>(crew_.release());
+    }
+}
+
+void Epoch::survive_fork() {
+    if (birth_ != fork_generation()) {
+        static_cast<void>(crew_.release());
+        crew_ = crew(delivered_);
+        birth_ = fork_generation();
+    }
+}
+
+Batch Epoch::next() {
+    Batch batch = crew_->next();
+    if (batch.slot != nullptr) {
+        ++delivered_;
+    }
+    return batch;
+}
+
+}  // namespace mnist_sgd

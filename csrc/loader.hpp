@@ -1,0 +1,110 @@
+// The loader: gathers and normalises the batches of an epoch, in order, on any number of threads.
+//
+// What a batch holds is a pure function of (dataset, plan, epoch, batch index); threads decide only
+// when it is filled. The calling thread is one of them: with one thread nothing runs in the
+// background, with more the others work ahead while the caller does something else, and the caller
+// fills batches itself rather than wait for one that nobody has begun.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "kernels.hpp"
+#include "order.hpp"
+#include "slots.hpp"
+
+namespace mnist_sgd {
+
+// The samples, in memory that outlives every loader over it: `pixels` is [count, size] and the
+// labels are one of two arrays [count], the other is null.
+struct Samples {
+    const std::uint8_t* pixels;
+    const std::uint8_t* labels_u8;
+    const std::int64_t* labels_i64;
+    std::size_t count;
+    std::size_t size;
+};
+
+// How an epoch is cut into batches, and which part of each batch this process takes.
+struct Plan {
+    std::size_t batch_size;
+    bool shuffle;
+    bool drop_last;
+    std::uint64_t seed;
+    std::size_t rank;
+    std::size_t world_size;
+    std::size_t threads;
+
+    // Throws std::invalid_argument, which names the value that is out of range.
+    void check() const;
+    std::size_t batches(std::size_t count) const;
+    // The positions [first, last) in the epoch's order of this rank's part of a batch: ranks take
+    // contiguous parts that differ by one sample at most, so a part can be empty in a last batch
+    // with fewer samples than ranks.
+    void part(std::size_t batch, std::size_t count, std::size_t* first, std::size_t* last) const;
+};
+
+struct Batch {
+    std::shared_ptr<Slot> slot;  // values [size, Samples::size], labels [size]
+    std::size_t size;
+};
+
+class Epoch;
+
+class Loader {
+public:
+    // Throws std::invalid_argument if the plan is out of range.
+    Loader(const Samples& samples, const Plan& plan, const Normalization& normalization, const Kernel& kernel);
+
+    std::size_t batches() const { return plan_.batches(samples_.count); }
+
+    // The batches of an epoch from `first_batch` on. The loader must outlive the result. Throws
+    // std::runtime_error if the plan's threads cannot be had.
+    std::unique_ptr<Epoch> epoch(std::uint64_t epoch, std::size_t first_batch);
+
+private:
+    friend class Epoch;
+
+    Batch fill(const Order& order, std::size_t batch, SlotPool& pool) const;
+    // The pool, made anew in a forked child.
+    std::shared_ptr<SlotPool> pool();
+
+    const Samples samples_;
+    const Plan plan_;
+    const Normalization normalization_;
+    const Kernel& kernel_;
+    std::shared_ptr<SlotPool> pool_;
+    std::uint64_t pool_birth_;
+};
+
+class Epoch {
+public:
+    Epoch(Loader& loader, std::uint64_t epoch, std::size_t first_batch);
+    ~Epoch();  // waits for the batches being filled, microseconds each
+    Epoch(const Epoch&) = delete;
+    Epoch& operator=(const Epoch&) = delete;
+
+    // In a forked child, replaces the threads that the fork did not copy; elsewhere does nothing.
+    // One thread at a time may call this, for all the epochs of a loader. Throws as the constructor.
+    void survive_fork();
+
+    // The next batch; one with a null slot after the last. Several threads may share an epoch: each
+    // batch goes to one of them. A forked child calls survive_fork() first. Throws std::bad_alloc.
+    Batch next();
+
+private:
+    class Crew;
+
+    std::unique_ptr<Crew> crew(std::size_t first_batch);
+
+    Loader& loader_;
+    const Order order_;
+    std::uint64_t birth_;
+    std::atomic<std::size_t> delivered_;  // index of the next batch to deliver, which outlives a fork
+    std::unique_ptr<Crew> crew_;
+};
+
+}  // namespace mnist_sgd

@@ -1,0 +1,125 @@
+"""A two-class classifier of small grey images, from pixels to production.
+
+Every public name is loaded when it is first used, so that `import mnist_sgd` costs nothing and a
+command that needs no torch never waits for it.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mnist_sgd.callbacks import (
+        Callback,
+        CancelBatch,
+        CancelEpoch,
+        CancelFit,
+        CancelTrain,
+        CancelValidate,
+    )
+    from mnist_sgd.data import (
+        IdxError,
+        ImageSet,
+        mnist_sample,
+        read_idx,
+        torchvision_set,
+        write_idx,
+    )
+    from mnist_sgd.export import export_model
+    from mnist_sgd.learner import Learner
+    from mnist_sgd.loader import DataLoader, DataLoaders, first
+    from mnist_sgd.losses import mnist_loss
+    from mnist_sgd.manual import (
+        calc_grad,
+        init_params,
+        linear1,
+        train_epoch,
+        train_model,
+        validate_epoch,
+    )
+    from mnist_sgd.metrics import batch_accuracy
+    from mnist_sgd.models import create_model, linear, mlp
+    from mnist_sgd.optimizers import SGD, BasicOptim
+    from mnist_sgd.recorder import Recorder
+
+_MODULES = {
+    "mnist_sgd.callbacks": (
+        "Callback",
+        "CancelBatch",
+        "CancelEpoch",
+        "CancelFit",
+        "CancelTrain",
+        "CancelValidate",
+    ),
+    "mnist_sgd.data": (
+        "IdxError",
+        "ImageSet",
+        "mnist_sample",
+        "read_idx",
+        "torchvision_set",
+        "write_idx",
+    ),
+    "mnist_sgd.export": ("export_model",),
+    "mnist_sgd.learner": ("Learner",),
+    "mnist_sgd.loader": ("DataLoader", "DataLoaders", "first"),
+    "mnist_sgd.losses": ("mnist_loss",),
+    "mnist_sgd.manual": (
+        "calc_grad",
+        "init_params",
+        "linear1",
+        "train_epoch",
+        "train_model",
+        "validate_epoch",
+    ),
+    "mnist_sgd.metrics": ("batch_accuracy",),
+    "mnist_sgd.models": ("create_model", "linear", "mlp"),
+    "mnist_sgd.optimizers": ("SGD", "BasicOptim"),
+    "mnist_sgd.recorder": ("Recorder",),
+}
+_HOME = {name: module for module, names in _MODULES.items() for name in names}
+
+__all__ = [
+    "SGD",
+    "BasicOptim",
+    "Callback",
+    "CancelBatch",
+    "CancelEpoch",
+    "CancelFit",
+    "CancelTrain",
+    "CancelValidate",
+    "DataLoader",
+    "DataLoaders",
+    "IdxError",
+    "ImageSet",
+    "Learner",
+    "Recorder",
+    "batch_accuracy",
+    "calc_grad",
+    "create_model",
+    "export_model",
+    "first",
+    "init_params",
+    "linear",
+    "linear1",
+    "mlp",
+    "mnist_loss",
+    "mnist_sample",
+    "read_idx",
+    "torchvision_set",
+    "train_epoch",
+    "train_model",
+    "validate_epoch",
+    "write_idx",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name from its module (PEP 562)."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'mnist_sgd' has no attribute {name!r}")
+    value = getattr(import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,41 @@
+from collections.abc import Sequence
+from typing import Self, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+ORDER_VERSION: int
+
+@final
+class Loader:
+    def __init__(
+        self,
+        images: NDArray[np.uint8],
+        labels: NDArray[np.uint8] | NDArray[np.int64],
+        *,
+        sample_shape: Sequence[int],
+        batch_size: int,
+        shuffle: bool,
+        drop_last: bool,
+        seed: int,
+        rank: int,
+        world_size: int,
+        num_threads: int,
+        mean: float,
+        std: float,
+    ) -> None: ...
+    def __len__(self) -> int: ...
+    def epoch(self, epoch: int, first_batch: int) -> Epoch: ...
+
+@final
+class Epoch:
+    def __iter__(self) -> Self: ...
+    def __next__(self) -> tuple[NDArray[np.float32], NDArray[np.int64]]: ...
+
+def kernels() -> list[str]: ...
+def default_kernel() -> str: ...
+def normalize(
+    pixels: NDArray[np.uint8], *, mean: float = 0.0, std: float = 1.0, kernel: str | None = None
+) -> NDArray[np.float32]: ...
+def order(count: int, *, seed: int, epoch: int, start: int, stop: int) -> NDArray[np.int64]: ...
+def parse_idx_header(head: bytes) -> tuple[int, tuple[int, ...], int]: ...

@@ -1,0 +1,61 @@
+"""`mnist-sgd export`: weights to files that other programs run."""
+
+import argparse
+import json
+from pathlib import Path
+
+from mnist_sgd.cli.arguments import (
+    Subcommands,
+    add_dataset_arguments,
+    add_json_argument,
+    load_datasets,
+    subcommand,
+)
+
+__all__ = ["add_parser", "run"]
+
+EXAMPLES = """\
+  mnist-sgd export model.safetensors model.onnx
+  mnist-sgd export model.safetensors model.pt model.pt2     TorchScript and torch.export
+"""
+
+
+def add_parser(commands: Subcommands) -> None:
+    """Add the subcommand."""
+    summary = "write weights as .onnx, .pt (TorchScript) or .pt2 (torch.export)"
+    parser = subcommand(commands, "export", summary, EXAMPLES, run)
+    parser.add_argument("weights", type=Path, help="a .safetensors file that train left")
+    parser.add_argument(
+        "outputs", type=Path, nargs="+", metavar="OUTPUT", help="its suffix names the format"
+    )
+    add_dataset_arguments(parser)
+    add_json_argument(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Export, once each file's answers on the validation images are the model's."""
+    from mnist_sgd.export import export_model
+    from mnist_sgd.models import create_model
+    from mnist_sgd.weights import load_weights, read_weights
+
+    metadata = read_weights(args.weights)[1]
+    model = create_model(metadata.model, seed=0)
+    load_weights(model, args.weights)
+    images = load_datasets(args)[1].images
+    reports = [
+        export_model(model, output, metadata=metadata, images=images) for output in args.outputs
+    ]
+    for report in reports:
+        facts = {
+            "path": str(report.path),
+            "bytes": report.size,
+            "images": report.images,
+            "max_difference": report.max_difference,
+        }
+        print(
+            json.dumps(facts)
+            if args.json
+            else f"{report.path}: {report.size:,} bytes; answers {report.images:,} validation "
+            f"images as torch does, to {report.max_difference:.0e}"
+        )
+    return 0

@@ -1,0 +1,49 @@
+"""`mnist-sgd inspect`: what an artefact says about itself, without torch."""
+
+import argparse
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from mnist_sgd.cli.arguments import Subcommands, add_json_argument, subcommand
+
+__all__ = ["add_parser", "run"]
+
+EXAMPLES = """\
+  mnist-sgd inspect model.onnx
+  mnist-sgd inspect model.onnx --json | jq .metrics
+"""
+
+
+def add_parser(commands: Subcommands) -> None:
+    """Add the subcommand."""
+    summary = "show what a model file says: classes, threshold, data, figures, versions"
+    parser = subcommand(commands, "inspect", summary, EXAMPLES, run)
+    parser.add_argument(
+        "model", type=Path, nargs="?", default=Path("model.onnx"), help="(default: %(default)s)"
+    )
+    add_json_argument(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the metadata, the size and the digest of the file."""
+    from mnist_sgd_serve import load_artefact
+
+    artefact = load_artefact(args.model)
+    facts = {
+        "file": str(args.model),
+        "bytes": len(artefact.content),
+        "sha256": artefact.sha256,
+        "input": "image uint8 [batch, 28, 28]",
+        "output": "probability float32 [batch, 1]",
+    } | asdict(artefact.metadata)
+    if args.json:
+        print(json.dumps(facts))
+        return 0
+    for name, value in facts.items():
+        if isinstance(value, dict):
+            value = ", ".join(f"{key} {each}" for key, each in value.items())
+        elif isinstance(value, list | tuple):
+            value = ", ".join(map(str, value))
+        print(f"{name:<12} {value}")
+    return 0

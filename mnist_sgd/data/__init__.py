@@ -1,0 +1,22 @@
+"""Data: sets of 28 x 28 grey images in two classes, and where they come from.
+
+Importing this package imports NumPy and the C++ core, never torch; only `torchvision_set` needs
+torch, and imports it when it is called.
+"""
+
+from mnist_sgd.data.idx import IdxError, read_idx, write_idx
+from mnist_sgd.data.imageset import ImageSet, load_idx_set, select_classes
+from mnist_sgd.data.named import torchvision_set
+from mnist_sgd.data.sample import mnist_sample, sample_digits
+
+__all__ = [
+    "IdxError",
+    "ImageSet",
+    "load_idx_set",
+    "mnist_sample",
+    "read_idx",
+    "sample_digits",
+    "select_classes",
+    "torchvision_set",
+    "write_idx",
+]

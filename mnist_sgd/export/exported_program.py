@@ -1,0 +1,52 @@
+"""The .pt2 file: the graph as torch.export's own archive.
+
+The same weights give the same bytes. torch.export notes on every node where in which source file
+it came from; `capture` takes the notes off, so no path reaches the .pt2 or the .onnx file.
+`torch.export.load` reads parts of such a file with pickle: load only files you trust.
+"""
+
+import io
+import json
+from pathlib import Path
+
+import torch
+from torch.export import Dim, ExportedProgram
+from torch.fx import GraphModule
+
+from mnist_sgd.export.graph import Classifier, example_batch
+from mnist_sgd.export.parity import Answer, torch_answer
+from mnist_sgd_serve.metadata import Metadata
+
+__all__ = ["capture", "load", "write"]
+
+ORIGINS = ("stack_trace", "nn_module_stack", "source_fn_stack", "torch_fn", "from_node")
+"""The keys under which torch.export notes where a node came from; to run it needs none."""
+
+
+def capture(classifier: Classifier) -> ExportedProgram:
+    """Capture the classifier's graph, with a free batch size and without a word on its source.
+
+    It takes 0.4 s, and another 1.1 s for torch's imports the first time in a process.
+    """
+    free_batch = ({0: Dim("batch")},)
+    program = torch.export.export(classifier, (example_batch(),), dynamic_shapes=free_batch)
+    for module in program.graph_module.modules():
+        if isinstance(module, GraphModule):
+            for node in module.graph.nodes:
+                for key in ORIGINS:
+                    node.meta.pop(key, None)
+    return program
+
+
+def write(classifier: Classifier, path: Path, metadata: Metadata) -> None:
+    """Write the .pt2 file, with the metadata's properties as its extra file metadata.json."""
+    # A buffer, because the archive's records carry the name of the file they were first saved to.
+    buffer = io.BytesIO()
+    properties = json.dumps(metadata.to_properties())
+    torch.export.save(capture(classifier), buffer, extra_files={"metadata.json": properties})
+    path.write_bytes(buffer.getvalue())
+
+
+def load(path: Path) -> Answer:
+    """Load a .pt2 file to ask it for probabilities."""
+    return torch_answer(torch.export.load(path).module())

@@ -1,0 +1,66 @@
+"""The graph that every exported file carries: uint8 images in, probabilities out.
+
+Normalisation and sigmoid stand inside, so nothing can be prepared differently at serving. The
+arithmetic is the loader's, in the same order, so the model sees the bytes it was trained on.
+"""
+
+import copy
+import math
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["IMAGE_SIZE", "Classifier", "example_batch"]
+
+IMAGE_SIZE = (28, 28)
+"""Height and width of an image, the only ones that the artefact's format knows."""
+
+
+class Classifier(nn.Module):
+    """A trained model between bytes and probability: uint8 [B, 28, 28] to float32 [B, 1].
+
+    It works on a copy of the model, on the CPU, in evaluation mode and without gradients; the
+    caller's model keeps its mode, its device and its weights.
+
+    Args:
+        model: takes float32 [B, *input_shape] and gives logits [B, 1].
+        mean: subtracted from image / 255.
+        std: divides the difference; above 0.
+        input_shape: of one image as the model takes it, (784,) or (1, 28, 28).
+
+    Raises:
+        ValueError: `input_shape` does not hold the pixels of one image.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        mean: float = 0.0,
+        std: float = 1.0,
+        input_shape: tuple[int, ...] = (784,),
+    ) -> None:
+        super().__init__()
+        if math.prod(input_shape) != math.prod(IMAGE_SIZE):
+            raise ValueError(
+                f"input_shape must hold the 784 pixels of an image, as (784,) or (1, 28, 28) do; "
+                f"got {input_shape}"
+            )
+        self.model = copy.deepcopy(model).cpu()
+        self.mean = mean
+        self.std = std
+        self.input_shape = input_shape
+        self.eval().requires_grad_(False)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Probabilities float32 [B, 1] of the positive class for uint8 images [B, 28, 28]."""
+        x = image.to(torch.float32) / 255
+        if (self.mean, self.std) != (0.0, 1.0):
+            x = (x - self.mean) / self.std
+        logits: Tensor = self.model(x.reshape(-1, *self.input_shape))
+        return torch.sigmoid(logits)
+
+
+def example_batch() -> Tensor:
+    """Two blank images, uint8 [2, 28, 28], to trace with; an axis of 1 would be taken for fixed."""
+    return torch.zeros(2, *IMAGE_SIZE, dtype=torch.uint8)

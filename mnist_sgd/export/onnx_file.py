@@ -1,0 +1,126 @@
+"""The .onnx file, the project's artefact: one file, any batch size, nothing but the graph.
+
+The exporter writes stack traces, paths and counters beside every node. The graph is therefore
+built anew from what a runtime needs, under names of its own, so nothing else can slip in and the
+same weights give the same bytes. Opset 18 and IR version 8 (ONNX 1.13, of 2022) are the oldest
+that the exporter writes by itself: old runtimes read the file too.
+
+The first export in a process takes 1.3 s beyond `capture`, most of it spent by torch.onnx and
+onnxscript on reading their five hundred operator definitions, later ones 0.3 s. That is why onnx
+is imported here only when an export runs.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from mnist_sgd.export.exported_program import capture
+from mnist_sgd.export.graph import IMAGE_SIZE, Classifier
+from mnist_sgd.export.parity import Answer
+from mnist_sgd.export.versions import versions
+from mnist_sgd_serve.metadata import Metadata
+
+if TYPE_CHECKING:
+    import onnx
+
+__all__ = ["IR_VERSION", "OPSET", "load", "write"]
+
+OPSET = 18
+IR_VERSION = 8
+
+
+def write(classifier: Classifier, path: Path, metadata: Metadata) -> None:
+    """Write the artefact.
+
+    Raises:
+        ValueError: the graph needs more than ONNX's standard operators.
+        onnx.checker.ValidationError: the graph breaks ONNX's rules.
+    """
+    import onnx
+
+    graph = _rebuild(_translate(classifier), weights=set(classifier.state_dict()))
+    model = onnx.helper.make_model(
+        graph,
+        ir_version=IR_VERSION,
+        opset_imports=[onnx.helper.make_opsetid("", OPSET)],
+        producer_name="mnist_sgd",
+        producer_version=versions()["mnist_sgd"],
+    )
+    onnx.helper.set_model_props(model, metadata.to_properties())
+    onnx.checker.check_model(model, full_check=True)
+    path.write_bytes(model.SerializeToString(deterministic=True))
+
+
+def load(path: Path) -> Answer:
+    """Load an .onnx file to ask it for probabilities, with the class that will serve it."""
+    from mnist_sgd_serve.predictor import Predictor
+
+    return Predictor(path.read_bytes()).probabilities
+
+
+def _translate(classifier: Classifier) -> "onnx.GraphProto":
+    """Translate the classifier with torch.onnx and see that the graph is plain ONNX.
+
+    Raises:
+        ValueError: it has functions, operators of another domain, or graphs inside its nodes.
+    """
+    import onnx
+
+    program = torch.onnx.export(
+        capture(classifier),
+        dynamo=True,
+        input_names=["image"],
+        output_names=["probability"],
+        opset_version=OPSET,
+        verbose=False,  # else it prints its progress
+    )
+    assert program is not None
+    model = program.model_proto
+    domains = sorted({opset.domain for opset in model.opset_import} - {""})
+    if domains or model.functions:
+        raise ValueError(f"the model needs operators outside ONNX's standard: {domains}")
+    for node in model.graph.node:
+        if any(attribute.type == onnx.AttributeProto.GRAPH for attribute in node.attribute):
+            raise ValueError(f"the model branches or loops on its data ({node.op_type})")
+    return model.graph
+
+
+def _rebuild(graph: "onnx.GraphProto", weights: set[str]) -> "onnx.GraphProto":
+    """Make the same graph with the contract's input and output, under names that it decides.
+
+    `weights` are the initialisers that keep their names.
+    """
+    import onnx
+
+    names = _stable_names(graph, weights)
+    nodes = []
+    for node in graph.node:
+        clean = onnx.NodeProto(
+            name=names[node.output[0]],
+            op_type=node.op_type,
+            input=[names[value] for value in node.input],
+            output=[names[value] for value in node.output],
+        )
+        clean.attribute.extend(sorted(node.attribute, key=lambda attribute: attribute.name))
+        nodes.append(clean)
+    initializers = [
+        onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(tensor), names[tensor.name])
+        for tensor in graph.initializer
+    ]
+    value = onnx.helper.make_tensor_value_info
+    image = value("image", onnx.TensorProto.UINT8, ["batch", *IMAGE_SIZE])
+    probability = value("probability", onnx.TensorProto.FLOAT, ["batch", 1])
+    return onnx.helper.make_graph(nodes, "mnist_sgd", [image], [probability], initializers)
+
+
+def _stable_names(graph: "onnx.GraphProto", weights: set[str]) -> dict[str, str]:
+    """Map old names to new: weights keep theirs, constants and results are numbered in order."""
+    constants = [tensor.name for tensor in graph.initializer if tensor.name not in weights]
+    names = {name: name for name in weights}
+    names |= {name: f"constant_{i}" for i, name in enumerate(constants)}
+    for i, node in enumerate(graph.node):
+        for j, output in enumerate(node.output):
+            names[output] = f"{node.op_type.lower()}_{i}" + (f"_{j}" if j else "")
+    # "" stands for an optional input or output that is left out.
+    return names | {name: name for name in ("", "image", "probability")}

@@ -1,0 +1,215 @@
+"""Batches of normalised images, made by the C++ core at the speed of memory.
+
+Guarantees:
+- pixels are torch's `x.float() / 255` (then `(x - mean) / std`) bit for bit, on every processor;
+- the order of an epoch is a pure function of (seed, epoch), the same for any number of threads, and
+  the ranks' batches together are the single process's batches, for any number of ranks;
+- the whole state is a few integers, and a loader that loads it continues with the same bytes;
+- a batch that somebody still holds is never overwritten;
+- no global random state is read or changed, and no worker process is started.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mnist_sgd import _core
+from mnist_sgd.data import ImageSet
+
+__all__ = ["DataLoader", "DataLoaders", "first"]
+
+T = TypeVar("T")
+
+Batch = tuple[torch.Tensor, torch.Tensor]
+
+
+class DataLoader:
+    """An iterable of `(xb, yb)`: float32 `[B, 784]` and int64 `[B, 1]`, for one epoch at a time.
+
+    Every `iter()` begins the next epoch, counted from 0; after `load_state_dict` the first one
+    goes on where the state was taken.
+
+    Args:
+        dataset: the images and labels; they are read in place, never copied.
+        batch_size: images in a batch over all ranks, at least 1; the last batch of an epoch holds
+            what is left.
+        shuffle: whether the order is a new permutation each epoch, else that of the dataset.
+        drop_last: leave out a last batch of fewer than `batch_size` images.
+        seed: 0 to 2**64 - 1, chooses the permutations.
+        flatten: `xb` is `[B, 784]`, or else `[B, 1, 28, 28]`.
+        mean: subtracted from x / 255.
+        std: divides the difference; above 0.
+        num_threads: threads that fill batches, 1 to 256. The caller's is one of them: with 1
+            nothing runs in the background.
+        rank: which part of each batch this process takes, 0 to `world_size` - 1.
+        world_size: into how many contiguous parts each batch is cut; they differ by one image at
+            most, and a short last batch can leave a rank an empty one.
+
+    Raises:
+        ValueError: a number is out of its range; the message names it.
+    """
+
+    def __init__(
+        self,
+        dataset: ImageSet,
+        batch_size: int = 64,
+        shuffle: bool = False,
+        drop_last: bool = False,
+        *,
+        seed: int = 0,
+        flatten: bool = True,
+        mean: float = 0.0,
+        std: float = 1.0,
+        num_threads: int = 1,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        _check("batch_size", batch_size, 1)
+        _check("seed", seed, 0, 2**64 - 1)
+        _check("num_threads", num_threads, 1, 256)
+        _check("world_size", world_size, 1)
+        _check("rank", rank, 0, world_size - 1)
+        self.dataset = dataset
+        self.batch_size = batch_size
+        self.shuffle = shuffle
+        self.drop_last = drop_last
+        self.seed = seed
+        self.mean = mean
+        self.std = std
+        self.sample_shape = (28 * 28,) if flatten else (1, 28, 28)
+        self._core = _core.Loader(
+            dataset.images,
+            dataset.labels,
+            sample_shape=self.sample_shape,
+            batch_size=batch_size,
+            shuffle=shuffle,
+            drop_last=drop_last,
+            seed=seed,
+            rank=rank,
+            world_size=world_size,
+            num_threads=num_threads,
+            mean=mean,
+            std=std,
+        )
+        self._epoch = 0
+        self._samples_seen = 0
+        self._started = False  # whether the next iter() begins an epoch after `_epoch`
+
+    def __len__(self) -> int:
+        """Batches in an epoch."""
+        return len(self._core)
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Begin the next epoch, or go on with the one of a loaded state."""
+        if self._started:
+            self.set_epoch(self._epoch + 1)
+        self._started = True
+        return self._batches(self._epoch, self._samples_seen)
+
+    def _batches(self, epoch: int, samples_seen: int) -> Iterator[Batch]:
+        last = len(self) * self.batch_size if self.drop_last else len(self.dataset)
+        for xb, yb in self._core.epoch(epoch, -(-samples_seen // self.batch_size)):
+            samples_seen = min(samples_seen + self.batch_size, last)
+            self._epoch, self._samples_seen = epoch, samples_seen
+            yield torch.from_numpy(xb), torch.from_numpy(yb)
+        self.set_epoch(epoch + 1)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Make `epoch` (from 0) the one that the next `iter()` begins.
+
+        Raises:
+            ValueError: the number is negative.
+        """
+        _check("epoch", epoch, 0)
+        self._epoch, self._samples_seen, self._started = epoch, 0, False
+
+    def state_dict(self) -> dict[str, int]:
+        """Where the newest iterator stands, as integers; `samples_seen` counts over all ranks."""
+        return {"epoch": self._epoch, "samples_seen": self._samples_seen} | self._identity()
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        """Make the next `iter()` go on exactly where `state` was taken.
+
+        A state taken after an epoch's last batch, before its iterator was exhausted, goes on with
+        the empty rest of that epoch.
+
+        Raises:
+            ValueError: the state is of another dataset, batch size, seed, order or rest of the
+                last batch, or is none at all; the message says which.
+        """
+        identity = self._identity()
+        missing = [key for key in ("epoch", "samples_seen", *identity) if key not in state]
+        if missing:
+            raise ValueError(f"this is not a DataLoader's state: it lacks {', '.join(missing)}")
+        for key, value in identity.items():
+            if state[key] != value:
+                raise ValueError(
+                    f"the state is of another {key}: it has {state[key]}, this loader has {value}"
+                )
+        seen, total = state["samples_seen"], len(self.dataset)
+        if not 0 <= seen <= total or (seen % self.batch_size and seen != total):
+            raise ValueError(
+                f"samples_seen must be a multiple of the batch size {self.batch_size} or the "
+                f"{total} images of the dataset, got {seen}"
+            )
+        self.set_epoch(state["epoch"])
+        self._samples_seen = seen
+
+    def _identity(self) -> dict[str, int]:
+        """What a state must share with the loader that loads it."""
+        return {
+            "dataset": int(self.dataset.fingerprint(), 16),
+            "batch_size": self.batch_size,
+            "seed": self.seed,
+            "shuffle": int(self.shuffle),
+            "drop_last": int(self.drop_last),
+            "order_version": _core.ORDER_VERSION,
+        }
+
+    def normalize(self, images: NDArray[np.uint8]) -> torch.Tensor:
+        """Images as a batch holds them.
+
+        Args:
+            images: uint8 `[N, 28, 28]`, C-contiguous.
+
+        Returns:
+            float32 `[N, 784]`, or `[N, 1, 28, 28]` for a loader that does not flatten.
+        """
+        pixels = _core.normalize(images, mean=self.mean, std=self.std)
+        return torch.from_numpy(pixels).reshape(-1, *self.sample_shape)
+
+
+class DataLoaders:
+    """A training and a validation loader, as `.train` and `.valid` or `[0]` and `[1]`.
+
+    Any iterables of `(xb, yb)` with a length will do; what needs class names or pixels
+    (`Learner.predict`, `Learner.export`) needs this package's `DataLoader`.
+    """
+
+    def __init__(self, train: Iterable[Batch], valid: Iterable[Batch]) -> None:
+        self.train = train
+        self.valid = valid
+
+    def __getitem__(self, index: int) -> Iterable[Batch]:
+        """The training loader for 0, the validation loader for 1."""
+        return (self.train, self.valid)[index]
+
+
+def first(items: Iterable[T]) -> T:
+    """The first item.
+
+    Raises:
+        ValueError: there is none.
+    """
+    for item in items:
+        return item
+    raise ValueError("there is no first item: the iterable is empty")
+
+
+def _check(name: str, value: int, low: int, high: int | None = None) -> None:
+    if value < low or (high is not None and value > high):
+        allowed = f"at least {low}" if high is None else f"in {low} to {high}"
+        raise ValueError(f"{name} must be {allowed}, got {value}")

@@ -1,0 +1,18 @@
+"""The metric of the chapter."""
+
+from torch import Tensor
+
+__all__ = ["batch_accuracy"]
+
+
+def batch_accuracy(predictions: Tensor, targets: Tensor) -> Tensor:
+    """The fraction of a batch that is called right at a threshold of 0.5.
+
+    Args:
+        predictions: logits, float32 `[B, 1]`.
+        targets: 1 for the positive class, 0 for the other, `[B, 1]`.
+
+    Returns:
+        A scalar in [0, 1].
+    """
+    return ((predictions.sigmoid() > 0.5) == targets).float().mean()

@@ -1,0 +1,46 @@
+"""What is known of a trained model, as the metadata of the files that it leaves as."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mnist_sgd_serve.metadata import Metadata
+
+from mnist_sgd.export.versions import versions
+from mnist_sgd.loader import DataLoader
+from mnist_sgd.models import model_name
+
+if TYPE_CHECKING:
+    from mnist_sgd.learner import Learner
+
+__all__ = ["describe"]
+
+LICENCE = "Apache-2.0"
+"""Of the code and of weights that it trains; the bundled data has its own, which adds to it."""
+
+
+def describe(learn: Learner) -> Metadata:
+    """The metadata of a learner's model: classes, normalisation, data, figures, versions.
+
+    The figures are those of the newest epoch's row, without the training loss.
+
+    Raises:
+        TypeError: the validation batches do not come from this package's DataLoader.
+    """
+    valid = learn.own_loader()
+    names = learn.recorder.metric_names[2:-1]
+    row = learn.recorder.values[-1][1:] if learn.recorder.values else []
+    data = {valid.dataset.name or "valid": valid.dataset.fingerprint()}
+    if isinstance(learn.dls.train, DataLoader):
+        train = learn.dls.train.dataset
+        data = {train.name or "train": train.fingerprint()} | data
+    return Metadata(
+        classes=valid.dataset.classes,
+        mean=valid.mean,
+        std=valid.std,
+        model=model_name(learn.model),
+        metrics=dict(zip(names, row, strict=False)) | {"images": len(valid.dataset)},
+        data=data,
+        versions=versions(),
+        licence=LICENCE,
+    )

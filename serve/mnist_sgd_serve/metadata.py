@@ -1,0 +1,167 @@
+"""What an artefact says about itself: the contract between training and serving.
+
+The metadata travels inside the .onnx file as ONNX metadata properties, a map of strings. The
+training side writes it with `Metadata.to_properties`, the serving side reads it with
+`Metadata.from_properties`; there is no other definition of it.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["FORMAT", "IMAGE_PROPERTIES", "Metadata", "MetadataError"]
+
+FORMAT = "1"
+"""The version of the artefact format that this module reads and writes."""
+
+IMAGE_PROPERTIES = {
+    "Image.BitmapPixelFormat": "Gray8",
+    "Image.NominalPixelRange": "NominalRange_0_255",
+}
+"""ONNX's own metadata keys for image inputs: one byte a pixel, 0 to 255."""
+
+PREFIX = "mnist_sgd."
+
+
+class MetadataError(ValueError):
+    """The properties of a file are not those of an artefact."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metadata:
+    """The facts that an artefact carries beside its weights.
+
+    Attributes:
+        classes: names in label order; the model gives the probability of `classes[1]`.
+        threshold: a probability above it is called `classes[1]`; in [0, 1].
+        image_size: height and width of the input, in pixels.
+        mean: subtracted from x / 255 inside the graph.
+        std: divides the difference inside the graph; above 0.
+        preparation: how an image of any size becomes an input; `mnist` is the only one so far.
+        model: the name of the architecture.
+        metrics: figures on the validation set, by name.
+        data: what it was trained and validated on: names of sets to their fingerprints.
+        versions: of the packages that made the file.
+        licence: of the weights and the data, in SPDX terms.
+    """
+
+    classes: tuple[str, str]
+    threshold: float = 0.5
+    image_size: tuple[int, int] = (28, 28)
+    mean: float = 0.0
+    std: float = 1.0
+    preparation: str = "mnist"
+    model: str = ""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    data: Mapping[str, str] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    licence: str = ""
+
+    def __post_init__(self) -> None:
+        """Check the values that the answers depend on.
+
+        Raises:
+            MetadataError: a value is outside its range; the message names it.
+        """
+        names = {name for name in self.classes if isinstance(name, str) and name}
+        if len(self.classes) != 2 or len(names) != 2:
+            raise MetadataError(f"classes must be two different names, got {list(self.classes)}")
+        if not 0 <= self.threshold <= 1:
+            raise MetadataError(f"threshold must lie in [0, 1], got {self.threshold}")
+        if self.image_size != (28, 28):
+            raise MetadataError(f"image_size must be [28, 28], got {list(self.image_size)}")
+        if not math.isfinite(self.mean):
+            raise MetadataError(f"mean must be finite, got {self.mean}")
+        if not (self.std > 0 and math.isfinite(self.std)):
+            raise MetadataError(f"std must be finite and above 0, got {self.std}")
+        if self.preparation != "mnist":
+            raise MetadataError(f"preparation must be 'mnist', got {self.preparation!r}")
+
+    @property
+    def positive(self) -> str:
+        """The class whose probability the model gives."""
+        return self.classes[1]
+
+    def label(self, probability: float) -> str:
+        """Name the class of a probability: `classes[1]` above the threshold, else `classes[0]`."""
+        return self.classes[int(probability > self.threshold)]
+
+    def to_properties(self) -> dict[str, str]:
+        """Say the same in ONNX metadata properties, in a fixed order."""
+        values: dict[str, Any] = {
+            "format": FORMAT,
+            "classes": list(self.classes),
+            "threshold": self.threshold,
+            "image_size": list(self.image_size),
+            "normalization": {"divisor": 255, "mean": self.mean, "std": self.std},
+            "preparation": self.preparation,
+            "model": self.model,
+            "metrics": dict(self.metrics),
+            "data": dict(self.data),
+            "versions": dict(self.versions),
+            "licence": self.licence,
+        }
+        return {PREFIX + key: _encode(value) for key, value in values.items()} | IMAGE_PROPERTIES
+
+    @classmethod
+    def from_properties(cls, properties: Mapping[str, str]) -> "Metadata":
+        """Read the ONNX metadata properties of an artefact.
+
+        Raises:
+            MetadataError: they are missing, of another format version, or wrong; the message
+                says which.
+        """
+        if PREFIX + "format" not in properties:
+            raise MetadataError("it has no mnist_sgd metadata")
+        if properties[PREFIX + "format"] != FORMAT:
+            given = properties[PREFIX + "format"][:20]
+            raise MetadataError(f"its format is {given!r}, this version reads {FORMAT!r}")
+        try:
+            normalization = _decode(properties, "normalization", dict)
+            return cls(
+                classes=tuple(_decode(properties, "classes", list)),
+                threshold=float(properties[PREFIX + "threshold"]),
+                image_size=tuple(_decode(properties, "image_size", list)),
+                mean=float(normalization["mean"]),
+                std=float(normalization["std"]),
+                preparation=properties[PREFIX + "preparation"],
+                model=properties[PREFIX + "model"],
+                metrics=_decode(properties, "metrics", dict),
+                data=_decode(properties, "data", dict),
+                versions=_decode(properties, "versions", dict),
+                licence=properties[PREFIX + "licence"],
+            )
+        except MetadataError:
+            raise
+        except KeyError as error:
+            raise MetadataError(f"its metadata lacks {error.args[0]!r}") from error
+        except (ValueError, TypeError, OverflowError, RecursionError) as error:
+            raise MetadataError(f"its metadata cannot be read: {error}") from error
+
+
+def _encode(value: Any) -> str:
+    """Leave a string as it is, make anything else JSON with sorted keys."""
+    return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+
+
+def _decode(
+    properties: Mapping[str, str], key: str, kind: type[list[Any]] | type[dict[str, Any]]
+) -> Any:
+    """Read the JSON value of a property, which must be a list or an object.
+
+    Raises:
+        KeyError: there is no such property.
+        MetadataError: its value is of another kind.
+        ValueError: it is no JSON, or holds NaN or Infinity.
+        RecursionError: it is nested too deep.
+    """
+    value = json.loads(properties[PREFIX + key], parse_constant=_refuse_constant)
+    if not isinstance(value, kind):
+        raise MetadataError(f"its {key} must be a JSON {'list' if kind is list else 'object'}")
+    return value
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON number")

@@ -1,0 +1,144 @@
+"""Which class is on a picture: an artefact and the preparation of images, behind one object.
+
+A `Predictor` may be shared by any number of threads, and it pickles as the bytes of its artefact,
+so that it travels to the workers of multiprocessing (spawn), Ray or Spark and is built anew in
+each. Never carry one over a fork: a forked child must build its own, for the session's state is
+not made for it. One answer costs about 10 us beside the preparation.
+"""
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnist_sgd_serve.artefact import Artefact, load_artefact
+from mnist_sgd_serve.images import ImageError, decode
+from mnist_sgd_serve.metadata import Metadata
+from mnist_sgd_serve.preparation import Prepared, prepare
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    Source = (
+        str | os.PathLike[str] | bytes | bytearray | memoryview | Image.Image | NDArray[np.uint8]
+    )
+
+__all__ = ["Prediction", "Predictor"]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The answer for one picture.
+
+    Attributes:
+        label: the class.
+        probability: of the positive class, whatever the label; in [0, 1].
+        inverted: the picture was dark ink on light paper.
+        image: uint8 `[28, 28]`, what the model saw.
+    """
+
+    label: str
+    probability: float
+    inverted: bool
+    image: NDArray[np.uint8] = field(repr=False, compare=False)
+
+    def as_dict(self) -> dict[str, str | float | bool]:
+        """Give the answer for JSON, without the image."""
+        return {
+            "label": self.label,
+            "probability": self.probability,
+            "inverted": self.inverted,
+        }
+
+
+class Predictor:
+    """Answers for images of any size, files, bytes and arrays.
+
+    Args:
+        model: the path of an artefact, or its bytes.
+
+    Attributes:
+        artefact: the loaded artefact.
+
+    Raises:
+        ArtefactError: it cannot be used.
+    """
+
+    def __init__(self, model: str | os.PathLike[str] | bytes) -> None:
+        self.artefact: Artefact = load_artefact(model)
+
+    def __reduce__(self) -> tuple[type["Predictor"], tuple[bytes]]:
+        return type(self), (self.artefact.content,)
+
+    @property
+    def metadata(self) -> Metadata:
+        """What the artefact says about itself."""
+        return self.artefact.metadata
+
+    def probabilities(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Give the positive class's probability for images that are prepared already.
+
+        A C-contiguous array is used in place, any other is copied.
+
+        Args:
+            images: uint8 `[N, 28, 28]` with N at least 1, light ink on dark paper.
+
+        Returns:
+            float32 `[N]`.
+
+        Raises:
+            TypeError: `images` is not a uint8 array.
+            ValueError: its shape is another.
+        """
+        if not isinstance(images, np.ndarray) or images.dtype != np.uint8:
+            given = f"dtype {images.dtype}" if isinstance(images, np.ndarray) else type(images)
+            raise TypeError(f"images must be an array of dtype uint8, got {given}")
+        if images.ndim != 3 or images.shape[1:] != (28, 28) or len(images) == 0:
+            raise ValueError(f"images must have the shape [N, 28, 28], got {list(images.shape)}")
+        feed = {"image": np.ascontiguousarray(images)}
+        answers: NDArray[np.float32] = self.artefact.session.run(None, feed)[0]
+        return answers[:, 0]
+
+    def predict(self, source: "Source") -> Prediction:
+        """Classify one picture.
+
+        Args:
+            source: the path of an image file, the bytes of one, a Pillow image, or a grey array
+                uint8 `[height, width]`.
+
+        Raises:
+            ImageError: it is no readable image, too large, or has no ink; see `decode`.
+            OSError: the file cannot be opened or read.
+            TypeError: `source` is none of these, or an array of another dtype.
+            ValueError: the array has another number of axes, or no pixel.
+        """
+        return self._answer([_prepare(source)])[0]
+
+    def predict_many(self, sources: Iterable["Source"]) -> list[Prediction]:
+        """Classify many pictures in one run of the model; the answers are in their order.
+
+        Raises:
+            ImageError: one of them gives no answer; the message has its position, from 0.
+            OSError, TypeError, ValueError: as for `predict`.
+        """
+        prepared = []
+        for position, source in enumerate(sources):
+            try:
+                prepared.append(_prepare(source))
+            except ImageError as error:
+                raise type(error)(f"image {position}: {error}") from error
+        return self._answer(prepared) if prepared else []
+
+    def _answer(self, prepared: list[Prepared]) -> list[Prediction]:
+        probabilities = self.probabilities(np.stack([one.image for one in prepared])).tolist()
+        return [
+            Prediction(self.metadata.label(probability), probability, one.inverted, one.image)
+            for probability, one in zip(probabilities, prepared, strict=True)
+        ]
+
+
+def _prepare(source: "Source") -> Prepared:
+    return prepare(source if isinstance(source, np.ndarray) else decode(source))

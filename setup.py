@@ -1,0 +1,47 @@
+"""Builds the C++ core, csrc/, into the private extension module mnist_sgd._core.
+
+Everything else about the distribution is in pyproject.toml. The build uses no system library
+and no flag of the building machine's processor: the kernels choose themselves at run time.
+"""
+
+from glob import glob
+from pathlib import Path
+
+from pybind11.setup_helpers import Pybind11Extension, build_ext
+from setuptools import setup
+from setuptools.errors import BaseError, CompileError, PlatformError
+
+
+class BuildCore(build_ext):
+    """pybind11's build_ext, with strict arithmetic and a plain sentence for a missing compiler."""
+
+    def build_extensions(self) -> None:
+        """Compile every extension.
+
+        Raises:
+            BaseError: no usable C++17 compiler was found, or csrc/ does not compile with it.
+        """
+        strict = ["/fp:strict"] if self.compiler.compiler_type == "msvc" else ["-O3", "-ffp-contract=off"]
+        for extension in self.extensions:
+            extension.extra_compile_args += strict
+        try:
+            super().build_extensions()
+        except (CompileError, PlatformError, OSError) as error:
+            raise BaseError(
+                f"mnist-sgd has a C++ extension, and building it failed: {error}. It needs a C++17 compiler and "
+                "Python's headers. Install them (Debian, Ubuntu: apt-get install g++ python3-dev; Fedora: dnf "
+                "install gcc-c++ python3-devel; Alpine: apk add g++ python3-dev; macOS: xcode-select --install; "
+                "Windows: Visual Studio Build Tools with C++) and run pip again."
+            ) from error
+
+
+CORE = Pybind11Extension(
+    "mnist_sgd._core",
+    sorted(glob("csrc/*.cpp")),
+    depends=sorted(glob("csrc/*.hpp")),
+    include_dirs=["csrc"],
+    cxx_std=17,
+)
+CORE.sources = [Path(source).as_posix() for source in CORE.sources]
+
+setup(ext_modules=[CORE], cmdclass={"build_ext": BuildCore})

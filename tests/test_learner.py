@@ -1,0 +1,349 @@
+"""The Learner's promises beyond its table, which test_fastai_parity.py keeps."""
+
+import json
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pytest
+import torch
+from matplotlib import pyplot
+from safetensors import safe_open
+from torch import Tensor, nn
+
+from mnist_sgd import (
+    Callback,
+    CancelBatch,
+    CancelEpoch,
+    CancelFit,
+    CancelTrain,
+    CancelValidate,
+    DataLoader,
+    DataLoaders,
+    ImageSet,
+    Learner,
+    batch_accuracy,
+    create_model,
+    mnist_sample,
+)
+from mnist_sgd.loader import Batch
+from mnist_sgd.weights import WeightsError
+
+Output = pytest.CaptureFixture[str]
+HEADER = "epoch     train_loss  valid_loss  batch_accuracy  time    "
+
+matplotlib.use("agg")
+
+
+@pytest.fixture(scope="module")
+def small() -> DataLoaders:
+    """200 images of each class for training in 4 batches, and a few for validation in 2."""
+    train, valid = mnist_sample()
+    rows = np.r_[0:200, -200:0]
+    few = ImageSet(
+        np.ascontiguousarray(train.images[rows]), train.labels[rows].copy(), train.classes
+    )
+    rest = ImageSet(valid.images[990:1040], valid.labels[990:1040], valid.classes)
+    return DataLoaders(DataLoader(few, 100, shuffle=True), DataLoader(rest, 40))
+
+
+@pytest.fixture
+def learn(small: DataLoaders) -> Learner:
+    return Learner(small, create_model("linear", 0), metrics=batch_accuracy)
+
+
+def log() -> tuple[Callback, list[str]]:
+    """A callback and the list of the moments at which it was called."""
+    moments: list[str] = []
+
+    def handler(moment: str) -> Callable[[Callback, Learner], None]:
+        return lambda self, learn: moments.append(moment)
+
+    handlers = {name: handler(name) for name in vars(Callback) if not name.startswith("_")}
+    return type("Log", (Callback,), handlers)(), moments
+
+
+def test_moments_come_in_the_order_of_the_loop(learn: Learner) -> None:
+    callback, moments = log()
+    with learn.no_logging():
+        learn.fit(1, cbs=callback)
+    batch = ["before_batch", "after_pred", "after_loss"]
+    assert moments == [
+        "before_fit",
+        "before_epoch",
+        "before_train",
+        *([*batch, "before_step", "after_batch"] * 4),
+        "after_train",
+        "before_validate",
+        *([*batch, "after_batch"] * 2),
+        "after_validate",
+        "after_epoch",
+        "after_fit",
+        "cleanup_fit",
+    ]
+
+
+class Raise(Callback):
+    """Raises an exception at one moment."""
+
+    def __init__(self, moment: str, error: type[BaseException]) -> None:
+        def handler(learn: Learner) -> None:
+            raise error
+
+        self.handler = handler
+        self.moment = moment
+
+    def after_loss(self, learn: Learner) -> None:
+        if self.moment == ("train" if learn.training else "validate"):
+            self.handler(learn)
+
+    def before_epoch(self, learn: Learner) -> None:
+        if self.moment == f"epoch {learn.epoch}":
+            self.handler(learn)
+
+
+def weights_of(learn: Learner) -> Tensor:
+    return torch.cat([p.detach().flatten() for p in learn.model.parameters()]).clone()
+
+
+@pytest.mark.parametrize(
+    ("error", "moment", "rows", "trained"),
+    [
+        (CancelBatch, "train", 3, False),
+        (CancelTrain, "train", 3, False),
+        (CancelBatch, "validate", 3, True),
+        (CancelValidate, "validate", 3, True),
+        (CancelEpoch, "epoch 1", 2, True),
+        (CancelFit, "epoch 1", 1, True),
+        (CancelFit, "train", 0, False),
+    ],
+)
+def test_a_cancellation_ends_its_stage_and_nothing_more(
+    learn: Learner, error: type[Exception], moment: str, rows: int, trained: bool
+) -> None:
+    before = weights_of(learn)
+    with learn.no_logging():
+        learn.fit(3, lr=1.0, cbs=Raise(moment, error))
+    assert len(learn.recorder.values) == rows
+    assert torch.equal(weights_of(learn), before) is not trained
+
+
+def test_another_exception_passes_through_and_the_next_fit_works(learn: Learner) -> None:
+    with learn.no_logging(), pytest.raises(KeyboardInterrupt):
+        learn.fit(1, cbs=Raise("train", KeyboardInterrupt))
+    with learn.no_logging():
+        learn.fit(1)
+    assert len(learn.recorder.values) == 1
+
+
+def test_a_fit_that_is_given_callbacks_does_not_keep_them(learn: Learner) -> None:
+    callback, moments = log()
+    with learn.no_logging():
+        learn.fit(1, cbs=[callback])
+        seen = len(moments)
+        learn.fit(1)
+    assert len(moments) == seen > 0
+
+
+def test_captured_output_is_the_table_and_nothing_else(learn: Learner, capsys: Output) -> None:
+    learn.fit(2, lr=0.5)
+    out, err = capsys.readouterr()
+    header, *rows = out.splitlines()
+    assert header == HEADER
+    assert [len(row) for row in rows] == [len(HEADER) + 2] * 2
+    assert [row.split()[0] for row in rows] == ["0", "1"]
+    assert err == ""
+
+
+def test_a_terminal_gets_a_bar_on_its_error_stream_and_the_line_back(
+    learn: Learner, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import sys
+
+    from mnist_sgd import progress
+
+    monkeypatch.setattr(progress, "BAR_INTERVAL", 0)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    learn.fit(1, lr=0.5)
+    out, err = capsys.readouterr()
+    assert out.splitlines()[0] == HEADER
+    assert len(out.splitlines()) == 2
+    assert "\rEpoch 1/1 train |" in err
+    assert " 4/4 loss 0." in err
+    assert "\rEpoch 1/1 valid |" in err
+    assert err.endswith("\r\033[K")
+
+
+def test_without_a_bar_a_terminal_gets_the_table_alone(
+    learn: Learner, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import sys
+
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    with learn.no_bar():
+        learn.fit(1)
+    assert capsys.readouterr().err == ""
+    assert learn.bar
+
+
+def test_the_recorder_holds_losses_rates_and_rows(learn: Learner) -> None:
+    with learn.no_logging():
+        learn.fit(2, lr=0.25)
+    recorder = learn.recorder
+    assert recorder.metric_names == [
+        "epoch",
+        "train_loss",
+        "valid_loss",
+        "batch_accuracy",
+        "time",
+    ]
+    assert recorder.lrs == [0.25] * 8
+    assert recorder.iters == [4, 8]
+    assert len(recorder.losses) == 8
+    assert [row[0] for row in recorder.values] == [recorder.losses[3], recorder.losses[7]]
+
+
+def test_the_smoothed_loss_is_the_debiased_average(learn: Learner) -> None:
+    raw: list[float] = []
+
+    class Raw(Callback):
+        def after_loss(self, learn: Learner) -> None:
+            if learn.training:
+                raw.append(learn.loss.item())
+
+    with learn.no_logging():
+        learn.fit(1, lr=0.5, cbs=Raw())
+    average = 0.0
+    for i, loss in enumerate(raw, start=1):
+        average = 0.98 * average + 0.02 * loss
+        assert learn.recorder.losses[i - 1] == pytest.approx(average / (1 - 0.98**i), rel=1e-6)
+
+
+def test_validate_counts_every_image_alike(learn: Learner) -> None:
+    loss, accuracy = learn.validate()
+    predictions, targets = learn.get_preds()
+    assert accuracy == pytest.approx(((predictions > 0.5) == targets).float().mean().item())
+    distance = torch.where(targets == 1, 1 - predictions, predictions)
+    assert loss == pytest.approx(distance.mean().item(), rel=1e-6)
+    assert not learn.model.training
+
+
+def test_validating_nothing_gives_nan(learn: Learner) -> None:
+    assert all(math.isnan(value) for value in learn.validate([]))
+
+
+def test_predictions_are_probabilities_or_logits_in_the_loaders_order(learn: Learner) -> None:
+    probabilities, targets = learn.get_preds()
+    logits, _ = learn.get_preds(act=None)
+    assert probabilities.shape == targets.shape == (50, 1)
+    assert torch.equal(logits.sigmoid(), probabilities)
+    assert targets.flatten().tolist() == [1] * 20 + [0] * 30
+
+
+def test_predict_names_the_class(learn: Learner) -> None:
+    with learn.no_logging():
+        learn.fit(10, lr=0.5)
+    train, _ = mnist_sample()
+    three, seven = learn.predict(train.images[0]), learn.predict(train.images[-1])
+    assert three[:2] == ("3", 1)
+    assert seven[:2] == ("7", 0)
+    assert seven[2] < 0.5 < three[2]
+
+
+def test_predict_needs_this_packages_loader() -> None:
+    class Batches:
+        def __iter__(self) -> Iterator[Batch]:
+            yield torch.rand(4, 784), torch.ones(4, 1)
+
+    learn = Learner(DataLoaders(Batches(), Batches()), nn.Linear(784, 1))
+    with learn.no_logging():
+        learn.fit(1)
+    with pytest.raises(TypeError, match=r"come from a mnist_sgd.DataLoader; .* from a Batches"):
+        learn.predict(np.zeros((28, 28), np.uint8))
+
+
+def test_the_optimizer_is_kept_from_fit_to_fit_unless_asked(learn: Learner) -> None:
+    with learn.no_logging():
+        learn.fit(1, lr=0.5)
+        opt = learn.opt
+        learn.fit(1, lr=0.25)
+        assert learn.opt is opt
+        assert learn.opt.param_groups[0]["lr"] == 0.25
+        learn.fit(1, reset_opt=True)
+    assert learn.opt is not opt
+    assert learn.opt.param_groups[0]["lr"] == learn.lr == 1e-3
+
+
+def test_torchs_optimizers_and_any_module_train_too(small: DataLoaders) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(784, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 1))
+    learn = Learner(small, model, opt_func=torch.optim.Adam, metrics=[batch_accuracy])
+    with learn.no_logging():
+        learn.fit(20, lr=1e-2)
+    first, last = learn.recorder.values[0], learn.recorder.values[-1]
+    assert last[1] < first[1] / 2
+
+
+def test_saved_weights_come_back_bit_for_bit(learn: Learner, tmp_path: Path) -> None:
+    with learn.no_logging():
+        learn.fit(1, lr=1.0)
+    learn.save(tmp_path / "w.safetensors")
+    trained = weights_of(learn)
+    other = Learner(learn.dls, create_model("linear", 1))
+    other.load(tmp_path / "w.safetensors")
+    assert torch.equal(weights_of(other), trained)
+    with safe_open(tmp_path / "w.safetensors", "pt") as file:
+        header = json.loads(file.metadata()["mnist_sgd"])
+    assert header["mnist_sgd.model"] == "linear"
+    assert header["mnist_sgd.classes"] == '["7", "3"]'
+    assert [path.name for path in tmp_path.iterdir()] == ["w.safetensors"]
+
+
+def test_the_same_weights_make_the_same_file(learn: Learner, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        learn.save(tmp_path / name)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_weights_of_another_architecture_are_refused_and_change_nothing(
+    learn: Learner, tmp_path: Path
+) -> None:
+    other = Learner(learn.dls, create_model("mlp", 0))
+    other.save(tmp_path / "mlp.safetensors")
+    before = weights_of(learn)
+    with pytest.raises(WeightsError, match=r"mlp.safetensors: its weights are 0.bias \[30\], .*"):
+        learn.load(tmp_path / "mlp.safetensors")
+    assert torch.equal(weights_of(learn), before)
+
+
+def test_a_missing_or_damaged_weights_file_is_named(learn: Learner, tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=r"none.safetensors: there is no such file"):
+        learn.load(tmp_path / "none.safetensors")
+    damaged = tmp_path / "damaged.safetensors"
+    learn.save(damaged)
+    damaged.write_bytes(damaged.read_bytes()[:-7])
+    with pytest.raises(WeightsError, match=r"damaged.safetensors: not a safetensors file"):
+        learn.load(damaged)
+
+
+def test_the_plot_shows_both_losses(learn: Learner) -> None:
+    with learn.no_logging():
+        learn.fit(3)
+    ax = learn.recorder.plot_loss(skip_start=2)
+    train, valid = ax.get_lines()
+    assert list(train.get_xdata()) == list(range(2, 12))
+    assert list(train.get_ydata()) == learn.recorder.losses[2:]
+    assert list(valid.get_xdata()) == [4, 8, 12]
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("steps", "loss")
+    pyplot.close("all")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.99, "00:00"), (59.9, "00:59"), (754, "12:34"), (3723, "1:02:03")]
+)
+def test_times_are_cut_to_whole_seconds(seconds: float, text: str) -> None:
+    from mnist_sgd.progress import format_time
+
+    assert format_time(seconds) == text

@@ -11,6 +11,13 @@ from pybind11.setup_helpers import Pybind11Extension, build_ext
 from setuptools import setup
 from setuptools.errors import BaseError, CompileError, PlatformError
 
+NEEDED = (
+    "mnist-sgd needs a C++17 compiler and Python's headers. Install them (Debian, Ubuntu: "
+    "apt-get install g++ python3-dev; Fedora: dnf install gcc-c++ python3-devel; Alpine: "
+    "apk add g++ python3-dev; macOS: xcode-select --install; Windows: Visual Studio Build Tools "
+    "with C++) and run pip again."
+)
+
 
 class BuildCore(build_ext):
     """pybind11's build_ext, with strict arithmetic and a plain sentence for a missing compiler."""
@@ -21,18 +28,14 @@ class BuildCore(build_ext):
         Raises:
             BaseError: no usable C++17 compiler was found, or csrc/ does not compile with it.
         """
-        strict = ["/fp:strict"] if self.compiler.compiler_type == "msvc" else ["-O3", "-ffp-contract=off"]
+        msvc = self.compiler.compiler_type == "msvc"
+        strict = ["/fp:strict"] if msvc else ["-O3", "-ffp-contract=off"]
         for extension in self.extensions:
             extension.extra_compile_args += strict
         try:
             super().build_extensions()
         except (CompileError, PlatformError, OSError) as error:
-            raise BaseError(
-                f"mnist-sgd has a C++ extension, and building it failed: {error}. It needs a C++17 compiler and "
-                "Python's headers. Install them (Debian, Ubuntu: apt-get install g++ python3-dev; Fedora: dnf "
-                "install gcc-c++ python3-devel; Alpine: apk add g++ python3-dev; macOS: xcode-select --install; "
-                "Windows: Visual Studio Build Tools with C++) and run pip again."
-            ) from error
+            raise BaseError(f"building the C++ extension failed: {error}. {NEEDED}") from error
 
 
 CORE = Pybind11Extension(

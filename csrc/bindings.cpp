@@ -25,8 +25,8 @@ const T* contiguous(const py::array& array, const char* what) {
     const bool dense = (array.flags() & py::array::c_style) != 0;
     if (!dense || !py::isinstance<py::array_t<T>>(array)) {
         throw py::type_error(std::string(what) + " must be a C-contiguous array of " +
-                             std::string(py::str(py::dtype::of<T>())) + ", got a" + (dense ? "" : " strided") +
-                             " one of " + std::string(py::str(array.dtype())));
+                             std::string(py::str(py::dtype::of<T>())) + ", got " +
+                             (dense ? "one of " : "a strided one of ") + std::string(py::str(array.dtype())));
     }
     return static_cast<const T*>(array.data());
 }

@@ -1,13 +1,15 @@
 from collections.abc import Sequence
-from typing import Self, final
+from typing import Never, Self, final
 
 import numpy as np
 from numpy.typing import NDArray
 
 ORDER_VERSION: int
 
+class _Type(type): ...  # stands for pybind11's metaclass
+
 @final
-class Loader:
+class Loader(metaclass=_Type):
     def __init__(
         self,
         images: NDArray[np.uint8],
@@ -28,7 +30,8 @@ class Loader:
     def epoch(self, epoch: int, first_batch: int) -> Epoch: ...
 
 @final
-class Epoch:
+class Epoch(metaclass=_Type):
+    def __init__(self, *args: object, **kwargs: object) -> Never: ...  # Loader.epoch makes them
     def __iter__(self) -> Self: ...
     def __next__(self) -> tuple[NDArray[np.float32], NDArray[np.int64]]: ...
 

@@ -1,10 +1,10 @@
 """The loader beside the ways that torch offers, measured in one run.
 
-Every way delivers the same work: each epoch a new order, float32 `x / 255` in `[B, 784]` with int64
-labels `[B, 1]`. The ways take turns, so that a machine that slows down slows all of them. A turn is
-epochs for a tenth of a second that do not count, and again as many that do: the caches are then as in
-training, where epoch follows epoch (after another way's turn, ours needs ten epochs of 2 ms until
-the images are back in the last-level cache). The figure is the median over the turns.
+Every way delivers the same work: each epoch a new order, float32 `x / 255` in `[B, 784]` with
+int64 labels `[B, 1]`. The ways take turns, so that a machine that slows down slows all of them. A
+turn is epochs for a tenth of a second that do not count, and again as many that do: the caches are
+then as in training, where epoch follows epoch (after another way's turn, ours needs ten epochs of
+2 ms until the images are back in the last-level cache). The figure is the median over the turns.
 """
 
 import statistics
@@ -69,12 +69,12 @@ def _ways(dataset: ImageSet, batch_size: int) -> dict[str, Way]:
 
     def gather_bytes() -> Iterable[Batch]:
         order = torch.randperm(len(x))
-        for rows in order.split(batch_size):
+        for rows in torch.split(order, batch_size):
             yield x[rows].float().div_(255), y[rows]
 
     def gather_floats() -> Iterable[Batch]:
         order = torch.randperm(len(x))
-        for rows in order.split(batch_size):
+        for rows in torch.split(order, batch_size):
             yield floats[rows], y[rows]
 
     ours = DataLoader(dataset, batch_size, shuffle=True)

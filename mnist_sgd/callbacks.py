@@ -1,9 +1,9 @@
 """Code of one's own at the moments of training.
 
-A callback is a class with methods named after moments; each is given the `Learner` and may read and
-change it: `xb`, `yb`, `pred`, `loss`, `opt`, `epoch`, `n_epoch`, `recorder`. To leave a stage early,
-raise its `Cancel...` exception: the stage ends there and training goes on after it. Moments that no
-callback uses cost nothing.
+A callback is a class with methods named after moments; each is given the `Learner` and may read
+and change it: `xb`, `yb`, `pred`, `loss`, `opt`, `epoch`, `n_epoch`, `recorder`. To leave a stage
+early, raise its `Cancel...` exception: the stage ends there and training goes on after it. Moments
+that no callback uses cost nothing.
 
     class Halve(Callback):
         def after_epoch(self, learn):

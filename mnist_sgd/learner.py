@@ -109,7 +109,8 @@ class Learner:
 
     def _fit(self) -> None:
         self.logger(table_header(self.recorder.metric_names))
-        for self.epoch in range(self.n_epoch):
+        for epoch in range(self.n_epoch):
+            self.epoch = epoch
             self._stage("epoch", self._epoch, CancelEpoch)
 
     def _epoch(self) -> None:
@@ -123,7 +124,8 @@ class Learner:
     def _train(self) -> None:
         self.training = True
         self.model.train()
-        for self.xb, self.yb in self.dls.train:
+        for xb, yb in self.dls.train:
+            self.xb, self.yb = xb, yb
             with suppress(CancelBatch):
                 self._one_batch()
 
@@ -144,7 +146,8 @@ class Learner:
         means = [Mean() for _ in range(1 + len(self.metrics))]
 
         def body() -> None:
-            for self.xb, self.yb in batches:
+            for xb, yb in batches:
+                self.xb, self.yb = xb, yb
                 with suppress(CancelBatch):
                     self._one_valid_batch(means)
 

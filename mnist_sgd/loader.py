@@ -10,7 +10,9 @@ Guarantees:
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TypeVar
+from dataclasses import dataclass
+from operator import index
+from typing import Never, SupportsIndex, TypeVar
 
 import numpy as np
 import torch
@@ -67,36 +69,30 @@ class DataLoader:
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
-        _check("batch_size", batch_size, 1)
-        _check("seed", seed, 0, 2**64 - 1)
-        _check("num_threads", num_threads, 1, 256)
-        _check("world_size", world_size, 1)
-        _check("rank", rank, 0, world_size - 1)
+        world_size = _integer("world_size", world_size, 1)
         self.dataset = dataset
-        self.batch_size = batch_size
-        self.shuffle = shuffle
-        self.drop_last = drop_last
-        self.seed = seed
-        self.mean = mean
-        self.std = std
+        self.batch_size = _integer("batch_size", batch_size, 1)
+        self.shuffle = bool(shuffle)
+        self.drop_last = bool(drop_last)
+        self.seed = _integer("seed", seed, 0)
+        self.mean = float(mean)
+        self.std = float(std)
         self.sample_shape = (28 * 28,) if flatten else (1, 28, 28)
         self._core = _core.Loader(
             dataset.images,
             dataset.labels,
             sample_shape=self.sample_shape,
-            batch_size=batch_size,
-            shuffle=shuffle,
-            drop_last=drop_last,
-            seed=seed,
-            rank=rank,
+            batch_size=self.batch_size,
+            shuffle=self.shuffle,
+            drop_last=self.drop_last,
+            seed=self.seed,
+            rank=_integer("rank", rank, 0, world_size - 1),
             world_size=world_size,
-            num_threads=num_threads,
-            mean=mean,
-            std=std,
+            num_threads=_integer("num_threads", num_threads, 1, 256),
+            mean=self.mean,
+            std=self.std,
         )
-        self._epoch = 0
-        self._samples_seen = 0
-        self._started = False  # whether the next iter() begins an epoch after `_epoch`
+        self._position = _Position(epoch=0)
 
     def __len__(self) -> int:
         """Batches in an epoch."""
@@ -104,18 +100,18 @@ class DataLoader:
 
     def __iter__(self) -> Iterator[Batch]:
         """Begin the next epoch, or go on with the one of a loaded state."""
-        if self._started:
-            self.set_epoch(self._epoch + 1)
-        self._started = True
-        return self._batches(self._epoch, self._samples_seen)
+        if self._position.started:
+            self.set_epoch(self._position.epoch + 1)
+        self._position.started = True
+        return self._batches(self._position)
 
-    def _batches(self, epoch: int, samples_seen: int) -> Iterator[Batch]:
+    def _batches(self, position: "_Position") -> Iterator[Batch]:
         last = len(self) * self.batch_size if self.drop_last else len(self.dataset)
-        for xb, yb in self._core.epoch(epoch, -(-samples_seen // self.batch_size)):
-            samples_seen = min(samples_seen + self.batch_size, last)
-            self._epoch, self._samples_seen = epoch, samples_seen
+        first_batch = -(-position.samples_seen // self.batch_size)
+        for xb, yb in self._core.epoch(position.epoch, first_batch):
+            position.samples_seen = min(position.samples_seen + self.batch_size, last)
             yield torch.from_numpy(xb), torch.from_numpy(yb)
-        self.set_epoch(epoch + 1)
+        position.epoch, position.samples_seen, position.started = position.epoch + 1, 0, False
 
     def set_epoch(self, epoch: int) -> None:
         """Make `epoch` (from 0) the one that the next `iter()` begins.
@@ -123,12 +119,12 @@ class DataLoader:
         Raises:
             ValueError: the number is negative.
         """
-        _check("epoch", epoch, 0)
-        self._epoch, self._samples_seen, self._started = epoch, 0, False
+        self._position = _Position(_integer("epoch", epoch, 0))
 
     def state_dict(self) -> dict[str, int]:
         """Where the newest iterator stands, as integers; `samples_seen` counts over all ranks."""
-        return {"epoch": self._epoch, "samples_seen": self._samples_seen} | self._identity()
+        position = self._position
+        return {"epoch": position.epoch, "samples_seen": position.samples_seen} | self._identity()
 
     def load_state_dict(self, state: Mapping[str, int]) -> None:
         """Make the next `iter()` go on exactly where `state` was taken.
@@ -149,14 +145,21 @@ class DataLoader:
                 raise ValueError(
                     f"the state is of another {key}: it has {state[key]}, this loader has {value}"
                 )
-        seen, total = state["samples_seen"], len(self.dataset)
-        if not 0 <= seen <= total or (seen % self.batch_size and seen != total):
+        epoch = _integer("epoch", state["epoch"], 0)
+        seen, total = _integer("samples_seen", state["samples_seen"], 0), len(self.dataset)
+        if seen > total or (seen % self.batch_size and seen != total):
             raise ValueError(
                 f"samples_seen must be a multiple of the batch size {self.batch_size} or the "
                 f"{total} images of the dataset, got {seen}"
             )
-        self.set_epoch(state["epoch"])
-        self._samples_seen = seen
+        self._position = _Position(epoch, seen)
+
+    def __reduce__(self) -> Never:
+        """Refuse to be pickled or copied, which would copy the dataset."""
+        raise TypeError(
+            "a DataLoader is not pickled or copied: make one in each process, "
+            "and hand over its state_dict()"
+        )
 
     def _identity(self) -> dict[str, int]:
         """What a state must share with the loader that loads it."""
@@ -209,7 +212,25 @@ def first(items: Iterable[T]) -> T:
     raise ValueError("there is no first item: the iterable is empty")
 
 
-def _check(name: str, value: int, low: int, high: int | None = None) -> None:
-    if value < low or (high is not None and value > high):
-        allowed = f"at least {low}" if high is None else f"in {low} to {high}"
-        raise ValueError(f"{name} must be {allowed}, got {value}")
+@dataclass
+class _Position:
+    """Where an iterator stands, or where the next one begins.
+
+    Each iterator moves its own, and the loader looks at the newest one's: an older iterator that
+    still runs, or one from before `load_state_dict`, changes nothing.
+    """
+
+    epoch: int
+    samples_seen: int = 0
+    started: bool = False  # whether an iterator has it: the next one begins another epoch
+
+
+def _integer(name: str, value: SupportsIndex, low: int, high: int = 2**64 - 1) -> int:
+    try:
+        number = index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be an integer, got {value!r}") from None
+    if not low <= number <= high:
+        bound = f"at least {low}" if number < low else f"at most {high}"
+        raise ValueError(f"{name} must be {bound}, got {number}")
+    return number

@@ -7,7 +7,7 @@ __all__ = ["mnist_loss"]
 
 
 def mnist_loss(predictions: Tensor, targets: Tensor) -> Tensor:
-    """How far the probability is from the target, on average: 0 when certain and right, 1 when wrong.
+    """How far the probability is from the target, on average: 0 is certain and right, 1 wrong.
 
     Args:
         predictions: logits, float32 `[B, 1]`.

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["ProgressBar", "format_time", "table_header", "table_row"]
 
 BAR_INTERVAL = 0.1
-"""Seconds between two drawings of the bar: faster than the eye wants, slow enough to cost nothing."""
+"""Seconds between two drawings of the bar: fast enough for the eye, slow enough to cost nothing."""
 
 
 def table_header(names: Sequence[str]) -> str:
@@ -54,13 +54,13 @@ class ProgressBar(Callback):
 
     def before_train(self, learn: Learner) -> None:
         """Start over for the training batches."""
-        self._start(learn, learn.dls.train)
+        self._start(learn.dls.train)
 
     def before_validate(self, learn: Learner) -> None:
         """Start over for the validation batches."""
-        self._start(learn, learn.dls.valid)
+        self._start(learn.dls.valid)
 
-    def _start(self, learn: Learner, batches: object) -> None:
+    def _start(self, batches: object) -> None:
         self.shown = sys.stderr.isatty()
         self.total = len(batches) if hasattr(batches, "__len__") else 0
         self.done = 0

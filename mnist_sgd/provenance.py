@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mnist_sgd_serve.metadata import Metadata
-
 from mnist_sgd.export.versions import versions
 from mnist_sgd.loader import DataLoader
 from mnist_sgd.models import model_name
+from mnist_sgd_serve.metadata import Metadata
 
 if TYPE_CHECKING:
     from mnist_sgd.learner import Learner

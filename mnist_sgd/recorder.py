@@ -1,7 +1,8 @@
 """The figures of training, computed as fastai computes them, to the last bit.
 
-Source of the formulas: fastai 2.8.12's `AvgSmoothLoss`, `AvgLoss` and `AvgMetric`. Running figures stay
-tensors while batches pass and are read once an epoch, so that recording never waits for a device.
+Source of the formulas: fastai 2.8.12's `AvgSmoothLoss`, `AvgLoss` and `AvgMetric`. Running figures
+stay tensors while batches pass and are read once an epoch, so that recording never waits for a
+device.
 """
 
 from __future__ import annotations

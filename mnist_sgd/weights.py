@@ -8,10 +8,10 @@ import json
 import os
 from pathlib import Path
 
-from mnist_sgd_serve.metadata import Metadata, MetadataError
 from torch import Tensor, nn
 
 from mnist_sgd._files import atomic_write
+from mnist_sgd_serve.metadata import Metadata, MetadataError
 
 __all__ = ["WeightsError", "load_weights", "read_weights", "save_weights"]
 

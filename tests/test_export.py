@@ -427,7 +427,9 @@ def test_a_frozen_batch_size_is_refused(images: NDArray[np.uint8], tmp_path: Pat
         def forward(self, x: Tensor) -> Tensor:
             return super().forward(x).reshape(int(x.shape[0]), 1)
 
-    with pytest.raises(ExportError, match=r"model\.pt was not written: The following operation failed"):
+    with pytest.raises(
+        ExportError, match=r"model\.pt was not written: The following operation failed"
+    ):
         export_model(Frozen(784, 1), tmp_path / "model.pt", metadata=METADATA, images=images[:2])
 
 

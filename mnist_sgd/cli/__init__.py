@@ -1,8 +1,9 @@
 """The command `mnist-sgd`: one module a subcommand, each with `add_parser` and `run`.
 
-A subcommand imports what it needs when it runs, so that `predict` never waits for torch. Exit codes:
-0, it did what was asked; 1, the work itself failed (an export that does not answer as the model does,
-a full disk); 2, an argument, a file or an image is not usable, which one line on standard error says.
+A subcommand imports what it needs when it runs, so that `predict` never waits for torch. Exit
+codes: 0, it did what was asked; 1, the work itself failed (an export that does not answer as the
+model does); 2, an argument, a file or an image is not usable, which one line on standard error
+says.
 """
 
 import argparse
@@ -14,7 +15,9 @@ from mnist_sgd.cli import benchmark, evaluate, export, inspect, predict, train
 
 __all__ = ["main"]
 
-DESCRIPTION = "Train a two-class classifier of small grey images, export it as one ONNX file, use it."
+DESCRIPTION = (
+    "Train a two-class classifier of small grey images, export it as one ONNX file, use it."
+)
 EPILOG = """\
 the main job, with the threes and sevens that come with the package:
   mnist-sgd train                       the chapter's ten epochs; leaves model.onnx

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from mnist_sgd.data import ImageSet
@@ -98,19 +98,21 @@ def load_datasets(args: argparse.Namespace) -> tuple[ImageSet, ImageSet]:
 
 def positive_int(text: str) -> int:
     """An argument that is a whole number above 0."""
-    return _number(text, int, "a whole number above 0")
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value <= 0:
+        raise argparse.ArgumentTypeError(f"must be a whole number above 0, got {text!r}")
+    return value
 
 
 def positive_float(text: str) -> float:
     """An argument that is a finite number above 0."""
-    return _number(text, float, "a number above 0")
-
-
-def _number(text: str, kind: Callable[[str], Any], allowed: str) -> Any:
     try:
-        value = kind(text)
+        value = float(text)
     except ValueError:
-        value = 0
+        value = 0.0
     if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"must be {allowed}, got {text!r}")
+        raise argparse.ArgumentTypeError(f"must be a number above 0, got {text!r}")
     return value

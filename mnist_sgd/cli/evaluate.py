@@ -34,6 +34,7 @@ def add_parser(commands: Subcommands) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the accuracy and the confusion matrix."""
     import numpy as np
+
     from mnist_sgd_serve import Predictor
 
     predictor = Predictor(args.model)

@@ -90,9 +90,7 @@ def _learner(args: argparse.Namespace) -> "Learner":
 
     train, valid = load_datasets(args)
     dls = DataLoaders(
-        DataLoader(
-            train, args.batch_size, args.shuffle, seed=args.seed, num_threads=args.threads
-        ),
+        DataLoader(train, args.batch_size, args.shuffle, seed=args.seed, num_threads=args.threads),
         DataLoader(valid, args.batch_size, num_threads=args.threads),
     )
     return Learner(dls, create_model(args.model, seed=args.seed), metrics=batch_accuracy)

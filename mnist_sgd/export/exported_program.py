@@ -26,7 +26,7 @@ ORIGINS = ("stack_trace", "nn_module_stack", "source_fn_stack", "torch_fn", "fro
 def capture(classifier: Classifier) -> ExportedProgram:
     """Capture the classifier's graph, with a free batch size and without a word on its source.
 
-    It takes 0.4 s, and another 1.1 s for torch's imports the first time in a process.
+    It takes 1.5 s the first time in a process, for torch's imports, and 0.1 s later.
     """
     free_batch = ({0: Dim("batch")},)
     program = torch.export.export(classifier, (example_batch(),), dynamic_shapes=free_batch)

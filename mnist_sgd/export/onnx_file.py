@@ -2,11 +2,11 @@
 
 The exporter writes stack traces, paths and counters beside every node. The graph is therefore
 built anew from what a runtime needs, under names of its own, so nothing else can slip in and the
-same weights give the same bytes. Opset 18 and IR version 8 (ONNX 1.13, of 2022) are the oldest
-that the exporter writes by itself: old runtimes read the file too.
+same weights give the same bytes. Opset 18 is the oldest that the exporter writes without a
+conversion, IR version 8 the one it came with (ONNX 1.13): old runtimes read the file too.
 
 The first export in a process takes 1.3 s beyond `capture`, most of it spent by torch.onnx and
-onnxscript on reading their five hundred operator definitions, later ones 0.3 s. That is why onnx
+onnxscript on reading their five hundred operator definitions, later ones 0.5 s. That is why onnx
 is imported here only when an export runs.
 """
 
@@ -75,7 +75,7 @@ def _translate(classifier: Classifier) -> "onnx.GraphProto":
         opset_version=OPSET,
         verbose=False,  # else it prints its progress
     )
-    assert program is not None
+    assert program is not None  # the type allows it for dynamo=False
     model = program.model_proto
     domains = sorted({opset.domain for opset in model.opset_import} - {""})
     if domains or model.functions:

@@ -9,6 +9,7 @@ processor. Such a label proves nothing against the file; it is counted and repor
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -63,10 +64,9 @@ def answer_all(answer: Answer, images: NDArray[np.uint8]) -> NDArray[np.float32]
     The first image is asked alone, the others in batches of 256 and a rest, so that a file with a
     frozen batch size cannot pass.
     """
-    starts = [0, *range(1, len(images), BATCH)]
-    # A copy of each batch: torch refuses to share memory that it may not write to.
-    batches = [np.array(images[a:b]) for a, b in zip(starts, [*starts[1:], None], strict=True)]
-    return np.concatenate([answer(batch) for batch in batches])
+    bounds = [0, *range(1, len(images), BATCH), len(images)]
+    # A copy of each batch: torch warns of memory that it may not write to, as in a memory map.
+    return np.concatenate([answer(np.array(images[a:b])) for a, b in pairwise(bounds)])
 
 
 def compare(

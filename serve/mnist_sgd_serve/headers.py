@@ -57,13 +57,13 @@ def split_exif(content: bytes) -> tuple[bytes, bytes]:
     Raises:
         struct.error: there is something else between the segments.
     """
-    kept, found, at = [content[:2]], [b""], 2
+    kept, exif, at = [content[:2]], b"", 2
     while True:
         prefix, marker, length = struct.unpack_from(">BBH", content, at)
         if prefix != 0xFF:
             raise struct.error("no marker")
         if marker == 0xDA:  # start of scan: the image itself follows
-            return b"".join([*kept, content[at:]]), found[min(1, len(found) - 1)]
+            return b"".join([*kept, content[at:]]), exif
         if marker == 0xFF:  # padding
             end = at + 1
         elif marker in _BARE_MARKERS:
@@ -71,7 +71,7 @@ def split_exif(content: bytes) -> tuple[bytes, bytes]:
         else:
             end = at + 2 + length
         if marker == 0xE1 and content[at + 4 : at + 10] == b"Exif\0\0":
-            found.append(content[at + 4 : end])
+            exif = exif or content[at + 4 : end]
         else:
             kept.append(content[at:end])
         at = end

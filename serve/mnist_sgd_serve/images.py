@@ -148,7 +148,7 @@ def _open(content: bytes, max_pixels: int, max_bytes: int) -> "Image.Image":
     from PIL import Image
 
     try:
-        exif = b""
+        exif = None
         if name == "GIF":
             _check_size(*gif_size(content), max_pixels)
         elif name == "PNG":
@@ -160,7 +160,8 @@ def _open(content: bytes, max_pixels: int, max_bytes: int) -> "Image.Image":
         image: Image.Image = getattr(importlib.import_module(f"PIL.{module}"), reader)(
             BytesIO(content)
         )
-        image.info.setdefault("exif", exif)
+        if exif is not None:
+            image.info["exif"] = exif
     except ImageTooLarge:
         raise
     except Image.DecompressionBombError as error:
@@ -245,12 +246,12 @@ def _composite(image: "Image.Image") -> NDArray[np.uint8]:
     return np.asarray(Image.composite(drawn, Image.new("L", image.size, paper), mask))
 
 
-def _upright(grey: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+def _upright(grey: NDArray[np.uint8], turned: int) -> NDArray[np.uint8]:
     """Undo an EXIF orientation: 5 to 8 exchange the axes, the rest are mirrorings."""
-    if orientation >= 5:
+    if turned >= 5:
         grey = grey.T
-    if orientation in (3, 4, 7, 8):
+    if turned in (3, 4, 7, 8):
         grey = grey[::-1]
-    if orientation in (2, 3, 6, 7):
+    if turned in (2, 3, 6, 7):
         grey = grey[:, ::-1]
     return grey

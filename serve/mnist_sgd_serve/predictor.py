@@ -94,7 +94,7 @@ class Predictor:
             ValueError: its shape is another.
         """
         if not isinstance(images, np.ndarray) or images.dtype != np.uint8:
-            given = f"dtype {images.dtype}" if isinstance(images, np.ndarray) else type(images)
+            given = getattr(images, "dtype", type(images).__name__)
             raise TypeError(f"images must be an array of dtype uint8, got {given}")
         if images.ndim != 3 or images.shape[1:] != (28, 28) or len(images) == 0:
             raise ValueError(f"images must have the shape [N, 28, 28], got {list(images.shape)}")

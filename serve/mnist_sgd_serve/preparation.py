@@ -78,7 +78,7 @@ def prepare(grey: NDArray[np.uint8]) -> Prepared:
         ValueError: `grey` has not two axes, or no pixel.
     """
     if not isinstance(grey, np.ndarray) or grey.dtype != np.uint8:
-        given = f"dtype {grey.dtype}" if isinstance(grey, np.ndarray) else type(grey).__name__
+        given = getattr(grey, "dtype", type(grey).__name__)
         raise TypeError(f"a picture must be an array of dtype uint8, got {given}")
     if grey.ndim != 2 or grey.size == 0:
         raise ValueError(f"a picture must have the shape [height, width], got {list(grey.shape)}")

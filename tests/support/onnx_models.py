@@ -4,12 +4,14 @@ They are built with onnx.helper, so no test of the serving side needs torch.
 """
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import onnx
-from mnist_sgd_serve.metadata import Metadata
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
+
+from mnist_sgd_serve.metadata import Metadata
 
 METADATA = Metadata(classes=("7", "3"), model="linear", metrics={"accuracy": 0.97})
 
@@ -36,7 +38,7 @@ def linear(
     """
     if weights is None:
         weights = np.linspace(-0.02, 0.02, 784, dtype=np.float32)
-    tensors = {
+    tensors: dict[str, NDArray[Any]] = {
         "weights": weights.astype(np.float32).reshape(784, 1),
         "bias": np.array([bias], np.float32),
         "divisor": np.array(255, np.float32),
@@ -148,9 +150,7 @@ def with_external_data_in_a_branch(location: str) -> onnx.ModelProto:
     model = linear()
     condition = numpy_helper.from_array(np.array(True), "condition")
     model.graph.initializer.append(condition)
-    node = helper.make_node(
-        "If", ["condition"], ["unused"], then_branch=branch, else_branch=branch
-    )
+    node = helper.make_node("If", ["condition"], ["unused"], then_branch=branch, else_branch=branch)
     model.graph.node.append(node)
     return model
 
@@ -180,4 +180,4 @@ NOT_ARTEFACTS: dict[str, tuple[Callable[[], onnx.ModelProto], str]] = {
     "no metadata": (without_metadata, r"it has no mnist_sgd metadata"),
     "another format": (with_another_format, r"its format is '9', this version reads '1'"),
 }
-"""Models that are valid or nearly so and yet no artefacts: how to build each, what is said of it."""
+"""Models that are no artefacts: how to build each, and what is said of it."""

@@ -1,0 +1,37 @@
+"""What several tests need: a model trained once, with its files."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from subprocess import CompletedProcess, run
+from sys import executable
+
+import pytest
+from trained import Run, TrainedFiles
+
+
+@pytest.fixture(scope="session", autouse=True)
+def installed_package() -> Iterator[None]:
+    """Let child processes import what is installed, not the source tree that they start in."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONSAFEPATH", "1")
+        yield
+
+
+@pytest.fixture(scope="session")
+def command() -> Run:
+    """Run `mnist-sgd` with arguments in a process of its own, in the folder `cwd`."""
+
+    def run_command(*args: str | Path, cwd: Path | None = None) -> CompletedProcess[str]:
+        line = [executable, "-m", "mnist_sgd", *map(str, args)]
+        return run(line, cwd=cwd, capture_output=True, text=True, timeout=120, check=False)
+
+    return run_command
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory, command: Run) -> TrainedFiles:
+    """The main job as a user runs it, once for all tests."""
+    folder = tmp_path_factory.mktemp("trained")
+    done = command("train", cwd=folder)
+    assert (done.returncode, done.stderr) == (0, "")
+    return TrainedFiles(folder, done.stdout)

@@ -1,0 +1,60 @@
+"""Forked children that cannot hang a test, and the threads of this process as Linux counts them."""
+
+import os
+import pickle
+import signal
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+_PATIENCE = 60  # seconds before something that should be over counts as hung
+
+
+def in_child(work: Callable[[], T]) -> T:
+    """What `work` returns in a forked child of this process.
+
+    Raises:
+        AssertionError: `work` failed there, or the child hung and was killed by its alarm.
+    """
+    receiving, sending = os.pipe()
+    child = os.fork()
+    if child == 0:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(_PATIENCE)
+        os.close(receiving)
+        with os.fdopen(sending, "wb") as pipe:
+            pipe.write(_outcome(work))
+        os._exit(0)
+    os.close(sending)
+    with os.fdopen(receiving, "rb") as pipe:
+        answer = pipe.read()
+    _, status = os.waitpid(child, 0)
+    assert status == 0, f"the child ended with wait status {status}"
+    failure, result = pickle.loads(answer)
+    assert failure is None, f"in the child:\n{failure}"
+    value: T = result
+    return value
+
+
+def _outcome(work: Callable[[], Any]) -> bytes:
+    try:
+        return pickle.dumps((None, work()))
+    except BaseException:  # whatever it is, the parent shall see it and the child shall end
+        return pickle.dumps((traceback.format_exc(), None))
+
+
+def threads() -> set[str]:
+    """The ids of this process's threads, those of C++ too."""
+    return {task.name for task in Path("/proc/self/task").iterdir()}
+
+
+def gone(new: Callable[[], set[str]]) -> bool:
+    """Whether `new` becomes empty: Linux lists a thread for a moment after it was joined."""
+    end = time.monotonic() + _PATIENCE
+    while new() and time.monotonic() < end:
+        time.sleep(0.001)
+    return not new()

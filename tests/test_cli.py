@@ -1,0 +1,281 @@
+"""The command line does the main job, and refuses what it cannot use in one line."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from trained import TrainedFiles
+
+from mnist_sgd.cli import main
+from mnist_sgd.cli.predict import image_files
+from mnist_sgd.data import mnist_sample, sample_digits, write_idx
+from mnist_sgd.export import exporter
+
+Output = pytest.CaptureFixture[str]
+COMMANDS = ("train", "export", "evaluate", "predict", "inspect", "benchmark")
+
+
+def test_train_prints_the_chapters_table_and_leaves_the_files(trained: TrainedFiles) -> None:
+    lines = trained.stdout.splitlines()
+    assert lines[0] == "epoch     train_loss  valid_loss  batch_accuracy  time    "
+    assert [line.split()[0] for line in lines[1:11]] == [str(epoch) for epoch in range(10)]
+    assert lines[1].split()[3] == "0.495584"
+    assert float(lines[10].split()[3]) == pytest.approx(0.968, abs=0.002)
+    assert lines[11] == ""
+    assert lines[12].startswith("model.safetensors: the weights, ")
+    assert re.fullmatch(
+        r"model.onnx: the model, \d,\d{3} bytes; answers 2,038 validation images as torch does, "
+        r"to \de[-+]\d\d",
+        lines[13],
+    )
+    assert lines[14] == "next: mnist-sgd predict --model model.onnx IMAGE..."
+    assert sorted(path.name for path in trained.folder.iterdir()) == [
+        "model.onnx",
+        "model.safetensors",
+    ]
+
+
+def test_training_twice_leaves_the_same_bytes(
+    trained: TrainedFiles, tmp_path: Path, capsys: Output
+) -> None:
+    assert main(["train", "--out", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.splitlines()[10] == trained.stdout.splitlines()[10]
+    for name in ("model.onnx", "model.safetensors"):
+        assert (tmp_path / name).read_bytes() == (trained.folder / name).read_bytes()
+
+
+def test_train_gives_its_history_as_json(tmp_path: Path, capsys: Output) -> None:
+    arguments = ["train", "--epochs", "2", "--shuffle", "--model", "mlp", "--json"]
+    assert main([*arguments, "--out", str(tmp_path / "new" / "folder")]) == 0
+    history = json.loads(capsys.readouterr().out)
+    assert len(history["epochs"]) == 2
+    assert set(history["epochs"][0]) == {"train_loss", "valid_loss", "batch_accuracy"}
+    assert Path(history["artefact"]).is_file()
+    assert Path(history["weights"]).is_file()
+
+
+def test_predict_prints_label_and_probability_a_line(trained: TrainedFiles, capsys: Output) -> None:
+    three, seven = sample_digits()[-1], sample_digits()[0]
+    assert main(["predict", str(three), str(seven), "--model", str(trained.artefact)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(re.escape(str(three)) + r" +3  P\(3\)=(1\.0000|0\.9\d{3})", lines[0])
+    assert re.fullmatch(re.escape(str(seven)) + r" +7  P\(3\)=0\.0\d{3}", lines[1])
+
+
+def test_predict_takes_a_folder_and_a_pattern(trained: TrainedFiles, capsys: Output) -> None:
+    folder = sample_digits()[0].parent
+    for argument in (folder, folder / "*.png"):
+        assert main(["predict", str(argument), "--model", str(trained.artefact), "--json"]) == 0
+        answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        assert [Path(answer["file"]) for answer in answers] == sorted(sample_digits())
+        right = [answer["label"] == "37"["seven" in answer["file"]] for answer in answers]
+        assert all(right)
+
+
+def test_one_unusable_image_is_named_and_the_others_are_answered(
+    trained: TrainedFiles, tmp_path: Path, capsys: Output
+) -> None:
+    bad, good, missing = tmp_path / "bad.png", sample_digits()[0], tmp_path / "none.png"
+    bad.write_bytes(b"not an image")
+    model = ["--model", str(trained.artefact)]
+    assert main(["predict", str(bad), str(missing), str(good), *model]) == 2
+    out, err = capsys.readouterr()
+    assert len(out.splitlines()) == 1
+    assert err.splitlines() == [
+        f"mnist-sgd: {bad}: these 12 bytes are not an image: PNG, JPEG, BMP, GIF and WebP are read",
+        f"mnist-sgd: {missing}: No such file or directory",
+    ]
+
+
+def test_a_folder_is_searched_and_other_files_are_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "b").mkdir()
+    for name in ("z.PNG", "notes.txt", "b/a.jpeg"):
+        (tmp_path / name).touch()
+    (tmp_path / "b" / "loop").symlink_to(tmp_path)
+    assert list(image_files([str(tmp_path)])) == [
+        str(tmp_path / "b" / "a.jpeg"),
+        str(tmp_path / "z.PNG"),
+    ]
+
+
+def test_evaluate_counts_the_validation_images(trained: TrainedFiles, capsys: Output) -> None:
+    assert main(["evaluate", str(trained.artefact)]) == 0
+    text = capsys.readouterr().out
+    assert main(["evaluate", str(trained.artefact), "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    (sevens, wrong_sevens), (wrong_threes, threes) = facts["confusion"]
+    assert (sevens + wrong_sevens, threes + wrong_threes) == (1028, 1010)
+    assert facts["accuracy"] == (sevens + threes) / 2038
+    assert f"{facts['accuracy']:.6f}" == trained.stdout.splitlines()[10].split()[3]
+    assert f"{sevens + threes:,} of 2,038 right" in text
+
+
+def test_inspect_shows_what_the_file_says(trained: TrainedFiles, capsys: Output) -> None:
+    assert main(["inspect", str(trained.artefact), "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["classes"] == ["7", "3"]
+    assert facts["threshold"] == 0.5
+    assert facts["model"] == "linear"
+    assert facts["metrics"]["images"] == 2038
+    assert facts["data"] == {each.name: each.fingerprint() for each in mnist_sample()}
+    assert main(["inspect", str(trained.artefact)]) == 0
+    assert "classes      7, 3\n" in capsys.readouterr().out
+
+
+def test_export_makes_the_three_formats_of_the_weights(
+    trained: TrainedFiles, tmp_path: Path, capsys: Output
+) -> None:
+    outputs = [str(tmp_path / name) for name in ("m.onnx", "m.pt", "m.pt2")]
+    assert main(["export", str(trained.weights), *outputs]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(": ")[0] for line in lines] == outputs
+    assert all("answers 2,038 validation images as torch does" in line for line in lines)
+    assert Path(outputs[0]).read_bytes() == trained.artefact.read_bytes()
+
+
+def test_benchmark_gives_every_way_its_images_a_second(capsys: Output) -> None:
+    assert main(["benchmark", "--images", "600", "--repeats", "1", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert len(result["images_per_second"]) == 5
+    assert all(speed > 0 for speed in result["images_per_second"].values())
+    assert main(["benchmark", "--images", "600", "--repeats", "1"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 9
+
+
+def test_other_sets_are_read_from_torchvisions_folder(tmp_path: Path, capsys: Output) -> None:
+    raw = tmp_path / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for part, count in (("train", 300), ("t10k", 60)):
+        labels = np.arange(count, dtype=np.uint8) % 10
+        images = rng.integers(0, 40, (count, 28, 28), np.uint8)
+        images[labels == 8, 8:20] += 200
+        write_idx(raw / f"{part}-images-idx3-ubyte", images)
+        write_idx(raw / f"{part}-labels-idx1-ubyte", labels)
+    data = ["--dataset", "MNIST", "--classes", "1", "8", "--root", str(tmp_path)]
+    assert main(["train", *data, "--out", str(tmp_path)]) == 0
+    assert main(["evaluate", str(tmp_path / "model.onnx"), *data, "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert facts["classes"] == ["1", "8"]
+    assert facts["accuracy"] == 1.0
+    assert main(["evaluate", str(tmp_path / "model.onnx")]) == 2
+    assert "knows the classes 1 and 8, the data has 7 and 3" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["predict", "x.png"], "model.onnx cannot be read: No such file or directory"),
+        (["evaluate", "none.onnx"], "none.onnx cannot be read: No such file or directory"),
+        (["inspect", "empty.onnx"], "empty.onnx is not a usable artefact: it is empty"),
+        (["predict", "*.nothing"], "*.nothing: no file matches the pattern"),
+        (["predict", "hollow"], "hollow: the folder holds no .bmp, .gif, .jpeg, .jpg, .png, .webp"),
+        (["export", "none.safetensors", "m.onnx"], "none.safetensors: there is no such file"),
+        (["export", "empty.onnx", "m.onnx"], "empty.onnx: not a safetensors file: "),
+        (["train", "--classes", "1", "8"], "the sample has threes and sevens only; choose other"),
+        (["train", "--dataset", "KMNIST", "--root", "."], "KMNIST"),
+        (["train", "--seed", "-1"], "seed must be "),
+        (["train", "--threads", "1000"], "num_threads must be "),
+        (["train", "--out", "empty.onnx"], "empty.onnx"),
+    ],
+)
+def test_what_cannot_be_used_is_said_in_one_line(
+    arguments: list[str],
+    message: str,
+    tmp_path: Path,
+    capsys: Output,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "empty.onnx").touch()
+    (tmp_path / "hollow").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("mnist-sgd: ")
+    assert message in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "--epochs", "0"], "must be a whole number above 0, got '0'"),
+        (["train", "--lr", "nan"], "must be a number above 0, got 'nan'"),
+        (["train", "--model", "resnet"], "invalid choice: 'resnet'"),
+        (["frobnicate"], "invalid choice: 'frobnicate'"),
+        ([], "the following arguments are required: COMMAND"),
+    ],
+)
+def test_wrong_arguments_end_with_code_2(
+    arguments: list[str], message: str, capsys: Output
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_failed_export_ends_with_code_1_and_keeps_the_old_file(
+    trained: TrainedFiles, tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / "m.pt"
+    output.write_bytes(b"old")
+    broken = replace(
+        exporter._FORMATS[".pt"], load=lambda path: lambda images: images[:, 0, 0] * 0.0
+    )
+    monkeypatch.setitem(exporter._FORMATS, ".pt", broken)
+    assert main(["export", str(trained.weights), str(output)]) == 1
+    assert "m.pt was not written: TorchScript and torch give " in capsys.readouterr().err
+    assert output.read_bytes() == b"old"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_commands_help_teaches_by_examples(name: str, capsys: Output) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main([name, "--help"])
+    assert stop.value.code == 0
+    text = capsys.readouterr().out
+    assert f"examples:\n  mnist-sgd {name}" in text
+
+
+def test_a_reader_that_stops_early_is_no_error(trained: TrainedFiles) -> None:
+    line = f"{sys.executable} -m mnist_sgd inspect {trained.artefact} | head -c 1"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("f", "")
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(content=st.binary(max_size=300), suffix=st.sampled_from([".png", ".jpg", ".gif", ".bmp"]))
+def test_any_bytes_as_an_image_give_one_line_and_code_2(
+    content: bytes, suffix: str, trained: TrainedFiles, tmp_path: Path, capsys: Output
+) -> None:
+    image = tmp_path / f"image{suffix}"
+    image.write_bytes(content)
+    assert main(["predict", str(image), "--model", str(trained.artefact)]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(f"mnist-sgd: {image}: ")
+    assert err.count("\n") == 1
+
+
+def test_photographs_of_any_size_are_classified(
+    trained: TrainedFiles, tmp_path: Path, capsys: Output
+) -> None:
+    shutil.copy(sample_digits()[0], tmp_path / "seven.png")
+    with Image.open(sample_digits()[-1]) as three:
+        three.convert("RGB").resize((900, 1200)).save(tmp_path / "three.jpg")
+    assert main(["predict", str(tmp_path), "--model", str(trained.artefact), "--json"]) == 0
+    answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [answer["label"] for answer in answers] == ["7", "3"]

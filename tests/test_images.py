@@ -1,0 +1,357 @@
+import io
+import struct
+import warnings
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageOps
+
+from mnist_sgd_serve.images import (
+    MAX_BYTES,
+    MAX_PIXELS,
+    ImageError,
+    ImageTooLarge,
+    NoInk,
+    NotAnImage,
+    UnsupportedFormat,
+    decode,
+)
+
+
+def drawing() -> Image.Image:
+    """A soft-edged seven in light ink, 40 wide and 60 high, all of its greys multiples of 17."""
+    image = Image.new("L", (40, 60))
+    ImageDraw.Draw(image).line([(8, 10), (32, 10), (16, 52)], fill=255, width=5)
+    return image.resize((20, 30)).resize((40, 60)).point(lambda grey: grey // 17 * 17)
+
+
+DRAWING = drawing()
+GREY = np.asarray(DRAWING)
+
+
+def encode(image: Image.Image, form: str, **options: Any) -> bytes:
+    file = io.BytesIO()
+    image.save(file, form, **options)
+    return file.getvalue()
+
+
+def orientation_exif(orientation: int) -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return exif.tobytes()
+
+
+WIDE = Image.fromarray(GREY.astype(np.uint16) * 257)
+LOSSLESS = {
+    "PNG L": encode(DRAWING, "PNG"),
+    "PNG L interlaced": encode(DRAWING, "PNG", interlace=1),
+    "PNG LA": encode(DRAWING.convert("LA"), "PNG"),
+    "PNG P": encode(DRAWING.convert("P"), "PNG"),
+    "PNG P 4 bits": encode(DRAWING.quantize(16), "PNG", bits=4),
+    "PNG RGB": encode(DRAWING.convert("RGB"), "PNG"),
+    "PNG RGBA": encode(DRAWING.convert("RGBA"), "PNG"),
+    "PNG 16 bits": encode(WIDE, "PNG"),
+    "PNG bytes in 16 bits": encode(Image.fromarray(GREY.astype(np.uint16)), "PNG"),
+    "BMP L": encode(DRAWING, "BMP"),
+    "BMP P": encode(DRAWING.quantize(16), "BMP"),
+    "BMP RGB": encode(DRAWING.convert("RGB"), "BMP"),
+    "GIF L": encode(DRAWING, "GIF"),
+    "GIF P": encode(DRAWING.quantize(16), "GIF"),
+    "WebP lossless": encode(DRAWING, "WEBP", lossless=True),
+    "WebP lossless RGBA": encode(DRAWING.convert("RGBA"), "WEBP", lossless=True),
+}
+LOSSY = {
+    "JPEG L": encode(DRAWING, "JPEG", quality=95),
+    "JPEG RGB": encode(DRAWING.convert("RGB"), "JPEG", quality=95),
+    "JPEG CMYK": encode(DRAWING.convert("CMYK"), "JPEG", quality=95),
+    "JPEG progressive": encode(DRAWING, "JPEG", quality=95, progressive=True),
+    "WebP": encode(DRAWING, "WEBP", quality=95),
+}
+
+
+@pytest.mark.parametrize("name", LOSSLESS)
+def test_every_mode_of_a_lossless_file_gives_the_grey_bytes(name: str) -> None:
+    grey = decode(LOSSLESS[name])
+    assert grey.dtype == np.uint8
+    assert grey.flags.c_contiguous
+    np.testing.assert_array_equal(grey, GREY)
+
+
+@pytest.mark.parametrize("name", LOSSY)
+def test_every_mode_of_a_lossy_file_gives_nearly_the_grey_bytes(name: str) -> None:
+    difference = np.abs(decode(LOSSY[name]).astype(int) - GREY)
+    assert difference.mean() < 2
+
+
+@pytest.mark.parametrize("form", ["PNG", "BMP", "GIF"])
+def test_black_and_white_files_are_read(form: str) -> None:
+    image = DRAWING.convert("1", dither=Image.Dither.NONE)
+    np.testing.assert_array_equal(decode(encode(image, form)), np.where(GREY > 127, 255, 0))
+
+
+@pytest.mark.parametrize(
+    "mode", ["1", "L", "P", "LA", "RGB", "RGBA", "CMYK", "YCbCr", "HSV", "I", "I;16"]
+)
+def test_pillow_images_of_every_usual_mode_are_read(mode: str) -> None:
+    image = Image.fromarray(np.where(GREY > 127, 255, 0).astype(np.uint8)).convert(mode)
+    np.testing.assert_array_equal(decode(image), np.where(GREY > 127, 255, 0))
+
+
+def test_an_array_that_pillow_wrapped_may_be_wide() -> None:
+    np.testing.assert_array_equal(decode(WIDE), GREY)
+    np.testing.assert_array_equal(decode(Image.fromarray(GREY.astype(np.int32) * 257)), GREY)
+
+
+@pytest.mark.parametrize("mode", ["F", "LAB"])
+def test_a_rare_mode_is_refused_by_its_name(mode: str) -> None:
+    with pytest.raises(UnsupportedFormat, match=f"of mode {mode} cannot be read"):
+        decode(Image.new(mode, (4, 4)))
+
+
+@pytest.mark.parametrize("turned", range(1, 9))
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP"])
+def test_exif_orientations_are_undone_as_pillow_undoes_them(form: str, turned: int) -> None:
+    content = encode(DRAWING, form, exif=orientation_exif(turned), **{"quality": 90})
+    upright = ImageOps.exif_transpose(Image.open(io.BytesIO(content))).convert("L")
+    np.testing.assert_array_equal(decode(content), np.asarray(upright))
+    np.testing.assert_array_equal(decode(Image.open(io.BytesIO(content))), np.asarray(upright))
+
+
+def test_big_endian_exif_is_read_and_damaged_exif_is_ignored() -> None:
+    entry = struct.pack(">HHIHH", 0x0112, 3, 1, 3, 0)
+    exif = b"Exif\0\0MM\0*" + struct.pack(">IH", 8, 1) + entry + bytes(4)
+    np.testing.assert_array_equal(decode(encode(DRAWING, "PNG", exif=exif)), GREY[::-1, ::-1])
+    for damaged in (exif[:20], exif[:8], b"", b"Exif\0\0XX" + exif[8:], exif[:10] + b"\xff" * 30):
+        np.testing.assert_array_equal(decode(encode(DRAWING, "PNG", exif=damaged)), GREY)
+        assert decode(encode(DRAWING, "JPEG", exif=damaged)).shape == GREY.shape
+
+
+@pytest.mark.parametrize("form", ["PNG", "GIF", "WEBP"])
+def test_the_first_frame_of_an_animation_is_read(form: str) -> None:
+    others = [DRAWING.rotate(180), DRAWING.rotate(90)]
+    options = {"lossless": True} if form == "WEBP" else {}
+    content = encode(DRAWING, form, save_all=True, append_images=others, **options)
+    np.testing.assert_array_equal(decode(content), GREY)
+
+
+def on_transparent(ink: int, alpha: NDArray[np.uint8], under: int | None = None) -> bytes:
+    grey = np.where(alpha > 0, ink, ink if under is None else under).astype(np.uint8)
+    return encode(Image.merge("LA", [Image.fromarray(grey), Image.fromarray(alpha)]), "PNG")
+
+
+def test_dark_ink_on_nothing_lies_on_white_paper() -> None:
+    np.testing.assert_array_equal(decode(on_transparent(0, GREY)), 255 - GREY)
+    np.testing.assert_array_equal(decode(on_transparent(0, GREY, under=255)), 255 - GREY)
+
+
+def test_light_ink_on_nothing_lies_on_black_paper() -> None:
+    np.testing.assert_array_equal(decode(on_transparent(255, GREY)), GREY)
+    np.testing.assert_array_equal(decode(on_transparent(255, GREY, under=0)), GREY)
+
+
+def test_a_sheet_with_transparent_corners_keeps_its_colour() -> None:
+    sheet = Image.new("L", (60, 60), 230)
+    sheet.paste(ImageOps.invert(DRAWING), (10, 0))
+    mask = Image.new("L", (60, 60))
+    ImageDraw.Draw(mask).rounded_rectangle((0, 0, 59, 59), 12, fill=255)
+    content = encode(Image.merge("LA", [sheet, mask]), "PNG")
+    expected = np.where(np.asarray(mask) == 255, np.asarray(sheet), 255)
+    assert abs(decode(content).astype(int) - expected).max() <= 25
+    assert decode(content)[0, 0] >= 230
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "P"])
+def test_a_transparent_colour_is_paper(mode: str) -> None:
+    image = Image.fromarray(np.where(GREY > 127, 255, 100).astype(np.uint8)).convert(mode)
+    key = (100, 100, 100) if mode == "RGB" else image.getpixel((0, 0))
+    grey = decode(encode(image, "PNG", transparency=key))
+    np.testing.assert_array_equal(grey, np.where(GREY > 127, 255, 0))
+
+
+def test_an_image_that_is_transparent_everywhere_has_no_ink() -> None:
+    with pytest.raises(NoInk, match="transparent everywhere"):
+        decode(encode(Image.new("RGBA", (9, 9)), "PNG"))
+
+
+OTHER_FORMATS = {
+    "TIFF": encode(DRAWING, "TIFF"),
+    "EPS": encode(DRAWING, "EPS"),
+    "PDF": encode(DRAWING.convert("RGB"), "PDF"),
+    "ICO": encode(DRAWING, "ICO"),
+    "PSD": b"8BPS\0\1" + bytes(40),
+    "PGM": encode(DRAWING, "PPM"),
+    "HEIC or AVIF": bytes([0, 0, 0, 24]) + b"ftypheic" + bytes(40),
+}
+
+
+@pytest.mark.parametrize("name", OTHER_FORMATS)
+def test_another_image_format_is_refused_by_its_name(name: str) -> None:
+    with pytest.raises(UnsupportedFormat, match=f"a {name} image cannot be read: send PNG, JPEG"):
+        decode(OTHER_FORMATS[name])
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", r"the image is empty: it has 0 bytes"),
+        (b"not an image at all", r"these 19 bytes are not an image: PNG, JPEG, BMP, GIF and WebP"),
+        (b"RIFF\0\0\0\0WAVEfmt ", r"these 16 bytes are not an image"),
+        (b"\x89PNG\r\n\x1a\n", r"the PNG image is damaged or cut short"),
+        (LOSSLESS["PNG L"][:-60], r"the PNG image is damaged or cut short"),
+        (LOSSLESS["BMP L"][:-60], r"the BMP image is damaged or cut short"),
+        (LOSSLESS["GIF L"][:-60], r"the GIF image is damaged or cut short"),
+        (LOSSLESS["WebP lossless"][:-60], r"the WebP image is damaged or cut short"),
+        (LOSSY["JPEG L"][:-60], r"the JPEG image is damaged or cut short"),
+    ],
+)
+def test_what_is_no_image_or_a_part_of_one_is_refused(content: bytes, message: str) -> None:
+    with pytest.raises(NotAnImage, match=f"^{message}"):
+        decode(content)
+
+
+def png_header(width: int, height: int) -> bytes:
+    """A PNG that ends where its pixels should start."""
+    ihdr = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    chunks = [ihdr, b"IDAT"]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(c) - 4) + c + struct.pack(">I", zlib.crc32(c)) for c in chunks
+    )
+
+
+def gif_header(screen: tuple[int, int], frame: tuple[int, int, int, int]) -> bytes:
+    start = b"GIF89a" + struct.pack("<HHBBB", *screen, 0, 0, 0)
+    comment = b"!\xfe\x05hello\0"
+    return start + comment + b"," + struct.pack("<4HB", *frame, 0) + b"\x08\0;"
+
+
+BOMBS = {
+    "PNG": png_header(50_000, 50_000),
+    "BMP": LOSSLESS["BMP L"][:18] + struct.pack("<ii", 50_000, 50_000) + LOSSLESS["BMP L"][26:],
+    "GIF screen": gif_header((50_000, 50_000), (0, 0, 1, 1)),
+    "GIF frame": gif_header((1, 1), (40_000, 40_000, 10_000, 10_000)),
+    "GIF frame, Pillow would warn": gif_header((1, 1), (5_000, 5_000, 5_000, 5_000)),
+    "JPEG": LOSSY["JPEG L"].replace(struct.pack(">HH", 60, 40), struct.pack(">HH", 50_000, 50_000)),
+    "WebP": b"RIFF\x16\0\0\0WEBPVP8X\x0a\0\0\0\0\0\0\0" + b"\x7f\x3e\0" * 2,
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_a_pixel_bomb_is_refused_by_its_header(name: str) -> None:
+    with pytest.raises(ImageTooLarge, match=f"at most {MAX_PIXELS} in all"):
+        decode(BOMBS[name])
+
+
+def test_the_limits_are_what_is_given() -> None:
+    content = LOSSLESS["PNG L"]
+    assert decode(content, max_pixels=2400, max_bytes=len(content)).shape == (60, 40)
+    with pytest.raises(ImageTooLarge, match="the image is 40 x 60 pixels, at most 2399 in all"):
+        decode(content, max_pixels=2399)
+    with pytest.raises(ImageTooLarge, match=f"larger than {len(content) - 1} bytes"):
+        decode(content, max_bytes=len(content) - 1)
+    with pytest.raises(ImageTooLarge, match="at most 2399 in all"):
+        decode(DRAWING, max_pixels=2399)
+    with pytest.raises(ImageTooLarge, match=f"larger than {MAX_BYTES} bytes"):
+        decode(b"BM" + bytes(MAX_BYTES))
+
+
+def test_an_image_without_pixels_is_refused() -> None:
+    with pytest.raises(NotAnImage, match="the image is 0 x 5 pixels"):
+        decode(Image.new("L", (0, 5)))
+
+
+def test_a_file_is_read_by_its_content_and_named_in_errors(tmp_path: Path) -> None:
+    path = tmp_path / "photo.txt"
+    path.write_bytes(LOSSLESS["PNG L"])
+    np.testing.assert_array_equal(decode(path), GREY)
+    np.testing.assert_array_equal(decode(str(path)), GREY)
+    path.write_bytes(b"some words")
+    with pytest.raises(NotAnImage, match=r"photo\.txt: these 10 bytes are not an image"):
+        decode(path)
+    with pytest.raises(FileNotFoundError, match=r"none\.png"):
+        decode(tmp_path / "none.png")
+
+
+def test_any_bytes_object_is_read_and_nothing_else() -> None:
+    content = LOSSLESS["PNG L"]
+    for same in (bytearray(content), memoryview(content)):
+        np.testing.assert_array_equal(decode(same), GREY)
+    with pytest.raises(TypeError, match="expected bytes, a path or a Pillow image, got list"):
+        decode([content])  # type: ignore[arg-type]  # the point of the test
+
+
+def only_an_image_error(content: bytes) -> None:
+    """Decode, and see that all that may happen is an answer or an ImageError of one line."""
+    with warnings.catch_warnings(record=True) as leaked:
+        warnings.simplefilter("always")
+        try:
+            grey = decode(content)
+        except ImageError as error:
+            assert len(str(error).splitlines()) == 1
+        else:
+            assert (grey.dtype, grey.ndim) == (np.uint8, 2)
+    assert [str(warning.message) for warning in leaked] == []
+
+
+ANIMATED = [
+    encode(DRAWING, form, save_all=True, append_images=[DRAWING.rotate(180)])
+    for form in ("PNG", "GIF", "WEBP")
+]
+TURNED = [encode(DRAWING, form, exif=orientation_exif(6)) for form in ("PNG", "JPEG", "WEBP")]
+SEEDS = [*LOSSLESS.values(), *LOSSY.values(), *ANIMATED, *TURNED]
+
+
+@settings(max_examples=600, deadline=None)
+@given(data=st.data())
+def test_damaged_files_give_an_image_error_only_and_no_warning(data: st.DataObject) -> None:
+    content = bytearray(data.draw(st.sampled_from(SEEDS)))
+    for _ in range(data.draw(st.integers(1, 4))):
+        at = data.draw(st.integers(0, 99) | st.integers(0, len(content) - 1))
+        content[at] = data.draw(st.integers(0, 255))
+    if data.draw(st.booleans()):
+        _mend_png(content)
+    cut = data.draw(st.just(len(content)) | st.integers(0, len(content)))
+    only_an_image_error(bytes(content[:cut]))
+
+
+def _mend_png(content: bytearray) -> None:
+    """Give a PNG's chunks right checksums, so that damage gets beyond them."""
+    at = 8
+    while content.startswith(b"\x89PNG") and at + 12 <= len(content):
+        end = at + 8 + int.from_bytes(content[at : at + 4], "big")
+        if end + 4 > len(content):
+            break
+        content[end : end + 4] = zlib.crc32(content[at + 4 : end]).to_bytes(4, "big")
+        at = end + 4
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    start=st.sampled_from([b"", b"BM", b"GIF89a", b"\xff\xd8\xff", b"RIFF\0\0\0\0WEBPVP8 "]),
+    rest=st.binary(max_size=120),
+)
+def test_random_bytes_give_an_image_error_only_and_no_warning(start: bytes, rest: bytes) -> None:
+    only_an_image_error(start + rest)
+
+
+def test_a_damaged_animation_control_warns_of_nothing() -> None:
+    chunk = b"acTL" + struct.pack(">II", 0, 0)
+    framed = struct.pack(">I", 8) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    content = LOSSLESS["PNG L"][:33] + framed * 2 + LOSSLESS["PNG L"][33:]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        np.testing.assert_array_equal(decode(content), GREY)
+
+
+
+
+@pytest.mark.parametrize("error", [NotAnImage, UnsupportedFormat, ImageTooLarge, NoInk])
+def test_every_image_error_is_a_value_error(error: type[ImageError]) -> None:
+    assert issubclass(error, ImageError)
+    assert issubclass(error, ValueError)

@@ -1,0 +1,180 @@
+"""Every kernel gives torch's arithmetic bit for bit, and the environment chooses among them."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from mnist_sgd import DataLoader, _core
+from mnist_sgd.data import mnist_sample
+
+KERNELS = _core.kernels()
+BYTES = np.tile(np.arange(256, dtype=np.uint8), 2)
+MNIST = (0.1307, 0.3081)
+
+every_kernel = pytest.mark.parametrize("kernel", KERNELS)
+
+
+def bits(values: NDArray[np.float32] | torch.Tensor) -> list[int]:
+    """The values' bit patterns, so that -0.0 is not 0.0."""
+    array = np.asarray(values)
+    assert array.dtype == np.float32
+    return array.view(np.uint32).ravel().tolist()
+
+
+def torchs(pixels: NDArray[np.uint8], mean: float = 0.0, std: float = 1.0) -> torch.Tensor:
+    return (torch.from_numpy(pixels).float() / 255 - mean) / std
+
+
+def test_every_machine_has_the_portable_kernel_as_its_last_choice() -> None:
+    assert KERNELS[-1] == "portable"
+    assert set(KERNELS) <= {"avx512", "avx2", "portable"}
+
+
+@every_kernel
+def test_every_byte_over_255_is_torchs_quotient(kernel: str) -> None:
+    ours = bits(_core.normalize(BYTES, kernel=kernel))
+    pixels = torch.from_numpy(BYTES)
+    assert ours == bits(pixels.float() / 255)
+    assert ours == bits(pixels.float().div_(255))
+    assert ours == bits(pixels.float() / torch.tensor(255.0))
+
+
+FLOATS = st.floats(width=32, allow_nan=False, allow_infinity=False)
+POSITIVE = st.floats(0, width=32, exclude_min=True, allow_infinity=False)
+
+
+@given(mean=FLOATS, std=POSITIVE)
+def test_any_float32_mean_and_deviation_give_torchs_bits(mean: float, std: float) -> None:
+    theirs = bits(torchs(BYTES, mean, std))
+    for kernel in KERNELS:
+        assert bits(_core.normalize(BYTES, mean=mean, std=std, kernel=kernel)) == theirs, kernel
+
+
+@given(mean=st.floats(-10, 10), std=st.floats(1e-3, 10))
+def test_a_double_mean_and_deviation_are_rounded_as_torch_rounds_them(
+    mean: float, std: float
+) -> None:
+    theirs = bits(torchs(BYTES, mean, std))
+    for kernel in KERNELS:
+        assert bits(_core.normalize(BYTES, mean=mean, std=std, kernel=kernel)) == theirs, kernel
+
+
+@every_kernel
+@pytest.mark.parametrize(("mean", "std"), [(0.0, 1.0), MNIST])
+def test_any_length_from_any_start_gives_the_same_bits(
+    kernel: str, mean: float, std: float
+) -> None:
+    pixels = np.random.default_rng(2).integers(0, 256, 160, np.uint8)
+    theirs = torchs(pixels, mean, std).numpy()
+    for start in range(18):
+        for length in range(131):
+            ours = _core.normalize(
+                pixels[start : start + length], mean=mean, std=std, kernel=kernel
+            )
+            assert ours.tobytes() == theirs[start : start + length].tobytes(), (start, length)
+
+
+@every_kernel
+def test_images_come_out_as_torchvision_makes_them(kernel: str) -> None:
+    from torchvision.transforms import Compose, Normalize, ToTensor
+
+    mean, std = MNIST
+    transform = Compose([ToTensor(), Normalize((mean,), (std,))])
+    images = mnist_sample()[1].images[:8]
+    theirs = torch.cat([transform(image) for image in images])
+    assert bits(_core.normalize(images, mean=mean, std=std, kernel=kernel)) == bits(theirs)
+
+
+def test_the_shape_is_kept() -> None:
+    for shape in [(), (0,), (3,), (2, 28, 28), (0, 28, 28)]:
+        result = _core.normalize(np.full(shape, 255, np.uint8))
+        assert result.shape == shape
+        assert result.dtype == np.float32
+        assert np.all(result == 1)
+
+
+def test_without_a_name_the_best_kernel_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    for unset in (None, ""):
+        if unset is None:
+            monkeypatch.delenv("MNIST_SGD_KERNEL", raising=False)
+        else:
+            monkeypatch.setenv("MNIST_SGD_KERNEL", unset)
+        assert _core.default_kernel() == KERNELS[0]
+
+
+REPORT = """
+import hashlib, numpy
+from mnist_sgd import _core
+images, labels = numpy.arange(784, dtype=numpy.uint8).reshape(1, 784), numpy.ones(1, numpy.uint8)
+loader = _core.Loader(images, labels, sample_shape=(784,), batch_size=1, shuffle=False,
+    drop_last=False, seed=0, rank=0, world_size=1, num_threads=1, mean=0.5, std=0.25)
+((xb, yb),) = loader.epoch(0, 0)
+print(_core.default_kernel(), hashlib.sha256(xb.tobytes()).hexdigest())
+"""
+
+
+def report(kernel: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", REPORT],
+        env=os.environ | {"MNIST_SGD_KERNEL": kernel, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_the_environment_forces_a_kernel_and_none_changes_the_bytes() -> None:
+    reports = {kernel: report(kernel).stdout.split() for kernel in KERNELS}
+    assert [name for name, _ in reports.values()] == KERNELS
+    assert len({digest for _, digest in reports.values()}) == 1
+
+
+def test_a_kernel_that_the_machine_has_not_is_refused_with_the_names_of_those_it_has(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    text = f"there is no kernel 'abacus' on this processor; there are: {', '.join(KERNELS)}"
+    with pytest.raises(ValueError, match=f"^{text}$"):
+        _core.normalize(BYTES, kernel="abacus")
+    monkeypatch.setenv("MNIST_SGD_KERNEL", "abacus")
+    with pytest.raises(ValueError, match=f"^{text}$"):
+        DataLoader(mnist_sample()[1])
+    assert report("abacus").stderr.endswith(f"ValueError: {text}\n")
+
+
+@pytest.mark.parametrize(
+    ("pixels", "got"),
+    [
+        (BYTES.astype(np.float32), "one of float32"),
+        (BYTES.view(np.int8), "one of int8"),
+        (BYTES.view(bool), "one of bool"),
+        (BYTES[::2], "a strided one of uint8"),
+    ],
+)
+def test_other_pixels_are_refused(pixels: NDArray[np.uint8], got: str) -> None:
+    with pytest.raises(TypeError) as caught:
+        _core.normalize(pixels)
+    assert str(caught.value) == f"pixels must be a C-contiguous array of uint8, got {got}"
+
+
+@pytest.mark.parametrize(
+    ("mean", "std", "text"),
+    [
+        (float("nan"), 1.0, "mean must be a finite number, got nan"),
+        (float("-inf"), 1.0, "mean must be a finite number, got -inf"),
+        (0.0, 0.0, "std must be a finite number above 0, got 0"),
+        (0.0, -1e-9, "std must be a finite number above 0, got -1e-09"),
+        (0.0, float("nan"), "std must be a finite number above 0, got nan"),
+        (0.0, float("inf"), "std must be a finite number above 0, got inf"),
+    ],
+)
+def test_a_useless_mean_or_deviation_is_refused(mean: float, std: float, text: str) -> None:
+    with pytest.raises(ValueError, match=r".") as caught:
+        _core.normalize(BYTES, mean=mean, std=std)
+    assert str(caught.value) == text

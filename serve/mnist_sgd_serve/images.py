@@ -165,7 +165,7 @@ def _open(content: bytes, max_pixels: int, max_bytes: int) -> "Image.Image":
     except ImageTooLarge:
         raise
     except Image.DecompressionBombError as error:
-        raise ImageTooLarge(f"the image has more than {max_pixels} pixels") from error
+        raise ImageTooLarge("the image has far more pixels than are allowed") from error
     except Exception as error:  # Pillow's readers raise nearly any class on damaged bytes
         raise NotAnImage(f"the {name} image is damaged or cut short") from error
     return image

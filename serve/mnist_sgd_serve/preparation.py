@@ -25,12 +25,12 @@ LEAST_CROP = 10
 LONGEST_SIDE = 512
 """Larger pictures are averaged down to it: a digit a tenth as high still has 51 pixels."""
 
-# The cuts are shares of the ink's typical strength. They were chosen on MNIST's threes and sevens,
+# The cuts are shares of the ink's strength. They were chosen on MNIST's threes and sevens,
 # enlarged with several filters, as JPEG files, and as simulated photographs with slanting light,
 # noise and shadows. A drawing's soft edge is ink; a photograph's is blur and shadow.
-DRAWN_CUT, PHOTOGRAPHED_CUT = 0.12, 0.4
+DRAWN_CUT, PHOTOGRAPHED_CUT = 0.12, 0.45
 FULL_INK = 0.9
-"""In a photograph, this share of the typical strength and all above it is full ink."""
+"""In a photograph, this share of the ink's strength and all above it is full ink."""
 SPECK = 0.05
 """A separate part with less than this share of the largest part's ink is dropped."""
 LEAST_CONTRAST = 0.06
@@ -187,20 +187,30 @@ def _find_ink(departure: NDArray[np.float32], paper: _Paper, inverted: bool) -> 
     candidates = evidence[evidence > max(floor, 0.02)]
     if candidates.size == 0:
         raise NoInk("nothing is drawn on the image: it is blank")
-    typical = float(np.sum(candidates**2) / np.sum(candidates))
-    if typical < max(LEAST_CONTRAST, 1.5 * floor):
+    strength = float(np.mean(candidates[candidates >= _otsu(candidates)]))
+    if strength < max(LEAST_CONTRAST, 1.5 * floor):
         raise NoInk("nothing is drawn on the image that stands out from the paper")
     cut = PHOTOGRAPHED_CUT if paper.photographed else DRAWN_CUT
-    mask = evidence > max(floor, cut * typical)
+    mask = evidence > max(floor, cut * strength)
     if np.mean(mask) > MOST_INK:
         raise NoInk("the image is nothing but ink: leave some paper around what is drawn")
     _drop_specks(mask, evidence)
     if paper.photographed:
         if np.count_nonzero(mask) < LEAST_PIXELS:
             raise NoInk("nothing is drawn on the image but specks")
-        ink = np.minimum(ink / (FULL_INK * typical), 1)
+        ink = np.minimum(ink / (FULL_INK * strength), 1)
     box = _extent(mask)
     return (ink * mask)[box]
+
+
+def _otsu(values: NDArray[np.float32]) -> float:
+    """Split values in 0 to 1 in two classes, as far apart as they can be: Otsu, 1979."""
+    counts, edges = np.histogram(values, 64, (0, 1))
+    below = np.cumsum(counts)[:-1]
+    above = len(values) - below
+    sums = np.cumsum(counts * (edges[:-1] + edges[1:]) / 2)
+    distance = sums[:-1] / np.maximum(below, 1) - (sums[-1] - sums[:-1]) / np.maximum(above, 1)
+    return float(edges[1 + np.argmax(below * above * distance**2)])
 
 
 def _blur(values: NDArray[np.float32]) -> NDArray[np.float32]:

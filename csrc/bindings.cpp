@@ -142,6 +142,10 @@ PYBIND11_MODULE(_core, module) {
     module.doc() = "The C++ core of mnist_sgd; mnist_sgd.DataLoader and mnist_sgd.read_idx are its public face.";
     module.attr("ORDER_VERSION") = ORDER_VERSION;
 
+    py::class_<PyEpoch>(module, "Epoch", py::is_final())
+        .def("__iter__", [](PyEpoch& epoch) -> PyEpoch& { return epoch; }, py::return_value_policy::reference_internal)
+        .def("__next__", &PyEpoch::next);
+
     py::class_<PyLoader>(module, "Loader", py::is_final())
         .def(py::init([](py::array images, py::array labels, std::vector<py::ssize_t> sample_shape,
                          std::size_t batch_size, bool shuffle, bool drop_last, std::uint64_t seed, std::size_t rank,
@@ -160,10 +164,6 @@ PYBIND11_MODULE(_core, module) {
                 return std::make_unique<PyEpoch>(loader, epoch, first_batch);
             },
             py::arg("epoch"), py::arg("first_batch"), py::keep_alive<0, 1>());
-
-    py::class_<PyEpoch>(module, "Epoch", py::is_final())
-        .def("__iter__", [](PyEpoch& epoch) -> PyEpoch& { return epoch; }, py::return_value_policy::reference_internal)
-        .def("__next__", &PyEpoch::next);
 
     module.def("kernels", &kernel_names);
     module.def("default_kernel", [] { return std::string(default_kernel().name); });

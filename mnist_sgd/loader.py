@@ -51,6 +51,7 @@ class DataLoader:
             most, and a short last batch can leave a rank an empty one.
 
     Raises:
+        TypeError: what must be an integer is none; the message names it.
         ValueError: a number is out of its range; the message names it.
     """
 
@@ -117,7 +118,8 @@ class DataLoader:
         """Make `epoch` (from 0) the one that the next `iter()` begins.
 
         Raises:
-            ValueError: the number is negative.
+            TypeError: it is no integer.
+            ValueError: it does not lie in 0 to 2**64 - 1.
         """
         self._position = _Position(_integer("epoch", epoch, 0))
 
@@ -133,8 +135,9 @@ class DataLoader:
         the empty rest of that epoch.
 
         Raises:
+            TypeError: `epoch` or `samples_seen` is no integer.
             ValueError: the state is of another dataset, batch size, seed, order or rest of the
-                last batch, or is none at all; the message says which.
+                last batch, or is none at all; the message says which. The loader is as before.
         """
         identity = self._identity()
         missing = [key for key in ("epoch", "samples_seen", *identity) if key not in state]

@@ -6,6 +6,7 @@ from subprocess import CompletedProcess, run
 from sys import executable
 
 import pytest
+
 from trained import Run, TrainedFiles
 
 

@@ -13,12 +13,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from trained import TrainedFiles
 
 from mnist_sgd.cli import main
 from mnist_sgd.cli.predict import image_files
 from mnist_sgd.data import mnist_sample, sample_digits, write_idx
 from mnist_sgd.export import exporter
+from trained import TrainedFiles
 
 Output = pytest.CaptureFixture[str]
 COMMANDS = ("train", "export", "evaluate", "predict", "inspect", "benchmark")

@@ -4,9 +4,8 @@ import json
 import subprocess
 import sys
 
-from trained import TrainedFiles
-
 from mnist_sgd.data import sample_digits
+from trained import TrainedFiles
 
 SCRIPT = """\
 import json, sys

@@ -294,7 +294,8 @@ def only_an_image_error(content: bytes) -> None:
         except ImageError as error:
             assert len(str(error).splitlines()) == 1
         else:
-            assert (grey.dtype, grey.ndim) == (np.uint8, 2)
+            assert grey.dtype == np.uint8
+            assert grey.ndim == 2
     assert [str(warning.message) for warning in leaked] == []
 
 

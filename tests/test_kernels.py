@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -50,6 +50,7 @@ FLOATS = st.floats(width=32, allow_nan=False, allow_infinity=False)
 POSITIVE = st.floats(0, width=32, exclude_min=True, allow_infinity=False)
 
 
+@settings(deadline=None)
 @given(mean=FLOATS, std=POSITIVE)
 def test_any_float32_mean_and_deviation_give_torchs_bits(mean: float, std: float) -> None:
     theirs = bits(torchs(BYTES, mean, std))
@@ -57,6 +58,7 @@ def test_any_float32_mean_and_deviation_give_torchs_bits(mean: float, std: float
         assert bits(_core.normalize(BYTES, mean=mean, std=std, kernel=kernel)) == theirs, kernel
 
 
+@settings(deadline=None)
 @given(mean=st.floats(-10, 10), std=st.floats(1e-3, 10))
 def test_a_double_mean_and_deviation_are_rounded_as_torch_rounds_them(
     mean: float, std: float

@@ -1,4 +1,4 @@
-"""What the batches of a DataLoader are: shapes, bytes, order, and the same in any number of parts."""
+"""What a DataLoader's batches hold: shapes, bytes and order, alike for any threads and ranks."""
 
 import pickle
 import random
@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from image_sets import as_bytes, expected, joined, random_set, taken
 
+from image_sets import as_bytes, expected, joined, random_set, taken
 from mnist_sgd import DataLoader, DataLoaders, first
 from mnist_sgd.data import ImageSet, mnist_sample
 
@@ -49,6 +49,7 @@ def test_an_epoch_of_the_sample_is_torchs_arithmetic(sample: tuple[ImageSet, Ima
     assert yb.tolist() == train.labels[:, None].tolist()
 
 
+@settings(deadline=None)
 @given(
     count=COUNTS,
     batch_size=SIZES,
@@ -84,6 +85,7 @@ def test_every_batch_is_the_definitions_for_any_number_of_threads(
         assert len(batches) == len(loader)
 
 
+@settings(deadline=None)
 @given(
     count=COUNTS,
     batch_size=SIZES,

@@ -1,15 +1,12 @@
 """A loader's state is a few integers, and whoever loads it goes on with the same bytes."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
-from image_sets import Batch, Bytes, as_bytes, expected, random_set, taken
 
+from image_sets import Bytes, expected, random_set, taken
 from mnist_sgd import DataLoader, _core
 
 
@@ -187,10 +184,11 @@ def test_set_epoch_chooses_the_epoch_that_comes_next() -> None:
 def test_an_epoch_that_is_none_is_refused(epoch: Any, kind: type[Exception], text: str) -> None:
     own = loader()
     next(iter(own))
-    for attempt in (
+    attempts: list[Callable[[], None]] = [
         lambda: own.set_epoch(epoch),
         lambda: own.load_state_dict(own.state_dict() | {"epoch": epoch}),
-    ):
+    ]
+    for attempt in attempts:
         with pytest.raises(kind) as caught:
             attempt()
         assert str(caught.value) == text
@@ -225,9 +223,7 @@ def test_a_state_of_another_version_of_the_order_is_refused() -> None:
     own = loader()
     with pytest.raises(ValueError, match=r".") as caught:
         own.load_state_dict(own.state_dict() | {"order_version": 2})
-    assert (
-        str(caught.value) == "the state is of another order_version: it has 2, this loader has 1"
-    )
+    assert str(caught.value) == "the state is of another order_version: it has 2, this loader has 1"
 
 
 def test_what_lacks_a_part_of_a_state_is_refused_by_the_parts_name() -> None:
@@ -241,12 +237,15 @@ def test_what_lacks_a_part_of_a_state_is_refused_by_the_parts_name() -> None:
         own.load_state_dict({})
 
 
+NO_CUT = "samples_seen must be a multiple of the batch size 4 or the 22 images of the dataset"
+
+
 @pytest.mark.parametrize(
     ("seen", "kind", "text"),
     [
         (-4, ValueError, "samples_seen must be at least 0, got -4"),
-        (3, ValueError, "a multiple of the batch size 4 or the 22 images of the dataset, got 3"),
-        (24, ValueError, "a multiple of the batch size 4 or the 22 images of the dataset, got 24"),
+        (3, ValueError, f"{NO_CUT}, got 3"),
+        (24, ValueError, f"{NO_CUT}, got 24"),
         (4.0, TypeError, "samples_seen must be an integer, got 4.0"),
         (None, TypeError, "samples_seen must be an integer, got None"),
     ],
@@ -258,83 +257,5 @@ def test_a_number_of_samples_that_no_epoch_passes_is_refused(
     next(iter(own))
     with pytest.raises(kind) as caught:
         own.load_state_dict(own.state_dict() | {"samples_seen": seen})
-    assert str(caught.value).removeprefix("samples_seen must be ") == text.removeprefix(
-        "samples_seen must be "
-    )
+    assert str(caught.value) == text
     assert stand(own) == (0, 4)
-
-
-class AnyUse(RuleBasedStateMachine):
-    """Whatever a program does with one loader, its batches are those of a model of two integers."""
-
-    @initialize(
-        count=st.integers(1, 30),
-        batch_size=st.integers(1, 12),
-        drop_last=st.booleans(),
-        threads=st.sampled_from([1, 2]),
-    )
-    def make(self, count: int, batch_size: int, drop_last: bool, threads: int) -> None:
-        self.loader = loader(
-            count, batch_size=batch_size, drop_last=drop_last, num_threads=threads
-        )
-        self.batches = len(self.loader)
-        self.whole = self.batches * batch_size if drop_last else count
-        self.newest: list[int] = [0, 0]  # epoch and batches given: the position of the newest
-        self.started = False
-        self.running: list[tuple[Iterator[Batch], list[int]]] = []
-        self.saved: list[tuple[dict[str, int], list[int]]] = []
-
-    @rule()
-    def begin(self) -> None:
-        if self.started:
-            self.newest = [self.newest[0] + 1, 0]
-        self.started = True
-        self.running.append((iter(self.loader), self.newest))
-
-    @precondition(lambda self: self.running)
-    @rule(data=st.data(), wanted=st.integers(1, 5))
-    def take(self, data: st.DataObject, wanted: int) -> None:
-        index = data.draw(st.integers(0, len(self.running) - 1))
-        iterator, position = self.running[index]
-        for _ in range(wanted):
-            epoch, given = position
-            batch = next(iterator, None)
-            if batch is None:
-                assert given == self.batches
-                position[:] = epoch + 1, 0
-                self.started = self.started and position is not self.newest
-                del self.running[index]
-                break
-            assert as_bytes(batch) == expected(self.loader, epoch)[given]
-            position[1] += 1
-        self.stands()
-
-    @precondition(lambda self: self.running)
-    @rule(data=st.data())
-    def drop(self, data: st.DataObject) -> None:
-        del self.running[data.draw(st.integers(0, len(self.running) - 1))]
-
-    @rule()
-    def save(self) -> None:
-        self.saved.append((self.loader.state_dict(), list(self.newest)))
-
-    @precondition(lambda self: self.saved)
-    @rule(data=st.data())
-    def load(self, data: st.DataObject) -> None:
-        state, position = data.draw(st.sampled_from(self.saved))
-        self.loader.load_state_dict(state)
-        self.newest, self.started = list(position), False
-        self.stands()
-
-    @rule(epoch=st.integers(0, 5))
-    def jump(self, epoch: int) -> None:
-        self.loader.set_epoch(epoch)
-        self.newest, self.started = [epoch, 0], False
-
-    def stands(self) -> None:
-        epoch, given = self.newest
-        assert stand(self.loader) == (epoch, min(given * self.loader.batch_size, self.whole))
-
-
-AnyUse.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
-test_any_use_of_one_loader_gives_the_batches_of_the_model = AnyUse.TestCase

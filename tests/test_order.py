@@ -24,6 +24,7 @@ def order(
     return _core.order(count, seed=seed, epoch=epoch, start=start, stop=end)
 
 
+@settings(deadline=None)
 @given(count=COUNTS, seed=NUMBERS, epoch=NUMBERS)
 def test_it_is_a_permutation(count: int, seed: int, epoch: int) -> None:
     assert np.array_equal(np.sort(order(count, seed, epoch)), np.arange(count))
@@ -34,6 +35,7 @@ def test_every_small_count_is_permuted() -> None:
         assert np.array_equal(np.sort(order(count, seed=count)), np.arange(count)), count
 
 
+@settings(deadline=None)
 @given(count=COUNTS, seed=NUMBERS, epoch=NUMBERS, data=st.data())
 def test_any_part_is_the_slice_of_the_whole(
     count: int, seed: int, epoch: int, data: st.DataObject
@@ -108,7 +110,7 @@ def test_one_image_an_epoch_stays_in_its_place_on_average(count: int) -> None:
     assert abs(float(np.mean(fixed)) - 1) < 5 / math.sqrt(epochs)  # as Poisson's: variance 1
 
 
-@settings(max_examples=20)
+@settings(max_examples=20, deadline=None)
 @given(start=st.integers(0, 10**12 - 1000), seed=NUMBERS)
 def test_a_part_of_a_huge_order_costs_no_more_memory_than_the_part(start: int, seed: int) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

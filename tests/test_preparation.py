@@ -36,8 +36,8 @@ def sample(part: str) -> tuple[Picture, NDArray[np.bool_]]:
 
 @st.composite
 def strokes(draw: st.DrawFn) -> Picture:
-    """The tight box of a pen's walk over pixels, at least 3 pixels long."""
-    steps = draw(st.lists(st.sampled_from([(0, 1), (1, 0), (1, 1), (1, -1)]), min_size=3))
+    """The tight box of a pen's walk over at least 8 pixels."""
+    steps = draw(st.lists(st.sampled_from([(0, 1), (1, 0), (1, 1), (1, -1)]), min_size=16))
     walk = np.cumsum([(0, 0), *steps], axis=0)
     walk -= walk.min(0)
     ink = np.zeros(walk.max(0) + 1, np.uint8)
@@ -51,30 +51,26 @@ def on_canvas(ink: Picture, margin: int = 8) -> Picture:
 
 
 def recipe(ink: Picture) -> Picture:
-    """MNIST's recipe on a tight box, one step after the other, as the paper has it."""
+    """MNIST's recipe on a tight box, one step after the other, in exact integers."""
     height, width = ink.shape
     side = max(height, width, 10)
-    square = np.zeros((side, side))
+    square = np.zeros((side, side), np.int64)
     top, left = (side - height) // 2, (side - width) // 2
-    square[top : top + height, left : left + width] = ink / 255
+    square[top : top + height, left : left + width] = ink
     while side < 20:
-        square, side = np.kron(square, np.ones((2, 2))), 2 * side
-    fine = np.kron(square, np.ones((20, 20)))  # each of 20x20 blocks has whole pixels now
-    block = fine.reshape(20, side, 20, side).mean((1, 3))
-    block = np.clip(np.floor(255 * block / min(1, block.max()) + 0.5), 0, 255)
+        square, side = np.kron(square, np.ones((2, 2), np.int64)), 2 * side
+    fine = np.kron(square, np.ones((20, 20), np.int64))  # each of 20x20 blocks is whole pixels now
+    sums = fine.reshape(20, side, 20, side).sum((1, 3))
+    block = (2 * 255 * sums + sums.max()) // (2 * sums.max())
+    total = int(block.sum())
+    odd = 2 * np.arange(20) + 1
+    y0, x0 = (int(30 * total - block.sum(axis) @ odd) // (2 * total) for axis in (1, 0))
     image = np.zeros((28, 28), np.uint8)
-    y0 = int(15 - sum((y + 0.5) * block[y].sum() for y in range(20)) / block.sum())
-    x0 = int(15 - sum((x + 0.5) * block[:, x].sum() for x in range(20)) / block.sum())
     for y in range(20):
         for x in range(20):
             if 0 <= y + y0 < 28 and 0 <= x + x0 < 28:
                 image[y + y0, x + x0] = block[y, x]
     return image
-
-
-def close(one: Picture, other: Picture) -> bool:
-    """Equal up to one grey level in the rounding of a mean."""
-    return bool(np.abs(one.astype(int) - other).max() <= 1)
 
 
 @settings(max_examples=200, deadline=None)
@@ -83,7 +79,7 @@ def test_a_drawing_goes_through_the_recipe_of_mnist(ink: Picture) -> None:
     prepared = prepare(on_canvas(ink))
     assert (prepared.inverted, prepared.unchanged) == (False, False)
     assert prepared.image.flags.c_contiguous
-    assert close(prepared.image, recipe(ink))
+    np.testing.assert_array_equal(prepared.image, recipe(ink))
 
 
 @settings(max_examples=100, deadline=None)
@@ -111,17 +107,18 @@ def test_a_drawing_with_larger_pixels_gives_the_same_image(ink: Picture, factor:
     double = np.kron(on_canvas(np.pad(ink, 4)), np.ones((2, 2), np.uint8))
     larger = np.kron(double, np.ones((factor, factor), np.uint8))
     if max(ink.shape) >= 10 and max(larger.shape) <= 512:
-        assert close(prepare(larger).image, prepare(double).image)
+        np.testing.assert_array_equal(prepare(larger).image, prepare(double).image)
 
 
 @settings(max_examples=100, deadline=None)
-@given(ink=strokes(), paper=st.integers(1, 120))
-def test_grey_paper_gives_the_same_ink(ink: Picture, paper: int) -> None:
-    """Ink over grey paper covers the paper in the share that it covers black."""
-    canvas = on_canvas(ink).astype(float)
-    grey = np.round(paper + canvas / 255 * (255 - paper)).astype(np.uint8)
-    difference = np.abs(prepare(grey).image.astype(int) - prepare(on_canvas(ink)).image)
-    assert difference.max() <= 4
+@given(ink=strokes(), paper=st.integers(0, 200), full=st.integers(20, 55))
+def test_neither_the_grey_of_the_paper_nor_of_the_ink_matters(
+    ink: Picture, paper: int, full: int
+) -> None:
+    """Where the ink has one grey: the recipe scales the strongest ink to 255."""
+    canvas = np.where(on_canvas(ink) > 0, 255, 0).astype(np.uint8)
+    faint = np.where(canvas > 0, paper + full, paper).astype(np.uint8)
+    np.testing.assert_array_equal(prepare(faint).image, prepare(canvas).image)
 
 
 @settings(max_examples=100, deadline=None)
@@ -145,7 +142,7 @@ def test_a_stroke_in_two_parts_is_kept_whole() -> None:
 
 
 def test_the_image_is_not_tied_to_the_array_it_came_from() -> None:
-    original = prepare(on_canvas(np.full((9, 3), 255, np.uint8))).image
+    original = prepare(on_canvas(np.full((20, 5), 255, np.uint8))).image
     again = prepare(original)
     assert again.unchanged
     original[:] = 0
@@ -156,10 +153,9 @@ def test_the_image_is_not_tied_to_the_array_it_came_from() -> None:
 
 
 @needs_sample
-@pytest.mark.parametrize(("part", "count"), [("valid", 2038), ("train", 12396)])
-def test_every_image_of_mnist_passes_byte_for_byte(part: str, count: int) -> None:
-    images, _ = sample(part)
-    assert len(images) == count
+def test_every_validation_image_passes_byte_for_byte() -> None:
+    images, _ = sample("valid")
+    assert len(images) == 2038
     for image in images:
         prepared = prepare(image)
         assert (prepared.unchanged, prepared.inverted) == (True, False)
@@ -226,7 +222,7 @@ def photograph(
 
 Distortion = Callable[[Picture, np.random.Generator], Picture]
 R = Image.Resampling
-# The name: how to distort, how many of 200 more may be misread, and by how many grey levels the
+# The name: how to distort, how many of 120 more may be misread, and by how many grey levels the
 # image may differ in the mean.
 DISTORTIONS: dict[str, tuple[Distortion, int, float]] = {
     "inverted": (lambda image, _: 255 - image, 0, 2),
@@ -244,9 +240,9 @@ DISTORTIONS: dict[str, tuple[Distortion, int, float]] = {
     "faint": (lambda image, _: enlarge(image, 5, R.BICUBIC) // 3, 1, 9),
     "JPEG of 28x28": (lambda image, _: jpeg(np.pad(image, 2), 75), 1, 6),
     "JPEG, bad": (lambda image, _: jpeg(255 - enlarge(image, 4, R.BILINEAR), 30), 1, 11),
-    "photograph": (photograph, 2, 7),
-    "photograph, noisy": (lambda image, random: photograph(image, random, noise=15), 4, 9),
-    "photograph, shadow": (lambda image, random: photograph(image, random, shadow=0.35), 5, 9),
+    "photograph": (photograph, 2, 8),
+    "photograph, noisy": (lambda image, random: photograph(image, random, noise=15), 3, 8),
+    "photograph, shadow": (lambda image, random: photograph(image, random, shadow=0.35), 3, 10),
 }
 
 
@@ -271,11 +267,12 @@ def right(images: Picture, threes: NDArray[np.bool_]) -> int:
 def test_a_distorted_digit_comes_back_and_is_still_recognised(name: str) -> None:
     distort, may_lose, may_differ = DISTORTIONS[name]
     random = np.random.default_rng(7)
-    images, threes = (part[5::10][:200] for part in sample("valid"))
+    images, threes = sample("valid")
+    images, threes = images[5::17], threes[5::17]
     prepared = np.stack([prepare(distort(image, random)).image for image in images])
     assert np.abs(prepared.astype(int) - images).mean() < may_differ
     assert right(prepared, threes) >= right(images, threes) - may_lose
-    assert right(images, threes) >= 190
+    assert right(images, threes) >= 115
 
 
 @needs_sample
@@ -311,6 +308,13 @@ def test_a_photograph_of_blank_paper_has_no_ink(side: int, noise: int) -> None:
             prepare(picture)
 
 
+def test_a_picture_with_a_few_specks_has_no_ink() -> None:
+    picture = np.zeros((200, 200), np.uint8)
+    picture[[20, 20, 90, 150], [30, 31, 120, 10]] = 255
+    with pytest.raises(NoInk, match="nothing is drawn on the image but specks"):
+        prepare(picture)
+
+
 def test_an_image_that_is_nothing_but_ink_is_refused() -> None:
     for paper, ink in ((0, 255), (255, 0)):
         picture = np.full((60, 60), ink, np.uint8)
@@ -331,20 +335,20 @@ def test_any_picture_gives_an_image_or_has_no_ink(picture: Picture) -> None:
         assert len(str(error).splitlines()) == 1
     else:
         assert isinstance(prepared, Prepared)
-        assert (prepared.image.shape, prepared.image.dtype) == ((28, 28), np.uint8)
+        assert prepared.image.shape == (28, 28)
+        assert prepared.image.dtype == np.uint8
         assert prepared.image.flags.c_contiguous
         assert prepared.image.any()
 
 
-@pytest.mark.parametrize("shape", [(1, 100_000), (100_000, 1), (3, 20_000)])
-def test_a_picture_that_is_a_line_is_read(shape: tuple[int, int]) -> None:
+@pytest.mark.parametrize("shape", [(1, 100_000), (3, 20_000)])
+def test_a_picture_may_be_a_line(shape: tuple[int, int]) -> None:
     picture = np.zeros(shape, np.uint8)
-    picture[:, : shape[1] // 3] = 255
-    picture[shape[0] // 3 :] //= 2 if shape[0] > shape[1] else 1
-    try:
-        assert prepare(picture).image.max() == 255
-    except NoInk as error:
-        assert "ink" in str(error)
+    picture[:, shape[1] // 3 : shape[1] // 2] = 255
+    dash = prepare(picture).image
+    assert np.count_nonzero(dash.any(0)) == 20
+    assert np.count_nonzero(dash.any(1)) <= 2
+    np.testing.assert_array_equal(prepare(picture.T).image, dash.T)
 
 
 def test_only_an_array_of_bytes_with_two_axes_is_a_picture() -> None:

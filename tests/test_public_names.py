@@ -34,7 +34,9 @@ def test_type_checkers_see_the_same_names() -> None:
 
 def test_importing_the_package_imports_nothing_heavy() -> None:
     script = "import mnist_sgd, sys; print({'torch', 'numpy', 'onnx'} & set(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
     assert done.stdout == "set()\n"
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_sgd_serve.artefact import Artefact, load_artefact
-from mnist_sgd_serve.images import ImageError, decode
+from mnist_sgd_serve.images import ImageError, NoInk, decode
 from mnist_sgd_serve.metadata import Metadata
 from mnist_sgd_serve.preparation import Prepared, prepare
 
@@ -141,4 +141,11 @@ class Predictor:
 
 
 def _prepare(source: "Source") -> Prepared:
-    return prepare(source if isinstance(source, np.ndarray) else decode(source))
+    """Decode and prepare a picture; an error names its file, where it has one."""
+    grey = source if isinstance(source, np.ndarray) else decode(source)
+    try:
+        return prepare(grey)
+    except NoInk as error:
+        if isinstance(source, (str, os.PathLike)):
+            raise NoInk(f"{os.fspath(source)}: {error}") from error
+        raise

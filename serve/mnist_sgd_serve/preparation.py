@@ -6,7 +6,8 @@ The recipe is that of Yadav and Bottou, "Cold Case: the Lost MNIST Digits" (arXi
 comes before it finds the ink. The paper must fill the picture, and one thing be drawn on it.
 
 An image that went through the recipe already passes byte for byte, as do all 70,000 of MNIST. It
-costs 0.02 ms for one of those, 0.2 ms for a small drawing and a few ms for a photograph.
+costs 0.02 ms for one of those, 0.3 ms for another picture of 28x28, 1 ms for a canvas of 280x280
+and 8 ms for a photograph of 12 megapixels, once decoded.
 """
 
 from dataclasses import dataclass, field
@@ -33,10 +34,12 @@ FULL_INK = 0.9
 """In a photograph, this share of the ink's strength and all above it is full ink."""
 SPECK = 0.05
 """A separate part with less than this share of the largest part's ink is dropped."""
-LEAST_CONTRAST = 0.06
+LEAST_INK, LEAST_CONTRAST = 0.02, 0.06
+"""No pixel below the first is ink, and no picture whose ink is weaker than the second has any."""
 LEAST_PIXELS = 8
-"""A photograph whose largest part is smaller shows noise."""
+"""A picture with fewer pixels of ink shows specks."""
 MOST_INK = 0.85
+"""A picture with a larger share of ink shows no shape."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,7 @@ def prepare(grey: NDArray[np.uint8]) -> Prepared:
     grey = _shrink(grey)
     paper = _find_paper(grey)
     # What departs most from the paper is the ink, whichever side of it.
-    departure = grey.astype(np.float32) - np.asarray(paper.level, np.float32)
+    departure = grey - np.asarray(paper.level, np.float64)
     inverted = bool(np.sum(departure * np.abs(departure)) < 0)
     ink = _find_ink(-departure if inverted else departure, paper, inverted)
     return Prepared(_place(ink), inverted=inverted, unchanged=False)
@@ -154,7 +157,9 @@ def _find_paper(grey: NDArray[np.uint8]) -> _Paper:
         fit = np.linalg.solve(square, near.T @ values[chosen])
         distance = np.abs(values - rows @ fit)
         noise = 1.4826 * float(np.median(distance[chosen]))
-        chosen = distance <= 3 * noise + 1
+        chosen, before = distance <= 3 * noise + 1, chosen
+        if np.array_equal(chosen, before):
+            break
     return _Paper(np.clip(basis @ fit, 0, 255), noise + 0.3)  # 0.3: of rounding to whole levels
 
 
@@ -168,7 +173,7 @@ def _quadratic(height: int, width: int) -> NDArray[np.float32]:
     return np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], -1)
 
 
-def _find_ink(departure: NDArray[np.float32], paper: _Paper, inverted: bool) -> NDArray[np.float32]:
+def _find_ink(departure: NDArray[np.float64], paper: _Paper, inverted: bool) -> NDArray[np.float64]:
     """Cut out the ink in its tight box, as shares of full ink.
 
     Args:
@@ -179,49 +184,50 @@ def _find_ink(departure: NDArray[np.float32], paper: _Paper, inverted: bool) -> 
     Raises:
         NoInk: none stands out, or all is ink.
     """
-    room = np.maximum(paper.level if inverted else 255 - paper.level, 1).astype(np.float32)
+    room = np.maximum(paper.level if inverted else 255 - paper.level, 1)
     ink = np.clip(departure / room, 0, 1)
-    # A mean over 3x3 pixels has a third of the noise; half of 3.5 standard deviations is 5 of it.
+    # A mean over 3x3 pixels has a third of the noise: 1.75 deviations of one pixel are 5 of it.
     evidence = _blur(ink) if paper.photographed else ink
-    floor = 1.75 * paper.noise / float(np.mean(room))
-    candidates = evidence[evidence > max(floor, 0.02)]
+    floor = np.broadcast_to(np.maximum(1.75 * paper.noise / room, LEAST_INK), ink.shape)
+    stands_out = evidence > floor
+    candidates = evidence[stands_out]
     if candidates.size == 0:
         raise NoInk("nothing is drawn on the image: it is blank")
     strength = float(np.mean(candidates[candidates >= _otsu(candidates)]))
-    if strength < max(LEAST_CONTRAST, 1.5 * floor):
+    if strength < max(LEAST_CONTRAST, 1.5 * float(np.mean(floor[stands_out]))):
         raise NoInk("nothing is drawn on the image that stands out from the paper")
     cut = PHOTOGRAPHED_CUT if paper.photographed else DRAWN_CUT
-    mask = evidence > max(floor, cut * strength)
+    mask = stands_out & (evidence > cut * strength)
     if np.mean(mask) > MOST_INK:
         raise NoInk("the image is nothing but ink: leave some paper around what is drawn")
     _drop_specks(mask, evidence)
+    if np.count_nonzero(mask) < LEAST_PIXELS:
+        raise NoInk("nothing is drawn on the image but specks")
     if paper.photographed:
-        if np.count_nonzero(mask) < LEAST_PIXELS:
-            raise NoInk("nothing is drawn on the image but specks")
         ink = np.minimum(ink / (FULL_INK * strength), 1)
     box = _extent(mask)
     return (ink * mask)[box]
 
 
-def _otsu(values: NDArray[np.float32]) -> float:
+def _otsu(values: NDArray[np.float64]) -> float:
     """Split values in 0 to 1 in two classes, as far apart as they can be: Otsu, 1979."""
-    counts, edges = np.histogram(values, 64, (0, 1))
+    counts = np.bincount(np.minimum(values * 64, 63).astype(np.intp), minlength=64)
     below = np.cumsum(counts)[:-1]
     above = len(values) - below
-    sums = np.cumsum(counts * (edges[:-1] + edges[1:]) / 2)
+    sums = np.cumsum(counts * np.arange(64))
     distance = sums[:-1] / np.maximum(below, 1) - (sums[-1] - sums[:-1]) / np.maximum(above, 1)
-    return float(edges[1 + np.argmax(below * above * distance**2)])
+    return float(1 + np.argmax(below * above * distance**2)) / 64
 
 
-def _blur(values: NDArray[np.float32]) -> NDArray[np.float32]:
+def _blur(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Average the 3x3 pixels around each."""
     padded = np.pad(values, 1, mode="edge")
     rows = padded[:-2] + padded[1:-1] + padded[2:]
-    blurred: NDArray[np.float32] = (rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:]) / 9
+    blurred: NDArray[np.float64] = (rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:]) / 9
     return blurred
 
 
-def _drop_specks(mask: NDArray[np.bool_], ink: NDArray[np.float32]) -> None:
+def _drop_specks(mask: NDArray[np.bool_], ink: NDArray[np.float64]) -> None:
     """Clear in `mask` the connected parts that have little ink beside the largest."""
     parts = _label(mask)
     weights = np.bincount(parts, ink[mask])
@@ -260,7 +266,7 @@ def _label(mask: NDArray[np.bool_]) -> NDArray[np.intp]:
         number = fresh
 
 
-def _place(ink: NDArray[np.float32]) -> NDArray[np.uint8]:
+def _place(ink: NDArray[np.float64]) -> NDArray[np.uint8]:
     """MNIST's recipe from the tight box on: square, 20x20 by area, bytes, 28x28 by barycentre.
 
     The recipe doubles the pixels of a crop under 20 pixels; an exact mean over areas is the same
@@ -273,7 +279,10 @@ def _place(ink: NDArray[np.float32]) -> NDArray[np.uint8]:
     rows = _area_weights(side)[:, top : top + height]
     columns = _area_weights(side)[:, left : left + width]
     block = rows @ ink @ columns.T
-    block = np.floor(255 * block / min(1.0, block.max()) + 0.5).clip(0, 255)
+    # One level more or less can move the barycentre over a whole number and the image by a pixel.
+    # So halves must be rounded up whatever the order of the sums: float64 errs by 1e-12 here, and
+    # what is not a half is 1e-6 or more away from it.
+    block = np.floor(255 * block / min(1.0, block.max()) + 0.5 + 1e-9).clip(0, 255)
     y, x = (int(15 - _barycentre(block.sum(axis))) for axis in (1, 0))
     canvas = np.zeros((SIZE + 2 * BLOCK, SIZE + 2 * BLOCK), np.uint8)
     canvas[BLOCK + y : 2 * BLOCK + y, BLOCK + x : 2 * BLOCK + x] = block

@@ -23,6 +23,11 @@ def random_set(count: int, labels: type[Any] = np.uint8) -> ImageSet:
     return ImageSet(_PIXELS[:count], _LABELS[:count].astype(labels), ("no", "yes"), "random")
 
 
+def shuffled(images: int = 64, batch_size: int = 8, num_threads: int = 1) -> DataLoader:
+    """A loader of random images, eight batches of eight unless told otherwise."""
+    return DataLoader(random_set(images), batch_size, True, seed=7, num_threads=num_threads)
+
+
 def as_bytes(batch: Batch) -> Bytes:
     xb, yb = batch
     return xb.numpy().tobytes(), yb.numpy().tobytes()

@@ -33,9 +33,14 @@ def test_a_new_file_takes_the_place_of_the_old(tmp_path: Path) -> None:
 def test_an_exception_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     path.write_bytes(b"old")
-    with pytest.raises(RuntimeError, match="half way"), atomic_path(path) as temporary:
-        temporary.write_bytes(b"ne")
-        raise RuntimeError("half way")
+
+    def stop_half_way() -> None:
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(b"ne")
+            raise RuntimeError("half way")
+
+    with pytest.raises(RuntimeError, match="half way"):
+        stop_half_way()
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
 

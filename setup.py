@@ -1,9 +1,12 @@
 """Builds the C++ core, csrc/, into the private extension module mnist_sgd._core.
 
 Everything else about the distribution is in pyproject.toml. The build uses no system library
-and no flag of the building machine's processor: the kernels choose themselves at run time.
+and no flag of the building machine's processor: the kernels choose themselves at run time. A
+machine that only predicts and serves needs no core: MNIST_SGD_WITHOUT_EXTENSION=1 leaves it out,
+and then no compiler is asked for.
 """
 
+import os
 from glob import glob
 from pathlib import Path
 
@@ -15,7 +18,8 @@ NEEDED = (
     "mnist-sgd needs a C++17 compiler and Python's headers. Install them (Debian, Ubuntu: "
     "apt-get install g++ python3-dev; Fedora: dnf install gcc-c++ python3-devel; Alpine: "
     "apk add g++ python3-dev; macOS: xcode-select --install; Windows: Visual Studio Build Tools "
-    "with C++) and run pip again."
+    "with C++) and run pip again. A machine that only predicts and serves needs none of it: set "
+    "MNIST_SGD_WITHOUT_EXTENSION=1."
 )
 
 
@@ -47,4 +51,6 @@ CORE = Pybind11Extension(
 )
 CORE.sources = [Path(source).as_posix() for source in CORE.sources]
 
-setup(ext_modules=[CORE], cmdclass={"build_ext": BuildCore})
+WITHOUT = os.environ.get("MNIST_SGD_WITHOUT_EXTENSION") == "1"
+
+setup(ext_modules=[] if WITHOUT else [CORE], cmdclass={"build_ext": BuildCore})

@@ -15,11 +15,19 @@ from operator import index
 from typing import Never, SupportsIndex, TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from mnist_sgd import _core
 from mnist_sgd.data import ImageSet
+
+try:
+    import torch
+
+    from mnist_sgd import _core
+except ImportError as error:
+    raise ImportError(
+        f"mnist_sgd.loader needs torch and the C++ extension, and one is missing here ({error}); "
+        "pip install . without MNIST_SGD_WITHOUT_EXTENSION installs both"
+    ) from error
 
 __all__ = ["DataLoader", "DataLoaders", "first"]
 

@@ -10,8 +10,9 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from typing import Never
 
-from mnist_sgd.cli import benchmark, evaluate, export, inspect, predict, train
+from mnist_sgd.cli import benchmark, evaluate, export, inspect, predict, serve, train
 
 __all__ = ["main"]
 
@@ -23,6 +24,7 @@ the main job, with the threes and sevens that come with the package:
   mnist-sgd train                       the chapter's ten epochs; leaves model.onnx
   mnist-sgd predict three.png seven.jpg
   mnist-sgd evaluate                    accuracy and mistakes on the validation images
+  mnist-sgd serve                       answer over HTTP, with a page to draw on
   mnist-sgd COMMAND --help              what a command can do, with examples
 
 exit codes: 0 done, 1 the work failed, 2 an argument, file or image is not usable
@@ -57,15 +59,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser, and those of its subcommands, whose error is one line."""
+
+    def error(self, message: str) -> Never:
+        self.exit(2, f"mnist-sgd: {message}; {self.prog} --help shows what is allowed\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="mnist-sgd",
         description=DESCRIPTION,
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (train, export, evaluate, predict, inspect, benchmark):
+    for module in (train, export, evaluate, predict, serve, inspect, benchmark):
         module.add_parser(commands)
     return parser
 

@@ -21,8 +21,15 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_sgd._core import parse_idx_header
 from mnist_sgd._files import atomic_path
+
+try:
+    from mnist_sgd._core import parse_idx_header
+except ImportError as error:
+    raise ImportError(
+        f"the training side of mnist_sgd needs its C++ extension, which is missing here ({error}); "
+        "pip install . without MNIST_SGD_WITHOUT_EXTENSION installs it and torch"
+    ) from error
 
 __all__ = ["IdxError", "read_idx", "write_idx"]
 

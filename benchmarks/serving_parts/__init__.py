@@ -1,0 +1,1 @@
+"""The parts of benchmarks/serving.py; peers/ holds an application for each server."""

@@ -1,0 +1,62 @@
+"""What Linux says about processes and processors; see proc(5)."""
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+__all__ = ["busy", "cpu_seconds", "descendants", "megabytes"]
+
+UTIME, STIME, RSS = 11, 12, 21
+"""Where `_stat` has them."""
+
+
+def descendants(root: int) -> list[int]:
+    """A process and all below it, whichever still run."""
+    found = [root]
+    for pid in found:
+        for children in Path(f"/proc/{pid}/task").glob("*/children"):
+            try:
+                found += map(int, children.read_text().split())
+            except (FileNotFoundError, ProcessLookupError):
+                continue  # the thread ended meanwhile
+    return found
+
+
+def megabytes(root: int) -> tuple[float, int]:
+    """The resident memory of a process and all below it, added up, and their number.
+
+    Pages that several of them share count once for each.
+    """
+    pages = [int(fields[RSS]) for fields in _stat(root)]
+    return sum(pages) * os.sysconf("SC_PAGE_SIZE") / 1e6, len(pages)
+
+
+def cpu_seconds(root: int) -> float:
+    """The processor time that a process and all below it have used so far."""
+    ticks = sum(int(fields[UTIME]) + int(fields[STIME]) for fields in _stat(root))
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def busy(seconds: float = 0.3) -> float:
+    """The share of all processors that is in use, 0 to 1, while this waits."""
+    before = _ticks()
+    time.sleep(seconds)
+    idle, total = (now - then for now, then in zip(_ticks(), before, strict=True))
+    return 1 - idle / total if total else 0.0
+
+
+def _stat(root: int) -> Iterator[list[str]]:
+    """The fields of /proc/PID/stat from the third on: the second is a name, spaces and all."""
+    for pid in descendants(root):
+        try:
+            text = Path(f"/proc/{pid}/stat").read_text()
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it ended meanwhile
+        yield text.rpartition(") ")[2].split()
+
+
+def _ticks() -> tuple[int, int]:
+    """The processors' idle and total time so far."""
+    times = [int(field) for field in Path("/proc/stat").read_text().split("\n")[0].split()[1:9]]
+    return times[3] + times[4], sum(times)

@@ -1,0 +1,165 @@
+"""One run of the model for all requests that are waiting, and no timer.
+
+The first request that waits schedules a run; the run begins in the first turn of the event loop
+that brings no further request. So while requests keep coming in they join, and the batches grow
+with the load. A request that comes alone, after one that was alone, waits for nothing: it is run
+where it stands. The answers go back by position: nothing in a request decides where it goes.
+
+The queue is bounded in images and each request has a deadline. A request whose client has gone is
+dropped before it costs a run.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Batcher", "ClientGone", "DeadlineExceeded", "QueueFull", "RunFailed"]
+
+Images = NDArray[np.uint8]
+Probabilities = NDArray[np.float32]
+
+
+class QueueFull(Exception):  # noqa: N818  (they say all without "Error")
+    """There is no room for the images of one more request."""
+
+
+class RunFailed(Exception):  # noqa: N818  (as above)
+    """The model failed on a batch; the cause says how."""
+
+
+class ClientGone(Exception):  # noqa: N818  (as above)
+    """The client left before its answer."""
+
+
+class DeadlineExceeded(Exception):  # noqa: N818  (as above)
+    """The request waited longer than it may."""
+
+
+@dataclass(slots=True)
+class _Waiting:
+    images: Images
+    answer: "asyncio.Future[Probabilities]"
+    since: float
+    gone: Callable[[], bool]
+
+
+class Batcher:
+    """Runs the model for requests of one event loop.
+
+    Args:
+        run: the model: uint8 `[N, 28, 28]` to float32 `[N]`; called in the loop's thread.
+        max_images: in one run; a request is never split, so a larger one runs alone.
+        max_waiting: images that may wait; one more request is refused.
+        deadline: seconds that a request may wait for its run to begin.
+        ran: is told of each run: requests, images, seconds.
+    """
+
+    def __init__(
+        self,
+        run: Callable[[Images], Probabilities],
+        *,
+        max_images: int,
+        max_waiting: int,
+        deadline: float,
+        ran: Callable[[int, int, float], None],
+    ) -> None:
+        self.run = run
+        self.max_images = max_images
+        self.max_waiting = max_waiting
+        self.deadline = deadline
+        self.ran = ran
+        self.waiting = 0  # images in the queue
+        self._queue: deque[_Waiting] = deque()
+        self._seen = 0  # requests in the queue at the end of the last turn
+        self._alone = True  # the last run was for one request
+        self._ran = False  # a request was run where it stands in this turn
+
+    async def answer(self, images: Images, gone: Callable[[], bool]) -> Probabilities:
+        """The probabilities of one request's images, in their order.
+
+        Args:
+            images: uint8 `[N, 28, 28]`, checked.
+            gone: says whether the client has left; asked just before the run.
+
+        Raises:
+            QueueFull: too many images are waiting.
+            DeadlineExceeded: the run did not begin in time.
+            ClientGone: the client left before its run.
+        """
+        loop = asyncio.get_running_loop()
+        if self._alone and not self._queue and not self._ran:
+            self._ran = True
+            loop.call_soon(self._end_turn)
+            return self._run(images, 1)
+        if self.waiting and self.waiting + len(images) > self.max_waiting:
+            raise QueueFull
+        answer = loop.create_future()
+        if not self._queue:
+            loop.call_soon(self._flush)
+        self._queue.append(_Waiting(images, answer, time.monotonic(), gone))
+        self.waiting += len(images)
+        probabilities: Probabilities = await answer
+        return probabilities
+
+    def _end_turn(self) -> None:
+        self._ran = False
+
+    def _flush(self) -> None:
+        """Run what waits, unless this turn brought more; then see what the next turn brings."""
+        loop = asyncio.get_running_loop()
+        if self._seen < len(self._queue) and self.waiting < self.max_images:
+            self._seen = len(self._queue)
+            loop.call_soon(self._flush)
+            return
+        batch = self._take()
+        self._seen = 0
+        if self._queue:
+            loop.call_soon(self._flush)
+        self._alone = len(batch) <= 1
+        if not batch:
+            return
+        try:
+            images = [waiting.images for waiting in batch]
+            joined = images[0] if len(images) == 1 else np.concatenate(images)
+            probabilities = self._run(joined, len(batch))
+        except Exception as error:  # what a broken model raises is the answer of each request
+            for waiting in batch:
+                failed = RunFailed(str(error))  # one each: a trace grows where it is raised
+                failed.__cause__ = error
+                waiting.answer.set_exception(failed)
+            return
+        first = 0
+        for waiting in batch:
+            last = first + len(waiting.images)
+            waiting.answer.set_result(probabilities[first:last])
+            first = last
+
+    def _run(self, images: Images, requests: int) -> Probabilities:
+        start = time.monotonic()
+        probabilities = self.run(images)
+        self.ran(requests, len(images), time.monotonic() - start)
+        return probabilities
+
+    def _take(self) -> list[_Waiting]:
+        """Take requests off the queue, as many as fit one run, without the late and the gone."""
+        batch: list[_Waiting] = []
+        images = 0
+        earliest = time.monotonic() - self.deadline
+        while self._queue and (not batch or images + len(self._queue[0].images) <= self.max_images):
+            waiting = self._queue.popleft()
+            self.waiting -= len(waiting.images)
+            if waiting.answer.done():
+                continue
+            if waiting.gone():
+                waiting.answer.set_exception(ClientGone())
+            elif waiting.since < earliest:
+                waiting.answer.set_exception(DeadlineExceeded())
+            else:
+                batch.append(waiting)
+                images += len(waiting.images)
+        return batch

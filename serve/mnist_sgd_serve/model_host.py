@@ -1,0 +1,133 @@
+"""The model that answers now, and how another takes its place.
+
+A new file is loaded and tried beside the old model; only when it answers does it take over, between
+two runs, so no request fails. A file that cannot be used changes nothing, nor does a missing one.
+Every artefact has the first 12 digits of its SHA-256 as its version, and an answer is never given
+under another version than that of the model that made it.
+"""
+
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnist_sgd_serve.artefact import ArtefactError
+from mnist_sgd_serve.metadata import Metadata
+from mnist_sgd_serve.predictor import Predictor
+
+if TYPE_CHECKING:
+    from mnist_sgd_serve.batcher import Batcher
+
+__all__ = ["Model", "ModelHost"]
+
+WARM_UP = (1, 2, 16, 1)
+"""Images in the runs that a model makes before it answers."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """An artefact that has been warmed up."""
+
+    predictor: Predictor
+    version: str
+
+    @property
+    def metadata(self) -> Metadata:
+        """What the artefact says about itself."""
+        return self.predictor.metadata
+
+
+class ModelHost:
+    """Holds the current model of a file, and watches the file.
+
+    Args:
+        path: of the artefact.
+        changed: is told of every new file: "loaded" or "refused", and a sentence.
+
+    Raises:
+        ArtefactError: the file cannot be used.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], changed: Callable[[str, str], None]) -> None:
+        self.path = path
+        self.changed = changed
+        self._seen = self._stamp()
+        self._loading = threading.Lock()
+        self.model = _load(path)
+
+    def run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """The current model's probabilities, float32 `[N]`, of uint8 `[N, 28, 28]`."""
+        return self.model.predictor.probabilities(images)
+
+    async def answer(
+        self, batcher: "Batcher", images: NDArray[np.uint8], gone: Callable[[], bool]
+    ) -> tuple[Model, NDArray[np.float32]]:
+        """The model, and its probabilities of a request's images.
+
+        When another model took over while the request waited, nobody can say which of the two
+        ran: the request is run once more, by the new one.
+
+        Raises:
+            QueueFull, DeadlineExceeded, ClientGone: as `Batcher.answer`.
+        """
+        while True:
+            model = self.model
+            probabilities = await batcher.answer(images, gone)
+            if self.model is model:
+                return model, probabilities
+
+    def check(self) -> None:
+        """Load the file if it is another than the one last seen. Takes milliseconds; blocks."""
+        if self._stamp() != self._seen:
+            self.reload()
+
+    def reload(self) -> None:
+        """Load the file and let it take over, or say why it cannot."""
+        with self._loading:
+            self._seen = self._stamp()
+            try:
+                model = _load(self.path)
+            except Exception as error:  # whatever is wrong with it, the old one goes on
+                self.changed("refused", f"{error}; {self.model.version} still answers")
+            else:
+                self.model = model
+                self.changed("loaded", f"{os.fspath(self.path)}: {model.version} answers")
+
+    def _stamp(self) -> tuple[int, int, int, int] | None:
+        """What changes when the file is replaced or written; None while there is none.
+
+        The time of the last change of state is among it, for a copy may keep the size and the
+        time of the content, and a new file may be given the number of the one it replaces.
+        """
+        try:
+            status = os.stat(self.path)
+        except OSError:
+            return None
+        return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def _load(path: str | os.PathLike[str]) -> Model:
+    """Load an artefact and warm it up.
+
+    Raises:
+        ArtefactError: it cannot be used, or it does not answer so many images at once.
+    """
+    predictor = Predictor(path)
+    for count in WARM_UP:
+        try:
+            answers = len(predictor.probabilities(np.zeros((count, 28, 28), np.uint8)))
+        except Exception as error:  # onnxruntime has a class an error code, under Exception
+            raise ArtefactError(
+                f"{os.fspath(path)} is not a usable artefact: it does not run with {count} "
+                f"images: {' '.join(str(error).split())[:200]}"
+            ) from error
+        if answers != count:
+            raise ArtefactError(
+                f"{os.fspath(path)} is not a usable artefact: it gave {answers} answers for "
+                f"{count} images"
+            )
+    return Model(predictor, predictor.artefact.sha256[:12])

@@ -1,0 +1,338 @@
+/**
+ * The page of the server: draw a digit or give a picture of one, see what the model says and why.
+ *
+ * What is on the paper is a list of marks: strokes, pictures and wipes. Undo drops the last one.
+ * After each change the paper goes to the server as an image file; one request is under way at
+ * most, and the newest paper goes next. Nothing comes from another origin, and what the server
+ * says enters the page as text only.
+ *
+ * @typedef {{ x: number, y: number, width: number }} Point in shares of the paper's side
+ * @typedef {{ kind: "stroke", points: Point[] }} Stroke
+ * @typedef {{ kind: "picture", file: Blob, bitmap: ImageBitmap | null }} Picture
+ * @typedef {Stroke | Picture | { kind: "wipe" }} Mark
+ */
+
+const SIDE = 280; // of the drawing that is sent, in pixels: ten for each of the model's
+const STEP = 1 / 28; // of the pen under the arrow keys
+const PATIENCE = 20_000; // milliseconds
+
+const $ = (id) => document.getElementById(id);
+const pad = $("pad");
+const verdict = $("verdict");
+
+/** @type {Mark[]} */
+const marks = [];
+/** @type {Stroke | null} the stroke that is being drawn, also the last of the marks */
+let stroke = null;
+const pen = { x: 0.3, y: 0.2 }; // where the arrow keys have moved it
+let aiming = false; // the arrow keys are in use, so that the page shows the pen
+
+// The paper
+
+/** The picture that lies on the paper, or else the strokes since it was last empty. */
+function visible() {
+  const last = marks.at(-1);
+  if (last?.kind === "picture") return { picture: last, strokes: [] };
+  const start = marks.findLastIndex((mark) => mark.kind !== "stroke") + 1;
+  return { picture: null, strokes: marks.slice(start) };
+}
+
+/** Draw strokes on a square of `side` pixels: curves through the middles between their points. */
+function paint(context, side, strokes) {
+  context.lineCap = context.lineJoin = "round";
+  for (const { points } of strokes) {
+    let from = points[0];
+    points.forEach((point, i) => {
+      const next = points[i + 1] ?? point;
+      const to = { x: (point.x + next.x) / 2, y: (point.y + next.y) / 2 };
+      context.lineWidth = point.width * side;
+      context.beginPath();
+      context.moveTo(from.x * side, from.y * side);
+      context.quadraticCurveTo(point.x * side, point.y * side, to.x * side, to.y * side);
+      context.stroke();
+      from = to;
+    });
+  }
+}
+
+/** Draw the paper on the page, as sharp as the screen is. */
+function render() {
+  const side = Math.round(pad.clientWidth * devicePixelRatio);
+  if (pad.width !== side) pad.width = pad.height = side;
+  const context = pad.getContext("2d");
+  context.clearRect(0, 0, side, side);
+  context.strokeStyle = getComputedStyle(pad).color;
+  const { picture, strokes } = visible();
+  if (picture?.bitmap) {
+    const scale = side / Math.max(picture.bitmap.width, picture.bitmap.height);
+    const [width, height] = [picture.bitmap.width * scale, picture.bitmap.height * scale];
+    context.imageSmoothingEnabled = scale < 4; // pixels that are meant to be seen stay sharp
+    context.drawImage(picture.bitmap, (side - width) / 2, (side - height) / 2, width, height);
+  }
+  paint(context, side, strokes);
+  if (aiming) {
+    context.lineWidth = 1.5 * devicePixelRatio;
+    context.setLineDash(stroke ? [] : [2 * context.lineWidth]);
+    context.beginPath();
+    context.arc(pen.x * side, pen.y * side, side / 40, 0, 2 * Math.PI);
+    context.stroke();
+    context.setLineDash([]);
+  }
+}
+
+/** Strokes as an image file: white ink on black paper, whatever the screen shows. */
+function drawn(strokes) {
+  const context = new OffscreenCanvas(SIDE, SIDE).getContext("2d");
+  context.fillRect(0, 0, SIDE, SIDE); // black
+  context.strokeStyle = "white";
+  paint(context, SIDE, strokes);
+  return context.canvas.convertToBlob();
+}
+
+function changed() {
+  stroke = null;
+  render();
+  ask();
+}
+
+function undo() {
+  marks.pop();
+  changed();
+}
+
+function clear() {
+  if (marks.length && marks.at(-1).kind !== "wipe") marks.push({ kind: "wipe" });
+  changed();
+}
+
+/** Lay a picture on the paper. What the browser cannot show goes to the server all the same. */
+async function lay(file) {
+  if (!file) return;
+  const bitmap = await createImageBitmap(file).catch(() => null);
+  marks.push({ kind: "picture", file, bitmap });
+  changed();
+}
+
+// Drawing
+
+function begin(point) {
+  stroke = { kind: "stroke", points: [point] };
+  marks.push(stroke);
+  render();
+}
+
+function extend(...points) {
+  stroke.points.push(...points);
+  render();
+}
+
+function end() {
+  if (stroke) changed();
+}
+
+const penWidth = () => $("width").value / 100;
+
+/** Where a pointer is on the paper, and how wide its line: a stylus varies it by half each way. */
+function at({ clientX, clientY, pointerType, pressure }) {
+  const { left, top, width: side } = pad.getBoundingClientRect();
+  const width = penWidth() * (pointerType === "pen" ? 0.5 + pressure : 1);
+  return { x: (clientX - left) / side, y: (clientY - top) / side, width };
+}
+
+pad.addEventListener("pointerdown", (event) => {
+  if (!event.isPrimary || event.button !== 0) return;
+  pad.setPointerCapture(event.pointerId);
+  aiming = false;
+  begin(at(event));
+});
+pad.addEventListener("pointermove", (event) => {
+  if (!stroke || !pad.hasPointerCapture(event.pointerId)) return;
+  const events = event.getCoalescedEvents();
+  extend(...(events.length ? events : [event]).map(at));
+});
+pad.addEventListener("lostpointercapture", end); // the pointer went up, or was taken away
+
+const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+
+pad.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  if (!(event.key in ARROWS) && event.key !== " ") return;
+  event.preventDefault();
+  aiming = true;
+  const [x, y] = ARROWS[event.key] ?? [0, 0];
+  pen.x = Math.min(Math.max(pen.x + x * STEP, 0), 1);
+  pen.y = Math.min(Math.max(pen.y + y * STEP, 0), 1);
+  const point = { ...pen, width: penWidth() };
+  if (event.key === " " && stroke) end();
+  else if (event.key === " ") begin(point);
+  else if (stroke) extend(point);
+  else render();
+});
+pad.addEventListener("focus", () => {
+  aiming = pad.matches(":focus-visible");
+  render();
+});
+pad.addEventListener("blur", () => {
+  aiming = false;
+  end();
+  render();
+});
+
+addEventListener("keydown", (event) => {
+  if ((event.ctrlKey || event.metaKey) && event.key === "z") undo();
+  else if (event.key === "Delete" || event.key === "Backspace") clear();
+  else return;
+  event.preventDefault();
+});
+$("undo").addEventListener("click", undo);
+$("clear").addEventListener("click", clear);
+$("choose").addEventListener("click", () => $("file").click());
+$("file").addEventListener("change", ({ target }) => {
+  lay(target.files[0]);
+  target.value = ""; // so that the same file can be chosen again
+});
+addEventListener("paste", (event) => lay(event.clipboardData.files[0]));
+addEventListener("dragleave", () => document.body.classList.remove("dropping"));
+addEventListener("dragover", (event) => {
+  event.preventDefault();
+  document.body.classList.add("dropping");
+});
+addEventListener("drop", (event) => {
+  event.preventDefault();
+  document.body.classList.remove("dropping");
+  lay(event.dataTransfer.files[0]);
+});
+
+// Asking
+
+let waiting = false; // the paper has changed since the last request
+let asking = false;
+
+/** Ask what is on the paper: at once, or when the request that is under way has ended. */
+async function ask() {
+  waiting = true;
+  if (asking) return;
+  asking = true;
+  verdict.ariaBusy = "true"; // a screen reader waits for the end of it
+  while (waiting) {
+    waiting = false;
+    const { picture, strokes } = visible();
+    const image = picture?.file ?? (strokes.length ? await drawn(strokes) : null);
+    const result = image && (await send(image));
+    if (!waiting) show(result); // else it is of a paper that is no more
+  }
+  asking = false;
+  verdict.ariaBusy = "false";
+}
+
+/** Send an image file: the server's answer, or the error in words. */
+async function send(image) {
+  const start = performance.now();
+  try {
+    const response = await fetch("predict?explain=1", {
+      method: "POST",
+      headers: { "Content-Type": image.type || "application/octet-stream" },
+      body: image,
+      signal: AbortSignal.timeout(PATIENCE),
+    });
+    const answer = await response.json();
+    if (response.ok) return { ...answer, trip: performance.now() - start };
+    const error = answer.error ?? `The server answered ${response.status}`;
+    return { error, blank: response.status === 422 };
+  } catch (error) {
+    if (error.name === "TimeoutError") return { error: "The server did not answer in time" };
+    if (error.name === "SyntaxError") return { error: "The server's answer cannot be read" };
+    return { error: "The server cannot be reached" };
+  }
+}
+
+// Showing
+
+function text(id, content) {
+  $(id).textContent = content;
+}
+
+const sentence = (words) => `${words[0].toUpperCase()}${words.slice(1)}.`;
+const bytes = (base64) => Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
+
+/** A share in percent; never 0 or 100 where it is not quite that. */
+function percent(share) {
+  if (share > 0.999 && share < 1) return "over 99.9 %";
+  if (share < 0.001 && share > 0) return "under 0.1 %";
+  return `${Number((100 * share).toFixed(1))} %`;
+}
+
+/** Show what came of asking: an answer, an error, or null for an empty paper. */
+function show(result) {
+  const answer = result?.error === undefined ? result : null;
+  document.body.classList.toggle("waiting", !answer);
+  document.body.classList.toggle("trouble", Boolean(result?.error));
+  if (answer) name(answer);
+  const [label, detail, note] = words(result);
+  text("label", label);
+  text("detail", detail);
+  text("note", note);
+  $("chart").style.setProperty("--probability", answer?.probability ?? "var(--threshold)");
+  $("bar").setAttribute("aria-valuenow", (100 * (answer?.probability ?? 0)).toFixed(1));
+  fill("seen", bytes(answer?.image ?? ""), (grey) => [`rgb(${grey} ${grey} ${grey})`, 1]);
+  showAdded(new Float32Array(bytes(answer?.contributions ?? "").buffer));
+}
+
+/** The verdict, what is to be said of it, and a note. */
+function words(result) {
+  if (!result) return ["", "The answer comes with the first stroke.", ""];
+  const { error, blank } = result;
+  if (error) return [blank ? "No digit here" : "No answer", sentence(error), ""];
+  const { label, positive, probability, milliseconds, trip, inverted } = result;
+  const share = label === positive ? probability : 1 - probability;
+  const time = `${milliseconds.toFixed(1)} ms in the server, ${trip.toFixed(0)} ms in all.`;
+  const note = inverted ? `${time} Dark on light: inverted.` : time;
+  return [label, `Probability ${percent(share)}`, note];
+}
+
+/** Name the classes, which the page knows from its first answer on. */
+function name({ classes, positive, threshold, contributions }) {
+  const negative = classes.find((one) => one !== positive);
+  document.title = `${positive} or ${negative}?`;
+  text("question", document.title);
+  for (const one of document.querySelectorAll(".positive")) one.textContent = positive;
+  for (const one of document.querySelectorAll(".negative")) one.textContent = negative;
+  text("threshold", `threshold ${percent(threshold)}`);
+  $("chart").style.setProperty("--threshold", threshold);
+  $("bar").setAttribute("aria-label", `Probability of ${positive}`);
+  $("added").hidden = contributions === null;
+}
+
+/** Colour each pixel by its class, the stronger the more it adds; no pixels leave it empty. */
+function showAdded(added) {
+  const most = Math.max(0, ...added.map(Math.abs));
+  const style = getComputedStyle(document.body);
+  const colours = ["--against", "--for"].map((one) => style.getPropertyValue(one));
+  fill("pixels", added, (value) => [colours[Number(value > 0)], most && Math.abs(value) / most]);
+  text("least", `−${most ? most.toFixed(2) : ""}`);
+  text("most", `+${most ? most.toFixed(2) : ""}`);
+}
+
+/** Fill a picture of 28x28 pixels from values; `ink` gives the colour and opacity of one. */
+function fill(id, values, ink) {
+  const context = $(id).getContext("2d");
+  context.clearRect(0, 0, 28, 28);
+  values.forEach((value, i) => {
+    [context.fillStyle, context.globalAlpha] = ink(value);
+    context.fillRect(i % 28, Math.floor(i / 28), 1, 1);
+  });
+}
+
+/** Ask about a stroke that nobody sees, for the names of the classes. */
+async function introduce() {
+  const points = [0.2, 0.8].map((y) => ({ x: 0.5, y, width: 0.08 }));
+  const result = await send(await drawn([{ kind: "stroke", points }]));
+  if (result.error === undefined) name(result);
+  else if (!marks.length) show(result);
+}
+
+addEventListener("resize", render);
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", changed);
+render();
+show(null);
+introduce();

@@ -1,0 +1,79 @@
+"""The OpenAPI document as a page to read: plain HTML, made once, without a script."""
+
+from html import escape
+from typing import Any
+
+import orjson
+
+__all__ = ["reference"]
+
+Json = dict[str, Any]
+
+_METHODS = ("get", "post")
+
+
+def reference(document: Json) -> bytes:
+    """Write a document of `openapi` as HTML.
+
+    Every operation is a section with its parameters, what it takes and what it gives; schemas are
+    shown as JSON at the end, where references to them lead.
+    """
+    info = document["info"]
+    operations = [
+        _operation(method, path, item[method], item.get("parameters", []))
+        for path, item in document["paths"].items()
+        for method in _METHODS
+        if method in item
+    ]
+    schemas = [_schema(*named) for named in document["components"]["schemas"].items()]
+    title = escape(info["title"])
+    return "\n".join(
+        [
+            '<!doctype html>\n<html lang="en">\n<meta charset="utf-8">',
+            '<meta name="viewport" content="width=device-width, initial-scale=1">',
+            f"<title>{title}: reference</title>",
+            f"<h1>{title}, {escape(info['version'])}</h1>",
+            f"<p>{escape(info['description'])}",
+            'The same <a href="openapi.json">for programs</a>.</p>',
+            *operations,
+            "<h2>Schemas</h2>",
+            *schemas,
+            "</html>\n",
+        ]
+    ).encode()
+
+
+def _operation(method: str, path: str, operation: Json, shared: list[Json]) -> str:
+    lines = [
+        f"<h2><code>{method.upper()} {escape(path)}</code></h2>",
+        f"<p>{escape(operation['summary'])}</p>",
+    ]
+    if "description" in operation:
+        lines.append(f"<p>{escape(operation['description'])}</p>")
+    rows = [
+        _row(f"{one['in']}: {one['name']}", one.get("description", ""), one["schema"])
+        for one in [*shared, *operation.get("parameters", [])]
+    ]
+    for kind, content in operation.get("requestBody", {}).get("content", {}).items():
+        rows.append(_row("body", kind, content["schema"]))
+    for status, answer in operation["responses"].items():
+        for kind, content in answer["content"].items():
+            rows.append(_row(status, f"{answer['description']}: {kind}", content["schema"]))
+    return "\n".join([*lines, "<table>", *rows, "</table>"])
+
+
+def _row(name: str, text: str, schema: Json) -> str:
+    return f"<tr><th>{escape(name)}</th><td>{escape(text)}</td><td>{_shown(schema)}</td></tr>"
+
+
+def _shown(schema: Json) -> str:
+    """Write a schema on one line, or the link to where it is."""
+    if "$ref" in schema:
+        name = escape(schema["$ref"].rpartition("/")[2])
+        return f'<a href="#{name}">{name}</a>'
+    return f"<code>{escape(orjson.dumps(schema).decode())}</code>"
+
+
+def _schema(name: str, schema: Json) -> str:
+    text = orjson.dumps(schema, option=orjson.OPT_INDENT_2).decode()
+    return f'<h3 id="{escape(name)}">{escape(name)}</h3>\n<pre>{escape(text)}</pre>'

@@ -1,0 +1,237 @@
+"""What is at which path, and how each answer is made.
+
+Paths are compared as they were sent, so no encoding of a slash or a dot reaches anything, and no
+path is ever a file name: the few files of the page are read once, at the start.
+"""
+
+import asyncio
+import base64
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import parse_qs
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from mnist_sgd_serve.batcher import Batcher, QueueFull
+from mnist_sgd_serve.exchange import JSON, Answer, Exchange, Handler, Headers, Route
+from mnist_sgd_serve.explain import contributions
+from mnist_sgd_serve.images import ImageError, ImageTooLarge, NoInk, UnsupportedFormat, decode
+from mnist_sgd_serve.metrics import Metrics
+from mnist_sgd_serve.model_host import Model, ModelHost
+from mnist_sgd_serve.multipart import image_part
+from mnist_sgd_serve.openapi import openapi
+from mnist_sgd_serve.pages import PAGES
+from mnist_sgd_serve.preparation import Prepared, prepare
+from mnist_sgd_serve.protocol import (
+    LIVE,
+    READY,
+    RequestError,
+    encode_infer,
+    model_list,
+    model_metadata,
+    model_ready,
+    parse_infer,
+    server_metadata,
+    shown,
+)
+from mnist_sgd_serve.reference import reference
+from mnist_sgd_serve.settings import Settings
+
+__all__ = ["Routes"]
+
+BINARY = (b"content-type", b"application/octet-stream")
+TEXT = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
+HTML = [
+    (b"content-type", b"text/html; charset=utf-8"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"x-content-type-options", b"nosniff"),
+]
+
+DECODERS = 2
+"""Threads that decode pictures: Pillow lets go of the interpreter meanwhile."""
+MOST_DECODING = 64
+"""Pictures that may wait for one of them; more are refused."""
+
+WARM_UP = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAABwAAAAcAQAAAABaduI5AAAAO0lEQVR42n3NoRVAAAAA0e+eYATRKEY3ihFEwUPQ"
+    "Xfj1+O+5xAWzOMUiDrGKHTZ9DDCQyENGcpPp5/UC+3oJ3wl6CCAAAAAASUVORK5CYII="
+)
+"""A PNG of a stroke."""
+
+IMAGE_STATUS = {ImageTooLarge: (413, "too_large"), NoInk: (422, "no_ink")}
+IMAGE_STATUS[UnsupportedFormat] = (415, "unsupported")
+
+
+class Routes:
+    """The routes of one worker.
+
+    Args:
+        settings: of the server.
+        version: of the server's package.
+        host: holds the model.
+        batcher: runs it.
+        metrics: shown at /metrics.
+        ready: whether new requests are welcome.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        version: str,
+        host: ModelHost,
+        batcher: Batcher,
+        metrics: Metrics,
+        ready: Callable[[], bool],
+    ) -> None:
+        self.settings = settings
+        self.version = version
+        self.host = host
+        self.batcher = batcher
+        self.metrics = metrics
+        self.ready = ready
+        self.model: Model | None = None
+        self.table: dict[bytes, Route] = {}
+        self.decoders = ThreadPoolExecutor(DECODERS, "decode")
+        self.decoding = 0
+        _read_picture(WARM_UP, "")  # Pillow takes 20 ms to import, which no request shall wait for
+
+    def find(self, path: bytes) -> Route:
+        """The route of a path as sent.
+
+        Raises:
+            RequestError: 404, there is none; the message tells an unknown model from the rest.
+        """
+        if self.model is not self.host.model:  # at the start, and after a reload
+            self.model = self.host.model
+            self.table = self._table(self.model)
+        route = self.table.get(path)
+        if route is not None:
+            return route
+        parts = path.split(b"/")
+        if parts[0] in (b"http:", b"https:"):  # as to a proxy: RFC 9112, section 3.2.2
+            return self.find(b"/" + b"/".join(parts[3:]))
+        if parts[:3] == [b"", b"v2", b"models"] and len(parts) > 3:
+            known = f"{self.settings.name!r}, of version {self.model.version!r}"
+            given = shown(path.decode("ascii", "replace"))
+            raise RequestError(404, "unknown_model", f"{given} is unknown, the model is {known}")
+        raise RequestError(404, "unknown_route", "there is nothing at this path, see /openapi.json")
+
+    def _table(self, model: Model) -> dict[bytes, Route]:
+        name, version = self.settings.name, model.version
+        document = openapi(name, model.metadata.classes, self.version)
+        table = {
+            b"/v2/health/live": Route("health", b"GET", _always(LIVE), open=True),
+            b"/v2/health/ready": Route("health", b"GET", self._server_ready, open=True),
+            b"/v2": _fixed("metadata", server_metadata(self.version)),
+            b"/v2/": _fixed("metadata", server_metadata(self.version)),
+            b"/v2/models": _fixed("metadata", model_list([name])),
+            b"/predict": Route("predict", b"POST", self._predict),
+            b"/metrics": Route("metrics", b"GET", self._metrics),
+            b"/openapi.json": _fixed("page", orjson.dumps(document)),
+            b"/docs": Route("page", b"GET", _always(reference(document), HTML)),
+        }
+        for base in (f"/v2/models/{name}", f"/v2/models/{name}/versions/{version}"):
+            table[base.encode()] = _fixed("metadata", model_metadata(name, version))
+            table[f"{base}/ready".encode()] = Route("health", b"GET", self._model_ready)
+            table[f"{base}/infer".encode()] = Route("infer", b"POST", self._infer)
+        for path, page in PAGES.items():
+            table[path] = Route("page", b"GET", page)
+        return table
+
+    async def _infer(self, exchange: Exchange) -> Answer:
+        body = exchange.unpacked(self.settings.max_body)
+        length = exchange.head.get(b"inference-header-content-length")
+        request = parse_infer(
+            body,
+            None if length is None else length.decode("latin-1"),
+            max_rows=self.settings.max_rows,
+        )
+        model, probabilities = await self.host.answer(self.batcher, request.images, exchange.gone)
+        answer, header = encode_infer(
+            request, probabilities, model_name=self.settings.name, model_version=model.version
+        )
+        if header is None:
+            return Answer(answer)
+        return Answer(answer, [BINARY, (b"inference-header-content-length", b"%d" % header)])
+
+    async def _predict(self, exchange: Exchange) -> Answer:
+        body = exchange.unpacked(self.settings.max_body)
+        prepared = await self._prepare(
+            body, exchange.head.get(b"content-type", b"").decode("latin-1")
+        )
+        model, probabilities = await self.host.answer(
+            self.batcher, prepared.image[None], exchange.gone
+        )
+        probability = float(probabilities[0])
+        answer: dict[str, object] = {
+            "label": model.metadata.label(probability),
+            "probability": probability,
+            "positive": model.metadata.positive,
+            "classes": list(model.metadata.classes),
+            "threshold": model.metadata.threshold,
+            "inverted": prepared.inverted,
+        }
+        if parse_qs(exchange.query.decode("latin-1")).get("explain") == ["1"]:
+            answer |= self._explain(model, prepared.image)
+        answer["milliseconds"] = round(1000 * (time.perf_counter() - exchange.started), 3)
+        return Answer(orjson.dumps(answer))
+
+    async def _prepare(self, body: bytes, content_type: str) -> Prepared:
+        """Decode and prepare a picture in a thread of its own."""
+        if self.decoding >= MOST_DECODING:
+            raise QueueFull
+        self.decoding += 1
+        try:
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self.decoders, _read_picture, body, content_type)
+        except ImageError as error:
+            status, reason = IMAGE_STATUS.get(type(error), (400, "bad_image"))
+            raise RequestError(status, reason, str(error)) from error
+        finally:
+            self.decoding -= 1
+
+    def _explain(self, model: Model, image: NDArray[np.uint8]) -> dict[str, object]:
+        added = None
+        if model.metadata.model == "linear":
+            added = contributions(model.predictor.probabilities, image)
+        return {
+            "image": base64.b64encode(image.tobytes()).decode(),
+            "contributions": None
+            if added is None
+            else base64.b64encode(added.astype("<f4").tobytes()).decode(),
+        }
+
+    async def _server_ready(self, exchange: Exchange) -> Answer:
+        if self.ready():
+            return Answer(READY)
+        raise RequestError(503, "not_ready", "the server is shutting down")
+
+    async def _model_ready(self, exchange: Exchange) -> Answer:
+        await self._server_ready(exchange)
+        return Answer(model_ready(self.settings.name))
+
+    async def _metrics(self, exchange: Exchange) -> Answer:
+        self.metrics.waiting(self.batcher.waiting)
+        return Answer(self.metrics.text(self.settings.name, self.host.model.version), [TEXT])
+
+
+def _fixed(name: str, body: bytes) -> Route:
+    return Route(name, b"GET", _always(body))
+
+
+def _always(body: bytes, headers: Headers = JSON) -> Handler:
+    answer = Answer(body, headers)
+
+    async def handler(exchange: Exchange) -> Answer:
+        return answer
+
+    return handler
+
+
+def _read_picture(body: bytes, content_type: str) -> Prepared:
+    if content_type.lower().startswith("multipart/form-data"):
+        body = image_part(body, content_type)
+    return prepare(decode(body))

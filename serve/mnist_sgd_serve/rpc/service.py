@@ -1,0 +1,124 @@
+"""The calls of GRPCInferenceService, as routes of an `Application` of their own.
+
+A call is an exchange like one over HTTP: its method's path, a message as its body. So who may ask,
+what went wrong, what is counted and logged is decided in one place for both, and an HTTP status
+says what became of a call until it leaves as the code of gRPC.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import orjson
+
+from mnist_sgd_serve.batcher import Batcher
+from mnist_sgd_serve.exchange import Answer, Exchange, Route
+from mnist_sgd_serve.model_host import ModelHost
+from mnist_sgd_serve.protocol import RequestError, model_metadata, server_metadata, shown
+from mnist_sgd_serve.rpc.messages import message_class, parse
+from mnist_sgd_serve.rpc.tensors import read_infer, write_infer
+from mnist_sgd_serve.settings import Settings
+
+__all__ = ["SERVICE", "Service"]
+
+SERVICE = "inference.GRPCInferenceService"
+
+OPEN = ("ServerLive", "ServerReady")
+"""What may be asked without the bearer token, as the health routes of HTTP."""
+
+Method = Callable[[Any, Callable[[], bool]], Awaitable[bytes]]
+
+
+class Service:
+    """The service of one worker.
+
+    Args:
+        settings: of the server.
+        version: of the server's package.
+        host: holds the model.
+        batcher: runs it.
+        ready: whether new requests are welcome.
+
+    Attributes:
+        routes: by the paths of the methods. Their bodies and answers are messages.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        version: str,
+        host: ModelHost,
+        batcher: Batcher,
+        ready: Callable[[], bool],
+    ) -> None:
+        self.settings = settings
+        self.version = version
+        self.host = host
+        self.batcher = batcher
+        self.ready = ready
+        methods: dict[str, Method] = {
+            "ServerLive": self._server_live,
+            "ServerReady": self._server_ready,
+            "ModelReady": self._model_ready,
+            "ServerMetadata": self._server_metadata,
+            "ModelMetadata": self._model_metadata,
+            "ModelInfer": self._model_infer,
+        }
+        self.routes = {
+            f"/{SERVICE}/{name}".encode(): _route(name, method) for name, method in methods.items()
+        }
+
+    async def _server_live(self, request: Any, gone: Callable[[], bool]) -> bytes:
+        return _message("ServerLiveResponse", live=True)
+
+    async def _server_ready(self, request: Any, gone: Callable[[], bool]) -> bytes:
+        return _message("ServerReadyResponse", ready=self.ready())
+
+    async def _model_ready(self, request: Any, gone: Callable[[], bool]) -> bytes:
+        self._check_model(request.name, request.version)
+        return _message("ModelReadyResponse", ready=self.ready())
+
+    async def _server_metadata(self, request: Any, gone: Callable[[], bool]) -> bytes:
+        return _message("ServerMetadataResponse", **orjson.loads(server_metadata(self.version)))
+
+    async def _model_metadata(self, request: Any, gone: Callable[[], bool]) -> bytes:
+        self._check_model(request.name, request.version)
+        fields = orjson.loads(model_metadata(self.settings.name, self.host.model.version))
+        return _message("ModelMetadataResponse", **fields)
+
+    async def _model_infer(self, message: Any, gone: Callable[[], bool]) -> bytes:
+        self._check_model(message.model_name, message.model_version)
+        request = read_infer(message, max_rows=self.settings.max_rows)
+        model, probabilities = await self.host.answer(self.batcher, request.images, gone)
+        return write_infer(
+            request, probabilities, model_name=self.settings.name, model_version=model.version
+        )
+
+    def _check_model(self, name: str, version: str) -> None:
+        """Refuse another model than the one that is here; an empty version is any.
+
+        Raises:
+            RequestError: 404.
+        """
+        ours, current = self.settings.name, self.host.model.version
+        if name == ours and version in ("", current):
+            return
+        given = f"{shown(name)}, of version {shown(version)}," if version else shown(name)
+        raise RequestError(
+            404,
+            "unknown_model",
+            f"{given} is unknown, the model is {ours!r}, of version {current!r}",
+        )
+
+
+def _route(name: str, method: Method) -> Route:
+    request = message_class(f"inference.{name}Request")
+
+    async def handler(exchange: Exchange) -> Answer:
+        return Answer(await method(parse(request, exchange.body), exchange.gone))
+
+    return Route("grpc", b"POST", handler, open=name in OPEN)
+
+
+def _message(kind: str, /, **fields: Any) -> bytes:
+    answer: bytes = message_class(f"inference.{kind}")(**fields).SerializeToString()
+    return answer

@@ -1,0 +1,252 @@
+"""One worker: the application on uvicorn, from the warm model to the last answer.
+
+It listens once the model has answered, never before. At the first SIGTERM or SIGINT it says that
+it is not ready, goes on for the drain time, then stops listening and finishes what is in flight;
+the process ends with code 0. A second signal ends it at once, with code 1. SIGHUP loads the model's
+file anew. A worker whose supervisor is gone ends as after SIGTERM.
+"""
+
+import asyncio
+import contextlib
+import mmap
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
+
+import uvicorn
+
+from mnist_sgd_serve.application import Application
+from mnist_sgd_serve.batcher import Batcher
+from mnist_sgd_serve.connection import close_slow_connections, connection_class
+from mnist_sgd_serve.logs import Log
+from mnist_sgd_serve.metrics import Metrics
+from mnist_sgd_serve.model_host import ModelHost
+from mnist_sgd_serve.routes import Routes
+from mnist_sgd_serve.settings import Settings
+from mnist_sgd_serve.supervisor import SIGNALS
+
+if TYPE_CHECKING:
+    from mnist_sgd_serve.rpc.server import RpcServer
+
+__all__ = ["bind", "serve"]
+
+GRACE_SECONDS = 20
+"""For requests in flight to finish after the listening has ended; then they are cut off. With the
+drain time it stays below the 30 s after which Kubernetes kills, 10 s for Docker's own default."""
+
+
+def bind(settings: Settings) -> socket.socket:
+    """A socket on the address of the settings, which `serve` will listen on.
+
+    Raises:
+        OSError: the address is in use, or not one to bind; the message names it.
+    """
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((settings.host, settings.port))
+    except OSError as error:
+        listener.close()
+        text = error.strerror or error
+        raise OSError(
+            f"cannot listen on {_address(settings.host, settings.port)}: {text}"
+        ) from error
+    listener.setblocking(False)
+    return listener
+
+
+def serve(
+    settings: Settings,
+    listener: socket.socket,
+    memory: mmap.mmap,
+    worker: int = 0,
+    channel: socket.socket | None = None,
+) -> int:
+    """Serve until told to stop.
+
+    Args:
+        settings: of the server.
+        listener: of `bind`; workers may share it.
+        memory: of `metrics.shared_memory`.
+        worker: which row of it is this worker's.
+        channel: to the supervisor, if there is one.
+
+    Returns:
+        The exit code: 0, or 1 when the requests in flight did not finish in time.
+
+    Raises:
+        ArtefactError: the model's file cannot be used.
+    """
+    log = Log(worker)
+    metrics = Metrics(memory, worker)
+    metrics.waiting(0)  # a worker that died may have left another figure
+
+    def changed(result: str, sentence: str) -> None:
+        metrics.reloaded(result)
+        (log.info if result == "loaded" else log.warning)("model", result=result, text=sentence)
+
+    host = ModelHost(settings.model, changed)
+    batcher = Batcher(
+        host.run,
+        max_images=settings.max_images,
+        max_waiting=settings.max_waiting,
+        deadline=settings.deadline,
+        ran=lambda requests, images, seconds: metrics.ran(images, seconds),
+    )
+    routes = Routes(settings, _version(), host, batcher, metrics, lambda: not application.draining)
+    application = Application(settings, routes.find, metrics, log)
+
+    config = uvicorn.Config(
+        _no_application,
+        http=connection_class(application),
+        ws="none",
+        lifespan="off",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+    )
+    server = _Server(config, settings, host, application, log, channel)
+    if settings.grpc_port is not None:
+        from mnist_sgd_serve.rpc.server import RpcServer
+        from mnist_sgd_serve.rpc.service import Service
+
+        service = Service(settings, _version(), host, batcher, lambda: not application.draining)
+        server.rpc = RpcServer(settings, service, metrics, log)
+    server.run(sockets=[listener])
+    return server.code
+
+
+async def _no_application(scope: object, receive: object, send: object) -> None:
+    """What uvicorn wants to be given; the connections know the application themselves."""
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server with draining, reloading and deadlines."""
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        settings: Settings,
+        host: ModelHost,
+        application: Application,
+        log: Log,
+        channel: socket.socket | None,
+    ) -> None:
+        super().__init__(config)
+        self.settings = settings
+        self.host = host
+        self.application = application
+        self.log = log
+        self.channel = channel
+        self.rpc: RpcServer | None = None
+        self.code = 0
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, and say where."""
+        for listener in sockets or []:
+            _listen(listener)
+        rpc = {} if self.rpc is None else {"grpc": await self.rpc.start()}
+        await super().startup(sockets)
+        connections = self.server_state.connections
+        self.deadlines = asyncio.create_task(close_slow_connections(connections, self.settings))
+        self.watch = asyncio.create_task(self._watch())
+        for listener in sockets or []:
+            host, port = listener.getsockname()[:2]
+            self.log.info(
+                "ready",
+                address=f"http://{_address(host, port)}",
+                **rpc,
+                model=os.fspath(self.settings.model),
+                version=self.host.model.version,
+                process=os.getpid(),
+            )
+        if self.channel is not None:
+            asyncio.get_running_loop().add_reader(self.channel, self._orphaned, self.channel)
+            self.channel.send(b"r")
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop, and say so."""
+        self.watch.cancel()
+        stopping = None
+        if self.rpc is not None:
+            stopping = asyncio.create_task(self.rpc.stop(GRACE_SECONDS))
+        await super().shutdown(sockets)
+        if stopping is not None:
+            await stopping
+        self.deadlines.cancel()  # not before: clients that send slowly would hold the end up
+        self.log.info("stopped", process=os.getpid())
+
+    async def _watch(self) -> None:
+        """Look at the model's file now and then."""
+        while True:
+            await asyncio.sleep(self.settings.watch_seconds)
+            await asyncio.to_thread(self.host.check)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Let signals reach the event loop, and end with code 0 after them."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop)
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)  # one may wait since the start
+        yield
+
+    def _reload(self) -> None:
+        asyncio.get_running_loop().run_in_executor(None, self.host.reload)
+
+    def _orphaned(self, channel: socket.socket) -> None:
+        asyncio.get_running_loop().remove_reader(channel)
+        self.log.error("supervisor gone", process=os.getpid())
+        if not self.application.draining:
+            self._stop()
+
+    def _stop(self) -> None:
+        if self.application.draining:
+            self.log.warning("forced", process=os.getpid())
+            os._exit(1)  # waits for no thread and no client
+        self.application.draining = True
+        if self.rpc is not None:
+            self.rpc.drain()
+        self.log.info("draining", seconds=self.settings.drain_seconds, process=os.getpid())
+        asyncio.get_running_loop().call_later(self.settings.drain_seconds, self._leave)
+
+    def _leave(self) -> None:
+        self.should_exit = True
+        asyncio.get_running_loop().call_later(GRACE_SECONDS, self._cut_off)
+
+    def _cut_off(self) -> None:
+        """Close what is still open; uvicorn waits for nothing else."""
+        connections = list(self.server_state.connections)
+        self.log.error("cut off", connections=len(connections), process=os.getpid())
+        self.code = 1
+        for connection in connections:
+            connection.transport.abort()
+
+
+def _listen(listener: socket.socket) -> None:
+    """Listen, as uvicorn will, but with an error that says where.
+
+    Raises:
+        OSError: another server that was starting at the same time was faster.
+    """
+    try:
+        listener.listen()
+    except OSError as error:
+        address = _address(*listener.getsockname()[:2])
+        raise OSError(f"cannot listen on {address}: {error.strerror}") from error
+
+
+def _address(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _version() -> str:
+    try:
+        return version("mnist-sgd")
+    except PackageNotFoundError:
+        return "0+source"

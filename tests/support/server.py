@@ -1,0 +1,303 @@
+"""A real server process of the package, and raw sockets to talk to it byte by byte.
+
+    with running(model) as server:
+        assert server.get("/v2/health/live").json == {"live": True}
+        with server.connect() as client:
+            client.send(b"nonsense")
+            assert client.reply().status == 400
+            assert client.rest() == b""  # the server has closed
+
+The server writes to a file that has no name, so nothing is left behind. At the end it is stopped by
+SIGTERM and must end with code 0; who wants another end uses `launch`.
+"""
+
+import http.client
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+__all__ = [
+    "INFER",
+    "PATIENCE",
+    "RAW",
+    "Client",
+    "Reply",
+    "Server",
+    "launch",
+    "message",
+    "running",
+]
+
+PATIENCE = 30.0
+"""Seconds before something that should have happened counts as failed."""
+
+INFER = "/v2/models/mnist_sgd/infer"
+
+RAW = {"Inference-Header-Content-Length": "0"}
+"""The header that says that a body is images and nothing else."""
+
+_INNER = re.compile(r'Traceback|File "|\.py\b|\.onnx|site-packages|0x[0-9a-f]{6}|/tmp/|/home/')
+"""What no answer may show."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """One answer: its status, its headers by name in lower case, its body."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        """The body, which must say that it is JSON."""
+        assert self.headers["content-type"] == "application/json", self.headers
+        return json.loads(self.body)
+
+    @property
+    def error(self) -> str:
+        """The message of an answer that must be an error and nothing else."""
+        document = self.json
+        assert self.status >= 400
+        assert list(document) == ["error"]
+        text: str = document["error"]
+        return text
+
+
+def message(
+    method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None
+) -> bytes:
+    """The bytes of a request; Host and Content-Length are given unless `headers` has them."""
+    named = {"Host": "test", "Content-Length": str(len(body))} | dict(headers or {})
+    lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in named.items())]
+    return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
+
+
+class Client:
+    """A connection that sends what it is told and reads answers one by one."""
+
+    def __init__(self, host: str, port: int, timeout: float = PATIENCE) -> None:
+        self.socket = socket.create_connection((host, port), timeout)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.file = self.socket.makefile("rb")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def send(self, data: bytes) -> None:
+        """Send bytes as they are."""
+        self.socket.sendall(data)
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        body: bytes = b"",
+        headers: Mapping[str, str] | None = None,
+    ) -> Reply:
+        """Send a request and read its answer."""
+        self.send(message(method, path, body, headers))
+        return self.reply(head_only=method == "HEAD")
+
+    def reply(self, *, head_only: bool = False) -> Reply:
+        """Read the next answer, interim ones (100) included.
+
+        Raises:
+            ConnectionError: there is none, the server has closed.
+        """
+        line = self.file.readline()
+        if not line:
+            raise ConnectionError("the server closed without an answer")
+        version, status, _ = line.split(b" ", 2)
+        assert version == b"HTTP/1.1", line
+        headers = {
+            name.lower(): value for name, value in http.client.parse_headers(self.file).items()
+        }
+        bare = head_only or int(status) in (100, 204, 304)
+        body = b"" if bare else self.file.read(int(headers["content-length"]))
+        return Reply(int(status), headers, body)
+
+    def rest(self) -> bytes:
+        """Everything until the server closes the connection, which it must."""
+        try:
+            return self.file.read()
+        except ConnectionResetError:
+            return b""
+
+    def close(self) -> None:
+        """Leave."""
+        self.file.close()
+        self.socket.close()
+
+
+class Server:
+    """A server process."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", output: Any) -> None:
+        self.process = process
+        self.pid = process.pid
+        self.output = output
+        self.address = ""
+        self.host = ""
+        self.port = 0
+
+    @property
+    def log(self) -> str:
+        """All that the process has written, to standard error and output."""
+        descriptor = self.output.fileno()
+        return os.pread(descriptor, os.fstat(descriptor).st_size, 0).decode()
+
+    def events(self, name: str | None = None) -> list[dict[str, Any]]:
+        """The events in the log, or those of this name."""
+        lines = (line for line in self.log.splitlines(keepends=True) if line.endswith("}\n"))
+        events = [json.loads(line) for line in lines if line.startswith("{")]
+        return [event for event in events if name in (None, event["event"])]
+
+    def wait_for(self, name: str, number: int = 1) -> dict[str, Any]:
+        """Wait until the log has so many events of a name, and give the last of them."""
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end:
+            ended = self.process.poll() is not None  # asked first: it may write as it ends
+            found = self.events(name)
+            if len(found) >= number:
+                return found[number - 1]
+            assert not ended, f"it ended with code {self.process.returncode}:\n{self.log}"
+            time.sleep(0.01)
+        raise AssertionError(f"no event {name!r} in {PATIENCE:g} s:\n{self.log}")
+
+    def wait_until_ready(self) -> None:
+        """Wait until it is ready, and learn its address."""
+        self.address = self.wait_for("ready")["address"]
+        parts = urlsplit(self.address)
+        self.host, self.port = str(parts.hostname), int(parts.port or 0)
+
+    def connect(self, timeout: float = PATIENCE) -> Client:
+        """Open a connection."""
+        return Client(self.host, self.port, timeout)
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        body: bytes = b"",
+        headers: Mapping[str, str] | None = None,
+    ) -> Reply:
+        """The answer to a request, over a connection of its own."""
+        with self.connect() as client:
+            return client.ask(method, path, body, headers)
+
+    def get(self, path: str, headers: Mapping[str, str] | None = None) -> Reply:
+        """The answer to GET."""
+        return self.ask("GET", path, headers=headers)
+
+    def post(self, path: str, body: bytes, headers: Mapping[str, str] | None = None) -> Reply:
+        """The answer to POST."""
+        return self.ask("POST", path, body, headers)
+
+    def check_refusal(self, reply: Reply, status: int, text: str) -> None:
+        """Check an error: its status, a part of its message, and that it gives nothing away.
+
+        The next good request must be answered.
+        """
+        assert (reply.status, text in reply.error) == (status, True), (reply, text)
+        assert not _INNER.search(reply.error), reply
+        assert len(reply.error) < 400
+        self.check_good()
+
+    def check_good(self) -> None:
+        """Check that a good request is answered."""
+        answer = self.post(INFER, bytes(784), RAW)
+        assert answer.status == 200, answer
+
+    def metric(self, series: str) -> float:
+        """What /metrics says of a series, named with its labels; 0 where it is not shown."""
+        for line in self.get("/metrics").body.decode().splitlines():
+            name, _, value = line.rpartition(" ")
+            if name == series:
+                return float(value)
+        return 0.0
+
+    def memory(self) -> int:
+        """Bytes of the process's memory that are resident."""
+        pages = Path(f"/proc/{self.pid}/statm").read_text().split()[1]
+        return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+    def descriptors(self) -> int:
+        """How many files and sockets the process has open."""
+        return len(os.listdir(f"/proc/{self.pid}/fd"))
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """Send a signal, wait for the end, and give the exit code."""
+        self.process.send_signal(number)
+        return self.process.wait(PATIENCE)
+
+
+@contextmanager
+def launch(
+    model: str | os.PathLike[str],
+    *arguments: str,
+    environment: Mapping[str, str] | None = None,
+    folder: str | os.PathLike[str] | None = None,
+) -> Iterator[Server]:
+    """Start a server, not yet ready; at the end it is killed if it still runs.
+
+    Args:
+        model: the artefact's file.
+        arguments: more of the command line. The port is a free one unless they have --port.
+        environment: all of the process's environment in place of this one's.
+        folder: to start in.
+    """
+    variables = dict(os.environ if environment is None else environment)
+    if "PYTHONPATH" in os.environ:  # relative to here, and to be found from everywhere
+        paths = os.environ["PYTHONPATH"].split(os.pathsep)
+        variables["PYTHONPATH"] = os.pathsep.join(map(os.path.abspath, paths))
+    command = [sys.executable, "-m", "mnist_sgd_serve", os.fspath(model), *arguments]
+    if "--port" not in arguments:
+        command += ["--port", "0"]
+    with tempfile.TemporaryFile() as output:
+        process = subprocess.Popen(command, stdout=output, stderr=output, cwd=folder, env=variables)
+        try:
+            yield Server(process, output)
+        finally:
+            process.kill()
+            process.wait()
+
+
+@contextmanager
+def running(
+    model: str | os.PathLike[str],
+    *arguments: str,
+    environment: Mapping[str, str] | None = None,
+    folder: str | os.PathLike[str] | None = None,
+) -> Iterator[Server]:
+    """Run a server that is ready, and stop it by SIGTERM: it must end with code 0.
+
+    It does not wait before it stops listening, unless the arguments have --drain-seconds.
+    """
+    if "--drain-seconds" not in arguments:
+        arguments = (*arguments, "--drain-seconds", "0")
+    with launch(model, *arguments, environment=environment, folder=folder) as server:
+        server.wait_until_ready()
+        yield server
+        assert server.stop() == 0, server.log

@@ -1,0 +1,225 @@
+"""Batches: every answer goes to its request, whatever comes together, waits, leaves or fails."""
+
+import asyncio
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from mnist_sgd_serve.batcher import Batcher, ClientGone, DeadlineExceeded, QueueFull, RunFailed
+
+Images = NDArray[np.uint8]
+
+
+def images(first: int, count: int = 1) -> Images:
+    """Images that tell their number, by which a model can answer."""
+    numbers = np.arange(first, first + count, dtype=np.uint32)
+    batch = np.zeros((count, 28, 28), np.uint8)
+    batch.reshape(count, 784)[:, :4] = numbers.view(np.uint8).reshape(count, 4)
+    return batch
+
+
+def numbers(batch: Images) -> NDArray[np.float32]:
+    first = np.ascontiguousarray(batch.reshape(len(batch), 784)[:, :4])
+    return first.view(np.uint32)[:, 0].astype(np.float32)
+
+
+@dataclass
+class Model:
+    """Answers an image with its number, and remembers what it ran."""
+
+    runs: list[list[float]] = field(default_factory=list)
+    seen: list[tuple[int, int]] = field(default_factory=list)
+
+    def run(self, batch: Images) -> NDArray[np.float32]:
+        self.runs.append(numbers(batch).tolist())
+        return numbers(batch)
+
+    def ran(self, requests: int, count: int, seconds: float) -> None:
+        assert seconds >= 0
+        self.seen.append((requests, count))
+
+    def batcher(self, **limits: Any) -> Batcher:
+        given = {"max_images": 8, "max_waiting": 100, "deadline": 10.0} | limits
+        return Batcher(self.run, ran=self.ran, **given)
+
+
+def stays() -> bool:
+    return False
+
+
+async def gather(*requests: Coroutine[Any, Any, Any]) -> list[Any]:
+    return list(await asyncio.gather(*requests, return_exceptions=True))
+
+
+def outcomes(results: list[Any]) -> list[Any]:
+    """Lists of numbers, and the classes of what was raised."""
+    return [type(one) if isinstance(one, BaseException) else one.tolist() for one in results]
+
+
+def test_a_request_that_comes_alone_is_run_where_it_stands() -> None:
+    model = Model()
+    batcher = model.batcher()
+
+    async def go() -> None:
+        for number in range(3):
+            request = batcher.answer(images(number), stays)
+            with pytest.raises(StopIteration) as answered:
+                request.send(None)  # no wait between question and answer
+            assert answered.value.value.tolist() == [number]
+            await asyncio.sleep(0)
+
+    asyncio.run(go())
+    assert model.seen == [(1, 1)] * 3
+
+
+def test_requests_that_come_together_share_runs_up_to_the_limit() -> None:
+    model = Model()
+    batcher = model.batcher(max_images=4)
+    results = asyncio.run(gather(*(batcher.answer(images(n), stays) for n in range(11))))
+    assert outcomes(results) == [[n] for n in range(11)]
+    assert [len(run) for run in model.runs] == [1, 4, 4, 2]
+    assert batcher.waiting == 0
+
+
+def test_a_request_is_never_split() -> None:
+    model = Model()
+    batcher = model.batcher(max_images=4)
+    counts = [1, 3, 3, 9, 1, 1]
+    firsts = np.cumsum([0, *counts])
+    results = asyncio.run(
+        gather(*(batcher.answer(images(f, n), stays) for f, n in zip(firsts, counts, strict=False)))
+    )
+    assert outcomes(results) == [
+        list(range(f, f + n)) for f, n in zip(firsts, counts, strict=False)
+    ]
+    assert [len(run) for run in model.runs] == [1, 3, 3, 9, 2]
+
+
+def test_a_full_queue_refuses_and_what_waits_is_answered() -> None:
+    model = Model()
+    batcher = model.batcher(max_waiting=3)
+    results = asyncio.run(gather(*(batcher.answer(images(n), stays) for n in range(6))))
+    assert outcomes(results) == [[0], [1], [2], [3], QueueFull, QueueFull]
+
+
+def test_an_empty_queue_takes_a_request_that_is_larger_than_it() -> None:
+    model = Model()
+    batcher = model.batcher(max_waiting=3)
+    results = asyncio.run(
+        gather(
+            batcher.answer(images(0), stays),
+            batcher.answer(images(1, 20), stays),
+            batcher.answer(images(21), stays),
+        )
+    )
+    assert outcomes(results) == [[0], list(range(1, 21)), QueueFull]
+
+
+def test_a_request_whose_client_has_gone_costs_no_run() -> None:
+    model = Model()
+    batcher = model.batcher()
+    clients = [stays, stays, lambda: True, stays]
+    results = asyncio.run(gather(*(batcher.answer(images(n), c) for n, c in enumerate(clients))))
+    assert outcomes(results) == [[0], [1], ClientGone, [3]]
+    assert model.runs == [[0], [1, 3]]
+    assert batcher.waiting == 0
+
+
+def test_a_request_past_its_deadline_costs_no_run() -> None:
+    model = Model()
+    batcher = model.batcher(deadline=0.0)
+    results = asyncio.run(gather(*(batcher.answer(images(n), stays) for n in range(3))))
+    assert outcomes(results) == [[0], DeadlineExceeded, DeadlineExceeded]
+    assert model.runs == [[0]]
+
+
+def test_a_broken_model_fails_each_request_with_its_cause_and_the_next_run_is_new() -> None:
+    model = Model()
+    batcher = model.batcher()
+
+    async def go() -> list[Any]:
+        batcher.run = lambda batch: numbers(batch)[0] // 0
+        with np.errstate(all="raise"):
+            broken = await gather(*(batcher.answer(images(n + 1), stays) for n in range(3)))
+        batcher.run = model.run
+        return broken + await gather(*(batcher.answer(images(n), stays) for n in range(3)))
+
+    results = asyncio.run(go())
+    assert outcomes(results) == [FloatingPointError, RunFailed, RunFailed, [0], [1], [2]]
+    assert isinstance(results[1].__cause__, FloatingPointError)
+    assert results[1] is not results[2]
+
+
+def test_a_model_that_fails_to_join_the_images_fails_the_requests() -> None:
+    batcher = Model().batcher()
+    wrong = np.zeros((1, 5, 5), np.uint8)
+    results = asyncio.run(
+        gather(*(batcher.answer(one, stays) for one in (images(0), images(1), wrong)))
+    )
+    assert outcomes(results) == [[0], RunFailed, RunFailed]
+
+
+request_plans = st.lists(
+    st.tuples(
+        st.integers(1, 6),  # images
+        st.integers(0, 4),  # turns of the event loop before it comes
+        st.sampled_from(["stays", "stays", "stays", "leaves", "cancels", "late"]),
+    ),
+    max_size=40,
+)
+
+
+@given(request_plans, st.integers(1, 12), st.integers(1, 30))
+def test_every_answer_goes_to_its_request(
+    plans: list[tuple[int, int, str]], max_images: int, max_waiting: int
+) -> None:
+    model = Model()
+    batcher = model.batcher(max_images=max_images, max_waiting=max_waiting)
+    firsts = np.cumsum([0, *(count for count, _, _ in plans)]).tolist()
+
+    async def ask(first: int, count: int, turns: int, fate: str) -> Any:
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        asked = asyncio.ensure_future(
+            batcher.answer(images(first, count), (lambda: True) if fate == "leaves" else stays)
+        )
+        await asyncio.sleep(0)
+        if fate == "cancels":
+            asked.cancel()
+        if fate == "late":
+            for waiting in batcher._queue:
+                if waiting.images[0, 0, :4].tobytes() == images(first)[0, 0, :4].tobytes():
+                    waiting.since -= 11
+        return await asked
+
+    async def go() -> list[Any]:
+        plan = zip(firsts, plans, strict=False)
+        return await gather(*(ask(first, *rest) for first, rest in plan))
+
+    results = asyncio.run(go())
+    ran = {number for run in model.runs for number in run}
+    for first, (count, _, fate), result in zip(firsts, plans, results, strict=False):
+        own = set(range(first, first + count))
+        if isinstance(result, BaseException):
+            allowed = {
+                "stays": (QueueFull,),
+                "leaves": (QueueFull, ClientGone),
+                "cancels": (QueueFull, asyncio.CancelledError),
+                "late": (QueueFull, DeadlineExceeded),
+            }
+            assert isinstance(result, allowed[fate]), result
+            if not isinstance(result, asyncio.CancelledError):  # it may have been run before
+                assert not own & ran
+        else:
+            assert result.tolist() == sorted(own)
+            assert own <= ran
+    assert batcher.waiting == 0
+    assert not batcher._queue
+    assert all(len(run) <= max_images or run == sorted(run) for run in model.runs)
+    assert sum(count for _, count in model.seen) == sum(map(len, model.runs))

@@ -1,0 +1,347 @@
+"""Slow clients, many clients, clients that leave, and more work than can be done.
+
+Where requests must be in the queue together, the process is stopped while they are sent.
+"""
+
+import asyncio
+import gzip
+import json
+import os
+import resource
+import signal
+import socket
+import struct
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import onnx_models
+from mnist_sgd_serve import Predictor
+from server import INFER, PATIENCE, RAW, Client, Reply, Server, message, running
+
+MODEL = onnx_models.content(onnx_models.linear())
+MIB = 2**20
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("model") / "model.onnx"
+    path.write_bytes(MODEL)
+    return path
+
+
+@pytest.fixture(scope="module")
+def server(model: Path) -> Iterator[Server]:
+    with running(model, "--max-rows", "100") as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def impatient(model: Path) -> Iterator[Server]:
+    """A server whose deadlines are a second, and which may have many connections."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    seconds = [f"--{what}-seconds" for what in ("head", "body", "idle", "write")]
+    with running(model, *[word for one in seconds for word in (one, "1")]) as started:
+        yield started
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@contextmanager
+def stopped(server: Server) -> Iterator[None]:
+    """What is sent meanwhile, the server finds all at once."""
+    os.kill(server.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(server.pid, signal.SIGCONT)
+
+
+def wait_for(state: Callable[[], bool]) -> None:
+    end = time.monotonic() + PATIENCE
+    while not state():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def together(server: Server, count: int, body: bytes = bytes(784)) -> list[Reply]:
+    """The answers to requests that come together, each over a connection of its own."""
+    with ExitStack() as stack:
+        clients = [stack.enter_context(server.connect()) for _ in range(count)]
+        for client in clients:  # so that each is accepted
+            assert client.ask("GET", "/v2/health/live").status == 200
+        with stopped(server):
+            for client in clients:
+                client.send(message("POST", INFER, body, RAW))
+        return [client.reply() for client in clients]
+
+
+def leave(client: Client) -> None:
+    """Close with a reset, as a process that is killed does."""
+    client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.close()
+
+
+def test_a_thousand_slow_heads_are_closed_and_hold_nobody_up(impatient: Server) -> None:
+    before = impatient.descriptors()
+    with ExitStack() as stack:
+        clients = [stack.enter_context(impatient.connect()) for _ in range(1000)]
+        for client in clients:
+            client.send(b"GET / HTTP/1.1\r\nX: ")
+        for _ in range(20):
+            impatient.check_good()
+        for client in clients:
+            assert client.reply().error == "the head did not arrive within 1 s"
+            assert client.rest() == b""
+    wait_for(lambda: impatient.descriptors() <= before)
+    status = 'mnist_sgd_requests_total{route="other",status="408"}'
+    assert impatient.metric(status) >= 1000
+
+
+def test_a_body_that_trickles_is_closed_by_its_deadline(impatient: Server) -> None:
+    with impatient.connect() as client:
+        client.send(message("POST", INFER, headers={"Content-Length": "784"}))
+        with suppress(ConnectionError):  # it is closed before all have come
+            for _ in range(784):
+                client.send(b"x")
+                time.sleep(0.005)
+        impatient.check_refusal(client.reply(), 408, "the body did not arrive within 1 s")
+        assert client.rest() == b""
+
+
+def test_silent_and_idle_connections_are_closed(impatient: Server) -> None:
+    with impatient.connect() as silent, impatient.connect() as idle, impatient.connect() as half:
+        assert idle.ask("GET", "/v2").status == 200
+        half.socket.shutdown(socket.SHUT_WR)
+        assert silent.rest() == idle.rest() == half.rest() == b""
+    impatient.check_good()
+
+
+def test_a_client_that_never_reads_costs_little_and_is_closed(impatient: Server) -> None:
+    impatient.check_good()
+    memory, descriptors = impatient.memory(), impatient.descriptors()
+    with ExitStack() as stack:
+        clients = [stack.enter_context(impatient.connect()) for _ in range(10)]
+        for client in clients:
+            client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.socket.setblocking(False)
+            with suppress(BlockingIOError):
+                while True:
+                    client.send(message("GET", "/openapi.json") * 100)
+        for _ in range(20):
+            impatient.check_good()
+        assert impatient.memory() < memory + 24 * MIB
+        wait_for(lambda: impatient.descriptors() <= descriptors)
+    impatient.check_good()
+
+
+def test_a_full_queue_is_said_at_once(model: Path) -> None:
+    with running(model, "--max-waiting", "3", "--access-log") as server:
+        replies = together(server, 64)
+        statuses = Counter(reply.status for reply in replies)
+        assert set(statuses) == {200, 503}
+        assert statuses[503] >= 32
+        for reply in replies:
+            if reply.status == 503:
+                assert reply.error == "too many images are waiting, try again soon"
+                assert reply.headers["retry-after"] == "1"
+        server.check_good()
+        refused = [event for event in server.events("request") if event["status"] == 503]
+        assert len(refused) == statuses[503]
+        assert sorted(event["milliseconds"] for event in refused)[len(refused) // 2] < 50
+        assert server.metric('mnist_sgd_failures_total{reason="overloaded"}') == statuses[503]
+
+
+def test_an_overload_is_logged_in_few_lines(model: Path) -> None:
+    with running(model, "--max-waiting", "1") as server:
+        refused = sum(reply.status == 503 for _ in range(3) for reply in together(server, 64))
+        assert refused > 60
+        assert 1 <= len(server.events("request")) < refused / 2
+
+
+def test_a_request_that_waits_past_its_deadline_is_told(model: Path) -> None:
+    limits = ("--max-images", "1", "--max-waiting", "100000")
+    with running(model, "--deadline", "0.001", *limits) as server:
+        replies = together(server, 64, bytes(784 * 1000))
+        statuses = Counter(reply.status for reply in replies)
+        assert set(statuses) == {200, 504}
+        late = next(reply for reply in replies if reply.status == 504)
+        assert late.error == "the request waited too long for its turn"
+        server.check_good()
+        assert server.metric('mnist_sgd_failures_total{reason="deadline"}') == statuses[504]
+
+
+def test_clients_that_leave_the_queue_cost_no_run_and_leave_nothing(server: Server) -> None:
+    gone = 'mnist_sgd_requests_total{route="infer",status="499"}'
+    images = "mnist_sgd_run_images_sum"
+
+    def rounds(count: int) -> None:
+        for _ in range(count):
+            with ExitStack() as stack:
+                clients = [stack.enter_context(server.connect()) for _ in range(100)]
+                with stopped(server):
+                    for client in clients:
+                        client.send(message("POST", INFER, bytes(784 * 8), RAW))
+                    for client in clients:
+                        leave(client)
+        server.check_good()
+
+    rounds(2)
+    memory, descriptors = server.memory(), server.descriptors()
+    left, run = server.metric(gone), server.metric(images)
+    rounds(20)
+    assert server.metric(gone) > left + 1000
+    assert server.metric(images) < run + 8 * 1000
+    assert server.metric("mnist_sgd_queue_images") == 0
+    assert server.memory() < memory + 8 * MIB
+    wait_for(lambda: server.descriptors() <= descriptors)
+
+
+async def talk(server: Server, requests: list[bytes]) -> list[tuple[int, bytes]]:
+    """The answers to requests sent one after the other over one connection."""
+    reader, writer = await asyncio.open_connection(server.host, server.port)
+    answers = []
+    for request in requests:
+        writer.write(request)
+        head = (await reader.readuntil(b"\r\n\r\n")).lower()
+        size = int(head.partition(b"\r\ncontent-length: ")[2].split(b"\r\n")[0])
+        answers.append((int(head[9:12]), await reader.readexactly(size)))
+    writer.close()
+    await writer.wait_closed()
+    return answers
+
+
+def test_answers_are_never_swapped_and_a_bad_request_fails_alone(server: Server) -> None:
+    random = np.random.default_rng(7)
+    clients, each = 64, 40
+    sizes = random.integers(1, 5, (clients, each))
+    images = [[random.integers(0, 256, (size, 28, 28), np.uint8) for size in row] for row in sizes]
+
+    def request(client: int, number: int, batch: NDArray[np.uint8]) -> bytes:
+        if (client + number) % 16 == 0:
+            return message("POST", INFER, batch.tobytes()[:-1], RAW)
+        if (client + number) % 3 == 0:
+            given = {"name": "image", "datatype": "UINT8", "shape": batch.shape}
+            parameters = {"binary_data_output": True}
+            inputs = [given | {"data": batch.ravel().tolist()}]
+            document = {"inputs": inputs, "parameters": parameters}
+            return message("POST", INFER, json.dumps(document).encode())
+        return message("POST", INFER, batch.tobytes(), RAW)
+
+    async def all_at_once() -> list[list[tuple[int, bytes]]]:
+        talks = [
+            talk(server, [request(client, *one) for one in enumerate(row)])
+            for client, row in enumerate(images)
+        ]
+        return await asyncio.gather(*talks)
+
+    predictor = Predictor(MODEL)
+    runs = server.metric("mnist_sgd_run_images_count")
+    for client, answers in enumerate(asyncio.run(all_at_once())):
+        for number, (status, body) in enumerate(answers):
+            batch = images[client][number]
+            if (client + number) % 16 == 0:
+                assert (status, b"no multiple of 784" in body) == (400, True)
+            else:
+                assert status == 200
+                got = np.frombuffer(body[-4 * len(batch) :], "<f4")
+                assert got == pytest.approx(predictor.probabilities(batch), abs=1e-6)
+    done = server.metric("mnist_sgd_run_images_count") - runs
+    assert done < clients * each * 15 / 16  # they did share runs
+
+
+def test_an_overload_leaves_no_trace(model: Path) -> None:
+    """Eight seconds of far more connections than may wait, each with the next request ready."""
+    with running(model, "--max-waiting", "4", "--max-images", "4") as server:
+        batch = message("POST", INFER, bytes(4 * 784), RAW)
+
+        async def press(seconds: float) -> Counter[int]:
+            end = time.monotonic() + seconds
+            statuses: Counter[int] = Counter()
+
+            async def one() -> None:
+                while time.monotonic() < end:
+                    statuses.update(status for status, _ in await talk(server, [batch] * 20))
+
+            await asyncio.gather(*(one() for _ in range(200)))
+            return statuses
+
+        asyncio.run(press(1))
+        memory, descriptors = server.memory(), server.descriptors()
+        statuses = asyncio.run(press(8))
+        assert set(statuses) == {200, 503}
+        assert min(statuses.values()) > 100
+        assert server.memory() < memory + 16 * MIB
+        answers = asyncio.run(talk(server, [message("POST", INFER, bytes(784), RAW)] * 200))
+        assert {status for status, _ in answers} == {200}
+        wait_for(lambda: server.descriptors() <= descriptors)
+
+
+def bad_requests() -> dict[str, bytes]:
+    """Something of every kind that is refused."""
+    header = "Inference-Header-Content-Length"
+    image = {"name": "image", "shape": [1, 28, 28], "datatype": "UINT8", "data": [0] * 784}
+    bomb = gzip.compress(bytes(20 * MIB))
+    png = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + struct.pack(">II", 50_000, 50_000)
+    form = {"Content-Type": "multipart/form-data; boundary=x"}
+    parts = b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\n\r\n' * 10_000 + b"--x--"
+    bodies = {
+        "empty": (INFER, b"", {}),
+        "cut": (INFER, b'{"inputs": [', {}),
+        "deep": (INFER, b"[" * 250_000, {}),
+        "large number": (INFER, b'{"inputs": ' + b"9" * 100_000 + b"}", {}),
+        "wrong pixel": (
+            INFER,
+            json.dumps({"inputs": [image | {"data": [256] * 784}]}).encode(),
+            {},
+        ),
+        "wrong shape": (INFER, json.dumps({"inputs": [image | {"shape": [9] * 9}]}).encode(), {}),
+        "many images": (INFER, bytes(101 * 784), RAW),
+        "header length": (INFER, b"{}", {header: "9" * 40}),
+        "bomb": (INFER, bomb, {"Content-Encoding": "gzip"} | RAW),
+        "encoding": (INFER, b"x", {"Content-Encoding": "br"}),
+        "no image": ("/predict", bytes(100_000), {}),
+        "pixel bomb": ("/predict", png + bytes(100), {}),
+        "parts": ("/predict", parts, form),
+        "unknown": ("/" + "y" * 9000, b"", {}),
+    }
+    found = {name: message("POST", *request) for name, request in bodies.items()}
+    chunk = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+    return found | {
+        "method": message("DELETE", INFER),
+        "nonsense": b"\0nonsense\r\n\r\n",
+        "two lengths": message("POST", INFER, b"", {"content-length": "1"}),
+        "head": b"GET / HTTP/1.1\r\nX: " + b"y" * 400_000,
+        "chunks": chunk + b"1\r\nx\r\n" * 100_000,
+        "chunk size": chunk + b"-1\r\n",
+        "too long": message("POST", INFER, headers={"Content-Length": "99999999999"}),
+    }
+
+
+def test_a_hundred_of_each_bad_request_leave_memory_and_descriptors_as_they_were(
+    server: Server,
+) -> None:
+    kinds = bad_requests()
+
+    def send(name: str) -> int:
+        with server.connect() as client:
+            with suppress(ConnectionError):  # it may be refused before all of it is sent
+                client.send(kinds[name])
+            return client.reply().status
+
+    for name in kinds:
+        assert 400 <= send(name) < 500, name
+    server.check_good()
+    memory, descriptors = server.memory(), server.descriptors()
+    for name in kinds:
+        for _ in range(100):
+            assert 400 <= send(name) < 500, name
+    server.check_good()
+    assert server.memory() < memory + 32 * MIB
+    wait_for(lambda: server.descriptors() <= descriptors)

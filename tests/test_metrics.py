@@ -1,0 +1,110 @@
+"""What Prometheus reads: its text format, sums over workers, and no series made by clients."""
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mnist_sgd_serve.metrics import REASONS, ROUTES, STATUSES, Metrics, shared_memory
+
+SAMPLE = re.compile(
+    r'([a-z_]+)(?:\{([a-z]+="(?:[^"\\\n]|\\["\\n])*"(?:,[a-z]+="(?:[^"\\\n]|\\["\\n])*")*)\})? '
+    r"([0-9.e+-]+)"
+)
+
+
+def read(metrics: Metrics, model: str = "digits") -> dict[str, float]:
+    """The samples by name and labels; every line must be a sample or a comment."""
+    samples = {}
+    for line in metrics.text(model, "1").decode().split("\n")[:-1]:
+        if not line.startswith(("# HELP mnist_sgd_", "# TYPE mnist_sgd_")):
+            match = SAMPLE.fullmatch(line)
+            assert match, line
+            name, labels, value = match.groups()
+            samples[f"{name}{{{labels}}}" if labels else name] = float(value)
+    return samples
+
+
+def test_every_series_has_its_help_and_type_before_it() -> None:
+    metrics = Metrics(shared_memory(1))
+    metrics.answered("infer", 200, 0.001)
+    described = []
+    for line in metrics.text("digits", "1").decode().splitlines():
+        if line.startswith("# TYPE "):
+            described.append(line.split(" ")[2])
+        elif not line.startswith("#"):
+            assert line.startswith(described[-1])
+    assert len(described) == len(set(described)) == 8
+
+
+def test_requests_are_counted_by_route_and_status() -> None:
+    metrics = Metrics(shared_memory(1))
+    for _ in range(3):
+        metrics.answered("infer", 200, 0.001)
+    metrics.answered("predict", 415, 0.001)
+    metrics.refused(431)
+    samples = read(metrics)
+    assert samples['mnist_sgd_requests_total{route="infer",status="200"}'] == 3
+    assert samples['mnist_sgd_requests_total{route="predict",status="415"}'] == 1
+    assert samples['mnist_sgd_requests_total{route="other",status="431"}'] == 1
+    assert samples['mnist_sgd_failures_total{reason="unsupported"}'] == 1
+    assert samples['mnist_sgd_failures_total{reason="head_too_large"}'] == 1
+    assert samples["mnist_sgd_request_seconds_count"] == 4  # not what never came
+
+
+def test_every_status_that_is_a_failure_has_its_reason() -> None:
+    assert {status for status in STATUSES if status >= 400} == set(REASONS)
+    metrics = Metrics(shared_memory(1))
+    for route in ROUTES:
+        for status in STATUSES:
+            metrics.answered(route, status, 0.0)
+    samples = read(metrics)
+    for reason in REASONS.values():
+        assert samples[f'mnist_sgd_failures_total{{reason="{reason}"}}'] == len(ROUTES)
+
+
+@pytest.mark.parametrize(("route", "status"), [("/etc/passwd", 200), ("infer", 299)])
+def test_nothing_that_a_client_chooses_becomes_a_series(route: str, status: int) -> None:
+    with pytest.raises(KeyError):
+        Metrics(shared_memory(1)).answered(route, status, 0.0)
+
+
+@given(st.lists(st.floats(0, 1000), max_size=30))
+def test_a_histogram_counts_what_is_at_most_each_bound(seconds: list[float]) -> None:
+    metrics = Metrics(shared_memory(1))
+    for one in seconds:
+        metrics.answered("infer", 200, one)
+    samples = read(metrics)
+    start = 'mnist_sgd_request_seconds_bucket{le="'
+    buckets = {name[len(start) : -2]: v for name, v in samples.items() if name.startswith(start)}
+    for bound, count in buckets.items():
+        assert count == sum(one <= float(bound) for one in seconds)
+    assert list(buckets)[-1] == "+Inf"
+    assert samples["mnist_sgd_request_seconds_count"] == len(seconds)
+    assert samples["mnist_sgd_request_seconds_sum"] == pytest.approx(sum(seconds))
+
+
+def test_every_worker_shows_the_sums_of_all() -> None:
+    memory = shared_memory(3)
+    workers = [Metrics(memory, number) for number in range(3)]
+    for worker in workers:
+        worker.answered("infer", 200, 0.001)
+        worker.ran(5, 0.001)
+        worker.waiting(7)
+        worker.reloaded("loaded")
+    workers[0].waiting(2)
+    for worker in workers:
+        samples = read(worker)
+        assert samples['mnist_sgd_requests_total{route="infer",status="200"}'] == 3
+        assert samples["mnist_sgd_run_images_sum"] == 15
+        assert samples['mnist_sgd_run_images_bucket{le="4"}'] == 0
+        assert samples['mnist_sgd_run_images_bucket{le="8"}'] == 3
+        assert samples["mnist_sgd_queue_images"] == 16
+        assert samples['mnist_sgd_model_reloads_total{result="loaded"}'] == 3
+        assert samples['mnist_sgd_model_reloads_total{result="refused"}'] == 0
+
+
+def test_a_model_may_have_any_name() -> None:
+    samples = read(Metrics(shared_memory(1)), 'a "name"\\ \n of two lines')
+    assert 'mnist_sgd_model_info{model="a \\"name\\"\\\\ \\n of two lines",version="1"}' in samples

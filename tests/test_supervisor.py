@@ -1,0 +1,189 @@
+"""Several workers are one service: it outlives the death of each, and none outlives it."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from onnx_models import content, linear
+from server import PATIENCE, Server, launch, message
+
+LOADED = 'mnist_sgd_model_reloads_total{result="loaded"}'
+LIVE = 'mnist_sgd_requests_total{route="metadata",status="200"}'
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(content(linear()))
+    return path
+
+
+@pytest.fixture
+def pair(model: Path) -> Iterator[Server]:
+    """A server of two workers that are both ready."""
+    with launch(model, "--workers", "2", "--drain-seconds", "0", "--token", "secret") as server:
+        server.wait_until_ready()
+        server.wait_for("ready", 2)
+        yield server
+
+
+def workers(server: Server) -> dict[int, int]:
+    """The process that is the last to hold each worker's number."""
+    return {event["worker"]: event["process"] for event in server.events("ready")}
+
+
+def ended(process: int) -> bool:
+    """Whether a process is gone, or waits for nothing but its parent's notice."""
+    try:
+        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+    return state in "ZX"
+
+
+def wait_until_ended(process: int) -> None:
+    end = time.monotonic() + PATIENCE
+    while not ended(process):
+        assert time.monotonic() < end, f"process {process} is still there"
+        time.sleep(0.01)
+
+
+def wait_for_draining(server: Server) -> None:
+    """Wait for both workers, though their supervisor is gone."""
+    end = time.monotonic() + PATIENCE
+    while len(server.events("draining")) < 2:
+        assert time.monotonic() < end, server.log
+        time.sleep(0.01)
+
+
+def ask(server: Server, times: int) -> None:
+    """Ask on connections of their own, all of which must be answered."""
+    for _ in range(times):
+        assert server.get("/v2", {"Authorization": "Bearer secret"}).status == 200
+
+
+def metric(server: Server, series: str) -> float:
+    page = server.get("/metrics", {"Authorization": "Bearer secret"}).body.decode()
+    values = dict(line.rsplit(" ", 1) for line in page.splitlines() if line[0] != "#")
+    return float(values.get(series, 0))
+
+
+def test_two_workers_share_a_free_port_and_count_together(pair: Server) -> None:
+    first, second = pair.events("ready")
+    assert first["address"] == second["address"]
+    assert {first["worker"], second["worker"]} == {0, 1}
+    ask(pair, 40)
+    assert {metric(pair, LIVE) for _ in range(10)} == {40}
+    assert pair.stop() == 0
+    assert [event["event"] for event in pair.events()].count("stopped") == 2
+    assert ended(first["process"])
+    assert ended(second["process"])
+
+
+def test_a_killed_worker_is_replaced_while_the_other_answers_and_no_count_is_lost(
+    pair: Server,
+) -> None:
+    ask(pair, 20)
+    before = workers(pair)
+    os.kill(before[0], signal.SIGKILL)
+    wait_until_ended(before[0])
+    ask(pair, 20)
+    death = pair.wait_for("worker died")
+    assert (death["process"], death["code"]) == (before[0], -signal.SIGKILL)
+    pair.wait_for("ready", 3)
+    after = workers(pair)
+    assert after[1] == before[1]
+    assert after[0] not in before.values()
+    ask(pair, 20)
+    assert metric(pair, LIVE) == 60
+    os.kill(before[1], signal.SIGKILL)  # so that the new one must answer
+    wait_until_ended(before[1])
+    ask(pair, 20)
+    assert metric(pair, LIVE) == 80
+    assert pair.stop() == 0, pair.log
+
+
+def test_a_worker_that_cannot_start_is_tried_again_ever_more_rarely(
+    pair: Server, model: Path
+) -> None:
+    good = model.read_bytes()
+    model.unlink()
+    os.kill(workers(pair)[0], signal.SIGKILL)
+    pair.wait_for("worker died", 3)
+    deaths = pair.events("worker died")
+    assert [death["code"] for death in deaths] == [-signal.SIGKILL, 2, 2]
+    assert [death["restart_seconds"] for death in deaths] == [0.5, 1.0, 2.0]
+    ask(pair, 10)
+    model.write_bytes(good)
+    pair.wait_for("ready", 3)
+    assert pair.stop() == 0
+
+
+def test_workers_end_in_order_when_their_supervisor_is_killed(pair: Server) -> None:
+    processes = workers(pair).values()
+    with pair.connect() as client:
+        request = message("GET", "/v2/health/live")
+        client.send(request[:-1])
+        pair.process.kill()
+        pair.process.wait()
+        wait_for_draining(pair)
+        client.send(request[-1:])
+        assert client.reply().status == 200
+    for process in processes:
+        wait_until_ended(process)
+    events = [event["event"] for event in pair.events()]
+    assert events.count("supervisor gone") == events.count("stopped") == 2
+
+
+def test_sighup_makes_every_worker_load_the_model_anew(pair: Server) -> None:
+    pair.process.send_signal(signal.SIGHUP)
+    pair.wait_for("model", 2)
+    assert metric(pair, LOADED) == 2
+    assert pair.stop() == 0
+
+
+def test_a_second_signal_kills_the_workers(pair: Server) -> None:
+    with pair.connect() as client:
+        client.send(message("GET", "/v2/health/live")[:-1])
+        pair.process.send_signal(signal.SIGTERM)
+        pair.wait_for("draining", 2)
+        assert pair.stop() == 1
+        assert client.rest() == b""
+    for process in workers(pair).values():
+        assert ended(process)
+
+
+def test_the_token_is_on_no_workers_command_line(pair: Server) -> None:
+    for process in workers(pair).values():
+        line = Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")
+        assert b"--inherit" in line
+        assert not [part for part in line if b"secret" in part]
+    assert pair.get("/v2").status == 401
+    assert pair.stop() == 0
+
+
+def test_sigterm_before_the_first_worker_is_ready_ends_with_code_0(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    os.mkfifo(path)
+    with launch(path, "--workers", "2", "--drain-seconds", "0") as server:
+        with open(path, "wb") as pipe:  # the first worker has opened it: it is loading
+            server.process.send_signal(signal.SIGTERM)
+            pipe.write(content(linear()))
+        assert server.process.wait(PATIENCE) == 0
+        assert [event["worker"] for event in server.events("ready")] == [0]
+
+
+def test_a_first_worker_that_is_killed_ends_the_start_with_code_1(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    os.mkfifo(path)
+    with launch(path, "--workers", "2") as server, open(path, "wb"):
+        children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
+        (worker,) = map(int, children)
+        os.kill(worker, signal.SIGKILL)
+        assert server.process.wait(PATIENCE) == 1
+        (death,) = server.events()
+        assert (death["event"], death["process"], death["code"]) == ("worker died", worker, -9)

@@ -22,9 +22,10 @@ from pathlib import Path
 
 from serving_parts.bench import Bench
 from serving_parts.install import install
-from serving_parts.processes import StartError
 from serving_parts.report import GOALS, Result, goals_text, table
 from serving_parts.servers import EMPTY, FASTAPI, OURS, SERVERS, Server
+
+from mnist_sgd_serve import ArtefactError
 
 LOOP = "session.run in a loop"
 QUICK = [OURS, EMPTY, FASTAPI]
@@ -43,7 +44,7 @@ def run(bench: Bench, servers: list[Server], rounds: int) -> dict[str, Result]:
             start = time.monotonic()
             try:
                 result.turns[number] = bench.turn(server)
-            except (FileNotFoundError, StartError) as error:
+            except (FileNotFoundError, RuntimeError) as error:
                 result.fault = str(error)
             said = result.fault or f"{result.turns[number]['rate_16']:,.0f} requests/s at 16"
             took = time.monotonic() - start
@@ -85,18 +86,22 @@ def parse() -> argparse.Namespace:
 def main() -> int:
     """Measure, print, and say whether all goals are met."""
     args = parse()
+    chosen = QUICK if args.quick else list(SERVERS)
+    if args.only:
+        chosen = [s for s in chosen if s is OURS or any(part in s.name for part in args.only)]
     if args.install is not None:
-        failed = install(args.install)
+        failed = install(args.install, chosen)
         for name, reason in failed.items():
             print(f"{name}: {reason}", file=sys.stderr)
         return 1 if failed else 0
     if shutil.which("wrk") is None:
         print("wrk is needed: apt-get install wrk", file=sys.stderr)
         return 2
-    chosen = QUICK if args.quick else list(SERVERS)
-    if args.only:
-        chosen = [s for s in chosen if s is OURS or any(part in s.name for part in args.only)]
-    bench = Bench(args.model, args.peers, args.seconds or (1 if args.quick else 3))
+    try:
+        bench = Bench(args.model, args.peers, args.seconds or (1 if args.quick else 3))
+    except ArtefactError as error:
+        print(error, file=sys.stderr)
+        return 2
     results = run(bench, chosen, args.rounds)
     print(f"{table(results)}\n\n{goals_text(results)}\n\n{machine(results)}")
     if args.json is not None:

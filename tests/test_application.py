@@ -1,10 +1,12 @@
 """What the application makes of failures: what the client is told, what the log, how often."""
 
 import asyncio
+import gc
 import json
 import os
 import sys
 import time
+import weakref
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,6 +89,19 @@ def test_every_failure_has_its_status_and_is_counted(
     assert (answer.status, json.loads(answer.body)) == (status, {"error": text})
     assert (dict(answer.headers).get(b"retry-after") == b"1") is (status == 503)
     assert bench.counted(status)
+
+
+def test_a_failure_is_forgotten_at_once_with_all_that_its_trace_holds() -> None:
+    failure = RequestError(400, "x", "wrong")
+    bench, alive = Bench(failure), weakref.ref(failure)
+    del failure
+    gc.disable()
+    try:
+        bench.ask()
+        bench.failure = None
+        assert alive() is None
+    finally:
+        gc.enable()
 
 
 def test_an_answer_to_a_client_that_has_left_is_counted_as_such() -> None:

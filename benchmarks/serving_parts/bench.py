@@ -52,6 +52,7 @@ class Bench:
         Raises:
             FileNotFoundError: it is not installed.
             StartError: it does not start, or answers wrongly.
+            RuntimeError: wrk failed.
         """
         turn = {"others": busy()}
         single = self.images[:1]

@@ -2,21 +2,22 @@
 
 import subprocess
 import venv
+from collections.abc import Iterable
 from pathlib import Path
 
-from serving_parts.servers import SERVERS
+from serving_parts.servers import Server
 
 __all__ = ["install"]
 
 
-def install(peers: Path) -> dict[str, str]:
-    """Install what is missing under a folder.
+def install(peers: Path, servers: Iterable[Server]) -> dict[str, str]:
+    """Install what servers need and is missing, under a folder.
 
     Returns:
         For each peer that cannot be installed, pip's last line.
     """
     failed = {}
-    for server in SERVERS:
+    for server in servers:
         folder = peers / server.folder
         if not server.folder or (folder / "installed").exists():
             continue

@@ -30,6 +30,7 @@ LOG_SECONDS = 1.0
 """Between two lines for failures of one status: an overload shall not become one of the log."""
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+_REQUEST = b"x-request-id"
 _OTHER = "other"
 
 
@@ -76,7 +77,7 @@ class Application:
 
     async def answer(self, exchange: Exchange) -> Answer:
         """Answer a request; whatever happens, there is an answer."""
-        name, failure = _OTHER, None
+        name, extra = _OTHER, self.access.headers
         try:
             answer = self.access.preflight(exchange)
             if answer is None:
@@ -84,12 +85,14 @@ class Application:
                 name = route.name
                 _check_method(exchange.method, route.method)
                 answer = await route.handler(exchange)
+        # The error must not outlive this clause: it leads to this frame, and so to the body, and
+        # only the garbage collector could free the circle.
         except Exception as error:
-            answer, failure = _failed(error), error
-        extra = self.access.headers
-        if failure is not None or self.access_log or b"x-request-id" in exchange.head:
-            request = self._note(exchange, answer.status, failure)
-            extra = [*extra, (b"x-request-id", request)]
+            answer = _failed(error)
+            extra = [*extra, (_REQUEST, self._note(exchange, answer.status, error))]
+        else:
+            if self.access_log or _REQUEST in exchange.head:
+                extra = [*extra, (_REQUEST, self._note(exchange, answer.status, None))]
         if extra:
             answer = Answer(answer.body, [*answer.headers, *extra], answer.status)
         status = 499 if exchange.gone() else answer.status
@@ -116,7 +119,7 @@ class Application:
 
     def _note(self, exchange: Exchange, status: int, failure: Exception | None) -> bytes:
         """Log a request as far as the settings say, and give it its id."""
-        given = exchange.head.get(b"x-request-id", b"")
+        given = exchange.head.get(_REQUEST, b"")
         own = not _REQUEST_ID.fullmatch(given)
         request = b"%x-%x" % (os.getpid(), next(self._ids)) if own else given
         if not self.access_log and not (status >= 500 and self._due(status)):

@@ -129,9 +129,7 @@ class Batcher:
             probabilities = self._run(joined, len(batch))
         except Exception as error:  # what a broken model raises is the answer of each request
             for waiting in batch:
-                failed = RunFailed(str(error))  # one each: a trace grows where it is raised
-                failed.__cause__ = error
-                waiting.answer.set_exception(failed)
+                waiting.answer.set_exception(_failed(error))
             return
         first = 0
         for waiting in batch:
@@ -163,3 +161,10 @@ class Batcher:
                 batch.append(waiting)
                 images += len(waiting.images)
         return batch
+
+
+def _failed(error: Exception) -> RunFailed:
+    """Make an exception for one request: its trace grows wherever it is raised."""
+    failed = RunFailed(str(error))
+    failed.__cause__ = error
+    return failed

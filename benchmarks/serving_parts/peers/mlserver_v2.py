@@ -1,4 +1,4 @@
-"""MLServer with a custom runtime, v2 JSON; one worker."""
+"""MLServer with a custom runtime, v2 JSON; the model runs in the server's own process."""
 
 import asyncio
 
@@ -32,13 +32,11 @@ async def serve() -> None:
         http_port=PORT,
         grpc_port=PORT + 1,
         metrics_port=PORT + 2,
-        parallel_workers=WORKERS,
+        parallel_workers=0,  # 1.7.1 cannot start them on Python 3.11 with uvloop 0.23
         debug=False,
     )
     await MLServer(settings).start([ModelSettings(name="mnist_sgd", implementation=Mnist)])
 
-
-WORKERS = 0
 
 if __name__ == "__main__":
     asyncio.run(serve())

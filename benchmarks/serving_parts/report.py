@@ -110,7 +110,7 @@ def _cells(result: Result) -> list[str]:
 
 
 def goals_text(results: Mapping[str, Result]) -> str:
-    """Write each goal with the median ratio, its range over the rounds, and whether it is met."""
+    """Write each goal with the median ratio, its range, whether it is met, and who is absent."""
     lines = [f"{'ours against theirs, round by round':<62}{'goal':>8}{'median':>9}  range"]
     for goal in GOALS:
         ratios = goal.ratios(results)
@@ -121,5 +121,7 @@ def goals_text(results: Mapping[str, Result]) -> str:
         ratio = statistics.median(ratios)
         verdict = "met" if goal.met(ratio) else f"MISSED by {abs(1 - ratio / goal.bound):.0%}"
         spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
-        lines.append(f"{goal.text:<62}{bound:>8}{ratio:>9.2f}  {spread}  {verdict}")
+        absent = [name for name in goal.others if name not in results or not results[name].turns]
+        without = f", without {', '.join(absent)}" if absent else ""
+        lines.append(f"{goal.text:<62}{bound:>8}{ratio:>9.2f}  {spread}  {verdict}{without}")
     return "\n".join(lines)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from mnist_sgd_serve.artefact import ArtefactError
 from mnist_sgd_serve.metadata import Metadata
+from mnist_sgd_serve.one_image import OneImage
 from mnist_sgd_serve.predictor import Predictor
 
 if TYPE_CHECKING:
@@ -33,12 +34,19 @@ class Model:
     """An artefact that has been warmed up."""
 
     predictor: Predictor
+    one_image: OneImage
     version: str
 
     @property
     def metadata(self) -> Metadata:
         """What the artefact says about itself."""
         return self.predictor.metadata
+
+    def run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """The probabilities, float32 `[N]`, of uint8 `[N, 28, 28]`; for one thread at a time."""
+        if len(images) == 1:
+            return self.one_image.run(images)
+        return self.predictor.probabilities(images)
 
 
 class ModelHost:
@@ -60,8 +68,8 @@ class ModelHost:
         self.model = _load(path)
 
     def run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """The current model's probabilities, float32 `[N]`, of uint8 `[N, 28, 28]`."""
-        return self.model.predictor.probabilities(images)
+        """What the current model's `run` gives."""
+        return self.model.run(images)
 
     async def answer(
         self, batcher: "Batcher", images: NDArray[np.uint8], gone: Callable[[], bool]
@@ -117,9 +125,11 @@ def _load(path: str | os.PathLike[str]) -> Model:
         ArtefactError: it cannot be used, or it does not answer so many images at once.
     """
     predictor = Predictor(path)
+    version = predictor.artefact.sha256[:12]
+    model = Model(predictor, OneImage(predictor.artefact.session), version)
     for count in WARM_UP:
         try:
-            answers = len(predictor.probabilities(np.zeros((count, 28, 28), np.uint8)))
+            answers = len(model.run(np.zeros((count, 28, 28), np.uint8)))
         except Exception as error:  # onnxruntime has a class an error code, under Exception
             raise ArtefactError(
                 f"{os.fspath(path)} is not a usable artefact: it does not run with {count} "
@@ -130,4 +140,4 @@ def _load(path: str | os.PathLike[str]) -> Model:
                 f"{os.fspath(path)} is not a usable artefact: it gave {answers} answers for "
                 f"{count} images"
             )
-    return Model(predictor, predictor.artefact.sha256[:12])
+    return model

@@ -35,6 +35,7 @@ class Model:
 
     runs: list[list[float]] = field(default_factory=list)
     seen: list[tuple[int, int]] = field(default_factory=list)
+    queued: list[int] = field(default_factory=lambda: [0])
 
     def run(self, batch: Images) -> NDArray[np.float32]:
         self.runs.append(numbers(batch).tolist())
@@ -46,7 +47,7 @@ class Model:
 
     def batcher(self, **limits: Any) -> Batcher:
         given = {"max_images": 8, "max_waiting": 100, "deadline": 10.0} | limits
-        return Batcher(self.run, ran=self.ran, **given)
+        return Batcher(self.run, ran=self.ran, queued=self.queued.append, **given)
 
 
 def stays() -> bool:
@@ -106,6 +107,41 @@ def test_a_full_queue_refuses_and_what_waits_is_answered() -> None:
     batcher = model.batcher(max_waiting=3)
     results = asyncio.run(gather(*(batcher.answer(images(n), stays) for n in range(6))))
     assert outcomes(results) == [[0], [1], [2], [3], QueueFull, QueueFull]
+
+
+def test_a_queue_that_was_full_refuses_unread_requests_until_half_of_it_has_been_run() -> None:
+    model = Model()
+    batcher = model.batcher(max_images=2, max_waiting=8)
+
+    def room() -> bool:
+        try:
+            batcher.check_room()
+        except QueueFull:
+            return False
+        return True
+
+    async def go() -> list[tuple[int, bool]]:
+        asked = [asyncio.ensure_future(batcher.answer(images(n), stays)) for n in range(9)]
+        await asyncio.sleep(0)
+        assert (batcher.waiting, room()) == (8, True)
+        with pytest.raises(QueueFull):
+            await batcher.answer(images(9), stays)
+        seen = [(batcher.waiting, room())]
+        while batcher.waiting:
+            await asyncio.sleep(0)
+            seen.append((batcher.waiting, room()))
+        await asyncio.gather(*asked)
+        return list(dict.fromkeys(seen))
+
+    steps = [(8, False), (6, False), (4, True), (2, True), (0, True)]
+    assert asyncio.run(go()) == steps
+
+
+def test_who_asks_is_told_how_many_images_wait() -> None:
+    model = Model()
+    batcher = model.batcher(max_images=4)
+    asyncio.run(gather(*(batcher.answer(images(n), stays) for n in range(7))))
+    assert model.queued == [0, 1, 2, 3, 4, 5, 6, 2, 0]
 
 
 def test_an_empty_queue_takes_a_request_that_is_larger_than_it() -> None:
@@ -219,7 +255,8 @@ def test_every_answer_goes_to_its_request(
         else:
             assert result.tolist() == sorted(own)
             assert own <= ran
-    assert batcher.waiting == 0
+    assert batcher.waiting == model.queued[-1] == 0
+    batcher.check_room()
     assert not batcher._queue
     assert all(len(run) <= max_images or run == sorted(run) for run in model.runs)
     assert sum(count for _, count in model.seen) == sum(map(len, model.runs))

@@ -494,6 +494,9 @@ class Told:
     def __init__(self, answer: Callable[[], Awaitable[NDArray[np.float32]]]) -> None:
         self.answer_of = answer
 
+    def check_room(self) -> None:
+        """There is always room."""
+
     async def answer(
         self, images: NDArray[np.uint8], gone: Callable[[], bool]
     ) -> NDArray[np.float32]:

@@ -7,6 +7,9 @@ where it stands. The answers go back by position: nothing in a request decides w
 
 The queue is bounded in images and each request has a deadline. A request whose client has gone is
 dropped before it costs a run.
+
+A request that finds no room has been read in vain, and under overload most are. So the first that
+is refused closes the queue until half of it has been run, and `check_room` says so beforehand.
 """
 
 import asyncio
@@ -57,6 +60,7 @@ class Batcher:
         max_waiting: images that may wait; one more request is refused.
         deadline: seconds that a request may wait for its run to begin.
         ran: is told of each run: requests, images, seconds.
+        queued: is told how many images wait, whenever that has changed.
     """
 
     def __init__(
@@ -67,17 +71,29 @@ class Batcher:
         max_waiting: int,
         deadline: float,
         ran: Callable[[int, int, float], None],
+        queued: Callable[[int], None],
     ) -> None:
         self.run = run
         self.max_images = max_images
         self.max_waiting = max_waiting
         self.deadline = deadline
         self.ran = ran
+        self.queued = queued
         self.waiting = 0  # images in the queue
         self._queue: deque[_Waiting] = deque()
+        self._closed = False  # one found no room, and not half of the queue has been run since
         self._seen = 0  # requests in the queue at the end of the last turn
         self._alone = True  # the last run was for one request
         self._ran = False  # a request was run where it stands in this turn
+
+    def check_room(self) -> None:
+        """Refuse a request before it is read, if the queue is closed.
+
+        Raises:
+            QueueFull: it is.
+        """
+        if self._closed:
+            raise QueueFull
 
     async def answer(self, images: Images, gone: Callable[[], bool]) -> Probabilities:
         """The probabilities of one request's images, in their order.
@@ -97,12 +113,14 @@ class Batcher:
             loop.call_soon(self._end_turn)
             return self._run(images, 1)
         if self.waiting and self.waiting + len(images) > self.max_waiting:
+            self._closed = True
             raise QueueFull
         answer = loop.create_future()
         if not self._queue:
             loop.call_soon(self._flush)
         self._queue.append(_Waiting(images, answer, time.monotonic(), gone))
         self.waiting += len(images)
+        self.queued(self.waiting)
         probabilities: Probabilities = await answer
         return probabilities
 
@@ -117,6 +135,8 @@ class Batcher:
             loop.call_soon(self._flush)
             return
         batch = self._take()
+        self._closed = self._closed and self.waiting > self.max_waiting // 2
+        self.queued(self.waiting)
         self._seen = 0
         if self._queue:
             loop.call_soon(self._flush)

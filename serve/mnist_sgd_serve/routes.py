@@ -142,6 +142,7 @@ class Routes:
         return table
 
     async def _infer(self, exchange: Exchange) -> Answer:
+        self.batcher.check_room()
         body = exchange.unpacked(self.settings.max_body)
         length = exchange.head.get(b"inference-header-content-length")
         request = parse_infer(
@@ -158,6 +159,7 @@ class Routes:
         return Answer(answer, [BINARY, (b"inference-header-content-length", b"%d" % header)])
 
     async def _predict(self, exchange: Exchange) -> Answer:
+        self.batcher.check_room()
         body = exchange.unpacked(self.settings.max_body)
         prepared = await self._prepare(
             body, exchange.head.get(b"content-type", b"").decode("latin-1")
@@ -214,7 +216,6 @@ class Routes:
         return Answer(model_ready(self.settings.name))
 
     async def _metrics(self, exchange: Exchange) -> Answer:
-        self.metrics.waiting(self.batcher.waiting)
         return Answer(self.metrics.text(self.settings.name, self.host.model.version), [TEXT])
 
 

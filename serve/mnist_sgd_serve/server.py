@@ -96,6 +96,7 @@ def serve(
         max_waiting=settings.max_waiting,
         deadline=settings.deadline,
         ran=lambda requests, images, seconds: metrics.ran(images, seconds),
+        queued=metrics.waiting,
     )
     routes = Routes(settings, _version(), host, batcher, metrics, lambda: not application.draining)
     application = Application(settings, routes.find, metrics, log)

@@ -87,6 +87,7 @@ class Service:
 
     async def _model_infer(self, message: Any, gone: Callable[[], bool]) -> bytes:
         self._check_model(message.model_name, message.model_version)
+        self.batcher.check_room()
         request = read_infer(message, max_rows=self.settings.max_rows)
         model, probabilities = await self.host.answer(self.batcher, request.images, gone)
         return write_infer(

@@ -95,7 +95,7 @@ def test_the_health_and_metadata_are_as_the_protocol_says(server: Server) -> Non
 
 
 def test_head_is_get_without_the_body(server: Server) -> None:
-    for path in ("/v2", "/", "/metrics", "/openapi.json", "/docs", "/nothing"):
+    for path in ("/v2", "/metrics", "/openapi.json", "/docs", "/nothing"):
         with server.connect() as client:
             head = client.ask("HEAD", path)
             whole = client.ask("GET", path)
@@ -323,14 +323,14 @@ def test_a_client_that_asks_first_is_told_to_go_on(server: Server) -> None:
         assert client.reply().status == 200
 
 
-def test_the_token_is_asked_of_all_but_health_checks(tmp_path: Path) -> None:
+def test_the_token_is_asked_of_all_but_health_checks_and_the_page(tmp_path: Path) -> None:
     model = tmp_path / "model.onnx"
     model.write_bytes(MODEL)
     with running(model, "--token", "a-secret") as server:
-        for path in ("/v2/health/live", "/v2/health/ready"):
+        for path in ("/v2/health/live", "/v2/health/ready", "/", "/page/page.js"):
             assert server.get(path).status == 200
         right = {"Authorization": "Bearer a-secret"}
-        for path in ("/v2", "/", "/metrics", "/docs", "/openapi.json", "/v2/models/mnist_sgd"):
+        for path in ("/v2", "/metrics", "/docs", "/openapi.json", "/v2/models/mnist_sgd"):
             for wrong in (
                 {},
                 {"Authorization": "Bearer a-secre"},

@@ -280,6 +280,36 @@ def test_a_server_that_cannot_be_reached_is_said_to_be_so(opened: OpenPage) -> N
     opened.messages.clear()
 
 
+def test_a_server_with_a_token_is_used_after_the_token_was_given(
+    browser: "Browser", trained: TrainedFiles, tmp_path: Path
+) -> None:
+    from playwright.sync_api import expect
+
+    options = ("--token", "open-sesame")
+    with serving(trained.artefact, tmp_path, *options) as address, browser.new_context() as context:
+        page = context.new_page()
+        page.goto(address)
+        detail, token = page.locator("#detail"), page.get_by_label("Token")
+        expect(detail).to_have_text("The server asks for a token.")
+        token.fill("of another servers")
+        token.press("Backspace")
+        assert token.input_value() == "of another server"
+        page.get_by_role("button", name="Use").click()
+        assert token.evaluate("it => it.validity.patternMismatch")  # a token has no spaces
+        for given, answer in {
+            "wrong": "The server takes another token.",
+            "open-sesame": INVITATION,
+        }.items():
+            token.fill(given)
+            token.press("Enter")
+            expect(detail).to_have_text(answer)
+        expect(token).to_be_hidden()
+        expect(page.locator("h1")).to_have_text("3 or 7?")
+        page.reload()  # the tab remembers it
+        expect(page.locator("h1")).to_have_text("3 or 7?")
+        expect(token).to_be_hidden()
+
+
 @pytest.mark.parametrize(
     ("status", "body", "detail"),
     [

@@ -38,7 +38,7 @@ HELP = {
     "port": "0 takes any free one",
     "grpc_port": "serve gRPC too, which needs the extra grpc; 0 takes any free port",
     "workers": "processes that share the port",
-    "token": "ask for this bearer token, but for health checks",
+    "token": "ask for this bearer token, but for health checks and the page",
     "cors": "an origin whose pages may call the server",
     "access_log": "log every request, not the failures alone",
     "max_body": "bytes of a request's body, unpacked",

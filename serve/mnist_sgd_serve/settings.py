@@ -43,7 +43,8 @@ class Settings:
         port: 0 takes any free one.
         grpc_port: the port of the gRPC side; None leaves it off.
         workers: processes that share the port.
-        token: a bearer token that every request but health checks must bring; None asks none.
+        token: a bearer token that every request must bring, but for health checks and the page's
+            files; None asks none.
         cors: an origin whose pages may call the server; None allows no other origin.
         access_log: whether each request is logged; failures and events always are.
         max_body: bytes of a request's body, unpacked; 16 MiB hold 20,000 images or a large photo.

@@ -179,6 +179,7 @@ pad.addEventListener("blur", () => {
 });
 
 addEventListener("keydown", (event) => {
+  if (event.target === $("token")) return; // where they change the text
   if ((event.ctrlKey || event.metaKey) && event.key === "z") undo();
   else if (event.key === "Delete" || event.key === "Backspace") clear();
   else return;
@@ -205,6 +206,7 @@ addEventListener("drop", (event) => {
 
 // Asking
 
+let token = sessionStorage.getItem("token"); // of a server that asks for one; gone with the tab
 let waiting = false; // the paper has changed since the last request
 let asking = false;
 
@@ -228,15 +230,20 @@ async function ask() {
 /** Send an image file: the server's answer, or the error in words. */
 async function send(image) {
   const start = performance.now();
+  const headers = { "Content-Type": image.type || "application/octet-stream" };
+  if (token) headers.Authorization = `Bearer ${token}`;
   try {
     const response = await fetch("predict?explain=1", {
       method: "POST",
-      headers: { "Content-Type": image.type || "application/octet-stream" },
+      headers,
       body: image,
       signal: AbortSignal.timeout(PATIENCE),
     });
     const answer = await response.json();
     if (response.ok) return { ...answer, trip: performance.now() - start };
+    if (response.status === 401) {
+      return { error: `the server ${token ? "takes another" : "asks for a"} token`, locked: true };
+    }
     const error = answer.error ?? `The server answered ${response.status}`;
     return { error, blank: response.status === 422 };
   } catch (error) {
@@ -267,6 +274,7 @@ function show(result) {
   const answer = result?.error === undefined ? result : null;
   document.body.classList.toggle("waiting", !answer);
   document.body.classList.toggle("trouble", Boolean(result?.error));
+  $("gate").hidden = !result?.locked;
   if (answer) name(answer);
   const [label, detail, note] = words(result);
   text("label", label);
@@ -328,8 +336,17 @@ async function introduce() {
   const points = [0.2, 0.8].map((y) => ({ x: 0.5, y, width: 0.08 }));
   const result = await send(await drawn([{ kind: "stroke", points }]));
   if (result.error === undefined) name(result);
-  else if (!marks.length) show(result);
+  if (!marks.length) show(result.error === undefined ? null : result);
 }
+
+$("gate").addEventListener("submit", (event) => {
+  event.preventDefault();
+  token = $("token").value;
+  sessionStorage.setItem("token", token);
+  $("token").value = "";
+  introduce();
+  if (marks.length) ask();
+});
 
 addEventListener("resize", render);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", changed);

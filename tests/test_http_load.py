@@ -1,9 +1,8 @@
-"""Slow clients, many clients, clients that leave, and more work than can be done.
+"""Slow clients, clients that leave, and more work than can be done; see also test_endurance.py.
 
 Where requests must be in the queue together, the process is stopped while they are sent.
 """
 
-import asyncio
 import gzip
 import json
 import os
@@ -17,12 +16,9 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 import onnx_models
-from mnist_sgd_serve import Predictor
 from server import INFER, PATIENCE, RAW, Reply, Server, message, running
 
 MODEL = onnx_models.content(onnx_models.linear())
@@ -192,86 +188,6 @@ def test_clients_that_leave_the_queue_cost_no_run_and_leave_nothing(model: Path)
         assert server.metric("mnist_sgd_run_images_sum") < 22 * 100 - 400
         assert server.metric("mnist_sgd_queue_images") == 0
         assert server.memory() < memory + 8 * MIB
-        wait_for(lambda: server.descriptors() <= descriptors)
-
-
-async def talk(server: Server, requests: list[bytes]) -> list[tuple[int, bytes]]:
-    """The answers to requests sent one after the other over one connection."""
-    reader, writer = await asyncio.open_connection(server.host, server.port)
-    answers = []
-    for request in requests:
-        writer.write(request)
-        head = (await reader.readuntil(b"\r\n\r\n")).lower()
-        size = int(head.partition(b"\r\ncontent-length: ")[2].split(b"\r\n")[0])
-        answers.append((int(head[9:12]), await reader.readexactly(size)))
-    writer.close()
-    await writer.wait_closed()
-    return answers
-
-
-def test_answers_are_never_swapped_and_a_bad_request_fails_alone(server: Server) -> None:
-    random = np.random.default_rng(7)
-    clients, each = 64, 40
-    sizes = random.integers(1, 5, (clients, each))
-    images = [[random.integers(0, 256, (size, 28, 28), np.uint8) for size in row] for row in sizes]
-
-    def request(client: int, number: int, batch: NDArray[np.uint8]) -> bytes:
-        if (client + number) % 16 == 0:
-            return message("POST", INFER, batch.tobytes()[:-1], RAW)
-        if (client + number) % 3 == 0:
-            given = {"name": "image", "datatype": "UINT8", "shape": batch.shape}
-            parameters = {"binary_data_output": True}
-            inputs = [given | {"data": batch.ravel().tolist()}]
-            document = {"inputs": inputs, "parameters": parameters}
-            return message("POST", INFER, json.dumps(document).encode())
-        return message("POST", INFER, batch.tobytes(), RAW)
-
-    async def all_at_once() -> list[list[tuple[int, bytes]]]:
-        talks = [
-            talk(server, [request(client, *one) for one in enumerate(row)])
-            for client, row in enumerate(images)
-        ]
-        return await asyncio.gather(*talks)
-
-    predictor = Predictor(MODEL)
-    runs = server.metric("mnist_sgd_run_images_count")
-    for client, answers in enumerate(asyncio.run(all_at_once())):
-        for number, (status, body) in enumerate(answers):
-            batch = images[client][number]
-            if (client + number) % 16 == 0:
-                assert (status, b"no multiple of 784" in body) == (400, True)
-            else:
-                assert status == 200
-                got = np.frombuffer(body[-4 * len(batch) :], "<f4")
-                assert got == pytest.approx(predictor.probabilities(batch), abs=1e-6)
-    done = server.metric("mnist_sgd_run_images_count") - runs
-    assert done < clients * each * 15 / 16  # they did share runs
-
-
-def test_an_overload_leaves_no_trace(model: Path) -> None:
-    """Eight seconds of far more connections than may wait, each with the next request ready."""
-    with running(model, "--max-waiting", "4", "--max-images", "4") as server:
-        batch = message("POST", INFER, bytes(4 * 784), RAW)
-
-        async def press(seconds: float) -> Counter[int]:
-            end = time.monotonic() + seconds
-            statuses: Counter[int] = Counter()
-
-            async def one() -> None:
-                while time.monotonic() < end:
-                    statuses.update(status for status, _ in await talk(server, [batch] * 20))
-
-            await asyncio.gather(*(one() for _ in range(200)))
-            return statuses
-
-        asyncio.run(press(1))
-        memory, descriptors = server.memory(), server.descriptors()
-        statuses = asyncio.run(press(8))
-        assert set(statuses) == {200, 503}
-        assert min(statuses.values()) > 100
-        assert server.memory() < memory + 16 * MIB
-        answers = asyncio.run(talk(server, [message("POST", INFER, bytes(784), RAW)] * 200))
-        assert {status for status, _ in answers} == {200}
         wait_for(lambda: server.descriptors() <= descriptors)
 
 

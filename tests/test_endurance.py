@@ -13,7 +13,6 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -81,14 +80,12 @@ def test_a_million_requests_leave_memory_and_descriptors_as_they_were(server: Se
                     assert abs(struct.unpack("<f", answer[-4:])[0] - probability) < 1e-6
 
         rounds(100)
-        memory, descriptors = [server.memory()], server.descriptors()
-        for _ in range(2):
-            rounds(500_000 // CLIENTS)
-            memory.append(server.memory())
-        first, second = (after - before for before, after in pairwise(memory))
-        print(f"{first / MIB:.1f} MiB in the first half of a million, {second / MIB:.1f} after it")
-        assert first < 16 * MIB  # the allocator's pools fill in the first 400,000
-        assert second < 1 * MIB
+        memory, descriptors = server.memory(), server.descriptors()
+        rounds(1_000_000 // CLIENTS)
+        grown = server.memory() - memory
+        print(f"{grown / MIB:.2f} MiB more after a million")
+        # The buffers of one run come and go, 0 to 2 MiB; to leak Python's smallest object is 15.
+        assert grown < 4 * MIB
         assert server.descriptors() == descriptors
     server.check_good()
     assert server.descriptors() <= kept + 1

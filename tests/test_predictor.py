@@ -205,6 +205,20 @@ def test_random_bytes_give_an_image_error_only(content: bytes) -> None:
         predictor().predict(content)
 
 
+def test_batches_of_a_thousand_sizes_leave_memory_as_it_was() -> None:
+    images = np.zeros((4096, 28, 28), np.uint8)
+
+    def resident() -> int:
+        pages = Path("/proc/self/statm").read_text().split()[1]
+        return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+    predictor().probabilities(images)
+    before = resident()
+    for size in range(4, 4097, 4):
+        predictor().probabilities(images[:size])
+    assert resident() - before < 64 * 2**20  # what is kept by size comes to 6 GiB
+
+
 def test_threads_may_share_a_predictor() -> None:
     sources = [np.asarray(seven(width)) for width in range(1, 15)] * 8
     alone = [predictor().predict(source) for source in sources]

@@ -105,6 +105,9 @@ def _start(content: bytes) -> "InferenceSession":
     options.inter_op_num_threads = 1
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     options.enable_cpu_mem_arena = False
+    # A plan of its memory for every size of batch seen, and what it holds is never given back:
+    # 1.6 GB after 512 sizes. A batch of 64 takes 37 us without, 62 with.
+    options.enable_mem_pattern = False
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
     # Else the first bytes could choose onnxruntime's own format, which check_self_contained

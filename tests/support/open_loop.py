@@ -4,13 +4,14 @@
     assert answers.statuses == {200: ..., 503: ...}
 
 A closed loop, in which each client waits for its answer, slows down with the server and so never
-overloads it. Here a request goes out whenever one is due, over any connection that is free.
+overloads it. Here a request goes out whenever one is due, over the connection that has been free
+longest: so none is idle for so long that the server closes it.
 """
 
 import selectors
 import socket
 import time
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -63,13 +64,13 @@ class _Client:
 
 
 @contextmanager
-def _clients(server: Server) -> Iterator[list[_Client]]:
+def _clients(server: Server) -> Iterator[deque[_Client]]:
     with ExitStack() as stack:
         address = (server.host, server.port)
         sockets = [
             stack.enter_context(socket.create_connection(address)) for _ in range(CONNECTIONS)
         ]
-        yield [_Client(one) for one in sockets]
+        yield deque(_Client(one) for one in sockets)
 
 
 def press(server: Server, request: bytes, *, rate: float, seconds: float) -> Answers:
@@ -93,7 +94,7 @@ def press(server: Server, request: bytes, *, rate: float, seconds: float) -> Ans
                 for _ in range(int((now - due) * rate)):
                     due += 1 / rate
                     if free:
-                        client = free.pop()
+                        client = free.popleft()
                         client.sent = time.perf_counter()
                         client.socket.sendall(request)
                         busy += 1

@@ -293,7 +293,7 @@ def test_the_guide_names_flags_that_exist_and_their_defaults() -> None:
     others = {"--data-binary", "--output", "--no-deps", "--rm", "--read-only", "--time"}
     assert set(re.findall(r"--[a-z][a-z-]+", GUIDE)) - others <= set(options)
     rows = re.findall(r"^\| `(--\S+)` \| (\S+) \|", GUIDE, re.MULTILINE)
-    assert len(rows) == 11
+    assert len(rows) == 12
     for option, default in rows:
         assert default == str(FIELDS[options[option]].default)
 

@@ -52,6 +52,7 @@ HELP = {
     "write_seconds": "for a client that has stopped reading to go on",
     "drain_seconds": "between SIGTERM and the end of listening",
     "watch_seconds": "between two looks at the model's file",
+    "poll_seconds": "awake for the next request after a lone one; 0 sleeps at once",
 }
 
 TOKEN = "MNIST_SGD_TOKEN"

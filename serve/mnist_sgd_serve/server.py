@@ -20,6 +20,7 @@ import uvicorn
 
 from mnist_sgd_serve.application import Application
 from mnist_sgd_serve.batcher import Batcher
+from mnist_sgd_serve.busy_poll import BusyPoll
 from mnist_sgd_serve.connection import close_slow_connections, connection_class
 from mnist_sgd_serve.logs import Log
 from mnist_sgd_serve.metrics import Metrics
@@ -89,13 +90,20 @@ def serve(
         metrics.reloaded(result)
         (log.info if result == "loaded" else log.warning)("model", result=result, text=sentence)
 
+    poll = BusyPoll(settings.poll_seconds)
+
+    def ran(requests: int, images: int, seconds: float) -> None:
+        metrics.ran(images, seconds)
+        if requests == 1:
+            poll.again()
+
     host = ModelHost(settings.model, changed)
     batcher = Batcher(
         host.run,
         max_images=settings.max_images,
         max_waiting=settings.max_waiting,
         deadline=settings.deadline,
-        ran=lambda requests, images, seconds: metrics.ran(images, seconds),
+        ran=ran,
         queued=metrics.waiting,
     )
     routes = Routes(settings, _version(), host, batcher, metrics, lambda: not application.draining)

@@ -28,6 +28,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "write_seconds": _SECONDS,
     "drain_seconds": (0, 86_400),
     "watch_seconds": _SECONDS,
+    "poll_seconds": (0, 0.01),
 }
 """The least and the largest value of each number."""
 
@@ -58,6 +59,8 @@ class Settings:
         write_seconds: for a client that has stopped reading to go on.
         drain_seconds: between "not ready" and the end of listening, for balancers to notice.
         watch_seconds: between two looks at the model's file.
+        poll_seconds: for which a worker looks for the next request, after one that came alone,
+            before it sleeps; it uses the processor meanwhile, and 0 lets it sleep at once.
     """
 
     model: Path
@@ -80,6 +83,7 @@ class Settings:
     write_seconds: float = 30.0
     drain_seconds: float = 0.5
     watch_seconds: float = 1.0
+    poll_seconds: float = 0.0001
 
     def __post_init__(self) -> None:
         """Check every range.

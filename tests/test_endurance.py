@@ -7,6 +7,7 @@ they say what they saw.
 import asyncio
 import gzip
 import json
+import os
 import socket
 import struct
 import time
@@ -142,9 +143,23 @@ def test_answers_are_never_swapped_and_a_bad_request_fails_alone(server: Server)
     assert runs < statuses[200] * 0.9  # they did share runs
 
 
+@pytest.fixture
+def exact_server(tmp_path: Path) -> Iterator[Server]:
+    """A server whose large buffers go back to the system when they are freed.
+
+    glibc otherwise keeps them or not as it happens, up to 32 MiB, and memory tells nothing. So it is
+    slower, too: an overload presses it harder.
+    """
+    model = tmp_path / "model.onnx"
+    model.write_bytes(MODEL)
+    with running(model, environment=os.environ | {"MALLOC_MMAP_THRESHOLD_": "131072"}) as started:
+        yield started
+
+
 def test_ten_times_the_work_for_a_minute_is_mostly_refused_and_leaves_no_trace(
-    server: Server,
+    exact_server: Server,
 ) -> None:
+    server = exact_server
     one = message("POST", INFER, bytes(784), RAW)
     packed = gzip.compress(bytes(1000 * 784))  # costs the server far more than the client
     thousand = message("POST", INFER, packed, RAW | {"Content-Encoding": "gzip"})
@@ -175,7 +190,7 @@ def test_ten_times_the_work_for_a_minute_is_mostly_refused_and_leaves_no_trace(
     assert statuses[503] > 3 * statuses[200]
     assert statuses[200] / 60 > sustained / 4
     assert answers.median(503) < 0.05
-    assert grown < 16 * MIB
+    assert grown < 8 * MIB
     assert server.descriptors() <= descriptors
     assert set(after.statuses) == {200}
     assert after.median(200) < max(0.01, 5 * normal)

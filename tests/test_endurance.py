@@ -147,8 +147,8 @@ def test_answers_are_never_swapped_and_a_bad_request_fails_alone(server: Server)
 def exact_server(tmp_path: Path) -> Iterator[Server]:
     """A server whose large buffers go back to the system when they are freed.
 
-    glibc otherwise keeps them or not as it happens, up to 32 MiB, and memory tells nothing. So it is
-    slower, too: an overload presses it harder.
+    glibc otherwise keeps them or not as it happens, up to 32 MiB, and memory tells nothing. It is
+    slower like that, so an overload presses it harder.
     """
     model = tmp_path / "model.onnx"
     model.write_bytes(MODEL)

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "augmentation.hpp"
 #include "idx.hpp"
 #include "kernels.hpp"
 #include "loader.hpp"
@@ -117,6 +118,65 @@ py::array_t<float> normalize(const py::array& pixels, float mean, float std, con
     return result;
 }
 
+const std::uint8_t* images_28(const py::array& images) {
+    const std::uint8_t* data = contiguous<std::uint8_t>(images, "images");
+    if (images.ndim() != 3 || images.shape(1) != IMAGE_SIDE || images.shape(2) != IMAGE_SIDE) {
+        throw py::value_error("images must be [N, 28, 28], got " + std::string(py::str(images.attr("shape"))));
+    }
+    return data;
+}
+
+// What the draws that `draw(i)` gives make of the images i.
+template <typename DrawOf>
+py::array_t<std::uint8_t> transformed(const py::array& images, const std::optional<std::string>& kernel_name,
+                                      const DrawOf& draw) {
+    const Kernel& kernel = kernel_or_default(kernel_name);
+    const std::uint8_t* in = images_28(images);
+    const py::ssize_t count = images.shape(0);
+    py::array_t<std::uint8_t> result({count, py::ssize_t{IMAGE_SIDE}, py::ssize_t{IMAGE_SIDE}});
+    std::uint8_t* out = result.mutable_data();
+    const py::gil_scoped_release unlocked;
+    for (py::ssize_t i = 0; i < count; ++i) {
+        kernel.resample(in + i * IMAGE_SIZE, out + i * IMAGE_SIZE, draw(i).inverse());
+    }
+    return result;
+}
+
+void bind_augmentation(py::module_& module) {
+    module.attr("AUGMENTATION_VERSION") = AUGMENTATION_VERSION;
+    py::class_<Augmentation>(module, "Augmentation", py::is_final())
+        .def(py::init([](double degrees, double translate, std::pair<double, double> scale, double shear) {
+                 return Augmentation(degrees, translate, scale.first, scale.second, shear);
+             }),
+             py::kw_only(), py::arg("degrees"), py::arg("translate"), py::arg("scale"), py::arg("shear"))
+        .def(
+            "draw",
+            [](const Augmentation& augmentation, std::uint64_t seed, std::uint64_t epoch, std::uint64_t sample) {
+                const Draw draw = augmentation.draw(seed, epoch, sample);
+                return py::make_tuple(draw.angle, py::make_tuple(draw.shift_x, draw.shift_y), draw.scale, draw.shear);
+            },
+            py::kw_only(), py::arg("seed"), py::arg("epoch"), py::arg("sample"))
+        .def(
+            "apply",
+            [](const Augmentation& augmentation, const py::array& images, std::uint64_t seed, std::uint64_t epoch,
+               std::uint64_t first_sample, const std::optional<std::string>& kernel) {
+                return transformed(images, kernel, [&](py::ssize_t i) {
+                    return augmentation.draw(seed, epoch, first_sample + static_cast<std::uint64_t>(i));
+                });
+            },
+            py::arg("images"), py::kw_only(), py::arg("seed"), py::arg("epoch"), py::arg("first_sample") = 0,
+            py::arg("kernel") = py::none());
+    module.def(
+        "affine",
+        [](const py::array& images, double angle, std::pair<double, double> translate, double scale, double shear,
+           const std::optional<std::string>& kernel) {
+            const Draw draw{angle, translate.first, translate.second, scale, shear};
+            return transformed(images, kernel, [&](py::ssize_t) { return draw; });
+        },
+        py::arg("images"), py::kw_only(), py::arg("angle") = 0.0, py::arg("translate") = py::make_tuple(0.0, 0.0),
+        py::arg("scale") = 1.0, py::arg("shear") = 0.0, py::arg("kernel") = py::none());
+}
+
 py::array_t<std::int64_t> order(std::uint64_t count, std::uint64_t seed, std::uint64_t epoch, std::uint64_t start,
                                 std::uint64_t stop) {
     if (start > stop || stop > count) {
@@ -141,6 +201,8 @@ std::vector<std::string> kernel_names() {
 PYBIND11_MODULE(_core, module) {
     module.doc() = "The C++ core of mnist_sgd; mnist_sgd.DataLoader and mnist_sgd.read_idx are its public face.";
     module.attr("ORDER_VERSION") = ORDER_VERSION;
+
+    bind_augmentation(module);
 
     py::class_<PyEpoch>(module, "Epoch", py::is_final())
         .def("__iter__", [](PyEpoch& epoch) -> PyEpoch& { return epoch; }, py::return_value_policy::reference_internal)

@@ -44,10 +44,11 @@ void normalize_portable(const std::uint8_t* pixels, float* out, std::size_t coun
 std::vector<Kernel> usable_kernels() {
     const Kernel all[] = {
 #if MNIST_SGD_X86_KERNELS
-        {"avx512", x86::has_avx512, x86::normalize_avx512},
-        {"avx2", x86::has_avx2, x86::normalize_avx2},
+        // A processor with AVX-512 has AVX2.
+        {"avx512", x86::has_avx512, x86::normalize_avx512, x86::resample_avx2},
+        {"avx2", x86::has_avx2, x86::normalize_avx2, x86::resample_avx2},
 #endif
-        {"portable", always, normalize_portable},
+        {"portable", always, normalize_portable, resample_portable},
     };
     std::vector<Kernel> usable;
     for (const Kernel& kernel : all) {

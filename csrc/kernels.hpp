@@ -12,6 +12,8 @@
 #include <string>
 #include <vector>
 
+#include "resample.hpp"
+
 namespace mnist_sgd {
 
 // What is done to a pixel after the division by 255.
@@ -31,6 +33,8 @@ struct Kernel {
     bool (*supported)();
     // Writes `count` floats to `out`; `count` may be 0, and neither pointer need be aligned.
     void (*normalize)(const std::uint8_t* pixels, float* out, std::size_t count, const Normalization& how);
+    // Writes the 28x28 image that `map` makes of one; `out` may not overlap `image`.
+    void (*resample)(const std::uint8_t* image, std::uint8_t* out, const Affine& map);
 };
 
 // The kernels that this processor can run, best first; the last one is "portable".

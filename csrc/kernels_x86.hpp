@@ -14,6 +14,7 @@
 
 namespace mnist_sgd {
 
+class Affine;
 class Normalization;
 
 namespace x86 {
@@ -22,6 +23,7 @@ bool has_avx2();
 bool has_avx512();
 void normalize_avx2(const std::uint8_t* pixels, float* out, std::size_t count, const Normalization& how);
 void normalize_avx512(const std::uint8_t* pixels, float* out, std::size_t count, const Normalization& how);
+void resample_avx2(const std::uint8_t* image, std::uint8_t* out, const Affine& map);
 
 }  // namespace x86
 }  // namespace mnist_sgd

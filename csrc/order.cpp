@@ -6,6 +6,8 @@
 #include <stdexcept>
 #include <string>
 
+#include "splitmix.hpp"
+
 namespace mnist_sgd {
 
 namespace {
@@ -13,15 +15,6 @@ namespace {
 // Positions whose rounds run side by side, in vector registers where the compiler can: one
 // position's rounds wait for each other, so one at a time takes 24 ns each, 16 together 6.
 constexpr std::size_t BLOCK = 16;
-
-constexpr std::uint64_t GOLDEN = 0x9e3779b97f4a7c15u;  // 2^64 / the golden ratio, SplitMix64's increment
-
-// SplitMix64's output function.
-std::uint64_t mix(std::uint64_t z) {
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
-}
 
 // A number in [0, modulus) that depends on every bit of `half` and `key`. The multipliers are those
 // of MurmurHash3's 32-bit finaliser (Appleby).

@@ -4,6 +4,7 @@ from typing import Never, Self, final
 import numpy as np
 from numpy.typing import NDArray
 
+AUGMENTATION_VERSION: int
 ORDER_VERSION: int
 
 class _Type(type): ...  # stands for pybind11's metaclass
@@ -35,6 +36,33 @@ class Epoch(metaclass=_Type):
     def __iter__(self) -> Self: ...
     def __next__(self) -> tuple[NDArray[np.float32], NDArray[np.int64]]: ...
 
+@final
+class Augmentation(metaclass=_Type):
+    def __init__(
+        self, *, degrees: float, translate: float, scale: tuple[float, float], shear: float
+    ) -> None: ...
+    def draw(
+        self, *, seed: int, epoch: int, sample: int
+    ) -> tuple[float, tuple[float, float], float, float]: ...  # as affine's arguments
+    def apply(
+        self,
+        images: NDArray[np.uint8],
+        *,
+        seed: int,
+        epoch: int,
+        first_sample: int = 0,
+        kernel: str | None = None,
+    ) -> NDArray[np.uint8]: ...
+
+def affine(
+    images: NDArray[np.uint8],
+    *,
+    angle: float = 0.0,
+    translate: tuple[float, float] = (0.0, 0.0),
+    scale: float = 1.0,
+    shear: float = 0.0,
+    kernel: str | None = None,
+) -> NDArray[np.uint8]: ...
 def kernels() -> list[str]: ...
 def default_kernel() -> str: ...
 def normalize(

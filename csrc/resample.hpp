@@ -11,7 +11,6 @@
 namespace mnist_sgd {
 
 constexpr int IMAGE_SIDE = 28;
-constexpr int IMAGE_SIZE = IMAGE_SIDE * IMAGE_SIDE;
 
 // Where in the source an output pixel reads.
 class Affine {

@@ -1,7 +1,9 @@
 """Random rotation, shift, scale and shear of training images, made by the C++ core."""
 
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
+from hashlib import blake2b
 from numbers import Real
 
 import numpy as np
@@ -58,6 +60,14 @@ class Augmentation:
             degrees=self.degrees, translate=self.translate, scale=self.scale, shear=self.shear
         )
 
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits that tell this augmentation from another.
+
+        They are the 8-byte BLAKE2b digest of the algorithm's version and the ranges as JSON.
+        """
+        ranges = [_core.AUGMENTATION_VERSION, *astuple(self)]
+        return blake2b(json.dumps(ranges).encode(), digest_size=8).hexdigest()
+
     def apply(
         self, images: NDArray[np.uint8], *, seed: int, epoch: int, first: int = 0
     ) -> NDArray[np.uint8]:
@@ -82,7 +92,7 @@ class Augmentation:
 def _number(name: str, value: object) -> float:
     if not isinstance(value, Real):
         raise TypeError(f"{name} must be a number, got {value!r}")
-    return float(value)
+    return float(value) + 0.0  # -0.0 is 0.0
 
 
 def _pair(name: str, value: object) -> tuple[float, float]:

@@ -250,6 +250,20 @@ def test_the_images_given_stay_as_they_are() -> None:
     assert LARGEST.apply(images[:0], seed=0, epoch=0).shape == (0, 28, 28)
 
 
+def test_every_range_and_the_version_tell_one_augmentation_from_another() -> None:
+    others = [
+        Augmentation(),
+        Augmentation(degrees=1),
+        Augmentation(translate=1),
+        Augmentation(shear=1),
+        Augmentation(scale=(0.5, 1)),
+        Augmentation(scale=(1, 2)),
+    ]
+    assert len({other.fingerprint() for other in others}) == len(others)
+    assert Augmentation(-0.0, shear=-0.0).fingerprint() == Augmentation().fingerprint()
+    assert USUAL.fingerprint() == "593cb2469b37cc3e"
+
+
 def test_it_is_a_value() -> None:
     import copy
     import pickle

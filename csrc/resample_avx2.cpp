@@ -15,7 +15,7 @@
 #include "resample.hpp"
 
 namespace mnist_sgd {
-namespace x86 {
+namespace avx2 {
 
 namespace {
 
@@ -38,7 +38,7 @@ struct Steps {
 
 }  // namespace
 
-__attribute__((target("avx2"))) void resample_avx2(const std::uint8_t* image, std::uint8_t* out, const Affine& map) {
+__attribute__((target("avx2"))) void resample(const std::uint8_t* image, std::uint8_t* out, const Affine& map) {
     const BorderedImage source(image);
     const Steps steps(map);
     const __m256i last = _mm256_set1_epi32(BorderedImage::LAST);
@@ -76,7 +76,7 @@ __attribute__((target("avx2"))) void resample_avx2(const std::uint8_t* image, st
     }
 }
 
-}  // namespace x86
+}  // namespace avx2
 }  // namespace mnist_sgd
 
 #endif

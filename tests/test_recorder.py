@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -36,6 +36,7 @@ def fastais(losses: Sequence[float]) -> list[float]:
     return smooth
 
 
+@settings(deadline=None)
 @given(LOSSES, st.lists(st.integers(1, 60), max_size=5))
 def test_the_smoothed_losses_have_fastais_bits_however_often_they_are_read(
     losses: list[float], read_after: list[int]
@@ -43,6 +44,7 @@ def test_the_smoothed_losses_have_fastais_bits_however_often_they_are_read(
     assert recorded(losses, read_after).losses == fastais(losses)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(LOSS, st.integers(1, 5000)), min_size=1, max_size=60))
 def test_a_mean_has_the_bits_of_adding_batch_after_batch(batches: list[tuple[float, int]]) -> None:
     mean, total, count = Mean(), torch.tensor(0.0), 0
@@ -82,6 +84,7 @@ def test_recording_waits_for_nothing_and_keeps_no_graph() -> None:
         recorder.read_losses()
 
 
+@settings(deadline=None)
 @given(LOSSES, LOSSES)
 def test_a_recorder_that_loads_a_state_goes_on_with_the_same_bits(
     before: list[float], after: list[float]

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     )
     from mnist_sgd.data import (
         IdxError,
+        IdxWriter,
         ImageSet,
         mnist_sample,
         read_idx,
@@ -52,6 +53,7 @@ _MODULES = {
     ),
     "mnist_sgd.data": (
         "IdxError",
+        "IdxWriter",
         "ImageSet",
         "mnist_sample",
         "read_idx",
@@ -89,6 +91,7 @@ __all__ = [
     "DataLoader",
     "DataLoaders",
     "IdxError",
+    "IdxWriter",
     "ImageSet",
     "Learner",
     "Recorder",

@@ -6,6 +6,7 @@ torch, and imports it when it is called.
 
 from mnist_sgd.data.idx import IdxError, IdxWriter, read_idx, write_idx
 from mnist_sgd.data.imageset import ImageSet, load_idx_set, select_classes
+from mnist_sgd.data.mapped import advise
 from mnist_sgd.data.named import torchvision_set
 from mnist_sgd.data.sample import mnist_sample, sample_digits
 
@@ -13,6 +14,7 @@ __all__ = [
     "IdxError",
     "IdxWriter",
     "ImageSet",
+    "advise",
     "load_idx_set",
     "mnist_sample",
     "read_idx",

@@ -321,6 +321,19 @@ def test_the_command_decodes_in_processes_of_its_own(
     assert load_packed(tmp_path / "out").images.shape == (48, 28, 28)
 
 
+def test_the_progress_is_a_line_of_a_terminal_that_is_erased(folder: Path, tmp_path: Path) -> None:
+    terminal, end = os.openpty()
+    line = [sys.executable, "-m", "mnist_sgd", "pack", str(folder), str(tmp_path / "out")]
+    done = subprocess.run(line, stderr=end, stdout=subprocess.PIPE, text=True, check=True)
+    os.close(end)
+    shown = os.read(terminal, 1000)
+    assert shown.startswith(b"\r4 of 8 files\x1b[K\r")
+    assert shown.endswith(b"\r\x1b[K")
+    assert b"\n" not in shown
+    os.close(terminal)
+    assert done.stdout.startswith(f"{tmp_path / 'out'}: 8 images, ")
+
+
 def children(pid: int) -> list[int]:
     return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 

@@ -7,8 +7,9 @@ The order of the set is a function of the names: by class, then by file, both as
 strings. Every picture is prepared as `predict` prepares it. What is held is the list of names and
 a few batches of prepared images, whatever the number and the size of the files.
 
-Pictures are decoded in processes, not threads: Pillow releases the GIL while it decodes, but the
-preparation of a small picture is many short calls of NumPy, which hold it.
+Pictures are decoded in processes, not threads. Pillow releases the GIL while it decodes, and two
+threads take photographs 1.4 to 2 times as fast as one; but the preparation of a small picture is
+many short calls of NumPy, which hold it: 0.8 to 1.05 times, for pictures of 28x28 and 280x280.
 """
 
 import multiprocessing

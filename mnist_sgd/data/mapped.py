@@ -1,27 +1,26 @@
 """How the kernel is told in which order the pages of a mapped file will be wanted.
 
 Without advice Linux reads around each page that is missing, as much as the device's `read_ahead_kb`
-says: 128 KB usually, 8 MB on the machine measured here. What is best follows from two questions:
-are the images shuffled, and does the file fit in memory? Measured on a file of 2.7 million images
-(2.1 GB), none of it in the page cache, batches of 256, two threads, two rounds:
+says: 128 KB usually, 8 MB on the machine measured here. What is best depends on whether the images
+are shuffled and whether the file fits in memory. 12 million images (9.4 GB), none in the page
+cache, 4 s in batches of 256 with two threads (`python benchmarks/streaming.py`, under other load):
 
-    shuffled   no advice    first batch after 1,130 and 1,400 ms, which read up to 8 MB an image;
-                            193,000 and 292,000 images/s over 4 s, for soon the whole file was read
-               random       first batch after 59 and 39 ms; 19,000 and 14,000 images/s, each of
-                            1.2 pages on average; with 8 threads 48,000 and 32,000
-    in order   no advice    421,000 and 316,000 images/s
-               sequential   942,000 and 646,000 images/s
-               random       88,000 and 98,000 images/s
+                             first batch   images/s   bytes read an image
+    shuffled, no advice         2,548 ms        253             5,360,742
+    shuffled, random               85 ms      6,896                 4,939
+    in order, no advice             6 ms    237,990                   802
+    in order, random               17 ms     46,108                   786
 
-So no advice is best for shuffled images that fit in memory: what is read too much is soon wanted.
-Where they do not fit it is dropped before it is wanted, and each image goes on costing what it
-does in the first batch, 4 to 5 ms; random advice makes that 0.05. With the file in the page cache
-none of them changed anything.
+Random advice makes that of a shuffled file which does not fit in memory the rate of the whole
+epoch. One that does fit is read whole within the first thousands of images if nothing is advised,
+and then costs nothing: 2.7 million (2.1 GB) gave 193,000 and 292,000 images/s over 4 s, but 19,000
+and 14,000 with random advice, 48,000 and 32,000 with it and eight threads. With the file in the
+page cache no advice changed anything.
 
-To ask for the pages of each image some batches ahead (MADV_WILLNEED) was tried: it takes one thread
-from 8,000 to 38,000 images/s, which more threads do as well, and it costs 2.6 us an image (1.6 us
-with process_madvise) where nothing is missing and the loader takes 0.1. MADV_HUGEPAGE does nothing
-for the files of usual file systems.
+Tried and not used: sequential advice in order, 0.7 to 2.2 times the rate in twelve alternations,
+1.1 in the median; and asking for the pages of each image some batches ahead (MADV_WILLNEED), which
+takes one thread from 8,000 to 38,000 images/s, as more threads do, but costs 2.6 us an image (1.6
+with process_madvise) where nothing is missing and the loader takes about 1.
 """
 
 import mmap
@@ -41,14 +40,11 @@ _MEMORY_LIMITS = (
 """Where Linux says how much memory a container may have: cgroups version 2 and 1."""
 
 
-def advise(
-    images: NDArray[Any], *, shuffled: bool
-) -> Literal["normal", "random", "sequential"] | None:
+def advise(images: NDArray[Any], *, shuffled: bool) -> Literal["normal", "random"] | None:
     """Tell the kernel how the file behind `images` will be read.
 
-    In order: sequential. Shuffled: random if the file is larger than half of the memory, and
-    normal, that is nothing special, if it is not. The advice holds for the whole map and all its
-    readers until the next.
+    The advice is random if they are shuffled and the file is larger than half of the memory, else
+    normal, which is nothing special. It holds for the whole map and all its readers until the next.
 
     Args:
         images: an array of `read_idx`, a `numpy.memmap` or a view of one; or any other array,
@@ -61,10 +57,7 @@ def advise(
     pages = map_behind(images)
     if pages is None or not hasattr(pages, "madvise"):
         return None
-    if not shuffled:
-        pages.madvise(mmap.MADV_SEQUENTIAL)
-        return "sequential"
-    if 2 * len(pages) > _memory():
+    if shuffled and 2 * len(pages) > _memory():
         pages.madvise(mmap.MADV_RANDOM)
         return "random"
     pages.madvise(mmap.MADV_NORMAL)

@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mnist_sgd.augmentation import Augmentation
     from mnist_sgd.callbacks import (
         Callback,
         CancelBatch,
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from mnist_sgd.recorder import Recorder
 
 _MODULES = {
+    "mnist_sgd.augmentation": ("Augmentation",),
     "mnist_sgd.callbacks": (
         "Callback",
         "CancelBatch",
@@ -87,6 +89,7 @@ _HOME = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [
     "SGD",
+    "Augmentation",
     "BasicOptim",
     "Callback",
     "CancelBatch",

@@ -3,13 +3,16 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <array>
 #include <memory>
+#include <numeric>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "dlpack.hpp"
 #include "idx.hpp"
 #include "kernels.hpp"
 #include "loader.hpp"
@@ -31,28 +34,83 @@ const T* contiguous(const py::array& array, const char* what) {
     return static_cast<const T*>(array.data());
 }
 
+Dtype dtype_named(const std::string& name) {
+    if (name == "float32") return Dtype::float32;
+    if (name == "bfloat16") return Dtype::bfloat16;
+    if (name == "uint8") return Dtype::uint8;
+    throw py::value_error("dtype must be float32, bfloat16 or uint8, got " + name);
+}
+
+dlpack::DataType dlpack_type(Dtype dtype) {
+    switch (dtype) {
+        case Dtype::float32: return {2, 32, 1};
+        case Dtype::bfloat16: return {4, 16, 1};
+        default: return {1, 8, 1};
+    }
+}
+
+using Shape = std::array<std::int64_t, 4>;
+
+// One of the two tensors that hold a slot, which goes back to its pool when the later of them dies.
+struct Exported {
+    dlpack::ManagedTensor managed;
+    Shape shape;
+    std::shared_ptr<Slot> slot;
+};
+
+void free_exported(dlpack::ManagedTensor* managed) { delete static_cast<Exported*>(managed->manager_ctx); }
+
+// A capsule that nobody took still owns its tensor; one that was taken has another name.
+void free_capsule(PyObject* capsule) {
+    if (PyCapsule_IsValid(capsule, "dltensor")) {
+        free_exported(static_cast<dlpack::ManagedTensor*>(PyCapsule_GetPointer(capsule, "dltensor")));
+    }
+}
+
+py::object exported(std::shared_ptr<Slot> slot, void* data, dlpack::DataType dtype, std::int32_t ndim,
+                    const Shape& shape) {
+    auto* owner = new Exported{{}, shape, std::move(slot)};
+    owner->managed = {{data, {1, 0}, ndim, dtype, owner->shape.data(), nullptr, 0}, owner, free_exported};
+    PyObject* capsule = PyCapsule_New(&owner->managed, "dltensor", free_capsule);
+    if (capsule == nullptr) {
+        delete owner;
+        throw py::error_already_set();
+    }
+    return py::reinterpret_steal<py::object>(capsule);
+}
+
 // A loader with the arrays that it reads.
 class PyLoader {
 public:
-    PyLoader(py::array images, py::array labels, std::vector<py::ssize_t> sample_shape, const Plan& plan,
-             const Normalization& normalization, const Kernel& kernel)
+    PyLoader(py::array images, py::array labels, bool flatten, const Plan& plan, const Treatment& treatment,
+             py::object from_dlpack)
         : images_(std::move(images)),
           labels_(std::move(labels)),
-          sample_shape_(std::move(sample_shape)),
-          loader_(samples(images_, labels_, sample_shape_), plan, normalization, kernel) {}
+          flatten_(flatten),
+          dtype_(dlpack_type(treatment.dtype)),
+          from_dlpack_(std::move(from_dlpack)),
+          loader_(samples(images_, labels_), plan, treatment) {}
 
     std::size_t batches() const { return loader_.batches(); }
+
     std::unique_ptr<Epoch> epoch(std::uint64_t epoch, std::size_t first_batch) {
         return loader_.epoch(epoch, first_batch);
     }
-    const std::vector<py::ssize_t>& sample_shape() const { return sample_shape_; }
+
+    py::tuple tensors(const Batch& batch) const {
+        const auto size = static_cast<std::int64_t>(batch.size);
+        const Shape values = flatten_ ? Shape{size, PIXELS} : Shape{size, 1, 28, 28};
+        return py::make_tuple(
+            from_dlpack_(exported(batch.slot, batch.slot->values(), dtype_, flatten_ ? 2 : 4, values)),
+            from_dlpack_(exported(batch.slot, batch.slot->labels(), {0, 64, 1}, 2, {size, 1})));
+    }
 
 private:
-    static Samples samples(const py::array& images, const py::array& labels,
-                           const std::vector<py::ssize_t>& sample_shape) {
-        Samples result{contiguous<std::uint8_t>(images, "images"), nullptr, nullptr, 0, 1};
-        if (images.ndim() < 1 || labels.ndim() != 1 || images.shape(0) != labels.shape(0) || images.shape(0) == 0) {
-            throw py::value_error("images must be [N, ...] and labels [N] with the same N of at least 1");
+    static Samples samples(const py::array& images, const py::array& labels) {
+        Samples result{contiguous<std::uint8_t>(images, "images"), nullptr, nullptr, 0};
+        if (images.ndim() != 3 || images.shape(1) != 28 || images.shape(2) != 28 || labels.ndim() != 1 ||
+            images.shape(0) != labels.shape(0) || images.shape(0) == 0) {
+            throw py::value_error("images must be [N, 28, 28] and labels [N] with the same N of at least 1");
         }
         if (labels.dtype().kind() == 'u') {
             result.labels_u8 = contiguous<std::uint8_t>(labels, "labels");
@@ -60,71 +118,77 @@ private:
             result.labels_i64 = contiguous<std::int64_t>(labels, "labels");
         }
         result.count = static_cast<std::size_t>(images.shape(0));
-        for (const py::ssize_t side : sample_shape) {
-            result.size *= static_cast<std::size_t>(side);
-        }
-        if (result.count * result.size != static_cast<std::size_t>(images.size())) {
-            throw py::value_error("sample_shape does not hold as many values as one image");
-        }
         return result;
     }
 
     py::array images_;
     py::array labels_;
-    std::vector<py::ssize_t> sample_shape_;
+    bool flatten_;
+    dlpack::DataType dtype_;
+    py::object from_dlpack_;
     Loader loader_;
 };
 
 class PyEpoch {
 public:
     PyEpoch(PyLoader& loader, std::uint64_t epoch, std::size_t first_batch)
-        : epoch_(loader.epoch(epoch, first_batch)), shape_(loader.sample_shape()) {
-        shape_.insert(shape_.begin(), 0);
-    }
+        : loader_(loader), epoch_(loader.epoch(epoch, first_batch)), progress_(epoch_->progress()) {}
 
     py::tuple next() {
-        epoch_->survive_fork();  // not thread-safe: the GIL is its lock
+        const std::shared_ptr<Epoch> epoch = epoch_;  // another thread may close
+        if (epoch == nullptr) {
+            throw py::stop_iteration();
+        }
+        epoch->survive_fork();  // not thread-safe: the GIL is its lock
         Batch batch;
         {
             const py::gil_scoped_release unlocked;
-            batch = epoch_->next();
+            batch = epoch->next();
         }
         if (batch.slot == nullptr) {
+            close();  // an iterator that is kept after its end keeps no threads
             throw py::stop_iteration();
         }
-        shape_[0] = static_cast<py::ssize_t>(batch.size);
-        // Both arrays hold the slot, which goes back to the pool when the later of them dies.
-        const py::capsule owner(new std::shared_ptr<Slot>(batch.slot),
-                                [](void* slot) { delete static_cast<std::shared_ptr<Slot>*>(slot); });
-        return py::make_tuple(py::array_t<float>(shape_, batch.slot->values(), owner),
-                              py::array_t<std::int64_t>({shape_[0], py::ssize_t{1}}, batch.slot->labels(), owner));
+        return loader_.tensors(batch);
     }
 
+    void close() { epoch_.reset(); }
+    std::shared_ptr<Progress> progress() const { return progress_; }
+
 private:
-    std::unique_ptr<Epoch> epoch_;
-    std::vector<py::ssize_t> shape_;
+    PyLoader& loader_;
+    std::shared_ptr<Epoch> epoch_;  // null once closed
+    const std::shared_ptr<Progress> progress_;
 };
 
 const Kernel& kernel_or_default(const std::optional<std::string>& name) {
     return name ? kernel_named(*name) : default_kernel();
 }
 
-py::array_t<float> normalize(const py::array& pixels, float mean, float std, const std::optional<std::string>& kernel) {
-    const std::uint8_t* data = contiguous<std::uint8_t>(pixels, "pixels");
-    py::array_t<float> result(std::vector<py::ssize_t>(pixels.shape(), pixels.shape() + pixels.ndim()));
-    kernel_or_default(kernel).normalize(data, result.mutable_data(), static_cast<std::size_t>(pixels.size()),
-                                        Normalization(mean, std));
+// Images as a batch holds them; bfloat16 comes as its bits, for NumPy has no such type.
+py::array normalize(const py::array& images, float mean, float std, const std::string& dtype,
+                    const std::optional<std::string>& kernel) {
+    const Treatment treatment{Normalization(mean, std), dtype_named(dtype), kernel_or_default(kernel)};
+    const std::uint8_t* pixels = contiguous<std::uint8_t>(images, "images");
+    if (static_cast<std::size_t>(images.size()) % PIXELS != 0) {
+        throw py::value_error("images must hold 784 pixels each, got " + std::to_string(images.size()) + " together");
+    }
+    const char* format = treatment.dtype == Dtype::float32 ? "f4" : treatment.dtype == Dtype::bfloat16 ? "u2" : "u1";
+    py::array result(py::dtype(format), std::vector<py::ssize_t>(images.shape(), images.shape() + images.ndim()));
+    std::vector<std::int64_t> indices(static_cast<std::size_t>(images.size()) / PIXELS);
+    std::iota(indices.begin(), indices.end(), std::int64_t{0});
+    treatment.apply({pixels, indices.data(), indices.size(), indices.size()}, result.mutable_data());
     return result;
 }
 
 py::array_t<std::int64_t> order(std::uint64_t count, std::uint64_t seed, std::uint64_t epoch, std::uint64_t start,
-                                std::uint64_t stop) {
+                                std::uint64_t stop, const std::optional<std::string>& kernel) {
     if (start > stop || stop > count) {
         throw py::value_error("start and stop must satisfy 0 <= start <= stop <= count, got " + std::to_string(start) +
                               ", " + std::to_string(stop) + " and " + std::to_string(count));
     }
     py::array_t<std::int64_t> result(static_cast<py::ssize_t>(stop - start));
-    Order(count, seed, epoch, true).fill(start, static_cast<std::size_t>(stop - start), result.mutable_data());
+    Order(count, seed, epoch, true, kernel_or_default(kernel)).fill(start, static_cast<std::size_t>(stop - start), result.mutable_data());
     return result;
 }
 
@@ -142,21 +206,29 @@ PYBIND11_MODULE(_core, module) {
     module.doc() = "The C++ core of mnist_sgd; mnist_sgd.DataLoader and mnist_sgd.read_idx are its public face.";
     module.attr("ORDER_VERSION") = ORDER_VERSION;
 
+    py::class_<Progress, std::shared_ptr<Progress>>(module, "Progress", py::is_final())
+        .def_property_readonly("delivered", [](const Progress& progress) { return progress.delivered.load(); })
+        .def_property_readonly("exhausted", [](const Progress& progress) { return progress.exhausted.load(); });
+
     py::class_<PyEpoch>(module, "Epoch", py::is_final())
         .def("__iter__", [](PyEpoch& epoch) -> PyEpoch& { return epoch; }, py::return_value_policy::reference_internal)
-        .def("__next__", &PyEpoch::next);
+        .def("__next__", &PyEpoch::next)
+        .def("close", &PyEpoch::close)
+        .def_property_readonly("progress", &PyEpoch::progress);
 
     py::class_<PyLoader>(module, "Loader", py::is_final())
-        .def(py::init([](py::array images, py::array labels, std::vector<py::ssize_t> sample_shape,
-                         std::size_t batch_size, bool shuffle, bool drop_last, std::uint64_t seed, std::size_t rank,
-                         std::size_t world_size, std::size_t num_threads, float mean, float std) {
+        .def(py::init([](py::array images, py::array labels, bool flatten, std::size_t batch_size, bool shuffle,
+                         bool drop_last, std::uint64_t seed, std::size_t rank, std::size_t world_size,
+                         std::size_t num_threads, float mean, float std, const std::string& dtype,
+                         py::object from_dlpack) {
                  const Plan plan{batch_size, shuffle, drop_last, seed, rank, world_size, num_threads};
-                 return std::make_unique<PyLoader>(std::move(images), std::move(labels), std::move(sample_shape), plan,
-                                                   Normalization(mean, std), default_kernel());
+                 const Treatment treatment{Normalization(mean, std), dtype_named(dtype), default_kernel()};
+                 return std::make_unique<PyLoader>(std::move(images), std::move(labels), flatten, plan, treatment,
+                                                   std::move(from_dlpack));
              }),
-             py::arg("images"), py::arg("labels"), py::kw_only(), py::arg("sample_shape"), py::arg("batch_size"),
+             py::arg("images"), py::arg("labels"), py::kw_only(), py::arg("flatten"), py::arg("batch_size"),
              py::arg("shuffle"), py::arg("drop_last"), py::arg("seed"), py::arg("rank"), py::arg("world_size"),
-             py::arg("num_threads"), py::arg("mean"), py::arg("std"))
+             py::arg("num_threads"), py::arg("mean"), py::arg("std"), py::arg("dtype"), py::arg("from_dlpack"))
         .def("__len__", &PyLoader::batches)
         .def(
             "epoch",
@@ -167,10 +239,10 @@ PYBIND11_MODULE(_core, module) {
 
     module.def("kernels", &kernel_names);
     module.def("default_kernel", [] { return std::string(default_kernel().name); });
-    module.def("normalize", &normalize, py::arg("pixels"), py::kw_only(), py::arg("mean") = 0.0f, py::arg("std") = 1.0f,
-               py::arg("kernel") = py::none());
+    module.def("normalize", &normalize, py::arg("images"), py::kw_only(), py::arg("mean") = 0.0f, py::arg("std") = 1.0f,
+               py::arg("dtype") = "float32", py::arg("kernel") = py::none());
     module.def("order", &order, py::arg("count"), py::kw_only(), py::arg("seed"), py::arg("epoch"), py::arg("start"),
-               py::arg("stop"));
+               py::arg("stop"), py::arg("kernel") = py::none());
     module.def(
         "parse_idx_header",
         [](const py::bytes& head) {

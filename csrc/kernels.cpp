@@ -2,9 +2,11 @@
 
 #include <cmath>
 #include <cstdlib>
+#include <cstring>
 #include <sstream>
 #include <stdexcept>
 
+#include "kernels_neon.hpp"
 #include "kernels_x86.hpp"
 
 namespace mnist_sgd {
@@ -17,6 +19,13 @@ std::string text(float number) {
     return out.str();
 }
 
+// The nearest bfloat16, ties to even; an infinity stays one, and no byte gives a NaN.
+std::uint16_t to_bfloat16(float number) {
+    std::uint32_t bits;
+    std::memcpy(&bits, &number, sizeof bits);
+    return static_cast<std::uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
 }  // namespace
 
 Normalization::Normalization(float mean_, float std_) : mean(mean_), std(std_), identity(mean_ == 0.0f && std_ == 1.0f) {
@@ -27,7 +36,8 @@ Normalization::Normalization(float mean_, float std_) : mean(mean_), std(std_), 
         throw std::invalid_argument("std must be a finite number above 0, got " + text(std));
     }
     for (int x = 0; x < 256; ++x) {
-        table[x] = (static_cast<float>(x) / 255.0f - mean) / std;
+        float32[x] = (static_cast<float>(x) / 255.0f - mean) / std;
+        bfloat16[x] = to_bfloat16(float32[x]);
     }
 }
 
@@ -35,19 +45,40 @@ namespace {
 
 bool always() { return true; }
 
-void normalize_portable(const std::uint8_t* pixels, float* out, std::size_t count, const Normalization& how) {
-    for (std::size_t i = 0; i < count; ++i) {
-        out[i] = how.table[pixels[i]];
+// Each pixel looked up in the table of its 256 answers.
+template <typename T>
+void look_up(const Rows& rows, T* out, const T* table) {
+    for (std::size_t i = 0; i < rows.count; ++i) {
+        rows.prefetch_after(i);
+        const std::uint8_t* row = rows[i];
+        for (std::size_t j = 0; j < PIXELS; ++j) {
+            out[j] = table[row[j]];
+        }
+        out += PIXELS;
     }
+}
+
+void float32_portable(const Rows& rows, float* out, const Normalization& how) { look_up(rows, out, how.float32); }
+
+void bfloat16_portable(const Rows& rows, std::uint16_t* out, const Normalization& how) {
+    look_up(rows, out, how.bfloat16);
+}
+
+void shuffle_portable(const Feistel& network, std::uint64_t start, std::size_t n, std::int64_t* out) {
+    network.fill(start, n, out);
 }
 
 std::vector<Kernel> usable_kernels() {
     const Kernel all[] = {
 #if MNIST_SGD_X86_KERNELS
-        {"avx512", x86::has_avx512, x86::normalize_avx512},
-        {"avx2", x86::has_avx2, x86::normalize_avx2},
+        {"avx512", avx512::supported, avx512::float32, avx512::bfloat16, avx512::shuffle},
+        {"avx2", avx2::supported, avx2::float32, avx2::bfloat16, avx2::shuffle},
+        {"sse2", sse2::supported, sse2::float32, sse2::bfloat16, sse2::shuffle},
 #endif
-        {"portable", always, normalize_portable},
+#if MNIST_SGD_NEON_KERNEL
+        {"neon", always, neon::float32, neon::bfloat16, shuffle_portable},
+#endif
+        {"portable", always, float32_portable, bfloat16_portable, shuffle_portable},
     };
     std::vector<Kernel> usable;
     for (const Kernel& kernel : all) {
@@ -79,6 +110,13 @@ const Kernel& kernel_named(const std::string& name) {
 const Kernel& default_kernel() {
     const char* forced = std::getenv("MNIST_SGD_KERNEL");
     return forced != nullptr && *forced != '\0' ? kernel_named(forced) : kernels().front();
+}
+
+void copy(const Rows& rows, std::uint8_t* out) {
+    for (std::size_t i = 0; i < rows.count; ++i) {
+        rows.prefetch_after(i);
+        std::memcpy(out + i * PIXELS, rows[i], PIXELS);
+    }
 }
 
 }  // namespace mnist_sgd

@@ -1,7 +1,8 @@
-// The arithmetic of the loader: one row of uint8 pixels to float32.
+// The arithmetic of the loader: rows of uint8 pixels to float32 or bfloat16, a batch in one call.
 //
-// Contract: the result is torch's `x.float() / 255`, and with a mean and a standard deviation torch's
-// `(x.float() / 255 - mean) / std`, bit for bit, whichever kernel computes it.
+// Contract: the float32 result is torch's `x.float() / 255`, and with a mean and a standard deviation
+// torch's `(x.float() / 255 - mean) / std`, bit for bit, whichever kernel computes it; the bfloat16
+// result is torch's `.to(torch.bfloat16)` of it, which rounds to nearest, ties to even.
 //
 // Kernels are objects in one list in order of preference, as in simdjson; the processor is asked
 // once, and the environment variable MNIST_SGD_KERNEL forces one, so one machine tests them all.
@@ -11,6 +12,9 @@
 #include <cstdint>
 #include <string>
 #include <vector>
+
+#include "feistel.hpp"
+#include "rows.hpp"
 
 namespace mnist_sgd {
 
@@ -22,15 +26,20 @@ public:
 
     float mean;
     float std;
-    bool identity;      // mean 0 and std 1: nothing is left to do after x / 255
-    float table[256];   // the answer for every byte, which is all that the portable kernel needs
+    bool identity;  // mean 0 and std 1: nothing is left to do after x / 255
+    // The answer for every byte, which is all that the portable kernel needs.
+    float float32[256];
+    std::uint16_t bfloat16[256];
 };
 
 struct Kernel {
     const char* name;
     bool (*supported)();
-    // Writes `count` floats to `out`; `count` may be 0, and neither pointer need be aligned.
-    void (*normalize)(const std::uint8_t* pixels, float* out, std::size_t count, const Normalization& how);
+    // Each writes the rows one after another to `out`, which need not be aligned.
+    void (*float32)(const Rows& rows, float* out, const Normalization& how);
+    void (*bfloat16)(const Rows& rows, std::uint16_t* out, const Normalization& how);
+    // Feistel::fill, compiled for the processor.
+    void (*shuffle)(const Feistel& network, std::uint64_t start, std::size_t n, std::int64_t* out);
 };
 
 // The kernels that this processor can run, best first; the last one is "portable".
@@ -41,5 +50,8 @@ const Kernel& kernel_named(const std::string& name);
 
 // The kernel that MNIST_SGD_KERNEL names or, where it is unset or empty, the best one.
 const Kernel& default_kernel();
+
+// Writes the rows to `out` as they are; the C library's copy is as good as any of ours.
+void copy(const Rows& rows, std::uint8_t* out);
 
 }  // namespace mnist_sgd

@@ -14,14 +14,35 @@
 
 namespace mnist_sgd {
 
+class Feistel;
 class Normalization;
+struct Rows;
 
-namespace x86 {
+namespace sse2 {
 
-bool has_avx2();
-bool has_avx512();
-void normalize_avx2(const std::uint8_t* pixels, float* out, std::size_t count, const Normalization& how);
-void normalize_avx512(const std::uint8_t* pixels, float* out, std::size_t count, const Normalization& how);
+bool supported();
+void float32(const Rows& rows, float* out, const Normalization& how);
+void bfloat16(const Rows& rows, std::uint16_t* out, const Normalization& how);
+void shuffle(const Feistel& network, std::uint64_t start, std::size_t n, std::int64_t* out);
 
-}  // namespace x86
+}  // namespace sse2
+
+namespace avx2 {
+
+bool supported();
+void float32(const Rows& rows, float* out, const Normalization& how);
+void bfloat16(const Rows& rows, std::uint16_t* out, const Normalization& how);
+void shuffle(const Feistel& network, std::uint64_t start, std::size_t n, std::int64_t* out);
+
+}  // namespace avx2
+
+namespace avx512 {
+
+bool supported();
+void float32(const Rows& rows, float* out, const Normalization& how);
+void bfloat16(const Rows& rows, std::uint16_t* out, const Normalization& how);
+void shuffle(const Feistel& network, std::uint64_t start, std::size_t n, std::int64_t* out);
+
+}  // namespace avx512
+
 }  // namespace mnist_sgd

@@ -43,8 +43,8 @@ void Plan::part(std::size_t batch, std::size_t count, std::size_t* first, std::s
     *last = *first + share + (rank < rest ? 1 : 0);
 }
 
-Loader::Loader(const Samples& samples, const Plan& plan, const Normalization& normalization, const Kernel& kernel)
-    : samples_(samples), plan_((plan.check(), plan)), normalization_(normalization), kernel_(kernel), pool_birth_(0) {}
+Loader::Loader(const Samples& samples, const Plan& plan, const Treatment& treatment)
+    : samples_(samples), plan_((plan.check(), plan)), treatment_(treatment), pool_birth_(0) {}
 
 std::unique_ptr<Epoch> Loader::epoch(std::uint64_t epoch, std::size_t first_batch) {
     return std::make_unique<Epoch>(*this, epoch, first_batch);
@@ -53,7 +53,8 @@ std::unique_ptr<Epoch> Loader::epoch(std::uint64_t epoch, std::size_t first_batc
 std::shared_ptr<SlotPool> Loader::pool() {
     if (pool_ == nullptr || pool_birth_ != fork_generation()) {
         const std::size_t rows = std::min(plan_.batch_size, samples_.count) / plan_.world_size + 1;
-        pool_ = std::make_shared<SlotPool>(rows * samples_.size, rows, plan_.threads + 2);
+        const std::size_t bytes = rows * PIXELS * item_size(treatment_.dtype);
+        pool_ = std::make_shared<SlotPool>(bytes, rows + Rows::FAR, plan_.threads + 2);
         pool_birth_ = fork_generation();
     }
     return pool_;
@@ -67,11 +68,13 @@ Batch Loader::fill(const Order& order, std::size_t batch, SlotPool& pool) const 
     std::shared_ptr<Slot> slot = pool.acquire();
     // The labels' memory first holds the samples' indices: each is read before it is replaced.
     std::int64_t* indices = slot->labels();
-    order.fill(first, size, indices);
+    // Where this thread will fill the next batch as well, its first rows are asked for already.
+    const bool alone = plan_.threads == 1 && plan_.world_size == 1;
+    const std::size_t known = alone ? std::min(size + Rows::FAR, samples_.count - first) : size;
+    order.fill(first, known, indices);
+    treatment_.apply({samples_.pixels, indices, size, known}, slot->values());
     for (std::size_t i = 0; i < size; ++i) {
-        const std::size_t sample = static_cast<std::size_t>(indices[i]);
-        kernel_.normalize(samples_.pixels + sample * samples_.size, slot->values() + i * samples_.size, samples_.size,
-                          normalization_);
+        const auto sample = static_cast<std::size_t>(indices[i]);
         indices[i] = samples_.labels_u8 != nullptr ? samples_.labels_u8[sample] : samples_.labels_i64[sample];
     }
     return {std::move(slot), size};
@@ -118,6 +121,9 @@ public:
 
     Batch next() {
         std::unique_lock<std::mutex> lock(mutex_);
+        if (threads_.empty()) {
+            return fill_alone(lock);
+        }
         while (delivered_ < batches_) {
             if (failure_ != nullptr) {
                 std::rethrow_exception(failure_);
@@ -143,6 +149,25 @@ public:
 
 private:
     bool can_claim() const { return claimed_ < std::min(batches_, delivered_ + window_); }
+
+    // The next batch where nobody works ahead, so that nothing is handed over and nobody is woken.
+    Batch fill_alone(std::unique_lock<std::mutex>& lock) {
+        if (failure_ != nullptr) {
+            std::rethrow_exception(failure_);
+        }
+        if (claimed_ >= batches_) {
+            return {};
+        }
+        const std::size_t batch = claimed_++;
+        lock.unlock();
+        try {
+            return loader_.fill(order_, batch, *pool_);
+        } catch (...) {
+            lock.lock();
+            failure_ = std::current_exception();
+            throw;
+        }
+    }
 
     // Claims a batch and fills it with the lock released.
     void fill_one(std::unique_lock<std::mutex>& lock) {
@@ -194,9 +219,9 @@ private:
 
 Epoch::Epoch(Loader& loader, std::uint64_t epoch, std::size_t first_batch)
     : loader_(loader),
-      order_(loader.samples_.count, loader.plan_.seed, epoch, loader.plan_.shuffle),
+      order_(loader.samples_.count, loader.plan_.seed, epoch, loader.plan_.shuffle, loader.treatment_.kernel),
       birth_(fork_generation()),
-      delivered_(first_batch),
+      progress_(std::make_shared<Progress>(first_batch)),
       crew_(crew(first_batch)) {}
 
 std::unique_ptr<Epoch::Crew> Epoch::crew(std::size_t first_batch) {
@@ -215,7 +240,7 @@ Epoch::~Epoch() {
 void Epoch::survive_fork() {
     if (birth_ != fork_generation()) {
         static_cast<void>(crew_.release());
-        crew_ = crew(delivered_);
+        crew_ = crew(progress_->delivered);
         birth_ = fork_generation();
     }
 }
@@ -223,7 +248,9 @@ void Epoch::survive_fork() {
 Batch Epoch::next() {
     Batch batch = crew_->next();
     if (batch.slot != nullptr) {
-        ++delivered_;
+        ++progress_->delivered;
+    } else {
+        progress_->exhausted = true;
     }
     return batch;
 }

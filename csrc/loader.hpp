@@ -12,20 +12,19 @@
 #include <memory>
 #include <vector>
 
-#include "kernels.hpp"
 #include "order.hpp"
 #include "slots.hpp"
+#include "treatment.hpp"
 
 namespace mnist_sgd {
 
-// The samples, in memory that outlives every loader over it: `pixels` is [count, size] and the
+// The samples, in memory that outlives every loader over it: `pixels` is [count, PIXELS] and the
 // labels are one of two arrays [count], the other is null.
 struct Samples {
     const std::uint8_t* pixels;
     const std::uint8_t* labels_u8;
     const std::int64_t* labels_i64;
     std::size_t count;
-    std::size_t size;
 };
 
 // How an epoch is cut into batches, and which part of each batch this process takes.
@@ -48,8 +47,16 @@ struct Plan {
 };
 
 struct Batch {
-    std::shared_ptr<Slot> slot;  // values [size, Samples::size], labels [size]
+    std::shared_ptr<Slot> slot;  // values [size, PIXELS] of the treatment's type, labels [size]
     std::size_t size;
+};
+
+// How far an epoch has come; whoever shares it may read it at any time.
+struct Progress {
+    std::atomic<std::size_t> delivered;  // index of the next batch to deliver
+    std::atomic<bool> exhausted{false};  // whether somebody asked for a batch after the last
+
+    explicit Progress(std::size_t first_batch) : delivered(first_batch) {}
 };
 
 class Epoch;
@@ -57,7 +64,7 @@ class Epoch;
 class Loader {
 public:
     // Throws std::invalid_argument if the plan is out of range.
-    Loader(const Samples& samples, const Plan& plan, const Normalization& normalization, const Kernel& kernel);
+    Loader(const Samples& samples, const Plan& plan, const Treatment& treatment);
 
     std::size_t batches() const { return plan_.batches(samples_.count); }
 
@@ -74,8 +81,7 @@ private:
 
     const Samples samples_;
     const Plan plan_;
-    const Normalization normalization_;
-    const Kernel& kernel_;
+    const Treatment treatment_;
     std::shared_ptr<SlotPool> pool_;
     std::uint64_t pool_birth_;
 };
@@ -95,6 +101,8 @@ public:
     // batch goes to one of them. A forked child calls survive_fork() first. Throws std::bad_alloc.
     Batch next();
 
+    std::shared_ptr<Progress> progress() const { return progress_; }
+
 private:
     class Crew;
 
@@ -103,7 +111,7 @@ private:
     Loader& loader_;
     const Order order_;
     std::uint64_t birth_;
-    std::atomic<std::size_t> delivered_;  // index of the next batch to deliver, which outlives a fork
+    const std::shared_ptr<Progress> progress_;  // outlives a fork
     std::unique_ptr<Crew> crew_;
 };
 

@@ -9,13 +9,16 @@
 // these two moduli (Black and Rogaway, "Ciphers with Arbitrary Finite Domains", CT-RSA 2002, method
 // 3); walk the cycle while the result is count or more (the same paper, method 2), which happens
 // to fewer than one position in sqrt(count). The round function is a multiply-xorshift hash of the
-// other half with the round's key; the keys are the high halves of SplitMix64's numbers (Steele, Lea and Flood, "Fast
-// Splittable Pseudorandom Number Generators", OOPSLA 2014), started from the seed and the epoch.
-// It is a shuffle for training, not a cipher.
+// other half with the round's key; the keys are the high halves of SplitMix64's numbers (Steele, Lea and
+// Flood, "Fast Splittable Pseudorandom Number Generators", OOPSLA 2014), started from the seed and
+// the epoch. It is a shuffle for training, not a cipher.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+
+#include "feistel.hpp"
+#include "kernels.hpp"
 
 namespace mnist_sgd {
 
@@ -26,26 +29,16 @@ public:
     static constexpr std::uint64_t MAX_COUNT = std::uint64_t{1} << 60;
 
     // The shuffled order of `count` samples in epoch `epoch`; the identity if `shuffle` is false.
-    // Throws std::invalid_argument unless count lies in 1 to MAX_COUNT.
-    Order(std::uint64_t count, std::uint64_t seed, std::uint64_t epoch, bool shuffle);
+    // The kernel decides how fast it comes, not what comes. Throws std::invalid_argument unless
+    // count lies in 1 to MAX_COUNT.
+    Order(std::uint64_t count, std::uint64_t seed, std::uint64_t epoch, bool shuffle, const Kernel& kernel);
 
     // Writes the samples at the positions start, ..., start + n - 1, all below count, to `out`.
     void fill(std::uint64_t start, std::size_t n, std::int64_t* out) const;
 
 private:
-    static constexpr int ROUNDS = 8;
-
-    // The network, in place, on n pairs.
-    void rounds(std::uint32_t* left, std::uint32_t* right, std::size_t n) const;
-    std::uint64_t sample(std::uint32_t left, std::uint32_t right) const {
-        return static_cast<std::uint64_t>(left) * right_ + right;
-    }
-
-    std::uint64_t count_;
-    std::uint32_t left_;   // a
-    std::uint32_t right_;  // b
-    std::uint32_t keys_[ROUNDS];
-    bool shuffle_;
+    Feistel network_;
+    decltype(Kernel::shuffle) shuffle_;  // null for the identity
 };
 
 }  // namespace mnist_sgd

@@ -13,13 +13,12 @@ constexpr std::align_val_t ALIGNMENT{64};  // a cache line, and the widest vecto
 
 }  // namespace
 
-Slot::Slot(std::size_t values, std::size_t labels)
-    : labels_(labels), values_(static_cast<float*>(::operator new(values * sizeof(float), ALIGNMENT))) {}
+Slot::Slot(std::size_t bytes, std::size_t labels) : labels_(labels), values_(::operator new(bytes, ALIGNMENT)) {}
 
 Slot::~Slot() { ::operator delete(values_, ALIGNMENT); }
 
-SlotPool::SlotPool(std::size_t values, std::size_t labels, std::size_t keep)
-    : values_(values), labels_(labels), keep_(keep), birth_(fork_generation()) {
+SlotPool::SlotPool(std::size_t bytes, std::size_t labels, std::size_t keep)
+    : bytes_(bytes), labels_(labels), keep_(keep), birth_(fork_generation()) {
     free_.reserve(keep);
 }
 
@@ -33,7 +32,7 @@ std::shared_ptr<Slot> SlotPool::acquire() {
         }
     }
     if (slot == nullptr) {
-        slot = std::make_unique<Slot>(values_, labels_);
+        slot = std::make_unique<Slot>(bytes_, labels_);
     }
     return {slot.release(), [pool = weak_from_this()](Slot* used) {
                 std::unique_ptr<Slot> owned(used);

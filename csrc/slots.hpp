@@ -13,27 +13,27 @@
 
 namespace mnist_sgd {
 
-// One batch's memory: `values` holds the pixels, `labels` the labels. Values are 64-byte aligned.
+// One batch's memory: `values`, so many bytes, 64-byte aligned, and `labels`.
 class Slot {
 public:
     // Throws std::bad_alloc.
-    Slot(std::size_t values, std::size_t labels);
+    Slot(std::size_t bytes, std::size_t labels);
     ~Slot();
     Slot(const Slot&) = delete;
     Slot& operator=(const Slot&) = delete;
 
-    float* values() { return values_; }
+    void* values() { return values_; }
     std::int64_t* labels() { return labels_.data(); }
 
 private:
     std::vector<std::int64_t> labels_;
-    float* values_;  // made last: nothing can fail after it and leak it
+    void* values_;  // made last: nothing can fail after it and leak it
 };
 
 class SlotPool : public std::enable_shared_from_this<SlotPool> {
 public:
-    // Slots of the given sizes; at most `keep` free ones stay allocated.
-    SlotPool(std::size_t values, std::size_t labels, std::size_t keep);
+    // Slots of so many bytes and labels; at most `keep` free ones stay allocated.
+    SlotPool(std::size_t bytes, std::size_t labels, std::size_t keep);
 
     // A slot that nobody else holds; its contents are undefined. Any thread may call this, and any
     // thread may let the slot go. Throws std::bad_alloc.
@@ -42,7 +42,7 @@ public:
 private:
     void release(std::unique_ptr<Slot> slot);
 
-    const std::size_t values_;
+    const std::size_t bytes_;
     const std::size_t labels_;
     const std::size_t keep_;
     const std::uint64_t birth_;  // fork_generation() when the pool was made

@@ -1,7 +1,8 @@
-from collections.abc import Sequence
-from typing import Never, Self, final
+from collections.abc import Callable
+from typing import Any, Never, Self, final
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 ORDER_VERSION: int
@@ -15,7 +16,7 @@ class Loader(metaclass=_Type):
         images: NDArray[np.uint8],
         labels: NDArray[np.uint8] | NDArray[np.int64],
         *,
-        sample_shape: Sequence[int],
+        flatten: bool,
         batch_size: int,
         shuffle: bool,
         drop_last: bool,
@@ -25,6 +26,8 @@ class Loader(metaclass=_Type):
         num_threads: int,
         mean: float,
         std: float,
+        dtype: str,
+        from_dlpack: Callable[[Any], torch.Tensor],
     ) -> None: ...
     def __len__(self) -> int: ...
     def epoch(self, epoch: int, first_batch: int) -> Epoch: ...
@@ -33,12 +36,30 @@ class Loader(metaclass=_Type):
 class Epoch(metaclass=_Type):
     def __init__(self, *args: object, **kwargs: object) -> Never: ...  # Loader.epoch makes them
     def __iter__(self) -> Self: ...
-    def __next__(self) -> tuple[NDArray[np.float32], NDArray[np.int64]]: ...
+    def __next__(self) -> tuple[torch.Tensor, torch.Tensor]: ...
+    def close(self) -> None: ...
+    @property
+    def progress(self) -> Progress: ...
+
+@final
+class Progress(metaclass=_Type):
+    def __init__(self, *args: object, **kwargs: object) -> Never: ...  # Epoch.progress gives them
+    @property
+    def delivered(self) -> int: ...
+    @property
+    def exhausted(self) -> bool: ...
 
 def kernels() -> list[str]: ...
 def default_kernel() -> str: ...
 def normalize(
-    pixels: NDArray[np.uint8], *, mean: float = 0.0, std: float = 1.0, kernel: str | None = None
-) -> NDArray[np.float32]: ...
-def order(count: int, *, seed: int, epoch: int, start: int, stop: int) -> NDArray[np.int64]: ...
+    images: NDArray[np.uint8],
+    *,
+    mean: float = 0.0,
+    std: float = 1.0,
+    dtype: str = "float32",
+    kernel: str | None = None,
+) -> NDArray[Any]: ...
+def order(
+    count: int, *, seed: int, epoch: int, start: int, stop: int, kernel: str | None = None
+) -> NDArray[np.int64]: ...
 def parse_idx_header(head: bytes) -> tuple[int, tuple[int, ...], int]: ...

@@ -9,8 +9,7 @@ Guarantees:
 - no global random state is read or changed, and no worker process is started.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from operator import index
 from typing import Never, SupportsIndex, TypeVar
 
@@ -21,6 +20,7 @@ from mnist_sgd.data import ImageSet
 
 try:
     import torch
+    import torch.utils.dlpack
 
     from mnist_sgd import _core
 except ImportError as error:
@@ -39,6 +39,9 @@ Batch = tuple[torch.Tensor, torch.Tensor]
 class DataLoader:
     """An iterable of `(xb, yb)`: float32 `[B, 784]` and int64 `[B, 1]`, for one epoch at a time.
 
+    The tensors own their memory; it is used again when both of a batch, and all that was made of
+    them without a copy, are gone. So a loop that keeps no batch runs over two that stay in cache.
+
     Every `iter()` begins the next epoch, counted from 0; after `load_state_dict` the first one
     goes on where the state was taken.
 
@@ -52,6 +55,8 @@ class DataLoader:
         flatten: `xb` is `[B, 784]`, or else `[B, 1, 28, 28]`.
         mean: subtracted from x / 255.
         std: divides the difference; above 0.
+        dtype: of `xb`: torch.float32; torch.bfloat16, which is float32 rounded to nearest; or
+            torch.uint8, the pixels as they are, 0 to 255.
         num_threads: threads that fill batches, 1 to 256. The caller's is one of them: with 1
             nothing runs in the background.
         rank: which part of each batch this process takes, 0 to `world_size` - 1.
@@ -60,7 +65,8 @@ class DataLoader:
 
     Raises:
         TypeError: what must be an integer is none; the message names it.
-        ValueError: a number is out of its range; the message names it.
+        ValueError: a number is out of its range, or dtype is another one, or uint8 shall be
+            normalised; the message says which.
     """
 
     def __init__(
@@ -74,6 +80,7 @@ class DataLoader:
         flatten: bool = True,
         mean: float = 0.0,
         std: float = 1.0,
+        dtype: torch.dtype = torch.float32,
         num_threads: int = 1,
         rank: int = 0,
         world_size: int = 1,
@@ -86,11 +93,12 @@ class DataLoader:
         self.seed = _integer("seed", seed, 0)
         self.mean = float(mean)
         self.std = float(std)
+        self.dtype = _checked_dtype(dtype, self.mean, self.std)
         self.sample_shape = (28 * 28,) if flatten else (1, 28, 28)
         self._core = _core.Loader(
             dataset.images,
             dataset.labels,
-            sample_shape=self.sample_shape,
+            flatten=bool(flatten),
             batch_size=self.batch_size,
             shuffle=self.shuffle,
             drop_last=self.drop_last,
@@ -100,27 +108,42 @@ class DataLoader:
             num_threads=_integer("num_threads", num_threads, 1, 256),
             mean=self.mean,
             std=self.std,
+            dtype=str(self.dtype).removeprefix("torch."),
+            from_dlpack=torch.utils.dlpack.from_dlpack,
         )
-        self._position = _Position(epoch=0)
+        self._start = (0, 0)  # epoch and samples_seen where the newest iterator began
+        self._progress: _core.Progress | None = (
+            None  # of that iterator; None: the next begins there
+        )
 
     def __len__(self) -> int:
         """Batches in an epoch."""
         return len(self._core)
 
-    def __iter__(self) -> Iterator[Batch]:
-        """Begin the next epoch, or go on with the one of a loaded state."""
-        if self._position.started:
-            self.set_epoch(self._position.epoch + 1)
-        self._position.started = True
-        return self._batches(self._position)
+    def __iter__(self) -> "_core.Epoch":
+        """Begin the next epoch, or go on with the one of a loaded state.
 
-    def _batches(self, position: "_Position") -> Iterator[Batch]:
+        The iterator ends its threads when it dies, or at once by its `close()`.
+
+        Raises:
+            RuntimeError: the threads of `num_threads` cannot be had.
+        """
+        if self._progress is not None:
+            self.set_epoch(self._start[0] + 1)
+        epoch, samples_seen = self._start
+        batches = self._core.epoch(epoch, -(-samples_seen // self.batch_size))
+        self._progress = batches.progress
+        return batches
+
+    def _position(self) -> tuple[int, int]:
+        """The epoch and the samples seen of the newest iterator, or where the next one begins."""
+        epoch, samples_seen = self._start
+        if self._progress is None:
+            return epoch, samples_seen
+        if self._progress.exhausted:
+            return epoch + 1, 0
         last = len(self) * self.batch_size if self.drop_last else len(self.dataset)
-        first_batch = -(-position.samples_seen // self.batch_size)
-        for xb, yb in self._core.epoch(position.epoch, first_batch):
-            position.samples_seen = min(position.samples_seen + self.batch_size, last)
-            yield torch.from_numpy(xb), torch.from_numpy(yb)
-        position.epoch, position.samples_seen, position.started = position.epoch + 1, 0, False
+        return epoch, min(self._progress.delivered * self.batch_size, last)
 
     def set_epoch(self, epoch: int) -> None:
         """Make `epoch` (from 0) the one that the next `iter()` begins.
@@ -129,12 +152,12 @@ class DataLoader:
             TypeError: it is no integer.
             ValueError: it does not lie in 0 to 2**64 - 1.
         """
-        self._position = _Position(_integer("epoch", epoch, 0))
+        self._start, self._progress = (_integer("epoch", epoch, 0), 0), None
 
     def state_dict(self) -> dict[str, int]:
         """Where the newest iterator stands, as integers; `samples_seen` counts over all ranks."""
-        position = self._position
-        return {"epoch": position.epoch, "samples_seen": position.samples_seen} | self._identity()
+        epoch, samples_seen = self._position()
+        return {"epoch": epoch, "samples_seen": samples_seen} | self._identity()
 
     def load_state_dict(self, state: Mapping[str, int]) -> None:
         """Make the next `iter()` go on exactly where `state` was taken.
@@ -163,7 +186,7 @@ class DataLoader:
                 f"samples_seen must be a multiple of the batch size {self.batch_size} or the "
                 f"{total} images of the dataset, got {seen}"
             )
-        self._position = _Position(epoch, seen)
+        self._start, self._progress = (epoch, seen), None
 
     def __reduce__(self) -> Never:
         """Refuse to be pickled or copied, which would copy the dataset."""
@@ -190,10 +213,13 @@ class DataLoader:
             images: uint8 `[N, 28, 28]`, C-contiguous.
 
         Returns:
-            float32 `[N, 784]`, or `[N, 1, 28, 28]` for a loader that does not flatten.
+            A new tensor `[N, 784]`, or `[N, 1, 28, 28]` for a loader that does not flatten, of the
+            loader's dtype.
         """
-        pixels = _core.normalize(images, mean=self.mean, std=self.std)
-        return torch.from_numpy(pixels).reshape(-1, *self.sample_shape)
+        if self.dtype == torch.uint8:
+            return torch.tensor(images).reshape(-1, *self.sample_shape)
+        pixels = torch.from_numpy(_core.normalize(images, mean=self.mean, std=self.std))
+        return pixels.reshape(-1, *self.sample_shape).to(self.dtype)
 
 
 class DataLoaders:
@@ -223,17 +249,17 @@ def first(items: Iterable[T]) -> T:
     raise ValueError("there is no first item: the iterable is empty")
 
 
-@dataclass
-class _Position:
-    """Where an iterator stands, or where the next one begins.
-
-    Each iterator moves its own, and the loader looks at the newest one's: an older iterator that
-    still runs, or one from before `load_state_dict`, changes nothing.
-    """
-
-    epoch: int
-    samples_seen: int = 0
-    started: bool = False  # whether an iterator has it: the next one begins another epoch
+def _checked_dtype(dtype: torch.dtype, mean: float, std: float) -> torch.dtype:
+    if dtype not in (torch.float32, torch.bfloat16, torch.uint8):
+        raise ValueError(
+            f"dtype must be torch.float32, torch.bfloat16 or torch.uint8, got {dtype!r}"
+        )
+    if dtype == torch.uint8 and (mean, std) != (0.0, 1.0):
+        raise ValueError(
+            "torch.uint8 leaves the pixels as they are, so mean and std must be 0 and 1, "
+            f"got {mean} and {std}"
+        )
+    return dtype
 
 
 def _integer(name: str, value: SupportsIndex, low: int, high: int = 2**64 - 1) -> int:

@@ -1,5 +1,6 @@
 """Every kernel gives torch's arithmetic bit for bit, and the environment chooses among them."""
 
+import math
 import os
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from mnist_sgd import DataLoader, _core
 from mnist_sgd.data import mnist_sample
 
 KERNELS = _core.kernels()
-BYTES = np.tile(np.arange(256, dtype=np.uint8), 2)
+BYTES = np.resize(np.arange(256, dtype=np.uint8), 784)
 MNIST = (0.1307, 0.3081)
 
 every_kernel = pytest.mark.parametrize("kernel", KERNELS)
@@ -32,9 +33,13 @@ def torchs(pixels: NDArray[np.uint8], mean: float = 0.0, std: float = 1.0) -> to
     return (torch.from_numpy(pixels).float() / 255 - mean) / std
 
 
+def bfloat16_bits(values: torch.Tensor) -> list[int]:
+    return values.to(torch.bfloat16).view(torch.uint16).tolist()
+
+
 def test_every_machine_has_the_portable_kernel_as_its_last_choice() -> None:
     assert KERNELS[-1] == "portable"
-    assert set(KERNELS) <= {"avx512", "avx2", "portable"}
+    assert set(KERNELS) <= {"avx512", "avx2", "sse2", "neon", "portable"}
 
 
 @every_kernel
@@ -70,17 +75,26 @@ def test_a_double_mean_and_deviation_are_rounded_as_torch_rounds_them(
 
 @every_kernel
 @pytest.mark.parametrize(("mean", "std"), [(0.0, 1.0), MNIST])
-def test_any_length_from_any_start_gives_the_same_bits(
-    kernel: str, mean: float, std: float
-) -> None:
-    pixels = np.random.default_rng(2).integers(0, 256, 160, np.uint8)
-    theirs = torchs(pixels, mean, std).numpy()
-    for start in range(18):
-        for length in range(131):
-            ours = _core.normalize(
-                pixels[start : start + length], mean=mean, std=std, kernel=kernel
-            )
-            assert ours.tobytes() == theirs[start : start + length].tobytes(), (start, length)
+def test_images_at_any_address_give_the_same_bits(kernel: str, mean: float, std: float) -> None:
+    pixels = np.random.default_rng(2).integers(0, 256, 3 * 784 + 64, np.uint8)
+    for start in range(64):
+        images = pixels[start : start + 3 * 784]
+        theirs = torchs(images, mean, std)
+        ours = _core.normalize(images, mean=mean, std=std, kernel=kernel)
+        assert ours.tobytes() == theirs.numpy().tobytes(), start
+        ours = _core.normalize(images, mean=mean, std=std, dtype="bfloat16", kernel=kernel)
+        assert ours.tolist() == bfloat16_bits(theirs), start
+        assert np.array_equal(_core.normalize(images, dtype="uint8", kernel=kernel), images), start
+
+
+@settings(deadline=None)
+@given(mean=FLOATS, std=POSITIVE)
+def test_bfloat16_is_rounded_as_torch_rounds_it(mean: float, std: float) -> None:
+    theirs = bfloat16_bits(torchs(BYTES, mean, std))
+    for kernel in KERNELS:
+        ours = _core.normalize(BYTES, mean=mean, std=std, dtype="bfloat16", kernel=kernel)
+        assert ours.dtype == np.uint16
+        assert ours.tolist() == theirs, kernel
 
 
 @every_kernel
@@ -95,11 +109,25 @@ def test_images_come_out_as_torchvision_makes_them(kernel: str) -> None:
 
 
 def test_the_shape_is_kept() -> None:
-    for shape in [(), (0,), (3,), (2, 28, 28), (0, 28, 28)]:
+    for shape in [(0,), (784,), (2, 28, 28), (0, 28, 28), (3, 1, 784)]:
         result = _core.normalize(np.full(shape, 255, np.uint8))
         assert result.shape == shape
         assert result.dtype == np.float32
         assert np.all(result == 1)
+
+
+def test_a_part_of_an_image_is_refused() -> None:
+    for shape in [(), (1,), (783,), (785,), (28, 27)]:
+        text = f"^images must hold 784 pixels each, got {math.prod(shape)} together$"
+        with pytest.raises(ValueError, match=text):
+            _core.normalize(np.zeros(shape, np.uint8))
+
+
+def test_another_dtype_is_refused() -> None:
+    with pytest.raises(
+        ValueError, match=r"^dtype must be float32, bfloat16 or uint8, got float16$"
+    ):
+        _core.normalize(BYTES, dtype="float16")
 
 
 def test_without_a_name_the_best_kernel_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,11 +142,11 @@ def test_without_a_name_the_best_kernel_is_taken(monkeypatch: pytest.MonkeyPatch
 REPORT = """
 import hashlib, numpy
 from mnist_sgd import _core
-images, labels = numpy.arange(784, dtype=numpy.uint8).reshape(1, 784), numpy.ones(1, numpy.uint8)
-loader = _core.Loader(images, labels, sample_shape=(784,), batch_size=1, shuffle=False,
-    drop_last=False, seed=0, rank=0, world_size=1, num_threads=1, mean=0.5, std=0.25)
-((xb, yb),) = loader.epoch(0, 0)
-print(_core.default_kernel(), hashlib.sha256(xb.tobytes()).hexdigest())
+from mnist_sgd import DataLoader, ImageSet
+pixels = numpy.arange(90 * 784, dtype=numpy.uint32).astype(numpy.uint8).reshape(90, 28, 28)
+data = ImageSet(pixels, numpy.ones(90, numpy.uint8), ("a", "b"))
+((xb, yb),) = DataLoader(data, 90, shuffle=True, mean=0.5, std=0.25)
+print(_core.default_kernel(), hashlib.sha256(xb.numpy().tobytes()).hexdigest())
 """
 
 
@@ -156,13 +184,13 @@ def test_a_kernel_that_the_machine_has_not_is_refused_with_the_names_of_those_it
         (BYTES.astype(np.float32), "one of float32"),
         (BYTES.view(np.int8), "one of int8"),
         (BYTES.view(bool), "one of bool"),
-        (BYTES[::2], "a strided one of uint8"),
+        (np.resize(BYTES, 1568)[::2], "a strided one of uint8"),
     ],
 )
 def test_other_pixels_are_refused(pixels: NDArray[np.uint8], got: str) -> None:
     with pytest.raises(TypeError) as caught:
         _core.normalize(pixels)
-    assert str(caught.value) == f"pixels must be a C-contiguous array of uint8, got {got}"
+    assert str(caught.value) == f"images must be a C-contiguous array of uint8, got {got}"
 
 
 @pytest.mark.parametrize(

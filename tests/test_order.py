@@ -46,6 +46,19 @@ def test_any_part_is_the_slice_of_the_whole(
     assert np.array_equal(part, order(count, seed, epoch)[start:stop])
 
 
+@settings(deadline=None)
+@given(count=COUNTS, seed=NUMBERS, epoch=NUMBERS, data=st.data())
+def test_every_kernel_gives_the_same_order(
+    count: int, seed: int, epoch: int, data: st.DataObject
+) -> None:
+    start = data.draw(st.integers(0, count - 1))
+    stop = data.draw(st.integers(start, min(count, start + 300)))
+    best = order(count, seed, epoch, start, stop).tolist()
+    for kernel in _core.kernels():
+        other = _core.order(count, seed=seed, epoch=epoch, start=start, stop=stop, kernel=kernel)
+        assert other.tolist() == best, kernel
+
+
 def test_version_1_of_the_order_never_changes() -> None:
     """What a saved state means hangs on these values: another order needs another version."""
     assert _core.ORDER_VERSION == 1

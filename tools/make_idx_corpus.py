@@ -52,15 +52,19 @@ def plain_files() -> Iterator[tuple[str, bytes]]:
     yield "four-dimensions-of-the-most", header(MOST, MOST, MOST, MOST)
     yield "doubles-that-cannot-be-counted", header(2**30, 2**30, item_type=0x0E)
     yield "little-endian-dimensions", struct.pack("<BBBBI", 0, 0, UINT8, 1, 2) + bytes(2)
-    for name, start in (("png", b"\x89PNG\r\n\x1a\n"), ("jpeg", b"\xff\xd8\xff\xe0"), ("zip", b"PK\3\4")):
-        yield f"start-of-a-{name}", start
+    yield "start-of-a-png", b"\x89PNG\r\n\x1a\n"
+    yield "start-of-a-jpeg", b"\xff\xd8\xff\xe0"
+    yield "start-of-a-zip", b"PK\3\4"
 
 
 def gzipped_files() -> Iterator[tuple[str, bytes]]:
     """Gzip streams, whole and damaged, and what they are."""
     packed = gzip.compress(IMAGES, mtime=0)
     yield "gzip-images-2x3x4", packed
-    yield "gzip-of-two-members", gzip.compress(IMAGES[:9], mtime=0) + gzip.compress(IMAGES[9:], mtime=0)
+    yield (
+        "gzip-of-two-members",
+        b"".join(gzip.compress(part, mtime=0) for part in (IMAGES[:9], IMAGES[9:])),
+    )
     yield "gzip-with-zeros-after-it", packed + bytes(8)
     yield "gzip-with-a-name", gzip_with_flags(8, b"images\0")
     yield "gzip-with-an-extra-field", gzip_with_flags(4, b"\3\0abc")
@@ -75,7 +79,7 @@ def gzipped_files() -> Iterator[tuple[str, bytes]]:
     yield "gzip-of-a-wrong-length", packed[:-4] + b"\xff\xff\xff\xff"
     yield "gzip-of-a-byte-less", gzip.compress(IMAGES[:-1], mtime=0)
     yield "gzip-of-a-byte-more", gzip.compress(IMAGES + b"\0", mtime=0)
-    yield "gzip-of-far-more-than-stated", gzip.compress(header(1, 1) + bytes(2**16), mtime=0)
+    yield "gzip-of-far-more-than-stated", gzip.compress(header(1, 1) + bytes(2**21), mtime=0)
     yield "gzip-that-states-more-than-it-can-hold", gzip.compress(header(MOST, 28, 28), mtime=0)
     yield "gzip-of-first-that-cannot-be-counted", gzip.compress(header(2**31, 2**31, 2), mtime=0)
 

@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <cstddef>
+#include <cstdint>
 #include <cstdlib>
 #include <new>
 
@@ -15,6 +16,7 @@ inline std::atomic<long> living{0};
 inline void* allocate(std::size_t size, std::size_t alignment) {
     // Only one allocation fails: the counter passes 0 once and stays below.
     if (until_failure.load() >= 0 && until_failure.fetch_sub(1) == 0) throw std::bad_alloc();
+    if (size > PTRDIFF_MAX) throw std::bad_alloc();
     void* const block = std::aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
     if (block == nullptr) throw std::bad_alloc();
     ++living;

@@ -1,6 +1,7 @@
-// Kernels: the same bits from every one, and not a byte read or written beside the row.
+// Kernels: the same bits from every one, and not a byte read or written beside the rows.
 #include "kernels.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstdlib>
@@ -13,12 +14,13 @@
 
 #include "check.hpp"
 #include "guarded.hpp"
+#include "samples.hpp"
 
 using namespace mnist_sgd;
 
 namespace {
 
-constexpr std::size_t LONGEST = 2000;
+constexpr Dtype DTYPES[] = {Dtype::float32, Dtype::bfloat16, Dtype::uint8};
 
 struct Affine {
     float mean;
@@ -26,67 +28,118 @@ struct Affine {
 };
 constexpr Affine AFFINES[] = {{0.0f, 1.0f}, {0.1307f, 0.3081f}};
 
-void check_row(const Kernel& kernel, const std::uint8_t* pixels, const float* out, std::size_t size, const Affine& by) {
-    for (std::size_t i = 0; i < size; ++i) {
-        const float wanted = (static_cast<float>(pixels[i]) / 255.0f - by.mean) / by.std;
-        if (std::memcmp(&wanted, out + i, sizeof wanted) != 0) {
-            throw check::Failed(__FILE__, __LINE__, std::string(kernel.name) + ", " + std::to_string(size) +
-                                                        " pixels, mean " + std::to_string(by.mean) + ": pixel " +
-                                                        std::to_string(i) + " is wrong");
-        }
+void require(bool holds, const Kernel& kernel, Dtype dtype, const Affine& by, const Rows& rows) {
+    if (!holds) {
+        throw check::Failed(__FILE__, __LINE__,
+                            std::string(kernel.name) + ", " + std::to_string(item_size(dtype)) + " bytes a value, mean " +
+                                std::to_string(by.mean) + ", std " + std::to_string(by.std) + ": " +
+                                std::to_string(rows.count) + " rows of " + std::to_string(rows.known) + " are wrong");
     }
 }
 
-void fill_randomly(std::uint8_t* pixels, std::size_t size) {
-    std::mt19937_64 random(size);
-    for (std::size_t i = 0; i < size; ++i) pixels[i] = static_cast<std::uint8_t>(random());
+// Writes the rows to `out` with every kernel and compares them with the definition.
+void check_rows(const Rows& rows, Dtype dtype, const Affine& by, std::uint8_t* out) {
+    std::vector<std::uint8_t> wanted;
+    for (std::size_t i = 0; i < rows.count; ++i) {
+        for (std::size_t j = 0; j < PIXELS; ++j) append_treated(wanted, rows[i][j], dtype, by.mean, by.std);
+    }
+    for (const Kernel& kernel : kernels()) {
+        std::fill_n(out, wanted.size(), std::uint8_t{0xA5});
+        Treatment{Normalization(by.mean, by.std), dtype, kernel}.apply(rows, out);
+        require(std::equal(wanted.begin(), wanted.end(), out), kernel, dtype, by, rows);
+    }
 }
+
+// Indices that end at a guarded page; the first and the last sample are among the first two.
+class Indices {
+public:
+    Indices(std::size_t number, std::size_t samples) : memory_(number * sizeof(std::int64_t)), number_(number) {
+        std::mt19937_64 random(number);
+        std::generate_n(begin(), number, [&] { return static_cast<std::int64_t>(random() % samples); });
+        if (number > 0) begin()[0] = static_cast<std::int64_t>(samples - 1);
+        if (number > 1) begin()[1] = 0;
+    }
+    std::int64_t* begin() { return reinterpret_cast<std::int64_t*>(memory_.back(number_ * sizeof(std::int64_t))); }
+
+private:
+    Guarded memory_;
+    const std::size_t number_;
+};
 
 }  // namespace
 
-TEST(a_row_of_any_size_is_not_read_or_written_beside) {
-    Guarded in(LONGEST);
-    Guarded out(LONGEST * sizeof(float));
-    for (std::size_t size = 0; size <= LONGEST; ++size) {
-        std::uint8_t* const rows[] = {in.back(size), in.front()};
-        float* const outs[] = {reinterpret_cast<float*>(out.back(size * sizeof(float))),
-                               reinterpret_cast<float*>(out.front())};
-        for (const Kernel& kernel : kernels()) {
-            for (const Affine& by : AFFINES) {
-                for (int side = 0; side < 2; ++side) {
-                    fill_randomly(rows[side], size);
-                    kernel.normalize(rows[side], outs[side], size, Normalization(by.mean, by.std));
-                    check_row(kernel, rows[side], outs[side], size, by);
+TEST(nothing_is_read_or_written_beside_the_rows_at_either_end) {
+    constexpr std::size_t samples = 7;
+    Guarded in(samples * PIXELS);
+    for (std::size_t count = 0; count <= 2 * Rows::FAR + 2; ++count) {
+        for (const std::size_t more : {std::size_t{0}, std::size_t{1}, Rows::NEAR, Rows::FAR, Rows::FAR + 1}) {
+            Indices indices(count + more, samples);
+            for (const Dtype dtype : DTYPES) {
+                const std::size_t bytes = count * PIXELS * item_size(dtype);
+                Guarded out(bytes);
+                for (const bool back : {false, true}) {
+                    std::uint8_t* const pixels = back ? in.back(samples * PIXELS) : in.front();
+                    std::generate_n(pixels, samples * PIXELS, [i = 0]() mutable { return static_cast<std::uint8_t>(i++); });
+                    for (const Affine& by : AFFINES) {
+                        check_rows({pixels, indices.begin(), count, count + more}, dtype, by,
+                                   back ? out.back(bytes) : out.front());
+                    }
                 }
             }
         }
     }
 }
 
-TEST(a_row_may_begin_anywhere) {
-    Guarded in(LONGEST + 64);
-    Guarded out((LONGEST + 16) * sizeof(float));
-    for (const Kernel& kernel : kernels()) {
-        for (std::size_t size = 1; size <= LONGEST; size += size < 140 ? 1 : 93) {
-            for (std::size_t to_end = 0; to_end < 64; ++to_end) {
-                std::uint8_t* const row = in.back(size + to_end);
-                float* const values = reinterpret_cast<float*>(out.back((size + to_end % 16) * sizeof(float)));
-                fill_randomly(row, size);
-                kernel.normalize(row, values, size, Normalization(0.5f, 0.25f));
-                check_row(kernel, row, values, size, {0.5f, 0.25f});
+TEST(rows_and_values_may_begin_anywhere) {
+    constexpr std::size_t samples = 3;
+    Guarded in(samples * PIXELS + 64);
+    Indices indices(samples, samples);
+    for (const Dtype dtype : DTYPES) {
+        const std::size_t bytes = samples * PIXELS * item_size(dtype);
+        Guarded out(bytes + 64 * item_size(dtype));
+        for (std::size_t shift = 0; shift < 64; ++shift) {
+            std::uint8_t* const pixels = in.back(samples * PIXELS + shift);
+            std::generate_n(pixels, samples * PIXELS, [i = 0]() mutable { return static_cast<std::uint8_t>(i++ * 7); });
+            for (const Affine& by : AFFINES) {
+                check_rows({pixels, indices.begin(), samples, samples}, dtype, by,
+                           out.back(bytes + shift * item_size(dtype)));
             }
         }
     }
 }
 
 TEST(what_lies_around_the_output_is_left_alone) {
-    std::vector<std::uint8_t> row(200, 200);
-    for (const Kernel& kernel : kernels()) {
-        for (std::size_t size = 0; size <= row.size(); ++size) {
-            std::vector<float> out(size + 64, -7.0f);
-            kernel.normalize(row.data(), out.data() + 32, size, Normalization(0.0f, 1.0f));
-            for (std::size_t i = 0; i < out.size(); ++i) CHECK((i >= 32 && i < 32 + size) == (out[i] != -7.0f));
+    Dataset data(2);
+    const std::int64_t indices[] = {1, 0};
+    for (const Dtype dtype : DTYPES) {
+        for (const Kernel& kernel : kernels()) {
+            const std::size_t bytes = 2 * PIXELS * item_size(dtype);
+            std::vector<std::uint8_t> out(bytes + 256, 0xA5);
+            Treatment{Normalization(0.0f, 1.0f), dtype, kernel}.apply({data.pixels(), indices, 2, 2}, out.data() + 128);
+            CHECK_EQ(std::count(out.begin(), out.begin() + 128, 0xA5), 128);
+            CHECK_EQ(std::count(out.end() - 128, out.end(), 0xA5), 128);
         }
+    }
+}
+
+TEST(any_mean_and_deviation_give_the_definitions_bits) {
+    constexpr float least = std::numeric_limits<float>::denorm_min();
+    constexpr float most = std::numeric_limits<float>::max();
+    std::vector<Affine> affines = {{0.0f, most},  {0.0f, least}, {most, 1.0f},  {-most, least}, {-0.0f, 1.0f},
+                                   {1.0f, least}, {least, 1.0f}, {0.5f, 0.25f}, {1.0f, 1.0f},   {0.0f, 255.0f}};
+    std::mt19937_64 random(3);
+    while (affines.size() < 300) {
+        const auto bits = static_cast<std::uint32_t>(random());
+        float number = 0;
+        std::memcpy(&number, &bits, sizeof number);
+        if (std::isfinite(number) && number != 0) affines.push_back({affines.back().std, std::fabs(number)});
+    }
+    std::vector<std::uint8_t> pixels(PIXELS);
+    std::generate(pixels.begin(), pixels.end(), [i = 0]() mutable { return static_cast<std::uint8_t>(i++); });
+    const std::int64_t first = 0;
+    std::vector<std::uint8_t> out(PIXELS * sizeof(float));
+    for (const Affine& by : affines) {
+        for (const Dtype dtype : DTYPES) check_rows({pixels.data(), &first, 1, 1}, dtype, by, out.data());
     }
 }
 
@@ -97,6 +150,14 @@ TEST(the_portable_kernel_is_the_last_and_the_first_is_the_default) {
     setenv("MNIST_SGD_KERNEL", "", 1);
     CHECK_EQ(&default_kernel(), &kernels().front());
     unsetenv("MNIST_SGD_KERNEL");
+}
+
+TEST(every_processor_of_a_known_kind_has_its_kernel) {
+#if defined(__aarch64__)
+    CHECK_EQ(std::string(kernels().front().name), "neon");
+#elif defined(__x86_64__)
+    CHECK_EQ(std::string(kernel_named("sse2").name), "sse2");
+#endif
 }
 
 TEST(every_kernel_is_had_by_its_name_and_by_the_environment) {

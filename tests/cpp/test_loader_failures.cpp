@@ -14,8 +14,6 @@ using namespace mnist_sgd;
 
 namespace {
 
-constexpr std::size_t SIZE = 9;
-
 // Takes an epoch, batch by batch, holding all; whether an allocation failed on the way.
 bool fails(Loader& loader, std::vector<Batch>& batches) {
     try {
@@ -38,7 +36,7 @@ void check_every_failure(const std::vector<Held>& whole, Loader& loader) {
         failed = fails(loader, batches);
         memory::until_failure = -1;
         CHECK(failed || batches.size() == whole.size());
-        for (std::size_t i = 0; i < batches.size(); ++i) CHECK(held(batches[i], SIZE) == whole[i]);
+        for (std::size_t i = 0; i < batches.size(); ++i) CHECK(held(batches[i]) == whole[i]);
         batches.clear();
         CHECK(!fails(loader, batches));
         CHECK_EQ(batches.size(), whole.size());
@@ -49,14 +47,14 @@ void check_every_failure(const std::vector<Held>& whole, Loader& loader) {
 }  // namespace
 
 TEST(any_allocation_that_fails_is_bad_alloc_and_the_loader_goes_on) {
-    Dataset data(24, SIZE);
+    Dataset data(24);
     const Kernel& kernel = default_kernel();  // makes the list of kernels, which stays
     const long before = memory::living;
     for (std::size_t threads = 1; threads <= 4; ++threads) {
         const Plan plan{4, true, false, 1, 0, 1, threads};
         const std::vector<Held> whole = naive(data.samples(), plan, 0);
         for (int turn = 0; turn < 5; ++turn) {  // threads meet differently each time
-            Loader loader(data.samples(), plan, Normalization(0.0f, 1.0f), kernel);
+            Loader loader(data.samples(), plan, Treatment{Normalization(0.0f, 1.0f), Dtype::float32, kernel});
             check_every_failure(whole, loader);
         }
     }

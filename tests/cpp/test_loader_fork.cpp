@@ -16,9 +16,8 @@ using namespace mnist_sgd;
 
 namespace {
 
-constexpr std::size_t SIZE = 60;
-
 Plan plan(std::size_t threads) { return {4, true, false, 3, 0, 1, threads}; }
+Treatment plain() { return {Normalization(0.0f, 1.0f), Dtype::float32, default_kernel()}; }
 
 // Whether the epoch goes on as the naive loop from batch `given` on.
 void check_rest(Epoch& epoch, const std::vector<Held>& whole, std::size_t given) {
@@ -26,7 +25,7 @@ void check_rest(Epoch& epoch, const std::vector<Held>& whole, std::size_t given)
         epoch.survive_fork();
         const Batch batch = epoch.next();
         CHECK(batch.slot != nullptr);
-        CHECK(held(batch, SIZE) == whole[i]);
+        CHECK(held(batch) == whole[i]);
     }
     CHECK(epoch.next().slot == nullptr);
 }
@@ -48,11 +47,11 @@ TEST(a_child_has_another_generation_than_its_parent_and_its_children) {
 }
 
 TEST(a_fork_after_any_batch_goes_on_in_both_processes) {
-    Dataset data(36, SIZE);
+    Dataset data(36);
     for (std::size_t threads = 1; threads <= MOST_FORKED_THREADS; ++threads) {
         const std::vector<Held> whole = naive(data.samples(), plan(threads), 0);
         const std::vector<Held> second = naive(data.samples(), plan(threads), 1);
-        Loader loader(data.samples(), plan(threads), Normalization(0.0f, 1.0f), default_kernel());
+        Loader loader(data.samples(), plan(threads), plain());
         const auto epoch = loader.epoch(0, 0);
         std::vector<Batch> batches;
         for (std::size_t given = 0; given <= whole.size(); ++given) {
@@ -63,7 +62,7 @@ TEST(a_fork_after_any_batch_goes_on_in_both_processes) {
                 check_rest(*loader.epoch(1, 0), second, 0);
             });
             Batch batch = epoch->next();
-            if (given < whole.size()) CHECK(held(batch, SIZE) == whole[given]);
+            if (given < whole.size()) CHECK(held(batch) == whole[given]);
             batches.push_back(std::move(batch));
         }
         check_rest(*loader.epoch(1, 0), second, 0);
@@ -71,10 +70,10 @@ TEST(a_fork_after_any_batch_goes_on_in_both_processes) {
 }
 
 TEST(a_grandchild_goes_on_too) {
-    Dataset data(36, SIZE);
+    Dataset data(36);
     for (std::size_t threads = 1; threads <= MOST_FORKED_THREADS; ++threads) {
         const std::vector<Held> whole = naive(data.samples(), plan(threads), 0);
-        Loader loader(data.samples(), plan(threads), Normalization(0.0f, 1.0f), default_kernel());
+        Loader loader(data.samples(), plan(threads), plain());
         const auto epoch = loader.epoch(0, 0);
         epoch->next();
         in_child([&] {
@@ -88,9 +87,9 @@ TEST(a_grandchild_goes_on_too) {
 }
 
 TEST(a_child_that_only_lets_go_ends) {
-    Dataset data(36, SIZE);
+    Dataset data(36);
     for (std::size_t threads = 1; threads <= MOST_FORKED_THREADS; ++threads) {
-        auto loader = std::make_unique<Loader>(data.samples(), plan(threads), Normalization(0.0f, 1.0f), default_kernel());
+        auto loader = std::make_unique<Loader>(data.samples(), plan(threads), plain());
         auto epoch = loader->epoch(0, 0);
         Batch batch = epoch->next();
         in_child([&] {

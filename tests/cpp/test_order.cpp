@@ -17,16 +17,33 @@ namespace {
 
 using Samples = std::vector<std::int64_t>;
 
-// The samples at n positions, written to memory between guarded pages.
-Samples part(const Order& order, std::uint64_t start, std::size_t n) {
+// Which order; every kernel must make the same of it.
+struct Which {
+    std::uint64_t count;
+    std::uint64_t seed;
+    std::uint64_t epoch;
+    bool shuffle = true;
+};
+
+// The samples at n positions, which every kernel writes to memory between guarded pages.
+Samples part(const Which& which, std::uint64_t start, std::size_t n) {
     Guarded memory(n * sizeof(std::int64_t));
-    auto* const out = reinterpret_cast<std::int64_t*>(memory.back(n * sizeof(std::int64_t)));
-    order.fill(start, n, out);
-    return Samples(out, out + n);
+    std::int64_t* const outs[] = {reinterpret_cast<std::int64_t*>(memory.front()),
+                                  reinterpret_cast<std::int64_t*>(memory.back(n * sizeof(std::int64_t)))};
+    Samples samples;
+    for (const Kernel& kernel : kernels()) {
+        for (std::int64_t* const out : outs) {
+            std::fill_n(out, n, -1);
+            Order(which.count, which.seed, which.epoch, which.shuffle, kernel).fill(start, n, out);
+            if (samples.empty()) samples.assign(out, out + n);
+            CHECK(std::equal(samples.begin(), samples.end(), out, out + n));
+        }
+    }
+    return samples;
 }
 
 Samples whole(std::uint64_t count, std::uint64_t seed, std::uint64_t epoch = 0) {
-    return part(Order(count, seed, epoch, true), 0, count);
+    return part({count, seed, epoch}, 0, count);
 }
 
 bool is_permutation(Samples samples) {
@@ -105,7 +122,7 @@ TEST(sampled_large_counts_are_permuted) {
 TEST(a_stretch_of_the_largest_orders_has_no_sample_twice) {
     for (const std::uint64_t count : {std::uint64_t{1} << 32, (std::uint64_t{1} << 32) + 1, Order::MAX_COUNT - 1,
                                       Order::MAX_COUNT}) {
-        const Order order(count, 3, 4, true);
+        const Which order{count, 3, 4};
         std::set<std::int64_t> seen;
         for (const std::uint64_t start : {std::uint64_t{0}, count / 2, count - 5000}) {
             for (const std::int64_t sample : part(order, start, 5000)) {
@@ -117,9 +134,9 @@ TEST(a_stretch_of_the_largest_orders_has_no_sample_twice) {
 }
 
 TEST(every_part_is_the_slice_of_the_whole) {
-    for (const std::uint64_t count : {1u, 2u, 17u, 64u, 83u}) {
+    for (const std::uint64_t count : {1u, 2u, 17u, 64u, 83u, 150u}) {
         for (const bool shuffle : {false, true}) {
-            const Order order(count, 5, 6, shuffle);
+            const Which order{count, 5, 6, shuffle};
             const Samples all = part(order, 0, count);
             for (std::size_t start = 0; start <= count; ++start) {
                 for (std::size_t stop = start; stop <= count; ++stop) {
@@ -139,9 +156,9 @@ TEST(the_order_is_the_described_algorithm) {
         const std::uint64_t seed = random();
         const std::uint64_t epoch = random();
         const Plainly plainly(count, seed, epoch);
-        const std::size_t n = static_cast<std::size_t>(std::min<std::uint64_t>(count, 150));
+        const std::size_t n = static_cast<std::size_t>(std::min<std::uint64_t>(count, 250));
         const std::uint64_t start = random() % (count - n + 1);
-        const Samples ours = part(Order(count, seed, epoch, true), start, n);
+        const Samples ours = part({count, seed, epoch}, start, n);
         for (std::size_t i = 0; i < n; ++i) CHECK_EQ(ours[i], plainly.sample(start + i));
     }
 }
@@ -153,24 +170,24 @@ TEST(version_1_of_the_order_never_changes) {
     CHECK(whole(10, 0) == (Samples{0, 3, 5, 1, 4, 7, 6, 9, 8, 2}));
     CHECK(whole(10, 0, 1) == (Samples{3, 5, 2, 6, 9, 1, 4, 0, 8, 7}));
     CHECK(whole(10, last) == (Samples{6, 5, 4, 0, 1, 8, 3, 7, 9, 2}));
-    CHECK(part(Order(12396, 42, 3, true), 12388, 8) ==
+    CHECK(part({12396, 42, 3}, 12388, 8) ==
           (Samples{2113, 10758, 10220, 4042, 4893, 4551, 9530, 4246}));
-    CHECK(part(Order(tera, 7, last, true), tera / 2, 4) ==
+    CHECK(part({tera, 7, last}, tera / 2, 4) ==
           (Samples{497867986880, 492273528353, 843197681366, 637413074101}));
-    CHECK(part(Order(Order::MAX_COUNT, 1, 2, true), Order::MAX_COUNT - 3, 3) ==
+    CHECK(part({Order::MAX_COUNT, 1, 2}, Order::MAX_COUNT - 3, 3) ==
           (Samples{107710885694510279, 712338407261664406, 681474018775790311}));
 }
 
 TEST(without_shuffling_the_order_is_the_datasets) {
-    const Order order(Order::MAX_COUNT, 1, 2, false);
+    const Which order{Order::MAX_COUNT, 1, 2, false};
     CHECK(part(order, 0, 3) == (Samples{0, 1, 2}));
     CHECK(part(order, Order::MAX_COUNT - 2, 2) == (Samples{(1LL << 60) - 2, (1LL << 60) - 1}));
 }
 
 TEST(a_count_out_of_range_is_refused) {
-    CHECK_THROWS_WITH(std::invalid_argument, "count must lie in 1 to 2^60, got 0", Order(0, 0, 0, true));
+    CHECK_THROWS_WITH(std::invalid_argument, "count must lie in 1 to 2^60, got 0", Order(0, 0, 0, true, default_kernel()));
     CHECK_THROWS_WITH(std::invalid_argument, "count must lie in 1 to 2^60, got 1152921504606846977",
-                      Order(Order::MAX_COUNT + 1, 0, 0, true));
+                      Order(Order::MAX_COUNT + 1, 0, 0, true, default_kernel()));
     CHECK_THROWS_WITH(std::invalid_argument, "count must lie in 1 to 2^60, got 18446744073709551615",
-                      Order(~std::uint64_t{0}, 0, 0, false));
+                      Order(~std::uint64_t{0}, 0, 0, false, default_kernel()));
 }

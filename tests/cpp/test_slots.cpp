@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <mutex>
 #include <random>
@@ -18,19 +19,20 @@ using namespace mnist_sgd;
 
 namespace {
 
-constexpr std::size_t VALUES = 33;
+constexpr std::size_t BYTES = 133;
 constexpr std::size_t LABELS = 5;
 
-std::shared_ptr<SlotPool> pool(std::size_t keep) { return std::make_shared<SlotPool>(VALUES, LABELS, keep); }
+std::shared_ptr<SlotPool> pool(std::size_t keep) { return std::make_shared<SlotPool>(BYTES, LABELS, keep); }
 
-// Fills a slot to its last value and label.
+// Fills a slot to its last byte and label.
 void mark(Slot& slot, int with) {
-    std::fill_n(slot.values(), VALUES, static_cast<float>(with));
+    std::memset(slot.values(), with % 256, BYTES);
     std::fill_n(slot.labels(), LABELS, with);
 }
 
 bool is_marked(Slot& slot, int with) {
-    return std::count(slot.values(), slot.values() + VALUES, static_cast<float>(with)) == VALUES &&
+    const auto* const values = static_cast<const std::uint8_t*>(slot.values());
+    return std::count(values, values + BYTES, with % 256) == BYTES &&
            std::count(slot.labels(), slot.labels() + LABELS, with) == LABELS;
 }
 
@@ -99,8 +101,8 @@ TEST(a_slot_outlives_its_pool) {
 }
 
 TEST(values_begin_on_a_cache_line) {
-    for (std::size_t values = 0; values < 200; ++values) {
-        CHECK_EQ(reinterpret_cast<std::uintptr_t>(Slot(values, 1).values()) % 64, 0u);
+    for (std::size_t bytes = 0; bytes < 200; ++bytes) {
+        CHECK_EQ(reinterpret_cast<std::uintptr_t>(Slot(bytes, 1).values()) % 64, 0u);
     }
 }
 

@@ -79,6 +79,14 @@ py::object exported(std::shared_ptr<Slot> slot, void* data, dlpack::DataType dty
     return py::reinterpret_steal<py::object>(capsule);
 }
 
+py::object call(const py::object& function, const py::object& argument) {
+    PyObject* result = PyObject_CallOneArg(function.ptr(), argument.ptr());
+    if (result == nullptr) {
+        throw py::error_already_set();
+    }
+    return py::reinterpret_steal<py::object>(result);
+}
+
 // A loader with the arrays that it reads.
 class PyLoader {
 public:
@@ -100,9 +108,9 @@ public:
     py::tuple tensors(const Batch& batch) const {
         const auto size = static_cast<std::int64_t>(batch.size);
         const Shape values = flatten_ ? Shape{size, PIXELS} : Shape{size, 1, 28, 28};
-        return py::make_tuple(
-            from_dlpack_(exported(batch.slot, batch.slot->values(), dtype_, flatten_ ? 2 : 4, values)),
-            from_dlpack_(exported(batch.slot, batch.slot->labels(), {0, 64, 1}, 2, {size, 1})));
+        const py::object xb = exported(batch.slot, batch.slot->values(), dtype_, flatten_ ? 2 : 4, values);
+        const py::object yb = exported(batch.slot, batch.slot->labels(), {0, 64, 1}, 2, {size, 1});
+        return py::make_tuple(call(from_dlpack_, xb), call(from_dlpack_, yb));
     }
 
 private:
@@ -134,10 +142,11 @@ public:
     PyEpoch(PyLoader& loader, std::uint64_t epoch, std::size_t first_batch)
         : loader_(loader), epoch_(loader.epoch(epoch, first_batch)), progress_(epoch_->progress()) {}
 
-    py::tuple next() {
+    // The tensors of the next batch; a null handle after the last.
+    py::object next() {
         const std::shared_ptr<Epoch> epoch = epoch_;  // another thread may close
         if (epoch == nullptr) {
-            throw py::stop_iteration();
+            return {};
         }
         epoch->survive_fork();  // not thread-safe: the GIL is its lock
         Batch batch;
@@ -147,7 +156,7 @@ public:
         }
         if (batch.slot == nullptr) {
             close();  // an iterator that is kept after its end keeps no threads
-            throw py::stop_iteration();
+            return {};
         }
         return loader_.tensors(batch);
     }
@@ -160,6 +169,25 @@ private:
     std::shared_ptr<Epoch> epoch_;  // null once closed
     const std::shared_ptr<Progress> progress_;
 };
+
+// PyEpoch's __next__ in the type's own slot: through a method it costs 0.15 us more, a batch takes 10.
+PyObject* epoch_next(PyObject* self) {
+    try {
+        return py::handle(self).cast<PyEpoch&>().next().release().ptr();
+    } catch (py::error_already_set& error) {
+        error.restore();
+    } catch (const std::bad_alloc&) {
+        PyErr_NoMemory();
+    } catch (const std::exception& error) {
+        PyErr_SetString(PyExc_RuntimeError, error.what());
+    }
+    return nullptr;
+}
+
+void set_iterator_slots(PyHeapTypeObject* type) {
+    type->ht_type.tp_iter = PyObject_SelfIter;
+    type->ht_type.tp_iternext = epoch_next;
+}
 
 const Kernel& kernel_or_default(const std::optional<std::string>& name) {
     return name ? kernel_named(*name) : default_kernel();
@@ -210,9 +238,7 @@ PYBIND11_MODULE(_core, module) {
         .def_property_readonly("delivered", [](const Progress& progress) { return progress.delivered.load(); })
         .def_property_readonly("exhausted", [](const Progress& progress) { return progress.exhausted.load(); });
 
-    py::class_<PyEpoch>(module, "Epoch", py::is_final())
-        .def("__iter__", [](PyEpoch& epoch) -> PyEpoch& { return epoch; }, py::return_value_policy::reference_internal)
-        .def("__next__", &PyEpoch::next)
+    py::class_<PyEpoch>(module, "Epoch", py::is_final(), py::custom_type_setup(set_iterator_slots))
         .def("close", &PyEpoch::close)
         .def_property_readonly("progress", &PyEpoch::progress);
 

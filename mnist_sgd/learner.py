@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,8 @@ from mnist_sgd.weights import load_weights, save_weights
 
 __all__ = ["Learner"]
 
+NOTHING = torch.empty(0)
+
 
 class Learner:
     """A model, its data, a loss and an optimizer, and the loop that trains the one on the other.
@@ -52,7 +55,8 @@ class Learner:
         recorder: the figures of the newest fit.
         opt: the optimizer, None before the first fit; it is kept from fit to fit.
         logger: called with each line of the table; `print` to begin with.
-        epoch, n_epoch, training, xb, yb, pred, loss: where the loop is, for callbacks.
+        epoch, n_epoch, training, xb, yb, pred, loss: where the loop is, for callbacks; `xb` and
+            `yb` are empty between batches.
     """
 
     def __init__(
@@ -78,7 +82,7 @@ class Learner:
         self.bar = True
         self.epoch = self.n_epoch = 0
         self.training = False
-        self.xb = self.yb = self.pred = self.loss = torch.empty(0)
+        self.xb = self.yb = self.pred = self.loss = NOTHING
         self._handlers: dict[str, list[Callable[[Learner], None]]] = {}
 
     def fit(
@@ -124,10 +128,19 @@ class Learner:
     def _train(self) -> None:
         self.training = True
         self.model.train()
-        for xb, yb in self.dls.train:
-            self.xb, self.yb = xb, yb
-            with suppress(CancelBatch):
-                self._one_batch()
+        self._each(self.dls.train, self._one_batch)
+
+    def _each(self, batches: Iterable[Batch], body: Callable[[], None]) -> None:
+        """Go through batches; each is let go before the next is asked for.
+
+        A loader that makes a batch where the one before it was, in the processor's cache, needs
+        that memory free by then.
+        """
+        cancelled = suppress(CancelBatch)
+        for self.xb, self.yb in batches:
+            with cancelled:
+                body()
+            self.xb = self.yb = NOTHING
 
     def _one_batch(self) -> None:
         self._call("before_batch")
@@ -144,17 +157,11 @@ class Learner:
 
     def _validate(self, batches: Iterable[Batch]) -> list[float]:
         means = [Mean() for _ in range(1 + len(self.metrics))]
-
-        def body() -> None:
-            for xb, yb in batches:
-                self.xb, self.yb = xb, yb
-                with suppress(CancelBatch):
-                    self._one_valid_batch(means)
-
         self.training = False
         self.model.eval()
+        one_batch = partial(self._one_valid_batch, means)
         with torch.no_grad():
-            self._stage("validate", body, CancelValidate)
+            self._stage("validate", partial(self._each, batches, one_batch), CancelValidate)
         return [mean.value for mean in means]
 
     def _one_valid_batch(self, means: list[Mean]) -> None:
@@ -192,11 +199,11 @@ class Learner:
             for moment, nothing in vars(Callback).items():
                 if callable(nothing) and getattr(type(cb), moment) is not nothing:
                     handlers.setdefault(moment, []).append(getattr(cb, moment))
-        self._handlers = handlers
+        before, self._handlers = self._handlers, handlers
         try:
             yield
         finally:
-            self._handlers = {}
+            self._handlers = before
 
     def validate(self, dl: Iterable[Batch] | None = None) -> list[float]:
         """The loss and the metrics over the validation batches, or over `dl`, each image alike."""

@@ -31,6 +31,10 @@ except ImportError as error:
 
 __all__ = ["DataLoader", "DataLoaders", "first"]
 
+# What torch.utils.dlpack.from_dlpack calls once it has looked at its argument, which for the two
+# tensors of a batch takes 0.4 us; a batch takes 10.
+_FROM_DLPACK = getattr(torch._C, "_from_dlpack", torch.utils.dlpack.from_dlpack)
+
 T = TypeVar("T")
 
 Batch = tuple[torch.Tensor, torch.Tensor]
@@ -109,7 +113,7 @@ class DataLoader:
             mean=self.mean,
             std=self.std,
             dtype=str(self.dtype).removeprefix("torch."),
-            from_dlpack=torch.utils.dlpack.from_dlpack,
+            from_dlpack=_FROM_DLPACK,
         )
         self._start = (0, 0)  # epoch and samples_seen where the newest iterator began
         self._progress: _core.Progress | None = (

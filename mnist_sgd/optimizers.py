@@ -59,11 +59,12 @@ class SGD:
         for group in self.param_groups:
             lr, mom, wd = group["lr"], group["mom"], group["wd"]
             for p in group["params"]:
-                if p.grad is None:
+                grad = p.grad
+                if grad is None:
                     continue
                 if wd:
                     p.mul_(1 - lr * wd)
-                p.add_(self._average(p, p.grad, mom) if mom else p.grad, alpha=-lr)
+                p.add_(self._average(p, grad, mom) if mom else grad, alpha=-lr)
 
     def _average(self, p: Tensor, grad: Tensor, mom: float) -> Tensor:
         if p not in self.averages:

@@ -75,7 +75,8 @@ class ProgressBar(Callback):
 
     def _draw(self, learn: Learner) -> None:
         stage = "train" if learn.training else "valid"
-        loss = learn.recorder.smooth_loss.value.item() if learn.recorder.smooth_loss.count else 0.0
+        learn.recorder.read_losses()
+        loss = learn.recorder.losses[-1] if learn.recorder.losses else 0.0
         head = f"Epoch {learn.epoch + 1}/{learn.n_epoch} {stage} "
         tail = f" {self.done}/{self.total or '?'} loss {loss:.4f}"
         width = max(10, min(40, shutil.get_terminal_size().columns - len(head) - len(tail) - 3))

@@ -1,14 +1,16 @@
 """The figures of training, computed as fastai computes them, to the last bit.
 
-Source of the formulas: fastai 2.8.12's `AvgSmoothLoss`, `AvgLoss` and `AvgMetric`. Running figures
-stay tensors while batches pass and are read once an epoch, so that recording never waits for a
-device.
+Source of the formulas: fastai 2.8.12's `AvgSmoothLoss`, `AvgLoss` and `AvgMetric`. While batches
+pass, their losses and figures are only kept, as the tensors that they are; they become numbers
+when somebody reads them, once an epoch. Recording so never waits for a device, and costs a batch
+about a microsecond.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from functools import reduce
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -20,39 +22,68 @@ __all__ = ["Mean", "Metric", "Recorder", "SmoothLoss"]
 
 Metric = Callable[[Tensor, Tensor], Tensor]
 BETA = 0.98
+STATE_KEYS = ("metric_names", "values", "losses", "lrs", "iters", "average")
 
 
 class SmoothLoss:
-    """A debiased moving average of the training loss, beta 0.98, over all batches of a fit."""
+    """A debiased moving average of the training loss, beta 0.98, over all batches of a fit.
 
-    def __init__(self) -> None:
-        self.count = 0
-        self.average = torch.tensor(0.0)
+    Attributes:
+        count: how many losses went into it.
+        average: the average before it is debiased, a float32 scalar on the CPU.
+    """
 
-    def add(self, loss: Tensor) -> None:
-        """Take the next batch's loss, of any shape, into the average."""
-        self.count += 1
-        # torch.lerp itself: for a weight of 0.5 and more it computes end - (end - start) * (1 -
-        # weight), which differs from the textbook form in the last bit.
-        self.average = torch.lerp(loss.detach().mean(), self.average, BETA)
+    def __init__(self, count: int = 0, average: float = 0.0) -> None:
+        self.count = count
+        self.average = torch.tensor(average, dtype=torch.float32, device="cpu")
 
-    @property
-    def value(self) -> Tensor:
-        """The average, a float32 scalar."""
-        return self.average / (1 - BETA**self.count)
+    def extend(self, losses: Tensor) -> list[float]:
+        """Take losses, float32 `[N]` on the CPU, into the average.
+
+        Returns:
+            The debiased average after each of them.
+        """
+        averages: list[Tensor] = []
+        weights: list[float] = []
+        for loss in losses.unbind():
+            self.count += 1
+            # torch.lerp itself, one by one: for a weight of 0.5 and more it computes end - (end -
+            # start) * (1 - weight), in one rounding or in two as the processor has it.
+            self.average = torch.lerp(loss, self.average, BETA)
+            averages.append(self.average)
+            weights.append(1 - BETA**self.count)
+        if not averages:
+            return []
+        smooth: list[float] = (torch.stack(averages) / losses.new_tensor(weights)).tolist()
+        return smooth
 
 
 class Mean:
     """The mean of a batch's figure, each batch weighted by its size."""
 
     def __init__(self) -> None:
-        self.total: Tensor | float = 0.0
-        self.count = 0
+        self._figures: list[Tensor] = []
+        self._sizes: list[int] = []
 
-    def add(self, value: Tensor, size: int) -> None:
+    def add(self, figure: Tensor, size: int) -> None:
         """Take a batch's figure into the mean; a figure of several values counts as their mean."""
-        self.total = self.total + value.detach().mean() * size
-        self.count += size
+        figure = figure.detach()
+        self._figures.append(figure.mean() if figure.ndim else figure)
+        self._sizes.append(size)
+
+    @property
+    def count(self) -> int:
+        """The batches' sizes, added up."""
+        return sum(self._sizes)
+
+    @property
+    def total(self) -> Tensor:
+        """The figures times their sizes, added up one after the other, a scalar on the CPU."""
+        if not self._figures:
+            return torch.zeros((), device="cpu")
+        figures = torch.stack(self._figures).cpu()
+        weighted = figures * figures.new_tensor(self._sizes)
+        return reduce(torch.add, weighted.unbind())  # torch.sum adds in another order
 
     @property
     def value(self) -> float:
@@ -66,7 +97,8 @@ class Recorder:
     Attributes:
         metric_names: the columns of the table: epoch, train_loss, valid_loss, the metrics, time.
         values: a row an epoch: train_loss, valid_loss and the metrics.
-        losses: the smoothed training loss after each batch, as shown in the table.
+        losses: the smoothed training loss after each batch, as shown in the table; it is up to
+            date after an epoch, and after `read_losses`.
         lrs: the learning rate of each batch.
         iters: how many training batches there had been at the end of each epoch.
     """
@@ -83,19 +115,18 @@ class Recorder:
         self.losses: list[float] = []
         self.lrs: list[float] = []
         self.iters: list[int] = []
-        self.smooth_loss = SmoothLoss()
-        self._unread: list[Tensor] = []
+        self._smooth = SmoothLoss()
+        self._unread: list[Tensor] = []  # the losses of batches, as they came
 
     def add_batch(self, loss: Tensor, lr: float) -> None:
-        """Record a training batch."""
-        self.smooth_loss.add(loss)
-        self._unread.append(self.smooth_loss.value)
+        """Record a training batch: its loss, of one element, and its learning rate."""
+        self._unread.append(loss.detach())
         self.lrs.append(lr)
 
     def read_losses(self) -> None:
-        """Bring `losses` up to date."""
+        """Bring `losses` up to date, which waits for the device."""
         if self._unread:
-            self.losses += torch.stack(self._unread).tolist()
+            self.losses += self._smooth.extend(_numbers(self._unread))
             self._unread.clear()
 
     def add_epoch(self, valid: Sequence[float]) -> list[float]:
@@ -103,8 +134,41 @@ class Recorder:
         self.read_losses()
         row = [self.losses[-1] if self.losses else float("nan"), *valid]
         self.values.append(row)
-        self.iters.append(self.smooth_loss.count)
+        self.iters.append(len(self.losses))
         return row
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that was recorded, as lists and numbers that JSON keeps exactly."""
+        self.read_losses()
+        return {
+            "metric_names": list(self.metric_names),
+            "values": [list(row) for row in self.values],
+            "losses": list(self.losses),
+            "lrs": list(self.lrs),
+            "iters": list(self.iters),
+            "average": self._smooth.average.item(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on as the recorder that `state` is of, forgetting all that was recorded here.
+
+        Raises:
+            ValueError: the state is of other metrics, or is none; the recorder is as before.
+        """
+        missing = [key for key in STATE_KEYS if key not in state]
+        if missing:
+            raise ValueError(f"this is not a Recorder's state: it lacks {', '.join(missing)}")
+        if state["metric_names"] != self.metric_names:
+            raise ValueError(
+                f"the state has the columns {', '.join(state['metric_names'])}; "
+                f"this recorder has {', '.join(self.metric_names)}"
+            )
+        self.values = [list(row) for row in state["values"]]
+        self.losses = list(state["losses"])
+        self.lrs = list(state["lrs"])
+        self.iters = list(state["iters"])
+        self._smooth = SmoothLoss(len(self.losses), state["average"])
+        self._unread.clear()
 
     def plot_loss(
         self, skip_start: int = 5, with_valid: bool = True, ax: Axes | None = None
@@ -136,6 +200,11 @@ class Recorder:
         ax.set(title="learning curve", xlabel="steps", ylabel="loss")
         ax.legend()
         return ax
+
+
+def _numbers(losses: Sequence[Tensor]) -> Tensor:
+    """The losses of batches, each of one element, as float32 `[N]` on the CPU: the one wait."""
+    return torch.stack(list(losses)).flatten().to("cpu", torch.float32)
 
 
 def metric_name(metric: Metric) -> str:

@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from weakref import ReferenceType, ref
 
 import matplotlib
 import numpy as np
@@ -145,6 +146,50 @@ def test_a_fit_that_is_given_callbacks_does_not_keep_them(learn: Learner) -> Non
         seen = len(moments)
         learn.fit(1)
     assert len(moments) == seen > 0
+
+
+def test_validating_within_a_fit_leaves_it_its_callbacks(learn: Learner) -> None:
+    class Validate(Callback):
+        def before_epoch(self, learn: Learner) -> None:
+            learn.validate()
+
+    callback, moments = log()
+    with learn.no_logging():
+        learn.fit(2, cbs=[Validate(), callback])
+    assert moments.count("after_epoch") == 2
+    assert moments.count("after_batch") == 2 * (4 + 2)
+    assert moments[-1] == "cleanup_fit"
+
+
+def test_a_batch_is_let_go_before_the_next_is_asked_for() -> None:
+    """Else a loader that reuses memory needs room for two, which is more than fits the cache."""
+    last: list[ReferenceType[Tensor]] = []
+    alive: list[bool] = []
+
+    class Batches:
+        def __init__(self) -> None:
+            self.left = 3
+
+        def __iter__(self) -> Iterator[Batch]:
+            self.left = 3
+            return self
+
+        def __next__(self) -> Batch:
+            alive.extend(x() is not None for x in last)
+            if not self.left:
+                raise StopIteration
+            self.left -= 1
+            xb, yb = torch.rand(4, 784), torch.ones(4, 1)
+            last[:] = [ref(xb), ref(yb)]
+            return xb, yb
+
+    learn = Learner(
+        DataLoaders(Batches(), Batches()), create_model("mlp", 0), metrics=batch_accuracy
+    )
+    with learn.no_logging():
+        learn.fit(2)
+    assert len(alive) >= 2 * 2 * 3 * 2  # epochs, stages, batches, tensors
+    assert not any(alive)
 
 
 def test_captured_output_is_the_table_and_nothing_else(learn: Learner, capsys: Output) -> None:

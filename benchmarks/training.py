@@ -1,0 +1,130 @@
+"""An epoch of the Learner beside a plain loop of torch and beside other frameworks.
+
+    python benchmarks/training.py --install DIR     # the frameworks that are missing here
+    python benchmarks/training.py [--peers DIR]     # about 2 minutes
+
+Every way trains the linear model on the bundled digits, 12,396 and 2,038 of them, in batches of
+256, at a rate of 1, in the order of the files (as `mnist-sgd train` does), from the same weights,
+and validates after each epoch with the loss and the accuracy. The ways take turns; in its turn one
+trains anew for 24 epochs, of which the last 20 count. Prints the medians over the turns and the
+ratios to the goals; exits with 1 if a goal is missed or ours fails.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import sys
+from contextlib import ExitStack
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+
+from serving_parts.machine import busy
+from training_parts.report import GOALS, goals_text, stages_text, table
+from training_parts.turns import Result, Worker, WorkerError, working
+from training_parts.ways import OURS, STAGES, WAYS, Way, install
+
+ACCURACY_TOLERANCE = 0.002
+
+
+def measure(
+    ways: list[Way], peers: Path | None, turns: int, threads: int
+) -> tuple[dict[str, Result], dict[str, float], list[float]]:
+    """Let the ways take turns: results, our stages, and what else ran; a fault ends a way."""
+    results = {way.name: Result(way.name) for way in ways}
+    others = []
+    with ExitStack() as stack:
+        workers: dict[str, Worker] = {}
+        for way in ways:
+            try:
+                workers[way.name] = stack.enter_context(working(way, peers, threads))
+                workers[way.name].turn()  # imports, data and first calls; it does not count
+            except (FileNotFoundError, WorkerError) as error:
+                results[way.name].fault = str(error)
+        for number in range(turns):
+            others.append(busy())
+            for way in ways:
+                if not results[way.name].fault:
+                    take_turn(way, workers[way.name], results)
+            print(f"turn {number + 1} of {turns}", file=sys.stderr)
+        stages = take_stages(peers, threads)
+    return results, stages, others
+
+
+def take_turn(way: Way, worker: Worker, results: dict[str, Result]) -> None:
+    """One turn of a way; it must come to the accuracy of ours, which is the first."""
+    result = results[way.name]
+    try:
+        turn = worker.turn()
+    except WorkerError as error:
+        result.fault = str(error)
+        return
+    result.epochs_ms.append(turn.epoch_ms)
+    result.cpus_ms.append(turn.cpu_ms)
+    result.version = turn.version if way.package else ""
+    if not way.trains:
+        return
+    result.accuracy = turn.accuracy
+    expected = results[OURS.name].accuracy
+    if expected is None or abs(turn.accuracy - expected) > ACCURACY_TOLERANCE:
+        result.fault = f"its accuracy is {turn.accuracy:.4f}, ours {expected}"
+
+
+def take_stages(peers: Path | None, threads: int) -> dict[str, float]:
+    """Where our time goes, after a turn to warm up."""
+    with working(STAGES, peers, threads) as worker:
+        worker.turn()
+        return worker.turn().stages
+
+
+def machine(threads: int, others: list[float]) -> str:
+    """Say what it was measured on, with what, and what else ran there."""
+    return (
+        f"{os.cpu_count()} processors, {platform.machine()}, Python {platform.python_version()}, "
+        f"torch {version('torch')}, its threads: {threads}; other work took "
+        f"{statistics.median(others):.0%} of the processors between the turns "
+        f"(up to {max(others):.0%})"
+    )
+
+
+def parse() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description="Measure an epoch of the Learner beside its peers.",
+        epilog="See benchmarks/README.md.",
+    )
+    parser.add_argument("--install", type=Path, metavar="DIR", help="install the peers, and end")
+    parser.add_argument("--peers", type=Path, metavar="DIR", help="where they were installed")
+    parser.add_argument("--turns", type=int, default=9, help="of each way; default: 9")
+    parser.add_argument("--threads", type=int, default=1, help="of torch; default: 1")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="ways, by a part of the name")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Measure, print, and say whether all goals are met."""
+    args = parse()
+    ways = [w for w in WAYS if w is OURS or any(part in w.name for part in args.only or [""])]
+    if args.install is not None:
+        failed = install(args.install, ways)
+        for name, reason in failed.items():
+            print(f"{name}: {reason}", file=sys.stderr)
+        return 1 if failed else 0
+    results, stages, others = measure(ways, args.peers, args.turns, args.threads)
+    said = machine(args.threads, others)
+    print(f"{table(results)}\n\n{goals_text(results)}\n\n{stages_text(results, stages)}\n\n{said}")
+    if args.json is not None:
+        ways_json = {name: asdict(result) for name, result in results.items()}
+        figures = {"machine": said, "ways": ways_json, "stages_us": stages}
+        args.json.write_text(json.dumps(figures, indent=1))
+    if results[OURS.name].fault:
+        return 1
+    measured = [(goal, ratios) for goal in GOALS if (ratios := goal.ratios(results))]
+    return 0 if all(goal.met(statistics.median(ratios)) for goal, ratios in measured) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The parts of benchmarks/training.py; loops/ holds one way to train a file."""

@@ -1,0 +1,1 @@
+"""The ways to train. Each has `train(epochs)`, which gives a `Trained`; see `common`."""

@@ -45,6 +45,7 @@ _PIECE = 2**20
 _GZIP_MAGIC = b"\x1f\x8b"
 # No deflate stream grows by more (zlib's technical notes, https://zlib.net/zlib_tech.html).
 _DEFLATE_RATIO = 1032
+_PIECE = 2**16
 
 
 class IdxError(ValueError):
@@ -261,13 +262,26 @@ def _inflated(path: Path, file: BinaryIO) -> NDArray[np.uint8]:
                     f"more than {size:,} gzipped bytes can hold"
                 )
             stream.seek(offset)
-            data = stream.read(stated)
+            data = np.empty(stated, np.uint8)
+            filled = _fill(data, stream)
             beyond = stream.read(1)  # also makes gzip compare the checksum
         except EOFError as error:
             raise IdxError(f"{path}: its gzip stream is cut short") from error
         except (gzip.BadGzipFile, zlib.error) as error:
             raise IdxError(f"{path}: its gzip stream is damaged: {error}") from error
-    if len(data) != stated or beyond:
-        held = "more" if beyond else f"only {len(data):,}"
+    if filled != stated or beyond:
+        held = "more" if beyond else f"only {filled:,}"
         raise IdxError(f"{path}: its header states {stated:,} bytes of data, but it holds {held}")
-    return np.frombuffer(data, np.uint8).reshape(shape)
+    data.flags.writeable = False
+    return data.reshape(shape)
+
+
+def _fill(data: NDArray[np.uint8], stream: gzip.GzipFile) -> int:
+    """Read bytes into `data` until it is full or the stream ends; give their number.
+
+    In pieces, for gzip inflates all that was asked for once more beside it.
+    """
+    filled = 0
+    while count := stream.readinto(data[filled : filled + _PIECE].data):
+        filled += count
+    return filled

@@ -1,6 +1,7 @@
 #include "loader.hpp"
 
 #include <algorithm>
+#include <chrono>
 #include <condition_variable>
 #include <exception>
 #include <mutex>
@@ -143,13 +144,32 @@ public:
             if (can_claim()) {
                 fill_one(lock);
             } else {
-                filled_.wait(lock);
+                const std::size_t mine = delivered_;
+                wait(lock, filled_, [this, mine] {
+                    return delivered_ != mine || ready_[mine % window_].slot != nullptr || failure_ != nullptr;
+                });
             }
         }
         return {};
     }
 
 private:
+    // Waits for a change, at first awake: a batch is filled in a few microseconds, and to be woken
+    // takes longer than that.
+    template <typename Condition>
+    static void wait(std::unique_lock<std::mutex>& lock, std::condition_variable& change, Condition condition) {
+        const auto patience = std::chrono::steady_clock::now() + std::chrono::microseconds(20);
+        while (!condition()) {
+            if (std::chrono::steady_clock::now() < patience) {
+                lock.unlock();
+                std::this_thread::yield();
+                lock.lock();
+            } else {
+                change.wait(lock, condition);
+            }
+        }
+    }
+
     bool can_claim() const { return claimed_ < std::min(batches_, delivered_ + window_); }
 
     // The next batch where nobody works ahead, so that nothing is handed over and nobody is woken.
@@ -193,7 +213,7 @@ private:
     void work_ahead() {
         std::unique_lock<std::mutex> lock(mutex_);
         for (;;) {
-            room_.wait(lock, [this] { return stopping_ || failure_ != nullptr || can_claim(); });
+            wait(lock, room_, [this] { return stopping_ || failure_ != nullptr || can_claim(); });
             if (stopping_ || failure_ != nullptr) {
                 return;
             }

@@ -17,7 +17,7 @@ from typing import Never, SupportsIndex, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_sgd.data import ImageSet
+from mnist_sgd.data import ImageSet, advise
 
 try:
     import torch
@@ -52,7 +52,8 @@ class DataLoader:
     goes on where the state was taken.
 
     Args:
-        dataset: the images and labels; they are read in place, never copied.
+        dataset: the images and labels; they are read in place, never copied. If they are a mapped
+            file, the kernel is told whether it will be read in order, see `data.mapped.advise`.
         batch_size: images in a batch over all ranks, at least 1; the last batch of an epoch holds
             what is left.
         shuffle: whether the order is a new permutation each epoch, else that of the dataset.
@@ -106,6 +107,7 @@ class DataLoader:
         self.dtype = _checked_dtype(dtype, self.mean, self.std)
         self.augment = _checked_augmentation(augment)
         self.sample_shape = (28 * 28,) if flatten else (1, 28, 28)
+        advise(dataset.images, shuffled=self.shuffle)
         self._core = _core.Loader(
             dataset.images,
             dataset.labels,

@@ -1,0 +1,40 @@
+// Replaces operator new, so that a test can let the n-th allocation from now on fail and count what
+// is not yet freed. Memory still comes from malloc, so sanitizers see it.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <new>
+
+namespace memory {
+
+inline std::atomic<long> until_failure{-1};  // allocations left before one fails; -1: none does
+inline std::atomic<long> living{0};
+
+inline void* allocate(std::size_t size, std::size_t alignment) {
+    // Only one allocation fails: the counter passes 0 once and stays below.
+    if (until_failure.load() >= 0 && until_failure.fetch_sub(1) == 0) throw std::bad_alloc();
+    if (size > PTRDIFF_MAX) throw std::bad_alloc();
+    void* const block = std::aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
+    if (block == nullptr) throw std::bad_alloc();
+    ++living;
+    return block;
+}
+
+inline void release(void* block) {
+    if (block != nullptr) --living;
+    std::free(block);
+}
+
+}  // namespace memory
+
+void* operator new(std::size_t size) { return memory::allocate(size, alignof(std::max_align_t)); }
+void* operator new(std::size_t size, std::align_val_t to) {
+    return memory::allocate(size, static_cast<std::size_t>(to));
+}
+void operator delete(void* block) noexcept { memory::release(block); }
+void operator delete(void* block, std::size_t) noexcept { memory::release(block); }
+void operator delete(void* block, std::align_val_t) noexcept { memory::release(block); }
+void operator delete(void* block, std::size_t, std::align_val_t) noexcept { memory::release(block); }

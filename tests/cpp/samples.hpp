@@ -1,0 +1,99 @@
+// Random samples between guarded pages, and a naive loop that makes the loader's batches of them.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <random>
+#include <vector>
+
+#include "guarded.hpp"
+#include "loader.hpp"
+
+// Samples whose last byte is the last before a page that nobody may touch.
+class Dataset {
+public:
+    explicit Dataset(std::size_t count)
+        : pixels_(count * mnist_sgd::PIXELS), labels_(count * sizeof(std::int64_t)), count_(count) {
+        std::mt19937_64 random(count);
+        std::generate_n(pixels(), count * mnist_sgd::PIXELS, [&] { return static_cast<std::uint8_t>(random()); });
+        std::generate_n(labels(), count, [&] { return static_cast<std::int64_t>(random()); });
+    }
+
+    std::uint8_t* pixels() { return pixels_.back(count_ * mnist_sgd::PIXELS); }
+    std::int64_t* labels() { return reinterpret_cast<std::int64_t*>(labels_.back(count_ * sizeof(std::int64_t))); }
+    mnist_sgd::Samples samples() { return {pixels(), nullptr, labels(), count_}; }
+
+private:
+    Guarded pixels_;
+    Guarded labels_;
+    const std::size_t count_;
+};
+
+// Appends the bytes of what torch's arithmetic makes of a pixel, by the definitions alone.
+inline void append_treated(std::vector<std::uint8_t>& to, std::uint8_t pixel, mnist_sgd::Dtype dtype, float mean,
+                           float std) {
+    const auto append = [&to](auto value) {
+        std::uint8_t bytes[sizeof value];
+        std::memcpy(bytes, &value, sizeof value);
+        to.insert(to.end(), bytes, bytes + sizeof value);
+    };
+    const float value = (static_cast<float>(pixel) / 255.0f - mean) / std;
+    if (dtype == mnist_sgd::Dtype::float32) append(value);
+    if (dtype == mnist_sgd::Dtype::uint8) append(pixel);
+    if (dtype == mnist_sgd::Dtype::bfloat16) {
+        std::uint32_t bits = 0;
+        std::memcpy(&bits, &value, sizeof bits);
+        auto upper = static_cast<std::uint16_t>(bits >> 16);
+        const std::uint32_t lower = bits & 0xffff;
+        if (lower > 0x8000 || (lower == 0x8000 && upper % 2 == 1)) ++upper;  // to nearest, a tie to even
+        append(upper);
+    }
+}
+
+// What one batch holds.
+struct Held {
+    std::vector<std::uint8_t> values;  // as bytes: -0.0 is not 0.0
+    std::vector<std::int64_t> labels;
+
+    bool operator==(const Held& other) const { return labels == other.labels && values == other.values; }
+};
+
+inline Held held(const mnist_sgd::Batch& batch, mnist_sgd::Dtype dtype = mnist_sgd::Dtype::float32) {
+    const auto* const values = static_cast<const std::uint8_t*>(batch.slot->values());
+    return {{values, values + batch.size * mnist_sgd::PIXELS * mnist_sgd::item_size(dtype)},
+            {batch.slot->labels(), batch.slot->labels() + batch.size}};
+}
+
+// The rank that holds the i-th sample of a batch of `size`: the first ranks take what is over.
+inline std::size_t rank_of(std::size_t i, std::size_t size, std::size_t world_size) {
+    std::size_t rank = 0;
+    for (std::size_t end = 0;; ++rank) {
+        end += size / world_size + (rank < size % world_size ? 1 : 0);
+        if (i < end) return rank;
+    }
+}
+
+// The batches of one rank's epoch: a sample, a pixel at a time.
+inline std::vector<Held> naive(const mnist_sgd::Samples& samples, const mnist_sgd::Plan& plan, std::uint64_t epoch,
+                               mnist_sgd::Dtype dtype = mnist_sgd::Dtype::float32, float mean = 0.0f, float std = 1.0f) {
+    const mnist_sgd::Order order(samples.count, plan.seed, epoch, plan.shuffle, mnist_sgd::kernel_named("portable"));
+    std::vector<Held> batches;
+    std::size_t size = 0;
+    for (std::size_t start = 0; start < samples.count; start += size) {
+        size = std::min(plan.batch_size, samples.count - start);
+        if (plan.drop_last && size < plan.batch_size) break;
+        Held batch;
+        for (std::size_t i = 0; i < size; ++i) {
+            if (rank_of(i, size, plan.world_size) != plan.rank) continue;
+            std::int64_t sample = 0;
+            order.fill(start + i, 1, &sample);
+            const std::uint8_t* const row = samples.pixels + static_cast<std::size_t>(sample) * mnist_sgd::PIXELS;
+            for (std::size_t j = 0; j < mnist_sgd::PIXELS; ++j) append_treated(batch.values, row[j], dtype, mean, std);
+            batch.labels.push_back(samples.labels_i64 != nullptr ? samples.labels_i64[sample]
+                                                                 : samples.labels_u8[sample]);
+        }
+        batches.push_back(batch);
+    }
+    return batches;
+}

@@ -1,0 +1,185 @@
+// Kernels: the same bits from every one, and not a byte read or written beside the rows.
+#include "kernels.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <limits>
+#include <random>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "check.hpp"
+#include "guarded.hpp"
+#include "samples.hpp"
+
+using namespace mnist_sgd;
+
+namespace {
+
+constexpr Dtype DTYPES[] = {Dtype::float32, Dtype::bfloat16, Dtype::uint8};
+
+struct Affine {
+    float mean;
+    float std;
+};
+constexpr Affine AFFINES[] = {{0.0f, 1.0f}, {0.1307f, 0.3081f}};
+
+void require(bool holds, const Kernel& kernel, Dtype dtype, const Affine& by, const Rows& rows) {
+    if (!holds) {
+        throw check::Failed(__FILE__, __LINE__,
+                            std::string(kernel.name) + ", " + std::to_string(item_size(dtype)) + " bytes a value, mean " +
+                                std::to_string(by.mean) + ", std " + std::to_string(by.std) + ": " +
+                                std::to_string(rows.count) + " rows of " + std::to_string(rows.known) + " are wrong");
+    }
+}
+
+// Writes the rows to `out` with every kernel and compares them with the definition.
+void check_rows(const Rows& rows, Dtype dtype, const Affine& by, std::uint8_t* out) {
+    std::vector<std::uint8_t> wanted;
+    for (std::size_t i = 0; i < rows.count; ++i) {
+        for (std::size_t j = 0; j < PIXELS; ++j) append_treated(wanted, rows[i][j], dtype, by.mean, by.std);
+    }
+    for (const Kernel& kernel : kernels()) {
+        std::fill_n(out, wanted.size(), std::uint8_t{0xA5});
+        Treatment{Normalization(by.mean, by.std), dtype, kernel}.apply(rows, out);
+        require(std::equal(wanted.begin(), wanted.end(), out), kernel, dtype, by, rows);
+    }
+}
+
+// Indices that end at a guarded page; the first and the last sample are among the first two.
+class Indices {
+public:
+    Indices(std::size_t number, std::size_t samples) : memory_(number * sizeof(std::int64_t)), number_(number) {
+        std::mt19937_64 random(number);
+        std::generate_n(begin(), number, [&] { return static_cast<std::int64_t>(random() % samples); });
+        if (number > 0) begin()[0] = static_cast<std::int64_t>(samples - 1);
+        if (number > 1) begin()[1] = 0;
+    }
+    std::int64_t* begin() { return reinterpret_cast<std::int64_t*>(memory_.back(number_ * sizeof(std::int64_t))); }
+
+private:
+    Guarded memory_;
+    const std::size_t number_;
+};
+
+}  // namespace
+
+TEST(nothing_is_read_or_written_beside_the_rows_at_either_end) {
+    constexpr std::size_t samples = 7;
+    Guarded in(samples * PIXELS);
+    for (std::size_t count = 0; count <= 2 * Rows::FAR + 2; ++count) {
+        for (const std::size_t more : {std::size_t{0}, std::size_t{1}, Rows::NEAR, Rows::FAR, Rows::FAR + 1}) {
+            Indices indices(count + more, samples);
+            for (const Dtype dtype : DTYPES) {
+                const std::size_t bytes = count * PIXELS * item_size(dtype);
+                Guarded out(bytes);
+                for (const bool back : {false, true}) {
+                    std::uint8_t* const pixels = back ? in.back(samples * PIXELS) : in.front();
+                    std::generate_n(pixels, samples * PIXELS, [i = 0]() mutable { return static_cast<std::uint8_t>(i++); });
+                    for (const Affine& by : AFFINES) {
+                        check_rows({pixels, indices.begin(), count, count + more}, dtype, by,
+                                   back ? out.back(bytes) : out.front());
+                    }
+                }
+            }
+        }
+    }
+}
+
+TEST(rows_and_values_may_begin_anywhere) {
+    constexpr std::size_t samples = 3;
+    Guarded in(samples * PIXELS + 64);
+    Indices indices(samples, samples);
+    for (const Dtype dtype : DTYPES) {
+        const std::size_t bytes = samples * PIXELS * item_size(dtype);
+        Guarded out(bytes + 64 * item_size(dtype));
+        for (std::size_t shift = 0; shift < 64; ++shift) {
+            std::uint8_t* const pixels = in.back(samples * PIXELS + shift);
+            std::generate_n(pixels, samples * PIXELS, [i = 0]() mutable { return static_cast<std::uint8_t>(i++ * 7); });
+            for (const Affine& by : AFFINES) {
+                check_rows({pixels, indices.begin(), samples, samples}, dtype, by,
+                           out.back(bytes + shift * item_size(dtype)));
+            }
+        }
+    }
+}
+
+TEST(what_lies_around_the_output_is_left_alone) {
+    Dataset data(2);
+    const std::int64_t indices[] = {1, 0};
+    for (const Dtype dtype : DTYPES) {
+        for (const Kernel& kernel : kernels()) {
+            const std::size_t bytes = 2 * PIXELS * item_size(dtype);
+            std::vector<std::uint8_t> out(bytes + 256, 0xA5);
+            Treatment{Normalization(0.0f, 1.0f), dtype, kernel}.apply({data.pixels(), indices, 2, 2}, out.data() + 128);
+            CHECK_EQ(std::count(out.begin(), out.begin() + 128, 0xA5), 128);
+            CHECK_EQ(std::count(out.end() - 128, out.end(), 0xA5), 128);
+        }
+    }
+}
+
+TEST(any_mean_and_deviation_give_the_definitions_bits) {
+    constexpr float least = std::numeric_limits<float>::denorm_min();
+    constexpr float most = std::numeric_limits<float>::max();
+    std::vector<Affine> affines = {{0.0f, most},  {0.0f, least}, {most, 1.0f},  {-most, least}, {-0.0f, 1.0f},
+                                   {1.0f, least}, {least, 1.0f}, {0.5f, 0.25f}, {1.0f, 1.0f},   {0.0f, 255.0f}};
+    std::mt19937_64 random(3);
+    while (affines.size() < 300) {
+        const auto bits = static_cast<std::uint32_t>(random());
+        float number = 0;
+        std::memcpy(&number, &bits, sizeof number);
+        if (std::isfinite(number) && number != 0) affines.push_back({affines.back().std, std::fabs(number)});
+    }
+    std::vector<std::uint8_t> pixels(PIXELS);
+    std::generate(pixels.begin(), pixels.end(), [i = 0]() mutable { return static_cast<std::uint8_t>(i++); });
+    const std::int64_t first = 0;
+    std::vector<std::uint8_t> out(PIXELS * sizeof(float));
+    for (const Affine& by : affines) {
+        for (const Dtype dtype : DTYPES) check_rows({pixels.data(), &first, 1, 1}, dtype, by, out.data());
+    }
+}
+
+TEST(the_portable_kernel_is_the_last_and_the_first_is_the_default) {
+    CHECK_EQ(std::string(kernels().back().name), "portable");
+    unsetenv("MNIST_SGD_KERNEL");
+    CHECK_EQ(&default_kernel(), &kernels().front());
+    setenv("MNIST_SGD_KERNEL", "", 1);
+    CHECK_EQ(&default_kernel(), &kernels().front());
+    unsetenv("MNIST_SGD_KERNEL");
+}
+
+TEST(every_processor_of_a_known_kind_has_its_kernel) {
+#if defined(__aarch64__)
+    CHECK_EQ(std::string(kernels().front().name), "neon");
+#elif defined(__x86_64__)
+    CHECK_EQ(std::string(kernel_named("sse2").name), "sse2");
+#endif
+}
+
+TEST(every_kernel_is_had_by_its_name_and_by_the_environment) {
+    std::string names;
+    for (const Kernel& kernel : kernels()) {
+        CHECK_EQ(&kernel_named(kernel.name), &kernel);
+        setenv("MNIST_SGD_KERNEL", kernel.name, 1);
+        CHECK_EQ(&default_kernel(), &kernel);
+        names += (names.empty() ? "" : ", ") + std::string(kernel.name);
+    }
+    const std::string text = "there is no kernel 'abacus' on this processor; there are: " + names;
+    CHECK_THROWS_WITH(std::invalid_argument, text, kernel_named("abacus"));
+    setenv("MNIST_SGD_KERNEL", "abacus", 1);
+    CHECK_THROWS_WITH(std::invalid_argument, text, default_kernel());
+    unsetenv("MNIST_SGD_KERNEL");
+}
+
+TEST(a_useless_mean_or_deviation_is_refused) {
+    constexpr float infinity = std::numeric_limits<float>::infinity();
+    CHECK_THROWS_WITH(std::invalid_argument, "mean must be a finite number, got nan", Normalization(std::nanf(""), 1));
+    CHECK_THROWS_WITH(std::invalid_argument, "mean must be a finite number, got inf", Normalization(infinity, 1));
+    CHECK_THROWS_WITH(std::invalid_argument, "std must be a finite number above 0, got 0", Normalization(0, 0));
+    CHECK_THROWS_WITH(std::invalid_argument, "std must be a finite number above 0, got -1", Normalization(0, -1));
+    CHECK_THROWS_WITH(std::invalid_argument, "std must be a finite number above 0, got inf", Normalization(0, infinity));
+}

@@ -1,0 +1,62 @@
+// A loader without memory: whichever allocation fails, on whichever thread, the caller learns of it,
+// nothing is lost, and the loader goes on.
+#include <cstdint>
+#include <memory>
+#include <new>
+#include <vector>
+
+#include "check.hpp"
+#include "failing_new.hpp"
+#include "loader.hpp"
+#include "samples.hpp"
+
+using namespace mnist_sgd;
+
+namespace {
+
+// Takes an epoch, batch by batch, holding all; whether an allocation failed on the way.
+bool fails(Loader& loader, std::vector<Batch>& batches) {
+    try {
+        const auto epoch = loader.epoch(0, 0);
+        for (Batch batch = epoch->next(); batch.slot != nullptr; batch = epoch->next()) {
+            batches.push_back(batch);
+        }
+    } catch (const std::bad_alloc&) {
+        return true;
+    }
+    return false;
+}
+
+void check_every_failure(const std::vector<Held>& whole, Loader& loader) {
+    bool failed = true;
+    for (long first = 0; failed; ++first) {
+        std::vector<Batch> batches;
+        batches.reserve(whole.size());
+        memory::until_failure = first;
+        failed = fails(loader, batches);
+        memory::until_failure = -1;
+        CHECK(failed || batches.size() == whole.size());
+        for (std::size_t i = 0; i < batches.size(); ++i) CHECK(held(batches[i]) == whole[i]);
+        batches.clear();
+        CHECK(!fails(loader, batches));
+        CHECK_EQ(batches.size(), whole.size());
+        CHECK(!failed || first < 1000);
+    }
+}
+
+}  // namespace
+
+TEST(any_allocation_that_fails_is_bad_alloc_and_the_loader_goes_on) {
+    Dataset data(24);
+    const Kernel& kernel = default_kernel();  // makes the list of kernels, which stays
+    const long before = memory::living;
+    for (std::size_t threads = 1; threads <= 4; ++threads) {
+        const Plan plan{4, true, false, 1, 0, 1, threads};
+        const std::vector<Held> whole = naive(data.samples(), plan, 0);
+        for (int turn = 0; turn < 5; ++turn) {  // threads meet differently each time
+            Loader loader(data.samples(), plan, Treatment{Normalization(0.0f, 1.0f), Dtype::float32, kernel});
+            check_every_failure(whole, loader);
+        }
+    }
+    CHECK_EQ(memory::living, before);
+}

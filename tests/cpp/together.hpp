@@ -1,0 +1,69 @@
+// Several threads or processes at once, whose failures come home.
+#pragma once
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstddef>
+#include <cstdio>
+#include <exception>
+#include <thread>
+#include <vector>
+
+#include "check.hpp"
+
+// Runs work(0), ..., work(workers - 1), each on a thread of its own; throws what one of them threw.
+template <typename Work>
+void run_together(std::size_t workers, const Work& work) {
+    std::vector<std::exception_ptr> failures(workers);
+    std::vector<std::thread> threads;
+    for (std::size_t i = 0; i < workers; ++i) {
+        threads.emplace_back([&work, &failures, i] {
+            try {
+                work(i);
+            } catch (...) {
+                failures[i] = std::current_exception();
+            }
+        });
+    }
+    for (std::thread& thread : threads) {
+        thread.join();
+    }
+    for (const std::exception_ptr& failure : failures) {
+        if (failure != nullptr) std::rethrow_exception(failure);
+    }
+}
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define TESTS_ARE_SANITIZED 1
+#elif defined(__has_feature)
+#define TESTS_ARE_SANITIZED (__has_feature(address_sanitizer) || __has_feature(thread_sanitizer))
+#else
+#define TESTS_ARE_SANITIZED 0
+#endif
+
+// With how many threads an epoch may be forked. A child of several threads can find the lock of the
+// sanitizers' own allocator held for ever: GCC 12's and Clang 14's do not look after it at a fork.
+constexpr std::size_t MOST_FORKED_THREADS = TESTS_ARE_SANITIZED ? 1 : 4;
+
+// Runs `work` in a forked child, which is killed if it takes a minute; throws if it fails there.
+template <typename Work>
+void in_child(const Work& work) {
+    const pid_t child = fork();
+    if (child == 0) {
+        alarm(60);
+        int status = 0;
+        try {
+            work();
+        } catch (const std::exception& error) {
+            std::printf("in a child: %s\n", error.what());
+            std::fflush(stdout);
+            status = 1;
+        }
+        _exit(status);
+    }
+    int status = -1;
+    CHECK(child > 0);
+    CHECK_EQ(waitpid(child, &status, 0), child);
+    CHECK_EQ(status, 0);
+}

@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "augmentation.hpp"
 #include "dlpack.hpp"
 #include "idx.hpp"
 #include "kernels.hpp"
@@ -196,7 +197,7 @@ const Kernel& kernel_or_default(const std::optional<std::string>& name) {
 // Images as a batch holds them; bfloat16 comes as its bits, for NumPy has no such type.
 py::array normalize(const py::array& images, float mean, float std, const std::string& dtype,
                     const std::optional<std::string>& kernel) {
-    const Treatment treatment{Normalization(mean, std), dtype_named(dtype), kernel_or_default(kernel)};
+    const Treatment treatment{std::nullopt, Normalization(mean, std), dtype_named(dtype), kernel_or_default(kernel)};
     const std::uint8_t* pixels = contiguous<std::uint8_t>(images, "images");
     if (static_cast<std::size_t>(images.size()) % PIXELS != 0) {
         throw py::value_error("images must hold 784 pixels each, got " + std::to_string(images.size()) + " together");
@@ -205,8 +206,67 @@ py::array normalize(const py::array& images, float mean, float std, const std::s
     py::array result(py::dtype(format), std::vector<py::ssize_t>(images.shape(), images.shape() + images.ndim()));
     std::vector<std::int64_t> indices(static_cast<std::size_t>(images.size()) / PIXELS);
     std::iota(indices.begin(), indices.end(), std::int64_t{0});
-    treatment.apply({pixels, indices.data(), indices.size(), indices.size()}, result.mutable_data());
+    treatment.convert({pixels, indices.data(), indices.size(), indices.size()}, result.mutable_data());
     return result;
+}
+
+const std::uint8_t* images_28(const py::array& images) {
+    const std::uint8_t* data = contiguous<std::uint8_t>(images, "images");
+    if (images.ndim() != 3 || images.shape(1) != 28 || images.shape(2) != 28) {
+        throw py::value_error("images must be [N, 28, 28], got " + std::string(py::str(images.attr("shape"))));
+    }
+    return data;
+}
+
+// What the draws that `draw(i)` gives make of the images i.
+template <typename DrawOf>
+py::array_t<std::uint8_t> transformed(const py::array& images, const std::optional<std::string>& kernel_name,
+                                      const DrawOf& draw) {
+    const Kernel& kernel = kernel_or_default(kernel_name);
+    const std::uint8_t* in = images_28(images);
+    const auto count = static_cast<std::size_t>(images.shape(0));
+    py::array_t<std::uint8_t> result({images.shape(0), py::ssize_t{28}, py::ssize_t{28}});
+    std::uint8_t* out = result.mutable_data();
+    const py::gil_scoped_release unlocked;
+    for (std::size_t i = 0; i < count; ++i) {
+        kernel.resample(in + i * PIXELS, out + i * PIXELS, draw(i).inverse());
+    }
+    return result;
+}
+
+void bind_augmentation(py::module_& module) {
+    module.attr("AUGMENTATION_VERSION") = AUGMENTATION_VERSION;
+    py::class_<Augmentation>(module, "Augmentation", py::is_final())
+        .def(py::init([](double degrees, double translate, std::pair<double, double> scale, double shear) {
+                 return Augmentation(degrees, translate, scale.first, scale.second, shear);
+             }),
+             py::kw_only(), py::arg("degrees"), py::arg("translate"), py::arg("scale"), py::arg("shear"))
+        .def(
+            "draw",
+            [](const Augmentation& augmentation, std::uint64_t seed, std::uint64_t epoch, std::uint64_t sample) {
+                const Draw draw = augmentation.draw(seed, epoch, sample);
+                return py::make_tuple(draw.angle, py::make_tuple(draw.shift_x, draw.shift_y), draw.scale, draw.shear);
+            },
+            py::kw_only(), py::arg("seed"), py::arg("epoch"), py::arg("sample"))
+        .def(
+            "apply",
+            [](const Augmentation& augmentation, const py::array& images, std::uint64_t seed, std::uint64_t epoch,
+               std::uint64_t first_sample, const std::optional<std::string>& kernel) {
+                return transformed(images, kernel, [&](std::size_t i) {
+                    return augmentation.draw(seed, epoch, first_sample + i);
+                });
+            },
+            py::arg("images"), py::kw_only(), py::arg("seed"), py::arg("epoch"), py::arg("first_sample") = 0,
+            py::arg("kernel") = py::none());
+    module.def(
+        "affine",
+        [](const py::array& images, double angle, std::pair<double, double> translate, double scale, double shear,
+           const std::optional<std::string>& kernel) {
+            const Draw draw{angle, translate.first, translate.second, scale, shear};
+            return transformed(images, kernel, [&](std::size_t) { return draw; });
+        },
+        py::arg("images"), py::kw_only(), py::arg("angle") = 0.0, py::arg("translate") = py::make_tuple(0.0, 0.0),
+        py::arg("scale") = 1.0, py::arg("shear") = 0.0, py::arg("kernel") = py::none());
 }
 
 py::array_t<std::int64_t> order(std::uint64_t count, std::uint64_t seed, std::uint64_t epoch, std::uint64_t start,
@@ -234,6 +294,8 @@ PYBIND11_MODULE(_core, module) {
     module.doc() = "The C++ core of mnist_sgd; mnist_sgd.DataLoader and mnist_sgd.read_idx are its public face.";
     module.attr("ORDER_VERSION") = ORDER_VERSION;
 
+    bind_augmentation(module);
+
     py::class_<Progress, std::shared_ptr<Progress>>(module, "Progress", py::is_final())
         .def_property_readonly("delivered", [](const Progress& progress) { return progress.delivered.load(); })
         .def_property_readonly("exhausted", [](const Progress& progress) { return progress.exhausted.load(); });
@@ -246,15 +308,17 @@ PYBIND11_MODULE(_core, module) {
         .def(py::init([](py::array images, py::array labels, bool flatten, std::size_t batch_size, bool shuffle,
                          bool drop_last, std::uint64_t seed, std::size_t rank, std::size_t world_size,
                          std::size_t num_threads, float mean, float std, const std::string& dtype,
-                         py::object from_dlpack) {
+                         py::object from_dlpack, const std::optional<Augmentation>& augmentation) {
                  const Plan plan{batch_size, shuffle, drop_last, seed, rank, world_size, num_threads};
-                 const Treatment treatment{Normalization(mean, std), dtype_named(dtype), default_kernel()};
+                 const Treatment treatment{augmentation, Normalization(mean, std), dtype_named(dtype),
+                                           default_kernel()};
                  return std::make_unique<PyLoader>(std::move(images), std::move(labels), flatten, plan, treatment,
                                                    std::move(from_dlpack));
              }),
              py::arg("images"), py::arg("labels"), py::kw_only(), py::arg("flatten"), py::arg("batch_size"),
              py::arg("shuffle"), py::arg("drop_last"), py::arg("seed"), py::arg("rank"), py::arg("world_size"),
-             py::arg("num_threads"), py::arg("mean"), py::arg("std"), py::arg("dtype"), py::arg("from_dlpack"))
+             py::arg("num_threads"), py::arg("mean"), py::arg("std"), py::arg("dtype"), py::arg("from_dlpack"),
+             py::arg("augmentation") = py::none())
         .def("__len__", &PyLoader::batches)
         .def(
             "epoch",

@@ -71,14 +71,15 @@ void shuffle_portable(const Feistel& network, std::uint64_t start, std::size_t n
 std::vector<Kernel> usable_kernels() {
     const Kernel all[] = {
 #if MNIST_SGD_X86_KERNELS
-        {"avx512", avx512::supported, avx512::float32, avx512::bfloat16, avx512::shuffle},
-        {"avx2", avx2::supported, avx2::float32, avx2::bfloat16, avx2::shuffle},
-        {"sse2", sse2::supported, sse2::float32, sse2::bfloat16, sse2::shuffle},
+        // A processor with AVX-512 has AVX2.
+        {"avx512", avx512::supported, avx512::float32, avx512::bfloat16, avx2::resample, avx512::shuffle},
+        {"avx2", avx2::supported, avx2::float32, avx2::bfloat16, avx2::resample, avx2::shuffle},
+        {"sse2", sse2::supported, sse2::float32, sse2::bfloat16, resample_portable, sse2::shuffle},
 #endif
 #if MNIST_SGD_NEON_KERNEL
-        {"neon", always, neon::float32, neon::bfloat16, shuffle_portable},
+        {"neon", always, neon::float32, neon::bfloat16, resample_portable, shuffle_portable},
 #endif
-        {"portable", always, float32_portable, bfloat16_portable, shuffle_portable},
+        {"portable", always, float32_portable, bfloat16_portable, resample_portable, shuffle_portable},
     };
     std::vector<Kernel> usable;
     for (const Kernel& kernel : all) {

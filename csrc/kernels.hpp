@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "feistel.hpp"
+#include "resample.hpp"
 #include "rows.hpp"
 
 namespace mnist_sgd {
@@ -38,6 +39,8 @@ struct Kernel {
     // Each writes the rows one after another to `out`, which need not be aligned.
     void (*float32)(const Rows& rows, float* out, const Normalization& how);
     void (*bfloat16)(const Rows& rows, std::uint16_t* out, const Normalization& how);
+    // Writes the image that `map` makes of one; `out` may not overlap `image`.
+    void (*resample)(const std::uint8_t* image, std::uint8_t* out, const Affine& map);
     // Feistel::fill, compiled for the processor.
     void (*shuffle)(const Feistel& network, std::uint64_t start, std::size_t n, std::int64_t* out);
 };

@@ -14,6 +14,7 @@
 
 namespace mnist_sgd {
 
+class Affine;
 class Feistel;
 class Normalization;
 struct Rows;
@@ -32,6 +33,7 @@ namespace avx2 {
 bool supported();
 void float32(const Rows& rows, float* out, const Normalization& how);
 void bfloat16(const Rows& rows, std::uint16_t* out, const Normalization& how);
+void resample(const std::uint8_t* image, std::uint8_t* out, const Affine& map);
 void shuffle(const Feistel& network, std::uint64_t start, std::size_t n, std::int64_t* out);
 
 }  // namespace avx2

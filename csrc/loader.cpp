@@ -1,6 +1,7 @@
 #include "loader.hpp"
 
 #include <algorithm>
+#include <chrono>
 #include <condition_variable>
 #include <exception>
 #include <mutex>
@@ -60,7 +61,7 @@ std::shared_ptr<SlotPool> Loader::pool() {
     return pool_;
 }
 
-Batch Loader::fill(const Order& order, std::size_t batch, SlotPool& pool) const {
+Batch Loader::fill(const Order& order, std::uint64_t epoch, std::size_t batch, SlotPool& pool) const {
     std::size_t first = 0;
     std::size_t last = 0;
     plan_.part(batch, samples_.count, &first, &last);
@@ -72,7 +73,7 @@ Batch Loader::fill(const Order& order, std::size_t batch, SlotPool& pool) const 
     const bool alone = plan_.threads == 1 && plan_.world_size == 1;
     const std::size_t known = alone ? std::min(size + Rows::FAR, samples_.count - first) : size;
     order.fill(first, known, indices);
-    treatment_.apply({samples_.pixels, indices, size, known}, slot->values());
+    treatment_.apply({samples_.pixels, indices, size, known}, plan_.seed, epoch, slot->values());
     for (std::size_t i = 0; i < size; ++i) {
         const auto sample = static_cast<std::size_t>(indices[i]);
         indices[i] = samples_.labels_u8 != nullptr ? samples_.labels_u8[sample] : samples_.labels_i64[sample];
@@ -84,9 +85,11 @@ Batch Loader::fill(const Order& order, std::size_t batch, SlotPool& pool) const 
 // most `window` ahead of what was delivered, so ready_[batch % window] has one owner at a time.
 class Epoch::Crew {
 public:
-    Crew(const Loader& loader, const Order& order, std::shared_ptr<SlotPool> pool, std::size_t first_batch)
+    Crew(const Loader& loader, const Order& order, std::uint64_t epoch, std::shared_ptr<SlotPool> pool,
+         std::size_t first_batch)
         : loader_(loader),
           order_(order),
+          epoch_(epoch),
           pool_(std::move(pool)),
           batches_(loader.batches()),
           window_(loader.plan_.threads + 1),
@@ -141,13 +144,32 @@ public:
             if (can_claim()) {
                 fill_one(lock);
             } else {
-                filled_.wait(lock);
+                const std::size_t mine = delivered_;
+                wait(lock, filled_, [this, mine] {
+                    return delivered_ != mine || ready_[mine % window_].slot != nullptr || failure_ != nullptr;
+                });
             }
         }
         return {};
     }
 
 private:
+    // Waits for a change, at first awake: a batch is filled in a few microseconds, and to be woken
+    // takes longer than that.
+    template <typename Condition>
+    static void wait(std::unique_lock<std::mutex>& lock, std::condition_variable& change, Condition condition) {
+        const auto patience = std::chrono::steady_clock::now() + std::chrono::microseconds(20);
+        while (!condition()) {
+            if (std::chrono::steady_clock::now() < patience) {
+                lock.unlock();
+                std::this_thread::yield();
+                lock.lock();
+            } else {
+                change.wait(lock, condition);
+            }
+        }
+    }
+
     bool can_claim() const { return claimed_ < std::min(batches_, delivered_ + window_); }
 
     // The next batch where nobody works ahead, so that nothing is handed over and nobody is woken.
@@ -161,7 +183,7 @@ private:
         const std::size_t batch = claimed_++;
         lock.unlock();
         try {
-            return loader_.fill(order_, batch, *pool_);
+            return loader_.fill(order_, epoch_, batch, *pool_);
         } catch (...) {
             lock.lock();
             failure_ = std::current_exception();
@@ -176,7 +198,7 @@ private:
         Batch filled{};
         std::exception_ptr failure;
         try {
-            filled = loader_.fill(order_, batch, *pool_);
+            filled = loader_.fill(order_, epoch_, batch, *pool_);
         } catch (...) {
             failure = std::current_exception();
         }
@@ -191,7 +213,7 @@ private:
     void work_ahead() {
         std::unique_lock<std::mutex> lock(mutex_);
         for (;;) {
-            room_.wait(lock, [this] { return stopping_ || failure_ != nullptr || can_claim(); });
+            wait(lock, room_, [this] { return stopping_ || failure_ != nullptr || can_claim(); });
             if (stopping_ || failure_ != nullptr) {
                 return;
             }
@@ -201,6 +223,7 @@ private:
 
     const Loader& loader_;
     const Order& order_;
+    const std::uint64_t epoch_;
     const std::shared_ptr<SlotPool> pool_;
     const std::size_t batches_;
     const std::size_t window_;
@@ -219,13 +242,14 @@ private:
 
 Epoch::Epoch(Loader& loader, std::uint64_t epoch, std::size_t first_batch)
     : loader_(loader),
+      epoch_(epoch),
       order_(loader.samples_.count, loader.plan_.seed, epoch, loader.plan_.shuffle, loader.treatment_.kernel),
       birth_(fork_generation()),
       progress_(std::make_shared<Progress>(first_batch)),
       crew_(crew(first_batch)) {}
 
 std::unique_ptr<Epoch::Crew> Epoch::crew(std::size_t first_batch) {
-    auto crew = std::make_unique<Crew>(loader_, order_, loader_.pool(), first_batch);
+    auto crew = std::make_unique<Crew>(loader_, order_, epoch_, loader_.pool(), first_batch);
     crew->start();
     return crew;
 }

@@ -1,4 +1,4 @@
-// The loader: gathers and normalises the batches of an epoch, in order, on any number of threads.
+// The loader: makes the batches of an epoch, in order, on any number of threads.
 //
 // What a batch holds is a pure function of (dataset, plan, epoch, batch index); threads decide only
 // when it is filled. The calling thread is one of them: with one thread nothing runs in the
@@ -75,7 +75,7 @@ public:
 private:
     friend class Epoch;
 
-    Batch fill(const Order& order, std::size_t batch, SlotPool& pool) const;
+    Batch fill(const Order& order, std::uint64_t epoch, std::size_t batch, SlotPool& pool) const;
     // The pool, made anew in a forked child.
     std::shared_ptr<SlotPool> pool();
 
@@ -109,6 +109,7 @@ private:
     std::unique_ptr<Crew> crew(std::size_t first_batch);
 
     Loader& loader_;
+    const std::uint64_t epoch_;
     const Order order_;
     std::uint64_t birth_;
     const std::shared_ptr<Progress> progress_;  // outlives a fork

@@ -5,18 +5,11 @@
 #include <stdexcept>
 #include <string>
 
+#include "splitmix.hpp"
+
 namespace mnist_sgd {
 
 namespace {
-
-constexpr std::uint64_t GOLDEN = 0x9e3779b97f4a7c15u;  // 2^64 / the golden ratio, SplitMix64's increment
-
-// SplitMix64's output function.
-std::uint64_t mix(std::uint64_t z) {
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
-}
 
 std::uint32_t ceil_sqrt(std::uint64_t n) {
     std::uint64_t root = static_cast<std::uint64_t>(std::sqrt(static_cast<double>(n)));

@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mnist_sgd.augmentation import Augmentation
     from mnist_sgd.callbacks import (
         Callback,
         CancelBatch,
@@ -18,8 +19,12 @@ if TYPE_CHECKING:
     )
     from mnist_sgd.data import (
         IdxError,
+        IdxWriter,
         ImageSet,
+        PackedWriter,
+        load_packed,
         mnist_sample,
+        pack_folder,
         read_idx,
         torchvision_set,
         write_idx,
@@ -42,6 +47,7 @@ if TYPE_CHECKING:
     from mnist_sgd.recorder import Recorder
 
 _MODULES = {
+    "mnist_sgd.augmentation": ("Augmentation",),
     "mnist_sgd.callbacks": (
         "Callback",
         "CancelBatch",
@@ -52,8 +58,12 @@ _MODULES = {
     ),
     "mnist_sgd.data": (
         "IdxError",
+        "IdxWriter",
         "ImageSet",
+        "PackedWriter",
+        "load_packed",
         "mnist_sample",
+        "pack_folder",
         "read_idx",
         "torchvision_set",
         "write_idx",
@@ -79,6 +89,7 @@ _HOME = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [
     "SGD",
+    "Augmentation",
     "BasicOptim",
     "Callback",
     "CancelBatch",
@@ -89,8 +100,10 @@ __all__ = [
     "DataLoader",
     "DataLoaders",
     "IdxError",
+    "IdxWriter",
     "ImageSet",
     "Learner",
+    "PackedWriter",
     "Recorder",
     "batch_accuracy",
     "calc_grad",
@@ -100,9 +113,11 @@ __all__ = [
     "init_params",
     "linear",
     "linear1",
+    "load_packed",
     "mlp",
     "mnist_loss",
     "mnist_sample",
+    "pack_folder",
     "read_idx",
     "torchvision_set",
     "train_epoch",

@@ -5,6 +5,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+AUGMENTATION_VERSION: int
 ORDER_VERSION: int
 
 class _Type(type): ...  # stands for pybind11's metaclass
@@ -28,6 +29,7 @@ class Loader(metaclass=_Type):
         std: float,
         dtype: str,
         from_dlpack: Callable[[Any], torch.Tensor],
+        augmentation: Augmentation | None = None,
     ) -> None: ...
     def __len__(self) -> int: ...
     def epoch(self, epoch: int, first_batch: int) -> Epoch: ...
@@ -49,6 +51,33 @@ class Progress(metaclass=_Type):
     @property
     def exhausted(self) -> bool: ...
 
+@final
+class Augmentation(metaclass=_Type):
+    def __init__(
+        self, *, degrees: float, translate: float, scale: tuple[float, float], shear: float
+    ) -> None: ...
+    def draw(
+        self, *, seed: int, epoch: int, sample: int
+    ) -> tuple[float, tuple[float, float], float, float]: ...  # as affine's arguments
+    def apply(
+        self,
+        images: NDArray[np.uint8],
+        *,
+        seed: int,
+        epoch: int,
+        first_sample: int = 0,
+        kernel: str | None = None,
+    ) -> NDArray[np.uint8]: ...
+
+def affine(
+    images: NDArray[np.uint8],
+    *,
+    angle: float = 0.0,
+    translate: tuple[float, float] = (0.0, 0.0),
+    scale: float = 1.0,
+    shear: float = 0.0,
+    kernel: str | None = None,
+) -> NDArray[np.uint8]: ...
 def kernels() -> list[str]: ...
 def default_kernel() -> str: ...
 def normalize(

@@ -2,7 +2,8 @@
 
 Guarantees:
 - pixels are torch's `x.float() / 255` (then `(x - mean) / std`) bit for bit, on every processor;
-- the order of an epoch is a pure function of (seed, epoch), the same for any number of threads, and
+- the order of an epoch is a pure function of (seed, epoch), and what augmentation makes of an image
+  one of (seed, epoch, its index), the same for any number of threads, and
   the ranks' batches together are the single process's batches, for any number of ranks;
 - the whole state is a few integers, and a loader that loads it continues with the same bytes;
 - a batch that somebody still holds is never overwritten;
@@ -16,13 +17,14 @@ from typing import Never, SupportsIndex, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_sgd.data import ImageSet
+from mnist_sgd.data import ImageSet, advise
 
 try:
     import torch
     import torch.utils.dlpack
 
     from mnist_sgd import _core
+    from mnist_sgd.augmentation import Augmentation
 except ImportError as error:
     raise ImportError(
         f"mnist_sgd.loader needs torch and the C++ extension, and one is missing here ({error}); "
@@ -50,17 +52,20 @@ class DataLoader:
     goes on where the state was taken.
 
     Args:
-        dataset: the images and labels; they are read in place, never copied.
+        dataset: the images and labels; they are read in place, never copied. If they are a mapped
+            file, the kernel is told whether it will be read in order, see `data.mapped.advise`.
         batch_size: images in a batch over all ranks, at least 1; the last batch of an epoch holds
             what is left.
         shuffle: whether the order is a new permutation each epoch, else that of the dataset.
         drop_last: leave out a last batch of fewer than `batch_size` images.
-        seed: 0 to 2**64 - 1, chooses the permutations.
+        seed: 0 to 2**64 - 1, chooses the permutations and the augmentations.
         flatten: `xb` is `[B, 784]`, or else `[B, 1, 28, 28]`.
         mean: subtracted from x / 255.
         std: divides the difference; above 0.
         dtype: of `xb`: torch.float32; torch.bfloat16, which is float32 rounded to nearest; or
             torch.uint8, the pixels as they are, 0 to 255.
+        augment: how images are turned, shifted, scaled and sheared at random, anew each epoch;
+            None leaves them as they are.
         num_threads: threads that fill batches, 1 to 256. The caller's is one of them: with 1
             nothing runs in the background.
         rank: which part of each batch this process takes, 0 to `world_size` - 1.
@@ -68,7 +73,8 @@ class DataLoader:
             most, and a short last batch can leave a rank an empty one.
 
     Raises:
-        TypeError: what must be an integer is none; the message names it.
+        TypeError: what must be an integer is none, or augment is no Augmentation; the message
+            names it.
         ValueError: a number is out of its range, or dtype is another one, or uint8 shall be
             normalised; the message says which.
     """
@@ -85,6 +91,7 @@ class DataLoader:
         mean: float = 0.0,
         std: float = 1.0,
         dtype: torch.dtype = torch.float32,
+        augment: Augmentation | None = None,
         num_threads: int = 1,
         rank: int = 0,
         world_size: int = 1,
@@ -98,7 +105,9 @@ class DataLoader:
         self.mean = float(mean)
         self.std = float(std)
         self.dtype = _checked_dtype(dtype, self.mean, self.std)
+        self.augment = _checked_augmentation(augment)
         self.sample_shape = (28 * 28,) if flatten else (1, 28, 28)
+        advise(dataset.images, shuffled=self.shuffle)
         self._core = _core.Loader(
             dataset.images,
             dataset.labels,
@@ -114,6 +123,7 @@ class DataLoader:
             std=self.std,
             dtype=str(self.dtype).removeprefix("torch."),
             from_dlpack=_FROM_DLPACK,
+            augmentation=augment.core() if augment else None,
         )
         self._start = (0, 0)  # epoch and samples_seen where the newest iterator began
         self._progress: _core.Progress | None = (
@@ -171,8 +181,9 @@ class DataLoader:
 
         Raises:
             TypeError: `epoch` or `samples_seen` is no integer.
-            ValueError: the state is of another dataset, batch size, seed, order or rest of the
-                last batch, or is none at all; the message says which. The loader is as before.
+            ValueError: the state is of another dataset, batch size, seed, augmentation, order or
+                rest of the last batch, or is none at all; the message says which. The loader is
+                as before.
         """
         identity = self._identity()
         missing = [key for key in ("epoch", "samples_seen", *identity) if key not in state]
@@ -207,11 +218,12 @@ class DataLoader:
             "seed": self.seed,
             "shuffle": int(self.shuffle),
             "drop_last": int(self.drop_last),
+            "augmentation": int(self.augment.fingerprint(), 16) if self.augment else 0,
             "order_version": _core.ORDER_VERSION,
         }
 
     def normalize(self, images: NDArray[np.uint8]) -> torch.Tensor:
-        """Images as a batch holds them.
+        """Images as a batch holds them, but never augmented.
 
         Args:
             images: uint8 `[N, 28, 28]`, C-contiguous.
@@ -264,6 +276,12 @@ def _checked_dtype(dtype: torch.dtype, mean: float, std: float) -> torch.dtype:
             f"got {mean} and {std}"
         )
     return dtype
+
+
+def _checked_augmentation(augment: Augmentation | None) -> Augmentation | None:
+    if augment is not None and not isinstance(augment, Augmentation):
+        raise TypeError(f"augment must be an Augmentation or None, got {augment!r}")
+    return augment
 
 
 def _integer(name: str, value: SupportsIndex, low: int, high: int = 2**64 - 1) -> int:

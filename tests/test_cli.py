@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from mnist_sgd import Augmentation, DataLoader
 from mnist_sgd.cli import main
 from mnist_sgd.cli.predict import image_files
 from mnist_sgd.data import mnist_sample, sample_digits, write_idx
@@ -21,7 +23,7 @@ from mnist_sgd.export import exporter
 from trained import TrainedFiles
 
 Output = pytest.CaptureFixture[str]
-COMMANDS = ("train", "export", "evaluate", "predict", "inspect", "serve", "benchmark")
+COMMANDS = ("train", "export", "evaluate", "predict", "pack", "inspect", "serve", "benchmark")
 
 
 def test_train_prints_the_chapters_table_and_leaves_the_files(trained: TrainedFiles) -> None:
@@ -61,6 +63,27 @@ def test_train_gives_its_history_as_json(tmp_path: Path, capsys: Output) -> None
     assert set(history["epochs"][0]) == {"train_loss", "valid_loss", "batch_accuracy"}
     assert Path(history["artefact"]).is_file()
     assert Path(history["weights"]).is_file()
+
+
+def test_augment_is_for_the_training_images_alone_and_threads_change_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaders: list[DataLoader] = []
+
+    def recorded(*arguments: Any, **options: Any) -> DataLoader:
+        loaders.append(DataLoader(*arguments, **options))
+        return loaders[-1]
+
+    monkeypatch.setattr("mnist_sgd.DataLoader", recorded)
+    arguments = ["train", "--epochs", "1", "--seed", "4", "--json"]
+    for threads in "12":
+        out = str(tmp_path / threads)
+        assert main([*arguments, "--augment", "--threads", threads, "--out", out]) == 0
+    assert main([*arguments, "--out", str(tmp_path / "plain")]) == 0
+    augment = Augmentation(degrees=10, translate=0.05, scale=(0.9, 1.1), shear=5)
+    assert [loader.augment for loader in loaders] == [augment, None, augment, None, None, None]
+    weights = [(tmp_path / n / "model.safetensors").read_bytes() for n in ("1", "2", "plain")]
+    assert weights[0] == weights[1] != weights[2]
 
 
 def test_predict_prints_label_and_probability_a_line(trained: TrainedFiles, capsys: Output) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from image_sets import Bytes, expected, random_set, taken
-from mnist_sgd import DataLoader, _core
+from mnist_sgd import Augmentation, DataLoader, _core
 
 
 def loader(count: int = 22, **changes: Any) -> DataLoader:
@@ -50,6 +50,7 @@ every_cut = pytest.mark.parametrize(
         {"shuffle": False},
         {"drop_last": True},
         {"num_threads": 3},
+        {"augment": Augmentation(degrees=30)},
         {"count": 24},
         {"batch_size": 50},
         {"batch_size": 1, "count": 3},
@@ -122,6 +123,7 @@ def test_a_state_is_plain_integers_that_say_whose_it_is() -> None:
         "seed": 2**64 - 1,
         "shuffle": 1,
         "drop_last": 0,
+        "augmentation": 0,
         "order_version": _core.ORDER_VERSION,
     }
 
@@ -203,6 +205,7 @@ def test_an_epoch_that_is_none_is_refused(epoch: Any, kind: type[Exception], tex
         ({"shuffle": False}, "shuffle"),
         ({"drop_last": True}, "drop_last"),
         ({"count": 21}, "dataset"),
+        ({"augment": Augmentation()}, "augmentation"),
     ],
 )
 def test_a_state_of_another_loader_is_refused_with_both_values(

@@ -32,13 +32,18 @@ class Way:
     package: str = ""
     trains: bool = True
 
+    @property
+    def is_here(self) -> bool:
+        """Whether this Python can run it."""
+        return not self.package or importlib.util.find_spec(self.package) is not None
+
     def python(self, peers: Path | None) -> Path:
         """The interpreter that runs it: this one if it has the package.
 
         Raises:
             FileNotFoundError: neither this one nor the folder of the peers has it.
         """
-        if not self.package or importlib.util.find_spec(self.package):
+        if self.is_here:
             return Path(sys.executable)
         if peers is None:
             raise FileNotFoundError("not installed, and no --peers DIR was given")
@@ -63,7 +68,7 @@ WAYS = (
 
 
 def install(peers: Path, ways: Iterable[Way]) -> dict[str, str]:
-    """Install under a folder what ways need and is missing there.
+    """Install under a folder what ways need, and is missing both here and there.
 
     Returns:
         For each way that cannot be installed, pip's last line.
@@ -71,7 +76,7 @@ def install(peers: Path, ways: Iterable[Way]) -> dict[str, str]:
     failed = {}
     for way in ways:
         folder = peers / way.package
-        if not way.package or (folder / "installed").exists():
+        if way.is_here or (folder / "installed").exists():
             continue
         print(f"{folder}: {way.package}", flush=True)
         venv.create(folder, clear=True, with_pip=True)

@@ -4,16 +4,25 @@ Importing this package imports NumPy and the C++ core, never torch; only `torchv
 torch, and imports it when it is called.
 """
 
-from mnist_sgd.data.idx import IdxError, read_idx, write_idx
+from mnist_sgd.data.folders import UnusableFile, pack_folder
+from mnist_sgd.data.idx import IdxError, IdxWriter, read_idx, write_idx
 from mnist_sgd.data.imageset import ImageSet, load_idx_set, select_classes
+from mnist_sgd.data.mapped import advise
 from mnist_sgd.data.named import torchvision_set
+from mnist_sgd.data.packed import PackedWriter, load_packed
 from mnist_sgd.data.sample import mnist_sample, sample_digits
 
 __all__ = [
     "IdxError",
+    "IdxWriter",
     "ImageSet",
+    "PackedWriter",
+    "UnusableFile",
+    "advise",
     "load_idx_set",
+    "load_packed",
     "mnist_sample",
+    "pack_folder",
     "read_idx",
     "sample_digits",
     "select_classes",

@@ -1,22 +1,27 @@
-"""IDX files, the format of the MNIST database: read as memory maps, written whole.
+"""IDX files, the format of the MNIST database: read as memory maps, written as a stream.
 
 A plain file is mapped, so opening it costs microseconds and no memory whatever its size; its
 pages are read when they are used. A gzipped one, known by its content and not by its name, is
 inflated into memory: its header first, then the bytes which the header states and no more, so a
 file cannot make the reader hold more than it announces. The header itself is parsed by the C++
-core. Only unsigned bytes are read and written.
+core. A writer takes items as they come, holds none of them, and writes their number into the
+header at the end. Only unsigned bytes are read and written.
 """
 
 import gzip
 import math
 import mmap
 import os
+import shutil
 import stat
 import struct
 import zlib
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import BinaryIO
+from tempfile import TemporaryFile
+from types import TracebackType
+from typing import IO, BinaryIO, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,11 +36,12 @@ except ImportError as error:
         "pip install . without MNIST_SGD_WITHOUT_EXTENSION installs it and torch"
     ) from error
 
-__all__ = ["IdxError", "read_idx", "write_idx"]
+__all__ = ["IdxError", "IdxWriter", "read_idx", "write_idx"]
 
 _UINT8 = 0x08
 _MOST_DIMENSIONS = 4
 _LONGEST_HEADER = 4 + 4 * _MOST_DIMENSIONS
+_PIECE = 2**20
 _GZIP_MAGIC = b"\x1f\x8b"
 # No deflate stream grows by more (zlib's technical notes, https://zlib.net/zlib_tech.html).
 _DEFLATE_RATIO = 1032
@@ -69,6 +75,119 @@ def read_idx(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
         raise IdxError(f"{path}: it cannot be read: {error.strerror or error}") from error
 
 
+class IdxWriter:
+    """An IDX file that is written as a stream, however long it grows.
+
+        with IdxWriter("images-idx3-ubyte", (28, 28)) as out:
+            for batch in batches:
+                out.append(batch)
+
+    The file takes its name when the block ends, whole; after an exception in it there is no file,
+    or the older one as it was. Items go to the file as they come: what is held beside them is a
+    copy of a megabyte or of one item, whichever is more. If the name ends in .gz, they first take
+    their full size in an unnamed file beside it and are deflated at the end, because the header,
+    with which the gzip stream begins, states their number.
+
+    Args:
+        path: the file to write or replace.
+        item_shape: the shape of one item, 0 to 3 dimensions, each from 1 to 2**32 - 1; `()` is
+            that of a label.
+
+    Raises:
+        IdxError: the shape is another; or, at the end of the block, there are no items, or one is
+            incomplete because its writing had failed.
+        OSError: the file cannot be written.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], item_shape: tuple[int, ...] = ()) -> None:
+        self.path = Path(path)
+        self.item_shape = tuple(item_shape)
+        self._count = 0
+        self._file: IO[bytes] | None = None
+        if len(item_shape) >= _MOST_DIMENSIONS or not all(1 <= n < 2**32 for n in item_shape):
+            raise IdxError(
+                f"{self.path}: an item must have 0 to {_MOST_DIMENSIONS - 1} dimensions, "
+                f"each 1 to 2**32 - 1, got {list(item_shape)}"
+            )
+
+    def __len__(self) -> int:
+        """Count the items so far."""
+        return self._count
+
+    def __enter__(self) -> Self:
+        """Open a file beside the final one."""
+        self._count = 0
+        self._opened = self._open()
+        self._file = self._opened.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Write the header and give the file its name, or after an exception remove it."""
+        self._file = None
+        self._opened.__exit__(kind, error, traceback)
+
+    def append(self, items: NDArray[np.uint8]) -> None:
+        """Write one item, or any number of them along a first axis.
+
+        Args:
+            items: uint8 `[*item_shape]` or `[n, *item_shape]`, of any layout in memory.
+
+        Raises:
+            IdxError: they are of another type or shape, or with them there are more than
+                2**32 - 1. Nothing is written then.
+            OSError: they cannot be written.
+            RuntimeError: this is not inside the `with` block.
+        """
+        if self._file is None:
+            raise RuntimeError(f"{self.path}: an IdxWriter takes items inside its with block only")
+        many = items[np.newaxis] if items.shape == self.item_shape else items
+        if items.dtype != np.uint8 or many.shape[1:] != self.item_shape:
+            many_shape = ", ".join(["n", *map(str, self.item_shape)])
+            raise IdxError(
+                f"{self.path}: items must be uint8 {list(self.item_shape)} or [{many_shape}], "
+                f"got {items.dtype} {list(items.shape)}"
+            )
+        if len(many) == 0:
+            return
+        count = self._count + len(many)
+        _header(self.path, (count, *self.item_shape))
+        step = max(1, _PIECE // math.prod(self.item_shape))
+        for start in range(0, len(many), step):
+            self._file.write(np.ascontiguousarray(many[start : start + step]).data)
+        self._count = count
+
+    @contextmanager
+    def _open(self) -> Iterator[IO[bytes]]:
+        """Give a file for the items, which afterwards becomes the one of the name `path`."""
+        packed = self.path.suffix == ".gz"
+        with (
+            atomic_path(self.path) as temporary,
+            temporary.open("wb") as final,
+            TemporaryFile(dir=self.path.parent) if packed else nullcontext(final) as file,
+        ):
+            file.write(bytes(4 + 4 * (1 + len(self.item_shape))))
+            yield file
+            self._finish(file)
+            if packed:
+                file.seek(0)
+                with _deflated(final) as out:
+                    shutil.copyfileobj(file, out, _PIECE)
+
+    def _finish(self, file: IO[bytes]) -> None:
+        """Write the header over the zeros that hold its place."""
+        shape = (self._count, *self.item_shape)
+        header = _header(self.path, shape)
+        if file.tell() != len(header) + math.prod(shape):
+            raise IdxError(f"{self.path}: an item was not written whole, so the file is not kept")
+        file.seek(0)
+        file.write(header)
+
+
 def write_idx(path: str | os.PathLike[str], array: NDArray[np.uint8]) -> None:
     """Write `array` as the IDX file `path`, gzipped if the name ends in .gz.
 
@@ -83,20 +202,20 @@ def write_idx(path: str | os.PathLike[str], array: NDArray[np.uint8]) -> None:
         IdxError: the array is of another type or shape.
         OSError: the file cannot be written.
     """
-    path = Path(path)
-    shape = array.shape
-    if array.dtype != np.uint8 or not 1 <= len(shape) <= _MOST_DIMENSIONS:
+    if array.dtype != np.uint8 or not 1 <= array.ndim <= _MOST_DIMENSIONS:
         raise IdxError(
-            f"{path}: an IDX file is written from uint8 in 1 to {_MOST_DIMENSIONS} dimensions, "
-            f"got {array.dtype} in {len(shape)}"
+            f"{os.fspath(path)}: an IDX file is written from uint8 in 1 to {_MOST_DIMENSIONS} "
+            f"dimensions, got {array.dtype} in {array.ndim}"
         )
+    with IdxWriter(path, array.shape[1:]) as out:
+        out.append(array)
+
+
+def _header(path: Path, shape: tuple[int, ...]) -> bytes:
+    """Give the header of a file of unsigned bytes in this shape."""
     if not all(1 <= size < 2**32 for size in shape):
         raise IdxError(f"{path}: each dimension must be 1 to 2**32 - 1, got {list(shape)}")
-    header = struct.pack(f">BBBB{len(shape)}I", 0, 0, _UINT8, len(shape), *shape)
-    wrap = _deflated if path.suffix == ".gz" else nullcontext
-    with atomic_path(path) as temporary, temporary.open("wb") as file, wrap(file) as out:
-        out.write(header)
-        out.write(np.ascontiguousarray(array).data)
+    return struct.pack(f">BBBB{len(shape)}I", 0, 0, _UINT8, len(shape), *shape)
 
 
 def _deflated(file: BinaryIO) -> gzip.GzipFile:

@@ -57,10 +57,13 @@ def indices(loader: DataLoader, epoch: int) -> list[NDArray[np.int64]]:
 def expected(loader: DataLoader, epoch: int) -> list[Bytes]:
     """The bytes of an epoch as torch's arithmetic gives them, for one process."""
     data = loader.dataset
+    images = data.images
+    if loader.augment is not None:
+        images = loader.augment.apply(images, seed=loader.seed, epoch=epoch)
     return [
         as_bytes(
             (
-                (torch.from_numpy(data.images[rows]).float() / 255 - loader.mean) / loader.std,
+                (torch.from_numpy(images[rows]).float() / 255 - loader.mean) / loader.std,
                 torch.from_numpy(data.labels[rows].astype(np.int64)),
             )
         )

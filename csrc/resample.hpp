@@ -1,0 +1,47 @@
+// Affine resampling of one 28x28 image of uint8: bilinear, and 0 outside the image.
+//
+// Everything after the matrix is integer arithmetic, so that every kernel gives the same bytes: a
+// pixel reads at a coordinate in 16.16 fixed point, whose fraction, rounded to 8 bits, is its weight.
+// The result lies within one grey level of the exact one rounded, two in places. Whole pixels, so
+// the identity, shifts by whole pixels and quarter turns, are exact.
+#pragma once
+
+#include <cstdint>
+
+namespace mnist_sgd {
+
+constexpr int IMAGE_SIDE = 28;
+
+// Where in the source an output pixel reads.
+class Affine {
+public:
+    // The output pixel in column x and row y reads in column m[0] x + m[1] y + m[2] and row
+    // m[3] x + m[4] y + m[5] of the source. Throws std::invalid_argument unless the factors lie in
+    // -64 to 64 and the offsets in -8192 to 8192, in which no coordinate overflows.
+    explicit Affine(const double (&matrix)[6]);
+
+    // The coordinates in the bordered source (below), for output column x and row y, are
+    // u = u0 + ux x + uy y and v = v0 + vx x + vy y in 16.16 fixed point, before they are clamped.
+    std::int32_t ux, uy, u0;
+    std::int32_t vx, vy, v0;
+};
+
+// A source image for the kernels, with a border of one 0 on every side, so that a coordinate
+// clamped to 0 to LAST reads what lies outside, and no kernel asks whether a pixel does.
+class BorderedImage {
+public:
+    static constexpr int STRIDE = 32;
+    static constexpr int ROWS = IMAGE_SIDE + 2;
+    static constexpr std::int32_t LAST = (IMAGE_SIDE + 1) << 16;
+
+    explicit BorderedImage(const std::uint8_t* image);
+
+    // At [row * STRIDE + column], a pixel and, in the high byte, the one below it: two neighbours
+    // are the four pixels of a bilinear sample.
+    std::uint16_t pairs[ROWS * STRIDE];
+};
+
+// The kernel that needs no instruction set.
+void resample_portable(const std::uint8_t* image, std::uint8_t* out, const Affine& map);
+
+}  // namespace mnist_sgd

@@ -1,0 +1,69 @@
+"""Copies batches to a device while it computes.
+
+Nothing runs ahead of the loop, so the loader's state is that of the batch at hand. What overlaps is
+the device's work: the loop only asks for the copy and for the kernels that follow it, and is back
+at the next batch long before they have run. That needs memory which the device reads by itself,
+"pinned", and a stream for the copies beside the one for the kernels.
+"""
+
+import torch
+from torch import Tensor
+
+__all__ = ["DeviceCopy"]
+
+BUFFERS = 2
+"""Pinned copies of a batch: one that the device still reads, and one to fill."""
+
+
+class DeviceCopy:
+    """Gives tensors on a device for those of batches in ordinary memory.
+
+    A tensor is first copied to pinned memory, and may then be changed or freed: the loader can use
+    its slot again. From there the device copies it on a stream of its own, for which the stream
+    that is current waits. The pinned memory is kept for the next batches.
+
+    Args:
+        device: where to; on a device without streams, the CPU, both copies are plain ones.
+    """
+
+    def __init__(self, device: torch.device | str) -> None:
+        self.device = torch.device(device)
+        self._pinned = self.device.type == "cuda"
+        self._stream: torch.cuda.Stream | None = None
+        if self._pinned:
+            self._stream = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
+        self._copied: list[torch.cuda.Event | None] = [None] * BUFFERS
+        self._buffers: list[list[Tensor]] = [[] for _ in range(BUFFERS)]
+        self._turn = 0
+
+    def __call__(self, *tensors: Tensor) -> tuple[Tensor, ...]:
+        """The tensors of a batch on the device, new ones; it returns before they are filled."""
+        self._turn = (self._turn + 1) % BUFFERS
+        event = self._copied[self._turn]
+        if event is not None:
+            event.synchronize()  # the device has read what this buffer held
+        staged = self._staged(tensors)
+        if self._stream is None:
+            return tuple(tensor.to(self.device, copy=True) for tensor in staged)
+        with torch.cuda.stream(self._stream):
+            copies = tuple(tensor.to(self.device, non_blocking=True) for tensor in staged)
+            self._copied[self._turn] = self._stream.record_event()
+        current = torch.cuda.current_stream(self.device)
+        current.wait_stream(self._stream)
+        for copy in copies:
+            copy.record_stream(current)  # its memory is not used again before that stream is done
+        return copies
+
+    def _staged(self, tensors: tuple[Tensor, ...]) -> list[Tensor]:
+        """The tensors' values in this turn's buffers, which grow to the largest batch."""
+        buffers = self._buffers[self._turn]
+        for number, tensor in enumerate(tensors):
+            if number == len(buffers):
+                buffers.append(torch.empty(0, dtype=tensor.dtype))
+            if buffers[number].numel() < tensor.numel() or buffers[number].dtype != tensor.dtype:
+                size = tensor.numel()
+                buffers[number] = torch.empty(size, dtype=tensor.dtype, pin_memory=self._pinned)
+        parts = [
+            buffer[: t.numel()].view(t.shape) for buffer, t in zip(buffers, tensors, strict=False)
+        ]
+        return [part.copy_(tensor) for part, tensor in zip(parts, tensors, strict=True)]

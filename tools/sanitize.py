@@ -47,7 +47,7 @@ _NOT_SANITIZED = (
     "test_a_fork_at_any_batch_goes_on_in_both_processes",
     "test_a_grandchild_goes_on_too",
     "test_a_child_that_only_lets_go_ends",
-    "test_the_corpus_breaks_nothing_in_the_parser_of_headers",  # the compiler would be sanitized too
+    "test_the_corpus_breaks_nothing_in_the_parser_of_headers",  # it would sanitize the compiler
 )
 # ThreadSanitizer lets no child of a process with threads, torch's too, begin any.
 _NO_THREADS_IN_A_CHILD = ("test_ctrl_c_at_any_moment_ends_the_threads_and_the_loader_goes_on",)

@@ -1,15 +1,17 @@
 """Runs the C++ core under GCC's sanitizers; a finding of any of them fails the run.
 
-    python tools/sanitize.py [address] [thread] [extension]
+    python tools/sanitize.py [address] [thread] [python-address] [python-thread]
 
-- `address`: tests/cpp with AddressSanitizer, LeakSanitizer and UndefinedBehaviorSanitizer.
-- `thread`: tests/cpp with ThreadSanitizer.
-- `extension`: the extension itself with AddressSanitizer and UndefinedBehaviorSanitizer, under the
-  Python tests of the loader and of what it is made of. Leaks are not looked for there, since Python
+- `address`: tests/cpp under AddressSanitizer, LeakSanitizer and UndefinedBehaviorSanitizer.
+- `thread`: tests/cpp under ThreadSanitizer.
+- `python-address`: the extension itself under AddressSanitizer and UndefinedBehaviorSanitizer, by
+  the Python tests of the loader and of what it is made of. Leaks are not looked for, since Python
   and torch keep memory to the end; `address` does that.
+- `python-thread`: the extension under ThreadSanitizer, by the Python tests of the loader. Python
+  and torch are not built with it, but it sees their locks, and every access of the core.
 
-All three without a name. Each sanitizer is first shown a defect that it must find. It needs g++
-and, for `extension`, what the tests need; nothing is written outside a temporary folder. The
+All four without a name. Each sanitizer is first shown a defect that it must find. It needs g++
+and, under Python, what the tests need; nothing is written outside a temporary folder. The
 environment variable CXX names another g++.
 """
 
@@ -21,7 +23,7 @@ import sys
 import sysconfig
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pybind11
@@ -29,27 +31,86 @@ import pybind11
 from cpp_build import CORE, ROOT, TESTS, Build, BuildError, run
 
 _DEFECTS = ROOT / "tests" / "cpp" / "defects.cpp"
-# GCC's own header of AVX-512 draws -Wmaybe-uninitialized (GCC bug 105593).
-_WARNINGS = ("-Wall", "-Wextra", "-Werror", "-Wno-maybe-uninitialized")
-_COMMON = ("-O1", "-g", "-fno-omit-frame-pointer", "-fno-sanitize-recover=all", *_WARNINGS)
-_ADDRESS = (*_COMMON, "-fsanitize=address,undefined")
-_THREAD = (*_COMMON, "-fsanitize=thread")
-_OPTIONS = {
-    "ASAN_OPTIONS": "detect_stack_use_after_return=1:check_initialization_order=1",
-    "UBSAN_OPTIONS": "print_stacktrace=1",
-    "TSAN_OPTIONS": "halt_on_error=1",
-}
+_COMMON = ("-O1", "-g", "-fno-omit-frame-pointer", "-fno-sanitize-recover=all")
+_WARNINGS = ("-Wall", "-Wextra", "-Werror")
+# What the extension is loaded by is not told of the sanitizer: Python, with a defect by its name.
+_CALL_DEFECT = (
+    "import ctypes, sys; ctypes.CDLL(sys.argv[1]).main(2, (ctypes.c_char_p * 2)(b'', {!r}))"
+)
 
-_PYTHON_TESTS = ("test_idx*.py", "test_kernels*.py", "test_loader*.py", "test_order*.py")
-# Not under AddressSanitizer: a failed allocation ends the process there, and the lock of its
-# allocator may be held for ever in the child of a process whose threads allocate. tests/cpp lets
-# allocations fail and forks.
+# A failed allocation ends a sanitized process; and the child of one whose threads allocate may find
+# the lock of the sanitizer's allocator held for ever. tests/cpp lets allocations fail under the
+# sanitizers, and forks without them.
 _NOT_SANITIZED = (
     "test_memory_that_runs_out_is_an_error_and_the_loader_goes_on",
     "test_threads_that_the_machine_does_not_have_are_an_error_and_no_end",
     "test_a_fork_at_any_batch_goes_on_in_both_processes",
     "test_a_grandchild_goes_on_too",
     "test_a_child_that_only_lets_go_ends",
+    "test_the_corpus_breaks_nothing_in_the_parser_of_headers",  # it would sanitize the compiler
+)
+# ThreadSanitizer lets no child of a process with threads, torch's too, begin any.
+_NO_THREADS_IN_A_CHILD = ("test_ctrl_c_at_any_moment_ends_the_threads_and_the_loader_goes_on",)
+
+
+@dataclass(frozen=True)
+class Sanitizer:
+    """A way to build, what to run it with, and what it must find.
+
+    Args:
+        flag: the compiler's.
+        libraries: the sanitizer's own, loaded before any other where Python is the program.
+        environment: for every run.
+        defects: what it must say, by the names of the defects in tests/cpp/defects.cpp.
+        python_tests: patterns of the files of Python tests that it runs.
+        left_out: names of tests in them that it cannot run.
+        fixed_addresses: whether memory must always be laid alike.
+    """
+
+    flag: str
+    libraries: tuple[str, ...]
+    environment: dict[str, str]
+    defects: dict[str, str]
+    python_tests: tuple[str, ...]
+    left_out: tuple[str, ...]
+    fixed_addresses: bool
+
+    def before(self) -> tuple[str, ...]:
+        """The command before a program.
+
+        ThreadSanitizer knows a few layouts of memory, and meets others where addresses are very
+        random (vm.mmap_rnd_bits above 28); a container may forbid to have them fixed.
+        """
+        command = ("setarch", "-R")
+        allowed = shutil.which(command[0]) and run(*command, "true").returncode == 0
+        return command if self.fixed_addresses and allowed else ()
+
+
+ADDRESS = Sanitizer(
+    flag="-fsanitize=address,undefined",
+    # libstdc++ comes with them, for they look for its exceptions when they start.
+    libraries=("libasan.so", "libubsan.so", "libstdc++.so"),
+    environment={
+        "ASAN_OPTIONS": "detect_stack_use_after_return=1:check_initialization_order=1",
+        "UBSAN_OPTIONS": "print_stacktrace=1",
+    },
+    defects={
+        "overflow": "AddressSanitizer: heap-buffer-overflow",
+        "leak": "LeakSanitizer: detected memory leaks",
+        "undefined": "runtime error: signed integer overflow",
+    },
+    python_tests=("test_idx*.py", "test_kernels*.py", "test_loader*.py", "test_order*.py"),
+    left_out=_NOT_SANITIZED,
+    fixed_addresses=False,
+)
+THREAD = Sanitizer(
+    flag="-fsanitize=thread",
+    libraries=("libtsan.so",),
+    environment={"TSAN_OPTIONS": "halt_on_error=1"},
+    defects={"race": "ThreadSanitizer: data race"},
+    python_tests=("test_loader*.py",),
+    left_out=_NOT_SANITIZED + _NO_THREADS_IN_A_CHILD,
+    fixed_addresses=True,
 )
 
 
@@ -73,117 +134,93 @@ def main() -> None:
         )
     for step in steps:
         start = time.monotonic()
+        work, sanitizer = _STEPS[step]
         with tempfile.TemporaryDirectory() as folder:
             try:
-                _STEPS[step](compiler, Path(folder))
+                work(compiler, sanitizer, Path(folder))
             except (BuildError, FindingError) as error:
                 parser.exit(1, f"{step}: {error}\n")
         print(f"{step}: nothing found, {time.monotonic() - start:.0f} s", flush=True)
 
 
-def address(compiler: str, folder: Path) -> None:
-    """Run tests/cpp under AddressSanitizer, LeakSanitizer and UndefinedBehaviorSanitizer."""
-    build = Build(compiler, _ADDRESS, folder)
-    defects = {
-        "overflow": "AddressSanitizer: heap-buffer-overflow",
-        "leak": "LeakSanitizer: detected memory leaks",
-        "undefined": "runtime error: signed integer overflow",
-    }
-    _run_all(build, defects)
-
-
-def thread(compiler: str, folder: Path) -> None:
-    """Run tests/cpp under ThreadSanitizer."""
-    build = Build(compiler, _THREAD, folder)
-    _run_all(build, {"race": "ThreadSanitizer: data race"}, _at_fixed_addresses())
-
-
-def _at_fixed_addresses() -> Sequence[str]:
-    """The command before a program that lays its memory always alike, where the system allows it.
-
-    ThreadSanitizer knows a few layouts and, where addresses are very random, meets others
-    (vm.mmap_rnd_bits above 28).
-    """
-    command = ("setarch", "-R")
-    allowed = shutil.which(command[0]) and run(*command, "true").returncode == 0
-    return command if allowed else ()
-
-
-def _run_all(build: Build, defects: dict[str, str], before: Sequence[str] = ()) -> None:
-    programs = build.programs([_DEFECTS, *TESTS])
+def cpp(compiler: str, sanitizer: Sanitizer, folder: Path) -> None:
+    """Run tests/cpp under a sanitizer."""
+    programs = Build(compiler, (*_COMMON, *_WARNINGS, sanitizer.flag), folder).programs(
+        [_DEFECTS, *TESTS]
+    )
     defective = programs.pop(_DEFECTS.stem)
-    for defect, report in defects.items():
-        done = run(*before, defective, defect, **_OPTIONS)
-        if done.returncode == 0 or report not in done.stdout:
-            raise FindingError(
-                f"the sanitizer does not find the {defect} in {_DEFECTS}:\n{done.stdout}"
-            )
+    for defect, report in sanitizer.defects.items():
+        done = run(*sanitizer.before(), defective, defect, **sanitizer.environment)
+        _require_found(defect, report, done)
     for name, program in programs.items():
-        done = run(*before, program, **_OPTIONS)
+        done = run(*sanitizer.before(), program, **sanitizer.environment)
         if done.returncode:
             raise FindingError(f"{name} ended with {done.returncode}:\n{done.stdout}")
         print(f"{name}: {done.stdout.splitlines()[-1]}", flush=True)
 
 
-def extension(compiler: str, folder: Path) -> None:
-    """Run the Python tests of the loader over an extension that is sanitized."""
+def python(compiler: str, sanitizer: Sanitizer, folder: Path) -> None:
+    """Run Python tests over an extension that is built with a sanitizer."""
     for package in (ROOT / "mnist_sgd", ROOT / "serve" / "mnist_sgd_serve"):
         shutil.copytree(package, folder / package.name, ignore=shutil.ignore_patterns("*.so"))
-    _build_extension(compiler, folder)
-    environment = os.environ | _python_environment(compiler, folder)
-    found = subprocess.run(
-        [sys.executable, "-c", "from mnist_sgd import _core; print(_core.__file__)"],
-        env=environment,
-        capture_output=True,
-        text=True,
+    includes = (f"-I{pybind11.get_include()}", f"-I{sysconfig.get_path('include')}")
+    build = Build(compiler, (*_COMMON, sanitizer.flag, "-fPIC", *includes), folder)
+    defects = build.linked([build.compiled(_DEFECTS)], "-shared")
+    _build_extension(build, folder / "mnist_sgd")
+    environment = _python_environment(compiler, sanitizer, folder)
+    interpreter = (*sanitizer.before(), sys.executable)
+    for defect, report in sanitizer.defects.items():
+        if defect != "leak":
+            call = _CALL_DEFECT.format(defect.encode())
+            _require_found(defect, report, run(*interpreter, "-c", call, defects, **environment))
+    where = run(
+        *interpreter, "-c", "from mnist_sgd import _core; print(_core.__file__)", **environment
     )
-    if not found.stdout.startswith(str(folder)):
-        raise FindingError(
-            f"the sanitized extension is not the one imported:\n{found.stdout}{found.stderr}"
-        )
-    tests = [path for pattern in _PYTHON_TESTS for path in sorted((ROOT / "tests").glob(pattern))]
-    deselected = " or ".join(_NOT_SANITIZED)
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider"]
-    done = subprocess.run(
-        [*command, "-k", f"not ({deselected})", *map(str, tests)], env=environment, cwd=ROOT
-    )
+    if not where.stdout.startswith(str(folder)):
+        raise FindingError(f"the sanitized extension is not the one imported: {where.stdout}")
+    tests = [
+        path for name in sanitizer.python_tests for path in sorted((ROOT / "tests").glob(name))
+    ]
+    chosen = f"not ({' or '.join(sanitizer.left_out)})"
+    command = [*interpreter, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-k", chosen]
+    done = subprocess.run([*command, *map(str, tests)], env=os.environ | environment, cwd=ROOT)
     if done.returncode:
         raise FindingError(f"pytest ended with {done.returncode}")
 
 
-def _build_extension(compiler: str, folder: Path) -> None:
-    includes = (f"-I{pybind11.get_include()}", f"-I{sysconfig.get_path('include')}")
-    flags = (*_ADDRESS, "-fPIC", "-fvisibility=hidden", *includes)
-    build = Build(compiler, flags, folder)
+def _require_found(defect: str, report: str, done: subprocess.CompletedProcess[str]) -> None:
+    if done.returncode == 0 or report not in done.stdout:
+        raise FindingError(
+            f"the sanitizer does not find the {defect} in {_DEFECTS}:\n{done.stdout}"
+        )
+
+
+def _build_extension(build: Build, package: Path) -> None:
     objects = [build.compiled(source) for source in (ROOT / "csrc" / "bindings.cpp", *CORE)]
     suffix = sysconfig.get_config_var("EXT_SUFFIX")
-    build.linked(objects, "-shared").rename(folder / "mnist_sgd" / f"_core{suffix}")
+    build.linked(objects, "-shared").rename(package / f"_core{suffix}")
 
 
-def _python_environment(compiler: str, folder: Path) -> dict[str, str]:
-    """What makes Python take the sanitized extension, and the sanitizers' code before any other.
-
-    libstdc++ must be loaded with them: they look for its exceptions when they start.
-    """
+def _python_environment(compiler: str, sanitizer: Sanitizer, folder: Path) -> dict[str, str]:
+    """What makes Python take the sanitized extension, and the sanitizer's code before any other."""
     libraries = [
-        subprocess.run(
-            [compiler, f"-print-file-name={name}"], capture_output=True, text=True, check=True
-        ).stdout.strip()
-        for name in ("libasan.so", "libubsan.so", "libstdc++.so")
+        run(compiler, f"-print-file-name={name}").stdout.strip() for name in sanitizer.libraries
     ]
-    return {
+    options = dict(sanitizer.environment)
+    if "ASAN_OPTIONS" in options:
+        options["ASAN_OPTIONS"] += ":detect_leaks=0"
+    return options | {
         "LD_PRELOAD": ":".join(str(Path(library).resolve()) for library in libraries),
         "PYTHONPATH": str(folder),
         "PYTHONSAFEPATH": "1",  # python -m pytest would look into the source tree first
-        "ASAN_OPTIONS": "detect_leaks=0",
-        "UBSAN_OPTIONS": "print_stacktrace=1",
     }
 
 
-_STEPS: dict[str, Callable[[str, Path], None]] = {
-    "address": address,
-    "thread": thread,
-    "extension": extension,
+_STEPS = {
+    "address": (cpp, ADDRESS),
+    "thread": (cpp, THREAD),
+    "python-address": (python, ADDRESS),
+    "python-thread": (python, THREAD),
 }
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ _PIECE = 2**20
 _GZIP_MAGIC = b"\x1f\x8b"
 # No deflate stream grows by more (zlib's technical notes, https://zlib.net/zlib_tech.html).
 _DEFLATE_RATIO = 1032
-_PIECE = 2**16
+_INFLATED_PIECE = 2**16
 
 
 class IdxError(ValueError):
@@ -282,6 +282,6 @@ def _fill(data: NDArray[np.uint8], stream: gzip.GzipFile) -> int:
     In pieces, for gzip inflates all that was asked for once more beside it.
     """
     filled = 0
-    while count := stream.readinto(data[filled : filled + _PIECE].data):
+    while count := stream.readinto(data[filled : filled + _INFLATED_PIECE].data):
         filled += count
     return filled

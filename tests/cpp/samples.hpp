@@ -76,7 +76,7 @@ inline std::size_t rank_of(std::size_t i, std::size_t size, std::size_t world_si
 
 // The batches of one rank's epoch: a sample, a pixel at a time.
 inline std::vector<Held> naive(const mnist_sgd::Samples& samples, const mnist_sgd::Plan& plan, std::uint64_t epoch,
-                               mnist_sgd::Dtype dtype = mnist_sgd::Dtype::float32, float mean = 0.0f, float std = 1.0f) {
+                               const mnist_sgd::Treatment& treatment) {
     const mnist_sgd::Order order(samples.count, plan.seed, epoch, plan.shuffle, mnist_sgd::kernel_named("portable"));
     std::vector<Held> batches;
     std::size_t size = 0;
@@ -88,8 +88,17 @@ inline std::vector<Held> naive(const mnist_sgd::Samples& samples, const mnist_sg
             if (rank_of(i, size, plan.world_size) != plan.rank) continue;
             std::int64_t sample = 0;
             order.fill(start + i, 1, &sample);
-            const std::uint8_t* const row = samples.pixels + static_cast<std::size_t>(sample) * mnist_sgd::PIXELS;
-            for (std::size_t j = 0; j < mnist_sgd::PIXELS; ++j) append_treated(batch.values, row[j], dtype, mean, std);
+            const std::uint8_t* row = samples.pixels + static_cast<std::size_t>(sample) * mnist_sgd::PIXELS;
+            std::uint8_t augmented[mnist_sgd::PIXELS];
+            if (treatment.augmentation) {
+                const auto draw = treatment.augmentation->draw(plan.seed, epoch, static_cast<std::uint64_t>(sample));
+                mnist_sgd::resample_portable(row, augmented, draw.inverse());
+                row = augmented;
+            }
+            for (std::size_t j = 0; j < mnist_sgd::PIXELS; ++j) {
+                append_treated(batch.values, row[j], treatment.dtype, treatment.normalization.mean,
+                               treatment.normalization.std);
+            }
             batch.labels.push_back(samples.labels_i64 != nullptr ? samples.labels_i64[sample]
                                                                  : samples.labels_u8[sample]);
         }

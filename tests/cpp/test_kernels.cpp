@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <limits>
+#include <optional>
 #include <random>
 #include <stdexcept>
 #include <string>
@@ -22,13 +23,13 @@ namespace {
 
 constexpr Dtype DTYPES[] = {Dtype::float32, Dtype::bfloat16, Dtype::uint8};
 
-struct Affine {
+struct MeanStd {
     float mean;
     float std;
 };
-constexpr Affine AFFINES[] = {{0.0f, 1.0f}, {0.1307f, 0.3081f}};
+constexpr MeanStd MEANS_AND_STDS[] = {{0.0f, 1.0f}, {0.1307f, 0.3081f}};
 
-void require(bool holds, const Kernel& kernel, Dtype dtype, const Affine& by, const Rows& rows) {
+void require(bool holds, const Kernel& kernel, Dtype dtype, const MeanStd& by, const Rows& rows) {
     if (!holds) {
         throw check::Failed(__FILE__, __LINE__,
                             std::string(kernel.name) + ", " + std::to_string(item_size(dtype)) + " bytes a value, mean " +
@@ -38,14 +39,14 @@ void require(bool holds, const Kernel& kernel, Dtype dtype, const Affine& by, co
 }
 
 // Writes the rows to `out` with every kernel and compares them with the definition.
-void check_rows(const Rows& rows, Dtype dtype, const Affine& by, std::uint8_t* out) {
+void check_rows(const Rows& rows, Dtype dtype, const MeanStd& by, std::uint8_t* out) {
     std::vector<std::uint8_t> wanted;
     for (std::size_t i = 0; i < rows.count; ++i) {
         for (std::size_t j = 0; j < PIXELS; ++j) append_treated(wanted, rows[i][j], dtype, by.mean, by.std);
     }
     for (const Kernel& kernel : kernels()) {
         std::fill_n(out, wanted.size(), std::uint8_t{0xA5});
-        Treatment{Normalization(by.mean, by.std), dtype, kernel}.apply(rows, out);
+        Treatment{std::nullopt, Normalization(by.mean, by.std), dtype, kernel}.convert(rows, out);
         require(std::equal(wanted.begin(), wanted.end(), out), kernel, dtype, by, rows);
     }
 }
@@ -80,7 +81,7 @@ TEST(nothing_is_read_or_written_beside_the_rows_at_either_end) {
                 for (const bool back : {false, true}) {
                     std::uint8_t* const pixels = back ? in.back(samples * PIXELS) : in.front();
                     std::generate_n(pixels, samples * PIXELS, [i = 0]() mutable { return static_cast<std::uint8_t>(i++); });
-                    for (const Affine& by : AFFINES) {
+                    for (const MeanStd& by : MEANS_AND_STDS) {
                         check_rows({pixels, indices.begin(), count, count + more}, dtype, by,
                                    back ? out.back(bytes) : out.front());
                     }
@@ -100,7 +101,7 @@ TEST(rows_and_values_may_begin_anywhere) {
         for (std::size_t shift = 0; shift < 64; ++shift) {
             std::uint8_t* const pixels = in.back(samples * PIXELS + shift);
             std::generate_n(pixels, samples * PIXELS, [i = 0]() mutable { return static_cast<std::uint8_t>(i++ * 7); });
-            for (const Affine& by : AFFINES) {
+            for (const MeanStd& by : MEANS_AND_STDS) {
                 check_rows({pixels, indices.begin(), samples, samples}, dtype, by,
                            out.back(bytes + shift * item_size(dtype)));
             }
@@ -115,7 +116,8 @@ TEST(what_lies_around_the_output_is_left_alone) {
         for (const Kernel& kernel : kernels()) {
             const std::size_t bytes = 2 * PIXELS * item_size(dtype);
             std::vector<std::uint8_t> out(bytes + 256, 0xA5);
-            Treatment{Normalization(0.0f, 1.0f), dtype, kernel}.apply({data.pixels(), indices, 2, 2}, out.data() + 128);
+            Treatment{std::nullopt, Normalization(0.0f, 1.0f), dtype, kernel}.convert({data.pixels(), indices, 2, 2},
+                                                                                      out.data() + 128);
             CHECK_EQ(std::count(out.begin(), out.begin() + 128, 0xA5), 128);
             CHECK_EQ(std::count(out.end() - 128, out.end(), 0xA5), 128);
         }
@@ -125,20 +127,20 @@ TEST(what_lies_around_the_output_is_left_alone) {
 TEST(any_mean_and_deviation_give_the_definitions_bits) {
     constexpr float least = std::numeric_limits<float>::denorm_min();
     constexpr float most = std::numeric_limits<float>::max();
-    std::vector<Affine> affines = {{0.0f, most},  {0.0f, least}, {most, 1.0f},  {-most, least}, {-0.0f, 1.0f},
+    std::vector<MeanStd> all = {{0.0f, most},  {0.0f, least}, {most, 1.0f},  {-most, least}, {-0.0f, 1.0f},
                                    {1.0f, least}, {least, 1.0f}, {0.5f, 0.25f}, {1.0f, 1.0f},   {0.0f, 255.0f}};
     std::mt19937_64 random(3);
-    while (affines.size() < 300) {
+    while (all.size() < 300) {
         const auto bits = static_cast<std::uint32_t>(random());
         float number = 0;
         std::memcpy(&number, &bits, sizeof number);
-        if (std::isfinite(number) && number != 0) affines.push_back({affines.back().std, std::fabs(number)});
+        if (std::isfinite(number) && number != 0) all.push_back({all.back().std, std::fabs(number)});
     }
     std::vector<std::uint8_t> pixels(PIXELS);
     std::generate(pixels.begin(), pixels.end(), [i = 0]() mutable { return static_cast<std::uint8_t>(i++); });
     const std::int64_t first = 0;
     std::vector<std::uint8_t> out(PIXELS * sizeof(float));
-    for (const Affine& by : affines) {
+    for (const MeanStd& by : all) {
         for (const Dtype dtype : DTYPES) check_rows({pixels.data(), &first, 1, 1}, dtype, by, out.data());
     }
 }

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <random>
 #include <stdexcept>
 #include <thread>
@@ -20,7 +21,7 @@ using namespace mnist_sgd;
 namespace {
 
 const Kernel& KERNEL = default_kernel();
-const Treatment PLAIN{Normalization(0.0f, 1.0f), Dtype::float32, KERNEL};
+const Treatment PLAIN{std::nullopt, Normalization(0.0f, 1.0f), Dtype::float32, KERNEL};
 
 Plan plan(std::size_t batch_size, std::size_t threads) { return {batch_size, true, false, 7, 0, 1, threads}; }
 
@@ -37,8 +38,7 @@ std::vector<Held> rest(Epoch& epoch, Dtype dtype = Dtype::float32) {
 void check_plan(const Samples& samples, const Plan& wanted, const Treatment& treatment) {
     Loader loader(samples, wanted, treatment);
     for (std::uint64_t epoch = 0; epoch < 2; ++epoch) {
-        const std::vector<Held> whole = naive(samples, wanted, epoch, treatment.dtype, treatment.normalization.mean,
-                                              treatment.normalization.std);
+        const std::vector<Held> whole = naive(samples, wanted, epoch, treatment);
         CHECK_EQ(loader.batches(), whole.size());
         for (std::size_t first = 0; first <= whole.size() + 1; ++first) {
             const std::size_t skipped = std::min(first, whole.size());
@@ -60,7 +60,9 @@ TEST(every_batch_is_the_naive_loops_for_any_plan) {
                           world_size,        1 + static_cast<std::size_t>(turn) % 4};
         const Normalization normalization = random() % 2 > 0 ? Normalization(0.25f, 0.5f) : Normalization(0.0f, 1.0f);
         const Dtype dtype = static_cast<Dtype>(random() % 3);
-        check_plan(data.samples(), wanted, {normalization, dtype, kernels()[random() % kernels().size()]});
+        std::optional<Augmentation> augmentation;
+        if (random() % 3 == 0) augmentation.emplace(30.0, 0.2, 0.7, 1.4, 20.0);
+        check_plan(data.samples(), wanted, {augmentation, normalization, dtype, kernels()[random() % kernels().size()]});
     }
 }
 
@@ -69,7 +71,7 @@ TEST(every_kernel_and_dtype_stays_within_the_dataset_for_any_threads) {
     for (const Kernel& kernel : kernels()) {
         for (const Dtype dtype : {Dtype::float32, Dtype::bfloat16, Dtype::uint8}) {
             for (std::size_t threads = 1; threads <= 4; ++threads) {
-                check_plan(data.samples(), plan(16, threads), {Normalization(0.1307f, 0.3081f), dtype, kernel});
+                check_plan(data.samples(), plan(16, threads), {std::nullopt, Normalization(0.1307f, 0.3081f), dtype, kernel});
             }
         }
     }
@@ -109,7 +111,7 @@ TEST(an_epoch_may_end_after_any_batch) {
     std::mt19937_64 random(2);
     for (std::size_t threads = 1; threads <= 4; ++threads) {
         Loader loader(data.samples(), plan(4, threads), PLAIN);
-        const std::vector<Held> whole = naive(data.samples(), plan(4, threads), 0);
+        const std::vector<Held> whole = naive(data.samples(), plan(4, threads), 0, PLAIN);
         for (int turn = 0; turn < 10; ++turn) {
             for (std::size_t taken = 0; taken <= whole.size() + 1; ++taken) {
                 Batch last{};
@@ -135,7 +137,7 @@ TEST(batches_outlive_their_epoch_and_their_loader) {
         }
         std::vector<Held> kept;
         for (const Batch& batch : batches) kept.push_back(held(batch));
-        CHECK(kept == naive(data.samples(), plan(8, threads), 0));
+        CHECK(kept == naive(data.samples(), plan(8, threads), 0, PLAIN));
     }
 }
 
@@ -145,14 +147,14 @@ TEST(epochs_of_one_loader_run_side_by_side) {
         Loader loader(data.samples(), plan(8, threads), PLAIN);
         std::vector<std::unique_ptr<Epoch>> epochs;
         for (std::uint64_t i = 0; i < 4; ++i) epochs.push_back(loader.epoch(i, 0));
-        run_together(4, [&](std::size_t i) { CHECK(rest(*epochs[i]) == naive(data.samples(), plan(8, threads), i)); });
+        run_together(4, [&](std::size_t i) { CHECK(rest(*epochs[i]) == naive(data.samples(), plan(8, threads), i, PLAIN)); });
     }
 }
 
 TEST(consumers_that_share_an_epoch_get_each_batch_once_and_all_come_home) {
     Dataset data(300);
     for (std::size_t threads = 1; threads <= 4; ++threads) {
-        const std::vector<Held> whole = naive(data.samples(), plan(4, threads), 0);
+        const std::vector<Held> whole = naive(data.samples(), plan(4, threads), 0, PLAIN);
         for (int turn = 0; turn < 20; ++turn) {
             Loader loader(data.samples(), plan(4, threads), PLAIN);
             const auto epoch = loader.epoch(0, 0);
@@ -173,7 +175,7 @@ TEST(consumers_that_share_an_epoch_get_each_batch_once_and_all_come_home) {
 TEST(batches_held_by_many_are_not_overwritten_by_those_that_follow) {
     Dataset data(120);
     for (std::size_t threads = 1; threads <= 4; ++threads) {
-        const std::vector<Held> whole = naive(data.samples(), plan(3, threads), 0);
+        const std::vector<Held> whole = naive(data.samples(), plan(3, threads), 0, PLAIN);
         Loader loader(data.samples(), plan(3, threads), PLAIN);
         std::vector<std::pair<std::size_t, Batch>> kept;
         for (int turn = 0; turn < 10; ++turn) {

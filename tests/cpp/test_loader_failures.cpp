@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <memory>
 #include <new>
+#include <optional>
 #include <vector>
 
 #include "check.hpp"
@@ -52,9 +53,10 @@ TEST(any_allocation_that_fails_is_bad_alloc_and_the_loader_goes_on) {
     const long before = memory::living;
     for (std::size_t threads = 1; threads <= 4; ++threads) {
         const Plan plan{4, true, false, 1, 0, 1, threads};
-        const std::vector<Held> whole = naive(data.samples(), plan, 0);
+        const Treatment treatment{std::nullopt, Normalization(0.0f, 1.0f), Dtype::float32, kernel};
+        const std::vector<Held> whole = naive(data.samples(), plan, 0, treatment);
         for (int turn = 0; turn < 5; ++turn) {  // threads meet differently each time
-            Loader loader(data.samples(), plan, Treatment{Normalization(0.0f, 1.0f), Dtype::float32, kernel});
+            Loader loader(data.samples(), plan, treatment);
             check_every_failure(whole, loader);
         }
     }

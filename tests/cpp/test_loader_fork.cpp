@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -17,7 +18,7 @@ using namespace mnist_sgd;
 namespace {
 
 Plan plan(std::size_t threads) { return {4, true, false, 3, 0, 1, threads}; }
-Treatment plain() { return {Normalization(0.0f, 1.0f), Dtype::float32, default_kernel()}; }
+Treatment plain() { return {std::nullopt, Normalization(0.0f, 1.0f), Dtype::float32, default_kernel()}; }
 
 // Whether the epoch goes on as the naive loop from batch `given` on.
 void check_rest(Epoch& epoch, const std::vector<Held>& whole, std::size_t given) {
@@ -49,8 +50,8 @@ TEST(a_child_has_another_generation_than_its_parent_and_its_children) {
 TEST(a_fork_after_any_batch_goes_on_in_both_processes) {
     Dataset data(36);
     for (std::size_t threads = 1; threads <= MOST_FORKED_THREADS; ++threads) {
-        const std::vector<Held> whole = naive(data.samples(), plan(threads), 0);
-        const std::vector<Held> second = naive(data.samples(), plan(threads), 1);
+        const std::vector<Held> whole = naive(data.samples(), plan(threads), 0, plain());
+        const std::vector<Held> second = naive(data.samples(), plan(threads), 1, plain());
         Loader loader(data.samples(), plan(threads), plain());
         const auto epoch = loader.epoch(0, 0);
         std::vector<Batch> batches;
@@ -72,7 +73,7 @@ TEST(a_fork_after_any_batch_goes_on_in_both_processes) {
 TEST(a_grandchild_goes_on_too) {
     Dataset data(36);
     for (std::size_t threads = 1; threads <= MOST_FORKED_THREADS; ++threads) {
-        const std::vector<Held> whole = naive(data.samples(), plan(threads), 0);
+        const std::vector<Held> whole = naive(data.samples(), plan(threads), 0, plain());
         Loader loader(data.samples(), plan(threads), plain());
         const auto epoch = loader.epoch(0, 0);
         epoch->next();

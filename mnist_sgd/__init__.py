@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         CancelTrain,
         CancelValidate,
     )
+    from mnist_sgd.checkpoint import Checkpoint, CheckpointError
     from mnist_sgd.data import (
         IdxError,
         ImageSet,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
         torchvision_set,
         write_idx,
     )
+    from mnist_sgd.distributed import Ranks, joined_ranks
     from mnist_sgd.export import export_model
     from mnist_sgd.learner import Learner
     from mnist_sgd.loader import DataLoader, DataLoaders, first
@@ -50,6 +52,7 @@ _MODULES = {
         "CancelTrain",
         "CancelValidate",
     ),
+    "mnist_sgd.checkpoint": ("Checkpoint", "CheckpointError"),
     "mnist_sgd.data": (
         "IdxError",
         "ImageSet",
@@ -58,6 +61,7 @@ _MODULES = {
         "torchvision_set",
         "write_idx",
     ),
+    "mnist_sgd.distributed": ("Ranks", "joined_ranks"),
     "mnist_sgd.export": ("export_model",),
     "mnist_sgd.learner": ("Learner",),
     "mnist_sgd.loader": ("DataLoader", "DataLoaders", "first"),
@@ -86,11 +90,14 @@ __all__ = [
     "CancelFit",
     "CancelTrain",
     "CancelValidate",
+    "Checkpoint",
+    "CheckpointError",
     "DataLoader",
     "DataLoaders",
     "IdxError",
     "ImageSet",
     "Learner",
+    "Ranks",
     "Recorder",
     "batch_accuracy",
     "calc_grad",
@@ -98,6 +105,7 @@ __all__ = [
     "export_model",
     "first",
     "init_params",
+    "joined_ranks",
     "linear",
     "linear1",
     "mlp",

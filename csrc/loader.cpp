@@ -45,20 +45,23 @@ void Plan::part(std::size_t batch, std::size_t count, std::size_t* first, std::s
 }
 
 Loader::Loader(const Samples& samples, const Plan& plan, const Treatment& treatment)
-    : samples_(samples), plan_((plan.check(), plan)), treatment_(treatment), pool_birth_(0) {}
+    : samples_(samples), plan_((plan.check(), plan)), treatment_(treatment), pools_birth_(0) {}
 
 std::unique_ptr<Epoch> Loader::epoch(std::uint64_t epoch, std::size_t first_batch) {
     return std::make_unique<Epoch>(*this, epoch, first_batch);
 }
 
-std::shared_ptr<SlotPool> Loader::pool() {
-    if (pool_ == nullptr || pool_birth_ != fork_generation()) {
+Loader::Pools Loader::pools() {
+    if (pools_.empty() || pools_birth_ != fork_generation()) {
         const std::size_t rows = std::min(plan_.batch_size, samples_.count) / plan_.world_size + 1;
         const std::size_t bytes = rows * PIXELS * item_size(treatment_.dtype);
-        pool_ = std::make_shared<SlotPool>(bytes, rows + Rows::FAR, plan_.threads + 2);
-        pool_birth_ = fork_generation();
+        pools_.clear();
+        for (std::size_t i = 0; i < plan_.threads; ++i) {
+            pools_.push_back(std::make_shared<SlotPool>(bytes, rows + Rows::FAR, SLOTS_KEPT));
+        }
+        pools_birth_ = fork_generation();
     }
-    return pool_;
+    return pools_;
 }
 
 Batch Loader::fill(const Order& order, std::uint64_t epoch, std::size_t batch, SlotPool& pool) const {
@@ -85,12 +88,12 @@ Batch Loader::fill(const Order& order, std::uint64_t epoch, std::size_t batch, S
 // most `window` ahead of what was delivered, so ready_[batch % window] has one owner at a time.
 class Epoch::Crew {
 public:
-    Crew(const Loader& loader, const Order& order, std::uint64_t epoch, std::shared_ptr<SlotPool> pool,
+    Crew(const Loader& loader, const Order& order, std::uint64_t epoch, Loader::Pools pools,
          std::size_t first_batch)
         : loader_(loader),
           order_(order),
           epoch_(epoch),
-          pool_(std::move(pool)),
+          pools_(std::move(pools)),
           batches_(loader.batches()),
           window_(loader.plan_.threads + 1),
           ready_(window_),
@@ -113,7 +116,7 @@ public:
     void start() {
         for (std::size_t i = 2; i <= loader_.plan_.threads; ++i) {
             try {
-                threads_.emplace_back([this] { work_ahead(); });
+                threads_.emplace_back([this, i] { work_ahead(i - 1); });
             } catch (const std::system_error& error) {
                 throw std::runtime_error("thread " + std::to_string(i) + " of num_threads " +
                                          std::to_string(loader_.plan_.threads) + " could not be started (" +
@@ -142,7 +145,7 @@ public:
                 return batch;
             }
             if (can_claim()) {
-                fill_one(lock);
+                fill_one(lock, 0);
             } else {
                 const std::size_t mine = delivered_;
                 wait(lock, filled_, [this, mine] {
@@ -183,7 +186,7 @@ private:
         const std::size_t batch = claimed_++;
         lock.unlock();
         try {
-            return loader_.fill(order_, epoch_, batch, *pool_);
+            return loader_.fill(order_, epoch_, batch, *pools_[0]);
         } catch (...) {
             lock.lock();
             failure_ = std::current_exception();
@@ -191,14 +194,14 @@ private:
         }
     }
 
-    // Claims a batch and fills it with the lock released.
-    void fill_one(std::unique_lock<std::mutex>& lock) {
+    // Claims a batch and fills it with the lock released; thread 0 is whichever one calls next().
+    void fill_one(std::unique_lock<std::mutex>& lock, std::size_t thread) {
         const std::size_t batch = claimed_++;
         lock.unlock();
         Batch filled{};
         std::exception_ptr failure;
         try {
-            filled = loader_.fill(order_, epoch_, batch, *pool_);
+            filled = loader_.fill(order_, epoch_, batch, *pools_[thread]);
         } catch (...) {
             failure = std::current_exception();
         }
@@ -210,21 +213,21 @@ private:
         filled_.notify_all();
     }
 
-    void work_ahead() {
+    void work_ahead(std::size_t thread) {
         std::unique_lock<std::mutex> lock(mutex_);
         for (;;) {
             wait(lock, room_, [this] { return stopping_ || failure_ != nullptr || can_claim(); });
             if (stopping_ || failure_ != nullptr) {
                 return;
             }
-            fill_one(lock);
+            fill_one(lock, thread);
         }
     }
 
     const Loader& loader_;
     const Order& order_;
     const std::uint64_t epoch_;
-    const std::shared_ptr<SlotPool> pool_;
+    const Loader::Pools pools_;
     const std::size_t batches_;
     const std::size_t window_;
 
@@ -249,7 +252,7 @@ Epoch::Epoch(Loader& loader, std::uint64_t epoch, std::size_t first_batch)
       crew_(crew(first_batch)) {}
 
 std::unique_ptr<Epoch::Crew> Epoch::crew(std::size_t first_batch) {
-    auto crew = std::make_unique<Crew>(loader_, order_, epoch_, loader_.pool(), first_batch);
+    auto crew = std::make_unique<Crew>(loader_, order_, epoch_, loader_.pools(), first_batch);
     crew->start();
     return crew;
 }

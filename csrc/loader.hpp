@@ -76,14 +76,19 @@ private:
     friend class Epoch;
 
     Batch fill(const Order& order, std::uint64_t epoch, std::size_t batch, SlotPool& pool) const;
-    // The pool, made anew in a forked child.
-    std::shared_ptr<SlotPool> pool();
+    // One a thread, so that it writes where it wrote before: memory that another processor has in its
+    // cache must be fetched from there.
+    using Pools = std::vector<std::shared_ptr<SlotPool>>;
+    static constexpr std::size_t SLOTS_KEPT = 3;  // in a pool: one in use, one ready, one being filled
+
+    // The pools, made anew in a forked child.
+    Pools pools();
 
     const Samples samples_;
     const Plan plan_;
     const Treatment treatment_;
-    std::shared_ptr<SlotPool> pool_;
-    std::uint64_t pool_birth_;
+    Pools pools_;
+    std::uint64_t pools_birth_;
 };
 
 class Epoch {

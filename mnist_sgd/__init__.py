@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         CancelTrain,
         CancelValidate,
     )
+    from mnist_sgd.checkpoint import Checkpoint, CheckpointError
     from mnist_sgd.data import (
         IdxError,
         IdxWriter,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
         torchvision_set,
         write_idx,
     )
+    from mnist_sgd.distributed import Ranks, joined_ranks
     from mnist_sgd.export import export_model
     from mnist_sgd.learner import Learner
     from mnist_sgd.loader import DataLoader, DataLoaders, first
@@ -56,6 +58,7 @@ _MODULES = {
         "CancelTrain",
         "CancelValidate",
     ),
+    "mnist_sgd.checkpoint": ("Checkpoint", "CheckpointError"),
     "mnist_sgd.data": (
         "IdxError",
         "IdxWriter",
@@ -68,6 +71,7 @@ _MODULES = {
         "torchvision_set",
         "write_idx",
     ),
+    "mnist_sgd.distributed": ("Ranks", "joined_ranks"),
     "mnist_sgd.export": ("export_model",),
     "mnist_sgd.learner": ("Learner",),
     "mnist_sgd.loader": ("DataLoader", "DataLoaders", "first"),
@@ -97,6 +101,8 @@ __all__ = [
     "CancelFit",
     "CancelTrain",
     "CancelValidate",
+    "Checkpoint",
+    "CheckpointError",
     "DataLoader",
     "DataLoaders",
     "IdxError",
@@ -104,6 +110,7 @@ __all__ = [
     "ImageSet",
     "Learner",
     "PackedWriter",
+    "Ranks",
     "Recorder",
     "batch_accuracy",
     "calc_grad",
@@ -111,6 +118,7 @@ __all__ = [
     "export_model",
     "first",
     "init_params",
+    "joined_ranks",
     "linear",
     "linear1",
     "load_packed",

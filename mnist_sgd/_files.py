@@ -5,12 +5,13 @@ its final name, so a crash at any moment leaves the old file or the new one, nev
 """
 
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["atomic_path", "atomic_write"]
+__all__ = ["atomic_path", "atomic_write", "remove_leftovers"]
 
 
 @contextmanager
@@ -41,3 +42,16 @@ def atomic_write(path: str | os.PathLike[str], content: bytes) -> None:
     """
     with atomic_path(path) as temporary:
         temporary.write_bytes(content)
+
+
+def remove_leftovers(path: str | os.PathLike[str]) -> None:
+    """Remove what writers of `path` that were killed have left; no other may be at work.
+
+    Raises:
+        OSError: a leftover cannot be removed.
+    """
+    final = Path(path)
+    name = rf"\.{re.escape(final.stem)}\.[0-9a-f]{{8}}{re.escape(final.suffix)}"
+    for leftover in final.parent.iterdir():
+        if re.fullmatch(name, leftover.name):
+            leftover.unlink()

@@ -36,25 +36,26 @@ class DeviceCopy:
         self._buffers: list[list[Tensor]] = [[] for _ in range(BUFFERS)]
         self._turn = 0
 
-    def __call__(self, *tensors: Tensor) -> tuple[Tensor, ...]:
-        """The tensors of a batch on the device, new ones; it returns before they are filled."""
+    def __call__(self, xb: Tensor, yb: Tensor) -> tuple[Tensor, Tensor]:
+        """A batch on the device, in new tensors; it returns before they are filled."""
         self._turn = (self._turn + 1) % BUFFERS
         event = self._copied[self._turn]
         if event is not None:
             event.synchronize()  # the device has read what this buffer held
-        staged = self._staged(tensors)
+        x_staged, y_staged = self._staged(xb, yb)
         if self._stream is None:
-            return tuple(tensor.to(self.device, copy=True) for tensor in staged)
+            return x_staged.to(self.device, copy=True), y_staged.to(self.device, copy=True)
         with torch.cuda.stream(self._stream):
-            copies = tuple(tensor.to(self.device, non_blocking=True) for tensor in staged)
+            x_there = x_staged.to(self.device, non_blocking=True)
+            y_there = y_staged.to(self.device, non_blocking=True)
             self._copied[self._turn] = self._stream.record_event()
         current = torch.cuda.current_stream(self.device)
         current.wait_stream(self._stream)
-        for copy in copies:
-            copy.record_stream(current)  # its memory is not used again before that stream is done
-        return copies
+        for there in (x_there, y_there):
+            there.record_stream(current)  # its memory is not used again before that stream is done
+        return x_there, y_there
 
-    def _staged(self, tensors: tuple[Tensor, ...]) -> list[Tensor]:
+    def _staged(self, *tensors: Tensor) -> list[Tensor]:
         """The tensors' values in this turn's buffers, which grow to the largest batch."""
         buffers = self._buffers[self._turn]
         for number, tensor in enumerate(tensors):

@@ -25,6 +25,8 @@ from mnist_sgd.callbacks import (
     CancelTrain,
     CancelValidate,
 )
+from mnist_sgd.checkpoint import load_checkpoint
+from mnist_sgd.distributed import ALONE, Ranks
 from mnist_sgd.export import ExportReport, export_model
 from mnist_sgd.loader import Batch, DataLoader, DataLoaders
 from mnist_sgd.losses import mnist_loss
@@ -50,11 +52,14 @@ class Learner:
         lr: the learning rate of a fit that is given none.
         metrics: one function of (logits, targets) or several; their `__name__`s head the columns.
         cbs: callbacks of every fit.
+        ranks: this process among those that train together; the loaders must have its rank. The
+            model goes to its device.
 
     Attributes:
         recorder: the figures of the newest fit.
         opt: the optimizer, None before the first fit; it is kept from fit to fit.
         logger: called with each line of the table; `print` to begin with.
+        base_lr: the learning rate that the newest fit was given.
         epoch, n_epoch, training, xb, yb, pred, loss: where the loop is, for callbacks; `xb` and
             `yb` are empty between batches.
     """
@@ -68,9 +73,11 @@ class Learner:
         lr: float = 1e-3,
         metrics: Metric | Sequence[Metric] = (),
         cbs: Callback | Sequence[Callback] = (),
+        ranks: Ranks = ALONE,
     ) -> None:
         self.dls = dls
-        self.model = model
+        self.model = model.to(ranks.device)
+        self.ranks = ranks
         self.loss_func = loss_func
         self.opt_func = opt_func
         self.lr = lr
@@ -78,12 +85,15 @@ class Learner:
         self.cbs: list[Callback] = [cbs] if isinstance(cbs, Callback) else list(cbs)
         self.recorder = Recorder(self.metrics)
         self.opt: Any = None
-        self.logger: Callable[[str], None] = _print_line
-        self.bar = True
+        self.logger: Callable[[str], None] = _print_line if ranks.is_first else _print_nothing
+        self.bar = ranks.world_size == 1  # it reads the loss when it likes, which ranks cannot
         self.epoch = self.n_epoch = 0
+        self.base_lr = lr
         self.training = False
         self.xb = self.yb = self.pred = self.loss = NOTHING
         self._handlers: dict[str, list[Callable[[Learner], None]]] = {}
+        self._model: Callable[[Tensor], Tensor] = model
+        self._loss = loss_func
 
     def fit(
         self,
@@ -91,6 +101,7 @@ class Learner:
         lr: float | None = None,
         cbs: Callback | Sequence[Callback] = (),
         reset_opt: bool = False,
+        resume: str | os.PathLike[str] | None = None,
     ) -> None:
         """Train for `n_epoch` epochs and print a row after each.
 
@@ -99,21 +110,36 @@ class Learner:
             lr: the learning rate; None takes the learner's.
             cbs: callbacks of this fit alone, after the learner's own.
             reset_opt: start with a new optimizer instead of the last fit's.
+            resume: a file that `Checkpoint` wrote: the fit that it is of goes on where it was cut
+                off, after printing the rows that it had printed.
+
+        Raises:
+            CheckpointError: the file is missing, damaged, or of another fit.
+            TypeError: in several processes the training batches are not from this package's
+                DataLoader.
         """
         lr = self.lr if lr is None else lr
         if self.opt is None or reset_opt:
             self.opt = self.opt_func(self.model.parameters(), lr=lr)
         for group in self.opt.param_groups:
             group["lr"] = lr
-        self.recorder = Recorder(self.metrics)
-        self.n_epoch = n_epoch
+        self.recorder = Recorder(self.metrics, self.ranks.mean)
+        self.epoch, self.n_epoch, self.base_lr = 0, n_epoch, lr
+        if resume is not None:
+            load_checkpoint(self, resume)
         extra = [cbs] if isinstance(cbs, Callback) else list(cbs)
         with self._calling([*self.cbs, *extra, *([ProgressBar()] if self.bar else [])]):
-            self._stage("fit", self._fit, CancelFit)
+            try:
+                self._stage("fit", self._fit, CancelFit)
+            finally:
+                self._model = self.model  # what the ranks share is gone before they part
 
     def _fit(self) -> None:
-        self.logger(table_header(self.recorder.metric_names))
-        for epoch in range(self.n_epoch):
+        self._model = self.ranks.synced_model(self.model)
+        self._loss = self.ranks.synced_loss(self.loss_func, self.dls.train)
+        for line in (table_header(self.recorder.metric_names), *self.recorder.lines):
+            self.logger(line)
+        for epoch in range(self.epoch, self.n_epoch):
             self.epoch = epoch
             self._stage("epoch", self._epoch, CancelEpoch)
 
@@ -123,7 +149,8 @@ class Learner:
         valid = self._validate(self.dls.valid)
         row = self.recorder.add_epoch(valid)
         values = [self.epoch, *row, format_time(time.time() - start)]
-        self.logger(table_row(values, self.recorder.metric_names))
+        self.recorder.lines.append(table_row(values, self.recorder.metric_names))
+        self.logger(self.recorder.lines[-1])
 
     def _train(self) -> None:
         self.training = True
@@ -137,16 +164,17 @@ class Learner:
         that memory free by then.
         """
         cancelled = suppress(CancelBatch)
-        for self.xb, self.yb in batches:
+        here = self.ranks.moved(batches)
+        for self.xb, self.yb in here:
             with cancelled:
                 body()
             self.xb = self.yb = NOTHING
 
     def _one_batch(self) -> None:
         self._call("before_batch")
-        self.pred = self.model(self.xb)
+        self.pred = self._model(self.xb)
         self._call("after_pred")
-        self.loss = self.loss_func(self.pred, self.yb)
+        self.loss = self._loss(self.pred, self.yb)
         self._call("after_loss")
         self.loss.backward()  # type: ignore[no-untyped-call]
         self._call("before_step")
@@ -162,9 +190,19 @@ class Learner:
         one_batch = partial(self._one_valid_batch, means)
         with torch.no_grad():
             self._stage("validate", partial(self._each, batches, one_batch), CancelValidate)
-        return [mean.value for mean in means]
+        return self._over_ranks(means)
+
+    def _over_ranks(self, means: Sequence[Mean]) -> list[float]:
+        """The means over all ranks' images."""
+        if self.ranks.world_size == 1:
+            return [mean.value for mean in means]
+        sums = torch.tensor([[float(m.total), m.count] for m in means], dtype=torch.float64)
+        totals, counts = self.ranks.sum(sums).unbind(1)
+        return (totals / counts).tolist()
 
     def _one_valid_batch(self, means: list[Mean]) -> None:
+        if len(self.yb) == 0:  # a rank's part of a small last batch, of which there is no mean
+            return
         self._call("before_batch")
         self.pred = self.model(self.xb)
         self._call("after_pred")
@@ -228,7 +266,7 @@ class Learner:
         self.model.eval()
         preds, targets = [], []
         with torch.no_grad():
-            for xb, yb in self.dls.valid if dl is None else dl:
+            for xb, yb in self.ranks.moved(self.dls.valid if dl is None else dl):
                 pred = self.model(xb)
                 preds.append(act(pred) if act else pred)
                 targets.append(yb)
@@ -249,7 +287,9 @@ class Learner:
         loader = self.own_loader()
         self.model.eval()
         with torch.no_grad():
-            probability = self.model(loader.normalize(image[None])).sigmoid().item()
+            probability = (
+                self.model(loader.normalize(image[None]).to(self.ranks.device)).sigmoid().item()
+            )
         label = int(probability > 0.5)
         return loader.dataset.classes[label], label, probability
 
@@ -312,7 +352,7 @@ class Learner:
     @contextmanager
     def no_logging(self) -> Iterator[None]:
         """Train without printing; the recorder records all the same."""
-        before, self.logger = self.logger, lambda line: None
+        before, self.logger = self.logger, _print_nothing
         try:
             with self.no_bar():
                 yield
@@ -322,3 +362,7 @@ class Learner:
 
 def _print_line(line: str) -> None:
     print(line, flush=True)
+
+
+def _print_nothing(line: str) -> None:
+    pass

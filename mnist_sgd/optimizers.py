@@ -4,7 +4,7 @@ Both hold their settings in `param_groups` as torch's optimizers do, so whatever
 rate sets it in the same way for all of them.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -13,17 +13,11 @@ from torch import Tensor
 __all__ = ["SGD", "BasicOptim"]
 
 
-class BasicOptim:
-    """The chapter's optimizer: subtracts the gradient times the learning rate."""
+class _Optimizer:
+    """What the two have in common: groups of parameters, and a state in the form of torch's."""
 
-    def __init__(self, params: Iterable[Tensor], lr: float) -> None:
-        self.param_groups: list[dict[str, Any]] = [{"params": list(params), "lr": lr}]
-
-    def step(self) -> None:
-        """Change every parameter by `-grad * lr`; every one must have a gradient."""
-        for group in self.param_groups:
-            for p in group["params"]:
-                p.data -= p.grad.data * group["lr"]
+    param_groups: list[dict[str, Any]]
+    averages: dict[Tensor, Tensor]
 
     def zero_grad(self) -> None:
         """Forget the gradients."""
@@ -31,8 +25,58 @@ class BasicOptim:
             for p in group["params"]:
                 p.grad = None
 
+    def state_dict(self) -> dict[str, Any]:
+        """Settings and averages, with the numbers of the parameters in their place."""
+        number = {p: i for i, p in enumerate(self._parameters())}
+        return {
+            "state": {number[p]: {"average": average} for p, average in self.averages.items()},
+            "param_groups": [
+                group | {"params": [number[p] for p in group["params"]]}
+                for group in self.param_groups
+            ],
+        }
 
-class SGD:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take the settings and averages of another optimizer of as many parameters.
+
+        Raises:
+            ValueError: the groups differ in number or size; the optimizer is then as it was.
+        """
+        sizes = [
+            [len(group["params"]) for group in groups]
+            for groups in (state["param_groups"], self.param_groups)
+        ]
+        if sizes[0] != sizes[1]:
+            raise ValueError(
+                f"the state is of groups of {sizes[0]} parameters, here are {sizes[1]}"
+            )
+        params = self._parameters()
+        for group, given in zip(self.param_groups, state["param_groups"], strict=True):
+            group |= {key: value for key, value in given.items() if key != "params"}
+        self.averages = {
+            params[i]: each["average"].to(params[i], copy=True)
+            for i, each in state["state"].items()
+        }
+
+    def _parameters(self) -> list[Tensor]:
+        return [p for group in self.param_groups for p in group["params"]]
+
+
+class BasicOptim(_Optimizer):
+    """The chapter's optimizer: subtracts the gradient times the learning rate."""
+
+    def __init__(self, params: Iterable[Tensor], lr: float) -> None:
+        self.param_groups: list[dict[str, Any]] = [{"params": list(params), "lr": lr}]
+        self.averages = {}
+
+    def step(self) -> None:
+        """Change every parameter by `-grad * lr`; every one must have a gradient."""
+        for group in self.param_groups:
+            for p in group["params"]:
+                p.data -= p.grad.data * group["lr"]
+
+
+class SGD(_Optimizer):
     """fastai's SGD: momentum without dampening and decoupled weight decay, both off by default.
 
     Differs from `torch.optim.SGD` in that the decay multiplies the weights by `1 - lr * wd`
@@ -51,7 +95,7 @@ class SGD:
         self.param_groups: list[dict[str, Any]] = [
             {"params": list(params), "lr": lr, "mom": mom, "wd": wd}
         ]
-        self.averages: dict[Tensor, Tensor] = {}
+        self.averages = {}
 
     @torch.no_grad()
     def step(self) -> None:
@@ -70,9 +114,3 @@ class SGD:
         if p not in self.averages:
             self.averages[p] = torch.zeros_like(p)
         return self.averages[p].mul_(mom).add_(grad)
-
-    def zero_grad(self) -> None:
-        """Forget the gradients."""
-        for group in self.param_groups:
-            for p in group["params"]:
-                p.grad = None

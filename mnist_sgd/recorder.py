@@ -22,7 +22,7 @@ __all__ = ["Mean", "Metric", "Recorder", "SmoothLoss"]
 
 Metric = Callable[[Tensor, Tensor], Tensor]
 BETA = 0.98
-STATE_KEYS = ("metric_names", "values", "losses", "lrs", "iters", "average")
+STATE_KEYS = ("metric_names", "values", "losses", "lrs", "iters", "lines", "average")
 
 
 class SmoothLoss:
@@ -91,6 +91,10 @@ class Mean:
         return float(self.total / self.count) if self.count else float("nan")
 
 
+def _as_they_are(losses: Tensor) -> Tensor:
+    return losses
+
+
 class Recorder:
     """What happened in a fit; a new fit begins anew.
 
@@ -101,9 +105,16 @@ class Recorder:
             date after an epoch, and after `read_losses`.
         lrs: the learning rate of each batch.
         iters: how many training batches there had been at the end of each epoch.
+        lines: the rows of the table as they were printed.
+
+    Args:
+        metrics: the functions that head the columns after the losses.
+        over_ranks: takes this process's losses, float32 `[N]`, to those of the whole batches.
     """
 
-    def __init__(self, metrics: Sequence[Metric]) -> None:
+    def __init__(
+        self, metrics: Sequence[Metric], over_ranks: Callable[[Tensor], Tensor] = _as_they_are
+    ) -> None:
         self.metric_names = [
             "epoch",
             "train_loss",
@@ -115,7 +126,9 @@ class Recorder:
         self.losses: list[float] = []
         self.lrs: list[float] = []
         self.iters: list[int] = []
+        self.lines: list[str] = []
         self._smooth = SmoothLoss()
+        self._over_ranks = over_ranks
         self._unread: list[Tensor] = []  # the losses of batches, as they came
 
     def add_batch(self, loss: Tensor, lr: float) -> None:
@@ -124,9 +137,10 @@ class Recorder:
         self.lrs.append(lr)
 
     def read_losses(self) -> None:
-        """Bring `losses` up to date, which waits for the device."""
+        """Bring `losses` up to date, which waits for the device; ranks do it together."""
         if self._unread:
-            self.losses += self._smooth.extend(_numbers(self._unread))
+            losses = self._over_ranks(_numbers(self._unread))
+            self.losses += self._smooth.extend(losses)
             self._unread.clear()
 
     def add_epoch(self, valid: Sequence[float]) -> list[float]:
@@ -146,6 +160,7 @@ class Recorder:
             "losses": list(self.losses),
             "lrs": list(self.lrs),
             "iters": list(self.iters),
+            "lines": list(self.lines),
             "average": self._smooth.average.item(),
         }
 
@@ -167,6 +182,7 @@ class Recorder:
         self.losses = list(state["losses"])
         self.lrs = list(state["lrs"])
         self.iters = list(state["iters"])
+        self.lines = list(state["lines"])
         self._smooth = SmoothLoss(len(self.losses), state["average"])
         self._unread.clear()
 

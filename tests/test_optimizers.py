@@ -1,10 +1,15 @@
 """The optimizers do what their formulas say."""
 
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
 
 from mnist_sgd import SGD, BasicOptim
+from values import same
 
 
 def parameters(*values: float) -> nn.Parameter:
@@ -63,3 +68,40 @@ def test_the_rate_is_read_from_the_groups_at_each_step() -> None:
     opt.param_groups[0]["lr"] = 0.125
     opt.step()
     assert p.item() == 0.875
+
+
+@pytest.mark.parametrize("make", [BasicOptim, SGD, partial(SGD, mom=0.5, wd=0.25)])
+def test_an_optimizer_that_loads_a_state_goes_on_as_the_other(make: Callable[..., Any]) -> None:
+    p, q = parameters(1.0, 2.0), parameters(3.0)
+    first = make([p, q], lr=0.5)
+    first.step()
+    first.param_groups[0]["lr"] = 0.125
+    twins = [nn.Parameter(each.detach().clone()) for each in (p, q)]
+    second = make(twins, lr=1.0)
+    second.load_state_dict(first.state_dict())
+    assert second.param_groups[0]["lr"] == 0.125
+    for each in (p, q, *twins):
+        each.grad = torch.full_like(each, 0.75)
+    first.step()
+    second.step()
+    assert [each.tolist() for each in twins] == [p.tolist(), q.tolist()]
+    assert same(second.state_dict(), first.state_dict())
+
+
+def test_a_state_numbers_the_parameters_as_torchs_does() -> None:
+    p, q = parameters(1.0), nn.Parameter(torch.ones(1))
+    opt = SGD([q, p], lr=0.5, mom=0.5)
+    opt.step()
+    assert opt.state_dict() == {
+        "state": {1: {"average": torch.ones(1)}},
+        "param_groups": [{"params": [0, 1], "lr": 0.5, "mom": 0.5, "wd": 0.0}],
+    }
+
+
+def test_a_state_of_other_parameters_is_refused_and_changes_nothing() -> None:
+    opt = SGD([parameters(1.0)], lr=0.5)
+    other = SGD([parameters(1.0), parameters(2.0)], lr=1.0)
+    message = r"^the state is of groups of \[2\] parameters, here are \[1\]$"
+    with pytest.raises(ValueError, match=message):
+        opt.load_state_dict(other.state_dict())
+    assert opt.param_groups[0]["lr"] == 0.5

@@ -1,0 +1,110 @@
+"""A value with tensors in it, as the bytes of one safetensors file: reading one runs no code.
+
+The value is what an optimizer's `state_dict()` is made of: dictionaries, lists, tuples, strings,
+numbers, booleans, None and tensors, in any depth. Its tensors become tensors of the file, named by
+where they are (`optimizer.state.0.momentum_buffer`), and the rest is JSON in the file's header, in
+which integers and floats keep every digit. A BLAKE2b digest of it all lies beside the JSON, since
+safetensors itself does not notice a changed byte.
+"""
+
+import json
+from collections.abc import Mapping
+from hashlib import blake2b
+from typing import Any
+
+import torch
+from torch import Tensor
+
+__all__ = ["DocumentError", "dump", "parse"]
+
+KEY = "mnist_sgd.document"
+"""The one key of the header's metadata: safetensors writes several in an order that varies."""
+
+
+class DocumentError(ValueError):
+    """Bytes are not a whole document, or a value cannot be one."""
+
+
+def dump(value: Mapping[str, Any]) -> bytes:
+    """The file of a value. Tensors are copied from their devices; shared memory is written twice.
+
+    Raises:
+        DocumentError: the value holds something else than the module allows; the message says
+            where.
+    """
+    from safetensors.torch import save
+
+    tensors: dict[str, Tensor] = {}
+    text = json.dumps(_packed(value, "", tensors))
+    return save(tensors, {KEY: f"{_digest(text, tensors)} {text}"})
+
+
+def parse(content: bytes) -> dict[str, Any]:
+    """The value of a file; its tensors lie in memory of their own, on the CPU.
+
+    Raises:
+        DocumentError: the bytes are not those of `dump`, to the last bit.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    try:
+        tensors = load(content)
+    except (SafetensorError, KeyError) as error:  # KeyError: a type that torch does not have
+        raise DocumentError(f"not a safetensors file: {error}") from error
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    entry = header.get("__metadata__", {}).get(KEY)
+    if entry is None:
+        raise DocumentError("a safetensors file of another kind")
+    digest, _, text = entry.partition(" ")
+    if digest != _digest(text, tensors):
+        raise DocumentError("damaged: its digest is not that of its content")
+    value: dict[str, Any] = _unpacked(json.loads(text), tensors)
+    return value
+
+
+def _packed(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
+    """The value as JSON has it; its tensors are added to `tensors`."""
+    if isinstance(value, Tensor):
+        while name in tensors:  # as of {"a": {"b": ...}, "a.b": ...}
+            name += "_"
+        tensors[name] = value.detach().cpu().clone(memory_format=torch.contiguous_format)
+        return {"$tensor": name}
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, list | tuple):
+        items = [_packed(item, _join(name, i), tensors) for i, item in enumerate(value)]
+        return items if isinstance(value, list) else {"$tuple": items}
+    if isinstance(value, Mapping):
+        pairs = [(key, _packed(item, _join(name, key), tensors)) for key, item in value.items()]
+        plain = all(isinstance(key, str) and not key.startswith("$") for key, _ in pairs)
+        return dict(pairs) if plain else {"$pairs": pairs}
+    raise DocumentError(f"{name} is a {type(value).__name__}, which a file of tensors cannot hold")
+
+
+def _join(name: str, key: object) -> str:
+    return f"{name}.{key}" if name else str(key)
+
+
+def _unpacked(value: Any, tensors: Mapping[str, Tensor]) -> Any:
+    match value:
+        case {"$tensor": name}:
+            return tensors[name]
+        case {"$tuple": items}:
+            return tuple(_unpacked(item, tensors) for item in items)
+        case {"$pairs": pairs}:
+            return {key: _unpacked(item, tensors) for key, item in pairs}
+        case dict():
+            return {key: _unpacked(item, tensors) for key, item in value.items()}
+        case list():
+            return [_unpacked(item, tensors) for item in value]
+    return value
+
+
+def _digest(text: str, tensors: Mapping[str, Tensor]) -> str:
+    """32 hexadecimal digits of the JSON and of every tensor's name, type, shape and bytes."""
+    digest = blake2b(text.encode(), digest_size=16)
+    for name, tensor in sorted(tensors.items()):
+        digest.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

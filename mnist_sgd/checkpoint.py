@@ -1,0 +1,248 @@
+"""Checkpoints: a fit that was cut off anywhere goes on as if nothing had happened.
+
+    learn.fit(10, lr=1.0, cbs=Checkpoint("checkpoint.safetensors", every=50))
+    learn.fit(10, lr=1.0, cbs=Checkpoint(...), resume="checkpoint.safetensors")  # a new process
+
+A checkpoint is one file, old or new but never a part of one, and reading it runs no code. It holds
+the weights and buffers, the optimizer's settings and averages, where the loaders stand, what the
+recorder recorded, and the state of torch's random numbers. In one process the fit that goes on
+leaves the same weights and figures to the last bit; the file may also be taken on by another number
+of ranks, with the same batches and the rounding of another order of sums.
+
+It does not hold what callbacks keep to themselves, nor the random numbers of Python and NumPy, and
+of the ranks' random numbers only the first rank's. The moments `before_fit`, `before_epoch` and
+`before_train` come again for the epoch that the fit goes on in.
+"""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from mnist_sgd._document import DocumentError, dump, parse
+from mnist_sgd._files import atomic_write, remove_leftovers
+from mnist_sgd.callbacks import Callback
+from mnist_sgd.loader import DataLoader
+from mnist_sgd.models import model_name
+
+if TYPE_CHECKING:
+    from mnist_sgd.learner import Learner
+
+__all__ = ["Checkpoint", "CheckpointError", "load_checkpoint", "save_checkpoint"]
+
+FORMAT = 1
+
+
+class CheckpointError(ValueError):
+    """A checkpoint cannot be taken, or a file is not one that this fit can go on from."""
+
+
+class Checkpoint(Callback):
+    """Writes a checkpoint at the end of each epoch, and after every so many batches.
+
+    Put it last among the callbacks, so that it sees what the others changed. When the fit is over
+    the file stays: it then holds the finished fit. In several processes each rank has one, and the
+    first writes.
+
+    Args:
+        path: the file, which is replaced each time; its folder must exist.
+        every: write after each batch of the fit whose number, from 1, is a multiple; at least 1.
+            None: at the ends of epochs alone.
+
+    Raises:
+        ValueError: `every` is below 1.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], every: int | None = None) -> None:
+        if every is not None and every < 1:
+            raise ValueError(f"every must be at least 1 batch, got {every}")
+        self.path = Path(path)
+        self.every = every
+
+    def before_fit(self, learn: "Learner") -> None:
+        """See that a checkpoint can be taken, before any work is done.
+
+        Raises:
+            CheckpointError: the training batches or the optimizer have no state, or there is no
+                such folder.
+        """
+        _training_loader(learn)
+        _optimizer_state(learn)
+        if learn.ranks.is_first:
+            if not self.path.parent.is_dir():
+                raise CheckpointError(f"{self.path}: there is no folder {self.path.parent}")
+            remove_leftovers(self.path)
+
+    def after_batch(self, learn: "Learner") -> None:
+        """Write, if it is this batch's turn."""
+        if self.every and learn.training and len(learn.recorder.lrs) % self.every == 0:
+            save_checkpoint(learn, self.path)
+
+    def after_epoch(self, learn: "Learner") -> None:
+        """Write what the next epoch begins with."""
+        save_checkpoint(learn, self.path, epoch_done=True)
+
+
+def save_checkpoint(
+    learn: "Learner", path: str | os.PathLike[str], *, epoch_done: bool = False
+) -> None:
+    """Write where a fit stands; all ranks call this together, and the first one writes.
+
+    Args:
+        learn: in a fit, after a training batch or after an epoch.
+        path: the file.
+        epoch_done: whether `learn.epoch` is over.
+
+    Raises:
+        CheckpointError: the training batches or the optimizer have no state that could be written.
+        OSError: the file cannot be written; an older one of that name is untouched.
+    """
+    train = _training_loader(learn).state_dict()
+    learn.recorder.read_losses()  # in which all ranks take part
+    if not learn.ranks.is_first:
+        return
+    state = {
+        "checkpoint": FORMAT,
+        "fit": _identity(learn),
+        "epoch": learn.epoch + epoch_done,
+        "train": _next_epoch(train) if epoch_done else train,
+        "recorder": _as_tensors(learn.recorder.state_dict()),
+        "model": learn.model.state_dict(),
+        "optimizer": _optimizer_state(learn),
+        "random": _random_state(learn),
+    }
+    if isinstance(learn.dls.valid, DataLoader):
+        state["valid"] = _next_epoch(learn.dls.valid.state_dict())
+    try:
+        content = dump(state)
+    except DocumentError as error:
+        raise CheckpointError(f"{path} cannot be written: {error}") from error
+    atomic_write(path, content)
+
+
+def load_checkpoint(learn: "Learner", path: str | os.PathLike[str]) -> None:
+    """Put a learner where the fit of a checkpoint stood; all ranks call this together.
+
+    The first rank reads the file and hands it to the others, so that only it needs the disk.
+
+    Args:
+        learn: in a fit that has not begun, its optimizer made.
+        path: the file.
+
+    Raises:
+        CheckpointError: the file is missing, damaged or none of these, or it is of another model,
+            optimizer, learning rate, data set, seed or batch size, or further than the fit's last
+            epoch. The message names the file and both values. The weights are then as they were.
+    """
+    state = _read(learn, Path(path))
+    try:
+        _check(learn, state)
+        learn.recorder.load_state_dict(_as_lists(state["recorder"]))
+        _training_loader(learn).load_state_dict(state["train"])
+        if isinstance(learn.dls.valid, DataLoader) and "valid" in state:
+            learn.dls.valid.load_state_dict(state["valid"])
+        learn.opt.load_state_dict(state["optimizer"])
+        learn.model.load_state_dict(state["model"])
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from None
+    except (ValueError, RuntimeError) as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    learn.epoch = state["epoch"]
+    _set_random_state(learn, state["random"])
+
+
+def _read(learn: "Learner", path: Path) -> dict[str, Any]:
+    if learn.ranks.is_first and not path.is_file():
+        raise CheckpointError(f"{path}: there is no such file")
+    content = learn.ranks.from_first(path.read_bytes() if learn.ranks.is_first else b"")
+    try:
+        state = parse(content)
+    except DocumentError as error:
+        raise CheckpointError(f"{path}: not a checkpoint: {error}") from error
+    if state.get("checkpoint") != FORMAT:
+        raise CheckpointError(
+            f"{path}: a checkpoint of format {state.get('checkpoint')}; "
+            f"this version of mnist_sgd reads {FORMAT}"
+        )
+    return state
+
+
+def _identity(learn: "Learner") -> dict[str, Any]:
+    """What a checkpoint must share with the fit that goes on from it, beside the loaders' own."""
+    weights = learn.model.state_dict().items()
+    kind = type(learn.opt)
+    return {
+        "model": model_name(learn.model),
+        "weights": ", ".join(f"{name} {list(t.shape)}" for name, t in weights),
+        "optimizer": f"{kind.__module__}.{kind.__qualname__}",
+        "learning rate": learn.base_lr,
+    }
+
+
+def _check(learn: "Learner", state: dict[str, Any]) -> None:
+    for name, here in _identity(learn).items():
+        there = state["fit"][name]
+        if there != here:
+            raise CheckpointError(f"other {name}: the checkpoint has {there}, this fit has {here}")
+    if state["epoch"] > learn.n_epoch:
+        raise CheckpointError(
+            f"it has {state['epoch']} finished epochs, this fit is of {learn.n_epoch}"
+        )
+
+
+def _training_loader(learn: "Learner") -> DataLoader:
+    if not isinstance(learn.dls.train, DataLoader):
+        raise CheckpointError(
+            "a checkpoint needs to know where the batches stand: those for training come from a "
+            f"{type(learn.dls.train).__name__}, and only a mnist_sgd.DataLoader tells"
+        )
+    return learn.dls.train
+
+
+def _optimizer_state(learn: "Learner") -> dict[str, Any]:
+    if not hasattr(learn.opt, "state_dict"):
+        raise CheckpointError(
+            "a checkpoint needs an optimizer with state_dict() and load_state_dict(); "
+            f"{type(learn.opt).__name__} has none"
+        )
+    state: dict[str, Any] = learn.opt.state_dict()
+    return state
+
+
+def _as_tensors(recorder: dict[str, Any]) -> dict[str, Any]:
+    """A recorder's state with its two long lists as tensors, a twentieth of the time in JSON."""
+    numbers = {
+        name: torch.tensor(recorder[name], dtype=torch.float64) for name in ("losses", "lrs")
+    }
+    return recorder | numbers
+
+
+def _as_lists(recorder: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: value.tolist() if isinstance(value, torch.Tensor) else value
+        for name, value in recorder.items()
+    }
+
+
+def _next_epoch(loader_state: dict[str, int]) -> dict[str, int]:
+    """The state from which the next epoch begins, also if the last one was left in the middle."""
+    if loader_state["samples_seen"] == 0:
+        return loader_state
+    return loader_state | {"epoch": loader_state["epoch"] + 1, "samples_seen": 0}
+
+
+def _random_state(learn: "Learner") -> dict[str, torch.Tensor]:
+    """The states of torch's generators that a model on this device draws from."""
+    state = {"cpu": torch.get_rng_state()}
+    device = learn.ranks.device
+    if device.type != "cpu":
+        state[device.type] = torch.get_device_module(device).get_rng_state(device)
+    return state
+
+
+def _set_random_state(learn: "Learner", state: dict[str, torch.Tensor]) -> None:
+    torch.set_rng_state(state["cpu"])
+    device = learn.ranks.device
+    if device.type in state and device.type != "cpu":
+        torch.get_device_module(device).set_rng_state(state[device.type], device)

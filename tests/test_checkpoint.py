@@ -1,0 +1,354 @@
+"""A fit that goes on from any checkpoint ends as the undisturbed fit, to the last bit."""
+
+import re
+import shutil
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from image_sets import random_set
+from mnist_sgd import (
+    SGD,
+    BasicOptim,
+    Callback,
+    CancelTrain,
+    CancelValidate,
+    Checkpoint,
+    CheckpointError,
+    DataLoader,
+    DataLoaders,
+    Learner,
+    batch_accuracy,
+    create_model,
+)
+from mnist_sgd._document import dump, parse
+from mnist_sgd.callbacks import CancelFit
+from mnist_sgd.checkpoint import load_checkpoint
+from values import same
+
+BATCHES = 6  # of 22 images, 4 at a time
+
+
+def dropping() -> nn.Module:
+    """A model that draws random numbers and has buffers."""
+    layers = nn.Linear(784, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(), nn.Linear(8, 1)
+    return nn.Sequential(*layers)
+
+
+def learner(model: nn.Module | None = None, seed: int = 5, **settings: Any) -> Learner:
+    train = DataLoader(random_set(22), 4, shuffle=True, seed=seed)
+    valid = DataLoader(random_set(10), 4, shuffle=True)
+    made = Learner(
+        DataLoaders(train, valid),
+        model or create_model("linear", 0),
+        metrics=batch_accuracy,
+        **settings,
+    )
+    made.table = []  # type: ignore[attr-defined]
+    made.logger = made.table.append  # type: ignore[attr-defined]
+    return made
+
+
+def outcome(learn: Learner) -> dict[str, Any]:
+    """All that a fit leaves, the seconds it took apart."""
+    recorder = learn.recorder.state_dict()
+    recorder["lines"] = [line.rsplit(maxsplit=1)[0] for line in recorder["lines"]]
+    return {
+        "weights": dict(learn.model.state_dict()),
+        "optimizer": learn.opt.state_dict(),
+        "recorder": recorder,
+        "table": [line.rsplit(maxsplit=1)[0] for line in learn.table],  # type: ignore[attr-defined]
+        "loaders": [learn.dls.train.state_dict(), learn.dls.valid.state_dict()],  # type: ignore[attr-defined]
+        "random": torch.get_rng_state(),
+        "epoch": learn.epoch,
+    }
+
+
+class Copies(Callback):
+    """Keeps a copy of each checkpoint that a fit writes."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.copies: list[Path] = []
+
+    def copy(self) -> None:
+        self.copies.append(self.path.with_name(f"cut-{len(self.copies)}"))
+        shutil.copy(self.path, self.copies[-1])
+
+    def after_batch(self, learn: Learner) -> None:
+        if learn.training:
+            self.copy()
+
+    def after_epoch(self, learn: Learner) -> None:
+        self.copy()
+
+
+class Halve(Callback):
+    """Halves the learning rate after each epoch."""
+
+    def after_epoch(self, learn: Learner) -> None:
+        for group in learn.opt.param_groups:
+            group["lr"] /= 2
+
+
+every_kind = pytest.mark.parametrize(
+    ("make", "opt_func"),
+    [
+        (partial(create_model, "linear"), BasicOptim),
+        (partial(create_model, "mlp"), partial(SGD, mom=0.9, wd=0.01)),
+        (partial(create_model, "linear"), partial(torch.optim.SGD, momentum=0.9)),
+        (dropping, torch.optim.Adam),
+    ],
+    ids=["basic", "momentum", "torch-momentum", "dropout-adam"],
+)
+
+
+@every_kind
+def test_from_every_batch_of_two_epochs_the_fit_goes_on_to_the_same_bits(
+    make: Callable[[], nn.Module], opt_func: Callable[..., Any], tmp_path: Path
+) -> None:
+    def begun(*cbs: Callback, resume: Path | None = None) -> Learner:
+        torch.manual_seed(0 if resume is None else 1)
+        learn = learner(make(), opt_func=opt_func)
+        learn.fit(2, lr=0.1, cbs=[Halve(), *cbs], resume=resume)
+        return learn
+
+    undisturbed = outcome(begun())
+    path = tmp_path / "checkpoint.safetensors"
+    copies = Copies(path)
+    assert same(outcome(begun(Checkpoint(path, every=1), copies)), undisturbed)
+    assert len(copies.copies) == 2 * BATCHES + 2
+    for cut in copies.copies[:-1]:
+        assert same(outcome(begun(resume=cut)), undisturbed), cut
+    finished = outcome(begun(resume=copies.copies[-1]))
+    assert finished["table"] == undisturbed["table"]
+    assert same(finished["weights"], undisturbed["weights"])
+
+
+def test_a_fit_cut_off_again_and_again_goes_on_each_time(tmp_path: Path) -> None:
+    class Stop(Callback):
+        def after_batch(self, learn: Learner) -> None:
+            if learn.training:
+                raise CancelFit
+
+    whole = learner()
+    whole.fit(2)
+    path = tmp_path / "c.safetensors"
+    resumes = 0
+    while len(learn_rows(path)) < 2:
+        learn = learner(create_model("linear", resumes))
+        cbs = [Checkpoint(path, every=1), Stop()]
+        learn.fit(2, cbs=cbs, resume=path if path.exists() else None)
+        resumes += 1
+    assert resumes == 2 * BATCHES + 1
+    learn = learner()
+    learn.fit(2, resume=path)
+    assert same(outcome(learn)["weights"], outcome(whole)["weights"])
+    assert learn.recorder.losses == whole.recorder.losses
+
+
+def learn_rows(path: Path) -> list[list[float]]:
+    rows: list[list[float]] = (
+        parse(path.read_bytes())["recorder"]["values"] if path.exists() else []
+    )
+    return rows
+
+
+def test_batches_between_two_checkpoints_are_done_again(tmp_path: Path) -> None:
+    seen: list[int] = []
+
+    class Seen(Callback):
+        def after_batch(self, learn: Learner) -> None:
+            if learn.training:
+                state = parse(path.read_bytes()) if path.exists() else None
+                seen.append(state["train"]["samples_seen"] if state else -1)
+
+    path = tmp_path / "c.safetensors"
+    learner().fit(1, cbs=[Checkpoint(path, every=4), Seen()])
+    assert seen == [-1, -1, -1, 16, 16, 16]
+    assert parse(path.read_bytes())["train"]["samples_seen"] == 0
+    assert parse(path.read_bytes())["epoch"] == 1
+
+
+@pytest.mark.parametrize("cancelled", [CancelTrain, CancelValidate])
+def test_an_epoch_left_in_the_middle_is_over_for_its_checkpoint_too(
+    cancelled: type[Exception], tmp_path: Path
+) -> None:
+    class Leave(Callback):
+        def after_loss(self, learn: Learner) -> None:
+            last = len(learn.recorder.lrs) in (3, 7)
+            if last and learn.training is (cancelled is CancelTrain):
+                raise cancelled
+
+    whole = learner()
+    whole.fit(3, cbs=Leave())
+    path = tmp_path / "c.safetensors"
+    copies = Copies(path)
+    learner().fit(3, cbs=[Leave(), Checkpoint(path, every=1), copies])
+    for cut in copies.copies[:-1]:
+        learn = learner()
+        learn.fit(3, cbs=Leave(), resume=cut)
+        assert same(outcome(learn), outcome(whole)), cut
+
+
+def test_a_finished_fit_is_only_printed_and_a_longer_one_goes_on_from_it(tmp_path: Path) -> None:
+    path = tmp_path / "c.safetensors"
+    short, long = learner(), learner()
+    short.fit(1, cbs=Checkpoint(path))
+    long.fit(2)
+    again = learner()
+    again.fit(1, resume=path)
+    assert outcome(again)["table"] == outcome(short)["table"]
+    longer = learner()
+    longer.fit(2, resume=path)
+    assert same(outcome(longer), outcome(long))
+
+
+def test_a_new_checkpoint_clears_away_what_killed_writers_left(tmp_path: Path) -> None:
+    path = tmp_path / "c.safetensors"
+    others = [tmp_path / name for name in (".c.0123.safetensors", ".d.01234567.safetensors")]
+    for file in (tmp_path / ".c.01234567.safetensors", *others):
+        file.touch()
+    learner().fit(1, cbs=Checkpoint(path))
+    assert sorted(tmp_path.iterdir()) == sorted([path, *others])
+
+
+# What is refused.
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of one epoch of a linear model."""
+    path = tmp_path_factory.mktemp("checkpoint") / "c.safetensors"
+    learner().fit(2, lr=0.5, cbs=Checkpoint(path))
+    return path
+
+
+def other_data(**changes: Any) -> DataLoaders:
+    settings: dict[str, Any] = {"count": 22, "batch_size": 4, "seed": 5, "valid": 10} | changes
+    train = DataLoader(
+        random_set(settings["count"]), settings["batch_size"], shuffle=True, seed=settings["seed"]
+    )
+    return DataLoaders(train, DataLoader(random_set(settings["valid"]), 4, shuffle=True))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"lr": 0.25}, "other learning rate: the checkpoint has 0.5, this fit has 0.25"),
+        ({"n_epoch": 1}, "it has 2 finished epochs, this fit is of 1"),
+        ({"model": "mlp"}, "other model: the checkpoint has linear, this fit has mlp"),
+        (
+            {"model": nn.Linear(784, 1, bias=False)},
+            "other model: the checkpoint has linear, this fit has Linear",
+        ),
+        (
+            {"opt_func": torch.optim.SGD},
+            "other optimizer: the checkpoint has mnist_sgd.optimizers.SGD, "
+            "this fit has torch.optim.sgd.SGD",
+        ),
+        ({"batch_size": 8}, "the state is of another batch_size: it has 4, this loader has 8"),
+        ({"seed": 6}, "the state is of another seed: it has 5, this loader has 6"),
+        ({"count": 24}, r"the state is of another dataset: it has \d+, this loader has \d+"),
+        ({"valid": 12}, r"the state is of another dataset: it has \d+, this loader has \d+"),
+        (
+            {"metrics": ()},
+            "the state has the columns epoch, train_loss, valid_loss, batch_accuracy, time; "
+            "this recorder has epoch, train_loss, valid_loss, time",
+        ),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_another_fits_checkpoint_is_refused_by_what_differs(
+    changes: dict[str, Any], message: str, checkpoint: Path
+) -> None:
+    model = changes.pop("model", "linear")
+    lr, n_epoch = changes.pop("lr", 0.5), changes.pop("n_epoch", 2)
+    settings: dict[str, Any] = {"opt_func": SGD, "metrics": batch_accuracy}
+    settings |= {key: changes.pop(key) for key in ("opt_func", "metrics") if key in changes}
+    made = create_model(model, 3) if isinstance(model, str) else model
+    learn = Learner(other_data(**changes), made, **settings)
+    before = {name: t.clone() for name, t in learn.model.state_dict().items()}
+    with learn.no_logging(), pytest.raises(CheckpointError) as refused:
+        learn.fit(n_epoch, lr=lr, resume=checkpoint)
+    assert re.fullmatch(re.escape(f"{checkpoint}: ") + message, str(refused.value))
+    assert same(dict(learn.model.state_dict()), before)
+
+
+def test_weights_of_another_shape_are_refused(checkpoint: Path, tmp_path: Path) -> None:
+    path = tmp_path / "c.safetensors"
+    small, large = (nn.Sequential(nn.Linear(784, n), nn.Linear(n, 1)) for n in (2, 3))
+    learner(small).fit(1, cbs=Checkpoint(path))
+    with pytest.raises(CheckpointError) as refused:
+        learner(large).fit(1, resume=path)
+    assert str(refused.value) == (
+        f"{path}: other weights: the checkpoint has "
+        "0.weight [2, 784], 0.bias [2], 1.weight [1, 2], 1.bias [1], "
+        "this fit has 0.weight [3, 784], 0.bias [3], 1.weight [1, 3], 1.bias [1]"
+    )
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda content: content[:-1], "not a checkpoint: not a safetensors file: "),
+        (lambda content: b"", "not a checkpoint: not a safetensors file: "),
+        (
+            lambda content: content[:-9] + bytes([content[-9] ^ 1]) + content[-8:],
+            "not a checkpoint: damaged: its digest is not that of its content",
+        ),
+        (
+            lambda content: dump(parse(content) | {"checkpoint": 2}),
+            "a checkpoint of format 2; this version of mnist_sgd reads 1",
+        ),
+        (
+            lambda content: dump({"other": 1}),
+            "a checkpoint of format None; this version of mnist_sgd reads 1",
+        ),
+    ],
+)
+def test_a_damaged_or_foreign_file_is_named(
+    damage: Callable[[bytes], bytes], message: str, checkpoint: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "damaged.safetensors"
+    path.write_bytes(damage(checkpoint.read_bytes()))
+    with pytest.raises(CheckpointError, match="^" + re.escape(f"{path}: {message}")):
+        learner().fit(2, lr=0.5, resume=path)
+
+
+def test_weights_are_no_checkpoint_and_a_missing_file_is_named(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    weights, missing = tmp_path / "w.safetensors", tmp_path / "none.safetensors"
+    learner().save(weights)
+    message = f"{weights}: not a checkpoint: a safetensors file of another kind"
+    with pytest.raises(CheckpointError, match=re.escape(message)):
+        learner().fit(1, resume=weights)
+    with pytest.raises(CheckpointError, match=re.escape(f"{missing}: there is no such file")):
+        learner().fit(1, resume=missing)
+
+
+def test_what_has_no_state_is_refused_before_any_work(tmp_path: Path) -> None:
+    class Bare:
+        def __init__(self, params: object, lr: float) -> None:
+            self.param_groups = [{"lr": lr}]
+
+    path = tmp_path / "c.safetensors"
+    with pytest.raises(CheckpointError, match=r"with state_dict\(\) .*; Bare has none$"):
+        learner(opt_func=Bare).fit(1, cbs=Checkpoint(path))
+    learn = learner()
+    learn.dls.train = [(torch.rand(4, 784), torch.ones(4, 1))]
+    with pytest.raises(CheckpointError, match=r"for training come from a list, and only a "):
+        learn.fit(1, cbs=Checkpoint(path))
+    folder = tmp_path / "none"
+    with pytest.raises(CheckpointError, match=re.escape(f"there is no folder {folder}")):
+        learner().fit(1, cbs=Checkpoint(folder / "c.safetensors"))
+    with pytest.raises(ValueError, match=r"^every must be at least 1 batch, got 0$"):
+        Checkpoint(path, every=0)
+    assert list(tmp_path.iterdir()) == []
+    assert load_checkpoint.__module__ == "mnist_sgd.checkpoint"

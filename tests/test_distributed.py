@@ -1,0 +1,301 @@
+"""One, two and three ranks see the same batches and leave the same weights, or end together."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.distributed.run import get_args_parser
+
+import ranks as script
+from image_sets import random_set
+from mnist_sgd import DataLoader, Ranks, joined_ranks
+from mnist_sgd._document import parse
+from mnist_sgd.cli import main
+from mnist_sgd.distributed import ALONE
+from trained import TrainedFiles
+
+PATIENCE = 120.0
+"""Seconds before something that should have happened counts as failed."""
+
+Reports = dict[int, list[dict[str, Any]]]
+
+
+@contextmanager
+def torchrun(count: int, *arguments: str | Path, cwd: Path) -> Iterator[subprocess.Popen[str]]:
+    """So many ranks of a script or, after "-m", a module; all are gone at the end."""
+    line = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    line += [f"--nproc-per-node={count}", *map(str, arguments)]
+    support = str(Path(script.__file__).parent)
+    path = os.pathsep.join(filter(None, [support, os.environ.get("PYTHONPATH")]))
+    with (cwd / "stdout").open("w") as out, (cwd / "stderr").open("w") as err:
+        process = subprocess.Popen(
+            line,
+            stdout=out,
+            stderr=err,
+            text=True,
+            cwd=cwd,
+            env=os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
+        )
+        try:
+            yield process
+        finally:
+            for pid in workers_of(process.pid):
+                os.kill(pid, signal.SIGKILL)
+            process.kill()
+            process.wait(PATIENCE)
+
+
+def workers_of(agent: int) -> dict[int, int]:
+    """The rank of each process that a torchrun has started and that is still there, by its id."""
+    found = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            if int(stat.read_text().rpartition(")")[2].split()[1]) != agent:
+                continue
+            rank = re.search(rb"\0RANK=(\d+)\0", stat.with_name("environ").read_bytes())
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if rank:
+            found[int(stat.parent.name)] = int(rank[1])
+    return found
+
+
+@pytest.fixture(scope="module")
+def reports(tmp_path_factory: pytest.TempPathFactory) -> Reports:
+    """What each rank of one, two and three did; the two go on from the checkpoint of the three."""
+    folder = tmp_path_factory.mktemp("ranks")
+    checkpoint = folder / "checkpoint.safetensors"
+    found = {1: [script.jobs(ALONE, checkpoint)]}
+    for count in (3, 2):
+        with torchrun(count, script.__file__, folder, cwd=folder) as process:
+            assert process.wait(PATIENCE) == 0, (folder / "stderr").read_text()
+        found[count] = [parse((folder / f"rank-{i}").read_bytes()) for i in range(count)]
+        lines = (folder / "stdout").read_text().splitlines()
+        assert [line.split()[0] for line in lines] == ["epoch", *map(str, range(script.EPOCHS))]
+    return found
+
+
+several = pytest.mark.parametrize("count", [2, 3])
+
+
+def union(reports: list[dict[str, Any]], job: str) -> list[tuple[Tensor, Tensor]]:
+    """The ranks' parts of each batch of a job, put together in the order of the ranks."""
+    per_rank = [report[job]["batches"] for report in reports]
+    batches = []
+    for parts in zip(*per_rank, strict=True):
+        images, labels = zip(*parts, strict=True)
+        batches.append((torch.cat(images), torch.cat(labels)))
+    return batches
+
+
+def same_batches(ours: list[tuple[Tensor, Tensor]], theirs: list[tuple[Tensor, Tensor]]) -> bool:
+    pairs = zip(ours, theirs, strict=True)
+    return all(torch.equal(x, u) and torch.equal(y, v) for (x, y), (u, v) in pairs)
+
+
+def distance(one: dict[str, Tensor], other: dict[str, Tensor]) -> float:
+    """The largest difference between two weights of a model; NaN if there is one."""
+    return max(float((one[name] - other[name]).abs().max()) for name in one)
+
+
+@several
+@pytest.mark.parametrize("job", ["sample", "lone image"])
+def test_any_number_of_ranks_leaves_the_same_weights_and_figures(
+    count: int, job: str, reports: Reports
+) -> None:
+    alone = reports[1][0][job]
+    for report in reports[count]:
+        assert distance(report[job]["weights"], alone["weights"]) <= 1e-6
+        assert report[job]["losses"] == pytest.approx(alone["losses"], abs=1e-6)
+        for ours, theirs in zip(report[job]["values"], alone["values"], strict=True):
+            assert ours == pytest.approx(theirs, abs=1e-6)
+    first, *others = reports[count]
+    for report in others:
+        assert distance(report[job]["weights"], first[job]["weights"]) == 0
+        assert report[job]["values"] == first[job]["values"]
+        assert report[job]["losses"] == first[job]["losses"]
+
+
+@several
+def test_every_validation_image_is_counted_once(count: int, reports: Reports) -> None:
+    for job, images, epochs in (("sample", 2038, script.EPOCHS), ("lone image", 17, 3)):
+        counts = [report[job]["validated"] for report in reports[count]]
+        assert [sum(epoch) for epoch in zip(*counts, strict=True)] == [images] * epochs
+        assert reports[1][0][job]["validated"] == [images] * epochs
+
+
+@several
+def test_the_ranks_batches_together_are_the_single_processes(count: int, reports: Reports) -> None:
+    alone = union(reports[1], "lone image")
+    assert [len(labels) for _, labels in alone] == [8, 8, 8, 8, 1] * 3
+    assert same_batches(union(reports[count], "lone image"), alone)
+
+
+@several
+def test_a_lone_image_leaves_ranks_an_empty_part(count: int, reports: Reports) -> None:
+    sizes = [len(report["lone image"]["batches"][4][1]) for report in reports[count]]
+    assert sorted(sizes) == [*([0] * (count - 1)), 1]
+
+
+def test_a_checkpoint_of_three_ranks_goes_on_under_two_in_the_same_order(reports: Reports) -> None:
+    whole = union(reports[1], "undisturbed")
+    before, after = union(reports[3], "cut"), union(reports[2], "resumed")
+    assert len(whole) == 3 * 6
+    assert same_batches(before, whole[:9])
+    assert same_batches(after, whole[8:])
+    for report in reports[2]:
+        ours, theirs = report["resumed"], reports[1][0]["undisturbed"]
+        assert distance(ours["weights"], theirs["weights"]) <= 1e-6
+        assert ours["losses"] == pytest.approx(theirs["losses"], abs=1e-6)
+        assert len(ours["values"]) == 3
+
+
+def test_what_does_not_fit_together_is_refused_on_every_rank(reports: Reports) -> None:
+    for report in reports[3]:
+        assert report["refusals"] == {
+            "same": "all ranks must have the same seeds: 2 of 3 have other ones than rank 0",
+            "uncut": "the training batches are not cut for 3 ranks: give their DataLoader rank= "
+            "and world_size=",
+            "foreign": "several processes cut each batch into parts, which a mnist_sgd.DataLoader "
+            "does; the training batches come from a list",
+        }
+
+
+@several
+def test_the_first_ranks_bytes_reach_all(count: int, reports: Reports) -> None:
+    for report in reports[count]:
+        assert report["shared"] == ([1, 2, 3], [])
+
+
+# The command in several processes.
+
+
+def end_one_rank(agent: subprocess.Popen[str], workers: dict[int, int]) -> None:
+    (last,) = (pid for pid, rank in workers.items() if rank == 1)
+    os.kill(last, signal.SIGKILL)
+
+
+def end_torchrun(agent: subprocess.Popen[str], workers: dict[int, int]) -> None:
+    agent.terminate()
+
+
+@pytest.mark.parametrize("end", [end_one_rank, end_torchrun])
+def test_when_one_ends_all_end_and_no_part_of_a_file_stays(end: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    checkpoint = folder / "checkpoint.safetensors"
+    arguments = ["train", "--epochs", "9999", "--checkpoint-every", "5", "--out", str(folder)]
+    with torchrun(2, "-m", "mnist_sgd", *arguments, cwd=tmp_path) as agent:
+        limit = time.monotonic() + PATIENCE
+        while not checkpoint.exists():
+            assert agent.poll() is None, (tmp_path / "stderr").read_text()
+            assert time.monotonic() < limit
+            time.sleep(0.05)
+        workers = workers_of(agent.pid)
+        assert sorted(workers.values()) == [0, 1]
+        end(agent, workers)
+        assert agent.wait(PATIENCE) != 0
+        assert not any(Path(f"/proc/{pid}").exists() for pid in workers)
+    assert [path.name for path in folder.iterdir()] == ["checkpoint.safetensors"]
+    assert parse(checkpoint.read_bytes())["checkpoint"] == 1
+    assert (tmp_path / "stdout").read_text().count("epoch ") == 1
+
+
+def figures(lines: list[str]) -> list[float]:
+    """The numbers of a printed table, row by row."""
+    return [float(cell) for line in lines[1:11] for cell in line.split()[:4]]
+
+
+def test_the_command_in_two_processes_prints_and_writes_once(
+    tmp_path: Path, trained: TrainedFiles
+) -> None:
+    with torchrun(2, "-m", "mnist_sgd", "train", cwd=tmp_path) as agent:
+        assert agent.wait(PATIENCE) == 0, (tmp_path / "stderr").read_text()
+    files = sorted(path.name for path in tmp_path.iterdir())
+    assert files == ["model.onnx", "model.safetensors", "stderr", "stdout"]
+    ours, theirs = (tmp_path / "stdout").read_text().splitlines(), trained.stdout.splitlines()
+    assert [line.split(" ")[0] for line in ours] == [line.split(" ")[0] for line in theirs]
+    assert figures(ours) == pytest.approx(figures(theirs), abs=1e-5)
+
+
+# Without other processes.
+
+
+def test_without_torchrun_there_is_one_process_and_nothing_changes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"):
+        monkeypatch.delenv(name, raising=False)
+    model, loss, values = nn.Linear(2, 1), nn.MSELoss(), torch.ones(3)
+    loader = DataLoader(random_set(8))
+    with joined_ranks() as ranks:
+        assert ranks == Ranks(0, 1, torch.device("cpu")) == ALONE
+        assert ranks.is_first
+        assert ranks.synced_model(model) is model
+        assert ranks.synced_loss(loss, loader) is loss
+        assert ranks.moved(loader) is loader
+        assert ranks.sum(values) is values
+        assert ranks.mean(values) is values
+        assert ranks.from_first(b"abc") == b"abc"
+        ranks.require_same("seeds", "3")
+        assert not torch.distributed.is_initialized()
+
+
+@pytest.mark.parametrize(
+    ("rank", "world_size", "local_rank"), [("2", "2", "0"), ("-1", "2", "0"), ("0", "2", "first")]
+)
+def test_an_environment_that_torchrun_did_not_make_is_refused(
+    rank: str, world_size: str, local_rank: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RANK", rank)
+    monkeypatch.setenv("WORLD_SIZE", world_size)
+    monkeypatch.setenv("LOCAL_RANK", local_rank)
+    message = (
+        "the environment is not one of torchrun: "
+        f"RANK={rank}, WORLD_SIZE={world_size}, LOCAL_RANK={local_rank}"
+    )
+    with pytest.raises(ValueError, match=f"^{message}$"), joined_ranks():
+        pass
+
+
+def test_a_rank_without_a_gpu_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setenv("RANK", "2")
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    message = (
+        "^local rank 2 needs a GPU of its own, and torch sees 2 here; "
+        "start fewer ranks or train on the cpu$"
+    )
+    with pytest.raises(ValueError, match=message), joined_ranks("cuda"):
+        pass
+
+
+def test_batches_go_to_the_ranks_device() -> None:
+    """On torch's meta device, which is any device but the CPU."""
+    ranks = Ranks(device=torch.device("meta"))
+    ((xb, yb),) = ranks.moved(DataLoader(random_set(8), 8))
+    assert (xb.device.type, tuple(xb.shape)) == ("meta", (8, 784))
+    assert (yb.device.type, tuple(yb.shape)) == ("meta", (8, 1))
+
+
+# The guide, docs/several_machines.md.
+
+
+def test_the_guide_names_options_that_exist(capsys: pytest.CaptureFixture[str]) -> None:
+    guide = Path(__file__).parent.parent / "docs" / "several_machines.md"
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    known = capsys.readouterr().out + get_args_parser().format_help()
+    options = set(re.findall(r"--[a-z][a-z-]+", guide.read_text()))
+    assert len(options) >= 13
+    assert options <= set(re.findall(r"--[a-z][a-z-]+", known))

@@ -1,0 +1,187 @@
+"""`mnist-sgd train --resume`, killed again and again, leaves the files of the undisturbed run."""
+
+import random
+import re
+import signal
+import time
+from collections.abc import Callable
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+
+import pytest
+
+from killing import start
+from mnist_sgd._document import parse
+from mnist_sgd.cli import main
+
+Output = pytest.CaptureFixture[str]
+
+PATIENCE = 120.0
+"""Seconds before something that should have happened counts as failed."""
+
+KILLS = 20
+
+EVERY = 3
+
+EPOCHS = 10
+"""Of 49 batches: 170 checkpoints, of which 19 kills wait for 6 at most, each after the last."""
+
+TRAIN = ["train", "--model", "mlp", "--epochs", str(EPOCHS), "--shuffle", "--seed", "3", "--out"]
+
+
+def table(text: str) -> list[str]:
+    """The lines of a run's table without their last column, the time."""
+    return [line.rsplit(maxsplit=1)[0] for line in text.splitlines() if re.match(r"epoch|\d", line)]
+
+
+def position(checkpoint: Path) -> tuple[int, int]:
+    """How many epochs, and images of the next, a run's checkpoint has; (-1, 0) if it has none."""
+    if not checkpoint.exists():
+        return -1, 0
+    state = parse(checkpoint.read_bytes())
+    return state["epoch"], state["train"]["samples_seen"]
+
+
+def wait_for(process: ForkServerProcess, what: Callable[[], bool]) -> None:
+    end = time.monotonic() + PATIENCE
+    while not what():
+        assert process.is_alive(), "the run ended by itself"
+        assert time.monotonic() < end, "what was waited for did not happen"
+
+
+def wait_for_checkpoints(process: ForkServerProcess, checkpoint: Path, count: int) -> None:
+    """Wait until a run has replaced its checkpoint so many times."""
+
+    def file_number() -> int:
+        return checkpoint.stat().st_ino if checkpoint.exists() else 0
+
+    for _ in range(count):
+        before = file_number()
+        wait_for(process, lambda before=before: file_number() != before)  # type: ignore[misc]
+
+
+def kill(process: ForkServerProcess) -> None:
+    process.kill()
+    process.join(PATIENCE)
+    assert process.exitcode == -signal.SIGKILL
+
+
+def finished(arguments: list[str], output: Path) -> list[str]:
+    """The table of a run that is left alone."""
+    process = start(arguments, output)
+    process.join(PATIENCE)
+    assert process.exitcode == 0
+    return table(output.read_text())
+
+
+def test_killed_at_twenty_random_moments_a_run_leaves_the_undisturbed_runs_files(
+    tmp_path: Path,
+) -> None:
+    undisturbed, killed, output = tmp_path / "undisturbed", tmp_path / "killed", tmp_path / "output"
+    printed = finished([*TRAIN, str(undisturbed)], output)
+    assert len(printed) == 1 + EPOCHS
+
+    arguments = [*TRAIN, str(killed), "--checkpoint-every", str(EVERY), "--resume"]
+    checkpoint = killed / "checkpoint.safetensors"
+    chance = random.Random(0)
+    positions = []
+    for _ in range(KILLS - 1):
+        process = start(arguments, output)
+        wait_for_checkpoints(process, checkpoint, chance.randint(0, 6))
+        time.sleep(chance.uniform(0, 0.01))  # a checkpoint is written every few milliseconds
+        kill(process)
+        positions.append(position(checkpoint))
+    assert positions == sorted(positions)
+    assert len(set(positions)) > KILLS // 2
+    assert (1, 0) < positions[-1] < (EPOCHS, 0)
+
+    process = start(arguments, output)
+    wait_for(process, lambda: position(checkpoint) == (EPOCHS, 0))
+    time.sleep(chance.uniform(0, 0.2))  # the model's files take longer
+    kill(process)
+
+    assert finished(arguments, output) == printed
+    assert sorted(path.name for path in killed.iterdir()) == [
+        "checkpoint.safetensors",
+        "model.onnx",
+        "model.safetensors",
+    ]
+    for name in ("model.safetensors", "model.onnx"):
+        assert (killed / name).read_bytes() == (undisturbed / name).read_bytes()
+
+
+# What the command says and refuses.
+
+
+@pytest.fixture(scope="module")
+def one_epoch(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run of one epoch that wrote checkpoints."""
+    folder = tmp_path_factory.mktemp("one") / "epoch"
+    assert main(["train", "--epochs", "1", "--checkpoint-every", "20", "--out", str(folder)]) == 0
+    return folder
+
+
+def test_the_same_line_begins_goes_on_and_finds_the_end(tmp_path: Path, capsys: Output) -> None:
+    line = ["train", "--epochs", "1", "--resume", "--out", str(tmp_path)]
+    checkpoint = tmp_path / "checkpoint.safetensors"
+    assert main(line) == 0
+    begun = capsys.readouterr()
+    assert begun.err == "mnist-sgd: there is no checkpoint yet; the training begins\n"
+    assert main(line) == 0
+    again = capsys.readouterr()
+    assert again.err == f"mnist-sgd: {checkpoint}: the training is finished\n"
+    assert again.out == begun.out
+    line[2] = "2"
+    assert main(line) == 0
+    longer = capsys.readouterr()
+    assert longer.err == f"mnist-sgd: {checkpoint}: going on in epoch 1 after 0 batches\n"
+    assert table(longer.out)[:2] == table(begun.out)
+    assert len(table(longer.out)) == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--lr", "0.5"], "other learning rate: the checkpoint has 1.0, this fit has 0.5"),
+        (["--model", "mlp"], "other model: the checkpoint has linear, this fit has mlp"),
+        (
+            ["--batch-size", "128"],
+            "the state is of another batch_size: it has 256, this loader has 128",
+        ),
+        (["--seed", "1"], "the state is of another seed: it has 0, this loader has 1"),
+        (["--shuffle"], "the state is of another shuffle: it has 0, this loader has 1"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_options_that_contradict_the_checkpoint_are_refused_by_name(
+    options: list[str], message: str, one_epoch: Path, capsys: Output
+) -> None:
+    files = {path.name: path.read_bytes() for path in one_epoch.iterdir()}
+    assert main(["train", "--resume", "--out", str(one_epoch), *options]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err == f"mnist-sgd: {one_epoch / 'checkpoint.safetensors'}: {message}\n"
+    assert {path.name: path.read_bytes() for path in one_epoch.iterdir()} == files
+
+
+def test_a_damaged_checkpoint_is_refused_in_one_line(
+    one_epoch: Path, tmp_path: Path, capsys: Output
+) -> None:
+    checkpoint = tmp_path / "checkpoint.safetensors"
+    checkpoint.write_bytes((one_epoch / checkpoint.name).read_bytes()[:-1])
+    assert main(["train", "--resume", "--out", str(tmp_path)]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(f"mnist-sgd: {checkpoint}: not a checkpoint: not a safetensors file: ")
+    assert err.count("\n") == 1
+
+
+def test_sigterm_leaves_whole_files_alone(tmp_path: Path) -> None:
+    folder, output = tmp_path / "out", tmp_path / "output"
+    arguments = ["train", "--epochs", "9999", "--checkpoint-every", "1", "--out", str(folder)]
+    process = start(arguments, output)
+    wait_for_checkpoints(process, folder / "checkpoint.safetensors", 5)
+    process.terminate()
+    process.join(PATIENCE)
+    assert process.exitcode == 128 + signal.SIGTERM
+    assert [path.name for path in folder.iterdir()] == ["checkpoint.safetensors"]

@@ -7,11 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#if defined(__GNUC__)
-#define MNIST_SGD_INLINE inline __attribute__((always_inline))
-#else
-#define MNIST_SGD_INLINE inline
-#endif
+#include "inline.hpp"
 
 namespace mnist_sgd {
 

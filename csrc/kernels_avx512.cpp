@@ -11,7 +11,11 @@
 #include "kernels.hpp"
 #include "quotient.hpp"
 
+#if defined(__clang__)  // which does not know the last of these and would then take none
+#define TARGET __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl")))
+#else
 #define TARGET __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,prefer-vector-width=512")))
+#endif
 
 namespace mnist_sgd {
 namespace avx512 {

@@ -4,19 +4,22 @@ from pathlib import Path
 
 import pytest
 
-from cpp_build import TESTS, Build, host_compiler, run
+from cpp_build import TESTS, Build, host_compilers, run
 
-COMPILER = host_compiler()
+COMPILERS = host_compilers()
 NAMES = [source.stem for source in TESTS]
 
-pytestmark = pytest.mark.skipif(COMPILER is None, reason="there is no C++ compiler")
+pytestmark = pytest.mark.skipif(not COMPILERS, reason="there is no C++ compiler")
 
 
-@pytest.fixture(scope="module")
-def programs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    assert COMPILER is not None
+@pytest.fixture(scope="module", params=COMPILERS, ids=lambda path: Path(path).name)
+def programs(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("cpp")
-    return Build(COMPILER, ("-O1",), folder, core_flags=("-O3",)).programs()  # the core as shipped
+    return Build(
+        request.param, ("-O1",), folder, core_flags=("-O3",)
+    ).programs()  # the core as shipped
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -33,7 +36,6 @@ def test_every_part_of_the_core_has_its_tests() -> None:
 
 
 def test_a_failed_check_fails_its_program_and_says_where(tmp_path: Path) -> None:
-    assert COMPILER is not None
     source = tmp_path / "wrong.cpp"
     source.write_text(
         '#include <stdexcept>\n#include "check.hpp"\n'
@@ -44,7 +46,7 @@ def test_a_failed_check_fails_its_program_and_says_where(tmp_path: Path) -> None
         "TEST(right) { CHECK(true); }\n"
     )
     include = Path(__file__).parent / "cpp"
-    build = Build(COMPILER, (f"-I{include}",), tmp_path)
+    build = Build(COMPILERS[0], (f"-I{include}",), tmp_path)
     done = run(build.linked([build.compiled(source)]))
     assert done.returncode == 1
     assert done.stdout == (

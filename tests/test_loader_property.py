@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from itertools import islice
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from image_sets import random_set
 from mnist_sgd import DataLoader, _core
 
-Images = tuple[NDArray[np.generic], NDArray[np.int64]]
+Images = tuple[NDArray[Any], NDArray[np.int64]]
 
 DTYPES = st.sampled_from([torch.float32, torch.bfloat16, torch.uint8])
 NORMALIZATIONS = st.sampled_from([(0.0, 1.0), (0.1307, 0.3081)])
@@ -23,7 +24,8 @@ def bfloat16_bits(values: NDArray[np.float32]) -> NDArray[np.uint16]:
     bits = values.view(np.uint32).astype(np.uint64)
     lower, upper = bits & 0xFFFF, bits >> 16
     up = (lower > 0x8000) | ((lower == 0x8000) & (upper % 2 == 1))
-    return (upper + up).astype(np.uint16)
+    rounded: NDArray[np.uint16] = (upper + up).astype(np.uint16)
+    return rounded
 
 
 def model(loader: DataLoader, epoch: int) -> list[Images]:
@@ -35,20 +37,20 @@ def model(loader: DataLoader, epoch: int) -> list[Images]:
     pixels = data.images.reshape(count, 784)
     quotients = pixels.astype(np.float32) / np.float32(255)
     floats = (quotients - np.float32(loader.mean)) / np.float32(loader.std)
-    bits = {
+    bits: dict[torch.dtype, NDArray[Any]] = {
         torch.float32: floats.view(np.uint32),
         torch.bfloat16: bfloat16_bits(floats),
         torch.uint8: pixels,
-    }[loader.dtype]
+    }
     whole = count - count % loader.batch_size if loader.drop_last else count
     cuts = [order[i : i + loader.batch_size] for i in range(0, whole, loader.batch_size)]
-    return [(bits[rows], data.labels[rows].astype(np.int64)) for rows in cuts]
+    return [(bits[loader.dtype][rows], data.labels[rows].astype(np.int64)) for rows in cuts]
 
 
-def bits_of(xb: torch.Tensor) -> NDArray[np.generic]:
+def bits_of(xb: torch.Tensor) -> NDArray[Any]:
     """The bit patterns of a batch's values."""
     integers = {torch.float32: torch.uint32, torch.bfloat16: torch.uint16, torch.uint8: torch.uint8}
-    array: NDArray[np.generic] = xb.view(integers[xb.dtype]).numpy()
+    array: NDArray[Any] = xb.view(integers[xb.dtype]).numpy()
     return array
 
 

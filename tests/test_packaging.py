@@ -55,6 +55,7 @@ def test_the_sdist_holds_all_sources(tree: Path) -> None:
             path.relative_to(ROOT)
             for path in (ROOT / folder).rglob("*")
             if path.suffix in {".py", ".pyi", ".cpp", ".hpp", ".gz", ".png", ".typed", ".txt"}
+            or path.parent.name == "corpus"
         }
         packed = {path.relative_to(tree) for path in (tree / folder).rglob("*")}
         assert given <= packed

@@ -20,14 +20,10 @@ _PATIENCE = 300  # seconds before a compiler or a program counts as hung
 _LANGUAGE = ("-std=c++17", "-ffp-contract=off", "-pthread")  # as setup.py
 
 
-def host_compiler() -> str | None:
-    """The command of this machine's C++ compiler: $CXX, or the first there is; None without one."""
+def host_compilers() -> list[str]:
+    """The commands of this machine's C++ compilers: $CXX, or those there are of g++ and clang++."""
     named = os.environ.get("CXX")
-    return shutil.which(named) if named else _first("c++", "g++", "clang++")
-
-
-def _first(*names: str) -> str | None:
-    return next((path for path in map(shutil.which, names) if path), None)
+    return [path for path in map(shutil.which, [named] if named else ["g++", "clang++"]) if path]
 
 
 class BuildError(Exception):

@@ -18,12 +18,13 @@ from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 
+from common_parts.environments import install_missing
 from common_parts.goals import all_met, goals_text
 from common_parts.machine import busy, machine_text
 from common_parts.workers import Worker, WorkerError
 from training_parts.report import goals, stages_text, table
 from training_parts.turns import Result, take, training
-from training_parts.ways import OURS, STAGES, WAYS, Way, install
+from training_parts.ways import OURS, STAGES, WAYS, Way
 
 ACCURACY_TOLERANCE = 0.002
 
@@ -98,7 +99,7 @@ def main() -> int:
     args = parse()
     ways = [w for w in WAYS if w is OURS or any(part in w.name for part in args.only or [""])]
     if args.install is not None:
-        failed = install(args.install, ways)
+        failed = install_missing(args.install, {way.package for way in ways if way.package})
         for name, reason in failed.items():
             print(f"{name}: {reason}", file=sys.stderr)
         return 1 if failed else 0

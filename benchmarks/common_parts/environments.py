@@ -6,10 +6,10 @@ import site
 import subprocess
 import sys
 import venv
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-__all__ = ["install", "interpreter"]
+__all__ = ["install", "install_missing", "interpreter"]
 
 
 def install(folder: Path, packages: Sequence[str], *, shared: bool) -> str:
@@ -37,6 +37,17 @@ def install(folder: Path, packages: Sequence[str], *, shared: bool) -> str:
         return reason
     (folder / "installed").touch()
     return ""
+
+
+def install_missing(peers: Path, packages: Iterable[str]) -> dict[str, str]:
+    """Install each package that this Python lacks on top of it, for `interpreter`.
+
+    Returns:
+        Why it failed, by package.
+    """
+    missing = [package for package in packages if not importlib.util.find_spec(package)]
+    said = {package: install(peers / package, [package], shared=True) for package in missing}
+    return {package: reason for package, reason in said.items() if reason}
 
 
 def interpreter(peers: Path | None, package: str) -> Path:

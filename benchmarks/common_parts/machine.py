@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-__all__ = ["busy", "cpu_seconds", "descendants", "machine_text", "megabytes"]
+__all__ = ["busy", "cpu_seconds", "descendants", "machine_text", "megabytes", "processor"]
 
 UTIME, STIME, RSS = 11, 12, 21
 """Where `_stat` has them."""
@@ -46,6 +46,14 @@ def busy(seconds: float = 0.3) -> float:
     time.sleep(seconds)
     idle, total = (now - then for now, then in zip(_ticks(), before, strict=True))
     return 1 - idle / total if total else 0.0
+
+
+def processor() -> str:
+    """The processor's name."""
+    for line in Path("/proc/cpuinfo").read_text().split("\n"):
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()
 
 
 def machine_text(others: Sequence[float], *also: str) -> str:

@@ -4,13 +4,9 @@ A peer's packages are in a virtual environment of its own under the folder of th
 this Python's packages: all ways run the same torch, and the pins of two peers cannot conflict.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
-from common_parts import environments
-
-__all__ = ["BARE", "FASTAI", "FLOOR", "OURS", "STAGES", "WAYS", "Way", "install"]
+__all__ = ["BARE", "FASTAI", "FLOOR", "OURS", "STAGES", "WAYS", "Way"]
 
 
 @dataclass(frozen=True)
@@ -43,12 +39,3 @@ WAYS = (
     Way("Lightning", "lightning_trainer", "lightning"),
     Way("skorch", "skorch_net", "skorch"),
 )
-
-
-def install(peers: Path, ways: Iterable[Way]) -> dict[str, str]:
-    """Install under a folder what ways need and is missing there: why it failed, by way."""
-    packaged = [way for way in ways if way.package]
-    said = {
-        w.name: environments.install(peers / w.package, [w.package], shared=True) for w in packaged
-    }
-    return {name: reason for name, reason in said.items() if reason}

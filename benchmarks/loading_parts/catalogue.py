@@ -35,13 +35,15 @@ class Way:
 OURS = Way("mnist_sgd, 1 thread", "ours", "1 float32")
 OURS_2 = Way("mnist_sgd, 2 threads", "ours", "2 float32")
 SMALLER = Way("mnist_sgd, 1,200,000 of these", "ours", "1 float32", images=1_200_000)
-BARE = Way("roofline, bare C++ loop", "bare_loop")
+BARE = Way("roofline, bare C++ loop", "bare_loop", "held")
+ONE_BATCH = Way("bare C++ loop, batch overwritten", "bare_loop", "overwritten")
 BYTES = Way("torch, x[rows].float().div_(255)", "torch_rows", "bytes")
 FLOATS = Way("torch, floats[rows]", "torch_rows", "floats", bytes=FLOAT_BYTES, most=MOST)
 LOADER = Way("torch DataLoader", "torch_loader", "0", bytes=FLOAT_BYTES, most=MOST)
 WAYS = (
     OURS,
     BARE,
+    ONE_BATCH,
     OURS_2,
     SMALLER,
     Way("mnist_sgd, bfloat16", "ours", "1 bfloat16"),

@@ -13,6 +13,7 @@ INK, GREY = "#222222", "#8a8a8a"
 FAMILIES = (  # what a name begins with, its lines' colour
     ("mnist_sgd", "#c1272d"),
     (BARE.name, INK),
+    ("bare C++ loop", INK),
     ("torchvision", "#7b4fa3"),
     ("torch", "#0b62a8"),
     ("fastai", "#2e8b57"),

@@ -16,8 +16,8 @@ from loading_parts.catalogue import Way
 __all__ = ["Result", "measure"]
 
 WORKER = Path(__file__).parent / "worker.py"
-MANY = 4
-"""A way that goes on with more variants than that has a quarter of the seconds for each."""
+KEPT = 3
+"""Of a way's variants, those that were best in the first turn."""
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 """So that torch computes on the thread that calls it."""
 
@@ -28,7 +28,7 @@ class Result:
 
     Attributes:
         name: of the way.
-        variants: those that were kept after the first turn; the way's figures are the best one's.
+        variants: those that went on after the first turn; the way's figures are the best one's.
         first: what each variant gave in the first turn, which does not count.
         version: of the package.
         fault: why the way was not measured, or not to the end.
@@ -62,8 +62,8 @@ def measure(
 ) -> tuple[dict[str, Result], list[float]]:
     """Let the ways take turns over so many images: results, and what else ran.
 
-    A way with a fault takes no more turns. After the first turn, which does not count, a way of
-    several variants goes on with the best tenth of them, at least two.
+    A way with a fault takes no more turns. The first turn is short and does not count; a way of
+    several variants goes on with those that were best in it.
     """
     results = {way.name: Result(way.name) for way in ways}
     others = []
@@ -97,14 +97,12 @@ def _first_turn(worker: Worker, result: Result, seconds: float) -> None:
     answer = worker.ask({"seconds": seconds / 4, "variants": []})
     result.first, result.version = answer["rates"], answer["version"]
     ranked = sorted(result.first, key=lambda name: -result.first[name])
-    result.variants = {name: [] for name in ranked[: max(2, len(ranked) // 10)]}
+    result.variants = {name: [] for name in ranked[:KEPT]}
 
 
 def _turn(worker: Worker, result: Result, seconds: float) -> None:
-    names = list(result.variants)
-    each = seconds if len(names) <= MANY else seconds / 4
     try:
-        answer = worker.ask({"seconds": each, "variants": names})
+        answer = worker.ask({"seconds": seconds, "variants": list(result.variants)})
     except WorkerError as error:
         result.fault = str(error)
         return

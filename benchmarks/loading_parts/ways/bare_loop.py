@@ -17,7 +17,8 @@ SOURCE = Path(__file__).parent.parent / "roofline.cpp"
 ISAS = ("plain", "AVX2", "AVX-512")
 PREFETCHES = ((0, 0), (2, 0), (2, 12), (4, 16), (2, 24))
 """Images ahead for the first-level cache and for the second-level cache; 0 for none."""
-RINGS = (1, 2, 3)
+RINGS = {"held": (2, 3), "overwritten": (1,)}
+"""Batches in memory, by whether a batch is still there while the next one is made."""
 ORDERED = 100_000
 """The order has at least so many rows, that is several epochs of a small set."""
 FLAGS = ("-O3", "-march=native", "-std=c++17", "-shared", "-fPIC")
@@ -39,10 +40,11 @@ def library() -> ctypes.CDLL:
 
 
 def prepare(data: Data, setting: str) -> dict[str, Loader]:
-    """The loops that this processor has, for each distance, kind of store and number of slots."""
-    arrays = Arrays(data)
+    """The loops that this processor has; the setting is what becomes of a batch, see `RINGS`."""
+    rings = RINGS[setting]
+    arrays = Arrays(data, max(rings))
     loaders = {}
-    for isa, stream, ahead, ring in product(range(len(ISAS)), (0, 1), PREFETCHES, RINGS):
+    for isa, stream, ahead, ring in product(range(len(ISAS)), (0, 1), PREFETCHES, rings):
         if library().roofline_has(isa, stream):
             stores = "streaming" if stream else "plain"
             name = f"{ISAS[isa]}, {stores} stores, {ahead[0]} and {ahead[1]} ahead, ring of {ring}"
@@ -53,7 +55,7 @@ def prepare(data: Data, setting: str) -> dict[str, Loader]:
 class Arrays:
     """What the loops share: the images, some epochs' order, and the ring of batches."""
 
-    def __init__(self, data: Data) -> None:
+    def __init__(self, data: Data, slots: int) -> None:
         self.images, self.labels = data.images(), data.labels()
         random = np.random.default_rng(0)
         epochs = max(2, -(-ORDERED // data.count)) if data.count <= ORDERED else 1
@@ -62,8 +64,8 @@ class Arrays:
         beyond = max(far for _, far in PREFETCHES)
         order = np.concatenate([*orders, orders[0]])[: self.rows + beyond]
         self.order = order.astype(np.int32)
-        self.x = _aligned(max(RINGS) * BATCH_SIZE * PIXELS)
-        self.y = np.empty(max(RINGS) * BATCH_SIZE, np.int64)
+        self.x = _aligned(slots * BATCH_SIZE * PIXELS)
+        self.y = np.empty(slots * BATCH_SIZE, np.int64)
 
 
 class Roofline(Loader):

@@ -124,7 +124,7 @@ class Loader:
         """
         batches = self.stream()
         orders = [self._checked_epoch(batches, data) for _ in range(2)]
-        if np.array_equal(*orders):
+        if np.array_equal(orders[0], orders[1]):
             raise ValueError("two epochs have the same order")
 
     def _checked_epoch(self, batches: Iterator[Batch], data: Data) -> NDArray[np.float64]:

@@ -70,8 +70,9 @@ struct Avx512 {
 };
 #endif
 
+// Always inline: GCC may drop the calls of a function that only prefetches.
 template <int locality>
-void prefetch(const std::uint8_t* row) {
+__attribute__((always_inline)) inline void prefetch(const std::uint8_t* row) {
     for (std::size_t byte = 0; byte < PIXELS; byte += LINE) {
         __builtin_prefetch(row + byte, 0, locality);
     }

@@ -14,17 +14,16 @@ missed or ours fails, with 2 if it cannot begin.
 import argparse
 import json
 import os
-import platform
 import shutil
-import statistics
 import sys
 import time
 from pathlib import Path
 
+from common_parts.goals import all_met, goals_text
+from common_parts.machine import machine_text
 from serving_parts.bench import Bench
-from serving_parts.install import install
-from serving_parts.report import GOALS, Result, goals_text, table
-from serving_parts.servers import EMPTY, FASTAPI, OURS, SERVERS, Server
+from serving_parts.report import Result, goals, table
+from serving_parts.servers import EMPTY, FASTAPI, OURS, SERVERS, Server, install
 
 from mnist_sgd_serve import ArtefactError
 
@@ -56,11 +55,7 @@ def run(bench: Bench, servers: list[Server], rounds: int) -> dict[str, Result]:
 def machine(results: dict[str, Result]) -> str:
     """Say what it was measured on, and what else ran there."""
     others = [turn["others"] for result in results.values() for turn in result.turns.values()]
-    return (
-        f"{os.cpu_count()} processors, {platform.machine()}, Python {platform.python_version()}; "
-        f"other work took {statistics.median(others):.0%} of them between the turns "
-        f"(up to {max(others):.0%}); load average at the end {os.getloadavg()[0]:.1f}"
-    )
+    return f"{machine_text(others)}; load average at the end {os.getloadavg()[0]:.1f}"
 
 
 def parse() -> argparse.Namespace:
@@ -104,16 +99,15 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 2
     results = run(bench, chosen, args.rounds)
-    print(f"{table(results)}\n\n{goals_text(results)}\n\n{machine(results)}")
+    said, judged = machine(results), goals(results)
+    verdict = goals_text("ours against theirs, round by round", judged)
+    print(f"{table(results)}\n\n{verdict}\n\n{said}")
     if args.json is not None:
         figures = {name: vars(result) for name, result in results.items()}
-        args.json.write_text(
-            json.dumps({"machine": machine(results), "servers": figures}, indent=1)
-        )
+        args.json.write_text(json.dumps({"machine": said, "servers": figures}, indent=1))
     if results[OURS.name].fault or results[OURS.name].median("failed"):
         return 1
-    measured = [(goal, ratios) for goal in GOALS if (ratios := goal.ratios(results))]
-    return 0 if all(goal.met(statistics.median(ratios)) for goal, ratios in measured) else 1
+    return 0 if all_met(judged) else 1
 
 
 if __name__ == "__main__":

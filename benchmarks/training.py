@@ -12,19 +12,19 @@ ratios to the goals; exits with 1 if a goal is missed or ours fails.
 
 import argparse
 import json
-import os
-import platform
-import statistics
 import sys
 from contextlib import ExitStack
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 
-from serving_parts.machine import busy
-from training_parts.report import GOALS, goals_text, stages_text, table
-from training_parts.turns import Result, Worker, WorkerError, working
-from training_parts.ways import OURS, STAGES, WAYS, Way, install
+from common_parts.environments import install_missing
+from common_parts.goals import all_met, goals_text
+from common_parts.machine import busy, machine_text
+from common_parts.workers import Worker, WorkerError
+from training_parts.report import goals, stages_text, table
+from training_parts.turns import Result, take, training
+from training_parts.ways import OURS, STAGES, WAYS, Way
 
 ACCURACY_TOLERANCE = 0.002
 
@@ -39,8 +39,8 @@ def measure(
         workers: dict[str, Worker] = {}
         for way in ways:
             try:
-                workers[way.name] = stack.enter_context(working(way, peers, threads))
-                workers[way.name].turn()  # imports, data and first calls; it does not count
+                workers[way.name] = stack.enter_context(training(way, peers, threads))
+                take(workers[way.name])  # imports, data and first calls; it does not count
             except (FileNotFoundError, WorkerError) as error:
                 results[way.name].fault = str(error)
         for number in range(turns):
@@ -57,7 +57,7 @@ def take_turn(way: Way, worker: Worker, results: dict[str, Result]) -> None:
     """One turn of a way; it must come to the accuracy of ours, which is the first."""
     result = results[way.name]
     try:
-        turn = worker.turn()
+        turn = take(worker)
     except WorkerError as error:
         result.fault = str(error)
         return
@@ -74,19 +74,9 @@ def take_turn(way: Way, worker: Worker, results: dict[str, Result]) -> None:
 
 def take_stages(peers: Path | None, threads: int) -> dict[str, float]:
     """Where our time goes, after a turn to warm up."""
-    with working(STAGES, peers, threads) as worker:
-        worker.turn()
-        return worker.turn().stages
-
-
-def machine(threads: int, others: list[float]) -> str:
-    """Say what it was measured on, with what, and what else ran there."""
-    return (
-        f"{os.cpu_count()} processors, {platform.machine()}, Python {platform.python_version()}, "
-        f"torch {version('torch')}, its threads: {threads}; other work took "
-        f"{statistics.median(others):.0%} of the processors between the turns "
-        f"(up to {max(others):.0%})"
-    )
+    with training(STAGES, peers, threads) as worker:
+        take(worker)
+        return take(worker).stages
 
 
 def parse() -> argparse.Namespace:
@@ -109,21 +99,20 @@ def main() -> int:
     args = parse()
     ways = [w for w in WAYS if w is OURS or any(part in w.name for part in args.only or [""])]
     if args.install is not None:
-        failed = install(args.install, ways)
+        failed = install_missing(args.install, {way.package for way in ways if way.package})
         for name, reason in failed.items():
             print(f"{name}: {reason}", file=sys.stderr)
         return 1 if failed else 0
     results, stages, others = measure(ways, args.peers, args.turns, args.threads)
-    said = machine(args.threads, others)
-    print(f"{table(results)}\n\n{goals_text(results)}\n\n{stages_text(results, stages)}\n\n{said}")
+    said = machine_text(others, f"torch {version('torch')}", f"its threads: {args.threads}")
+    judged = goals(results)
+    verdict = goals_text("our epoch / theirs, turn by turn", judged)
+    print(f"{table(results)}\n\n{verdict}\n\n{stages_text(results, stages)}\n\n{said}")
     if args.json is not None:
         ways_json = {name: asdict(result) for name, result in results.items()}
         figures = {"machine": said, "ways": ways_json, "stages_us": stages}
         args.json.write_text(json.dumps(figures, indent=1))
-    if results[OURS.name].fault:
-        return 1
-    measured = [(goal, ratios) for goal in GOALS if (ratios := goal.ratios(results))]
-    return 0 if all(goal.met(statistics.median(ratios)) for goal, ratios in measured) else 1
+    return 0 if not results[OURS.name].fault and all_met(judged) else 1
 
 
 if __name__ == "__main__":

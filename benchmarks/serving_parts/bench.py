@@ -9,11 +9,11 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+from common_parts.machine import busy, cpu_seconds, megabytes
 
 from mnist_sgd import mnist_sample
 from mnist_sgd_serve import Predictor
 from serving_parts.load import wrk
-from serving_parts.machine import busy, cpu_seconds, megabytes
 from serving_parts.payloads import Images
 from serving_parts.processes import Running, running
 from serving_parts.report import Turn

@@ -13,7 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from serving_parts.machine import descendants
+from common_parts.machine import descendants
+
 from serving_parts.payloads import Body, Images
 from serving_parts.servers import Server
 

@@ -8,7 +8,9 @@ import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-__all__ = ["GOALS", "Goal", "Result", "goals_text", "table"]
+from common_parts.goals import Goal
+
+__all__ = ["Result", "goals", "table"]
 
 Turn = Mapping[str, float]
 
@@ -46,7 +48,7 @@ class Result:
 
 
 @dataclass(frozen=True)
-class Goal:
+class Aim:
     """Ours against the best of some others: at least, or at most, so many times."""
 
     text: str
@@ -55,8 +57,13 @@ class Goal:
     bound: float
     at_most: bool = False
 
-    def ratios(self, results: Mapping[str, Result]) -> list[float]:
-        """Ours by the best other's, for each round in which both were measured."""
+    def goal(self, results: Mapping[str, Result]) -> Goal:
+        """The ratios of the rounds in which both were measured, and who is absent."""
+        absent = [name for name in self.others if name not in results or not results[name].turns]
+        remark = f"without {', '.join(absent)}" if absent else ""
+        return Goal(self.text, self.bound, self._ratios(results), self.at_most, remark)
+
+    def _ratios(self, results: Mapping[str, Result]) -> list[float]:
         best = min if self.at_most else max
         ratios = []
         for number, turn in results["mnist_sgd"].turns.items():
@@ -69,24 +76,20 @@ class Goal:
                 ratios.append(turn[self.key] / best(others))
         return ratios
 
-    def met(self, ratio: float) -> bool:
-        """Whether a ratio is within the bound."""
-        return ratio <= self.bound if self.at_most else ratio >= self.bound
-
 
 _EMPTY = ("empty ASGI, uvicorn",)
-GOALS = (
-    Goal("p50 at 1 connection / empty application", "p50_1", _EMPTY, 1.35, at_most=True),
-    Goal("requests/s at 16 / empty application", "rate_16", _EMPTY, 0.80),
-    Goal("requests/s at 64 / empty application", "rate_64", _EMPTY, 0.80),
-    Goal("images/s, batches / empty application", "images", _EMPTY, 0.55),
-    Goal("requests/s at 16 / best of " + ", ".join(PRODUCTS), "rate_16", PRODUCTS, 10),
-    Goal("requests/s at 64 / best of " + ", ".join(PRODUCTS), "rate_64", PRODUCTS, 10),
-    Goal("requests/s at 16 / PyTriton", "rate_16", ("PyTriton",), 5),
-    Goal("requests/s at 64 / PyTriton", "rate_64", ("PyTriton",), 5),
-    Goal("requests/s at 16 / FastAPI", "rate_16", ("FastAPI, pydantic",), 4),
-    Goal("requests/s at 64 / FastAPI", "rate_64", ("FastAPI, pydantic",), 4),
-    Goal("images/s, batches / best peer", "images", PEERS, 5),
+AIMS = (
+    Aim("p50 at 1 connection / empty application", "p50_1", _EMPTY, 1.35, at_most=True),
+    Aim("requests/s at 16 / empty application", "rate_16", _EMPTY, 0.80),
+    Aim("requests/s at 64 / empty application", "rate_64", _EMPTY, 0.80),
+    Aim("images/s, batches / empty application", "images", _EMPTY, 0.55),
+    Aim("requests/s at 16 / best of " + ", ".join(PRODUCTS), "rate_16", PRODUCTS, 10),
+    Aim("requests/s at 64 / best of " + ", ".join(PRODUCTS), "rate_64", PRODUCTS, 10),
+    Aim("requests/s at 16 / PyTriton", "rate_16", ("PyTriton",), 5),
+    Aim("requests/s at 64 / PyTriton", "rate_64", ("PyTriton",), 5),
+    Aim("requests/s at 16 / FastAPI", "rate_16", ("FastAPI, pydantic",), 4),
+    Aim("requests/s at 64 / FastAPI", "rate_64", ("FastAPI, pydantic",), 4),
+    Aim("images/s, batches / best peer", "images", PEERS, 5),
 )
 
 
@@ -109,19 +112,6 @@ def _cells(result: Result) -> list[str]:
     return ["-" if value is None else f"{value:,.{digits}f}" for value, digits in medians]
 
 
-def goals_text(results: Mapping[str, Result]) -> str:
-    """Write each goal with the median ratio, its range, whether it is met, and who is absent."""
-    lines = [f"{'ours against theirs, round by round':<62}{'goal':>8}{'median':>9}  range"]
-    for goal in GOALS:
-        ratios = goal.ratios(results)
-        bound = f"{'<=' if goal.at_most else '>='} {goal.bound:g}"
-        if not ratios:
-            lines.append(f"{goal.text:<62}{bound:>8}{'-':>9}  not measured")
-            continue
-        ratio = statistics.median(ratios)
-        verdict = "met" if goal.met(ratio) else f"MISSED by {abs(1 - ratio / goal.bound):.0%}"
-        spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
-        absent = [name for name in goal.others if name not in results or not results[name].turns]
-        without = f", without {', '.join(absent)}" if absent else ""
-        lines.append(f"{goal.text:<62}{bound:>8}{ratio:>9.2f}  {spread}  {verdict}{without}")
-    return "\n".join(lines)
+def goals(results: Mapping[str, Result]) -> list[Goal]:
+    """The aims with what was measured."""
+    return [aim.goal(results) for aim in AIMS]

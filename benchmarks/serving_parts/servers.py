@@ -5,12 +5,15 @@ their pins conflict; those without packages run on this Python, beside the serve
 """
 
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from common_parts import environments
+
 from serving_parts.payloads import BASE64, BYTES, JSON, RAW, V2_BINARY, V2_JSON, Payload
 
-__all__ = ["EMPTY", "FASTAPI", "OURS", "SERVERS", "Server"]
+__all__ = ["EMPTY", "FASTAPI", "OURS", "SERVERS", "Server", "install"]
 
 APPLICATIONS = Path(__file__).parent / "peers"
 V2 = "/v2/models/mnist_sgd/infer"
@@ -96,3 +99,10 @@ SERVERS = (
     Server("BentoML", JSON, "/predict", ("bentoml_json.py",), "bentoml", ("bentoml", *RUNTIME)),
     Server("Ray Serve", RAW, "/", ("ray_raw.py",), "ray", ("ray[serve]", *RUNTIME)),
 )
+
+
+def install(peers: Path, servers: Iterable[Server]) -> dict[str, str]:
+    """Install under a folder what servers need and is missing there: why it failed, by server."""
+    apart = [server for server in servers if server.folder]
+    said = {s.name: environments.install(peers / s.folder, s.packages, shared=False) for s in apart}
+    return {name: reason for name, reason in said.items() if reason}

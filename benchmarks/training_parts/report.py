@@ -2,34 +2,29 @@
 
 import statistics
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from common_parts.goals import Goal
 
 from training_parts.turns import Result
 from training_parts.ways import BARE, FASTAI, FLOOR, OURS
 
-__all__ = ["GOALS", "Goal", "goals_text", "stages_text", "table"]
+__all__ = ["goals", "stages_text", "table"]
 
 
-@dataclass(frozen=True)
-class Goal:
+BOUNDS = ((BARE.name, 0.9), (FASTAI.name, 1 / 6))
+
+
+def goals(results: Mapping[str, Result]) -> list[Goal]:
     """Our epoch against another's: at most so many times as long."""
-
-    other: str
-    bound: float
-
-    def ratios(self, results: Mapping[str, Result]) -> list[float]:
-        """Ours by theirs, for each turn in which both were measured."""
-        if self.other not in results:
-            return []
-        theirs = results[self.other].epochs_ms
-        return [a / b for a, b in zip(results[OURS.name].epochs_ms, theirs, strict=False)]
-
-    def met(self, ratio: float) -> bool:
-        """Whether a ratio is within the bound."""
-        return ratio <= self.bound
+    return [Goal(name, bound, ratios(results, name), at_most=True) for name, bound in BOUNDS]
 
 
-GOALS = (Goal(BARE.name, 0.9), Goal(FASTAI.name, 1 / 6))
+def ratios(results: Mapping[str, Result], other: str) -> list[float]:
+    """Our epoch by another's, for each turn in which both were measured."""
+    if other not in results:
+        return []
+    theirs = results[other].epochs_ms
+    return [a / b for a, b in zip(results[OURS.name].epochs_ms, theirs, strict=False)]
 
 
 def table(results: Mapping[str, Result]) -> str:
@@ -55,26 +50,10 @@ def table(results: Mapping[str, Result]) -> str:
     return "\n".join(lines)
 
 
-def goals_text(results: Mapping[str, Result]) -> str:
-    """Write each goal with the median ratio, its range and whether it is met."""
-    lines = [f"{'our epoch / theirs, turn by turn':<40}{'goal':>8}{'median':>9}  range"]
-    for goal in GOALS:
-        ratios = goal.ratios(results)
-        head = f"{goal.other:<40}{f'<= {goal.bound:.3g}':>8}"
-        if not ratios:
-            lines.append(f"{head}{'-':>9}  not measured")
-            continue
-        ratio = statistics.median(ratios)
-        verdict = "met" if goal.met(ratio) else f"MISSED by {ratio / goal.bound - 1:.0%}"
-        spread = f"{min(ratios):.3f} to {max(ratios):.3f}"
-        lines.append(f"{head}{ratio:>9.3f}  {spread}  {verdict}")
-    return "\n".join(lines)
-
-
 def stages_text(results: Mapping[str, Result], stages: Mapping[str, float]) -> str:
     """Write torch's own share of our epoch, and the stages of a batch."""
     lines = []
-    shares = [1 / ratio for ratio in Goal(FLOOR.name, 1).ratios(results)]
+    shares = [1 / ratio for ratio in ratios(results, FLOOR.name)]
     if shares:
         lines.append(
             f"torch's own calls, on one batch that stays in the cache, take "

@@ -1,28 +1,23 @@
-"""Worker processes, one a way, that take turns: while one trains, the others sleep."""
+"""A turn of a way: it trains anew, and the epochs at the end of it count."""
 
-import json
-import os
 import statistics
-import subprocess
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from common_parts.environments import interpreter
+from common_parts.workers import Worker, working
+
 from training_parts.ways import Way
 
-__all__ = ["Result", "Worker", "WorkerError", "working"]
+__all__ = ["Result", "take", "training"]
 
 WORKER = Path(__file__).parent / "worker.py"
 WARM_EPOCHS = 4
 """Epochs at the start of a turn that do not count: the caches are another way's."""
 EPOCHS = 20
 """Epochs of a turn that count."""
-
-
-class WorkerError(RuntimeError):
-    """A way cannot be run; the message is one line."""
 
 
 @dataclass
@@ -53,59 +48,27 @@ class Turn:
     stages: dict[str, float]
 
 
-@dataclass
-class Worker:
-    """A process that trains when it is told to; what it prints goes to a log."""
+def take(worker: Worker) -> Turn:
+    """Train anew.
 
-    process: subprocess.Popen[str]
-    log: Path
-
-    def turn(self) -> Turn:
-        """Train anew.
-
-        Raises:
-            WorkerError: the process has ended.
-        """
-        if self.process.stdin is None or self.process.stdout is None:
-            raise WorkerError("its pipes are closed")
-        try:
-            self.process.stdin.write(f"{WARM_EPOCHS + EPOCHS}\n")
-            self.process.stdin.flush()
-        except BrokenPipeError:
-            pass  # the log says why
-        line = self.process.stdout.readline()
-        if not line:
-            lines = self.log.read_text(errors="replace").strip().split("\n")
-            raise WorkerError(f"it ended with code {self.process.wait()}: {lines[-1]}")
-        answer = json.loads(line)
-        first, last = answer["ends"][WARM_EPOCHS - 1], answer["ends"][-1]
-        epoch_ms, cpu_ms = (1e3 * (b - a) / EPOCHS for a, b in zip(first, last, strict=True))
-        stages = answer.get("stages", {})
-        return Turn(epoch_ms, cpu_ms, answer["accuracy"], answer["version"], stages)
+    Raises:
+        WorkerError: the process has ended.
+    """
+    answer = worker.ask(WARM_EPOCHS + EPOCHS)
+    first, last = answer["ends"][WARM_EPOCHS - 1], answer["ends"][-1]
+    epoch_ms, cpu_ms = (1e3 * (b - a) / EPOCHS for a, b in zip(first, last, strict=True))
+    stages = answer.get("stages", {})
+    return Turn(epoch_ms, cpu_ms, answer["accuracy"], answer["version"], stages)
 
 
 @contextmanager
-def working(way: Way, peers: Path | None, threads: int) -> Iterator[Worker]:
+def training(way: Way, peers: Path | None, threads: int) -> Iterator[Worker]:
     """Start a worker, and end it afterwards.
 
     Raises:
         FileNotFoundError: the way is not installed.
     """
-    python = way.python(peers)
-    with tempfile.TemporaryDirectory(prefix="training", ignore_cleanup_errors=True) as folder:
-        log = Path(folder, "log")
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                [str(python), str(WORKER), way.loop, str(threads), way.package or "torch"],
-                cwd=folder,
-                env={**os.environ, "HOME": folder},  # frameworks keep settings and caches there
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=output,
-                text=True,
-            )
-        try:
-            with process:
-                yield Worker(process, log)
-        finally:
-            process.kill()
+    python = interpreter(peers, way.package)
+    arguments = (way.loop, str(threads), way.package or "torch")
+    with working(python, WORKER, *arguments) as worker:
+        yield worker

@@ -2,33 +2,33 @@
 
     python worker.py LOOP THREADS PACKAGE
 
-It reads a number of epochs a line, and answers with a line of JSON: `ends`, the time and the
-processor time in seconds at which each epoch ended; `accuracy`, after the last of them; `version`,
-of the package; `stages`, if the loop says how long its parts took.
+It is asked with a number of epochs, and answers `ends`, the time and the processor time in seconds
+at which each epoch ended; `accuracy`, after the last of them; `version`, of the package; `stages`,
+if the loop says how long its parts took.
 """
 
 import importlib
-import json
-import os
 import sys
-import warnings
+from collections.abc import Callable
 from importlib.metadata import version
+from typing import Any
 
 import torch
+from common_parts.answers import serve
 
 
-def main() -> None:
-    """Serve until standard input ends."""
+def make() -> Callable[[int], dict[str, Any]]:
+    """Import the loop."""
     loop, threads, package = sys.argv[1:]
-    answers = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # what a framework prints is no answer
-    warnings.simplefilter("ignore")
     torch.set_num_threads(int(threads))
     train = importlib.import_module(f"loops.{loop}").train
-    for line in sys.stdin:
+
+    def answer(epochs: int) -> dict[str, Any]:
         torch.manual_seed(0)
-        print(json.dumps({**train(int(line)), "version": version(package)}), file=answers)
+        return {**train(epochs), "version": version(package)}
+
+    return answer
 
 
 if __name__ == "__main__":
-    main()
+    serve(make)

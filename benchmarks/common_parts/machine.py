@@ -1,11 +1,13 @@
-"""What Linux says about processes and processors; see proc(5)."""
+"""What Linux says about processes and processors, see proc(5), and the machine in one line."""
 
 import os
+import platform
+import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-__all__ = ["busy", "cpu_seconds", "descendants", "megabytes"]
+__all__ = ["busy", "cpu_seconds", "descendants", "machine_text", "megabytes", "processor"]
 
 UTIME, STIME, RSS = 11, 12, 21
 """Where `_stat` has them."""
@@ -44,6 +46,29 @@ def busy(seconds: float = 0.3) -> float:
     time.sleep(seconds)
     idle, total = (now - then for now, then in zip(_ticks(), before, strict=True))
     return 1 - idle / total if total else 0.0
+
+
+def processor() -> str:
+    """The processor's name."""
+    for line in Path("/proc/cpuinfo").read_text().split("\n"):
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()
+
+
+def machine_text(others: Sequence[float], *also: str) -> str:
+    """Say what it was measured on, with what, and what else ran there.
+
+    Args:
+        others: what `busy` gave between the turns.
+        also: versions and settings.
+    """
+    return (
+        f"{os.cpu_count()} processors, {platform.machine()}, "
+        f"{', '.join([f'Python {platform.python_version()}', *also])}; other work took "
+        f"{statistics.median(others):.0%} of the processors between the turns "
+        f"(up to {max(others):.0%})"
+    )
 
 
 def _stat(root: int) -> Iterator[list[str]]:

@@ -1,0 +1,1 @@
+"""What the benchmarks share: environments, worker processes, what else runs, and goals."""

@@ -1,0 +1,1 @@
+"""The ways to load. Each has `prepare(data, setting)`, loaders by name; see `common`."""

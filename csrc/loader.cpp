@@ -55,10 +55,11 @@ Loader::Pools Loader::pools() {
     if (pools_.empty() || pools_birth_ != fork_generation()) {
         const std::size_t rows = std::min(plan_.batch_size, samples_.count) / plan_.world_size + 1;
         const std::size_t bytes = rows * PIXELS * item_size(treatment_.dtype);
-        pools_.clear();
+        Pools pools;  // all or none, should memory run out
         for (std::size_t i = 0; i < plan_.threads; ++i) {
-            pools_.push_back(std::make_shared<SlotPool>(bytes, rows + Rows::FAR, SLOTS_KEPT));
+            pools.push_back(std::make_shared<SlotPool>(bytes, rows + Rows::FAR, SLOTS_KEPT));
         }
+        pools_ = std::move(pools);
         pools_birth_ = fork_generation();
     }
     return pools_;

@@ -55,6 +55,12 @@ void check_rows(const Rows& rows, Dtype dtype, const MeanStd& by, std::uint8_t* 
     }
 }
 
+float number_of(std::uint32_t bits) {
+    float number = 0;
+    std::memcpy(&number, &bits, sizeof number);
+    return number;
+}
+
 // Indices that end at a guarded page; the first and the last sample are among the first two.
 class Indices {
 public:
@@ -153,11 +159,14 @@ TEST(any_mean_and_deviation_give_the_definitions_bits) {
     constexpr float most = std::numeric_limits<float>::max();
     std::vector<MeanStd> all = {{0.0f, most},  {0.0f, least}, {most, 1.0f},  {-most, least}, {-0.0f, 1.0f},
                                    {1.0f, least}, {least, 1.0f}, {0.5f, 0.25f}, {1.0f, 1.0f},   {0.0f, 255.0f}};
+    // Of a pixel 0 the mean alone is left: here in the middle of two bfloat16 numbers, or beside it.
+    for (const std::uint32_t bits : {0x3f808000u, 0x3f818000u, 0x3f807fffu, 0x3f817fffu, 0x3f808001u, 0x3f818001u}) {
+        all.push_back({number_of(bits), 1.0f});
+        all.push_back({-number_of(bits), 1.0f});
+    }
     std::mt19937_64 random(3);
     while (all.size() < 300) {
-        const auto bits = static_cast<std::uint32_t>(random());
-        float number = 0;
-        std::memcpy(&number, &bits, sizeof number);
+        const float number = number_of(static_cast<std::uint32_t>(random()));
         if (std::isfinite(number) && number != 0) all.push_back({all.back().std, std::fabs(number)});
     }
     std::vector<std::uint8_t> pixels(PIXELS);

@@ -28,9 +28,12 @@ bool fails(Loader& loader, std::vector<Batch>& batches) {
     return false;
 }
 
-void check_every_failure(const std::vector<Held>& whole, Loader& loader) {
+// A new loader for each failure, since what one made before, it need not make again.
+void check_every_failure(const Samples& samples, const Plan& plan, const Treatment& treatment) {
+    const std::vector<Held> whole = naive(samples, plan, 0, treatment);
     bool failed = true;
     for (long first = 0; failed; ++first) {
+        Loader loader(samples, plan, treatment);
         std::vector<Batch> batches;
         batches.reserve(whole.size());
         memory::until_failure = first;
@@ -50,14 +53,11 @@ void check_every_failure(const std::vector<Held>& whole, Loader& loader) {
 TEST(any_allocation_that_fails_is_bad_alloc_and_the_loader_goes_on) {
     Dataset data(24);
     const Kernel& kernel = default_kernel();  // makes the list of kernels, which stays
+    const Treatment treatment{std::nullopt, Normalization(0.0f, 1.0f), Dtype::float32, kernel};
     const long before = memory::living;
     for (std::size_t threads = 1; threads <= 4; ++threads) {
-        const Plan plan{4, true, false, 1, 0, 1, threads};
-        const Treatment treatment{std::nullopt, Normalization(0.0f, 1.0f), Dtype::float32, kernel};
-        const std::vector<Held> whole = naive(data.samples(), plan, 0, treatment);
         for (int turn = 0; turn < 5; ++turn) {  // threads meet differently each time
-            Loader loader(data.samples(), plan, treatment);
-            check_every_failure(whole, loader);
+            check_every_failure(data.samples(), {4, true, false, 1, 0, 1, threads}, treatment);
         }
     }
     CHECK_EQ(memory::living, before);

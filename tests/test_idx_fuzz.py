@@ -2,7 +2,9 @@
 
 import gzip
 import sys
+import tracemalloc
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,9 +20,11 @@ CORPUS = sorted((FUZZ / "corpus").iterdir())
 WHOLE = [path.read_bytes() for path in CORPUS]
 
 
-@pytest.fixture(scope="session")
-def anywhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("fuzz") / "file"
+@pytest.fixture(scope="module")
+def anywhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    tracemalloc.start()
+    yield tmp_path_factory.mktemp("fuzz") / "file"
+    tracemalloc.stop()
 
 
 @pytest.mark.parametrize("path", CORPUS, ids=lambda path: path.name)

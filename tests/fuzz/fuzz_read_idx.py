@@ -9,6 +9,7 @@ FOUND is a folder for new inputs; the corpus is only read. The rest are libFuzze
 
 import os
 import sys
+import tracemalloc
 from pathlib import Path
 
 import atheris
@@ -19,6 +20,7 @@ with atheris.instrument_imports(include=["mnist_sgd.data", "gzip", "_compression
 
 def main() -> None:
     """Hand the command line to Atheris and fuzz until its time is over."""
+    tracemalloc.start()
     in_memory = Path(f"/proc/self/fd/{os.memfd_create('file')}")
     atheris.Setup(sys.argv, lambda content: check_any_file(in_memory, content))
     atheris.Fuzz()

@@ -15,108 +15,107 @@ namespace mnist_sgd {
 // sends each position to a sample.
 class Feistel {
 public:
+    struct PlainBlock;
+
     static constexpr int ROUNDS = 8;
+    // Those of MurmurHash3's 32-bit finaliser (Appleby).
+    static constexpr std::uint32_t MULTIPLIER_1 = 0x85ebca6bu;
+    static constexpr std::uint32_t MULTIPLIER_2 = 0xc2b2ae35u;
 
     std::uint64_t count;
     std::uint32_t left;   // a
     std::uint32_t right;  // b
     std::uint32_t keys[ROUNDS];
 
-    // Writes the samples at the positions start, ..., start + n - 1, all below count, to `out`.
+    // Writes the samples at the positions start, ..., start + n - 1, all below count, to `out`. A
+    // kernel may bring a `Block` of its own, which does what the plain one does.
+    template <typename Block = PlainBlock>
     MNIST_SGD_INLINE void fill(std::uint64_t start, std::size_t n, std::int64_t* out) const {
         std::size_t done = 0;
         for (; done + BLOCK <= n; done += BLOCK) {
-            fill_block<BLOCK>(start + done, BLOCK, out + done);
+            if (Block::template run<BLOCK>(*this, start + done, out + done)) {
+                walk(out + done, BLOCK);
+            }
         }
         for (; done < n; done += SMALL_BLOCK) {
-            fill_block<SMALL_BLOCK>(start + done, std::min(SMALL_BLOCK, n - done), out + done);
+            const std::size_t size = std::min(SMALL_BLOCK, n - done);
+            std::int64_t samples[SMALL_BLOCK];
+            if (Block::template run<SMALL_BLOCK>(*this, start + done, samples)) {
+                walk(samples, size);
+            }
+            std::copy(samples, samples + size, out + done);
         }
     }
 
+    // What the network makes of `size` positions from `start` on, in `out`; past the last position,
+    // anything. True if one of them is count or more and must go through the network again.
+    struct PlainBlock {
+        template <std::size_t size>
+        static MNIST_SGD_INLINE bool run(const Feistel& network, std::uint64_t start, std::int64_t* out) {
+            std::uint32_t l[size];
+            std::uint32_t r[size];
+            split<size>(network, start, l, r);
+            for (int round = 0; round < ROUNDS; round += 2) {
+                half_round<size>(l, r, network.keys[round], network.left);
+                half_round<size>(r, l, network.keys[round + 1], network.right);
+            }
+            bool outside = false;
+            for (std::size_t i = 0; i < size; ++i) {
+                const std::uint64_t sample = static_cast<std::uint64_t>(l[i]) * network.right + r[i];
+                out[i] = static_cast<std::int64_t>(sample);
+                outside |= sample >= network.count;
+            }
+            return outside;
+        }
+    };
+
 private:
-    // Positions whose rounds run side by side, in vector registers where the compiler can: one
-    // position's rounds wait for each other, so one at a time takes 24 ns each; 64 together take
-    // 1.7 ns each with AVX-512, 2.5 with AVX2, 7 without.
+    // Positions that go through the network side by side, in vector registers where the compiler can:
+    // one position's rounds wait for each other, so one at a time takes 24 ns each; 64 together take
+    // 1.8 ns each with AVX-512.
     static constexpr std::size_t BLOCK = 64;
     static constexpr std::size_t SMALL_BLOCK = 16;  // for what is left after blocks
 
-    // As fill, of at most `size` positions.
+    // The pairs of positions, the left half the higher one.
     template <std::size_t size>
-    MNIST_SGD_INLINE void fill_block(std::uint64_t start, std::size_t n, std::int64_t* out) const {
-        std::uint32_t l[size];
-        std::uint32_t r[size];
-        split<size>(start, l, r);
-        rounds<size>(l, r);
-        bool outside = false;
+    static MNIST_SGD_INLINE void split(const Feistel& network, std::uint64_t start, std::uint32_t* l,
+                                       std::uint32_t* r) {
+        const std::uint32_t high = static_cast<std::uint32_t>(start / network.right);
+        const std::uint32_t low = static_cast<std::uint32_t>(start % network.right);
+        for (std::uint32_t i = 0; i < size; ++i) {
+            if (network.right < size) {
+                l[i] = (high + (low + i) / network.right) % network.left;
+                r[i] = (low + i) % network.right;
+            } else {  // at most one wrap in so few
+                const bool wraps = low + i >= network.right;
+                l[i] = high + (wraps ? 1 : 0);
+                r[i] = low + i - (wraps ? network.right : 0);
+            }
+        }
+    }
+
+    // Changes one half of each pair by a hash of the other one and the round's key.
+    template <std::size_t size>
+    static MNIST_SGD_INLINE void half_round(std::uint32_t* changed, const std::uint32_t* other, std::uint32_t key,
+                                            std::uint32_t modulus) {
+        for (std::size_t i = 0; i < size; ++i) {
+            std::uint32_t h = (other[i] + key) * MULTIPLIER_1;
+            h = (h ^ (h >> 15)) * MULTIPLIER_2;
+            h ^= h >> 16;
+            const auto scaled = static_cast<std::uint32_t>((static_cast<std::uint64_t>(h) * modulus) >> 32);
+            // Modulo a modulus below 2^31: the difference wraps to a huge number where the sum is below.
+            const std::uint32_t sum = changed[i] + scaled;
+            changed[i] = std::min(sum, sum - modulus);
+        }
+    }
+
+    // Walks the cycle of every sample that is count or more, which is rare: see order.hpp.
+    void walk(std::int64_t* samples, std::size_t n) const {
         for (std::size_t i = 0; i < n; ++i) {
-            const std::uint64_t sample = joined(l[i], r[i]);
-            out[i] = static_cast<std::int64_t>(sample);
-            outside |= sample >= count;
-        }
-        if (outside) {
-            walk(l, r, n, out);
-        }
-    }
-
-    // A number in [0, modulus) that depends on every bit of `half` and `key`. The multipliers are
-    // those of MurmurHash3's 32-bit finaliser (Appleby).
-    static MNIST_SGD_INLINE std::uint32_t round_function(std::uint32_t half, std::uint32_t key, std::uint32_t modulus) {
-        std::uint32_t h = (half + key) * 0x85ebca6bu;
-        h = (h ^ (h >> 15)) * 0xc2b2ae35u;
-        h ^= h >> 16;
-        return static_cast<std::uint32_t>((static_cast<std::uint64_t>(h) * modulus) >> 32);
-    }
-
-    // x + y modulo a modulus below 2^31 that exceeds both.
-    static MNIST_SGD_INLINE std::uint32_t add(std::uint32_t x, std::uint32_t y, std::uint32_t modulus) {
-        const std::uint32_t sum = x + y;
-        return std::min(sum, sum - modulus);  // the difference wraps to a huge number when sum < modulus
-    }
-
-    // The pairs of `size` positions from `start` on; past the last pair, anything.
-    template <std::size_t size>
-    MNIST_SGD_INLINE void split(std::uint64_t start, std::uint32_t* l, std::uint32_t* r) const {
-        const std::uint32_t high = static_cast<std::uint32_t>(start / right);
-        const std::uint32_t low = static_cast<std::uint32_t>(start % right);
-        if (right < size) {
-            for (std::uint32_t i = 0; i < size; ++i) {
-                l[i] = (high + (low + i) / right) % left;
-                r[i] = (low + i) % right;
-            }
-            return;
-        }
-        for (std::uint32_t i = 0; i < size; ++i) {  // at most one wrap in so few
-            const bool wraps = low + i >= right;
-            l[i] = high + (wraps ? 1 : 0);
-            r[i] = low + i - (wraps ? right : 0);
-        }
-    }
-
-    // The network, in place, on `size` pairs.
-    template <std::size_t size>
-    MNIST_SGD_INLINE void rounds(std::uint32_t* l, std::uint32_t* r) const {
-        for (int round = 0; round < ROUNDS; round += 2) {
-            for (std::size_t i = 0; i < size; ++i) {
-                l[i] = add(l[i], round_function(r[i], keys[round], left), left);
-            }
-            for (std::size_t i = 0; i < size; ++i) {
-                r[i] = add(r[i], round_function(l[i], keys[round + 1], right), right);
+            while (static_cast<std::uint64_t>(samples[i]) >= count) {
+                PlainBlock::run<1>(*this, static_cast<std::uint64_t>(samples[i]), &samples[i]);
             }
         }
-    }
-
-    // Walks the cycle of every pair whose result is outside, which is rare: see order.hpp.
-    void walk(std::uint32_t* l, std::uint32_t* r, std::size_t n, std::int64_t* out) const {
-        for (std::size_t i = 0; i < n; ++i) {
-            while (joined(l[i], r[i]) >= count) {
-                rounds<1>(&l[i], &r[i]);
-            }
-            out[i] = static_cast<std::int64_t>(joined(l[i], r[i]));
-        }
-    }
-
-    MNIST_SGD_INLINE std::uint64_t joined(std::uint32_t l, std::uint32_t r) const {
-        return static_cast<std::uint64_t>(l) * right + r;
     }
 };
 

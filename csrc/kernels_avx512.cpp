@@ -38,6 +38,73 @@ TARGET inline __m256i rounded(__m512 y) {
     return _mm512_cvtepi32_epi16(_mm512_srli_epi32(sum, 16));
 }
 
+// Feistel's block, 16 positions a register; GCC's own vectors of it take 1.7 times as long.
+struct Block {
+    template <std::size_t size>
+    TARGET static bool run(const Feistel& network, std::uint64_t start, std::int64_t* out) {
+        if (network.right < size) {
+            return Feistel::PlainBlock::run<size>(network, start, out);
+        }
+        constexpr std::size_t registers = size / 16;
+        __m512i left[registers];
+        __m512i right[registers];
+        split<registers>(network, start, left, right);
+        for (int round = 0; round < Feistel::ROUNDS; round += 2) {
+            half_round<registers>(left, right, network.keys[round], network.left);
+            half_round<registers>(right, left, network.keys[round + 1], network.right);
+        }
+        const __m512i last = _mm512_set1_epi64(static_cast<long long>(network.count) - 1);
+        __mmask8 outside = 0;
+        for (std::size_t i = 0; i < 2 * registers; ++i) {
+            const __m512i l = _mm512_cvtepu32_epi64(half(left[i / 2], i % 2));
+            const __m512i r = _mm512_cvtepu32_epi64(half(right[i / 2], i % 2));
+            const __m512i sample = _mm512_add_epi64(_mm512_mul_epu32(l, _mm512_set1_epi64(network.right)), r);
+            _mm512_storeu_si512(out + 8 * i, sample);
+            outside = static_cast<__mmask8>(outside | _mm512_cmpgt_epu64_mask(sample, last));
+        }
+        return outside != 0;
+    }
+
+private:
+    template <std::size_t registers>
+    TARGET static MNIST_SGD_INLINE void split(const Feistel& network, std::uint64_t start, __m512i* left,
+                                              __m512i* right) {
+        const __m512i width = _mm512_set1_epi32(static_cast<int>(network.right));
+        const __m512i high = _mm512_set1_epi32(static_cast<int>(start / network.right));
+        const __m512i first = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+        const int low = static_cast<int>(start % network.right);
+        for (std::size_t i = 0; i < registers; ++i) {
+            const __m512i position = _mm512_add_epi32(first, _mm512_set1_epi32(low + static_cast<int>(16 * i)));
+            const __mmask16 wraps = _mm512_cmpge_epu32_mask(position, width);
+            left[i] = _mm512_mask_add_epi32(high, wraps, high, _mm512_set1_epi32(1));
+            right[i] = _mm512_mask_sub_epi32(position, wraps, position, width);
+        }
+    }
+
+    template <std::size_t registers>
+    TARGET static MNIST_SGD_INLINE void half_round(__m512i* changed, const __m512i* other, std::uint32_t key,
+                                                   std::uint32_t modulus) {
+        const __m512i k = _mm512_set1_epi32(static_cast<int>(key));
+        const __m512i m = _mm512_set1_epi32(static_cast<int>(modulus));
+        const __m512i multiplier_1 = _mm512_set1_epi32(static_cast<int>(Feistel::MULTIPLIER_1));
+        const __m512i multiplier_2 = _mm512_set1_epi32(static_cast<int>(Feistel::MULTIPLIER_2));
+        for (std::size_t i = 0; i < registers; ++i) {
+            __m512i h = _mm512_mullo_epi32(_mm512_add_epi32(other[i], k), multiplier_1);
+            h = _mm512_mullo_epi32(_mm512_xor_si512(h, _mm512_srli_epi32(h, 15)), multiplier_2);
+            h = _mm512_xor_si512(h, _mm512_srli_epi32(h, 16));
+            // The upper halves of the products, of the even and of the odd ones.
+            const __m512i even = _mm512_srli_epi64(_mm512_mul_epu32(h, m), 32);
+            const __m512i odd = _mm512_mul_epu32(_mm512_srli_epi64(h, 32), m);
+            const __m512i sum = _mm512_add_epi32(changed[i], _mm512_mask_blend_epi32(0xaaaa, even, odd));
+            changed[i] = _mm512_min_epu32(sum, _mm512_sub_epi32(sum, m));
+        }
+    }
+
+    TARGET static MNIST_SGD_INLINE __m256i half(__m512i numbers, std::size_t upper) {
+        return upper ? _mm512_extracti64x4_epi64(numbers, 1) : _mm512_castsi512_si256(numbers);
+    }
+};
+
 }  // namespace
 
 bool supported() {
@@ -67,7 +134,7 @@ TARGET void bfloat16(const Rows& rows, std::uint16_t* out, const Normalization& 
 }
 
 TARGET void shuffle(const Feistel& network, std::uint64_t start, std::size_t n, std::int64_t* out) {
-    network.fill(start, n, out);
+    network.fill<Block>(start, n, out);
 }
 
 }  // namespace avx512

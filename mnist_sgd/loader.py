@@ -3,8 +3,8 @@
 Guarantees:
 - pixels are torch's `x.float() / 255` (then `(x - mean) / std`) bit for bit, on every processor;
 - the order of an epoch is a pure function of (seed, epoch), and what augmentation makes of an image
-  one of (seed, epoch, its index), the same for any number of threads, and
-  the ranks' batches together are the single process's batches, for any number of ranks;
+  one of (seed, epoch, its index), the same for any number of threads; and the ranks' batches
+  together are the single process's batches, for any number of ranks;
 - the whole state is a few integers, and a loader that loads it continues with the same bytes;
 - a batch that somebody still holds is never overwritten;
 - no global random state is read or changed, and no worker process is started.
@@ -53,7 +53,7 @@ class DataLoader:
 
     Args:
         dataset: the images and labels; they are read in place, never copied. If they are a mapped
-            file, the kernel is told whether it will be read in order, see `data.mapped.advise`.
+            file, the kernel is told how it will be read, see `data.mapped.advise`.
         batch_size: images in a batch over all ranks, at least 1; the last batch of an epoch holds
             what is left.
         shuffle: whether the order is a new permutation each epoch, else that of the dataset.
@@ -125,10 +125,10 @@ class DataLoader:
             from_dlpack=_FROM_DLPACK,
             augmentation=augment.core() if augment else None,
         )
-        self._start = (0, 0)  # epoch and samples_seen where the newest iterator began
-        self._progress: _core.Progress | None = (
-            None  # of that iterator; None: the next begins there
-        )
+        # Where the newest iterator began, as epoch and samples_seen, and how far it has come; while
+        # there is none, where the next one begins.
+        self._start = (0, 0)
+        self._progress: _core.Progress | None = None
 
     def __len__(self) -> int:
         """Batches in an epoch."""

@@ -2,7 +2,19 @@
 
 from dataclasses import dataclass
 
-__all__ = ["BARE", "BYTES", "FLOATS", "LOADER", "OURS", "OURS_2", "SMALLER", "WAYS", "Way"]
+__all__ = [
+    "BARE",
+    "BYTES",
+    "FLOATS",
+    "LOADER",
+    "ONE_BATCH",
+    "OURS",
+    "OURS_2",
+    "PIXEL_BYTES",
+    "SMALLER",
+    "WAYS",
+    "Way",
+]
 
 PIXEL_BYTES = 784
 FLOAT_BYTES = 4 * PIXEL_BYTES

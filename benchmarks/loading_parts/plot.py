@@ -4,16 +4,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from loading_parts.catalogue import BARE, SMALLER
+from loading_parts.catalogue import BARE, ONE_BATCH, OURS, SMALLER
 from loading_parts.turns import Result
 
 __all__ = ["plot"]
 
 INK, GREY = "#222222", "#8a8a8a"
+LEGEND: dict[str, Any] = {"frameon": False, "handlelength": 3}
 FAMILIES = (  # what a name begins with, its lines' colour
     ("mnist_sgd", "#c1272d"),
     (BARE.name, INK),
-    ("bare C++ loop", INK),
+    (ONE_BATCH.name, INK),
     ("torchvision", "#7b4fa3"),
     ("torch", "#0b62a8"),
     ("fastai", "#2e8b57"),
@@ -23,7 +24,7 @@ STYLES = ("-", "--", "-.", ":")
 
 
 def plot(measured: Mapping[int, Mapping[str, Result]], title: str, path: Path) -> None:
-    """Draw a line for each way, named beside it, on two logarithmic axes."""
+    """Draw a line for each way on two logarithmic axes; the legend begins with the fastest."""
     from matplotlib.figure import Figure
 
     lines: dict[str, list[tuple[int, float]]] = {}
@@ -34,32 +35,41 @@ def plot(measured: Mapping[int, Mapping[str, Result]], title: str, path: Path) -
     figure = Figure(figsize=(10, 6.5), layout="constrained", facecolor="white")
     axes = figure.subplots()
     used: dict[str, int] = {}
-    for name, points in sorted(lines.items(), key=lambda line: -line[1][0][1]):
-        colour = _colour(name, used)
-        style = STYLES[used[colour] % len(STYLES)]
-        used[colour] += 1
-        axes.loglog(
-            *zip(*points, strict=True), color=colour, ls=style, marker="o", ms=4, label=name
-        )
+    drawn = {
+        name: _draw(axes, name, points, _colour(name, used), used) for name, points in lines.items()
+    }
     _dress(axes, sorted(measured), title)
-    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, handlelength=3)
+    ranked = sorted(drawn, key=lambda name: -lines[name][0][1])
+    handles = [drawn[name] for name in ranked]
+    axes.legend(handles, ranked, loc="center left", bbox_to_anchor=(1, 0.5), **LEGEND)
     figure.savefig(path, dpi=150)
+
+
+def _draw(
+    axes: Any, name: str, points: list[tuple[int, float]], colour: str, used: dict[str, int]
+) -> Any:
+    style = STYLES[used.get(colour, 0) % len(STYLES)]
+    used[colour] = used.get(colour, 0) + 1
+    width = 2.6 if name == OURS.name else 1.4
+    x, y = zip(*points, strict=True)
+    return axes.loglog(x, y, color=colour, ls=style, lw=width, marker="o", ms=4)[0]
 
 
 def _colour(name: str, used: dict[str, int]) -> str:
     """The family's colour, or one that no other peer has."""
-    colour = next((colour for start, colour in FAMILIES if name.startswith(start)), None)
-    if colour is None:
-        colour = next((colour for colour in PEERS if colour not in used), GREY)
-    used.setdefault(colour, 0)
-    return colour
+    family = next((colour for start, colour in FAMILIES if name.startswith(start)), None)
+    return family or next((colour for colour in PEERS if colour not in used), GREY)
 
 
 def _dress(axes: Any, images: list[int], title: str) -> None:
     axes.set_title(title, loc="left", fontsize=10, color=INK)
     axes.set_xlabel("images in the dataset, 784 bytes each")
     axes.set_ylabel("images a second, in shuffled batches of 256")
-    axes.set_xticks(images, [f"{n:,}" for n in images], minor=False)
+    axes.set_xticks(images, [_short(n) for n in images])
     axes.set_xticks([], minor=True)
     axes.grid(which="major", color="#dddddd", lw=0.8)
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def _short(n: int) -> str:
+    return f"{n / 1e6:g} M" if n >= 1_000_000 else f"{n / 1e3:.3g} k"

@@ -97,19 +97,18 @@ class Loader:
         """
         batches = self.stream()
         next(batches)
-        warm, took = 0, 0.0
+        done, took = 1, 0.0
         start = time.perf_counter()
         for _xb, _yb in batches:
-            warm += 1
+            done += 1
             took = time.perf_counter() - start
             if took >= WARM_PART * seconds:
                 break
-        n = max(1, round(warm * seconds / took))
-        start = time.perf_counter()
-        for _xb, _yb in islice(batches, n):
-            pass
-        took = time.perf_counter() - start
-        return (self._images_in(1 + warm + n) - self._images_in(1 + warm)) / took
+        n = max(1, round((done - 1) * seconds / took))
+        while (took := _time(batches, n)) < seconds / 2:  # what was made ahead came in a burst
+            done += n
+            n = min(10 * n, round(n * seconds / took))
+        return (self._images_in(done + n) - self._images_in(done)) / took
 
     def _images_in(self, batches: int) -> int:
         epochs, rest = divmod(batches, -(-self.images // BATCH_SIZE))
@@ -145,6 +144,14 @@ class Loader:
         if not np.allclose(np.sort(order), np.sort(expected), rtol=tolerance):
             raise ValueError("an epoch does not deliver each image once with its label")
         return order
+
+
+def _time(batches: Iterator[Batch], n: int) -> float:
+    """The seconds that `n` batches take."""
+    start = time.perf_counter()
+    for _xb, _yb in islice(batches, n):
+        pass
+    return time.perf_counter() - start
 
 
 def _signed_sums(pixels: NDArray[Any], labels: NDArray[Any]) -> NDArray[np.float64]:

@@ -54,10 +54,12 @@ std::unique_ptr<Epoch> Loader::epoch(std::uint64_t epoch, std::size_t first_batc
 Loader::Pools Loader::pools() {
     if (pools_.empty() || pools_birth_ != fork_generation()) {
         const std::size_t rows = std::min(plan_.batch_size, samples_.count) / plan_.world_size + 1;
+        // As many as one thread may have filled: those ready, the loop's batch and the one before.
+        const std::size_t keep = plan_.threads + 3;
         const std::size_t bytes = rows * PIXELS * item_size(treatment_.dtype);
         Pools pools;  // all or none, should memory run out
         for (std::size_t i = 0; i < plan_.threads; ++i) {
-            pools.push_back(std::make_shared<SlotPool>(bytes, rows + Rows::FAR, SLOTS_KEPT));
+            pools.push_back(std::make_shared<SlotPool>(bytes, rows + Rows::FAR, keep));
         }
         pools_ = std::move(pools);
         pools_birth_ = fork_generation();
@@ -96,39 +98,38 @@ public:
           epoch_(epoch),
           pools_(std::move(pools)),
           batches_(loader.batches()),
-          window_(loader.plan_.threads + 1),
+          window_(loader.plan_.threads == 1 ? ALONE : loader.plan_.threads + 1),
           ready_(window_),
           claimed_(first_batch),
           delivered_(first_batch) {}
 
-    ~Crew() {
-        {
-            const std::lock_guard<std::mutex> lock(mutex_);
-            stopping_ = true;
-        }
-        room_.notify_all();
-        for (std::thread& thread : threads_) {
-            thread.join();
-        }
-    }
-
-    // Starts the threads that work ahead. Where one cannot be had this throws std::runtime_error,
-    // and the destructor ends those that did start.
-    void start() {
-        for (std::size_t i = 2; i <= loader_.plan_.threads; ++i) {
+    // Starts the threads that work ahead, each of which holds the crew. Where one cannot be had this
+    // throws std::runtime_error; stop() ends those that did start.
+    static void start(const std::shared_ptr<Crew>& crew) {
+        const std::size_t threads = crew->loader_.plan_.threads;
+        for (std::size_t i = 1; i < threads; ++i) {
             try {
-                threads_.emplace_back([this, i] { work_ahead(i - 1); });
+                std::thread([crew, i] { crew->work_ahead(i); }).detach();
             } catch (const std::system_error& error) {
-                throw std::runtime_error("thread " + std::to_string(i) + " of num_threads " +
-                                         std::to_string(loader_.plan_.threads) + " could not be started (" +
-                                         error.what() + "); choose a smaller num_threads");
+                throw std::runtime_error("thread " + std::to_string(i + 1) + " of num_threads " +
+                                         std::to_string(threads) + " could not be started (" + error.what() +
+                                         "); choose a smaller num_threads");
             }
         }
     }
 
+    // Waits until nothing of the loader is in use any more. The threads, which hold the crew, end a
+    // little later: to wait for that as well takes as long as to fill a batch.
+    void stop() {
+        std::unique_lock<std::mutex> lock(mutex_);
+        stopping_ = true;
+        room_.notify_all();
+        wait(lock, filled_, [this] { return filling_ == 0; });
+    }
+
     Batch next() {
         std::unique_lock<std::mutex> lock(mutex_);
-        if (threads_.empty()) {
+        if (window_ == ALONE) {
             return fill_alone(lock);
         }
         while (delivered_ < batches_) {
@@ -158,6 +159,8 @@ public:
     }
 
 private:
+    static constexpr std::size_t ALONE = 0;  // the window of a single thread, which hands over nothing
+
     // Waits for a change, at first awake: a batch is filled in a few microseconds, and to be woken
     // takes longer than that.
     template <typename Condition>
@@ -198,6 +201,7 @@ private:
     // Claims a batch and fills it with the lock released; thread 0 is whichever one calls next().
     void fill_one(std::unique_lock<std::mutex>& lock, std::size_t thread) {
         const std::size_t batch = claimed_++;
+        ++filling_;
         lock.unlock();
         Batch filled{};
         std::exception_ptr failure;
@@ -207,6 +211,7 @@ private:
             failure = std::current_exception();
         }
         lock.lock();
+        --filling_;
         if (failure != nullptr) {
             failure_ = failure;
         }
@@ -240,8 +245,7 @@ private:
     std::size_t delivered_;
     bool stopping_ = false;
     std::exception_ptr failure_;
-
-    std::vector<std::thread> threads_;
+    std::size_t filling_ = 0;  // batches that are being filled, not counting those of a single thread
 };
 
 Epoch::Epoch(Loader& loader, std::uint64_t epoch, std::size_t first_batch)
@@ -252,26 +256,34 @@ Epoch::Epoch(Loader& loader, std::uint64_t epoch, std::size_t first_batch)
       progress_(std::make_shared<Progress>(first_batch)),
       crew_(crew(first_batch)) {}
 
-std::unique_ptr<Epoch::Crew> Epoch::crew(std::size_t first_batch) {
-    auto crew = std::make_unique<Crew>(loader_, order_, epoch_, loader_.pools(), first_batch);
-    crew->start();
+std::shared_ptr<Epoch::Crew> Epoch::crew(std::size_t first_batch) {
+    auto crew = std::make_shared<Crew>(loader_, order_, epoch_, loader_.pools(), first_batch);
+    try {
+        Crew::start(crew);
+    } catch (...) {
+        crew->stop();
+        throw;
+    }
     return crew;
 }
 
 Epoch::~Epoch() {
-    // A crew from before a fork has threads that do not exist here: there is nothing to wait for.
-    if (birth_ != fork_generation()) {
-        static_cast<void>(crew_.release());
+    if (birth_ == fork_generation()) {
+        crew_->stop();
+    } else {
+        abandon_crew();
     }
 }
 
 void Epoch::survive_fork() {
     if (birth_ != fork_generation()) {
-        static_cast<void>(crew_.release());
+        abandon_crew();
         crew_ = crew(progress_->delivered);
         birth_ = fork_generation();
     }
 }
+
+void Epoch::abandon_crew() { static_cast<void>(new std::shared_ptr<Crew>(std::move(crew_))); }
 
 Batch Epoch::next() {
     Batch batch = crew_->next();

@@ -79,7 +79,6 @@ private:
     // One a thread, so that it writes where it wrote before: memory that another processor has in its
     // cache must be fetched from there.
     using Pools = std::vector<std::shared_ptr<SlotPool>>;
-    static constexpr std::size_t SLOTS_KEPT = 3;  // in a pool: one in use, one ready, one being filled
 
     // The pools, made anew in a forked child.
     Pools pools();
@@ -111,14 +110,17 @@ public:
 private:
     class Crew;
 
-    std::unique_ptr<Crew> crew(std::size_t first_batch);
+    std::shared_ptr<Crew> crew(std::size_t first_batch);
+    // Keeps a crew from before a fork for ever: its threads do not exist here, and its locks may be
+    // held by them.
+    void abandon_crew();
 
     Loader& loader_;
     const std::uint64_t epoch_;
     const Order order_;
     std::uint64_t birth_;
     const std::shared_ptr<Progress> progress_;  // outlives a fork
-    std::unique_ptr<Crew> crew_;
+    std::shared_ptr<Crew> crew_;
 };
 
 }  // namespace mnist_sgd

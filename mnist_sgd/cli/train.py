@@ -21,6 +21,7 @@ from mnist_sgd.cli.arguments import (
 )
 
 if TYPE_CHECKING:
+    from mnist_sgd.data import ImageSet
     from mnist_sgd.distributed import Ranks
     from mnist_sgd.learner import Learner
 
@@ -109,10 +110,12 @@ def _augment_help() -> str:
 
 def run(args: argparse.Namespace) -> int:
     """Train, save, export; every file is checked before it takes its name."""
+    datasets = load_datasets(args)
+
     from mnist_sgd.distributed import joined_ranks
 
     with _leaving_on_sigterm(), joined_ranks(args.device) as ranks:
-        learn = _learner(args, ranks)
+        learn = _learner(args, datasets, ranks)
         if ranks.is_first:
             args.out.mkdir(parents=True, exist_ok=True)
         if args.json:
@@ -137,7 +140,9 @@ def _leaving_on_sigterm() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _learner(args: argparse.Namespace, ranks: "Ranks") -> "Learner":
+def _learner(
+    args: argparse.Namespace, datasets: tuple["ImageSet", "ImageSet"], ranks: "Ranks"
+) -> "Learner":
     from mnist_sgd import (
         Augmentation,
         DataLoader,
@@ -147,7 +152,7 @@ def _learner(args: argparse.Namespace, ranks: "Ranks") -> "Learner":
         create_model,
     )
 
-    train, valid = load_datasets(args)
+    train, valid = datasets
     augment = Augmentation(**AUGMENT) if args.augment else None
     share = {"rank": ranks.rank, "world_size": ranks.world_size, "num_threads": args.threads}
     dls = DataLoaders(

@@ -16,10 +16,11 @@ namespace {
 
 constexpr std::size_t STEP = 16;  // pixels that one step takes
 
+template <bool identity>
 TARGET inline __m256 normalized(__m128i bytes, const Normalization& how) {
     const __m256 x = _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(bytes));
     const __m256 y = _mm256_fmadd_ps(x, _mm256_set1_ps(HIGH), _mm256_mul_ps(x, _mm256_set1_ps(LOW)));
-    return how.identity ? y : _mm256_div_ps(_mm256_sub_ps(y, _mm256_set1_ps(how.mean)), _mm256_set1_ps(how.std));
+    return identity ? y : _mm256_div_ps(_mm256_sub_ps(y, _mm256_set1_ps(how.mean)), _mm256_set1_ps(how.std));
 }
 
 TARGET inline __m256i rounded(__m256 y) {
@@ -28,30 +29,28 @@ TARGET inline __m256i rounded(__m256 y) {
     return _mm256_srli_epi32(_mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff))), 16);
 }
 
-}  // namespace
-
-bool supported() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
-
-TARGET void float32(const Rows& rows, float* out, const Normalization& how) {
+template <bool identity>
+TARGET void float32_rows(const Rows& rows, float* out, const Normalization& how) {
     for (std::size_t i = 0; i < rows.count; ++i, out += PIXELS) {
         rows.prefetch_after(i);
         const std::uint8_t* row = rows[i];
         for (std::size_t j = 0; j < PIXELS; j += STEP) {
             const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(row + j));
-            _mm256_storeu_ps(out + j, normalized(bytes, how));
-            _mm256_storeu_ps(out + j + 8, normalized(_mm_unpackhi_epi64(bytes, bytes), how));
+            _mm256_storeu_ps(out + j, normalized<identity>(bytes, how));
+            _mm256_storeu_ps(out + j + 8, normalized<identity>(_mm_unpackhi_epi64(bytes, bytes), how));
         }
     }
 }
 
-TARGET void bfloat16(const Rows& rows, std::uint16_t* out, const Normalization& how) {
+template <bool identity>
+TARGET void bfloat16_rows(const Rows& rows, std::uint16_t* out, const Normalization& how) {
     for (std::size_t i = 0; i < rows.count; ++i, out += PIXELS) {
         rows.prefetch_after(i);
         const std::uint8_t* row = rows[i];
         for (std::size_t j = 0; j < PIXELS; j += STEP) {
             const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(row + j));
-            const __m256i low = rounded(normalized(bytes, how));
-            const __m256i high = rounded(normalized(_mm_unpackhi_epi64(bytes, bytes), how));
+            const __m256i low = rounded(normalized<identity>(bytes, how));
+            const __m256i high = rounded(normalized<identity>(_mm_unpackhi_epi64(bytes, bytes), how));
             // The packing works within halves of the register; the permutation puts them in order.
             const __m256i packed = _mm256_permute4x64_epi64(_mm256_packus_epi32(low, high), 0b11011000);
             _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + j), packed);
@@ -59,8 +58,20 @@ TARGET void bfloat16(const Rows& rows, std::uint16_t* out, const Normalization& 
     }
 }
 
+}  // namespace
+
+bool supported() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
+
 TARGET void shuffle(const Feistel& network, std::uint64_t start, std::size_t n, std::int64_t* out) {
     network.fill(start, n, out);
+}
+
+TARGET void float32(const Rows& rows, float* out, const Normalization& how) {
+    how.identity ? float32_rows<true>(rows, out, how) : float32_rows<false>(rows, out, how);
+}
+
+TARGET void bfloat16(const Rows& rows, std::uint16_t* out, const Normalization& how) {
+    how.identity ? bfloat16_rows<true>(rows, out, how) : bfloat16_rows<false>(rows, out, how);
 }
 
 }  // namespace avx2

@@ -24,11 +24,12 @@ namespace {
 
 constexpr std::size_t STEP = 16;  // pixels that one step takes
 
+template <bool identity>
 TARGET inline __m512 normalized(const std::uint8_t* pixels, const Normalization& how) {
     const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(pixels));
     const __m512 x = _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes));
     const __m512 y = _mm512_fmadd_ps(x, _mm512_set1_ps(HIGH), _mm512_mul_ps(x, _mm512_set1_ps(LOW)));
-    return how.identity ? y : _mm512_div_ps(_mm512_sub_ps(y, _mm512_set1_ps(how.mean)), _mm512_set1_ps(how.std));
+    return identity ? y : _mm512_div_ps(_mm512_sub_ps(y, _mm512_set1_ps(how.mean)), _mm512_set1_ps(how.std));
 }
 
 TARGET inline __m256i rounded(__m512 y) {
@@ -105,6 +106,29 @@ private:
     }
 };
 
+template <bool identity>
+TARGET void float32_rows(const Rows& rows, float* out, const Normalization& how) {
+    for (std::size_t i = 0; i < rows.count; ++i, out += PIXELS) {
+        rows.prefetch_after(i);
+        const std::uint8_t* row = rows[i];
+        for (std::size_t j = 0; j < PIXELS; j += STEP) {
+            _mm512_storeu_ps(out + j, normalized<identity>(row + j, how));
+        }
+    }
+}
+
+template <bool identity>
+TARGET void bfloat16_rows(const Rows& rows, std::uint16_t* out, const Normalization& how) {
+    for (std::size_t i = 0; i < rows.count; ++i, out += PIXELS) {
+        rows.prefetch_after(i);
+        const std::uint8_t* row = rows[i];
+        for (std::size_t j = 0; j < PIXELS; j += STEP) {
+            const __m256i packed = rounded(normalized<identity>(row + j, how));
+            _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + j), packed);
+        }
+    }
+}
+
 }  // namespace
 
 bool supported() {
@@ -112,29 +136,16 @@ bool supported() {
            __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
 }
 
+TARGET void shuffle(const Feistel& network, std::uint64_t start, std::size_t n, std::int64_t* out) {
+    network.fill<Block>(start, n, out);
+}
+
 TARGET void float32(const Rows& rows, float* out, const Normalization& how) {
-    for (std::size_t i = 0; i < rows.count; ++i, out += PIXELS) {
-        rows.prefetch_after(i);
-        const std::uint8_t* row = rows[i];
-        for (std::size_t j = 0; j < PIXELS; j += STEP) {
-            _mm512_storeu_ps(out + j, normalized(row + j, how));
-        }
-    }
+    how.identity ? float32_rows<true>(rows, out, how) : float32_rows<false>(rows, out, how);
 }
 
 TARGET void bfloat16(const Rows& rows, std::uint16_t* out, const Normalization& how) {
-    for (std::size_t i = 0; i < rows.count; ++i, out += PIXELS) {
-        rows.prefetch_after(i);
-        const std::uint8_t* row = rows[i];
-        for (std::size_t j = 0; j < PIXELS; j += STEP) {
-            const __m256i packed = rounded(normalized(row + j, how));
-            _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + j), packed);
-        }
-    }
-}
-
-TARGET void shuffle(const Feistel& network, std::uint64_t start, std::size_t n, std::int64_t* out) {
-    network.fill<Block>(start, n, out);
+    how.identity ? bfloat16_rows<true>(rows, out, how) : bfloat16_rows<false>(rows, out, how);
 }
 
 }  // namespace avx512

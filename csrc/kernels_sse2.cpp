@@ -16,10 +16,11 @@ namespace {
 
 constexpr std::size_t STEP = 8;  // pixels that one step takes
 
+template <bool identity>
 TARGET inline __m128 normalized(__m128i x32, const Normalization& how) {
     const __m128 x = _mm_cvtepi32_ps(x32);
     const __m128 y = _mm_add_ps(_mm_mul_ps(x, _mm_set1_ps(HIGH)), _mm_mul_ps(x, _mm_set1_ps(LOW)));
-    return how.identity ? y : _mm_div_ps(_mm_sub_ps(y, _mm_set1_ps(how.mean)), _mm_set1_ps(how.std));
+    return identity ? y : _mm_div_ps(_mm_sub_ps(y, _mm_set1_ps(how.mean)), _mm_set1_ps(how.std));
 }
 
 // The upper halves, rounded; the sign is kept, for SSE2 can only pack signed numbers.
@@ -36,38 +37,48 @@ TARGET inline void load(const std::uint8_t* pixels, __m128i* low, __m128i* high)
     *high = _mm_unpackhi_epi16(words, _mm_setzero_si128());
 }
 
-}  // namespace
-
-bool supported() { return __builtin_cpu_supports("sse2"); }
-
-TARGET void float32(const Rows& rows, float* out, const Normalization& how) {
+template <bool identity>
+TARGET void float32_rows(const Rows& rows, float* out, const Normalization& how) {
     for (std::size_t i = 0; i < rows.count; ++i, out += PIXELS) {
         rows.prefetch_after(i);
         const std::uint8_t* row = rows[i];
         for (std::size_t j = 0; j < PIXELS; j += STEP) {
             __m128i low, high;
             load(row + j, &low, &high);
-            _mm_storeu_ps(out + j, normalized(low, how));
-            _mm_storeu_ps(out + j + 4, normalized(high, how));
+            _mm_storeu_ps(out + j, normalized<identity>(low, how));
+            _mm_storeu_ps(out + j + 4, normalized<identity>(high, how));
         }
     }
 }
 
-TARGET void bfloat16(const Rows& rows, std::uint16_t* out, const Normalization& how) {
+template <bool identity>
+TARGET void bfloat16_rows(const Rows& rows, std::uint16_t* out, const Normalization& how) {
     for (std::size_t i = 0; i < rows.count; ++i, out += PIXELS) {
         rows.prefetch_after(i);
         const std::uint8_t* row = rows[i];
         for (std::size_t j = 0; j < PIXELS; j += STEP) {
             __m128i low, high;
             load(row + j, &low, &high);
-            const __m128i packed = _mm_packs_epi32(rounded(normalized(low, how)), rounded(normalized(high, how)));
+            const __m128i packed = _mm_packs_epi32(rounded(normalized<identity>(low, how)), rounded(normalized<identity>(high, how)));
             _mm_storeu_si128(reinterpret_cast<__m128i*>(out + j), packed);
         }
     }
 }
 
+}  // namespace
+
+bool supported() { return __builtin_cpu_supports("sse2"); }
+
 TARGET void shuffle(const Feistel& network, std::uint64_t start, std::size_t n, std::int64_t* out) {
     network.fill(start, n, out);
+}
+
+TARGET void float32(const Rows& rows, float* out, const Normalization& how) {
+    how.identity ? float32_rows<true>(rows, out, how) : float32_rows<false>(rows, out, how);
+}
+
+TARGET void bfloat16(const Rows& rows, std::uint16_t* out, const Normalization& how) {
+    how.identity ? bfloat16_rows<true>(rows, out, how) : bfloat16_rows<false>(rows, out, how);
 }
 
 }  // namespace sse2

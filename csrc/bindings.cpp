@@ -50,54 +50,72 @@ dlpack::DataType dlpack_type(Dtype dtype) {
     }
 }
 
-using Shape = std::array<std::int64_t, 4>;
+// A batch as two tensors, whose slot goes back to its pool when the later of them dies.
+class Exported {
+public:
+    Exported(const Batch& batch, dlpack::DataType dtype, bool flatten)
+        : slot_(batch.slot), xb_shape_{0, 1, 28, 28}, yb_shape_{0, 1} {
+        xb_shape_[0] = yb_shape_[0] = static_cast<std::int64_t>(batch.size);
+        if (flatten) {
+            xb_shape_[1] = PIXELS;
+        }
+        describe(&xb, slot_->values(), dtype, flatten ? 2 : 4, xb_shape_, flatten ? FLAT : IMAGE);
+        describe(&yb, slot_->labels(), {0, 64, 1}, 2, yb_shape_, COLUMN);
+    }
 
-// One of the two tensors that hold a slot, which goes back to its pool when the later of them dies.
-struct Exported {
-    dlpack::ManagedTensor managed;
-    Shape shape;
-    std::shared_ptr<Slot> slot;
+    // Each must be let go once, by its deleter.
+    dlpack::ManagedTensor xb;
+    dlpack::ManagedTensor yb;
+
+private:
+    inline static std::int64_t FLAT[] = {PIXELS, 1};
+    inline static std::int64_t IMAGE[] = {PIXELS, PIXELS, 28, 1};
+    inline static std::int64_t COLUMN[] = {1, 1};
+
+    void describe(dlpack::ManagedTensor* tensor, void* data, dlpack::DataType dtype, std::int32_t ndim,
+                  std::int64_t* shape, std::int64_t* strides) {
+        *tensor = {dlpack::VERSION, this, let_go, 0, {data, {1, 0}, ndim, dtype, shape, strides, 0}};
+    }
+
+    static void let_go(dlpack::ManagedTensor* tensor) {
+        auto* batch = static_cast<Exported*>(tensor->manager_ctx);
+        if (--batch->alive_ == 0) {
+            delete batch;
+        }
+    }
+
+    const std::shared_ptr<Slot> slot_;
+    std::int64_t xb_shape_[4];
+    std::int64_t yb_shape_[2];
+    std::atomic<int> alive_{2};
 };
 
-void free_exported(dlpack::ManagedTensor* managed) { delete static_cast<Exported*>(managed->manager_ctx); }
-
-// A capsule that nobody took still owns its tensor; one that was taken has another name.
-void free_capsule(PyObject* capsule) {
-    if (PyCapsule_IsValid(capsule, "dltensor")) {
-        free_exported(static_cast<dlpack::ManagedTensor*>(PyCapsule_GetPointer(capsule, "dltensor")));
+// Throws py::type_error if it is not a framework's table of functions, or one that is not known here.
+const dlpack::Exchange& exchange_of(const py::object& capsule) {
+    if (!PyCapsule_IsValid(capsule.ptr(), dlpack::Exchange::CAPSULE)) {
+        throw py::type_error("exchange must be a capsule '" + std::string(dlpack::Exchange::CAPSULE) + "', got " +
+                             std::string(py::str(py::type::of(capsule))));
     }
-}
-
-py::object exported(std::shared_ptr<Slot> slot, void* data, dlpack::DataType dtype, std::int32_t ndim,
-                    const Shape& shape) {
-    auto* owner = new Exported{{}, shape, std::move(slot)};
-    owner->managed = {{data, {1, 0}, ndim, dtype, owner->shape.data(), nullptr, 0}, owner, free_exported};
-    PyObject* capsule = PyCapsule_New(&owner->managed, "dltensor", free_capsule);
-    if (capsule == nullptr) {
-        delete owner;
-        throw py::error_already_set();
+    auto* exchange = static_cast<dlpack::Exchange*>(PyCapsule_GetPointer(capsule.ptr(), dlpack::Exchange::CAPSULE));
+    while (exchange != nullptr && exchange->version.major != dlpack::VERSION.major) {
+        exchange = exchange->older;
     }
-    return py::reinterpret_steal<py::object>(capsule);
-}
-
-py::object call(const py::object& function, const py::object& argument) {
-    PyObject* result = PyObject_CallOneArg(function.ptr(), argument.ptr());
-    if (result == nullptr) {
-        throw py::error_already_set();
+    if (exchange == nullptr) {
+        throw py::type_error("exchange must be of DLPack " + std::to_string(dlpack::VERSION.major));
     }
-    return py::reinterpret_steal<py::object>(result);
+    return *exchange;
 }
 
 // A loader with the arrays that it reads.
 class PyLoader {
 public:
     PyLoader(py::array images, py::array labels, bool flatten, const Plan& plan, const Treatment& treatment,
-             py::object from_dlpack)
+             const py::object& exchange)
         : images_(std::move(images)),
           labels_(std::move(labels)),
           flatten_(flatten),
           dtype_(dlpack_type(treatment.dtype)),
-          from_dlpack_(std::move(from_dlpack)),
+          exchange_(exchange_of(exchange)),
           loader_(samples(images_, labels_), plan, treatment) {}
 
     std::size_t batches() const { return loader_.batches(); }
@@ -107,11 +125,18 @@ public:
     }
 
     py::tuple tensors(const Batch& batch) const {
-        const auto size = static_cast<std::int64_t>(batch.size);
-        const Shape values = flatten_ ? Shape{size, PIXELS} : Shape{size, 1, 28, 28};
-        const py::object xb = exported(batch.slot, batch.slot->values(), dtype_, flatten_ ? 2 : 4, values);
-        const py::object yb = exported(batch.slot, batch.slot->labels(), {0, 64, 1}, 2, {size, 1});
-        return py::make_tuple(call(from_dlpack_, xb), call(from_dlpack_, yb));
+        auto* exported = new Exported(batch, dtype_, flatten_);  // owned by its two tensors
+        void* object = nullptr;
+        if (exchange_.to_object(&exported->xb, &object) != 0) {
+            exported->yb.deleter(&exported->yb);
+            throw py::error_already_set();
+        }
+        const auto xb = py::reinterpret_steal<py::object>(static_cast<PyObject*>(object));
+        if (exchange_.to_object(&exported->yb, &object) != 0) {
+            throw py::error_already_set();
+        }
+        const auto yb = py::reinterpret_steal<py::object>(static_cast<PyObject*>(object));
+        return py::make_tuple(xb, yb);
     }
 
 private:
@@ -134,7 +159,7 @@ private:
     py::array labels_;
     bool flatten_;
     dlpack::DataType dtype_;
-    py::object from_dlpack_;
+    const dlpack::Exchange& exchange_;
     Loader loader_;
 };
 
@@ -308,16 +333,16 @@ PYBIND11_MODULE(_core, module) {
         .def(py::init([](py::array images, py::array labels, bool flatten, std::size_t batch_size, bool shuffle,
                          bool drop_last, std::uint64_t seed, std::size_t rank, std::size_t world_size,
                          std::size_t num_threads, float mean, float std, const std::string& dtype,
-                         py::object from_dlpack, const std::optional<Augmentation>& augmentation) {
+                         const py::object& exchange, const std::optional<Augmentation>& augmentation) {
                  const Plan plan{batch_size, shuffle, drop_last, seed, rank, world_size, num_threads};
                  const Treatment treatment{augmentation, Normalization(mean, std), dtype_named(dtype),
                                            default_kernel()};
                  return std::make_unique<PyLoader>(std::move(images), std::move(labels), flatten, plan, treatment,
-                                                   std::move(from_dlpack));
+                                                   exchange);
              }),
              py::arg("images"), py::arg("labels"), py::kw_only(), py::arg("flatten"), py::arg("batch_size"),
              py::arg("shuffle"), py::arg("drop_last"), py::arg("seed"), py::arg("rank"), py::arg("world_size"),
-             py::arg("num_threads"), py::arg("mean"), py::arg("std"), py::arg("dtype"), py::arg("from_dlpack"),
+             py::arg("num_threads"), py::arg("mean"), py::arg("std"), py::arg("dtype"), py::arg("exchange"),
              py::arg("augmentation") = py::none())
         .def("__len__", &PyLoader::batches)
         .def(

@@ -48,14 +48,12 @@ bool always() { return true; }
 // Each pixel looked up in the table of its 256 answers.
 template <typename T>
 void look_up(const Rows& rows, T* out, const T* table) {
-    for (std::size_t i = 0; i < rows.count; ++i) {
-        rows.prefetch_after(i);
-        const std::uint8_t* row = rows[i];
-        for (std::size_t j = 0; j < PIXELS; ++j) {
-            out[j] = table[row[j]];
+    constexpr std::size_t STEP = 16;
+    rows.each<STEP>(out, [table](const std::uint8_t* pixels, T* values) {
+        for (std::size_t j = 0; j < STEP; ++j) {
+            values[j] = table[pixels[j]];
         }
-        out += PIXELS;
-    }
+    });
 }
 
 void float32_portable(const Rows& rows, float* out, const Normalization& how) { look_up(rows, out, how.float32); }
@@ -114,10 +112,8 @@ const Kernel& default_kernel() {
 }
 
 void copy(const Rows& rows, std::uint8_t* out) {
-    for (std::size_t i = 0; i < rows.count; ++i) {
-        rows.prefetch_after(i);
-        std::memcpy(out + i * PIXELS, rows[i], PIXELS);
-    }
+    constexpr std::size_t STEP = 16;
+    rows.each<STEP>(out, [](const std::uint8_t* pixels, std::uint8_t* values) { std::memcpy(values, pixels, STEP); });
 }
 
 }  // namespace mnist_sgd

@@ -30,33 +30,29 @@ TARGET inline __m256i rounded(__m256 y) {
 }
 
 template <bool identity>
-TARGET void float32_rows(const Rows& rows, float* out, const Normalization& how) {
-    for (std::size_t i = 0; i < rows.count; ++i, out += PIXELS) {
-        rows.prefetch_after(i);
-        const std::uint8_t* row = rows[i];
-        for (std::size_t j = 0; j < PIXELS; j += STEP) {
-            const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(row + j));
-            _mm256_storeu_ps(out + j, normalized<identity>(bytes, how));
-            _mm256_storeu_ps(out + j + 8, normalized<identity>(_mm_unpackhi_epi64(bytes, bytes), how));
-        }
+struct ToFloat32 {
+    const Normalization& how;
+
+    TARGET void operator()(const std::uint8_t* pixels, float* out) const {
+        const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(pixels));
+        _mm256_storeu_ps(out, normalized<identity>(bytes, how));
+        _mm256_storeu_ps(out + 8, normalized<identity>(_mm_unpackhi_epi64(bytes, bytes), how));
     }
-}
+};
 
 template <bool identity>
-TARGET void bfloat16_rows(const Rows& rows, std::uint16_t* out, const Normalization& how) {
-    for (std::size_t i = 0; i < rows.count; ++i, out += PIXELS) {
-        rows.prefetch_after(i);
-        const std::uint8_t* row = rows[i];
-        for (std::size_t j = 0; j < PIXELS; j += STEP) {
-            const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(row + j));
-            const __m256i low = rounded(normalized<identity>(bytes, how));
-            const __m256i high = rounded(normalized<identity>(_mm_unpackhi_epi64(bytes, bytes), how));
-            // The packing works within halves of the register; the permutation puts them in order.
-            const __m256i packed = _mm256_permute4x64_epi64(_mm256_packus_epi32(low, high), 0b11011000);
-            _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + j), packed);
-        }
+struct ToBfloat16 {
+    const Normalization& how;
+
+    TARGET void operator()(const std::uint8_t* pixels, std::uint16_t* out) const {
+        const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(pixels));
+        const __m256i low = rounded(normalized<identity>(bytes, how));
+        const __m256i high = rounded(normalized<identity>(_mm_unpackhi_epi64(bytes, bytes), how));
+        // The packing works within halves of the register; the permutation puts them in order.
+        const __m256i packed = _mm256_permute4x64_epi64(_mm256_packus_epi32(low, high), 0b11011000);
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), packed);
     }
-}
+};
 
 }  // namespace
 
@@ -67,11 +63,11 @@ TARGET void shuffle(const Feistel& network, std::uint64_t start, std::size_t n, 
 }
 
 TARGET void float32(const Rows& rows, float* out, const Normalization& how) {
-    how.identity ? float32_rows<true>(rows, out, how) : float32_rows<false>(rows, out, how);
+    how.identity ? rows.each<STEP>(out, ToFloat32<true>{how}) : rows.each<STEP>(out, ToFloat32<false>{how});
 }
 
 TARGET void bfloat16(const Rows& rows, std::uint16_t* out, const Normalization& how) {
-    how.identity ? bfloat16_rows<true>(rows, out, how) : bfloat16_rows<false>(rows, out, how);
+    how.identity ? rows.each<STEP>(out, ToBfloat16<true>{how}) : rows.each<STEP>(out, ToBfloat16<false>{how});
 }
 
 }  // namespace avx2

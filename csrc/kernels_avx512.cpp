@@ -107,27 +107,23 @@ private:
 };
 
 template <bool identity>
-TARGET void float32_rows(const Rows& rows, float* out, const Normalization& how) {
-    for (std::size_t i = 0; i < rows.count; ++i, out += PIXELS) {
-        rows.prefetch_after(i);
-        const std::uint8_t* row = rows[i];
-        for (std::size_t j = 0; j < PIXELS; j += STEP) {
-            _mm512_storeu_ps(out + j, normalized<identity>(row + j, how));
-        }
+struct ToFloat32 {
+    const Normalization& how;
+
+    TARGET void operator()(const std::uint8_t* pixels, float* out) const {
+        _mm512_storeu_ps(out, normalized<identity>(pixels, how));
     }
-}
+};
 
 template <bool identity>
-TARGET void bfloat16_rows(const Rows& rows, std::uint16_t* out, const Normalization& how) {
-    for (std::size_t i = 0; i < rows.count; ++i, out += PIXELS) {
-        rows.prefetch_after(i);
-        const std::uint8_t* row = rows[i];
-        for (std::size_t j = 0; j < PIXELS; j += STEP) {
-            const __m256i packed = rounded(normalized<identity>(row + j, how));
-            _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + j), packed);
-        }
+struct ToBfloat16 {
+    const Normalization& how;
+
+    TARGET void operator()(const std::uint8_t* pixels, std::uint16_t* out) const {
+        const __m256i packed = rounded(normalized<identity>(pixels, how));
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), packed);
     }
-}
+};
 
 }  // namespace
 
@@ -141,11 +137,11 @@ TARGET void shuffle(const Feistel& network, std::uint64_t start, std::size_t n, 
 }
 
 TARGET void float32(const Rows& rows, float* out, const Normalization& how) {
-    how.identity ? float32_rows<true>(rows, out, how) : float32_rows<false>(rows, out, how);
+    how.identity ? rows.each<STEP>(out, ToFloat32<true>{how}) : rows.each<STEP>(out, ToFloat32<false>{how});
 }
 
 TARGET void bfloat16(const Rows& rows, std::uint16_t* out, const Normalization& how) {
-    how.identity ? bfloat16_rows<true>(rows, out, how) : bfloat16_rows<false>(rows, out, how);
+    how.identity ? rows.each<STEP>(out, ToBfloat16<true>{how}) : rows.each<STEP>(out, ToBfloat16<false>{how});
 }
 
 }  // namespace avx512

@@ -28,39 +28,35 @@ inline uint16x4_t rounded(float32x4_t y) {
 }
 
 template <bool identity>
-void float32_rows(const Rows& rows, float* out, const Normalization& how) {
-    for (std::size_t i = 0; i < rows.count; ++i, out += PIXELS) {
-        rows.prefetch_after(i);
-        const std::uint8_t* row = rows[i];
-        for (std::size_t j = 0; j < PIXELS; j += STEP) {
-            const uint16x8_t words = vmovl_u8(vld1_u8(row + j));
-            vst1q_f32(out + j, normalized<identity>(vget_low_u16(words), how));
-            vst1q_f32(out + j + 4, normalized<identity>(vget_high_u16(words), how));
-        }
+struct ToFloat32 {
+    const Normalization& how;
+
+    void operator()(const std::uint8_t* pixels, float* out) const {
+        const uint16x8_t words = vmovl_u8(vld1_u8(pixels));
+        vst1q_f32(out, normalized<identity>(vget_low_u16(words), how));
+        vst1q_f32(out + 4, normalized<identity>(vget_high_u16(words), how));
     }
-}
+};
 
 template <bool identity>
-void bfloat16_rows(const Rows& rows, std::uint16_t* out, const Normalization& how) {
-    for (std::size_t i = 0; i < rows.count; ++i, out += PIXELS) {
-        rows.prefetch_after(i);
-        const std::uint8_t* row = rows[i];
-        for (std::size_t j = 0; j < PIXELS; j += STEP) {
-            const uint16x8_t words = vmovl_u8(vld1_u8(row + j));
-            vst1_u16(out + j, rounded(normalized<identity>(vget_low_u16(words), how)));
-            vst1_u16(out + j + 4, rounded(normalized<identity>(vget_high_u16(words), how)));
-        }
+struct ToBfloat16 {
+    const Normalization& how;
+
+    void operator()(const std::uint8_t* pixels, std::uint16_t* out) const {
+        const uint16x8_t words = vmovl_u8(vld1_u8(pixels));
+        vst1_u16(out, rounded(normalized<identity>(vget_low_u16(words), how)));
+        vst1_u16(out + 4, rounded(normalized<identity>(vget_high_u16(words), how)));
     }
-}
+};
 
 }  // namespace
 
 void float32(const Rows& rows, float* out, const Normalization& how) {
-    how.identity ? float32_rows<true>(rows, out, how) : float32_rows<false>(rows, out, how);
+    how.identity ? rows.each<STEP>(out, ToFloat32<true>{how}) : rows.each<STEP>(out, ToFloat32<false>{how});
 }
 
 void bfloat16(const Rows& rows, std::uint16_t* out, const Normalization& how) {
-    how.identity ? bfloat16_rows<true>(rows, out, how) : bfloat16_rows<false>(rows, out, how);
+    how.identity ? rows.each<STEP>(out, ToBfloat16<true>{how}) : rows.each<STEP>(out, ToBfloat16<false>{how});
 }
 
 }  // namespace neon

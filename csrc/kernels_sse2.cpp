@@ -38,32 +38,28 @@ TARGET inline void load(const std::uint8_t* pixels, __m128i* low, __m128i* high)
 }
 
 template <bool identity>
-TARGET void float32_rows(const Rows& rows, float* out, const Normalization& how) {
-    for (std::size_t i = 0; i < rows.count; ++i, out += PIXELS) {
-        rows.prefetch_after(i);
-        const std::uint8_t* row = rows[i];
-        for (std::size_t j = 0; j < PIXELS; j += STEP) {
-            __m128i low, high;
-            load(row + j, &low, &high);
-            _mm_storeu_ps(out + j, normalized<identity>(low, how));
-            _mm_storeu_ps(out + j + 4, normalized<identity>(high, how));
-        }
+struct ToFloat32 {
+    const Normalization& how;
+
+    TARGET void operator()(const std::uint8_t* pixels, float* out) const {
+        __m128i low, high;
+        load(pixels, &low, &high);
+        _mm_storeu_ps(out, normalized<identity>(low, how));
+        _mm_storeu_ps(out + 4, normalized<identity>(high, how));
     }
-}
+};
 
 template <bool identity>
-TARGET void bfloat16_rows(const Rows& rows, std::uint16_t* out, const Normalization& how) {
-    for (std::size_t i = 0; i < rows.count; ++i, out += PIXELS) {
-        rows.prefetch_after(i);
-        const std::uint8_t* row = rows[i];
-        for (std::size_t j = 0; j < PIXELS; j += STEP) {
-            __m128i low, high;
-            load(row + j, &low, &high);
-            const __m128i packed = _mm_packs_epi32(rounded(normalized<identity>(low, how)), rounded(normalized<identity>(high, how)));
-            _mm_storeu_si128(reinterpret_cast<__m128i*>(out + j), packed);
-        }
+struct ToBfloat16 {
+    const Normalization& how;
+
+    TARGET void operator()(const std::uint8_t* pixels, std::uint16_t* out) const {
+        __m128i low, high;
+        load(pixels, &low, &high);
+        const __m128i packed = _mm_packs_epi32(rounded(normalized<identity>(low, how)), rounded(normalized<identity>(high, how)));
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(out), packed);
     }
-}
+};
 
 }  // namespace
 
@@ -74,11 +70,11 @@ TARGET void shuffle(const Feistel& network, std::uint64_t start, std::size_t n, 
 }
 
 TARGET void float32(const Rows& rows, float* out, const Normalization& how) {
-    how.identity ? float32_rows<true>(rows, out, how) : float32_rows<false>(rows, out, how);
+    how.identity ? rows.each<STEP>(out, ToFloat32<true>{how}) : rows.each<STEP>(out, ToFloat32<false>{how});
 }
 
 TARGET void bfloat16(const Rows& rows, std::uint16_t* out, const Normalization& how) {
-    how.identity ? bfloat16_rows<true>(rows, out, how) : bfloat16_rows<false>(rows, out, how);
+    how.identity ? rows.each<STEP>(out, ToBfloat16<true>{how}) : rows.each<STEP>(out, ToBfloat16<false>{how});
 }
 
 }  // namespace sse2

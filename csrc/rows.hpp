@@ -1,6 +1,7 @@
 // The images of a batch, where they lie in the dataset, and how their memory is asked for early.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 
@@ -16,44 +17,74 @@ struct Rows {
     // memory is far away, and NEAR for the first-level cache. A shuffled row is a surprise to the
     // hardware's prefetcher, but not to us. Where the images fit the last-level cache this makes 1.25
     // times the images a second, and where they lie in main memory 2 times (medians, Zen 4).
-    static constexpr std::size_t NEAR = 2;
+    static constexpr std::size_t NEAR = 3;
     static constexpr std::size_t FAR = 12;
 
     const std::uint8_t* pixels;
     const std::int64_t* indices;
     std::size_t count;
-    std::size_t known;  // how many of `indices` there are: those after `count` are read next
+    std::size_t known;  // how many of `indices` there are, count at least: those after it are read next
 
     const std::uint8_t* operator[](std::size_t i) const {
         return pixels + static_cast<std::size_t>(indices[i]) * PIXELS;
     }
 
-    // Asks for the rows that follow row i; a kernel calls it before it reads row i. Always inline: GCC
-    // 12 takes a function that only prefetches for one without effect, and drops the calls of it.
-    MNIST_SGD_INLINE void prefetch_after(std::size_t i) const {
+    // The rows to ask for while row i is read. Past the last known row that one is asked for again,
+    // which costs less than to look.
+    struct Coming {
+        const std::uint8_t* near;
+        const std::uint8_t* far;
+
+        // Asks for the line at that byte of both rows. Always inline: GCC 12 takes a function that
+        // only prefetches for one without effect, and drops the calls of it.
+        MNIST_SGD_INLINE void prefetch(std::size_t byte) const {
 #if defined(__GNUC__)
-        if (i + FAR < known) {
-            prefetch<2>((*this)[i + FAR]);
-        }
-        if (i + NEAR < known) {
-            prefetch<3>((*this)[i + NEAR]);
-        }
+            __builtin_prefetch(far + byte, 0, 2);
+            __builtin_prefetch(near + byte, 0, 3);
 #else
-        static_cast<void>(i);
+            static_cast<void>(byte);
 #endif
+        }
+    };
+
+    Coming after(std::size_t i) const {
+        return {(*this)[std::min(i + NEAR, known - 1)], (*this)[std::min(i + FAR, known - 1)]};
+    }
+
+    // Calls step(in, out) for every STEP pixels of every row; `out` goes on by as many. A row's lines
+    // are asked for one at a time between the steps: all at once they would keep the stores waiting
+    // (1.05 times the images a second, Zen 4).
+    template <std::size_t STEP, typename T, typename Step>
+    MNIST_SGD_INLINE void each(T* out, const Step& step) const {
+        static_assert(LINE % STEP == 0 && PIXELS % STEP == 0, "a step is a part of a line, and of what is left");
+        const Rows rows = *this;  // which no store can change
+        for (std::size_t i = 0; i < rows.count; ++i, out += PIXELS) {
+            const Coming coming = rows.after(i);
+            const std::uint8_t* row = rows[i];
+            for (std::size_t line = 0; line < LINES; line += LINE) {
+                coming.prefetch(line);
+                for (std::size_t j = line; j < line + LINE; j += STEP) {
+                    step(row + j, out + j);
+                }
+            }
+            coming.prefetch(LINES);
+            for (std::size_t j = LINES; j < PIXELS; j += STEP) {
+                step(row + j, out + j);
+            }
+        }
+    }
+
+    // Asks for the rows that follow row i, for what does not read a row step by step.
+    MNIST_SGD_INLINE void prefetch_after(std::size_t i) const {
+        const Coming coming = after(i);
+        for (std::size_t line = 0; line < PIXELS; line += LINE) {
+            coming.prefetch(line);
+        }
     }
 
 private:
-#if defined(__GNUC__)
-    // All lines of a row; the locality is that of __builtin_prefetch, 3 for the nearest cache.
-    template <int locality>
-    static MNIST_SGD_INLINE void prefetch(const std::uint8_t* row) {
-        constexpr std::size_t LINE = 64;
-        for (std::size_t byte = 0; byte < PIXELS; byte += LINE) {
-            __builtin_prefetch(row + byte, 0, locality);
-        }
-    }
-#endif
+    static constexpr std::size_t LINE = 64;  // bytes of a line of the cache
+    static constexpr std::size_t LINES = PIXELS / LINE * LINE;  // bytes of a row's whole lines
 };
 
 }  // namespace mnist_sgd

@@ -1,4 +1,3 @@
-from collections.abc import Callable
 from typing import Any, Never, Self, final
 
 import numpy as np
@@ -28,7 +27,7 @@ class Loader(metaclass=_Type):
         mean: float,
         std: float,
         dtype: str,
-        from_dlpack: Callable[[Any], torch.Tensor],
+        exchange: object,  # torch.Tensor's capsule __dlpack_c_exchange_api__
         augmentation: Augmentation | None = None,
     ) -> None: ...
     def __len__(self) -> int: ...

@@ -1,6 +1,10 @@
 """A batch can be float32, bfloat16 or the bytes themselves, and nothing else changes with that."""
 
+import ctypes
 import re
+import subprocess
+import sysconfig
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -120,14 +124,40 @@ def test_what_is_no_dtype_of_a_batch_is_refused(changes: dict[str, Any], text: s
         DataLoader(random_set(4), **changes)
 
 
-def test_a_capsule_that_nobody_takes_frees_its_batch() -> None:
-    """`from_dlpack` may fail, and then the slot must find its way back."""
+EXCHANGE = b"dlpack_exchange_api"
+OTHER = b"other"  # a capsule keeps the pointer, so its name must stay
 
-    def refuse(capsule: object) -> torch.Tensor:
-        raise RuntimeError("no room")
+new_capsule = ctypes.pythonapi.PyCapsule_New
+new_capsule.argtypes = (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p)
+new_capsule.restype = ctypes.py_object
+pointer_of = ctypes.pythonapi.PyCapsule_GetPointer
+pointer_of.argtypes = (ctypes.py_object, ctypes.c_char_p)
+pointer_of.restype = ctypes.c_void_p
 
+TORCHS = pointer_of(torch.Tensor.__dlpack_c_exchange_api__, EXCHANGE)
+
+
+class Exchange(ctypes.Structure):
+    """A framework's table of functions, as DLPack lays it out."""
+
+    _fields_ = (
+        ("major", ctypes.c_uint32),
+        ("minor", ctypes.c_uint32),
+        ("older", ctypes.c_void_p),
+        ("allocator", ctypes.c_void_p),
+        ("from_object", ctypes.c_void_p),
+        ("to_object", ctypes.c_void_p),
+        ("tensor_of_object", ctypes.c_void_p),
+        ("stream", ctypes.c_void_p),
+    )
+
+    def capsule(self, name: bytes = EXCHANGE) -> object:
+        return new_capsule(ctypes.addressof(self), name, None)
+
+
+def core_loader(exchange: object) -> _core.Loader:
     data = random_set(8)
-    core = _core.Loader(
+    return _core.Loader(
         data.images,
         data.labels,
         flatten=True,
@@ -141,10 +171,72 @@ def test_a_capsule_that_nobody_takes_frees_its_batch() -> None:
         mean=0.0,
         std=1.0,
         dtype="float32",
-        from_dlpack=refuse,
+        exchange=exchange,
     )
-    batches = core.epoch(0, 0)
+
+
+# Passes on so many tensors of a batch, and refuses the next as the protocol says: it owns it.
+REFUSING = """
+#include <Python.h>
+#include <stdint.h>
+typedef struct managed {
+    uint32_t version[2];
+    void* context;
+    void (*deleter)(struct managed*);
+} managed;
+int (*torchs)(managed*, void**);
+int before, calls;
+int to_object(managed* tensor, void** object) {
+    if (calls++ % (before + 1) < before) return torchs(tensor, object);
+    tensor->deleter(tensor);
+    PyErr_SetString(PyExc_RuntimeError, "no room");
+    return -1;
+}
+"""
+
+
+@pytest.mark.parametrize("before", [0, 1])
+def test_a_tensor_that_cannot_be_made_is_an_error_and_the_epoch_goes_on(
+    before: int, tmp_path: Path
+) -> None:
+    (tmp_path / "refusing.c").write_text(REFUSING)
+    include = "-I" + sysconfig.get_path("include")
+    command = ["cc", "-shared", "-fPIC", include, "refusing.c", "-o", "refusing.so"]
+    subprocess.run(command, cwd=tmp_path, check=True)
+    refusing = ctypes.PyDLL(str(tmp_path / "refusing.so"))
+    torchs = Exchange.from_address(TORCHS).to_object
+    ctypes.c_void_p.in_dll(refusing, "torchs").value = torchs
+    ctypes.c_int.in_dll(refusing, "before").value = before
+    table = Exchange(1, 3, to_object=ctypes.cast(refusing.to_object, ctypes.c_void_p))
+    batches = core_loader(table.capsule()).epoch(0, 0)
     for _ in range(2):
         with pytest.raises(RuntimeError, match=r"^no room$"):
             next(batches)
     assert next(batches, None) is None
+    assert ctypes.c_int.in_dll(refusing, "calls").value == 2 * (before + 1)
+
+
+def test_the_table_of_an_older_protocol_is_found_behind_a_newer_one() -> None:
+    newer = Exchange(2, 0, older=TORCHS)
+    (xb, yb), _ = core_loader(newer.capsule()).epoch(0, 0)
+    assert (xb.shape, yb.shape) == ((4, 784), (4, 1))
+
+
+NO_TABLE = Exchange(1, 3)
+NEWER = Exchange(2, 0)
+
+
+@pytest.mark.parametrize(
+    ("exchange", "text"),
+    [
+        (3, "exchange must be a capsule 'dlpack_exchange_api', got <class 'int'>"),
+        (
+            NO_TABLE.capsule(OTHER),
+            "exchange must be a capsule 'dlpack_exchange_api', got <class 'PyCapsule'>",
+        ),
+        (NEWER.capsule(), "exchange must be of DLPack 1"),
+    ],
+)
+def test_what_is_no_known_table_is_refused(exchange: object, text: str) -> None:
+    with pytest.raises(TypeError, match=f"^{re.escape(text)}$"):
+        core_loader(exchange)

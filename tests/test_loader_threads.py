@@ -12,7 +12,7 @@ from itertools import count, islice
 
 import numpy as np
 import pytest
-from torch.utils.dlpack import from_dlpack
+import torch
 
 from image_sets import Bytes, as_bytes, expected, random_set, shuffled, taken
 from mnist_sgd import DataLoader, _core
@@ -118,7 +118,7 @@ def core_epoch(num_threads: int, batch_size: int = 8) -> _core.Epoch:
         mean=0.0,
         std=1.0,
         dtype="float32",
-        from_dlpack=from_dlpack,
+        exchange=torch.Tensor.__dlpack_c_exchange_api__,
     ).epoch(0, 0)
 
 

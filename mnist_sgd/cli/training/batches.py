@@ -1,0 +1,69 @@
+"""In what batches the images come: order, size, augmentation, threads, ranks."""
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from mnist_sgd.cli.arguments import positive_int
+from mnist_sgd.cli.training.options import default_of
+from mnist_sgd.recipes import RECIPES, Recipe
+
+if TYPE_CHECKING:
+    from mnist_sgd.data import ImageSet
+    from mnist_sgd.distributed import Ranks
+    from mnist_sgd.loader import DataLoaders
+
+__all__ = ["add_batch_arguments", "make_loaders"]
+
+AUGMENT: dict[str, Any] = {"degrees": 10, "translate": 0.05, "scale": (0.9, 1.1), "shear": 5}
+"""What --augment does. Shifts of up to 0.1 serve the mlp as well, but harm the linear model."""
+
+
+def add_batch_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add how images are put into batches."""
+    parser.add_argument("--batch-size", type=positive_int, help=default_of("batch_size"))
+    parser.add_argument(
+        "--shuffle",
+        action=argparse.BooleanOptionalAction,
+        help=f"a new order each epoch (default: {_which('shuffle', 'that of the files')})",
+    )
+    parser.add_argument("--augment", action=argparse.BooleanOptionalAction, help=_augment_help())
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        help="of the weights, the order and the augmentation (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--threads", type=positive_int, default=1, help="that fill batches (default: %(default)s)"
+    )
+
+
+def _which(field: str, otherwise: str) -> str:
+    """Which models' recipes have a field on, and what goes for the others."""
+    on = [name for name, recipe in RECIPES.items() if getattr(recipe, field)]
+    return f"so for {' and '.join(on)}, else {otherwise}" if on else otherwise
+
+
+def _augment_help() -> str:
+    low, high = AUGMENT["scale"]
+    return (
+        f"turn each training image at random by up to {AUGMENT['degrees']} degrees, shift it by up "
+        f"to {AUGMENT['translate']:.0%}% of its side, scale it by {low} to {high} and shear it by "
+        f"up to {AUGMENT['shear']} degrees (default: {_which('augment', 'leave it as it is')})"
+    )
+
+
+def make_loaders(
+    args: argparse.Namespace, recipe: Recipe, datasets: tuple["ImageSet", "ImageSet"], ranks: "Ranks"
+) -> "DataLoaders":
+    """This rank's batches for training and for validation."""
+    from mnist_sgd import Augmentation, DataLoader, DataLoaders
+
+    train, valid = datasets
+    augment = Augmentation(**AUGMENT) if recipe.augment else None
+    size, shuffle = recipe.batch_size, recipe.shuffle
+    share = {"rank": ranks.rank, "world_size": ranks.world_size, "num_threads": args.threads}
+    return DataLoaders(
+        DataLoader(train, size, shuffle, seed=args.seed, augment=augment, **share),
+        DataLoader(valid, size, **share),
+    )

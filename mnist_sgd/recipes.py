@@ -1,0 +1,64 @@
+"""What `mnist-sgd train` takes for each model where the user says nothing."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+__all__ = ["OPTIMIZERS", "RECIPES", "SCHEDULES", "Recipe", "adjusted"]
+
+Schedule = Literal["flat", "one-cycle"]
+Optimizer = Literal["sgd", "adam"]
+
+SCHEDULES: tuple[Schedule, ...] = ("flat", "one-cycle")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a model is trained; each field is an option of the command, of the same name.
+
+    Attributes:
+        epochs: how often all images are gone through, above 0.
+        lr: the learning rate, or the highest of a schedule; above 0.
+        schedule: whether the rate stays or makes one cycle.
+        optimizer: this package's SGD, or torch's AdamW.
+        momentum: in [0, 1).
+        weight_decay: decoupled, of weights but not of biases and norms; 0 or more.
+        batch_size: images in a batch, over all processes.
+        shuffle: whether each epoch has an order of its own.
+        augment: whether training images are turned, shifted, scaled and sheared at random.
+    """
+
+    epochs: int
+    lr: float
+    schedule: Schedule = "flat"
+    optimizer: Optimizer = "sgd"
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+    batch_size: int = 256
+    shuffle: bool = False
+    augment: bool = False
+
+
+RECIPES = {
+    "linear": Recipe(epochs=10, lr=1.0),
+    "mlp": Recipe(epochs=40, lr=0.1),
+}
+"""Of the models that have a name; these two are the chapter's."""
+
+OPTIMIZERS: dict[Optimizer, dict[str, float]] = {
+    "sgd": {"lr": 0.1, "momentum": 0.9},
+    "adam": {"lr": 0.003, "momentum": 0.9},
+}
+"""What goes with an optimizer that is not the recipe's own."""
+
+
+def adjusted(recipe: Recipe, given: Mapping[str, Any]) -> Recipe:
+    """A recipe with what the user gave, by the names of the fields; None stands for nothing.
+
+    Another optimizer than the recipe's brings a learning rate and a momentum that suit it.
+    """
+    given = {name: value for name, value in given.items() if value is not None}
+    optimizer = given.get("optimizer", recipe.optimizer)
+    suited = OPTIMIZERS[optimizer] if optimizer != recipe.optimizer else {}
+    changes: dict[str, Any] = suited | given
+    return replace(recipe, **changes)

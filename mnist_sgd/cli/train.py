@@ -91,7 +91,10 @@ def _leaving_on_sigterm() -> Iterator[None]:
 
 
 def _learner(
-    args: argparse.Namespace, recipe: Recipe, datasets: tuple["ImageSet", "ImageSet"], ranks: "Ranks"
+    args: argparse.Namespace,
+    recipe: Recipe,
+    datasets: tuple["ImageSet", "ImageSet"],
+    ranks: "Ranks",
 ) -> "Learner":
     from mnist_sgd import Learner, batch_accuracy, create_model
 

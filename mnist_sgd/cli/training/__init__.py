@@ -1,1 +1,1 @@
-"""The rooms of `mnist-sgd train`: how it trains, in what batches, from which checkpoint, to where."""
+"""The parts of `mnist-sgd train`, each with its options."""

@@ -54,9 +54,12 @@ def _augment_help() -> str:
 
 
 def make_loaders(
-    args: argparse.Namespace, recipe: Recipe, datasets: tuple["ImageSet", "ImageSet"], ranks: "Ranks"
+    args: argparse.Namespace,
+    recipe: Recipe,
+    datasets: tuple["ImageSet", "ImageSet"],
+    ranks: "Ranks",
 ) -> "DataLoaders":
-    """This rank's batches for training and for validation."""
+    """The batches of this rank, for training and for validation."""
     from mnist_sgd import Augmentation, DataLoader, DataLoaders
 
     train, valid = datasets

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         write_idx,
     )
     from mnist_sgd.distributed import Ranks, joined_ranks
+    from mnist_sgd.evaluation import Evaluation, evaluate, threshold_for
     from mnist_sgd.export import export_model
     from mnist_sgd.learner import Learner
     from mnist_sgd.loader import DataLoader, DataLoaders, first
@@ -72,6 +73,7 @@ _MODULES = {
         "write_idx",
     ),
     "mnist_sgd.distributed": ("Ranks", "joined_ranks"),
+    "mnist_sgd.evaluation": ("Evaluation", "evaluate", "threshold_for"),
     "mnist_sgd.export": ("export_model",),
     "mnist_sgd.learner": ("Learner",),
     "mnist_sgd.loader": ("DataLoader", "DataLoaders", "first"),
@@ -105,6 +107,7 @@ __all__ = [
     "CheckpointError",
     "DataLoader",
     "DataLoaders",
+    "Evaluation",
     "IdxError",
     "IdxWriter",
     "ImageSet",
@@ -115,6 +118,7 @@ __all__ = [
     "batch_accuracy",
     "calc_grad",
     "create_model",
+    "evaluate",
     "export_model",
     "first",
     "init_params",
@@ -127,6 +131,7 @@ __all__ = [
     "mnist_sample",
     "pack_folder",
     "read_idx",
+    "threshold_for",
     "torchvision_set",
     "train_epoch",
     "train_model",

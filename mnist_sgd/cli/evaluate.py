@@ -3,67 +3,188 @@
 import argparse
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from mnist_sgd.cli.arguments import (
     Subcommands,
     add_dataset_arguments,
     add_json_argument,
     load_datasets,
+    share,
     subcommand,
 )
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from mnist_sgd.data import ImageSet
+    from mnist_sgd.evaluation import Evaluation
+    from mnist_sgd_serve import Predictor
 
 __all__ = ["add_parser", "run"]
 
 EXAMPLES = """\
   mnist-sgd evaluate                                model.onnx on the sample's validation images
   mnist-sgd evaluate boots.onnx --dataset FashionMNIST --classes Sneaker 'Ankle boot'
+  mnist-sgd evaluate --plot curves.png              ROC, precision and recall, calibration
+  mnist-sgd evaluate --precision 0.999              the threshold for it, and what it costs
+  mnist-sgd evaluate --recall 0.995 --write         and put it into model.onnx
+  mnist-sgd evaluate --threshold 0.8 --write strict.onnx
+
+A probability above the threshold is called the positive class; the model carries its own, 0.5
+unless another was written, and predict and serve follow it. A threshold that is chosen here gives
+its precision or recall on these images, on others about that.
 """
+
+BATCH = 1024
+"""Images in a run of the model: the memory stays flat however many there are."""
 
 
 def add_parser(commands: Subcommands) -> None:
     """Add the subcommand."""
-    summary = "measure a model on validation images: accuracy, and which class is mistaken"
+    summary = "measure a model on validation images, and choose its threshold"
     parser = subcommand(commands, "evaluate", summary, EXAMPLES, run)
     parser.add_argument(
         "model", type=Path, nargs="?", default=Path("model.onnx"), help="(default: %(default)s)"
+    )
+    group = parser.add_argument_group("threshold")
+    wish = group.add_mutually_exclusive_group()
+    wish.add_argument(
+        "--threshold", type=share, metavar="T", help="measure at T (default: the model's own)"
+    )
+    wish.add_argument(
+        "--precision",
+        type=share,
+        metavar="P",
+        help="find the threshold with a precision of at least P and the best recall",
+    )
+    wish.add_argument(
+        "--recall",
+        type=share,
+        metavar="R",
+        help="find the threshold with a recall of at least R and the best precision",
+    )
+    group.add_argument(
+        "--write",
+        type=Path,
+        nargs="?",
+        const=True,
+        metavar="FILE",
+        help="write the model with this threshold, as FILE or else over itself",
+    )
+    parser.add_argument(
+        "--plot", type=Path, metavar="FILE", help="draw the curves; the suffix names the format"
     )
     add_dataset_arguments(parser)
     add_json_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the accuracy and the confusion matrix."""
-    import numpy as np
-
+    """Print what the model's answers are worth; write and draw what was asked for."""
+    from mnist_sgd.evaluation import evaluate
     from mnist_sgd_serve import Predictor
 
+    if args.write is not None and (args.threshold, args.precision, args.recall) == (None,) * 3:
+        raise ValueError("--write needs a threshold: give --threshold, --precision or --recall")
     predictor = Predictor(args.model)
-    metadata = predictor.metadata
+    valid = _validation_images(args, predictor)
+    probabilities = _probabilities(predictor, valid.images)
+    own = evaluate(probabilities, valid.labels, predictor.metadata.threshold)
+    chosen = evaluate(probabilities, valid.labels, _threshold(args, own, probabilities, valid))
+    facts = _facts(own, chosen, valid)
+    lines = _lines(args, own, chosen, valid)
+    if args.plot is not None:
+        from mnist_sgd.evaluation.plot import plot_evaluation
+
+        plot_evaluation(chosen, args.plot, valid.classes[1])
+        facts["plot"] = str(args.plot)
+        lines += ["", f"{args.plot}: the curves"]
+    if args.write is None and chosen.threshold != own.threshold:
+        lines += ["", f"the model keeps {own.threshold}; --write puts {chosen.threshold} into it"]
+    if args.write is not None:
+        from mnist_sgd.artefact import write_threshold
+
+        path = args.model if args.write is True else args.write
+        size = write_threshold(predictor.artefact.content, chosen.threshold, path)
+        facts["written"] = str(path)
+        lines += ["", f"{path}: the model with the threshold {chosen.threshold}, {size:,} bytes"]
+    print(json.dumps(facts) if args.json else "\n".join(lines))
+    return 0
+
+
+def _validation_images(args: argparse.Namespace, predictor: "Predictor") -> "ImageSet":
+    """The images that the arguments choose.
+
+    Raises:
+        ValueError: they are not usable, or have other classes than the model.
+    """
     valid = load_datasets(args)[1]
-    if valid.classes != metadata.classes:
+    classes = predictor.metadata.classes
+    if valid.classes != classes:
         raise ValueError(
-            f"{args.model} knows the classes {' and '.join(metadata.classes)}, the data has "
+            f"{args.model} knows the classes {' and '.join(classes)}, the data has "
             f"{' and '.join(valid.classes)}; name the model's with --dataset and --classes"
         )
-    called = predictor.probabilities(valid.images) > metadata.threshold
-    counts = [
-        [int(np.sum((valid.labels == label) & (called == answer))) for answer in (0, 1)]
-        for label in (0, 1)
+    return valid
+
+
+def _probabilities(predictor: "Predictor", images: "NDArray[np.uint8]") -> "NDArray[np.float32]":
+    import numpy as np
+
+    starts = range(0, len(images), BATCH)
+    return np.concatenate([predictor.probabilities(images[i : i + BATCH]) for i in starts])
+
+
+def _threshold(
+    args: argparse.Namespace,
+    own: "Evaluation",
+    probabilities: "NDArray[np.float32]",
+    valid: "ImageSet",
+) -> float:
+    """The threshold that the arguments ask for.
+
+    Raises:
+        ThresholdError: none gives what they wish.
+    """
+    from mnist_sgd.evaluation import threshold_for
+
+    if args.precision is None and args.recall is None:
+        given: float = own.threshold if args.threshold is None else args.threshold
+        return given
+    return threshold_for(probabilities, valid.labels, precision=args.precision, recall=args.recall)
+
+
+def _facts(own: "Evaluation", chosen: "Evaluation", valid: "ImageSet") -> dict[str, Any]:
+    facts = {
+        "images": len(valid),
+        "classes": list(valid.classes),
+        "confusion": chosen.counts.matrix,
+        "model_threshold": own.threshold,
+    }
+    return facts | chosen.as_dict()
+
+
+def _lines(
+    args: argparse.Namespace, own: "Evaluation", chosen: "Evaluation", valid: "ImageSet"
+) -> list[str]:
+    from mnist_sgd.evaluation.text import (
+        calibration_table,
+        confusion_table,
+        curve_tables,
+        figures_table,
+    )
+
+    counts = chosen.counts
+    right = counts.true_negative + counts.true_positive
+    columns = [chosen] if chosen.threshold == own.threshold else [own, chosen]
+    return [
+        f"{args.model}: {right:,} of {len(valid):,} right, accuracy {chosen.accuracy:.4f}",
+        *confusion_table(chosen, valid.classes),
+        "",
+        *figures_table(columns, valid.classes),
+        "",
+        *curve_tables(chosen),
+        "",
+        *calibration_table(chosen, valid.classes[1]),
     ]
-    right = counts[0][0] + counts[1][1]
-    if args.json:
-        facts = {
-            "accuracy": right / len(valid),
-            "images": len(valid),
-            "classes": list(valid.classes),
-            "threshold": metadata.threshold,
-            "confusion": counts,
-        }
-        print(json.dumps(facts))
-        return 0
-    print(f"{args.model}: {right:,} of {len(valid):,} right, accuracy {right / len(valid):.4f}")
-    width = max(8, *(len(name) + 7 for name in valid.classes))
-    print(" " * width + "".join(f"{'called ' + name:>{width + 2}}" for name in valid.classes))
-    for name, row in zip(valid.classes, counts, strict=True):
-        print(f"{'is ' + name:<{width}}" + "".join(f"{count:>{width + 2},}" for count in row))
-    return 0

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from mnist_sgd.cli.arguments import (
@@ -9,6 +10,7 @@ from mnist_sgd.cli.arguments import (
     add_dataset_arguments,
     add_json_argument,
     load_datasets,
+    share,
     subcommand,
 )
 
@@ -17,6 +19,7 @@ __all__ = ["add_parser", "run"]
 EXAMPLES = """\
   mnist-sgd export model.safetensors model.onnx
   mnist-sgd export model.safetensors model.pt model.pt2     TorchScript and torch.export
+  mnist-sgd export model.safetensors model.pt --threshold 0.8
 """
 
 
@@ -27,6 +30,13 @@ def add_parser(commands: Subcommands) -> None:
     parser.add_argument("weights", type=Path, help="a .safetensors file that train left")
     parser.add_argument(
         "outputs", type=Path, nargs="+", metavar="OUTPUT", help="its suffix names the format"
+    )
+    parser.add_argument(
+        "--threshold",
+        type=share,
+        metavar="T",
+        help="the probability above which an image is called the positive class; evaluate finds "
+        "one for a wanted precision or recall (default: that of the weights' file, 0.5)",
     )
     add_dataset_arguments(parser)
     add_json_argument(parser)
@@ -39,6 +49,8 @@ def run(args: argparse.Namespace) -> int:
     from mnist_sgd.weights import load_weights, read_weights
 
     metadata = read_weights(args.weights)[1]
+    if args.threshold is not None:
+        metadata = replace(metadata, threshold=args.threshold)
     model = create_model(metadata.model, seed=0)
     load_weights(model, args.weights)
     images = load_datasets(args)[1].images

@@ -1,0 +1,271 @@
+"""`mnist-sgd evaluate` shows what a model is worth, and chooses and writes its threshold."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mnist_sgd.cli import main
+from mnist_sgd.data import mnist_sample, sample_digits, write_idx
+from mnist_sgd.evaluation import evaluate
+from mnist_sgd_serve import Predictor
+from server import PATIENCE, running
+from trained import TrainedFiles
+
+Output = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def model(trained: TrainedFiles, tmp_path: Path) -> Path:
+    """A copy that a test may change."""
+    return Path(shutil.copy(trained.artefact, tmp_path / "model.onnx"))
+
+
+def facts_of(capsys: Output, *arguments: object) -> dict[str, Any]:
+    assert main(["evaluate", *map(str, arguments), "--json"]) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    facts: dict[str, Any] = json.loads(line)
+    return facts
+
+
+def test_every_figure_and_curve_is_in_the_json(model: Path, capsys: Output) -> None:
+    facts = facts_of(capsys, model)
+    valid = mnist_sample()[1]
+    expected = evaluate(Predictor(model).probabilities(valid.images), valid.labels)
+    given = {
+        "images": 2038,
+        "classes": ["7", "3"],
+        "confusion": [list(row) for row in expected.counts.matrix],
+        "model_threshold": 0.5,
+    }
+    assert facts == given | json.loads(json.dumps(expected.as_dict()))
+    assert len(facts["roc"]["fpr"]) == len(facts["roc"]["thresholds"]) > 500
+
+
+def test_the_text_has_the_figures_the_curves_and_the_calibration(
+    model: Path, capsys: Output
+) -> None:
+    facts = facts_of(capsys, model)
+    assert main(["evaluate", str(model)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    right = facts["confusion"][0][0] + facts["confusion"][1][1]
+    assert lines[0] == f"{model}: {right:,} of 2,038 right, accuracy {facts['accuracy']:.4f}"
+    assert lines[1].split() == ["called", "7", "called", "3"]
+    for row, name in enumerate("73"):
+        counts = [f"{count:,}" for count in facts["confusion"][row]]
+        assert lines[2 + row].split() == ["is", name, *counts]
+    text = "\n".join(lines)
+    assert re.search(r"^threshold +0\.5$", text, re.MULTILINE)
+    for name in ("precision", "recall", "specificity"):
+        assert re.search(rf"^{name} +{facts[name]:.4f}  of those ", text, re.MULTILINE)
+    assert re.search(rf"^F1 +{facts['f1']:.4f}$", text, re.MULTILINE)
+    assert f"ROC, area {facts['auc']:.4f}; the recall by" in text
+    assert f"average precision {facts['average_precision']:.4f}; the precision by" in text
+    error, brier = facts["expected_calibration_error"], facts["brier_score"]
+    assert f"calibration, expected error {error:.4f}, Brier score {brier:.4f}\n" in text
+    bins = [line for line in lines if re.match(r"  \d\.\d to \d\.\d ", line)]
+    assert len(bins) == len(facts["calibration"])
+    assert bins[0].split()[3] == f"{facts['calibration'][0]['count']:,}"
+    assert max(map(len, lines[1:])) <= 100
+
+
+def test_the_curves_in_the_text_are_those_of_the_json(model: Path, capsys: Output) -> None:
+    facts = facts_of(capsys, model)
+    assert main(["evaluate", str(model)]) == 0
+    out = capsys.readouterr().out
+    pattern = (
+        r"\n  FPR up to (.*)\n  recall (.*)\n(?:.*\n){2}  recall from (.*)\n  precision (.*)\n"
+    )
+    found = re.search(pattern, out)
+    assert found is not None
+    rates, recalls, wishes, precisions = found.groups()
+    roc, curve = facts["roc"], facts["precision_recall"]
+    points = list(zip(roc["fpr"], roc["tpr"], strict=True))
+    for rate, recall in zip(rates.split(), recalls.split(), strict=True):
+        assert recall == f"{max(t for f, t in points if f <= float(rate)):.4f}"
+    points = list(zip(curve["recall"], curve["precision"], strict=True))
+    for wanted, precision in zip(wishes.split(), precisions.split(), strict=True):
+        assert precision == f"{max(p for r, p in points if r >= float(wanted)):.4f}"
+
+
+@pytest.mark.parametrize(("figure", "wanted"), [("precision", 0.995), ("recall", 0.995)])
+def test_a_wished_figure_is_reached_and_its_cost_stands_beside_it(
+    figure: str, wanted: float, model: Path, capsys: Output
+) -> None:
+    content = model.read_bytes()
+    before = facts_of(capsys, model)
+    after = facts_of(capsys, model, f"--{figure}", wanted)
+    other = "recall" if figure == "precision" else "precision"
+    assert before[figure] < wanted <= after[figure]
+    assert after[other] < before[other]
+    assert (after["model_threshold"], before["threshold"]) == (0.5, 0.5)
+    assert (after["threshold"] > 0.5) == (figure == "precision")
+    assert main(["evaluate", str(model), f"--{figure}", str(wanted)]) == 0
+    text = capsys.readouterr().out
+    assert re.search(rf"^threshold +0\.5 +{after['threshold']}$", text, re.MULTILINE)
+    for name in ("precision", "recall"):
+        line = rf"^{name} +{before[name]:.4f} +{after[name]:.4f}  of those "
+        assert re.search(line, text, re.MULTILINE)
+    assert text.endswith(f"\nthe model keeps 0.5; --write puts {after['threshold']} into it\n")
+    assert model.read_bytes() == content
+
+
+def test_a_wish_that_no_threshold_reaches_ends_with_code_1_and_writes_nothing(
+    model: Path, tmp_path: Path, capsys: Output
+) -> None:
+    """Images that are all the same are all called alike."""
+    raw = tmp_path / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for part in ("train", "t10k"):
+        write_idx(raw / f"{part}-images-idx3-ubyte", np.full((40, 28, 28), 90, np.uint8))
+        labels = np.array([3, 7, 7, 7] * 10, np.uint8)
+        write_idx(raw / f"{part}-labels-idx1-ubyte", labels)
+    content = model.read_bytes()
+    data = ["--dataset", "MNIST", "--root", str(tmp_path)]
+    assert main(["evaluate", str(model), *data, "--precision", "0.9", "--write"]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err == (
+        "mnist-sgd: no threshold reaches a precision of 0.9 on these images; the best is 0.25\n"
+    )
+    assert model.read_bytes() == content
+
+
+def test_a_written_threshold_is_what_every_other_command_goes_by(
+    model: Path, trained: TrainedFiles, tmp_path: Path, capsys: Output
+) -> None:
+    three = str(sample_digits()[-1])  # of which the model is 0.9991 sure
+    facts = facts_of(capsys, model, "--threshold", "0.9999", "--write")
+    assert (facts["written"], facts["threshold"]) == (str(model), 0.9999)
+    assert main(["inspect", str(model), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["threshold"] == 0.9999
+    assert facts_of(capsys, model)["confusion"] == facts["confusion"]
+    for path, label in ((trained.artefact, "3"), (model, "7")):
+        assert main(["predict", three, "--model", str(path), "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["label"] == label
+    exported = tmp_path / "exported.onnx"
+    arguments = ["export", str(trained.weights), str(exported), "--threshold", "0.9999"]
+    assert main(arguments) == 0
+    assert exported.read_bytes() == model.read_bytes()
+
+
+def test_a_running_server_follows_the_written_threshold(model: Path, capsys: Output) -> None:
+    three = sample_digits()[-1].read_bytes()
+    with running(model, "--watch-seconds", "0.02") as server:
+        before = server.post("/predict", three).json
+        assert (before["label"], before["threshold"]) == ("3", 0.5)
+        assert main(["evaluate", str(model), "--threshold", "0.9999", "--write"]) == 0
+        deadline = time.monotonic() + PATIENCE
+        while (after := server.post("/predict", three).json)["threshold"] == 0.5:
+            assert time.monotonic() < deadline
+    assert (after["label"], after["threshold"]) == ("7", 0.9999)
+    assert after["probability"] == before["probability"]
+    assert capsys.readouterr().out.endswith(
+        f"\n{model}: the model with the threshold 0.9999, {model.stat().st_size:,} bytes\n"
+    )
+
+
+def test_a_threshold_goes_to_another_file_and_the_model_stays(
+    model: Path, trained: TrainedFiles, tmp_path: Path, capsys: Output
+) -> None:
+    strict = tmp_path / "strict.onnx"
+    for wanted in ("0.99", "0.995"):  # the second replaces what the first wrote
+        facts = facts_of(capsys, model, "--precision", wanted, "--write", strict)
+        assert Predictor(strict).metadata.threshold == facts["threshold"]
+        assert facts["written"] == str(strict)
+    assert model.read_bytes() == trained.artefact.read_bytes()
+    strict.write_text("notes of mine")
+    assert main(["evaluate", str(model), "--precision", "0.99", "--write", str(strict)]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err == (
+        f"mnist-sgd: {strict}: another file is there, and only the same model is replaced; "
+        "choose another name or remove it\n"
+    )
+    assert strict.read_text() == "notes of mine"
+
+
+@pytest.mark.parametrize("suffix", [".png", ".svg", ".pdf"])
+def test_the_curves_are_drawn_in_the_format_of_the_suffix(
+    suffix: str, model: Path, tmp_path: Path, capsys: Output
+) -> None:
+    path = tmp_path / f"curves{suffix}"
+    assert main(["evaluate", str(model), "--precision", "0.99", "--plot", str(path)]) == 0
+    assert f"\n{path}: the curves\n" in capsys.readouterr().out
+    start = {".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF"}[suffix]
+    assert path.read_bytes().startswith(start)
+    if suffix == ".png":
+        with Image.open(path) as picture:
+            assert picture.width > 2 * picture.height
+            colours = {colour for _, colour in picture.convert("RGB").getcolors(2**24) or ()}
+        assert {(31, 119, 180), (214, 39, 40)} <= colours  # the curves and the threshold's place
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--write"], "--write needs a threshold: give --threshold, --precision or --recall"),
+        (["--precision", "0"], "precision must be above 0 and at most 1, got 0.0"),
+        (["--plot", "curves.docx"], "curves.docx: "),
+        (["--plot", "none/curves.png"], "none/curves.png: the folder none does not exist"),
+        (["--recall", "0.9", "--write", "none/m.onnx"], "none/m.onnx: the folder none does not"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_one_line(
+    arguments: list[str],
+    message: str,
+    model: Path,
+    tmp_path: Path,
+    capsys: Output,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["evaluate", *arguments]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("mnist-sgd: ")
+    assert message in err
+    assert err.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == [model.name]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--threshold", "1.5"], "argument --threshold: must be a number from 0 to 1, got '1.5'"),
+        (["--recall", "nan"], "argument --recall: must be a number from 0 to 1, got 'nan'"),
+        (["--recall", "1", "--precision", "1"], "not allowed with argument --recall"),
+    ],
+)
+def test_wrong_arguments_end_with_code_2(
+    arguments: list[str], message: str, capsys: Output
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["evaluate", *arguments])
+    assert stop.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_nothing_of_it_loads_torch(model: Path) -> None:
+    script = (
+        "import sys\n"
+        "from mnist_sgd.cli import main\n"
+        "code = main(sys.argv[1:])\n"
+        "print(code, sorted({'torch', 'torchvision', 'onnx'} & set(sys.modules)))\n"
+    )
+    for more, loaded in (([], []), (["--recall", "0.99", "--write"], ["onnx"])):
+        done = subprocess.run(
+            [sys.executable, "-c", script, "evaluate", str(model), "--json", *more],
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        assert done.stdout.splitlines()[-1] == f"0 {loaded}"

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from mnist_sgd.export import export_model
     from mnist_sgd.learner import Learner
     from mnist_sgd.loader import DataLoader, DataLoaders, first
+    from mnist_sgd.loggers import CSVLogger, TensorBoard
     from mnist_sgd.losses import mnist_loss
     from mnist_sgd.manual import (
         calc_grad,
@@ -46,8 +47,10 @@ if TYPE_CHECKING:
     )
     from mnist_sgd.metrics import batch_accuracy
     from mnist_sgd.models import create_model, linear, mlp
-    from mnist_sgd.optimizers import SGD, BasicOptim
+    from mnist_sgd.monitors import EarlyStopping, ReduceLROnPlateau, SaveBest
+    from mnist_sgd.optimizers import SGD, BasicOptim, adamw
     from mnist_sgd.recorder import Recorder
+    from mnist_sgd.schedule import OneCycle
 
 _MODULES = {
     "mnist_sgd.augmentation": ("Augmentation",),
@@ -77,6 +80,7 @@ _MODULES = {
     "mnist_sgd.export": ("export_model",),
     "mnist_sgd.learner": ("Learner",),
     "mnist_sgd.loader": ("DataLoader", "DataLoaders", "first"),
+    "mnist_sgd.loggers": ("CSVLogger", "TensorBoard"),
     "mnist_sgd.losses": ("mnist_loss",),
     "mnist_sgd.manual": (
         "calc_grad",
@@ -88,8 +92,10 @@ _MODULES = {
     ),
     "mnist_sgd.metrics": ("batch_accuracy",),
     "mnist_sgd.models": ("create_model", "linear", "mlp"),
-    "mnist_sgd.optimizers": ("SGD", "BasicOptim"),
+    "mnist_sgd.monitors": ("EarlyStopping", "ReduceLROnPlateau", "SaveBest"),
+    "mnist_sgd.optimizers": ("SGD", "BasicOptim", "adamw"),
     "mnist_sgd.recorder": ("Recorder",),
+    "mnist_sgd.schedule": ("OneCycle",),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 
@@ -97,6 +103,7 @@ __all__ = [
     "SGD",
     "Augmentation",
     "BasicOptim",
+    "CSVLogger",
     "Callback",
     "CancelBatch",
     "CancelEpoch",
@@ -107,14 +114,20 @@ __all__ = [
     "CheckpointError",
     "DataLoader",
     "DataLoaders",
+    "EarlyStopping",
     "Evaluation",
     "IdxError",
     "IdxWriter",
     "ImageSet",
     "Learner",
+    "OneCycle",
     "PackedWriter",
     "Ranks",
     "Recorder",
+    "ReduceLROnPlateau",
+    "SaveBest",
+    "TensorBoard",
+    "adamw",
     "batch_accuracy",
     "calc_grad",
     "create_model",

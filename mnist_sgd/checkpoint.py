@@ -9,9 +9,10 @@ recorder recorded, and the state of torch's random numbers. In one process the f
 leaves the same weights and figures to the last bit; the file may also be taken on by another number
 of ranks, with the same batches and the rounding of another order of sums.
 
-It does not hold what callbacks keep to themselves, nor the random numbers of Python and NumPy, and
-of the ranks' random numbers only the first rank's. The moments `before_fit`, `before_epoch` and
-`before_train` come again for the epoch that the fit goes on in.
+Of callbacks it holds what those with a `state_dict()` and a `load_state_dict()` give. It does not
+hold the random numbers of Python and NumPy, and of the ranks' random numbers only the first rank's.
+The moments `before_fit`, `before_epoch` and `before_train` come again for the epoch that the fit
+goes on in.
 """
 
 import os
@@ -25,13 +26,21 @@ from mnist_sgd._files import atomic_write, remove_leftovers
 from mnist_sgd.callbacks import Callback
 from mnist_sgd.loader import DataLoader
 from mnist_sgd.models import model_name
+from mnist_sgd.schedule import schedule_name
 
 if TYPE_CHECKING:
     from mnist_sgd.learner import Learner
 
-__all__ = ["Checkpoint", "CheckpointError", "load_checkpoint", "save_checkpoint"]
+__all__ = [
+    "Checkpoint",
+    "CheckpointError",
+    "load_checkpoint",
+    "random_state",
+    "save_checkpoint",
+    "set_random_state",
+]
 
-FORMAT = 1
+FORMAT = 2
 
 
 class CheckpointError(ValueError):
@@ -110,7 +119,8 @@ def save_checkpoint(
         "recorder": _as_tensors(learn.recorder.state_dict()),
         "model": learn.model.state_dict(),
         "optimizer": _optimizer_state(learn),
-        "random": _random_state(learn),
+        "callbacks": {name: cb.state_dict() for name, cb in _stateful_callbacks(learn).items()},
+        "random": random_state(learn.ranks.device),
     }
     if isinstance(learn.dls.valid, DataLoader):
         state["valid"] = _next_epoch(learn.dls.valid.state_dict())
@@ -132,8 +142,9 @@ def load_checkpoint(learn: "Learner", path: str | os.PathLike[str]) -> None:
 
     Raises:
         CheckpointError: the file is missing, damaged or none of these, or it is of another model,
-            optimizer, learning rate, data set, seed or batch size, or further than the fit's last
-            epoch. The message names the file and both values. The weights are then as they were.
+            optimizer, learning rate, schedule, data set, seed or batch size, of other callbacks
+            with a state, or further than the fit's last epoch. The message names the file and both
+            values. The weights are then as they were.
     """
     state = _read(learn, Path(path))
     try:
@@ -142,6 +153,8 @@ def load_checkpoint(learn: "Learner", path: str | os.PathLike[str]) -> None:
         _training_loader(learn).load_state_dict(state["train"])
         if isinstance(learn.dls.valid, DataLoader) and "valid" in state:
             learn.dls.valid.load_state_dict(state["valid"])
+        for name, cb in _stateful_callbacks(learn).items():
+            cb.load_state_dict(state["callbacks"][name])
         learn.opt.load_state_dict(state["optimizer"])
         learn.model.load_state_dict(state["model"])
     except CheckpointError as error:
@@ -149,7 +162,8 @@ def load_checkpoint(learn: "Learner", path: str | os.PathLike[str]) -> None:
     except (ValueError, RuntimeError) as error:
         raise CheckpointError(f"{path}: {error}") from error
     learn.epoch = state["epoch"]
-    _set_random_state(learn, state["random"])
+    learn.batch = -(-state["train"]["samples_seen"] // _training_loader(learn).batch_size)
+    set_random_state(learn.ranks.device, state["random"])
 
 
 def _read(learn: "Learner", path: Path) -> dict[str, Any]:
@@ -177,6 +191,8 @@ def _identity(learn: "Learner") -> dict[str, Any]:
         "weights": ", ".join(f"{name} {list(t.shape)}" for name, t in weights),
         "optimizer": f"{kind.__module__}.{kind.__qualname__}",
         "learning rate": learn.base_lr,
+        "schedule": schedule_name(learn.schedule),
+        "callbacks with a state": ", ".join(_stateful_callbacks(learn)) or "none",
     }
 
 
@@ -211,9 +227,10 @@ def _optimizer_state(learn: "Learner") -> dict[str, Any]:
 
 
 def _as_tensors(recorder: dict[str, Any]) -> dict[str, Any]:
-    """A recorder's state with its two long lists as tensors, a twentieth of the time in JSON."""
+    """A recorder's state with its long lists as tensors, a twentieth of the time in JSON."""
     numbers = {
-        name: torch.tensor(recorder[name], dtype=torch.float64) for name in ("losses", "lrs")
+        name: torch.tensor(recorder[name], dtype=torch.float64)
+        for name in ("losses", "lrs", "moms")
     }
     return recorder | numbers
 
@@ -232,17 +249,21 @@ def _next_epoch(loader_state: dict[str, int]) -> dict[str, int]:
     return loader_state | {"epoch": loader_state["epoch"] + 1, "samples_seen": 0}
 
 
-def _random_state(learn: "Learner") -> dict[str, torch.Tensor]:
-    """The states of torch's generators that a model on this device draws from."""
+def _stateful_callbacks(learn: "Learner") -> dict[str, Any]:
+    """The fit's callbacks that have a state, by the names of their classes."""
+    return {type(cb).__name__: cb for cb in learn.active_cbs if hasattr(cb, "state_dict")}
+
+
+def random_state(device: torch.device) -> dict[str, torch.Tensor]:
+    """The states of torch's generators that a model on a device draws from."""
     state = {"cpu": torch.get_rng_state()}
-    device = learn.ranks.device
     if device.type != "cpu":
         state[device.type] = torch.get_device_module(device).get_rng_state(device)
     return state
 
 
-def _set_random_state(learn: "Learner", state: dict[str, torch.Tensor]) -> None:
+def set_random_state(device: torch.device, state: dict[str, torch.Tensor]) -> None:
+    """Put the generators back to a state of `random_state`."""
     torch.set_rng_state(state["cpu"])
-    device = learn.ranks.device
     if device.type in state and device.type != "cpu":
         torch.get_device_module(device).set_rng_state(state[device.type], device)

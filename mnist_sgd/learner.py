@@ -6,10 +6,8 @@ epoch's row is printed.
 """
 
 import os
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from functools import partial
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -17,31 +15,25 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mnist_sgd.callbacks import (
-    Callback,
-    CancelBatch,
-    CancelEpoch,
-    CancelFit,
-    CancelTrain,
-    CancelValidate,
-)
+from mnist_sgd.callbacks import Callback, CancelFit
 from mnist_sgd.checkpoint import load_checkpoint
 from mnist_sgd.distributed import ALONE, Ranks
 from mnist_sgd.export import ExportReport, export_model
 from mnist_sgd.loader import Batch, DataLoader, DataLoaders
 from mnist_sgd.losses import mnist_loss
+from mnist_sgd.lr_finder import LRFind, find_lr
 from mnist_sgd.optimizers import SGD
-from mnist_sgd.progress import ProgressBar, format_time, table_header, table_row
+from mnist_sgd.progress import ProgressBar
 from mnist_sgd.provenance import describe
-from mnist_sgd.recorder import Mean, Metric, Recorder
+from mnist_sgd.recorder import Metric, Recorder
+from mnist_sgd.schedule import OneCycle, Schedule, Scheduler
+from mnist_sgd.training_loop import Loss, TrainingLoop, print_nothing
 from mnist_sgd.weights import load_weights, save_weights
 
 __all__ = ["Learner"]
 
-NOTHING = torch.empty(0)
 
-
-class Learner:
+class Learner(TrainingLoop):
     """A model, its data, a loss and an optimizer, and the loop that trains the one on the other.
 
     Args:
@@ -59,41 +51,32 @@ class Learner:
         recorder: the figures of the newest fit.
         opt: the optimizer, None before the first fit; it is kept from fit to fit.
         logger: called with each line of the table; `print` to begin with.
-        base_lr: the learning rate that the newest fit was given.
-        epoch, n_epoch, training, xb, yb, pred, loss: where the loop is, for callbacks; `xb` and
-            `yb` are empty between batches.
+        base_lr, schedule: the learning rate and the schedule that the newest fit was given.
+        epoch, n_epoch, batch, pct_train, training, xb, yb, pred, loss: where the loop is, for
+            callbacks; `batch` counts the training batches of the epoch, the one at hand included;
+            `xb` and `yb` are empty between batches.
+        kept_row: the place in `recorder.values` of the figures that the weights have: the last,
+            unless a callback brought back earlier weights.
     """
 
     def __init__(
         self,
         dls: DataLoaders,
         model: nn.Module,
-        loss_func: Callable[[Tensor, Tensor], Tensor] = mnist_loss,
+        loss_func: Loss = mnist_loss,
         opt_func: Callable[..., Any] = SGD,
         lr: float = 1e-3,
         metrics: Metric | Sequence[Metric] = (),
         cbs: Callback | Sequence[Callback] = (),
         ranks: Ranks = ALONE,
     ) -> None:
-        self.dls = dls
-        self.model = model.to(ranks.device)
-        self.ranks = ranks
-        self.loss_func = loss_func
+        super().__init__(dls, model, loss_func, [metrics] if callable(metrics) else metrics, ranks)
         self.opt_func = opt_func
-        self.lr = lr
-        self.metrics: list[Metric] = [metrics] if callable(metrics) else list(metrics)
-        self.cbs: list[Callback] = [cbs] if isinstance(cbs, Callback) else list(cbs)
-        self.recorder = Recorder(self.metrics)
-        self.opt: Any = None
-        self.logger: Callable[[str], None] = _print_line if ranks.is_first else _print_nothing
+        self.lr = self.base_lr = lr
+        self.schedule: Schedule | None = None
+        self.cbs = _as_list(cbs)
         self.bar = ranks.world_size == 1  # it reads the loss when it likes, which ranks cannot
-        self.epoch = self.n_epoch = 0
-        self.base_lr = lr
-        self.training = False
-        self.xb = self.yb = self.pred = self.loss = NOTHING
-        self._handlers: dict[str, list[Callable[[Learner], None]]] = {}
-        self._model: Callable[[Tensor], Tensor] = model
-        self._loss = loss_func
+        self.kept_row = -1
 
     def fit(
         self,
@@ -102,6 +85,7 @@ class Learner:
         cbs: Callback | Sequence[Callback] = (),
         reset_opt: bool = False,
         resume: str | os.PathLike[str] | None = None,
+        schedule: Schedule | None = None,
     ) -> None:
         """Train for `n_epoch` epochs and print a row after each.
 
@@ -112,6 +96,8 @@ class Learner:
             reset_opt: start with a new optimizer instead of the last fit's.
             resume: a file that `Checkpoint` wrote: the fit that it is of goes on where it was cut
                 off, after printing the rows that it had printed.
+            schedule: gives the learning rate and the momentum of each batch, of the share of all
+                batches that came before it; None keeps both.
 
         Raises:
             CheckpointError: the file is missing, damaged, or of another fit.
@@ -124,124 +110,71 @@ class Learner:
         for group in self.opt.param_groups:
             group["lr"] = lr
         self.recorder = Recorder(self.metrics, self.ranks.mean)
-        self.epoch, self.n_epoch, self.base_lr = 0, n_epoch, lr
-        if resume is not None:
-            load_checkpoint(self, resume)
-        extra = [cbs] if isinstance(cbs, Callback) else list(cbs)
-        with self._calling([*self.cbs, *extra, *([ProgressBar()] if self.bar else [])]):
+        self.epoch, self.batch, self.n_epoch = 0, 0, n_epoch
+        self.base_lr, self.schedule, self.kept_row = lr, schedule, -1
+        every: list[Callback] = [Scheduler(schedule)] if schedule else []
+        every += [*self.cbs, *_as_list(cbs), *([ProgressBar()] if self.bar else [])]
+        with self._calling(every):
+            if resume is not None:
+                load_checkpoint(self, resume)
             try:
                 self._stage("fit", self._fit, CancelFit)
             finally:
                 self._model = self.model  # what the ranks share is gone before they part
 
-    def _fit(self) -> None:
-        self._model = self.ranks.synced_model(self.model)
-        self._loss = self.ranks.synced_loss(self.loss_func, self.dls.train)
-        for line in (table_header(self.recorder.metric_names), *self.recorder.lines):
-            self.logger(line)
-        for epoch in range(self.epoch, self.n_epoch):
-            self.epoch = epoch
-            self._stage("epoch", self._epoch, CancelEpoch)
+    def fit_one_cycle(
+        self,
+        n_epoch: int,
+        lr_max: float | None = None,
+        div: float = 25.0,
+        div_final: float = 1e5,
+        pct_start: float = 0.25,
+        moms: tuple[float, float, float] = (0.95, 0.85, 0.95),
+        cbs: Callback | Sequence[Callback] = (),
+        reset_opt: bool = False,
+        resume: str | os.PathLike[str] | None = None,
+    ) -> None:
+        """Train as `fit` does, with fastai's one cycle of learning rate and momentum.
 
-    def _epoch(self) -> None:
-        start = time.time()
-        self._stage("train", self._train, CancelTrain)
-        valid = self._validate(self.dls.valid)
-        row = self.recorder.add_epoch(valid)
-        values = [self.epoch, *row, format_time(time.time() - start)]
-        self.recorder.lines.append(table_row(values, self.recorder.metric_names))
-        self.logger(self.recorder.lines[-1])
+        Args:
+            n_epoch: how often to go through the training batches.
+            lr_max: the highest learning rate; None takes the learner's.
+            div: `lr_max` / `div` is the first learning rate.
+            div_final: `lr_max` / `div_final` is what the learning rate falls to.
+            pct_start: the part of the fit in which the learning rate rises.
+            moms: the first momentum, the one at `lr_max`, and the last.
+            cbs: as in `fit`.
+            reset_opt: as in `fit`.
+            resume: as in `fit`.
 
-    def _train(self) -> None:
-        self.training = True
-        self.model.train()
-        self._each(self.dls.train, self._one_batch)
-
-    def _each(self, batches: Iterable[Batch], body: Callable[[], None]) -> None:
-        """Go through batches; each is let go before the next is asked for.
-
-        A loader that makes a batch where the one before it was, in the processor's cache, needs
-        that memory free by then.
+        Raises:
+            ValueError: a number is out of its range; the message names it.
+            CheckpointError, TypeError: as in `fit`.
         """
-        cancelled = suppress(CancelBatch)
-        here = self.ranks.moved(batches)
-        for self.xb, self.yb in here:
-            with cancelled:
-                body()
-            self.xb = self.yb = NOTHING
+        lr_max = self.lr if lr_max is None else lr_max
+        cycle = OneCycle(lr_max, div, div_final, pct_start, moms)
+        self.fit(n_epoch, lr_max, cbs, reset_opt, resume, cycle)
 
-    def _one_batch(self) -> None:
-        self._call("before_batch")
-        self.pred = self._model(self.xb)
-        self._call("after_pred")
-        self.loss = self._loss(self.pred, self.yb)
-        self._call("after_loss")
-        self.loss.backward()  # type: ignore[no-untyped-call]
-        self._call("before_step")
-        self.opt.step()
-        self.opt.zero_grad()
-        self.recorder.add_batch(self.loss, self.opt.param_groups[-1]["lr"])
-        self._call("after_batch")
+    def lr_find(
+        self,
+        start_lr: float = 1e-7,
+        end_lr: float = 10.0,
+        num_it: int = 100,
+        stop_div: bool = True,
+    ) -> LRFind:
+        """Try growing learning rates on a few batches, and suggest one; nothing else changes.
 
-    def _validate(self, batches: Iterable[Batch]) -> list[float]:
-        means = [Mean() for _ in range(1 + len(self.metrics))]
-        self.training = False
-        self.model.eval()
-        one_batch = partial(self._one_valid_batch, means)
-        with torch.no_grad():
-            self._stage("validate", partial(self._each, batches, one_batch), CancelValidate)
-        return self._over_ranks(means)
+        Args:
+            start_lr: the first rate, above 0.
+            end_lr: what the rates grow to, geometrically; above `start_lr`.
+            num_it: how many batches are tried, at least 20.
+            stop_div: stop where the smoothed loss is over 4 times its lowest.
 
-    def _over_ranks(self, means: Sequence[Mean]) -> list[float]:
-        """The means over all ranks' images."""
-        if self.ranks.world_size == 1:
-            return [mean.value for mean in means]
-        sums = torch.tensor([[float(m.total), m.count] for m in means], dtype=torch.float64)
-        totals, counts = self.ranks.sum(sums).unbind(1)
-        return (totals / counts).tolist()
-
-    def _one_valid_batch(self, means: list[Mean]) -> None:
-        if len(self.yb) == 0:  # a rank's part of a small last batch, of which there is no mean
-            return
-        self._call("before_batch")
-        self.pred = self.model(self.xb)
-        self._call("after_pred")
-        self.loss = self.loss_func(self.pred, self.yb)
-        self._call("after_loss")
-        size = len(self.yb)
-        means[0].add(self.loss, size)
-        for mean, metric in zip(means[1:], self.metrics, strict=True):
-            mean.add(metric(self.pred, self.yb), size)
-        self._call("after_batch")
-
-    def _stage(self, name: str, body: Callable[[], None], cancelled: type[Exception]) -> None:
-        """Run the body of a stage between its moments; its cancellation ends just the stage."""
-        try:
-            self._call(f"before_{name}")
-            body()
-            self._call(f"after_{name}")
-        except cancelled:
-            pass
-        finally:
-            self._call(f"cleanup_{name}")
-
-    def _call(self, moment: str) -> None:
-        for handler in self._handlers.get(moment, ()):
-            handler(self)
-
-    @contextmanager
-    def _calling(self, cbs: Sequence[Callback]) -> Iterator[None]:
-        """Let `cbs` be called: of each the methods that it overrides, and no other."""
-        handlers: dict[str, list[Callable[[Learner], None]]] = {}
-        for cb in cbs:
-            for moment, nothing in vars(Callback).items():
-                if callable(nothing) and getattr(type(cb), moment) is not nothing:
-                    handlers.setdefault(moment, []).append(getattr(cb, moment))
-        before, self._handlers = self._handlers, handlers
-        try:
-            yield
-        finally:
-            self._handlers = before
+        Raises:
+            ValueError: a number is out of its range, or the loss ended before a rate could be
+                suggested.
+        """
+        return find_lr(self, start_lr, end_lr, num_it, stop_div)
 
     def validate(self, dl: Iterable[Batch] | None = None) -> list[float]:
         """The loss and the metrics over the validation batches, or over `dl`, each image alike."""
@@ -352,7 +285,7 @@ class Learner:
     @contextmanager
     def no_logging(self) -> Iterator[None]:
         """Train without printing; the recorder records all the same."""
-        before, self.logger = self.logger, _print_nothing
+        before, self.logger = self.logger, print_nothing
         try:
             with self.no_bar():
                 yield
@@ -360,9 +293,5 @@ class Learner:
             self.logger = before
 
 
-def _print_line(line: str) -> None:
-    print(line, flush=True)
-
-
-def _print_nothing(line: str) -> None:
-    pass
+def _as_list(cbs: Callback | Sequence[Callback]) -> list[Callback]:
+    return [cbs] if isinstance(cbs, Callback) else list(cbs)

@@ -1,7 +1,7 @@
-"""Stochastic gradient descent: the three lines of the chapter, and fastai's.
+"""Stochastic gradient descent: the three lines of the chapter, and fastai's; torch's AdamW.
 
-Both hold their settings in `param_groups` as torch's optimizers do, so whatever sets a learning
-rate sets it in the same way for all of them.
+All hold their settings in `param_groups`, so whatever sets a learning rate sets it in the same way
+for all of them; a momentum has several names.
 """
 
 from collections.abc import Iterable, Mapping
@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["SGD", "BasicOptim"]
+__all__ = ["SGD", "BasicOptim", "adamw", "momentum_of", "set_momentum"]
 
 
 class _Optimizer:
@@ -80,7 +80,8 @@ class SGD(_Optimizer):
     """fastai's SGD: momentum without dampening and decoupled weight decay, both off by default.
 
     Differs from `torch.optim.SGD` in that the decay multiplies the weights by `1 - lr * wd`
-    (Loshchilov and Hutter, "Decoupled Weight Decay Regularization", 2019).
+    (Loshchilov and Hutter, "Decoupled Weight Decay Regularization", 2019), and leaves biases and
+    norms alone, which are the parameters of one dimension, as fastai's Learner does.
 
     Args:
         params: the parameters; those without a gradient are left alone.
@@ -106,7 +107,7 @@ class SGD(_Optimizer):
                 grad = p.grad
                 if grad is None:
                     continue
-                if wd:
+                if wd and _is_decayed(p):
                     p.mul_(1 - lr * wd)
                 p.add_(self._average(p, grad, mom) if mom else grad, alpha=-lr)
 
@@ -114,3 +115,40 @@ class SGD(_Optimizer):
         if p not in self.averages:
             self.averages[p] = torch.zeros_like(p)
         return self.averages[p].mul_(mom).add_(grad)
+
+
+def adamw(
+    params: Iterable[Tensor], lr: float, mom: float = 0.9, wd: float = 0.0
+) -> torch.optim.AdamW:
+    """Torch's AdamW, called as `SGD` is, and with the same parameters decayed.
+
+    Args:
+        params: the parameters.
+        lr: the learning rate.
+        mom: the first of Adam's betas, in [0, 1); the second is 0.999.
+        wd: decoupled weight decay, 0 or more.
+    """
+    params = list(params)
+    groups: list[dict[str, Any]] = [{"params": [p for p in params if _is_decayed(p)]}]
+    groups.append({"params": [p for p in params if not _is_decayed(p)], "weight_decay": 0.0})
+    used = [group for group in groups if group["params"]]
+    return torch.optim.AdamW(used, lr=lr, betas=(mom, 0.999), weight_decay=wd)
+
+
+def _is_decayed(p: Tensor) -> bool:
+    return p.ndim > 1
+
+
+def momentum_of(group: Mapping[str, Any]) -> float:
+    """The momentum of a group of an optimizer's: 0 if it has none, for Adam the first beta."""
+    if "betas" in group:
+        return float(group["betas"][0])
+    return float(group.get("momentum", group.get("mom", 0.0)))
+
+
+def set_momentum(group: dict[str, Any], mom: float) -> None:
+    """Change the momentum of a group that has one."""
+    if "betas" in group:
+        group["betas"] = (mom, *group["betas"][1:])
+    else:
+        group["momentum" if "momentum" in group else "mom"] = mom

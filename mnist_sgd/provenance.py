@@ -21,14 +21,14 @@ LICENCE = "Apache-2.0"
 def describe(learn: Learner) -> Metadata:
     """The metadata of a learner's model: classes, normalisation, data, figures, versions.
 
-    The figures are those of the newest epoch's row, without the training loss.
+    The figures are those of the row that the weights have, without the training loss.
 
     Raises:
         TypeError: the validation batches do not come from this package's DataLoader.
     """
     valid = learn.own_loader()
     names = learn.recorder.metric_names[2:-1]
-    row = learn.recorder.values[-1][1:] if learn.recorder.values else []
+    row = learn.recorder.values[learn.kept_row][1:] if learn.recorder.values else []
     data = {valid.dataset.name or "valid": valid.dataset.fingerprint()}
     if isinstance(learn.dls.train, DataLoader):
         train = learn.dls.train.dataset

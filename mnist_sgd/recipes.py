@@ -18,7 +18,8 @@ class Recipe:
 
     Attributes:
         epochs: how often all images are gone through, above 0.
-        lr: the learning rate, or the highest of a schedule; above 0.
+        lr: the learning rate, or the highest of a schedule; above 0; "find" lets `lr_find` suggest
+            one.
         schedule: whether the rate stays or makes one cycle.
         optimizer: this package's SGD, or torch's AdamW.
         momentum: in [0, 1).
@@ -29,7 +30,7 @@ class Recipe:
     """
 
     epochs: int
-    lr: float
+    lr: float | Literal["find"]
     schedule: Schedule = "flat"
     optimizer: Optimizer = "sgd"
     momentum: float = 0.0

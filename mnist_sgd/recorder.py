@@ -22,7 +22,7 @@ __all__ = ["Mean", "Metric", "Recorder", "SmoothLoss"]
 
 Metric = Callable[[Tensor, Tensor], Tensor]
 BETA = 0.98
-STATE_KEYS = ("metric_names", "values", "losses", "lrs", "iters", "lines", "average")
+STATE_KEYS = ("metric_names", "values", "losses", "lrs", "moms", "iters", "lines", "average")
 
 
 class SmoothLoss:
@@ -104,6 +104,7 @@ class Recorder:
         losses: the smoothed training loss after each batch, as shown in the table; it is up to
             date after an epoch, and after `read_losses`.
         lrs: the learning rate of each batch.
+        moms: the momentum of each batch, 0 without one; Adam's is the first of its betas.
         iters: how many training batches there had been at the end of each epoch.
         lines: the rows of the table as they were printed.
 
@@ -125,16 +126,18 @@ class Recorder:
         self.values: list[list[float]] = []
         self.losses: list[float] = []
         self.lrs: list[float] = []
+        self.moms: list[float] = []
         self.iters: list[int] = []
         self.lines: list[str] = []
         self._smooth = SmoothLoss()
         self._over_ranks = over_ranks
         self._unread: list[Tensor] = []  # the losses of batches, as they came
 
-    def add_batch(self, loss: Tensor, lr: float) -> None:
-        """Record a training batch: its loss, of one element, and its learning rate."""
+    def add_batch(self, loss: Tensor, lr: float, mom: float = 0.0) -> None:
+        """Record a training batch: its loss, of one element, its learning rate and momentum."""
         self._unread.append(loss.detach())
         self.lrs.append(lr)
+        self.moms.append(mom)
 
     def read_losses(self) -> None:
         """Bring `losses` up to date, which waits for the device; ranks do it together."""
@@ -159,6 +162,7 @@ class Recorder:
             "values": [list(row) for row in self.values],
             "losses": list(self.losses),
             "lrs": list(self.lrs),
+            "moms": list(self.moms),
             "iters": list(self.iters),
             "lines": list(self.lines),
             "average": self._smooth.average.item(),
@@ -181,6 +185,7 @@ class Recorder:
         self.values = [list(row) for row in state["values"]]
         self.losses = list(state["losses"])
         self.lrs = list(state["lrs"])
+        self.moms = list(state["moms"])
         self.iters = list(state["iters"])
         self.lines = list(state["lines"])
         self._smooth = SmoothLoss(len(self.losses), state["average"])

@@ -23,6 +23,9 @@ from mnist_sgd import (
     DataLoader,
     DataLoaders,
     Learner,
+    OneCycle,
+    SaveBest,
+    adamw,
     batch_accuracy,
     create_model,
 )
@@ -97,25 +100,30 @@ class Halve(Callback):
 
 
 every_kind = pytest.mark.parametrize(
-    ("make", "opt_func"),
+    ("make", "opt_func", "schedule"),
     [
-        (partial(create_model, "linear"), BasicOptim),
-        (partial(create_model, "mlp"), partial(SGD, mom=0.9, wd=0.01)),
-        (partial(create_model, "linear"), partial(torch.optim.SGD, momentum=0.9)),
-        (dropping, torch.optim.Adam),
+        (partial(create_model, "linear"), BasicOptim, None),
+        (partial(create_model, "mlp"), partial(SGD, mom=0.9, wd=0.01), None),
+        (partial(create_model, "linear"), partial(torch.optim.SGD, momentum=0.9), None),
+        (dropping, torch.optim.Adam, None),
+        (partial(create_model, "mlp"), partial(SGD, mom=0.9, wd=0.01), OneCycle(0.1)),
+        (dropping, adamw, OneCycle(0.1)),
     ],
-    ids=["basic", "momentum", "torch-momentum", "dropout-adam"],
+    ids=["basic", "momentum", "torch-momentum", "dropout-adam", "cycle", "dropout-adam-cycle"],
 )
 
 
 @every_kind
 def test_from_every_batch_of_two_epochs_the_fit_goes_on_to_the_same_bits(
-    make: Callable[[], nn.Module], opt_func: Callable[..., Any], tmp_path: Path
+    make: Callable[[], nn.Module],
+    opt_func: Callable[..., Any],
+    schedule: OneCycle | None,
+    tmp_path: Path,
 ) -> None:
     def begun(*cbs: Callback, resume: Path | None = None) -> Learner:
         torch.manual_seed(0 if resume is None else 1)
         learn = learner(make(), opt_func=opt_func)
-        learn.fit(2, lr=0.1, cbs=[Halve(), *cbs], resume=resume)
+        learn.fit(2, lr=0.1, cbs=[Halve(), *cbs], resume=resume, schedule=schedule)
         return learn
 
     undisturbed = outcome(begun())
@@ -241,6 +249,15 @@ def other_data(**changes: Any) -> DataLoaders:
     ("changes", "message"),
     [
         ({"lr": 0.25}, "other learning rate: the checkpoint has 0.5, this fit has 0.25"),
+        (
+            {"schedule": OneCycle(0.5)},
+            r"other schedule: the checkpoint has flat, this fit has OneCycle\(lr_max=0.5, "
+            r"div=25.0, div_final=100000.0, pct_start=0.25, moms=\(0.95, 0.85, 0.95\)\)",
+        ),
+        (
+            {"cbs": SaveBest()},
+            "other callbacks with a state: the checkpoint has none, this fit has SaveBest",
+        ),
         ({"n_epoch": 1}, "it has 2 finished epochs, this fit is of 1"),
         ({"model": "mlp"}, "other model: the checkpoint has linear, this fit has mlp"),
         (
@@ -269,13 +286,14 @@ def test_another_fits_checkpoint_is_refused_by_what_differs(
 ) -> None:
     model = changes.pop("model", "linear")
     lr, n_epoch = changes.pop("lr", 0.5), changes.pop("n_epoch", 2)
+    cbs, schedule = changes.pop("cbs", ()), changes.pop("schedule", None)
     settings: dict[str, Any] = {"opt_func": SGD, "metrics": batch_accuracy}
     settings |= {key: changes.pop(key) for key in ("opt_func", "metrics") if key in changes}
     made = create_model(model, 3) if isinstance(model, str) else model
     learn = Learner(other_data(**changes), made, **settings)
     before = {name: t.clone() for name, t in learn.model.state_dict().items()}
     with learn.no_logging(), pytest.raises(CheckpointError) as refused:
-        learn.fit(n_epoch, lr=lr, resume=checkpoint)
+        learn.fit(n_epoch, lr=lr, cbs=cbs, resume=checkpoint, schedule=schedule)
     assert re.fullmatch(re.escape(f"{checkpoint}: ") + message, str(refused.value))
     assert same(dict(learn.model.state_dict()), before)
 
@@ -303,12 +321,12 @@ def test_weights_of_another_shape_are_refused(checkpoint: Path, tmp_path: Path) 
             "not a checkpoint: damaged: its digest is not that of its content",
         ),
         (
-            lambda content: dump(parse(content) | {"checkpoint": 2}),
-            "a checkpoint of format 2; this version of mnist_sgd reads 1",
+            lambda content: dump(parse(content) | {"checkpoint": 1}),
+            "a checkpoint of format 1; this version of mnist_sgd reads 2",
         ),
         (
             lambda content: dump({"other": 1}),
-            "a checkpoint of format None; this version of mnist_sgd reads 1",
+            "a checkpoint of format None; this version of mnist_sgd reads 2",
         ),
     ],
 )

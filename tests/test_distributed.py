@@ -109,7 +109,7 @@ def distance(one: dict[str, Tensor], other: dict[str, Tensor]) -> float:
 
 
 @several
-@pytest.mark.parametrize("job", ["sample", "lone image"])
+@pytest.mark.parametrize("job", ["sample", "lone image", "watched"])
 def test_any_number_of_ranks_leaves_the_same_weights_and_figures(
     count: int, job: str, reports: Reports
 ) -> None:
@@ -124,6 +124,17 @@ def test_any_number_of_ranks_leaves_the_same_weights_and_figures(
         assert distance(report[job]["weights"], first[job]["weights"]) == 0
         assert report[job]["values"] == first[job]["values"]
         assert report[job]["losses"] == first[job]["losses"]
+
+
+@several
+def test_a_cycle_its_rate_and_the_best_epoch_are_the_single_processes(
+    count: int, reports: Reports
+) -> None:
+    alone = reports[1][0]["watched"]
+    assert len(alone["values"]) < 6
+    for report in reports[count]:
+        for what in ("found", "lrs", "kept"):
+            assert report["watched"][what] == alone[what]
 
 
 @several
@@ -206,7 +217,7 @@ def test_when_one_ends_all_end_and_no_part_of_a_file_stays(end: Any, tmp_path: P
         assert agent.wait(PATIENCE) != 0
         assert not any(Path(f"/proc/{pid}").exists() for pid in workers)
     assert [path.name for path in folder.iterdir()] == ["checkpoint.safetensors"]
-    assert parse(checkpoint.read_bytes())["checkpoint"] == 1
+    assert parse(checkpoint.read_bytes())["checkpoint"] == 2
     assert (tmp_path / "stdout").read_text().count("epoch ") == 1
 
 

@@ -1,8 +1,13 @@
-"""From the same initial weights our table is fastai's, byte for byte, and so are the weights."""
+"""From the same initial weights our table is fastai's, byte for byte, and so are the weights.
+
+So are the rates and momenta of one cycle, and what the learning rate finder sees and suggests.
+"""
 
 import copy
 import re
 from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -49,13 +54,15 @@ def theirs() -> Iterator[Any]:
     default_device(None)
 
 
-def fastai_learner(theirs: Any, model: nn.Module) -> Any:
+def fastai_learner(theirs: Any, model: nn.Module, optimizer: str = "SGD", **settings: Any) -> Any:
+    import fastai.callback.schedule  # noqa: F401  # adds fit_one_cycle and lr_find to its Learner
+    from fastai import optimizer as optimizers
     from fastai.callback.progress import ProgressCallback
     from fastai.learner import Learner as FastaiLearner
-    from fastai.optimizer import SGD as FASTAI_SGD
 
+    opt_func = partial(getattr(optimizers, optimizer), **settings)
     learner = FastaiLearner(
-        theirs, model, opt_func=FASTAI_SGD, loss_func=mnist_loss, metrics=batch_accuracy
+        theirs, model, opt_func=opt_func, loss_func=mnist_loss, metrics=batch_accuracy
     )
     if not hasattr(learner, "progress"):
         learner.add_cb(ProgressCallback())  # what `from fastai.vision.all import *` adds by default
@@ -94,3 +101,66 @@ def test_the_table_of_ten_epochs_is_fastais_byte_for_byte(
     assert printed == expected + "\n"
     for p, q in zip(model.parameters(), twin.parameters(), strict=True):
         assert torch.equal(p, q)
+
+
+@pytest.mark.parametrize("cycle", [{}, {"pct_start": 0.3, "div": 10, "moms": (0.9, 0.8, 0.95)}])
+@pytest.mark.parametrize("epochs", [1, 3])
+@pytest.mark.parametrize("wd", [0.0, 0.1])
+def test_one_cycle_of_sgd_with_momentum_is_fastais_byte_for_byte(
+    ours: DataLoaders, theirs: Any, capsys: Output, epochs: int, wd: float, cycle: dict[str, Any]
+) -> None:
+    torch.manual_seed(epochs)
+    model = network()
+    twin = copy.deepcopy(model)
+
+    fastais = fastai_learner(theirs, twin, mom=0.9, wd=wd)
+    fastais.fit_one_cycle(epochs, lr_max=1.0, **cycle)
+    expected = table(capsys.readouterr().out)
+    learn = Learner(ours, model, opt_func=partial(SGD, mom=0.9, wd=wd), metrics=batch_accuracy)
+    learn.fit_one_cycle(epochs, lr_max=1.0, **cycle)
+
+    assert len(learn.recorder.lrs) == 49 * epochs
+    assert learn.recorder.lrs == fastais.recorder.lrs
+    assert learn.recorder.moms == fastais.recorder.hps["mom"]
+    assert TIME.sub("--:--", capsys.readouterr().out) == expected + "\n"
+    for p, q in zip(model.parameters(), twin.parameters(), strict=True):
+        assert torch.equal(p, q)
+
+
+def test_one_cycle_of_adam_has_fastais_rates_and_momenta(ours: DataLoaders, theirs: Any) -> None:
+    fastais = fastai_learner(theirs, network(), "Adam")
+    with fastais.no_bar(), fastais.no_logging():
+        fastais.fit_one_cycle(2, lr_max=0.01)
+    learn = Learner(ours, network(), opt_func=torch.optim.Adam)
+    with learn.no_logging():
+        learn.fit_one_cycle(2, lr_max=0.01)
+    assert learn.recorder.lrs == fastais.recorder.lrs
+    assert learn.recorder.moms == fastais.recorder.hps["mom"]
+
+
+@pytest.mark.parametrize("make", [linear, network])
+@pytest.mark.parametrize("mom", [0.0, 0.9])
+@pytest.mark.parametrize("end_lr", [10, 1e30])
+def test_the_learning_rate_finder_sees_and_suggests_what_fastais_does(
+    ours: DataLoaders,
+    theirs: Any,
+    tmp_path: Path,
+    make: Callable[[], nn.Module],
+    mom: float,
+    end_lr: float,
+) -> None:
+    """The rates up to 1e30 end in losses that are no numbers."""
+    torch.manual_seed(0)
+    model = make()
+    fastais = fastai_learner(theirs, copy.deepcopy(model), mom=mom)
+    fastais.path = tmp_path
+    with fastais.no_bar():
+        suggested = fastais.lr_find(end_lr=end_lr, show_plot=False).valley
+    learn = Learner(ours, model, opt_func=partial(SGD, mom=mom))
+    found = learn.lr_find(end_lr=end_lr)
+
+    seen = slice(10, 10 + len(found.lrs))
+    assert len(found.lrs) > 20
+    assert found.lrs == tuple(fastais.recorder.lrs[seen])
+    assert found.losses == tuple(loss.item() for loss in fastais.recorder.losses[seen])
+    assert found.valley == pytest.approx(suggested, rel=1e-6)

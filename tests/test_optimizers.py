@@ -8,8 +8,11 @@ import pytest
 import torch
 from torch import nn
 
-from mnist_sgd import SGD, BasicOptim
+from mnist_sgd import SGD, BasicOptim, adamw
+from mnist_sgd.optimizers import momentum_of, set_momentum
 from values import same
+
+MOMENTA = ("mom", "momentum", "betas")
 
 
 def parameters(*values: float) -> nn.Parameter:
@@ -37,16 +40,60 @@ def test_sgd_with_momentum_follows_the_undamped_average() -> None:
     assert steps == [-1.0, -2.5, -4.25]
 
 
-def test_sgd_decays_weights_by_a_factor_before_the_step() -> None:
-    p = parameters(8.0)
-    SGD([p], lr=0.5, wd=0.5).step()
-    assert p.item() == 8 * (1 - 0.25) - 0.5
+def matrix(value: float) -> nn.Parameter:
+    p = nn.Parameter(torch.tensor([[value]]))
+    p.grad = torch.ones_like(p)
+    return p
+
+
+def test_sgd_decays_weights_but_no_biases_by_a_factor_before_the_step() -> None:
+    weight, bias = matrix(8.0), parameters(8.0)
+    SGD([weight, bias], lr=0.5, wd=0.5).step()
+    assert weight.item() == 8 * (1 - 0.25) - 0.5
+    assert bias.item() == 8 - 0.5
 
 
 def test_sgd_leaves_a_parameter_without_a_gradient_alone() -> None:
-    p = nn.Parameter(torch.tensor([3.0]))
+    p = nn.Parameter(torch.tensor([[3.0]]))
     SGD([p], lr=1.0, wd=0.1).step()
     assert p.item() == 3.0
+
+
+def test_adamw_is_torchs_with_the_same_parameters_decayed() -> None:
+    weight, bias = matrix(8.0), parameters(8.0)
+    opt = adamw([bias, weight], lr=0.5, mom=0.8, wd=0.5)
+    opt.step()
+    assert isinstance(opt, torch.optim.AdamW)
+    assert [group["betas"] for group in opt.param_groups] == [(0.8, 0.999)] * 2
+    assert weight.item() == pytest.approx(8 * (1 - 0.25) - 0.5)
+    assert bias.item() == pytest.approx(8 - 0.5)
+
+
+def test_adamw_of_biases_alone_has_one_group() -> None:
+    assert len(adamw([parameters(1.0)], lr=0.5).param_groups) == 1
+
+
+@pytest.mark.parametrize(
+    ("make", "before"),
+    [
+        (BasicOptim, 0.0),
+        (partial(SGD, mom=0.5), 0.5),
+        (partial(torch.optim.SGD, momentum=0.5), 0.5),
+        (partial(torch.optim.RMSprop, momentum=0.5), 0.5),
+        (torch.optim.Adam, 0.9),
+    ],
+)
+def test_a_momentum_is_found_and_set_under_each_of_its_names(
+    make: Callable[..., Any], before: float
+) -> None:
+    (group,) = make([parameters(1.0)], lr=0.5).param_groups
+    assert momentum_of(group) == before
+    if before:
+        others = {key: value for key, value in group.items() if key not in MOMENTA}
+        set_momentum(group, 0.75)
+        assert momentum_of(group) == 0.75
+        assert others == {key: value for key, value in group.items() if key not in MOMENTA}
+        assert group.get("betas", (0.75, 0.999)) == (0.75, 0.999)
 
 
 @pytest.mark.parametrize("mom", [0.0, 0.9])

@@ -124,7 +124,8 @@ def test_a_state_of_other_metrics_is_refused_and_changes_nothing() -> None:
     ):
         recorder.load_state_dict(Recorder([batch_accuracy]).state_dict())
     with pytest.raises(
-        ValueError, match=r"^this is not a Recorder's state: it lacks lrs, iters, lines, average$"
+        ValueError,
+        match=r"^this is not a Recorder's state: it lacks lrs, moms, iters, lines, average$",
     ):
         recorder.load_state_dict({"metric_names": [], "values": [], "losses": []})
     assert recorder.state_dict() == before

@@ -16,7 +16,12 @@ from mnist_sgd.cli.arguments import (
 )
 from mnist_sgd.cli.training.batches import add_batch_arguments, make_loaders
 from mnist_sgd.cli.training.checkpoints import add_checkpoint_arguments, checkpointing
-from mnist_sgd.cli.training.options import add_training_arguments, chosen_recipe
+from mnist_sgd.cli.training.options import (
+    add_training_arguments,
+    chosen_optimizer,
+    chosen_recipe,
+    watchers,
+)
 from mnist_sgd.cli.training.outputs import add_output_arguments, write_files
 from mnist_sgd.recipes import Recipe
 
@@ -32,6 +37,8 @@ EXAMPLES = """\
   mnist-sgd train --epochs 20 --shuffle --seed 3
   mnist-sgd train --model mlp --out runs/mlp        its network, 40 epochs at 0.1
   mnist-sgd train --model mlp --epochs 200 --lr 1 --shuffle --augment
+  mnist-sgd train --model mlp --lr 1 --schedule one-cycle --momentum 0.9 --shuffle --augment
+  mnist-sgd train --model mlp --optimizer adam --lr find --early-stopping 5 --best --log h.csv
   mnist-sgd train --dataset FashionMNIST --classes Sneaker 'Ankle boot' --download
   mnist-sgd train --checkpoint-every 50 --resume    begins, or goes on where it was cut off
   torchrun --nproc-per-node 2 -m mnist_sgd train    the same in two processes
@@ -100,13 +107,39 @@ def _learner(
 
     dls = make_loaders(args, recipe, datasets, ranks)
     options = [args.model, recipe, args.seed, args.checkpoint_every, args.resume]
+    options += [args.early_stopping, args.best]
     options += [images.fingerprint() for images in datasets]
     ranks.require_same("arguments and data", repr(options))
     model = create_model(args.model, seed=args.seed)
-    return Learner(dls, model, metrics=batch_accuracy, ranks=ranks)
+    opt_func = chosen_optimizer(recipe)
+    return Learner(dls, model, opt_func=opt_func, metrics=batch_accuracy, ranks=ranks)
 
 
 def _fit(args: argparse.Namespace, recipe: Recipe, learn: "Learner") -> None:
     """Train from the first batch, or from where a checkpoint was taken."""
+    lr = _found(learn) if recipe.lr == "find" else recipe.lr
     first, last, resume = checkpointing(args, learn)
-    learn.fit(recipe.epochs, lr=recipe.lr, cbs=[*first, *last], resume=resume)
+    fit = learn.fit_one_cycle if recipe.schedule == "one-cycle" else learn.fit
+    fit(recipe.epochs, lr, cbs=[*first, *watchers(args), *last], resume=resume)
+    if learn.ranks.is_first:
+        _say_what_was_left_out(args, learn)
+
+
+def _found(learn: "Learner") -> float:
+    """The suggested learning rate; a training that goes on finds it again, from the same start."""
+    lr = learn.lr_find().valley
+    if learn.ranks.is_first:
+        _say(f"the learning rate found is {lr:.3g}")
+    return lr
+
+
+def _say_what_was_left_out(args: argparse.Namespace, learn: "Learner") -> None:
+    rows = len(learn.recorder.values)
+    if rows < learn.n_epoch:
+        _say(f"valid_loss gets no lower: ended after {rows} of {learn.n_epoch} epochs")
+    if args.best:
+        _say(f"the weights are those of epoch {learn.kept_row}")
+
+
+def _say(text: str) -> None:
+    print(f"mnist-sgd: {text}", file=sys.stderr, flush=True)

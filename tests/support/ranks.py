@@ -19,11 +19,14 @@ from mnist_sgd import (
     Callback,
     CancelFit,
     Checkpoint,
+    CSVLogger,
     DataLoader,
     DataLoaders,
+    EarlyStopping,
     ImageSet,
     Learner,
     Ranks,
+    SaveBest,
     batch_accuracy,
     create_model,
     joined_ranks,
@@ -127,6 +130,18 @@ def resumed(ranks: Ranks, checkpoint: Path | None) -> dict[str, Any]:
     return report(learn, seen)
 
 
+def watched(ranks: Ranks, folder: Path) -> dict[str, Any]:
+    """Looks for a rate, then makes one cycle up to it, with what watches it and writes."""
+    learn, seen = learner(ranks, (random_set(45), random_set(17)), 8), Seen()
+    history, best = (folder / f"{name}-{ranks.world_size}" for name in ("history", "best"))
+    cbs = [CSVLogger(history), SaveBest(best, "batch_accuracy"), EarlyStopping(2), seen]
+    found = learn.lr_find(1e-3, 1.0, num_it=40)
+    with learn.no_logging():
+        learn.fit_one_cycle(6, lr_max=found.valley, cbs=cbs)
+    figures = {"lrs": learn.recorder.lrs, "kept": learn.kept_row, "found": found.valley}
+    return report(learn, seen) | figures
+
+
 def refusals(ranks: Ranks) -> dict[str, str]:
     """What ranks that do not fit together are told."""
     told = {}
@@ -156,6 +171,7 @@ def refusals(ranks: Ranks) -> dict[str, str]:
 def jobs(ranks: Ranks, checkpoint: Path) -> dict[str, Any]:
     """All that the test needs of a number of ranks."""
     done: dict[str, Any] = {"sample": sample(ranks), "lone image": lone_image(ranks)}
+    done["watched"] = watched(ranks, checkpoint.parent)
     if ranks.world_size == 3:
         done |= {"cut": cut(ranks, checkpoint), "refusals": refusals(ranks)}
     if ranks.world_size == 2:

@@ -1,32 +1,137 @@
-"""How a model is trained: the options that change its recipe."""
+"""How a model is trained: the options that change its recipe, and what watches the training."""
 
 import argparse
+from collections.abc import Callable
 from dataclasses import fields
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 from mnist_sgd.cli.arguments import positive_float, positive_int
-from mnist_sgd.recipes import RECIPES, Recipe, adjusted
+from mnist_sgd.recipes import OPTIMIZERS, RECIPES, SCHEDULES, Recipe, adjusted
 
-__all__ = ["add_training_arguments", "chosen_recipe"]
+if TYPE_CHECKING:
+    from mnist_sgd.callbacks import Callback
+
+__all__ = ["add_training_arguments", "chosen_optimizer", "chosen_recipe", "default_of", "watchers"]
 
 
 def add_training_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the model, and an option for each field of its recipe that is not about batches."""
+    """Add the model, an option for each field of its recipe that is not about batches, watchers."""
     parser.add_argument(
         "--model", choices=tuple(RECIPES), default="linear", help="(default: %(default)s)"
     )
     parser.add_argument("--epochs", type=positive_int, help=default_of("epochs"))
-    parser.add_argument("--lr", type=positive_float, help=f"learning rate {default_of('lr')}")
+    parser.add_argument(
+        "--lr",
+        type=_learning_rate,
+        help="learning rate; find tries growing ones on 100 batches and takes the one that "
+        f"it suggests {default_of('lr')}",
+    )
+    group = parser.add_argument_group("training")
+    group.add_argument(
+        "--schedule",
+        choices=SCHEDULES,
+        help="keep the rate, or let it rise to --lr over a quarter of the training and then fall, "
+        f"while a momentum does the reverse, from 0.95 to 0.85 and back {default_of('schedule')}",
+    )
+    rates = " and ".join(f"{each['lr']:g} for {name}" for name, each in OPTIMIZERS.items())
+    group.add_argument(
+        "--optimizer",
+        choices=tuple(OPTIMIZERS),
+        help="adam is torch's AdamW; another one than the model's own has another rate, "
+        f"{rates}, and momentum 0.9 {default_of('optimizer')}",
+    )
+    group.add_argument(
+        "--momentum",
+        type=partial(_from_zero, below=1.0),
+        help=f"0 is none; of adam the first beta {default_of('momentum')}",
+    )
+    group.add_argument(
+        "--weight-decay",
+        type=_from_zero,
+        metavar="WD",
+        help="each step multiplies weights, but not biases, by 1 - LR * WD "
+        f"{default_of('weight_decay')}",
+    )
+    group.add_argument(
+        "--early-stopping",
+        type=positive_int,
+        metavar="N",
+        help="end after N epochs without a lower valid_loss (default: go through all epochs)",
+    )
+    group.add_argument(
+        "--best",
+        action="store_true",
+        help="leave the weights of the epoch with the lowest valid_loss (default: of the last)",
+    )
+    group.add_argument(
+        "--log",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE.csv|FOLDER",
+        help="write the table as CSV, or events for TensorBoard; may be given for both",
+    )
 
 
 def default_of(field: str) -> str:
     """A field's values in the recipes, for the end of an option's help."""
-    values = {name: getattr(recipe, field) for name, recipe in RECIPES.items()}
-    if len(set(values.values())) == 1:
-        return f"(default: {next(iter(values.values()))})"
-    return f"(default: {', '.join(f'{v:g} for {name}' for name, v in values.items())})"
+    names: dict[str, list[str]] = {}
+    for name, recipe in RECIPES.items():
+        value = getattr(recipe, field)
+        names.setdefault(value if isinstance(value, str) else f"{value:g}", []).append(name)
+    if len(names) == 1:
+        return f"(default: {next(iter(names))})"
+    texts = (f"{value} for {' and '.join(models)}" for value, models in names.items())
+    return f"(default: {', '.join(texts)})"
 
 
 def chosen_recipe(args: argparse.Namespace) -> Recipe:
     """The model's recipe with what the arguments change."""
-    given = {field.name: getattr(args, field.name, None) for field in fields(Recipe)}
+    given = {field.name: getattr(args, field.name) for field in fields(Recipe)}
     return adjusted(RECIPES[args.model], given)
+
+
+def chosen_optimizer(recipe: Recipe) -> Callable[..., Any]:
+    """What makes the recipe's optimizer of parameters and a learning rate."""
+    from mnist_sgd.optimizers import SGD, adamw
+
+    make: Callable[..., Any] = {"sgd": SGD, "adam": adamw}[recipe.optimizer]
+    return partial(make, mom=recipe.momentum, wd=recipe.weight_decay)
+
+
+def watchers(args: argparse.Namespace) -> list["Callback"]:
+    """The callbacks of the arguments, in an order in which each sees what it needs."""
+    from mnist_sgd import CSVLogger, EarlyStopping, SaveBest, TensorBoard
+
+    cbs: list[Callback] = [
+        CSVLogger(path) if path.suffix == ".csv" else TensorBoard(path) for path in args.log
+    ]
+    if args.early_stopping:
+        cbs.append(EarlyStopping(args.early_stopping))
+    if args.best:
+        cbs.append(SaveBest())
+    return cbs
+
+
+def _learning_rate(text: str) -> float | Literal["find"]:
+    """A learning rate, or the word for looking for one."""
+    if text == "find":
+        return "find"
+    try:
+        return positive_float(text)
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"{error}, which is not 'find' either") from None
+
+
+def _from_zero(text: str, below: float = float("inf")) -> float:
+    """An argument that is a number from 0 on."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < below:
+        limit = f" and below {below:g}" if below < float("inf") else ""
+        raise argparse.ArgumentTypeError(f"must be a number from 0 on{limit}, got {text!r}")
+    return value

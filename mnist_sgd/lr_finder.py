@@ -1,0 +1,176 @@
+"""The learning rate finder: a mock training with growing rates, and the rate that it suggests.
+
+    found = learn.lr_find()
+    found.plot()
+    learn.fit_one_cycle(5, lr_max=found.valley)
+
+Source: Smith, "Cyclical Learning Rates for Training Neural Networks", 2017, section 3.3, and fastai
+2.8.12's `lr_find`, whose rates, losses and suggestion these are.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import isnan
+from typing import TYPE_CHECKING
+
+from mnist_sgd.callbacks import Callback, CancelFit, CancelValidate
+from mnist_sgd.checkpoint import random_state, set_random_state
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from mnist_sgd.learner import Learner
+
+__all__ = ["LRFind", "find_lr", "valley"]
+
+LAST = 5
+"""How many of the last batches are left out: there the loss is already rising steeply."""
+
+CHANGED = (
+    "opt",
+    "cbs",
+    "recorder",
+    "epoch",
+    "n_epoch",
+    "batch",
+    "training",
+    "base_lr",
+    "schedule",
+    "kept_row",
+    "pred",
+    "loss",
+)
+"""The attributes of a learner that a fit changes."""
+
+LEAST = 20
+"""Batches from which on something is left to look at."""
+
+
+@dataclass(frozen=True)
+class LRFind:
+    """What a search saw: the learning rates that were tried and the smoothed loss at each.
+
+    The first tenth of them, whose average is still rough, and the last 5 are left out, and what
+    comes after a loss that is no number.
+
+    Attributes:
+        lrs: the learning rates, growing.
+        losses: the smoothed training loss after a batch at each.
+        valley: the suggested learning rate.
+    """
+
+    lrs: tuple[float, ...]
+    losses: tuple[float, ...]
+    valley: float
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Plot the loss against the rate, and mark the suggestion.
+
+        Args:
+            ax: matplotlib axes to draw on; None takes the current ones.
+        """
+        from matplotlib import pyplot
+
+        ax = ax or pyplot.gca()
+        ax.plot(self.lrs, self.losses)
+        there = self.losses[self.lrs.index(self.valley)]
+        ax.plot([self.valley], [there], "o", label=f"valley: {self.valley:.2g}")
+        ax.set(title="learning rate finder", xlabel="learning rate", ylabel="loss", xscale="log")
+        ax.legend()
+        return ax
+
+
+def find_lr(
+    learn: Learner, start_lr: float, end_lr: float, num_it: int, stop_div: bool = True
+) -> LRFind:
+    """Search as `Learner.lr_find` describes it; all ranks call this together."""
+    if not 0 < start_lr < end_lr:
+        raise ValueError(f"start_lr must be above 0 and below end_lr, got {start_lr} and {end_lr}")
+    if num_it < LEAST:
+        raise ValueError(f"num_it must be at least {LEAST}, got {num_it}")
+    finder = _Finder(start_lr, end_lr, num_it, stop_div)
+    epochs = num_it // len(learn.dls.train) + 1  # type: ignore[arg-type]  # a length is needed
+    with _as_if_nothing_had_happened(learn), learn.no_logging():
+        learn.fit(epochs, start_lr, finder)
+        lrs, losses = learn.recorder.lrs, learn.recorder.losses
+    lrs, losses = lrs[num_it // 10 : -LAST], losses[num_it // 10 : -LAST]
+    usable = next((i for i, loss in enumerate(losses) if isnan(loss)), len(losses))
+    if usable == 0:
+        raise ValueError(
+            f"the loss was lost before a learning rate could be suggested: begin below {start_lr:g}"
+        )
+    lrs, losses = lrs[:usable], losses[:usable]
+    return LRFind(tuple(lrs), tuple(losses), lrs[valley(losses)])
+
+
+def valley(losses: Sequence[float]) -> int:
+    """The place half way down the longest valley.
+
+    The valley is the longest decreasing subsequence, the first that ends where one of that length
+    ends; it is counted from its end backwards, as if it had no gaps. Source: fastai 2.8.12.
+
+    Args:
+        losses: at least one.
+    """
+    lengths: list[int] = []
+    for i, loss in enumerate(losses):
+        before = [lengths[j] for j in range(i) if losses[j] > loss]
+        lengths.append(1 + max(before, default=0))
+    longest = max(lengths)
+    start = lengths.index(longest) - longest if longest > 1 else 0
+    return max(0, start + int(longest / 3) + int(longest / 6))
+
+
+class _Finder(Callback):
+    """Sets the growing rates, and ends the fit when enough was seen; nothing is validated."""
+
+    def __init__(self, start_lr: float, end_lr: float, num_it: int, stop_div: bool) -> None:
+        self.start_lr, self.growth = start_lr, end_lr / start_lr
+        self.num_it, self.stop_div = num_it, stop_div
+        self.best = float("inf")
+
+    def before_step(self, learn: Learner) -> None:
+        for group in learn.opt.param_groups:
+            group["lr"] = self.start_lr * self.growth ** (len(learn.recorder.lrs) / self.num_it)
+
+    def after_batch(self, learn: Learner) -> None:
+        learn.recorder.read_losses()
+        loss = learn.recorder.losses[-1]
+        self.best = min(self.best, loss)
+        if (self.stop_div and loss > 4 * self.best) or len(learn.recorder.lrs) >= self.num_it:
+            raise CancelFit
+
+    def before_validate(self, learn: Learner) -> None:
+        raise CancelValidate
+
+
+@contextmanager
+def _as_if_nothing_had_happened(learn: Learner) -> Iterator[None]:
+    """Let a learner train, without its callbacks, and put all that this changes back.
+
+    It trains with a new optimizer; that of the last fit is put away meanwhile.
+    """
+    before = {name: getattr(learn, name) for name in CHANGED}
+    weights = copy.deepcopy(learn.model.state_dict())
+    modes = [(module, module.training) for module in learn.model.modules()]
+    loader = learn.dls.train
+    position = loader.state_dict() if hasattr(loader, "state_dict") else None
+    random = random_state(learn.ranks.device)
+    learn.opt, learn.cbs = None, []
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(learn, name, value)
+        learn.model.load_state_dict(weights)
+        for p in learn.model.parameters():
+            p.grad = None
+        for module, mode in modes:
+            module.training = mode
+        if hasattr(loader, "load_state_dict") and position is not None:
+            loader.load_state_dict(position)
+        set_random_state(learn.ranks.device, random)

@@ -1,0 +1,203 @@
+"""Callbacks that watch a figure: stop when it gets no better, keep the best weights, slow down.
+
+What each knows it derives from the rows of the recorder, so that a fit which goes on from a
+checkpoint needs nothing more; the best weights themselves are in the checkpoint. None of them
+changes a figure of an epoch that is trained all the same.
+
+    learn.fit(100, lr=0.1, cbs=[EarlyStopping(patience=5), SaveBest()])
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from mnist_sgd.callbacks import Callback, CancelFit
+
+if TYPE_CHECKING:
+    from mnist_sgd.learner import Learner
+
+__all__ = ["EarlyStopping", "ReduceLROnPlateau", "SaveBest"]
+
+
+class _Monitor(Callback):
+    """Watches a column of the table.
+
+    Args:
+        monitor: the column's name. Less is better if "loss" or "error" is in it, else more.
+        min_delta: what counts as better is better by more than this; 0 or more.
+    """
+
+    def __init__(self, monitor: str = "valid_loss", min_delta: float = 0.0) -> None:
+        if min_delta < 0:
+            raise ValueError(f"min_delta must be 0 or more, got {min_delta}")
+        self.monitor = monitor
+        self.min_delta = min_delta
+        self.sign = -1.0 if "loss" in monitor or "error" in monitor else 1.0
+
+    def before_fit(self, learn: Learner) -> None:
+        """See that there is such a column.
+
+        Raises:
+            ValueError: there is none.
+        """
+        names = learn.recorder.metric_names[1:-1]
+        if self.monitor not in names:
+            raise ValueError(
+                f"{type(self).__name__} watches {self.monitor!r}; there are {', '.join(names)}"
+            )
+
+    def improvements(self, learn: Learner) -> list[bool]:
+        """For each row of the recorder, whether it is better than all before it."""
+        column = learn.recorder.metric_names.index(self.monitor) - 1
+        best, better = float("-inf"), []
+        for row in learn.recorder.values:
+            value = self.sign * row[column]
+            better.append(value - self.min_delta > best)
+            best = value if better[-1] else best
+        return better
+
+    def best_row(self, learn: Learner) -> int | None:
+        """The place of the best row; None if there is none, or none is a number."""
+        better = self.improvements(learn)
+        return max((i for i, is_better in enumerate(better) if is_better), default=None)
+
+
+class EarlyStopping(_Monitor):
+    """Ends the fit when the last `patience` epochs brought nothing better.
+
+    Args:
+        patience: at least 1.
+        monitor: the column's name. Less is better if "loss" or "error" is in it, else more.
+        min_delta: what counts as better is better by more than this; 0 or more.
+
+    Raises:
+        ValueError: a number is out of its range.
+    """
+
+    def __init__(
+        self, patience: int = 1, monitor: str = "valid_loss", min_delta: float = 0.0
+    ) -> None:
+        super().__init__(monitor, min_delta)
+        self.patience = _checked_patience(patience)
+
+    def before_epoch(self, learn: Learner) -> None:
+        """End the fit, if it is time to: the epoch before is over in every respect by now."""
+        better = self.improvements(learn)
+        if len(better) > self.patience and not any(better[-self.patience :]):
+            raise CancelFit
+
+
+class SaveBest(_Monitor):
+    """Keeps the weights of the best epoch, and puts them back when the fit ends, however it ends.
+
+    `learn.kept_row` then tells which row of the recorder they have.
+
+    Args:
+        path: a safetensors file for them, written whenever there are better ones; None: no file.
+        monitor: the column's name. Less is better if "loss" or "error" is in it, else more.
+        min_delta: what counts as better is better by more than this; 0 or more.
+
+    Raises:
+        ValueError: a number is out of its range.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        monitor: str = "valid_loss",
+        min_delta: float = 0.0,
+    ) -> None:
+        super().__init__(monitor, min_delta)
+        self.path = path
+        self.weights: dict[str, Tensor] = {}
+
+    def before_fit(self, learn: Learner) -> None:
+        """Forget the last fit's, unless this one goes on."""
+        super().before_fit(learn)
+        if not learn.recorder.values:
+            self.weights = {}
+
+    def after_epoch(self, learn: Learner) -> None:
+        """Keep the weights, if they are the best so far."""
+        if self.improvements(learn)[-1]:
+            self.weights = {name: t.clone() for name, t in learn.model.state_dict().items()}
+            if self.path is not None and learn.ranks.is_first:
+                learn.save(self.path)
+
+    def cleanup_fit(self, learn: Learner) -> None:
+        """Put the best weights back."""
+        best = self.best_row(learn) if self.weights else None
+        if best is not None:
+            learn.model.load_state_dict(self.weights)
+            learn.kept_row = best
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The best weights so far, for a checkpoint."""
+        return self.weights
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take the best weights of a checkpoint."""
+        self.weights = dict(state)
+
+
+class ReduceLROnPlateau(_Monitor):
+    """Divides the learning rate whenever `patience` epochs brought nothing better.
+
+    Args:
+        patience: at least 1.
+        factor: what the rate is divided by, above 1.
+        min_lr: it never gets below this.
+        monitor: the column's name. Less is better if "loss" or "error" is in it, else more.
+        min_delta: what counts as better is better by more than this; 0 or more.
+
+    Raises:
+        ValueError: a number is out of its range.
+    """
+
+    def __init__(
+        self,
+        patience: int = 1,
+        factor: float = 10.0,
+        min_lr: float = 0.0,
+        monitor: str = "valid_loss",
+        min_delta: float = 0.0,
+    ) -> None:
+        super().__init__(monitor, min_delta)
+        self.patience = _checked_patience(patience)
+        if not factor > 1:
+            raise ValueError(f"factor must be above 1, got {factor}")
+        self.factor = factor
+        self.min_lr = min_lr
+
+    def before_fit(self, learn: Learner) -> None:
+        """See that nothing else sets the rate.
+
+        Raises:
+            ValueError: the fit has a schedule, or there is no such column.
+        """
+        super().before_fit(learn)
+        if learn.schedule is not None:
+            raise ValueError(
+                "a schedule sets the learning rate of each batch, so ReduceLROnPlateau cannot; "
+                "take one of them"
+            )
+
+    def before_epoch(self, learn: Learner) -> None:
+        """Set the rate that the rows so far give."""
+        reductions = waited = 0
+        for is_better in self.improvements(learn):
+            waited = 0 if is_better else waited + 1
+            if waited == self.patience:
+                reductions, waited = reductions + 1, 0
+        for group in learn.opt.param_groups:
+            group["lr"] = max(learn.base_lr / self.factor**reductions, self.min_lr)
+
+
+def _checked_patience(patience: int) -> int:
+    if patience < 1:
+        raise ValueError(f"patience must be at least 1 epoch, got {patience}")
+    return patience

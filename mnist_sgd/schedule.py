@@ -1,0 +1,107 @@
+"""Learning rates and momenta that change from batch to batch.
+
+A schedule is a pure function of the progress through a fit, from 0 to 1: it has no state, so that a
+fit which goes on from a checkpoint, in whatever number of processes, has the rates of the
+undisturbed one.
+
+    learn.fit_one_cycle(5, lr_max=0.1)
+    learn.fit(5, lr=0.1, schedule=lambda progress: (0.1 * (1 - progress), None))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import cos, pi
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mnist_sgd.callbacks import Callback
+from mnist_sgd.optimizers import momentum_of, set_momentum
+
+if TYPE_CHECKING:
+    from mnist_sgd.learner import Learner
+
+__all__ = ["OneCycle", "Schedule", "Scheduler", "schedule_name"]
+
+Schedule = Callable[[float], tuple[float, float | None]]
+"""Takes the progress, in [0, 1), to a learning rate and a momentum; None leaves that as it is."""
+
+
+@dataclass(frozen=True)
+class OneCycle:
+    """Smith's one cycle as fastai has it: the rate rises, then falls; the momentum the reverse.
+
+    Both move along half a cosine, over the first `pct_start` of the fit and over the rest. Source:
+    Smith, "A disciplined approach to neural network hyper-parameters: Part 1", 2018, and fastai
+    2.8.12's `fit_one_cycle`, whose figures these are to the last bit: where it rounds the progress
+    to float32, so does this.
+
+    Args:
+        lr_max: the highest learning rate, above 0.
+        div: `lr_max` / `div` is the first rate; above 0.
+        div_final: `lr_max` / `div_final` is what the rate falls to; above 0.
+        pct_start: the part of the fit in which the rate rises, above 0 and below 1.
+        moms: the first momentum, the one at `lr_max`, and the last; each above 0 and below 1.
+
+    Raises:
+        ValueError: a number is out of its range; the message names it.
+    """
+
+    lr_max: float
+    div: float = 25.0
+    div_final: float = 1e5
+    pct_start: float = 0.25
+    moms: tuple[float, float, float] = (0.95, 0.85, 0.95)
+
+    def __post_init__(self) -> None:
+        for name in ("lr_max", "div", "div_final"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
+        if not 0 < self.pct_start < 1:
+            raise ValueError(f"pct_start must be above 0 and below 1, got {self.pct_start}")
+        if len(self.moms) != 3 or not all(0 < mom < 1 for mom in self.moms):
+            raise ValueError(f"moms must be three numbers above 0 and below 1, got {self.moms}")
+
+    def __call__(self, progress: float) -> tuple[float, float]:
+        """The learning rate and the momentum at a progress from 0 to 1."""
+        top = np.float32(self.pct_start)
+        end = top + np.float32(1 - self.pct_start)
+        here = np.float32(progress)
+        low, high = self.lr_max / self.div, self.lr_max / self.div_final
+        if here < top:
+            part = float(here / top)
+            return _eased(low, self.lr_max, part), _eased(self.moms[0], self.moms[1], part)
+        part = float((here - top) / (end - top))
+        return _eased(self.lr_max, high, part), _eased(self.moms[1], self.moms[2], part)
+
+
+def _eased(start: float, end: float, part: float) -> float:
+    """From start to end along half a cosine."""
+    return start + (1 + cos(pi * (1 - part))) * (end - start) / 2
+
+
+def schedule_name(schedule: Schedule | None) -> str:
+    """What tells one schedule from another: a function's name, or a record with its numbers."""
+    if schedule is None:
+        return "flat"
+    return getattr(schedule, "__qualname__", None) or repr(schedule)
+
+
+class Scheduler(Callback):
+    """Sets the learning rate and the momentum of all groups before each step.
+
+    An optimizer that was made without momentum stays without, as fastai's do.
+    """
+
+    def __init__(self, schedule: Schedule) -> None:
+        self.schedule = schedule
+
+    def before_step(self, learn: Learner) -> None:
+        """Set them for the batch at hand."""
+        lr, mom = self.schedule(learn.pct_train)
+        for group in learn.opt.param_groups:
+            group["lr"] = lr
+            if mom is not None and momentum_of(group):
+                set_momentum(group, mom)

@@ -1,0 +1,201 @@
+"""The finder leaves no trace, and suggests the place half way down the longest valley.
+
+That its figures are fastai's test_fastai_parity.py keeps.
+"""
+
+import itertools
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import matplotlib
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from matplotlib import pyplot
+from torch import nn
+
+from image_sets import random_set
+from mnist_sgd import SGD, Callback, DataLoader, DataLoaders, Learner, batch_accuracy
+from mnist_sgd.lr_finder import valley
+from values import same
+
+matplotlib.use("agg")
+
+
+def dropping() -> nn.Module:
+    """A model that draws random numbers and has buffers."""
+    layers = nn.Linear(784, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(), nn.Linear(8, 1)
+    return nn.Sequential(*layers)
+
+
+def learner(**settings: Any) -> Learner:
+    torch.manual_seed(0)
+    train = DataLoader(random_set(52), 4, shuffle=True, seed=5)
+    dls = DataLoaders(train, DataLoader(random_set(10), 4))
+    learn = Learner(dls, dropping(), metrics=batch_accuracy, **settings)
+    learn.logger = lambda line: None
+    return learn
+
+
+def state(learn: Learner) -> dict[str, Any]:
+    """All that a fit begins with."""
+    return {
+        "weights": {name: t.clone() for name, t in learn.model.state_dict().items()},
+        "modes": [module.training for module in learn.model.modules()],
+        "gradients": [p.grad for p in learn.model.parameters()],
+        "optimizer": learn.opt.state_dict() if learn.opt else None,
+        "loaders": [learn.dls.train.state_dict(), learn.dls.valid.state_dict()],  # type: ignore[attr-defined]
+        "recorder": learn.recorder.state_dict(),
+        "random": torch.get_rng_state(),
+        "where": [learn.epoch, learn.n_epoch, learn.batch, learn.base_lr, learn.kept_row],
+        "callbacks": [type(cb).__name__ for cb in learn.cbs],
+    }
+
+
+optimizers = pytest.mark.parametrize(
+    "opt_func", [partial(SGD, mom=0.9), torch.optim.Adam], ids=["sgd", "adam"]
+)
+
+
+@optimizers
+@pytest.mark.parametrize("fitted", [0, 2])
+def test_a_search_leaves_everything_as_it_was(opt_func: Callable[..., Any], fitted: int) -> None:
+    learn = learner(opt_func=opt_func, cbs=Callback())
+    learn.fit(fitted, lr=0.1)
+    if not fitted:
+        learn.opt = None
+    before, opt, recorder = state(learn), learn.opt, learn.recorder
+    learn.lr_find()
+    assert same(state(learn), before)
+    assert learn.opt is opt
+    assert learn.recorder is recorder
+
+
+@optimizers
+def test_the_fit_after_a_search_is_the_fit_without_it_to_the_last_bit(
+    opt_func: Callable[..., Any],
+) -> None:
+    with_search, without = learner(opt_func=opt_func), learner(opt_func=opt_func)
+    torch.manual_seed(1)
+    with_search.lr_find()
+    with_search.fit(2, lr=0.1)
+    after = state(with_search)
+    torch.manual_seed(1)
+    without.fit(2, lr=0.1)
+    expected = state(without)
+    for each in (after, expected):
+        del each["recorder"]["lines"]  # they end in a time
+    assert same(after, expected)
+
+
+def test_a_search_that_is_interrupted_leaves_everything_as_it_was() -> None:
+    def interrupted(predictions: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        if next(calls) == 20:
+            raise KeyboardInterrupt
+        return (targets - predictions.sigmoid()).abs().mean()
+
+    calls = itertools.count()
+    learn = learner(loss_func=interrupted)
+    before = state(learn)
+    with pytest.raises(KeyboardInterrupt):
+        learn.lr_find()
+    assert same(state(learn), before)
+
+
+def test_rates_grow_by_one_factor_and_callbacks_and_validation_are_left_out() -> None:
+    class Never(Callback):
+        def after_batch(self, learn: Learner) -> None:
+            raise AssertionError
+
+    learn = learner(cbs=Never())
+    found = learn.lr_find(start_lr=1e-4, end_lr=1.0, num_it=40, stop_div=False)
+    assert found.lrs == pytest.approx([1e-4 * 1e4 ** (i / 40) for i in range(4, 35)])
+    assert len(found.losses) == len(found.lrs)
+    assert found.valley == found.lrs[valley(found.losses)]
+
+
+def test_a_search_ends_where_the_loss_is_over_four_times_its_lowest() -> None:
+    def rising(predictions: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        return predictions.sum() * 0 + (1.0 if next(calls) < 30 else 1000.0)
+
+    calls = itertools.count()
+    found = learner(loss_func=rising).lr_find()
+    assert len(found.lrs) == 31 - 10 - 5
+    calls = itertools.count()
+    found = learner(loss_func=rising).lr_find(stop_div=False)
+    assert len(found.lrs) == 100 - 10 - 5
+
+
+def test_what_comes_after_a_loss_that_is_no_number_is_left_out() -> None:
+    def lost(predictions: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        return predictions.sum() * 0 + (1.0 if next(calls) < 30 else float("nan"))
+
+    calls = itertools.count()
+    assert len(learner(loss_func=lost).lr_find().lrs) == 20
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"start_lr": 0.0}, "start_lr must be above 0 and below end_lr, got 0.0 and 10.0"),
+        (
+            {"start_lr": 0.1, "end_lr": 0.1},
+            "start_lr must be above 0 and below end_lr, got 0.1 and 0.1",
+        ),
+        ({"num_it": 19}, "num_it must be at least 20, got 19"),
+    ],
+)
+def test_numbers_out_of_range_are_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError) as refused:  # noqa: PT011  # the text is compared
+        learner().lr_find(**settings)
+    assert str(refused.value) == message
+
+
+def test_a_loss_that_is_no_number_from_the_start_is_said() -> None:
+    def lost(predictions: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        return predictions.sum() * float("nan")
+
+    message = "^the loss was lost before a learning rate could be suggested: begin below 1e-07$"
+    with pytest.raises(ValueError, match=message):
+        learner(loss_func=lost).lr_find()
+
+
+def longest_decreasing(losses: list[int]) -> tuple[int, int]:
+    """The length of the longest decreasing subsequences, and the first place where one ends."""
+    best = (1, 0)
+    for size in range(1, len(losses) + 1):
+        for places in itertools.combinations(range(len(losses)), size):
+            falls = all(losses[a] > losses[b] for a, b in itertools.pairwise(places))
+            if falls and (size > best[0] or (size == best[0] and places[-1] < best[1])):
+                best = (size, places[-1])
+    return best
+
+
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=10))
+def test_the_suggestion_is_half_way_down_the_longest_decreasing_subsequence(
+    losses: list[int],
+) -> None:
+    length, end = longest_decreasing(losses)
+    start = end - length
+    expected = 0 if length == 1 else max(0, start + length // 3 + length // 6)
+    assert valley([float(loss) for loss in losses]) == expected
+
+
+def test_a_straight_fall_is_cut_in_the_middle() -> None:
+    assert valley([float(-i) for i in range(60)]) == 29
+    assert valley([*[5.0] * 20, *[float(-i) for i in range(60)], *[5.0] * 20]) == 48
+
+
+def test_the_plot_shows_the_curve_and_the_suggestion() -> None:
+    found = learner().lr_find()
+    ax = found.plot()
+    curve, mark = ax.get_lines()
+    assert np.asarray(curve.get_xdata()).tolist() == list(found.lrs)
+    assert np.asarray(curve.get_ydata()).tolist() == list(found.losses)
+    assert np.asarray(mark.get_xdata()).tolist() == [found.valley]
+    assert ax.get_xscale() == "log"
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("learning rate", "loss")
+    pyplot.close("all")

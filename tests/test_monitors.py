@@ -1,0 +1,294 @@
+"""Early stopping, best weights and plateaus do what the rows say, and change no figure."""
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from image_sets import random_set
+from mnist_sgd import (
+    Callback,
+    Checkpoint,
+    CSVLogger,
+    DataLoader,
+    DataLoaders,
+    EarlyStopping,
+    ImageSet,
+    Learner,
+    ReduceLROnPlateau,
+    SaveBest,
+    batch_accuracy,
+    create_model,
+)
+from mnist_sgd._document import parse
+from mnist_sgd.recorder import Metric
+from mnist_sgd.weights import read_weights
+from values import same
+
+
+def scripted(name: str, values: Sequence[float]) -> Metric:
+    """A metric whose value in each epoch is given; the last one stays."""
+    left = list(values)
+
+    def metric(predictions: Tensor, targets: Tensor) -> Tensor:
+        return torch.tensor(left.pop(0) if len(left) > 1 else left[0])
+
+    metric.__name__ = name
+    return metric
+
+
+def learner(metrics: Metric = batch_accuracy, seed: int = 0, **kwargs: Any) -> Learner:
+    """Of 22 images in 6 batches, and one batch of 10 others for validation."""
+    both = random_set(32)
+    valid = ImageSet(both.images[22:], both.labels[22:], both.classes)
+    dls = DataLoaders(DataLoader(random_set(22), 4, shuffle=True), DataLoader(valid, 10))
+    learn = Learner(dls, create_model("linear", seed), metrics=metrics, **kwargs)
+    learn.logger = lambda line: None
+    return learn
+
+
+class Weights(Callback):
+    """Keeps the weights and the rate of each epoch."""
+
+    def __init__(self) -> None:
+        self.weights: list[dict[str, Tensor]] = []
+        self.lrs: list[float] = []
+
+    def after_epoch(self, learn: Learner) -> None:
+        self.weights.append({name: t.clone() for name, t in learn.model.state_dict().items()})
+        self.lrs.append(learn.recorder.lrs[-1])
+
+
+SCORES = [0.5, 0.7, 0.6, 0.7, 0.8, 0.8, 0.75, 0.8, 0.1]
+LOSSES = [-score for score in SCORES]
+
+
+@pytest.mark.parametrize(
+    ("patience", "min_delta", "epochs"),
+    [(1, 0.0, 3), (2, 0.0, 4), (3, 0.0, 8), (4, 0.0, 9), (9, 0.0, 12), (2, 0.15, 4), (3, 0.05, 8)],
+)
+@pytest.mark.parametrize(("name", "values"), [("score", SCORES), ("my_loss", LOSSES)])
+def test_a_fit_stops_after_so_many_epochs_without_a_better_one(
+    name: str, values: list[float], patience: int, min_delta: float, epochs: int
+) -> None:
+    learn = learner(scripted(name, values))
+    learn.fit(12, cbs=EarlyStopping(patience, monitor=name, min_delta=min_delta))
+    assert len(learn.recorder.values) == epochs
+    assert len(learn.recorder.lrs) == 6 * epochs
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "best"),
+    [
+        ("score", [0.5, 0.75, 0.25], 1),
+        ("score", [0.5, 0.75, 0.75], 1),
+        ("score", [0.5, math.nan, 0.75], 2),
+        ("error_rate", [0.5, 0.75, 0.25], 2),
+        ("valid_loss", [], None),
+    ],
+)
+def test_the_weights_of_the_best_epoch_come_back(
+    name: str, values: list[float], best: int | None
+) -> None:
+    learn = learner(scripted(name, values) if values else batch_accuracy)
+    seen = Weights()
+    learn.fit(3, lr=0.1, cbs=[SaveBest(monitor=name), seen])
+    if best is None:
+        losses = [row[1] for row in learn.recorder.values]
+        best = losses.index(min(losses))
+    assert learn.kept_row == best
+    assert same(dict(learn.model.state_dict()), seen.weights[best])
+
+
+def test_the_best_weights_come_back_after_an_exception_too() -> None:
+    class Interrupt(Callback):
+        def before_epoch(self, learn: Learner) -> None:
+            if learn.epoch == 2:
+                raise KeyboardInterrupt
+
+    learn = learner(scripted("score", [0.75, 0.5]))
+    seen = Weights()
+    with pytest.raises(KeyboardInterrupt):
+        learn.fit(3, lr=0.1, cbs=[SaveBest(monitor="score"), seen, Interrupt()])
+    assert same(dict(learn.model.state_dict()), seen.weights[0])
+
+
+def test_the_files_figures_are_those_of_the_best_epoch(tmp_path: Path) -> None:
+    learn = learner(scripted("score", [0.5, 0.75, 0.25]))
+    learn.fit(3, lr=0.1, cbs=SaveBest(tmp_path / "best.safetensors", monitor="score"))
+    learn.save(tmp_path / "kept.safetensors")
+    kept, best = ((tmp_path / f"{name}.safetensors").read_bytes() for name in ("kept", "best"))
+    assert kept == best
+    figures = read_weights(tmp_path / "best.safetensors")[1].metrics
+    assert figures == {
+        "valid_loss": learn.recorder.values[1][1],
+        "score": 0.75,
+        "images": 10,
+    }
+    learn.fit(1, lr=0.1)
+    learn.save(tmp_path / "kept.safetensors")
+    assert read_weights(tmp_path / "kept.safetensors")[1].metrics["score"] == 0.25
+
+
+def test_a_second_fit_begins_without_the_best_of_the_first() -> None:
+    best = SaveBest(monitor="score")
+    learn = learner(scripted("score", [0.9, 0.5, 0.5, 0.6]), cbs=best)
+    seen = Weights()
+    learn.fit(2, lr=0.1)
+    learn.fit(2, lr=0.1, cbs=seen)
+    assert same(dict(learn.model.state_dict()), seen.weights[1])
+
+
+@pytest.mark.parametrize(
+    ("patience", "min_lr", "reductions"),
+    [
+        (1, 0.0, [0, 0, 0, 1, 2, 2, 3, 4, 5]),
+        (2, 0.0, [0, 0, 0, 0, 1, 1, 1, 2, 2]),
+        (1, 0.05, [0, 0, 0, 1, 1, 1, 1, 1, 1]),
+    ],
+)
+def test_the_rate_falls_after_so_many_epochs_without_a_better_one(
+    patience: int, min_lr: float, reductions: list[int]
+) -> None:
+    learn = learner(scripted("score", SCORES))
+    seen = Weights()
+    plateau = ReduceLROnPlateau(patience, 4.0, min_lr, monitor="score")
+    learn.fit(9, lr=0.1, cbs=[plateau, seen])
+    assert seen.lrs == [max(0.1 / 4**n, min_lr) for n in reductions]
+
+
+class Plain(Callback):
+    """Does nothing at the moments at which the others do something."""
+
+
+every_callback = [
+    lambda folder: [Plain()],
+    lambda folder: [EarlyStopping(100)],
+    lambda folder: [SaveBest()],
+    lambda folder: [SaveBest(folder / "best.safetensors"), CSVLogger(folder / "history.csv")],
+    lambda folder: [ReduceLROnPlateau(100)],
+]
+
+
+@pytest.mark.parametrize("make", every_callback)
+def test_the_whole_table_is_the_same_with_or_without_them(
+    make: Callable[[Path], list[Callback]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tables = []
+    for cbs in ([], make(tmp_path)):
+        learn = learner()
+        learn.logger = print
+        learn.fit(5, lr=0.1, cbs=cbs)
+        out, err = capsys.readouterr()
+        tables.append([line.rsplit(maxsplit=1)[0] for line in out.splitlines()])
+        assert len(out.splitlines()) == 6
+        assert err == ""
+    assert tables[0] == tables[1]
+
+
+def cross_entropy(predictions: Tensor, targets: Tensor) -> Tensor:
+    return binary_cross_entropy_with_logits(predictions, targets.float())
+
+
+class Copies(Callback):
+    """Keeps the content of each checkpoint that a fit writes."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.contents: list[bytes] = []
+
+    def keep(self) -> None:
+        self.contents.append(self.path.read_bytes())
+
+    def after_batch(self, learn: Learner) -> None:
+        if learn.training:
+            self.keep()
+
+    def after_epoch(self, learn: Learner) -> None:
+        self.keep()
+
+
+def test_from_every_batch_a_watched_fit_goes_on_to_the_same_bits(tmp_path: Path) -> None:
+    """The loss is lowest in the fourth epoch of 12, and the fit stops after the seventh."""
+    path, cut = tmp_path / "c.safetensors", tmp_path / "cut.safetensors"
+
+    def watched(*cbs: Callback, resume: Path | None = None) -> dict[str, Any]:
+        seed = 0 if resume is None else 1
+        learn = learner(seed=seed, loss_func=cross_entropy)
+        watching = [SaveBest(), EarlyStopping(3), ReduceLROnPlateau(1, 2.0)]
+        csv = CSVLogger(tmp_path / "history.csv")
+        learn.fit(12, lr=0.03, cbs=[*watching, csv, *cbs], resume=resume)
+        table = (tmp_path / "history.csv").read_text().splitlines()
+        return {
+            "weights": dict(learn.model.state_dict()),
+            "kept": learn.kept_row,
+            "values": learn.recorder.values,
+            "lrs": learn.recorder.lrs,
+            "csv": [line.rpartition(",")[0] for line in table],
+        }
+
+    copies = Copies(path)
+    undisturbed = watched(Checkpoint(path, every=1), copies)
+    epochs = len(undisturbed["values"])
+    assert (undisturbed["kept"], epochs) == (3, 7)
+    assert len(set(undisturbed["lrs"])) > 2
+    assert len(copies.contents) == 7 * epochs
+    assert set(parse(copies.contents[-1])["callbacks"]) == {"SaveBest"}
+    for content in copies.contents:
+        cut.write_bytes(content)
+        assert same(watched(resume=cut), undisturbed)
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.sampled_from([0.0, 0.25, 0.5, 1.0, math.nan]), min_size=1, max_size=12),
+    st.sampled_from([0.0, 0.25]),
+)
+def test_a_row_is_better_if_it_beats_the_best_before_it(
+    values: list[float], min_delta: float
+) -> None:
+    learn = learner(scripted("score", [0.0]))
+    learn.recorder.values = [[0.0, 0.0, value] for value in values]
+    best = SaveBest(monitor="score", min_delta=min_delta)
+    better = best.improvements(learn)
+    for i, value in enumerate(values):
+        before = [values[j] for j in range(i) if better[j]]
+        assert better[i] == (value > max(before, default=-math.inf) + min_delta)
+    rows = [i for i in range(len(values)) if better[i]]
+    assert best.best_row(learn) == (rows[-1] if rows else None)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: EarlyStopping(0), "patience must be at least 1 epoch, got 0"),
+        (lambda: ReduceLROnPlateau(0), "patience must be at least 1 epoch, got 0"),
+        (lambda: ReduceLROnPlateau(1, 1.0), "factor must be above 1, got 1.0"),
+        (lambda: SaveBest(min_delta=-1), "min_delta must be 0 or more, got -1"),
+    ],
+)
+def test_numbers_out_of_range_are_refused(make: Callable[[], Callback], message: str) -> None:
+    with pytest.raises(ValueError) as refused:  # noqa: PT011  # the text is compared
+        make()
+    assert str(refused.value) == message
+
+
+def test_a_column_that_is_not_there_is_refused_before_any_work() -> None:
+    learn = learner()
+    message = "^SaveBest watches 'accuracy'; there are train_loss, valid_loss, batch_accuracy$"
+    with pytest.raises(ValueError, match=message):
+        learn.fit(1, cbs=SaveBest(monitor="accuracy"))
+    assert learn.recorder.lrs == []
+
+
+def test_a_plateau_and_a_schedule_are_not_for_one_fit() -> None:
+    message = "^a schedule sets the learning rate of each batch, so ReduceLROnPlateau cannot; take "
+    with pytest.raises(ValueError, match=message):
+        learner().fit_one_cycle(1, lr_max=0.1, cbs=ReduceLROnPlateau())

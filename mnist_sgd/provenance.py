@@ -37,6 +37,7 @@ def describe(learn: Learner) -> Metadata:
         classes=valid.dataset.classes,
         mean=valid.mean,
         std=valid.std,
+        preparation=valid.dataset.preparation,
         model=model_name(learn.model),
         metrics=dict(zip(names, row, strict=False)) | {"images": len(valid.dataset)},
         data=data,

@@ -114,7 +114,8 @@ def test_one_unusable_image_is_named_and_the_others_are_answered(
     out, err = capsys.readouterr()
     assert len(out.splitlines()) == 1
     assert err.splitlines() == [
-        f"mnist-sgd: {bad}: these 12 bytes are not an image: PNG, JPEG, BMP, GIF and WebP are read",
+        f"mnist-sgd: {bad}: these 12 bytes are not an image: "
+        "PNG, JPEG, BMP, GIF, WebP and TIFF are read",
         f"mnist-sgd: {missing}: No such file or directory",
     ]
 
@@ -201,7 +202,10 @@ def test_other_sets_are_read_from_torchvisions_folder(tmp_path: Path, capsys: Ou
         (["evaluate", "none.onnx"], "none.onnx cannot be read: No such file or directory"),
         (["inspect", "empty.onnx"], "empty.onnx is not a usable artefact: it is empty"),
         (["predict", "*.nothing"], "*.nothing: no file matches the pattern"),
-        (["predict", "hollow"], "hollow: the folder holds no .bmp, .gif, .jpeg, .jpg, .png, .webp"),
+        (
+            ["predict", "hollow"],
+            "hollow: the folder holds no .bmp, .gif, .jpeg, .jpg, .png, .tif, .tiff, .webp",
+        ),
         (["export", "none.safetensors", "m.onnx"], "none.safetensors: there is no such file"),
         (["export", "empty.onnx", "m.onnx"], "empty.onnx: not a safetensors file: "),
         (["train", "--classes", "1", "8"], "the sample has threes and sevens only; choose other"),

@@ -61,7 +61,7 @@ def test_properties_of_others_are_passed_over() -> None:
         ("mean", float("inf"), r"mean must be finite, got inf"),
         ("std", 0.0, r"std must be finite and above 0, got 0.0"),
         ("std", float("inf"), r"std must be finite and above 0, got inf"),
-        ("preparation", "crop", r"preparation must be 'mnist', got 'crop'"),
+        ("preparation", "crop", r"preparation must be mnist, fit or stretch, got 'crop'"),
     ],
 )
 def test_a_value_outside_its_range_is_refused(field: str, value: Any, message: str) -> None:

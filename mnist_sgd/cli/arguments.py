@@ -1,19 +1,14 @@
-"""What several subcommands share: parsers that teach, argument types, the choice of a data set."""
+"""What several subcommands share: parsers that teach, and argument types."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeAlias
-
-if TYPE_CHECKING:
-    from mnist_sgd.data import ImageSet
+from typing import TypeAlias
 
 __all__ = [
     "Subcommands",
-    "add_dataset_arguments",
     "add_json_argument",
-    "load_datasets",
     "positive_float",
     "positive_int",
     "share",
@@ -21,9 +16,6 @@ __all__ = [
 ]
 
 Subcommands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
-
-SAMPLE = "sample"
-NAMED = ("MNIST", "FashionMNIST", "KMNIST", "QMNIST", "EMNIST")
 
 
 def subcommand(
@@ -48,53 +40,6 @@ def subcommand(
 def add_json_argument(parser: argparse.ArgumentParser) -> None:
     """Add `--json`."""
     parser.add_argument("--json", action="store_true", help="print JSON, for other programs")
-
-
-def add_dataset_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the choice of a data set and two of its classes."""
-    group = parser.add_argument_group("data")
-    group.add_argument(
-        "--dataset",
-        choices=(SAMPLE, *NAMED),
-        default=SAMPLE,
-        help="the threes and sevens that come with the package, or a set of torchvision's "
-        "(default: %(default)s)",
-    )
-    group.add_argument(
-        "--classes",
-        nargs=2,
-        metavar=("NEGATIVE", "POSITIVE"),
-        help="the two classes of a torchvision set, by name or label; the model gives the "
-        "probability of POSITIVE (default: 7 3)",
-    )
-    group.add_argument(
-        "--root", default="data", help="the folder of torchvision's sets (default: %(default)s)"
-    )
-    group.add_argument(
-        "--download", action="store_true", help="let torchvision download a set that is missing"
-    )
-
-
-def load_datasets(args: argparse.Namespace) -> tuple[ImageSet, ImageSet]:
-    """The training and the validation set that the arguments choose.
-
-    Raises:
-        ValueError: `--classes` was given for the sample, a class does not exist, or files are
-            missing or damaged.
-    """
-    from mnist_sgd.data import mnist_sample, torchvision_set
-
-    if args.dataset == SAMPLE:
-        if args.classes:
-            raise ValueError(
-                "the sample has threes and sevens only; choose other classes of a torchvision "
-                "set, as in --dataset MNIST --classes 1 8"
-            )
-        return mnist_sample()
-    negative, positive = args.classes or ("7", "3")
-    return torchvision_set(
-        args.dataset, (negative, positive), root=args.root, download=args.download
-    )
 
 
 def positive_int(text: str) -> int:

@@ -5,14 +5,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mnist_sgd.cli.arguments import (
-    Subcommands,
-    add_dataset_arguments,
-    add_json_argument,
-    load_datasets,
-    share,
-    subcommand,
-)
+from mnist_sgd.cli.arguments import Subcommands, add_json_argument, share, subcommand
+from mnist_sgd.cli.datasets import add_dataset_arguments, load_datasets
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,6 +21,7 @@ __all__ = ["add_parser", "run"]
 EXAMPLES = """\
   mnist-sgd evaluate                                model.onnx on the sample's validation images
   mnist-sgd evaluate boots.onnx --dataset FashionMNIST --classes Sneaker 'Ankle boot'
+  mnist-sgd evaluate boots.onnx --data photos       your own pictures, the validation share
   mnist-sgd evaluate --plot curves.png              ROC, precision and recall, calibration
   mnist-sgd evaluate --precision 0.999              the threshold for it, and what it costs
   mnist-sgd evaluate --recall 0.995 --write         and put it into model.onnx
@@ -117,14 +112,20 @@ def _validation_images(args: argparse.Namespace, predictor: "Predictor") -> "Ima
     """The images that the arguments choose.
 
     Raises:
-        ValueError: they are not usable, or have other classes than the model.
+        ValueError: they are not usable, or have other classes or another preparation than the
+            model.
     """
-    valid = load_datasets(args)[1]
+    valid = load_datasets(args, predictor.metadata)[1]
     classes = predictor.metadata.classes
     if valid.classes != classes:
         raise ValueError(
             f"{args.model} knows the classes {' and '.join(classes)}, the data has "
             f"{' and '.join(valid.classes)}; name the model's with --dataset and --classes"
+        )
+    if valid.preparation != predictor.metadata.preparation:
+        raise ValueError(
+            f"{args.model} takes images prepared by {predictor.metadata.preparation!r}, the data "
+            f"was prepared by {valid.preparation!r}"
         )
     return valid
 

@@ -5,14 +5,8 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from mnist_sgd.cli.arguments import (
-    Subcommands,
-    add_dataset_arguments,
-    add_json_argument,
-    load_datasets,
-    share,
-    subcommand,
-)
+from mnist_sgd.cli.arguments import Subcommands, add_json_argument, share, subcommand
+from mnist_sgd.cli.datasets import add_dataset_arguments, load_datasets
 
 __all__ = ["add_parser", "run"]
 
@@ -53,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
         metadata = replace(metadata, threshold=args.threshold)
     model = create_model(metadata.model, seed=0)
     load_weights(model, args.weights)
-    images = load_datasets(args)[1].images
+    images = load_datasets(args, metadata)[1].images
     reports = [
         export_model(model, output, metadata=metadata, images=images) for output in args.outputs
     ]

@@ -1,36 +1,32 @@
-"""`mnist-sgd pack`: two folders of pictures, to one set that is mapped and not read."""
+"""`mnist-sgd pack`: folders of pictures, to sets that are mapped and not read."""
 
 import argparse
 import json
-import os
-import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mnist_sgd.cli.arguments import Subcommands, add_json_argument, positive_int, subcommand
+from mnist_sgd.cli.arguments import Subcommands, add_json_argument, subcommand
+from mnist_sgd.cli.pictures import add_picture_arguments, reading
 
 if TYPE_CHECKING:
-    from mnist_sgd.data import ImageSet
+    from mnist_sgd.data import ImageSet, UnusableFile
 
 __all__ = ["add_parser", "run"]
 
 EXAMPLES = """\
   mnist-sgd pack digits packed                 digits/3/*.png and digits/7/*.png, say
   mnist-sgd pack digits packed --positive 3    the model will give the probability of a 3
-  mnist-sgd pack scans packed --skip           without the files that are not usable
+  mnist-sgd pack scans packed --skip-unusable  without the files that are not usable
 
-The pictures are prepared as predict prepares them. In Python mnist_sgd.load_packed("packed") gives
-the set, of which only the pages that are used are in memory.
+The pictures are prepared as predict prepares them, and kept for the next time as train --data keeps
+them. Of a folder with train and valid there come two sets, packed/train and packed/valid. In Python
+mnist_sgd.load_packed("packed") gives a set, of which only the pages that are used are in memory.
 """
-
-PROGRESS_INTERVAL = 0.1
-"""Seconds between two drawings of the progress line."""
 
 
 def add_parser(commands: Subcommands) -> None:
     """Add the subcommand."""
-    summary = "prepare the pictures in two folders, one a class, and pack them as a set"
+    summary = "prepare the pictures in folders, one a class, and pack them as a set"
     parser = subcommand(commands, "pack", summary, EXAMPLES, run)
     parser.add_argument(
         "folder", type=Path, metavar="FOLDER", help="it holds one folder for each of two classes"
@@ -39,89 +35,57 @@ def add_parser(commands: Subcommands) -> None:
         "out", type=Path, metavar="OUT", help="the folder for the set; an old set is replaced"
     )
     parser.add_argument(
-        "--positive",
-        metavar="NAME",
-        help="the class whose probability a model gives (default: the last in sorted order)",
+        "--classes",
+        nargs=2,
+        metavar=("NEGATIVE", "POSITIVE"),
+        help="the two classes, of a folder with more",
     )
-    parser.add_argument(
-        "--skip",
-        action="store_true",
-        help="leave out files that are not usable and name them (default: end at the first)",
-    )
-    parser.add_argument(
-        "--workers",
-        type=positive_int,
-        default=os.cpu_count() or 1,
-        help="processes that decode (default: the processors, %(default)s here)",
-    )
+    add_picture_arguments(parser)
     add_json_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Pack, and print what the set holds; files that are left out are named on standard error."""
-    from mnist_sgd.data.folders import UnusableFile, pack_folder
+    """Pack, and print what the sets hold; files that are left out are named on standard error."""
+    from mnist_sgd.data import pack_folder
 
     skipped: list[UnusableFile] = []
-    progress = _Progress()
-
-    def skip(error: UnusableFile) -> None:
-        skipped.append(error)
-        progress.erase()
-        print("mnist-sgd: skipped", *str(error).split(), file=sys.stderr)
-
-    try:
-        packed = pack_folder(
+    with reading(args, skipped) as options:
+        sets = pack_folder(
             args.folder,
             args.out,
-            positive=args.positive,
-            workers=args.workers,
-            on_unusable=skip if args.skip else None,
-            on_progress=progress.show,
+            classes=tuple(args.classes) if args.classes else None,
+            preparation=args.prepare or "mnist",
+            **options,
         )
-    except UnusableFile as error:
-        raise ValueError(f"{error}; --skip leaves such files out") from error
-    finally:
-        progress.erase()
-    _report(args.out, packed, skipped=len(skipped), as_json=args.json)
+    if args.json:
+        facts = {str(_path(args.out, sets, data)): _facts(data) for data in sets}
+        print(json.dumps({"sets": facts, "skipped": len(skipped)}))
+        return 0
+    for data in sets:
+        parts = ", ".join(f"{count:,} of {name}" for name, count in _counts(data).items())
+        print(f"{_path(args.out, sets, data)}: {len(data):,} images, {parts}")
+    if skipped:
+        print(f"{len(skipped):,} files were left out")
+    negative, positive = sets[0].classes
+    print(f"the positive class is {positive}; --positive {negative} turns it round")
     return 0
 
 
-def _report(out: Path, packed: "ImageSet", *, skipped: int, as_json: bool) -> None:
-    """Print what the set holds."""
-    positive = int(packed.labels.sum())
-    counts = dict(zip(packed.classes, (len(packed) - positive, positive), strict=True))
-    if as_json:
-        facts = {
-            "images": len(packed),
-            "classes": packed.classes,
-            "counts": counts,
-            "skipped": skipped,
-            "fingerprint": packed.fingerprint(),
-        }
-        print(json.dumps(facts))
-        return
-    parts = ", ".join(f"{count:,} of {name}" for name, count in counts.items())
-    left_out = f"; {skipped:,} files were left out" if skipped else ""
-    print(f"{out}: {len(packed):,} images, {parts}{left_out}")
-    print(
-        f"the positive class is {packed.classes[1]}; --positive {packed.classes[0]} turns it round"
-    )
+def _path(out: Path, sets: "tuple[ImageSet, ...]", data: "ImageSet") -> Path:
+    """The folder of a set: OUT, or a part of it that the set is named after."""
+    return out if len(sets) == 1 else out / data.name
 
 
-class _Progress:
-    """A line of standard error with the number of files done, on a terminal; elsewhere nothing."""
+def _facts(data: "ImageSet") -> dict[str, object]:
+    return {
+        "images": len(data),
+        "classes": data.classes,
+        "counts": _counts(data),
+        "preparation": data.preparation,
+        "fingerprint": data.fingerprint(),
+    }
 
-    def __init__(self) -> None:
-        self.shown = sys.stderr.isatty()
-        self.drawn = 0.0
 
-    def show(self, done: int, total: int) -> None:
-        """Draw, if it is time to."""
-        if self.shown and time.monotonic() - self.drawn >= PROGRESS_INTERVAL:
-            self.drawn = time.monotonic()
-            print(f"\r{done:,} of {total:,} files\033[K", end="", file=sys.stderr, flush=True)
-
-    def erase(self) -> None:
-        """Leave no line behind."""
-        if self.shown:
-            print("\r\033[K", end="", file=sys.stderr, flush=True)
+def _counts(data: "ImageSet") -> dict[str, int]:
+    positive = int(data.labels.sum())
+    return dict(zip(data.classes, (len(data) - positive, positive), strict=True))

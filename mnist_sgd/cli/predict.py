@@ -12,7 +12,7 @@ from mnist_sgd.cli.arguments import Subcommands, add_json_argument, subcommand
 
 __all__ = ["add_parser", "image_files", "run"]
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp"}
+SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
 
 EXAMPLES = """\
   mnist-sgd predict three.png photo.jpg
@@ -25,7 +25,7 @@ P(3) is the probability of the class 3; above the model's threshold that is the 
 
 def add_parser(commands: Subcommands) -> None:
     """Add the subcommand."""
-    summary = "classify image files: PNG, JPEG, BMP, GIF, WebP, of any size"
+    summary = "classify image files: PNG, JPEG, BMP, GIF, WebP, TIFF, of any size"
     parser = subcommand(commands, "predict", summary, EXAMPLES, run)
     parser.add_argument(
         "images", nargs="+", metavar="IMAGE", help="a file, a folder or a pattern such as '*.png'"

@@ -7,13 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Never
 
-from mnist_sgd.cli.arguments import (
-    Subcommands,
-    add_dataset_arguments,
-    add_json_argument,
-    load_datasets,
-    subcommand,
-)
+from mnist_sgd.cli.arguments import Subcommands, add_json_argument, subcommand
+from mnist_sgd.cli.datasets import add_dataset_arguments, load_datasets
 from mnist_sgd.cli.training.batches import add_batch_arguments, make_loaders
 from mnist_sgd.cli.training.checkpoints import add_checkpoint_arguments, checkpointing
 from mnist_sgd.cli.training.options import (
@@ -39,6 +34,8 @@ EXAMPLES = """\
   mnist-sgd train --model mlp --epochs 200 --lr 1 --shuffle --augment
   mnist-sgd train --model mlp --lr 1 --schedule one-cycle --momentum 0.9 --shuffle --augment
   mnist-sgd train --model mlp --optimizer adam --lr find --early-stopping 5 --best --log h.csv
+  mnist-sgd train --data photos                     your own: photos/cat/*, photos/dog/*
+  mnist-sgd train --data photos --prepare fit --positive cat
   mnist-sgd train --dataset FashionMNIST --classes Sneaker 'Ankle boot' --download
   mnist-sgd train --checkpoint-every 50 --resume    begins, or goes on where it was cut off
   torchrun --nproc-per-node 2 -m mnist_sgd train    the same in two processes

@@ -1,244 +1,198 @@
-"""From two folders of pictures to a packed set.
+"""What a folder of pictures holds, before any of them is read.
 
-    FOLDER/three/*.png, *.jpg, ...      the names of the two folders are those of the classes
-    FOLDER/seven/...
+    FOLDER/train/three/*    FOLDER/valid/three/*      parts: as the user shared them out
+    FOLDER/train/seven/*    FOLDER/valid/seven/*      (what else FOLDER holds is not looked at)
 
-The order of the set is a function of the names: by class, then by file, both as Python sorts
-strings. Every picture is prepared as `predict` prepares it. What is held is the list of names and
-a few batches of prepared images, whatever the number and the size of the files.
+    FOLDER/three/*          FOLDER/seven/*            or classes alone
 
-Pictures are decoded in processes, not threads. Pillow releases the GIL while it decodes, and two
-threads take photographs 1.4 to 2 times as fast as one; but the preparation of a small picture is
-many short calls of NumPy, which hold it: 0.8 to 1.05 times, for pictures of 28x28 and 280x280.
+The names of the folders are those of the classes. Names that begin with a dot are passed over:
+systems leave them everywhere, and the cache of prepared pictures is one. Listing costs a `stat` a
+file, about 3 us.
 """
 
-import multiprocessing
 import os
-import signal
 import stat
-import threading
-from collections import deque
-from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from contextlib import closing
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Never, TypeAlias
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
+__all__ = ["Found", "Listing", "UnusableFile", "holds_folders", "list_folder"]
 
-from mnist_sgd.data.imageset import ImageSet
-from mnist_sgd.data.packed import PackedWriter, load_packed
-from mnist_sgd_serve.images import MAX_BYTES, ImageError, decode
-from mnist_sgd_serve.preparation import prepare
-
-__all__ = ["UnusableFile", "pack_folder"]
-
-_BATCH = 16
-"""Files that a process takes at once: enough to hide what the exchange costs, few enough that an
-interrupt does not wait long for photographs."""
-
-Outcome: TypeAlias = NDArray[np.uint8] | str
-"""A prepared image `[28, 28]`, or why there is none."""
+PARTS = ("train", "valid")
 
 
 class UnusableFile(ValueError):  # noqa: N818  (the name says all without "Error")
     """A file that is no picture of its class; the message names it and says why."""
 
 
-@dataclass(frozen=True)
-class _Class:
-    """A class: its label, its folder and the sorted names of what the folder holds."""
+class Found(NamedTuple):
+    """A name in the folder of a class.
 
-    label: int
+    Attributes:
+        name: its path from the folder on, with slashes.
+        size: in bytes.
+        mtime: when it was last changed, in nanoseconds.
+        problem: why it can be no picture, where that is known without reading it; else empty.
+    """
+
+    name: str
+    size: int
+    mtime: int
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What a folder holds.
+
+    Attributes:
+        folder: as it was given.
+        parts: "train" and "valid", or nothing.
+        present: the names of all class folders, sorted.
+        classes: the names of the two classes that are wanted, sorted.
+        files: those of the two classes, by part, class and name, each sorted as strings.
+        strangers: what lies beside the folders of the classes.
+    """
+
     folder: str
-    names: list[str]
+    parts: tuple[str, ...]
+    present: list[str]
+    classes: tuple[str, str]
+    files: list[Found] = field(repr=False)
+    strangers: list[UnusableFile]
+
+    def has(self, name: str) -> bool:
+        """Whether a file of this name, with slashes, would be one of the two classes'."""
+        return self._class_of(name) in self.classes
+
+    def passes_over(self, name: str) -> bool:
+        """Whether it would be of a class that is there, but not wanted now."""
+        return self._class_of(name) in self.present and not self.has(name)
+
+    def _class_of(self, name: str) -> str:
+        *parts, label, _ = name.split("/")
+        return label if bool(parts) == bool(self.parts) else ""
 
 
-@dataclass(frozen=True)
-class _Batch:
-    """Files of one class that are prepared together."""
-
-    label: int
-    paths: list[str]
-
-
-def pack_folder(
-    folder: str | os.PathLike[str],
-    out: str | os.PathLike[str],
-    *,
-    positive: str | None = None,
-    on_unusable: Callable[[UnusableFile], None] | None = None,
-    on_progress: Callable[[int, int], None] | None = None,
-    workers: int = 1,
-) -> ImageSet:
-    """Prepare the pictures of two folders and write them as a packed set.
+def list_folder(folder: str | os.PathLike[str], wanted: tuple[str, str] | None = None) -> Listing:
+    """List the pictures of two classes.
 
     Args:
-        folder: it holds one folder for each of two classes, and these hold pictures: PNG, JPEG,
-            BMP, GIF or WebP, of any size and mode. Names that begin with a dot are passed over.
-        out: the folder of the packed set, see `PackedWriter`; not inside `folder`.
-        positive: the name of the positive class; None for the last of the two as strings sort.
-        on_unusable: called for each file that is left out; None to end at the first one.
-        on_progress: called with the number of files that are done and of all.
-        workers: processes that decode. With more than 1 they are spawned, so the program that
-            calls this must be importable (`if __name__ == "__main__":`).
-
-    Returns:
-        The packed set, mapped.
+        folder: as described above.
+        wanted: the names of the two classes; None where the folder has only two.
 
     Raises:
-        UnusableFile: a file is no picture that can be read, or nothing is drawn on it.
-        ValueError: `folder` holds other than two folders, one without pictures or another file;
-            there is no class `positive`; or `out` lies in `folder`.
-        OSError: a folder cannot be read, or a file not be written.
+        ValueError: a folder cannot be read, or there are other classes than wanted, or a class
+            without files; or the parts have different classes, or one is missing.
     """
-    if Path(out).resolve().is_relative_to(Path(folder).resolve()):
-        raise ValueError(f"{os.fspath(out)}: it lies inside {os.fspath(folder)}, which is packed")
-    refuse = on_unusable or _raise
-    names = _class_names(os.fspath(folder), refuse)
-    classes = _label_order(names, positive)
-    listed = [_listed(classes.index(name), os.path.join(folder, name)) for name in names]
-    with (
-        PackedWriter(out, classes, preparation="mnist") as packed,
-        closing(_prepared(_batches(listed), workers)) as prepared,
-    ):
-        total, done, kept = sum(len(each.names) for each in listed), 0, {0: 0, 1: 0}
-        for batch, outcomes in prepared:
-            kept[batch.label] += _append(packed, batch, outcomes, refuse)
-            done += len(outcomes)
-            if on_progress:
-                on_progress(done, total)
-        for each in listed:
-            if not kept[each.label]:
-                raise ValueError(f"{each.folder}: none of its {len(each.names):,} files is usable")
-    return load_packed(out)
+    root = os.fspath(folder)
+    parts = _parts(root)
+    strangers: list[UnusableFile] = []
+    present = _same_classes([_class_names(_path(root, part), strangers) for part in parts or [""]])
+    first, last = sorted(wanted or _only_two(root, present))
+    for name in (first, last):
+        if name not in present:
+            raise ValueError(
+                f"{root}: there is no class {name!r}; the classes are {_shown(present)}"
+            )
+        if not name.isprintable():
+            raise ValueError(f"{root}: the name of a class must be printable, got {name!r}")
+    if first == last:
+        raise ValueError(f"two different classes are needed, got {first!r} twice")
+    files = []
+    for part in parts or [""]:
+        for name in (first, last):
+            inside = sorted(_files(root, f"{part}/{name}" if part else name))
+            if not inside:
+                raise ValueError(f"{_path(root, part, name)}: the folder of this class is empty")
+            files += inside
+    return Listing(root, parts, present, (first, last), files, strangers)
 
 
-def _raise(error: UnusableFile) -> Never:
-    raise error
+def holds_folders(path: str | os.PathLike[str]) -> bool:
+    """Whether there is a folder of this path with a folder in it that is not hidden."""
+    try:
+        with os.scandir(path) as entries:
+            return any(entry.is_dir() and not entry.name.startswith(".") for entry in entries)
+    except OSError:
+        return False
 
 
-def _class_names(folder: str, refuse: Callable[[UnusableFile], None]) -> list[str]:
-    """Give the names of the two folders in `folder`, sorted; anything else there is refused."""
+def _path(root: str, *names: str) -> str:
+    return os.path.join(root, *filter(None, names))
+
+
+def _parts(root: str) -> tuple[str, ...]:
+    """Whether classes lie in train/ and valid/: a train/ that holds files is a class itself."""
+    train, valid = (os.path.join(root, part) for part in PARTS)
+    if not holds_folders(train):
+        return ()
+    if not os.path.isdir(valid):
+        raise ValueError(
+            f"{valid}: it is missing, beside {train} with its folders; give the folder of the "
+            f"validation pictures this name, or let {train} alone be shared out"
+        )
+    return PARTS
+
+
+def _class_names(folder: str, strangers: list[UnusableFile]) -> list[str]:
+    """The sorted names of the folders in `folder`; anything else there is a stranger."""
     names = []
-    for name in _names(folder):
+    try:
+        found = sorted(name for name in os.listdir(folder) if not name.startswith("."))
+    except OSError as error:
+        raise ValueError(f"{folder}: it cannot be read: {error.strerror}") from error
+    for name in found:
         path = os.path.join(folder, name)
         if os.path.isdir(path):
             names.append(name)
         else:
-            refuse(UnusableFile(f"{path}: it is not in the folder of a class"))
-    if len(names) != 2:
-        shown = ", ".join(map(repr, names[:10])) + (", ..." if len(names) > 10 else "")
-        raise ValueError(
-            f"{folder}: it must hold two folders, one for each class, "
-            f"it holds {len(names) or 'none'}{': ' if names else ''}{shown}"
-        )
-    for name in names:
-        if not name.isprintable():
-            raise ValueError(f"{folder}: the name of a class must be printable, got {name!r}")
+            strangers.append(UnusableFile(f"{path}: it is not in the folder of a class"))
     return names
 
 
-def _label_order(names: list[str], positive: str | None) -> tuple[str, str]:
-    """Give the class names with the positive one last."""
-    first, last = names
-    if positive is not None and positive not in names:
-        raise ValueError(f"there is no class {positive!r}; the classes are {first!r} and {last!r}")
-    return (last, first) if positive == first else (first, last)
+def _same_classes(each: list[list[str]]) -> list[str]:
+    """The class names of all parts, which must be the same."""
+    if each[0] != each[-1]:
+        raise ValueError(
+            "train and valid must have folders for the same classes, "
+            f"got {_shown(each[0])} and {_shown(each[-1])}"
+        )
+    return each[0]
 
 
-def _listed(label: int, folder: str) -> _Class:
-    names = _names(folder)
-    if not names:
-        raise ValueError(f"{folder}: the folder of this class is empty")
-    return _Class(label, folder, names)
+def _only_two(root: str, present: list[str]) -> tuple[str, str]:
+    if len(present) != 2:
+        raise ValueError(
+            f"{root}: it must hold two folders, one for each class, it holds "
+            f"{len(present) or 'none'}{': ' if present else ''}{_shown(present)}"
+            f"{'; classes picks two of them' if len(present) > 2 else ''}"
+        )
+    return present[0], present[1]
 
 
-def _names(folder: str) -> list[str]:
-    """Give the sorted names in a folder, without hidden ones, which systems leave everywhere."""
+def _shown(names: list[str]) -> str:
+    return ", ".join(map(repr, names[:10])) + (", ..." if len(names) > 10 else "")
+
+
+def _files(root: str, inside: str) -> Iterator[Found]:
+    """What the folder `inside` of `root` holds, in no order."""
+    folder = os.path.join(root, inside)
     try:
-        return sorted(name for name in os.listdir(folder) if not name.startswith("."))
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if not entry.name.startswith("."):
+                    yield _found(entry, f"{inside}/{entry.name}")
     except OSError as error:
         raise ValueError(f"{folder}: it cannot be read: {error.strerror}") from error
 
 
-def _batches(classes: list[_Class]) -> Iterator[_Batch]:
-    for each in classes:
-        for start in range(0, len(each.names), _BATCH):
-            names = each.names[start : start + _BATCH]
-            yield _Batch(each.label, [os.path.join(each.folder, name) for name in names])
-
-
-def _prepared(
-    batches: Iterator[_Batch], workers: int
-) -> Generator[tuple[_Batch, list[Outcome]], None, None]:
-    """Prepare the files of batches, in their order, at most two batches a worker ahead."""
-    if workers == 1:
-        yield from ((batch, _prepare_files(batch.paths)) for batch in batches)
-        return
-    with ProcessPoolExecutor(
-        workers, multiprocessing.get_context("spawn"), initializer=_begin_worker
-    ) as pool:
-        pending: deque[tuple[_Batch, Future[list[Outcome]]]] = deque()
-        try:
-            for batch in batches:
-                pending.append((batch, pool.submit(_prepare_files, batch.paths)))
-                if len(pending) > 2 * workers:
-                    oldest, future = pending.popleft()
-                    yield oldest, future.result()
-            for oldest, future in pending:
-                yield oldest, future.result()
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def _begin_worker() -> None:
-    """Leave Ctrl-C to the parent, and end with it, even if it is killed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-def _append(
-    packed: PackedWriter,
-    batch: _Batch,
-    outcomes: list[Outcome],
-    refuse: Callable[[UnusableFile], None],
-) -> int:
-    """Write the images of a batch and refuse the other files; the number of images."""
-    images = []
-    for path, outcome in zip(batch.paths, outcomes, strict=True):
-        if isinstance(outcome, str):
-            refuse(UnusableFile(f"{path}: {outcome}"))
-        else:
-            images.append(outcome)
-    if images:
-        packed.append(np.stack(images), np.full(len(images), batch.label, np.uint8))
-    return len(images)
-
-
-def _prepare_files(paths: list[str]) -> list[Outcome]:
-    return [_prepare_file(path) for path in paths]
-
-
-def _prepare_file(path: str) -> Outcome:
-    """Prepare a file as `predict` would, whatever it is."""
+def _found(entry: "os.DirEntry[str]", name: str) -> Found:
     try:
-        mode = os.stat(path).st_mode
-        if not stat.S_ISREG(mode):
-            return f"it is {'a folder' if stat.S_ISDIR(mode) else 'a special file'}, not a picture"
-        with open(path, "rb") as file:
-            content = file.read(MAX_BYTES + 1)
-        return prepare(decode(content)).image
-    except ImageError as error:
-        return str(error)
-    except OSError as error:
-        return f"it cannot be read: {error.strerror}"
+        status = entry.stat()
+    except OSError as error:  # a link that leads nowhere or round in a circle
+        return Found(name, 0, 0, f"it cannot be read: {error.strerror}")
+    if stat.S_ISREG(status.st_mode):
+        return Found(name, status.st_size, status.st_mtime_ns)
+    kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a special file"
+    return Found(name, 0, 0, f"it is {kind}, not a picture")

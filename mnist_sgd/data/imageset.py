@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_sgd.data.idx import IdxError, read_idx
+from mnist_sgd_serve.preparation import check_preparation
 
 __all__ = ["ImageSet", "check_classes", "check_labels", "load_idx_set", "select_classes"]
 
@@ -32,19 +33,23 @@ class ImageSet:
         labels: uint8 or int64 `[N]`, C-contiguous, each 0 or 1.
         classes: the names of the classes in label order; `classes[1]` is the positive class.
         name: what the set is called in messages and artefacts.
+        preparation: how pictures became these images, and how `predict` shall prepare others for
+            a model that is trained on them: mnist, fit or stretch, see `mnist_sgd_serve.prepare`.
     """
 
     images: NDArray[np.uint8]
     labels: NDArray[np.uint8] | NDArray[np.int64]
     classes: tuple[str, str]
     name: str = ""
+    preparation: str = "mnist"
 
     def __post_init__(self) -> None:
         """Check everything but the pixels, which may be any bytes.
 
         Raises:
             TypeError: images or labels are not NumPy arrays.
-            ValueError: a type, a shape, a layout, a label or the class names are not as above.
+            ValueError: a type, a shape, a layout, a label, the class names or the preparation are
+                not as above.
         """
         _check_array("images", self.images, (28, 28), ("uint8",))
         _check_array("labels", self.labels, (), ("uint8", "int64"))
@@ -57,6 +62,7 @@ class ImageSet:
             )
         check_labels(self.labels)
         check_classes(self.classes)
+        check_preparation(self.preparation)
 
     def __len__(self) -> int:
         """Count the images."""
@@ -96,6 +102,7 @@ def select_classes(
     classes: tuple[str, str],
     *,
     name: str = "",
+    preparation: str = "mnist",
 ) -> ImageSet:
     """Make a two-class set of the images of two classes of a larger set, in their order there.
 
@@ -105,6 +112,7 @@ def select_classes(
         pair: the label that becomes 0 and the label that becomes 1.
         classes: the names of the two, in the same order.
         name: the name of the new set.
+        preparation: how pictures became the images.
 
     Raises:
         ValueError: a label of the pair has no image, or the result would not be an `ImageSet`.
@@ -123,7 +131,8 @@ def select_classes(
             raise ValueError(f"no image has the label {label}; the labels are {present}")
     rows = np.flatnonzero((labels == negative) | (labels == positive))
     chosen = np.ascontiguousarray(images[rows])
-    return ImageSet(chosen, (labels[rows] == positive).astype(np.uint8), classes, name)
+    chosen_labels = (labels[rows] == positive).astype(np.uint8)
+    return ImageSet(chosen, chosen_labels, classes, name, preparation)
 
 
 def load_idx_set(
@@ -133,6 +142,7 @@ def load_idx_set(
     *,
     pair: tuple[int, int] | None = None,
     name: str = "",
+    preparation: str = "mnist",
 ) -> ImageSet:
     """Make a set of two IDX files, plain or gzipped, one of images and one of labels.
 
@@ -143,6 +153,7 @@ def load_idx_set(
         pair: the two labels to select from a set of more classes, see `select_classes`; None
             when the labels are 0 and 1 already.
         name: the name of the set.
+        preparation: how pictures became the images.
 
     Raises:
         IdxError: a file is not usable, or the two do not make a set; the message names them.
@@ -150,8 +161,8 @@ def load_idx_set(
     pixels, targets = read_idx(images), read_idx(labels)
     try:
         if pair is None:
-            return ImageSet(pixels, targets, classes, name)
-        return select_classes(pixels, targets, pair, classes, name=name)
+            return ImageSet(pixels, targets, classes, name, preparation)
+        return select_classes(pixels, targets, pair, classes, name=name, preparation=preparation)
     except ValueError as error:
         raise IdxError(f"{os.fspath(images)} with {os.fspath(labels)}: {error}") from error
 

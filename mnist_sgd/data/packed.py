@@ -24,8 +24,9 @@ from numpy.typing import NDArray
 from mnist_sgd._files import atomic_write
 from mnist_sgd.data.idx import IdxWriter
 from mnist_sgd.data.imageset import ImageSet, check_classes, check_labels, load_idx_set
+from mnist_sgd_serve.preparation import check_preparation
 
-__all__ = ["PackedWriter", "load_packed"]
+__all__ = ["PackedWriter", "is_packed", "load_packed"]
 
 _IMAGES = "images-idx3-ubyte"
 _LABELS = "labels-idx1-ubyte"
@@ -45,11 +46,11 @@ class PackedWriter:
     Args:
         folder: where the three files go; it is made if it is missing.
         classes: the names of the classes in label order; the second is the positive class.
-        preparation: how pictures became these images: "mnist" for `mnist_sgd_serve.prepare`,
-            None if it is not known.
+        preparation: how pictures became these images: mnist, fit or stretch, see
+            `mnist_sgd_serve.prepare`; None if it is not known, which counts as mnist.
 
     Raises:
-        ValueError: the classes are not two different names.
+        ValueError: the classes are not two different names, or there is no such preparation.
         IdxError: at the end of the block, nothing was appended.
         OSError: a file cannot be written.
     """
@@ -62,6 +63,8 @@ class PackedWriter:
         preparation: str | None = None,
     ) -> None:
         check_classes(classes)
+        if preparation is not None:
+            check_preparation(preparation)
         self.folder = Path(folder)
         self.classes = classes
         self.preparation = preparation
@@ -138,9 +141,11 @@ def load_packed(folder: str | os.PathLike[str], *, name: str | None = None) -> I
             message names the file.
     """
     path = Path(folder)
-    classes, count = _described(path / _DESCRIPTION)
+    classes, count, preparation = _described(path / _DESCRIPTION)
     name = path.resolve().name if name is None else name
-    packed = load_idx_set(path / _IMAGES, path / _LABELS, classes, name=name)
+    packed = load_idx_set(
+        path / _IMAGES, path / _LABELS, classes, name=name, preparation=preparation
+    )
     if len(packed) != count:
         raise ValueError(
             f"{path / _DESCRIPTION}: it states {count:,} images, "
@@ -149,8 +154,13 @@ def load_packed(folder: str | os.PathLike[str], *, name: str | None = None) -> I
     return packed
 
 
-def _described(path: Path) -> tuple[tuple[str, str], int]:
-    """Give the class names and the number of images that a set.json states."""
+def is_packed(folder: str | os.PathLike[str]) -> bool:
+    """Whether a folder says that it is a packed set."""
+    return (Path(folder) / _DESCRIPTION).is_file()
+
+
+def _described(path: Path) -> tuple[tuple[str, str], int, str]:
+    """Give the class names, the number of images and the preparation that a set.json states."""
     try:
         text = path.read_bytes()
     except OSError as error:
@@ -164,8 +174,10 @@ def _described(path: Path) -> tuple[tuple[str, str], int]:
         negative, positive = facts["classes"]
         classes, count = (negative, positive), index(facts["images"])
         check_classes(classes)
+        preparation = facts.get("preparation") or "mnist"
+        check_preparation(preparation)
     except (ValueError, LookupError, TypeError, RecursionError) as error:
         raise ValueError(f"{path}: it does not describe a packed set: {error!r}") from error
     if found != _FORMAT:
         raise ValueError(f"{path}: it describes {found}, only {_FORMAT} is read")
-    return classes, count
+    return classes, count, preparation

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     )
     from mnist_sgd_serve.metadata import Metadata, MetadataError
     from mnist_sgd_serve.predictor import Prediction, Predictor
-    from mnist_sgd_serve.preparation import Prepared, prepare
+    from mnist_sgd_serve.preparation import PREPARATIONS, Prepared, prepare
 
 _MODULES = {
     "mnist_sgd_serve.artefact": ("Artefact", "ArtefactError", "load_artefact"),
@@ -36,11 +36,12 @@ _MODULES = {
     ),
     "mnist_sgd_serve.metadata": ("Metadata", "MetadataError"),
     "mnist_sgd_serve.predictor": ("Prediction", "Predictor"),
-    "mnist_sgd_serve.preparation": ("Prepared", "prepare"),
+    "mnist_sgd_serve.preparation": ("PREPARATIONS", "Prepared", "prepare"),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [
+    "PREPARATIONS",
     "Artefact",
     "ArtefactError",
     "ImageError",

@@ -1,10 +1,11 @@
 """Any picture that people send, to one array of grey bytes.
 
 PNG, JPEG, BMP, GIF and WebP are read, recognised by their content and never by their name, in
-every mode these formats have, turned as their EXIF data says. Of an animation the first frame is
-read. The size is checked in the header, before a pixel is decoded, and nothing but an `ImageError`
-comes of wrong bytes. Each kind of error is a class of its own, so that a server can give each its
-status. Only the one reader of Pillow that a file needs is imported, when it is needed.
+every mode these formats have, turned as their EXIF data says; and TIFF, which can hold nearly
+anything, where the caller knows whose files they are. Of an animation the first frame is read. The
+size is checked in the header, before a pixel is decoded, and nothing but an `ImageError` comes of
+wrong bytes. Each kind of error is a class of its own, so that a server can give each its status.
+Only the one reader of Pillow that a file needs is imported, when it is needed.
 """
 
 import importlib
@@ -38,6 +39,7 @@ MAX_BYTES = 32 * 2**20
 """The largest file that is read."""
 
 _ALLOWED = "PNG, JPEG, BMP, GIF and WebP"
+_ALLOWED_WITH_TIFF = "PNG, JPEG, BMP, GIF, WebP and TIFF"
 
 _READERS = {
     b"\x89PNG\r\n\x1a\n": ("PNG", "PngImagePlugin", "PngImageFile"),
@@ -47,6 +49,7 @@ _READERS = {
     b"GIF89a": ("GIF", "GifImagePlugin", "GifImageFile"),
     b"RIFF": ("WebP", "WebPImagePlugin", "WebPImageFile"),
 }
+_TIFF_READER = ("TIFF", "TiffImagePlugin", "TiffImageFile")
 """First bytes of a file to its format and Pillow's reader of it. RIFF needs WEBP at byte 8 too."""
 
 _OTHERS = {
@@ -101,6 +104,7 @@ def decode(
     *,
     max_pixels: int = MAX_PIXELS,
     max_bytes: int = MAX_BYTES,
+    tiff: bool = False,
 ) -> NDArray[np.uint8]:
     """Read a picture as grey bytes, 0 black and 255 white, upright.
 
@@ -111,6 +115,7 @@ def decode(
         source: the bytes of an image file, the path of one, or a Pillow image.
         max_pixels: width times height that is still decoded.
         max_bytes: length of a file that is still read.
+        tiff: read TIFF too, for files of one's own.
 
     Returns:
         uint8 `[height, width]`, C-contiguous.
@@ -127,11 +132,11 @@ def decode(
         with open(source, "rb") as file:
             content = file.read(max_bytes + 1)
         try:
-            return decode(content, max_pixels=max_pixels, max_bytes=max_bytes)
+            return decode(content, max_pixels=max_pixels, max_bytes=max_bytes, tiff=tiff)
         except ImageError as error:
             raise type(error)(f"{os.fspath(source)}: {error}") from error
     if isinstance(source, (bytes, bytearray, memoryview)):
-        return _pixels(_open(bytes(source), max_pixels, max_bytes), max_pixels)
+        return _pixels(_open(bytes(source), max_pixels, max_bytes, tiff), max_pixels)
 
     from PIL import Image
 
@@ -140,11 +145,11 @@ def decode(
     raise TypeError(f"expected bytes, a path or a Pillow image, got {type(source).__name__}")
 
 
-def _open(content: bytes, max_pixels: int, max_bytes: int) -> "Image.Image":
+def _open(content: bytes, max_pixels: int, max_bytes: int, tiff: bool) -> "Image.Image":
     """Read the header of an image file and decode no pixel."""
     if len(content) > max_bytes:
         raise ImageTooLarge(f"the image file is larger than {max_bytes} bytes, the most allowed")
-    name, module, reader = _reader(content)
+    name, module, reader = _reader(content, tiff)
     from PIL import Image
 
     try:
@@ -171,19 +176,22 @@ def _open(content: bytes, max_pixels: int, max_bytes: int) -> "Image.Image":
     return image
 
 
-def _reader(content: bytes) -> tuple[str, str, str]:
+def _reader(content: bytes, tiff: bool) -> tuple[str, str, str]:
     """Choose format, module and class for a file by its first bytes."""
     for start, reader in _READERS.items():
         if content.startswith(start) and (start != b"RIFF" or content[8:12] == b"WEBP"):
             return reader
+    allowed = _ALLOWED_WITH_TIFF if tiff else _ALLOWED
     for start, name in _OTHERS.items():
         if content.startswith(start):
-            raise UnsupportedFormat(f"a {name} image cannot be read: send {_ALLOWED}")
+            if tiff and name == "TIFF":
+                return _TIFF_READER
+            raise UnsupportedFormat(f"a {name} image cannot be read: send {allowed}")
     if content[4:8] == b"ftyp" and content[8:12] in (b"avif", b"avis", b"heic", b"heix", b"mif1"):
-        raise UnsupportedFormat(f"a HEIC or AVIF image cannot be read: send {_ALLOWED}")
+        raise UnsupportedFormat(f"a HEIC or AVIF image cannot be read: send {allowed}")
     if not content:
         raise NotAnImage("the image is empty: it has 0 bytes")
-    raise NotAnImage(f"these {len(content)} bytes are not an image: {_ALLOWED} are read")
+    raise NotAnImage(f"these {len(content)} bytes are not an image: {allowed} are read")
 
 
 def _pixels(image: "Image.Image", max_pixels: int) -> NDArray[np.uint8]:

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from mnist_sgd_serve.preparation import check_preparation
+
 __all__ = ["FORMAT", "IMAGE_PROPERTIES", "Metadata", "MetadataError"]
 
 FORMAT = "1"
@@ -39,7 +41,8 @@ class Metadata:
         image_size: height and width of the input, in pixels.
         mean: subtracted from x / 255 inside the graph.
         std: divides the difference inside the graph; above 0.
-        preparation: how an image of any size becomes an input; `mnist` is the only one so far.
+        preparation: how a picture of any size becomes an input: mnist, fit or stretch, see
+            `preparation`.
         model: the name of the architecture.
         metrics: figures on the validation set, by name.
         data: what it was trained and validated on: names of sets to their fingerprints.
@@ -76,8 +79,10 @@ class Metadata:
             raise MetadataError(f"mean must be finite, got {self.mean}")
         if not (self.std > 0 and math.isfinite(self.std)):
             raise MetadataError(f"std must be finite and above 0, got {self.std}")
-        if self.preparation != "mnist":
-            raise MetadataError(f"preparation must be 'mnist', got {self.preparation!r}")
+        try:
+            check_preparation(self.preparation)
+        except ValueError as error:
+            raise MetadataError(str(error)) from error
 
     @property
     def positive(self) -> str:

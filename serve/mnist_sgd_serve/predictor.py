@@ -84,7 +84,7 @@ class Predictor:
         A C-contiguous array is used in place, any other is copied.
 
         Args:
-            images: uint8 `[N, 28, 28]` with N at least 1, light ink on dark paper.
+            images: uint8 `[N, 28, 28]` with N at least 1, as `prepare` gives them.
 
         Returns:
             float32 `[N]`.
@@ -106,8 +106,8 @@ class Predictor:
         """Classify one picture.
 
         Args:
-            source: the path of an image file, the bytes of one, a Pillow image, or a grey array
-                uint8 `[height, width]`.
+            source: the path of an image file, which may also be TIFF; the bytes of one; a Pillow
+                image; or a grey array uint8 `[height, width]`.
 
         Raises:
             ImageError: it is no readable image, too large, or has no ink; see `decode`.
@@ -115,7 +115,7 @@ class Predictor:
             TypeError: `source` is none of these, or an array of another dtype.
             ValueError: the array has another number of axes, or no pixel.
         """
-        return self._answer([_prepare(source)])[0]
+        return self._answer([self._prepare(source)])[0]
 
     def predict_many(self, sources: Iterable["Source"]) -> list[Prediction]:
         """Classify many pictures in one run of the model; the answers are in their order.
@@ -127,10 +127,21 @@ class Predictor:
         prepared = []
         for position, source in enumerate(sources):
             try:
-                prepared.append(_prepare(source))
+                prepared.append(self._prepare(source))
             except ImageError as error:
                 raise type(error)(f"image {position}: {error}") from error
         return self._answer(prepared) if prepared else []
+
+    def _prepare(self, source: "Source") -> Prepared:
+        """Decode a picture and prepare it as the model wants; an error names its file."""
+        path = source if isinstance(source, (str, os.PathLike)) else None
+        grey = source if isinstance(source, np.ndarray) else decode(source, tiff=path is not None)
+        try:
+            return prepare(grey, self.metadata.preparation)
+        except NoInk as error:
+            if path is not None:
+                raise NoInk(f"{os.fspath(path)}: {error}") from error
+            raise
 
     def _answer(self, prepared: list[Prepared]) -> list[Prediction]:
         probabilities = self.probabilities(np.stack([one.image for one in prepared])).tolist()
@@ -138,14 +149,3 @@ class Predictor:
             Prediction(self.metadata.label(probability), probability, one.inverted, one.image)
             for probability, one in zip(probabilities, prepared, strict=True)
         ]
-
-
-def _prepare(source: "Source") -> Prepared:
-    """Decode and prepare a picture; an error names its file, where it has one."""
-    grey = source if isinstance(source, np.ndarray) else decode(source)
-    try:
-        return prepare(grey)
-    except NoInk as error:
-        if isinstance(source, (str, os.PathLike)):
-            raise NoInk(f"{os.fspath(source)}: {error}") from error
-        raise

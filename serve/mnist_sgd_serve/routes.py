@@ -96,7 +96,8 @@ class Routes:
         self.table: dict[bytes, Route] = {}
         self.decoders = ThreadPoolExecutor(DECODERS, "decode")
         self.decoding = 0
-        _read_picture(WARM_UP, "")  # Pillow takes 20 ms to import, which no request shall wait for
+        # Pillow takes 20 ms to import, which no request shall wait for.
+        _read_picture(WARM_UP, "", "mnist")
 
     def find(self, path: bytes) -> Route:
         """The route of a path as sent.
@@ -161,12 +162,15 @@ class Routes:
     async def _predict(self, exchange: Exchange) -> Answer:
         self.batcher.check_room()
         body = exchange.unpacked(self.settings.max_body)
-        prepared = await self._prepare(
-            body, exchange.head.get(b"content-type", b"").decode("latin-1")
-        )
-        model, probabilities = await self.host.answer(
-            self.batcher, prepared.image[None], exchange.gone
-        )
+        content_type = exchange.head.get(b"content-type", b"").decode("latin-1")
+        while True:
+            preparation = self.host.model.metadata.preparation
+            prepared = await self._prepare(body, content_type, preparation)
+            model, probabilities = await self.host.answer(
+                self.batcher, prepared.image[None], exchange.gone
+            )
+            if model.metadata.preparation == preparation:  # else a reload came between
+                break
         probability = float(probabilities[0])
         answer: dict[str, object] = {
             "label": model.metadata.label(probability),
@@ -181,14 +185,16 @@ class Routes:
         answer["milliseconds"] = round(1000 * (time.perf_counter() - exchange.started), 3)
         return Answer(orjson.dumps(answer))
 
-    async def _prepare(self, body: bytes, content_type: str) -> Prepared:
+    async def _prepare(self, body: bytes, content_type: str, preparation: str) -> Prepared:
         """Decode and prepare a picture in a thread of its own."""
         if self.decoding >= MOST_DECODING:
             raise QueueFull
         self.decoding += 1
         try:
             loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self.decoders, _read_picture, body, content_type)
+            return await loop.run_in_executor(
+                self.decoders, _read_picture, body, content_type, preparation
+            )
         except ImageError as error:
             status, reason = IMAGE_STATUS.get(type(error), (400, "bad_image"))
             raise RequestError(status, reason, str(error)) from error
@@ -232,7 +238,7 @@ def _always(body: bytes, headers: Headers = JSON) -> Handler:
     return handler
 
 
-def _read_picture(body: bytes, content_type: str) -> Prepared:
+def _read_picture(body: bytes, content_type: str, preparation: str) -> Prepared:
     if content_type.lower().startswith("multipart/form-data"):
         body = image_part(body, content_type)
-    return prepare(decode(body))
+    return prepare(decode(body), preparation)

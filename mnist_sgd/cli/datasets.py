@@ -1,0 +1,119 @@
+"""The choice of a data set and two of its classes, and its loading."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mnist_sgd.cli.pictures import add_picture_arguments, reading, say
+
+if TYPE_CHECKING:
+    from mnist_sgd.data import ImageSet, UnusableFile
+    from mnist_sgd_serve import Metadata
+
+__all__ = ["add_dataset_arguments", "load_datasets"]
+
+SAMPLE = "sample"
+NAMED = ("MNIST", "FashionMNIST", "KMNIST", "QMNIST", "EMNIST")
+
+
+def add_dataset_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the choice of a data set and two of its classes."""
+    group = parser.add_argument_group("data")
+    group.add_argument(
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help="your own: DIR/CLASS/* with pictures, or DIR/train/CLASS/* and DIR/valid/CLASS/*; or "
+        "a packed set, or IDX files under MNIST's names",
+    )
+    group.add_argument(
+        "--dataset",
+        choices=(SAMPLE, *NAMED),
+        default=SAMPLE,
+        help="the threes and sevens that come with the package, or a set of torchvision's "
+        "(default: %(default)s)",
+    )
+    group.add_argument(
+        "--classes",
+        nargs=2,
+        metavar=("NEGATIVE", "POSITIVE"),
+        help="two of the classes, by name or label; the model gives the probability of POSITIVE "
+        "(default: the two that there are; 7 3 of a torchvision set)",
+    )
+    group.add_argument(
+        "--root", default="data", help="the folder of torchvision's sets (default: %(default)s)"
+    )
+    group.add_argument(
+        "--download", action="store_true", help="let torchvision download a set that is missing"
+    )
+    add_picture_arguments(group)
+
+
+def load_datasets(
+    args: argparse.Namespace, model: Metadata | None = None
+) -> tuple[ImageSet, ImageSet]:
+    """The training and the validation set that the arguments choose.
+
+    Args:
+        args: with the options above.
+        model: one that is to be measured: its preparation is the default, and of `--data` its
+            classes.
+
+    Raises:
+        ValueError: options do not go together, a class does not exist, or files are missing,
+            damaged or no pictures.
+    """
+    _check_together(args)
+    if args.data is not None:
+        return _load_own(args, model)
+    from mnist_sgd.data import mnist_sample, torchvision_set
+
+    if args.dataset == SAMPLE:
+        return mnist_sample()
+    negative, positive = args.classes or ("7", "3")
+    train, valid = torchvision_set(
+        args.dataset, (negative, positive), root=args.root, download=args.download
+    )
+    how = args.prepare or (model.preparation if model else "mnist")
+    return replace(train, preparation=how), replace(valid, preparation=how)
+
+
+def _check_together(args: argparse.Namespace) -> None:
+    """Refuse options that would have no effect."""
+    if args.data is not None:
+        if args.dataset != SAMPLE or args.download:
+            raise ValueError("--data is a choice of its own: leave out --dataset and --download")
+        return
+    for option in ("positive", "cache", "skip_unusable"):
+        if getattr(args, option):
+            raise ValueError(f"--{option.replace('_', '-')} goes with --data")
+    if args.dataset == SAMPLE and args.classes:
+        raise ValueError(
+            "the sample has threes and sevens only; choose other classes of a torchvision "
+            "set, as in --dataset MNIST --classes 1 8"
+        )
+    if args.dataset == SAMPLE and args.prepare:
+        raise ValueError("--prepare goes with --data, or with a set of torchvision's")
+
+
+def _load_own(args: argparse.Namespace, model: Metadata | None) -> tuple[ImageSet, ImageSet]:
+    """Load `--data`, and say what should be known of it."""
+    from mnist_sgd.data import load_data
+
+    classes = tuple(args.classes) if args.classes else model.classes if model else None
+    skipped: list[UnusableFile] = []
+    with reading(args, skipped) as options:
+        loaded = load_data(
+            args.data,
+            classes=classes,
+            preparation=args.prepare or (model.preparation if model else None),
+            **options,
+        )
+    if skipped:
+        say(f"{args.data}: {len(skipped):,} files were left out")
+    for note in loaded.notes:
+        say(f"note: {note}")
+    return loaded.train, loaded.valid

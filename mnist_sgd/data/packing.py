@@ -1,0 +1,88 @@
+"""From a folder of pictures to packed sets, which need neither the folder nor its cache."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnist_sgd.data.folders import UnusableFile
+from mnist_sgd.data.imageset import ImageSet
+from mnist_sgd.data.importer import Pictures, import_folder, label_order
+from mnist_sgd.data.packed import PackedWriter, load_packed
+
+__all__ = ["pack_folder"]
+
+_WRITTEN = 4096
+"""Images that are written at once, 3 MB."""
+
+
+def pack_folder(
+    folder: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    classes: tuple[str, str] | None = None,
+    positive: str | None = None,
+    preparation: str = "mnist",
+    cache: str | os.PathLike[str] | None = None,
+    workers: int = 1,
+    on_unusable: Callable[[UnusableFile], None] | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+    on_wait: Callable[[], None] | None = None,
+) -> tuple[ImageSet, ...]:
+    """Prepare the pictures of two classes and write them as packed sets.
+
+    Args:
+        folder: of pictures, see `mnist_sgd.data.folders`.
+        out: the folder of the packed set, see `PackedWriter`, with all pictures by class and name;
+            of one with train and valid, the sets are its folders of these names. Not in `folder`.
+        classes: the negative and the positive class; None where the folder has only two.
+        positive: the name of the positive class; None for the second of `classes`, or else the
+            last of the two as strings sort.
+        preparation: how pictures are prepared, see `import_folder`, as for the rest.
+        cache: where prepared pictures are kept.
+        workers: processes that decode.
+        on_unusable: called for each file that is left out; None to end with the first.
+        on_progress: called with the number of files that are known and of all.
+        on_wait: called if this waits for another import.
+
+    Returns:
+        The packed set, or that of train and that of valid; mapped.
+
+    Raises:
+        UnusableFile, CacheError, ValueError: see `import_folder`; or `out` lies in `folder`.
+        OSError: a file cannot be written.
+    """
+    if Path(out).resolve().is_relative_to(Path(folder).resolve()):
+        raise ValueError(f"{os.fspath(out)}: it lies inside {os.fspath(folder)}, which is packed")
+    if classes is not None and positive is None:
+        positive = classes[1]
+    pictures = import_folder(
+        folder,
+        classes=classes,
+        preparation=preparation,
+        cache=cache,
+        workers=workers,
+        on_unusable=on_unusable,
+        on_progress=on_progress,
+        on_wait=on_wait,
+    )
+    order = label_order(pictures.classes, positive)
+    if not pictures.parts:
+        return (_pack(pictures, np.arange(len(pictures)), order, Path(out)),)
+    return tuple(
+        _pack(pictures, np.flatnonzero(side), order, Path(out) / part)
+        for part, side in (("train", ~pictures.for_valid), ("valid", pictures.for_valid))
+    )
+
+
+def _pack(
+    pictures: Pictures, chosen: NDArray[np.intp], classes: tuple[str, str], out: Path
+) -> ImageSet:
+    """Write some of the pictures, and open what was written."""
+    with PackedWriter(out, classes, preparation=pictures.preparation) as packed:
+        for start in range(0, len(chosen), _WRITTEN):
+            part = pictures.image_set(chosen[start : start + _WRITTEN], classes, "")
+            packed.append(part.images, part.labels.astype(np.uint8))
+    return load_packed(out)

@@ -1,0 +1,220 @@
+"""`--data`: any folder with images in it, to a training and a validation set.
+
+What a folder is, is told by what is in it, in this order:
+
+    set.json                                   a packed set, shared out by the images' content
+    train/set.json, valid/set.json             two packed sets, as `pack` makes them of two parts
+    train-images-idx3-ubyte, t10k-... or       IDX files under MNIST's names, plain or gzipped;
+      valid-...                                  the classes are the labels, "0" to "255"
+    anything else                              pictures in folders, see `mnist_sgd.data.folders`
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnist_sgd.data.decoding import DIGEST_BYTES
+from mnist_sgd.data.findings import findings
+from mnist_sgd.data.folders import UnusableFile
+from mnist_sgd.data.idx import IdxError, read_idx
+from mnist_sgd.data.imageset import ImageSet, load_idx_set
+from mnist_sgd.data.importer import Pictures, import_folder, in_valid_share, label_order
+from mnist_sgd.data.packed import is_packed, load_packed
+
+__all__ = ["LoadedData", "load_data"]
+
+
+@dataclass(frozen=True)
+class LoadedData:
+    """What a folder gave.
+
+    Attributes:
+        train: the training set.
+        valid: the validation set.
+        notes: what one should know of it, a sentence each; see `findings`.
+    """
+
+    train: ImageSet
+    valid: ImageSet
+    notes: tuple[str, ...] = ()
+
+
+def load_data(
+    folder: str | os.PathLike[str],
+    *,
+    classes: tuple[str, str] | None = None,
+    positive: str | None = None,
+    preparation: str | None = None,
+    cache: str | os.PathLike[str] | None = None,
+    workers: int = 1,
+    on_unusable: Callable[[UnusableFile], None] | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+    on_wait: Callable[[], None] | None = None,
+) -> LoadedData:
+    """Load the images of two classes.
+
+    Args:
+        folder: of one of the kinds above.
+        classes: the negative and the positive class; None where there are only two.
+        positive: the name of the positive class; None for the second of `classes`, or else that of
+            a packed set, or else the last as strings sort.
+        preparation: mnist, fit or stretch; for pictures how they are prepared, for images how
+            others shall be for a model that is trained on these. None for mnist, or what a packed
+            set says.
+        cache: where prepared pictures are kept, see `import_folder`, as for the rest.
+        workers: processes that decode.
+        on_unusable: called for each file that is left out; None to end with the first.
+        on_progress: called with the number of files that are known and of all.
+        on_wait: called if this waits for another import.
+
+    Raises:
+        UnusableFile, CacheError, ValueError: see `import_folder`.
+        IdxError: an IDX file is not usable, or missing.
+        ValueError: the folder holds other classes than wanted, or a packed set was prepared in
+            another way; or all images are on one side, so that one of the two sets is empty.
+    """
+    path = Path(folder)
+    if classes is not None and positive is None:
+        positive = classes[1]
+    packed = [path] if is_packed(path) else [path / "train", path / "valid"]
+    if all(map(is_packed, packed)):
+        return _packed(packed, classes, positive, preparation)
+    if _idx_file(path, "train", "images").is_file():
+        return _idx(path, classes, positive, preparation or "mnist")
+    pictures = import_folder(
+        path,
+        classes=classes,
+        preparation=preparation or "mnist",
+        cache=cache,
+        workers=workers,
+        on_unusable=on_unusable,
+        on_progress=on_progress,
+        on_wait=on_wait,
+    )
+    return _shared_out(pictures, label_order(pictures.classes, positive))
+
+
+def _shared_out(pictures: Pictures, classes: tuple[str, str]) -> LoadedData:
+    name = Path(pictures.folder).resolve().name
+    _check_parts(pictures.folder, pictures.for_valid, pictures.labels, pictures.classes)
+    train, valid = (
+        pictures.image_set(np.flatnonzero(side), classes, f"{name}, {part}")
+        for part, side in (("train", ~pictures.for_valid), ("valid", pictures.for_valid))
+    )
+    return LoadedData(train, valid, tuple(findings(pictures)))
+
+
+def _packed(
+    folders: list[Path],
+    classes: tuple[str, str] | None,
+    positive: str | None,
+    preparation: str | None,
+) -> LoadedData:
+    sets = [load_packed(folder, name=_packed_name(folder, folders)) for folder in folders]
+    for each, folder in zip(sets, folders, strict=True):
+        if sorted(classes or each.classes) != sorted(each.classes):
+            first, last = each.classes
+            raise ValueError(f"{folder}: its classes are {first!r} and {last!r}")
+        if preparation not in (None, each.preparation):
+            raise ValueError(
+                f"{folder}: its images were prepared by {each.preparation!r}, "
+                f"which cannot become {preparation!r}"
+            )
+    if len({(each.classes, each.preparation) for each in sets}) > 1:
+        raise ValueError(f"{folders[0]} and {folders[1]}: they differ in classes or preparation")
+    sets = [_turned(each, label_order(each.classes, positive)) for each in sets]
+    if len(sets) == 1:
+        return _by_content(folders[0], sets[0])
+    return LoadedData(sets[0], sets[1])
+
+
+def _packed_name(folder: Path, folders: list[Path]) -> str:
+    whole = folder.resolve()
+    return whole.name if len(folders) == 1 else f"{whole.parent.name}, {whole.name}"
+
+
+def _turned(data: ImageSet, classes: tuple[str, str]) -> ImageSet:
+    """The same set with the classes in this order."""
+    if data.classes == classes:
+        return data
+    return replace(data, labels=data.labels ^ np.uint8(1), classes=classes)
+
+
+def _by_content(folder: Path, data: ImageSet) -> LoadedData:
+    """Share out the images of one set as pictures are shared out, by their bytes; both copied."""
+    digests = (blake2b(image, digest_size=DIGEST_BYTES).hexdigest() for image in data.images)
+    for_valid = np.array([in_valid_share(digest) for digest in digests])
+    _check_parts(folder, for_valid, data.labels, data.classes)
+    train, valid = (
+        replace(
+            data, images=data.images[side], labels=data.labels[side], name=f"{data.name}, {part}"
+        )
+        for part, side in (("train", ~for_valid), ("valid", for_valid))
+    )
+    return LoadedData(train, valid)
+
+
+def _check_parts(
+    folder: str | Path,
+    for_valid: NDArray[np.bool_],
+    labels: NDArray[np.integer[Any]],
+    classes: tuple[str, str],
+) -> None:
+    """Refuse a training set that lacks a class, and an empty validation set."""
+    lacking = [
+        f"of {name!r} falls to the training set"
+        for label, name in enumerate(classes)
+        if np.all(for_valid[labels == label])
+    ]
+    if not for_valid.any():
+        lacking.append("falls to the validation set")
+    if lacking:
+        raise ValueError(
+            f"{folder}: by their content no picture {lacking[0]}; add pictures, or share them out "
+            "yourself, in folders train and valid"
+        )
+
+
+def _idx(
+    folder: Path, classes: tuple[str, str] | None, positive: str | None, preparation: str
+) -> LoadedData:
+    labels = np.unique(read_idx(_idx_file(folder, "train", "labels")))
+    present = [str(label) for label in labels.tolist()]
+    if classes is None and len(present) != 2:
+        raise IdxError(
+            f"{folder}: two classes are needed, its labels are {', '.join(present)}; "
+            "classes picks two of them"
+        )
+    chosen = classes or (present[0], present[1])
+    for label in chosen:
+        if label not in present:
+            raise ValueError(
+                f"{folder}: there is no class {label!r}; its labels are {', '.join(present)}"
+            )
+    negative, last = label_order(chosen, positive)
+    second = "t10k" if _idx_file(folder, "t10k", "images").is_file() else "valid"
+    train, valid = (
+        load_idx_set(
+            _idx_file(folder, part, "images"),
+            _idx_file(folder, part, "labels"),
+            (negative, last),
+            pair=(int(negative), int(last)),
+            name=f"{folder.resolve().name}, {'train' if part == 'train' else 'valid'}",
+            preparation=preparation,
+        )
+        for part in ("train", second)
+    )
+    return LoadedData(train, valid)
+
+
+def _idx_file(folder: Path, part: str, what: str) -> Path:
+    """The path of an IDX file: of the plain one, or if it is there, of the gzipped one."""
+    plain = folder / f"{part}-{what}-idx{3 if what == 'images' else 1}-ubyte"
+    packed = plain.with_name(plain.name + ".gz")
+    return packed if packed.is_file() and not plain.is_file() else plain

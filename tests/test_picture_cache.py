@@ -1,0 +1,371 @@
+"""Each picture is decoded once, whatever happens to the process or the folder."""
+
+import fcntl
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from hashlib import blake2b
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mnist_sgd.data import CacheError, LoadedData, UnusableFile, decoding, load_data
+from pictures import fill, stroke
+
+COUNTS = {"seven": 30, "three": 25}
+
+
+class Reads:
+    """Counts the files that were read, by the calls of `on_progress`."""
+
+    def __init__(self) -> None:
+        self.shown: list[tuple[int, int]] = []
+
+    def __call__(self, done: int, total: int) -> None:
+        self.shown.append((done, total))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    fill(tmp_path / "scans", COUNTS)
+    return tmp_path / "scans"
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the files that were read in this process, as they are read."""
+    names: list[str] = []
+    before = decoding._read_file
+
+    def read_file(folder: str, name: str, preparation: str) -> object:
+        names.append(name)
+        return before(folder, name, preparation)
+
+    monkeypatch.setattr(decoding, "_read_file", read_file)
+    return names
+
+
+def bytes_of(data: LoadedData) -> list[object]:
+    return [
+        (one.images.tobytes(), one.labels.tolist(), one.classes, one.name)
+        for one in (data.train, data.valid)
+    ]
+
+
+def anew(folder: Path, cache: Path) -> list[object]:
+    """What the folder gives without what is in its cache."""
+    shutil.rmtree(cache, ignore_errors=True)
+    return bytes_of(load_data(folder, cache=cache))
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.glob("[!.]*/*"))
+
+
+def test_the_second_start_reads_no_picture(folder: Path, read: list[str]) -> None:
+    first = bytes_of(load_data(folder))
+    assert sorted(read) == names(folder)
+    read.clear()
+    assert bytes_of(load_data(folder)) == first
+    assert read == []
+
+
+def test_the_images_are_those_of_one_file_that_is_mapped(folder: Path) -> None:
+    data = load_data(folder)
+    (images,) = (folder / ".mnist_sgd" / "mnist").glob("*-images-idx3-ubyte")
+    assert images.stat().st_size == 16 + 784 * (len(data.train) + len(data.valid))
+    for one in (data.train, data.valid):
+        assert not one.images.flags.owndata
+        assert not one.images.flags.writeable
+
+
+def test_the_manifest_says_what_was_read(folder: Path) -> None:
+    (folder / "seven" / "notes.txt").write_text("Thursday")
+    load_data(folder, on_unusable=lambda error: None)
+    facts = json.loads((folder / ".mnist_sgd" / "mnist" / "manifest.json").read_text())
+    assert (facts["version"], facts["preparation"], len(facts["files"])) == (1, "mnist", 56)
+    rows = {name: rest for name, *rest in facts["files"]}
+    size, mtime, digest, why = rows["seven/notes.txt"]
+    status = (folder / "seven" / "notes.txt").stat()
+    assert (size, mtime) == (8, status.st_mtime_ns)
+    assert digest == blake2b(b"Thursday", digest_size=16).hexdigest()
+    assert why == "these 8 bytes are not an image: PNG, JPEG, BMP, GIF, WebP and TIFF are read"
+
+
+def test_only_what_changed_is_read_again(folder: Path, tmp_path: Path, read: list[str]) -> None:
+    load_data(folder)
+    read.clear()
+    first, second, third = sorted((folder / "seven").iterdir())[:3]
+    stroke(999).save(first)
+    second.unlink()
+    third.rename(folder / "three" / "moved.png")
+    stroke(1000).save(folder / "three" / "new.png")
+    changed = bytes_of(load_data(folder))
+    assert sorted(read) == ["seven/00000.png", "three/moved.png", "three/new.png"]
+    assert changed == anew(folder, tmp_path / "cache")
+
+
+operations = st.lists(
+    st.tuples(st.sampled_from(["add", "change", "remove", "spoil", "touch"]), st.integers(0, 99)),
+    max_size=6,
+)
+
+
+@settings(max_examples=25, deadline=None)
+@given(steps=st.lists(operations, min_size=1, max_size=3))
+def test_after_any_changes_the_cache_gives_what_reading_anew_gives(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[list[tuple[str, int]]]
+) -> None:
+    folder = tmp_path_factory.mktemp("scans")
+    fill(folder, {"seven": 12, "three": 12}, side=30)
+    number = 1000
+    for changes in steps:
+        for what, at in changes:
+            number += 1
+            paths = sorted(folder.glob("[!.]*/*"))
+            path = paths[at % len(paths)]
+            match what:
+                case "add":
+                    stroke(number, 30).save(path.with_name(f"{number}.png"))
+                case "change":
+                    stroke(number, 30).save(path, "PNG")
+                case "remove" if len(list(path.parent.iterdir())) > 8:
+                    path.unlink()
+                case "spoil":
+                    path.with_name(f"{number}.png").write_bytes(b"spoilt")
+                case "touch":
+                    os.utime(path)
+        skipped: list[UnusableFile] = []
+        other: list[UnusableFile] = []
+        found = load_data(folder, on_unusable=skipped.append)
+        fresh = load_data(folder, cache=tmp_path_factory.mktemp("cache"), on_unusable=other.append)
+        assert bytes_of(found) == bytes_of(fresh)
+        assert list(map(str, skipped)) == list(map(str, other))
+        assert len(list((folder / ".mnist_sgd" / "mnist").iterdir())) == 3
+
+
+IMPORT = """
+import sys
+from mnist_sgd.data import load_data
+
+def show(done, total):
+    print(done, flush=True)
+
+if __name__ == "__main__":
+    load_data(sys.argv[1], workers=int(sys.argv[2]), on_progress=show)
+"""
+
+
+def importing(folder: Path, workers: int) -> "subprocess.Popen[str]":
+    line = [sys.executable, "-c", IMPORT, str(folder), str(workers)]
+    return subprocess.Popen(line, stdout=subprocess.PIPE, text=True)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_killed_at_any_moment_it_goes_on_and_loses_nothing_that_it_had_shown(
+    tmp_path: Path, workers: int
+) -> None:
+    folder = tmp_path / "scans"
+    fill(folder, {"seven": 500, "three": 500}, side=100)
+    expected = anew(folder, tmp_path / "cache")
+    chance = random.Random(workers)
+    done, kills = 0, 0
+    while done < 1000:
+        with importing(folder, workers) as process:
+            assert process.stdout is not None
+            first = process.stdout.readline()
+            assert int(first or 1000) > done
+            done = int(first or 1000)
+            wanted = done + chance.randrange(300)
+            while done < wanted and (line := process.stdout.readline()):
+                done = int(line)
+            if kills < 4 and done < 1000:
+                time.sleep(chance.random() / 50)
+                kills += 1
+                process.send_signal(signal.SIGKILL)
+            done = int([str(done), *process.stdout.read().split()][-1])
+    assert kills > 1
+    assert bytes_of(load_data(folder)) == expected
+    left = sorted(path.name for path in (folder / ".mnist_sgd" / "mnist").iterdir())
+    assert left[1:] == ["lock", "manifest.json"]
+
+
+@pytest.mark.parametrize("cut", [1, 40, 300, 1000, 5000])
+@pytest.mark.parametrize("name", ["journal", "journal-images"])
+def test_a_journal_that_is_cut_anywhere_is_read_as_far_as_it_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, cut: int
+) -> None:
+    folder = tmp_path / "scans"
+    fill(folder, {"seven": 40, "three": 40})
+    expected = anew(folder, tmp_path / "cache")
+    monkeypatch.setattr(decoding, "BATCH_FILES", 8)
+
+    def stop(done: int, total: int) -> None:
+        if done == 64:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        load_data(folder, on_progress=stop)
+    path = folder / ".mnist_sgd" / "mnist" / name
+    content = path.read_bytes()
+    assert len(content) > 5000
+    path.write_bytes(content[:-cut])
+    reads = Reads()
+    assert bytes_of(load_data(folder, on_progress=reads)) == expected
+    assert 0 < reads.shown[0][0] <= 64
+    # Bytes that were changed, and not cut off, are found by the check of their line.
+    with pytest.raises(KeyboardInterrupt):
+        load_data(folder, preparation="fit", on_progress=stop)
+    path = folder / ".mnist_sgd" / "fit" / name
+    content = path.read_bytes()
+    path.write_bytes(content[:-cut] + b"#" + content[len(content) - cut + 1 :])
+    changed = bytes_of(load_data(folder, preparation="fit"))
+    assert changed == bytes_of(load_data(folder, preparation="fit", cache=tmp_path / "fresh"))
+
+
+def damage(cache: Path, how: str) -> None:
+    manifest, (images,) = cache / "manifest.json", cache.glob("*-images-idx3-ubyte")
+    match how:
+        case "no manifest":
+            manifest.unlink()
+        case "half a manifest":
+            manifest.write_bytes(manifest.read_bytes()[:900])
+        case "another version":
+            manifest.write_text(manifest.read_text().replace('"version": 1', '"version": 0'))
+        case "another kind of row":
+            manifest.write_text(manifest.read_text().replace('["seven/', '[1, "seven/', 1))
+        case "no images":
+            images.unlink()
+        case "images cut short":
+            images.write_bytes(images.read_bytes()[:-1])
+        case "images of another number":
+            content = bytearray(images.read_bytes()[:-784])
+            content[7] -= 1
+            images.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        "no manifest",
+        "half a manifest",
+        "another version",
+        "another kind of row",
+        "no images",
+        "images cut short",
+        "images of another number",
+    ],
+)
+def test_a_damaged_cache_is_made_anew(folder: Path, how: str, read: list[str]) -> None:
+    first = bytes_of(load_data(folder))
+    damage(folder / ".mnist_sgd" / "mnist", how)
+    read.clear()
+    assert bytes_of(load_data(folder)) == first
+    assert sorted(read) == names(folder)
+
+
+def test_two_imports_at_once_give_the_same_and_the_second_reads_nothing(tmp_path: Path) -> None:
+    folder = tmp_path / "scans"
+    fill(folder, {"seven": 300, "three": 300}, side=120)
+    with importing(folder, 1) as first, importing(folder, 1) as second:
+        shown = [process.communicate(timeout=100)[0].split() for process in (first, second)]
+    assert (first.returncode, second.returncode) == (0, 0)
+    assert sorted(len(lines) for lines in shown)[0] == 0
+    assert {lines[-1] for lines in shown if lines} == {"600"}
+    assert bytes_of(load_data(folder)) == anew(folder, tmp_path / "cache")
+
+
+def test_it_says_that_it_waits_for_another_import(folder: Path) -> None:
+    cache = folder / ".mnist_sgd" / "mnist"
+    cache.mkdir(parents=True)
+    waits = threading.Event()
+    with (cache / "lock").open("ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        thread = threading.Thread(target=load_data, args=[folder], kwargs={"on_wait": waits.set})
+        thread.start()
+        assert waits.wait(30)
+        assert not (cache / "manifest.json").exists()
+    thread.join(30)
+    assert (cache / "manifest.json").exists()
+    # A start that finds everything read needs no lock, and so no right to write.
+    with (cache / "lock").open("ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert len(load_data(folder).train) > 0
+
+
+def test_what_is_mapped_stays_while_another_import_replaces_it(folder: Path) -> None:
+    data = load_data(folder)
+    before = data.train.images.tobytes()
+    fill(folder, {"seven": 20}, start=500)
+    assert len(load_data(folder).train) > len(data.train)
+    assert data.train.images.tobytes() == before
+
+
+def test_a_file_that_could_not_be_read_is_tried_again(folder: Path, read: list[str]) -> None:
+    path = folder / "seven" / "failing.png"
+    path.symlink_to("/proc/self/mem")
+    skipped: list[str] = []
+    load_data(folder, on_unusable=lambda error: skipped.append(str(error)))
+    assert skipped == [f"{path}: it cannot be read: Input/output error"]
+    read.clear()
+    load_data(folder, on_unusable=lambda error: skipped.append(str(error)))
+    assert read == ["seven/failing.png"]
+    assert len(skipped) == 2
+
+
+def test_classes_that_are_not_chosen_stay_as_they_were(tmp_path: Path, read: list[str]) -> None:
+    folder = tmp_path / "scans"
+    fill(folder, {"one": 20, "seven": 20, "three": 20})
+    load_data(folder, classes=("seven", "three"))
+    assert len(read) == 40
+    one_three = bytes_of(load_data(folder, classes=("one", "three")))
+    assert len(read) == 60
+    load_data(folder, classes=("three", "seven"))
+    assert bytes_of(load_data(folder, classes=("one", "three"))) == one_three
+    assert len(read) == 60
+    shutil.rmtree(folder / "one")
+    load_data(folder)
+    (folder / "seven" / "new.png").symlink_to("00020.png")
+    load_data(folder)
+    manifest = (folder / ".mnist_sgd" / "mnist" / "manifest.json").read_text()
+    assert "one/" not in manifest
+    assert len(read) == 61
+
+
+def test_one_cache_folder_keeps_folders_with_the_same_names_apart(tmp_path: Path) -> None:
+    """Of two whose files agree in name, size and time of change, too."""
+    for number, place in enumerate(["here", "there"]):
+        fill(tmp_path / place / "scans", {"seven": 12, "three": 12}, start=100 * number)
+        for path in (tmp_path / place / "scans").glob("*/*"):
+            new = path.with_name(f"{int(path.stem) % 100:05}.bmp")
+            stroke(int(path.stem)).save(new)
+            path.unlink()
+            os.utime(new, (0, 0))
+    cache = tmp_path / "cache"
+    data = [load_data(tmp_path / place / "scans", cache=cache) for place in ("here", "there")]
+    images = [np.concatenate([one.train.images, one.valid.images]) for one in data]
+    assert images[0].shape == images[1].shape
+    assert {image.tobytes() for image in images[0]}.isdisjoint(
+        image.tobytes() for image in images[1]
+    )
+    assert not (tmp_path / "here" / "scans" / ".mnist_sgd").exists()
+    assert len(list(cache.iterdir())) == 2
+
+
+def test_a_place_that_cannot_be_written_to_is_named(folder: Path, tmp_path: Path) -> None:
+    (folder / ".mnist_sgd").write_text("in the way")
+    with pytest.raises(CacheError) as caught:
+        load_data(folder)
+    assert str(caught.value) == (
+        f"{folder}/.mnist_sgd/mnist: prepared pictures cannot be kept here: Not a directory"
+    )
+    assert len(load_data(folder, cache=tmp_path / "cache").train) > 0

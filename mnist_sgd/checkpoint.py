@@ -191,7 +191,7 @@ def _identity(learn: "Learner") -> dict[str, Any]:
         "weights": ", ".join(f"{name} {list(t.shape)}" for name, t in weights),
         "optimizer": f"{kind.__module__}.{kind.__qualname__}",
         "learning rate": learn.base_lr,
-        "schedule": schedule_name(learn.schedule),
+        "schedule": schedule_name(learn.schedule, learn.n_epoch),
         "callbacks with a state": ", ".join(_stateful_callbacks(learn)) or "none",
     }
 

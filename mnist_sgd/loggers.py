@@ -26,11 +26,16 @@ class CSVLogger(Callback):
     """Writes the table as CSV, its figures with all their digits.
 
     Args:
-        path: the file, which is replaced after each epoch; its folder must exist.
+        path: the file, which is replaced after each epoch; its folder is made.
     """
 
     def __init__(self, path: str | os.PathLike[str] = "history.csv") -> None:
         self.path = Path(path)
+
+    def before_fit(self, learn: Learner) -> None:
+        """See that there is a folder, before any work is done."""
+        if learn.ranks.is_first:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
 
     def after_epoch(self, learn: Learner) -> None:
         """Write all rows."""

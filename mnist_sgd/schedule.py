@@ -82,11 +82,12 @@ def _eased(start: float, end: float, part: float) -> float:
     return start + (1 + cos(pi * (1 - part))) * (end - start) / 2
 
 
-def schedule_name(schedule: Schedule | None) -> str:
-    """What tells one schedule from another: a function's name, or a record with its numbers."""
+def schedule_name(schedule: Schedule | None, n_epoch: int) -> str:
+    """What tells the rates of one fit from another's: those of a flat one need no length."""
     if schedule is None:
         return "flat"
-    return getattr(schedule, "__qualname__", None) or repr(schedule)
+    name = getattr(schedule, "__qualname__", None) or repr(schedule)
+    return f"{name} over {n_epoch} epochs"
 
 
 class Scheduler(Callback):

@@ -252,7 +252,8 @@ def other_data(**changes: Any) -> DataLoaders:
         (
             {"schedule": OneCycle(0.5)},
             r"other schedule: the checkpoint has flat, this fit has OneCycle\(lr_max=0.5, "
-            r"div=25.0, div_final=100000.0, pct_start=0.25, moms=\(0.95, 0.85, 0.95\)\)",
+            r"div=25.0, div_final=100000.0, pct_start=0.25, moms=\(0.95, 0.85, 0.95\)\) "
+            r"over 2 epochs",
         ),
         (
             {"cbs": SaveBest()},
@@ -296,6 +297,14 @@ def test_another_fits_checkpoint_is_refused_by_what_differs(
         learn.fit(n_epoch, lr=lr, cbs=cbs, resume=checkpoint, schedule=schedule)
     assert re.fullmatch(re.escape(f"{checkpoint}: ") + message, str(refused.value))
     assert same(dict(learn.model.state_dict()), before)
+
+
+def test_a_cycle_does_not_go_on_over_another_number_of_epochs(tmp_path: Path) -> None:
+    path = tmp_path / "c.safetensors"
+    learner().fit_one_cycle(1, lr_max=0.5, cbs=Checkpoint(path, every=1))
+    message = r"other schedule: the checkpoint has OneCycle\(.*\) over 1 epochs, this fit has .* 2 "
+    with pytest.raises(CheckpointError, match=message):
+        learner().fit_one_cycle(2, lr_max=0.5, resume=path)
 
 
 def test_weights_of_another_shape_are_refused(checkpoint: Path, tmp_path: Path) -> None:

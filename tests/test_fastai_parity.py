@@ -149,7 +149,7 @@ def test_the_learning_rate_finder_sees_and_suggests_what_fastais_does(
     mom: float,
     end_lr: float,
 ) -> None:
-    """The rates up to 1e30 end in losses that are no numbers."""
+    """Among the rates up to 1e30 are some with losses that are no numbers."""
     torch.manual_seed(0)
     model = make()
     fastais = fastai_learner(theirs, copy.deepcopy(model), mom=mom)

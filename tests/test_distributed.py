@@ -302,6 +302,21 @@ def test_batches_go_to_the_ranks_device() -> None:
 # The guide, docs/several_machines.md.
 
 
+def test_after_two_dashes_torchrun_takes_no_option_of_train_for_its_own(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    options = sorted(set(re.findall(r"--[a-z][a-z-]+", capsys.readouterr().out)))
+    assert len(options) > 20
+    for option in options:
+        given = get_args_parser().parse_args(["-m", "--", "mnist_sgd", "train", option])
+        assert (given.training_script, given.training_script_args) == (
+            "mnist_sgd",
+            ["train", option],
+        )
+
+
 def test_the_guide_names_options_that_exist(capsys: pytest.CaptureFixture[str]) -> None:
     guide = Path(__file__).parent.parent / "docs" / "several_machines.md"
     with pytest.raises(SystemExit):

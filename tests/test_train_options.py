@@ -154,7 +154,7 @@ def test_the_schedule_is_that_of_the_recipe(fits: Fits) -> None:
 
 def test_watchers_come_before_the_checkpoint(fits: Fits) -> None:
     pytest.importorskip("tensorboard", reason="pip install tensorboard")
-    logs = ["--log", "h.csv", "--log", "events"]
+    logs = ["--csv", "h.csv", "--tensorboard", "events"]
     options = ["--best", "--early-stopping", "4", *logs, "--checkpoint-every", "9"]
     assert main(["train", *options]) == 0
     (call,) = fits.calls
@@ -209,7 +209,7 @@ def test_a_watched_training_ends_early_and_leaves_the_best_epochs_weights(
     """At a rate of 100 the network gets worse soon."""
     history = tmp_path / "history.csv"
     options = ["--model", "mlp", "--lr", "30", "--shuffle", "--early-stopping", "2", "--best"]
-    log = ["--log", str(history), "--out", str(tmp_path), "--json"]
+    log = ["--csv", str(history), "--out", str(tmp_path), "--json"]
     assert main(["train", *options, *log]) == 0
     out, err = capsys.readouterr()
     epochs = json.loads(out)["epochs"]

@@ -33,7 +33,7 @@ EXAMPLES = """\
   mnist-sgd train --model mlp --out runs/mlp        its network, 40 epochs at 0.1
   mnist-sgd train --model mlp --epochs 200 --lr 1 --shuffle --augment
   mnist-sgd train --model mlp --lr 1 --schedule one-cycle --momentum 0.9 --shuffle --augment
-  mnist-sgd train --model mlp --optimizer adam --lr find --early-stopping 5 --best --log h.csv
+  mnist-sgd train --model mlp --optimizer adam --lr find --early-stopping 5 --best --csv h.csv
   mnist-sgd train --data photos                     your own: photos/cat/*, photos/dog/*
   mnist-sgd train --data photos --prepare fit --positive cat
   mnist-sgd train --dataset FashionMNIST --classes Sneaker 'Ankle boot' --download

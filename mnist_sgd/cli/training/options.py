@@ -66,12 +66,13 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
         help="leave the weights of the epoch with the lowest valid_loss (default: of the last)",
     )
     group.add_argument(
-        "--log",
+        "--csv", type=Path, metavar="FILE", help="write the table there after each epoch"
+    )
+    group.add_argument(
+        "--tensorboard",
         type=Path,
-        action="append",
-        default=[],
-        metavar="FILE.csv|FOLDER",
-        help="write the table as CSV, or events for TensorBoard; may be given for both",
+        metavar="FOLDER",
+        help="write events there, of each batch and epoch, which TensorBoard shows",
     )
 
 
@@ -105,9 +106,11 @@ def watchers(args: argparse.Namespace) -> list["Callback"]:
     """The callbacks of the arguments, in an order in which each sees what it needs."""
     from mnist_sgd import CSVLogger, EarlyStopping, SaveBest, TensorBoard
 
-    cbs: list[Callback] = [
-        CSVLogger(path) if path.suffix == ".csv" else TensorBoard(path) for path in args.log
-    ]
+    cbs: list[Callback] = []
+    if args.csv:
+        cbs.append(CSVLogger(args.csv))
+    if args.tensorboard:
+        cbs.append(TensorBoard(args.tensorboard))
     if args.early_stopping:
         cbs.append(EarlyStopping(args.early_stopping))
     if args.best:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["configuration", "environment"]
 
 VARYING = ("lr", "initial_lr", "mom", "momentum", "betas")
-"""Settings of an optimizer that a schedule changes, under the names that optimizers have for them."""
+"""Settings that a schedule changes, under the names that optimizers have for them."""
 
 
 def configuration(learn: "Learner", arguments: Mapping[str, Any]) -> dict[str, Any]:

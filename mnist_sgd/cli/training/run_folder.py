@@ -43,9 +43,7 @@ def choose_folder(args: argparse.Namespace) -> None:
     if args.out != Path():
         raise ValueError("--run NAME puts all files into runs/NAME; leave --out away")
     if args.overwrite and args.resume:
-        raise ValueError(
-            "--overwrite begins a run anew, --resume goes on with it; take one"
-        )
+        raise ValueError("--overwrite begins a run anew, --resume goes on with it; take one")
     args.out = run_path(args.name)
 
 

@@ -54,7 +54,8 @@ def test_the_sdist_holds_all_sources(tree: Path) -> None:
         given = {
             path.relative_to(ROOT)
             for path in (ROOT / folder).rglob("*")
-            if path.suffix in {".py", ".pyi", ".css", ".cpp", ".hpp", ".gz", ".png", ".typed", ".txt"}
+            if path.suffix
+            in {".py", ".pyi", ".css", ".cpp", ".hpp", ".gz", ".png", ".typed", ".txt"}
             or path.parent.name == "corpus"
         }
         packed = {path.relative_to(tree) for path in (tree / folder).rglob("*")}

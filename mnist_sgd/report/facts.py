@@ -48,7 +48,7 @@ def configuration(learn: "Learner", arguments: Mapping[str, Any]) -> dict[str, A
         "metrics": [metric_name(metric) for metric in learn.metrics],
         "epochs": learn.n_epoch,
         "lr": learn.base_lr,
-        "schedule": schedule_name(learn.schedule),
+        "schedule": schedule_name(learn.schedule, learn.n_epoch),
         "optimizer": _optimizer(learn),
         "device": learn.ranks.device.type,
         "processes": learn.ranks.world_size,

@@ -99,7 +99,7 @@ def _precision_recall(evaluation: "Evaluation", positive: str) -> Chart:
 
     at = (
         f"At the threshold {evaluation.threshold:g}, {evaluation.precision:.1%} of the images that "
-        f"are called {positive} are. "
+        f"are called {positive} are rightly so. "
         if evaluation.precision is not None
         else f"At the threshold {evaluation.threshold:g}, no image is called {positive}. "
     )

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from mnist_sgd.monitors import EarlyStopping, ReduceLROnPlateau, SaveBest
     from mnist_sgd.optimizers import SGD, BasicOptim, adamw
     from mnist_sgd.recorder import Recorder
+    from mnist_sgd.report.writer import write_run
     from mnist_sgd.schedule import OneCycle
 
 _MODULES = {
@@ -95,6 +96,7 @@ _MODULES = {
     "mnist_sgd.monitors": ("EarlyStopping", "ReduceLROnPlateau", "SaveBest"),
     "mnist_sgd.optimizers": ("SGD", "BasicOptim", "adamw"),
     "mnist_sgd.recorder": ("Recorder",),
+    "mnist_sgd.report.writer": ("write_run",),
     "mnist_sgd.schedule": ("OneCycle",),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
@@ -150,6 +152,7 @@ __all__ = [
     "train_model",
     "validate_epoch",
     "write_idx",
+    "write_run",
 ]
 
 

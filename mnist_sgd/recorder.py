@@ -200,16 +200,9 @@ class Recorder:
             skip_start: leave out so many first batches, whose average is still rough.
             with_valid: whether the validation loss is drawn.
             ax: matplotlib axes to draw on; None takes the current ones.
-
-        Raises:
-            ImportError: matplotlib is not installed.
         """
-        try:
-            from matplotlib import pyplot
-        except ImportError as error:
-            raise ImportError(
-                "plot_loss draws with matplotlib: pip install 'mnist-sgd[plot]'"
-            ) from error
+        from matplotlib import pyplot
+
         self.read_losses()
         ax = ax or pyplot.gca()
         steps = range(skip_start, len(self.losses))

@@ -23,7 +23,10 @@ from mnist_sgd.export import exporter
 from trained import TrainedFiles
 
 Output = pytest.CaptureFixture[str]
-COMMANDS = ("train", "export", "evaluate", "predict", "pack", "inspect", "serve", "benchmark")
+COMMANDS = (
+    *("train", "compare", "export", "evaluate", "predict", "pack", "inspect", "serve"),
+    "benchmark",
+)
 
 
 def test_train_prints_the_chapters_table_and_leaves_the_files(trained: TrainedFiles) -> None:

@@ -54,7 +54,8 @@ def test_the_sdist_holds_all_sources(tree: Path) -> None:
         given = {
             path.relative_to(ROOT)
             for path in (ROOT / folder).rglob("*")
-            if path.suffix in {".py", ".pyi", ".cpp", ".hpp", ".gz", ".png", ".typed", ".txt"}
+            if path.suffix
+            in {".py", ".pyi", ".css", ".cpp", ".hpp", ".gz", ".png", ".typed", ".txt"}
             or path.parent.name == "corpus"
         }
         packed = {path.relative_to(tree) for path in (tree / folder).rglob("*")}
@@ -67,6 +68,7 @@ def test_the_wheel_of_the_sdist_holds_code_types_and_data(wheel: Path) -> None:
     assert {
         "mnist_sgd/_core.pyi",
         "mnist_sgd/py.typed",
+        "mnist_sgd/report/report.css",
         "mnist_sgd/sample/LICENSE",
         "mnist_sgd/sample/train-images-idx3-ubyte.gz",
         "mnist_sgd/sample/digits/three-1.png",

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from typing import Never
 
-from mnist_sgd.cli import benchmark, evaluate, export, inspect, pack, predict, serve, train
+from mnist_sgd.cli import benchmark, compare, evaluate, export, inspect, pack, predict, serve, train
 
 __all__ = ["main"]
 
@@ -74,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (train, export, evaluate, predict, pack, serve, inspect, benchmark):
+    for module in (train, compare, export, evaluate, predict, pack, serve, inspect, benchmark):
         module.add_parser(commands)
     return parser
 

@@ -18,19 +18,21 @@ from mnist_sgd.cli.training.options import (
     watchers,
 )
 from mnist_sgd.cli.training.outputs import add_output_arguments, write_files
+from mnist_sgd.cli.training.run_folder import add_run_arguments, choose_folder, open_folder
 from mnist_sgd.recipes import Recipe
 
 if TYPE_CHECKING:
     from mnist_sgd.data import ImageSet
     from mnist_sgd.distributed import Ranks
     from mnist_sgd.learner import Learner
+    from mnist_sgd.report.run_log import RunLog
 
 __all__ = ["add_parser", "run"]
 
 EXAMPLES = """\
   mnist-sgd train                                   the chapter's ten epochs of a linear model
   mnist-sgd train --epochs 20 --shuffle --seed 3
-  mnist-sgd train --model mlp --out runs/mlp        its network, 40 epochs at 0.1
+  mnist-sgd train --model mlp --run mlp             its network, 40 epochs at 0.1; with a report
   mnist-sgd train --model mlp --epochs 200 --lr 1 --shuffle --augment
   mnist-sgd train --model mlp --lr 1 --schedule one-cycle --momentum 0.9 --shuffle --augment
   mnist-sgd train --model mlp --optimizer adam --lr find --early-stopping 5 --best --csv h.csv
@@ -57,12 +59,14 @@ def add_parser(commands: Subcommands) -> None:
         "(default: %(default)s)",
     )
     add_checkpoint_arguments(parser)
+    add_run_arguments(parser)
     add_dataset_arguments(parser)
     add_json_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Train, save, export; every file is checked before it takes its name."""
+    choose_folder(args)
     recipe = chosen_recipe(args)
     datasets = load_datasets(args)
 
@@ -70,13 +74,12 @@ def run(args: argparse.Namespace) -> int:
 
     with _leaving_on_sigterm(), joined_ranks(args.device) as ranks:
         learn = _learner(args, recipe, datasets, ranks)
-        if ranks.is_first:
-            args.out.mkdir(parents=True, exist_ok=True)
+        log = open_folder(args, ranks)
         if args.json:
             learn.logger = lambda line: None
-        _fit(args, recipe, learn)
+        _fit(args, recipe, learn, log)
         if ranks.is_first:
-            write_files(args, learn)
+            write_files(args, learn, log)
     return 0
 
 
@@ -112,12 +115,13 @@ def _learner(
     return Learner(dls, model, opt_func=opt_func, metrics=batch_accuracy, ranks=ranks)
 
 
-def _fit(args: argparse.Namespace, recipe: Recipe, learn: "Learner") -> None:
+def _fit(args: argparse.Namespace, recipe: Recipe, learn: "Learner", log: "RunLog | None") -> None:
     """Train from the first batch, or from where a checkpoint was taken."""
     lr = _found(learn) if recipe.lr == "find" else recipe.lr
     first, last, resume = checkpointing(args, learn)
+    logs = [] if log is None else [log]
     fit = learn.fit_one_cycle if recipe.schedule == "one-cycle" else learn.fit
-    fit(recipe.epochs, lr, cbs=[*first, *watchers(args), *last], resume=resume)
+    fit(recipe.epochs, lr, cbs=[*first, *watchers(args), *logs, *last], resume=resume)
     if learn.ranks.is_first:
         _say_what_was_left_out(args, learn)
 

@@ -1,0 +1,81 @@
+"""The folder of a run: `--run NAME` gathers all that a training leaves, and a report on it."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mnist_sgd.report.folder import create_run, run_path
+
+if TYPE_CHECKING:
+    from mnist_sgd.distributed import Ranks
+    from mnist_sgd.report.run_log import RunLog
+
+__all__ = ["add_run_arguments", "choose_folder", "open_folder"]
+
+
+def add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the name of a run, and whether it may take the place of another."""
+    group = parser.add_argument_group("run")
+    group.add_argument(
+        "--run",
+        dest="name",
+        metavar="NAME",
+        help="put all files into runs/NAME, with the settings, the history, charts, a model card "
+        "and report.html, which shows all of it (default: the model's files alone, into OUT)",
+    )
+    group.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="begin anew where a run of that name exists (default: refuse to, without --resume)",
+    )
+
+
+def choose_folder(args: argparse.Namespace) -> None:
+    """Let `--run` say where files go, as `--out` does without it.
+
+    Raises:
+        ValueError: options contradict each other, or the name is not one of a folder.
+    """
+    if args.name is None:
+        if args.overwrite:
+            raise ValueError("--overwrite begins a run anew: say which with --run NAME")
+        return
+    if args.out != Path():
+        raise ValueError("--run NAME puts all files into runs/NAME; leave --out away")
+    if args.overwrite and args.resume:
+        raise ValueError("--overwrite begins a run anew, --resume goes on with it; take one")
+    args.out = run_path(args.name)
+
+
+def open_folder(args: argparse.Namespace, ranks: "Ranks") -> "RunLog | None":
+    """Make the folder for the files; all ranks call this together, and the first one makes it.
+
+    Returns:
+        What keeps the run's files while it trains; None without `--run`.
+
+    Raises:
+        RunError: on every rank, if the folder may not be taken.
+        OSError: it cannot be made.
+    """
+    if args.name is None:
+        if ranks.is_first:
+            args.out.mkdir(parents=True, exist_ok=True)
+        return None
+    from mnist_sgd.report.folder import RunError
+    from mnist_sgd.report.run_log import RunLog
+
+    said = b""
+    if ranks.is_first:
+        try:
+            create_run(args.out, resume=args.resume, overwrite=args.overwrite)
+        except RunError as error:
+            said = str(error).encode()
+    said = ranks.from_first(said)
+    if said:
+        raise RunError(said.decode())
+    return RunLog(args.out, _given(args))
+
+
+def _given(args: argparse.Namespace) -> dict[str, Any]:
+    """The arguments by their names, without what argparse adds."""
+    return {name: value for name, value in vars(args).items() if name != "run"}

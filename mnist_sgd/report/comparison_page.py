@@ -1,0 +1,82 @@
+"""Runs beside each other on a page: their loss curves over each other, figures and settings."""
+
+from collections.abc import Sequence
+from itertools import cycle
+from math import isfinite
+from typing import TYPE_CHECKING
+
+from mnist_sgd.report.chart import Chart, draw, plural
+from mnist_sgd.report.comparison import COLUMNS, Row, differences, same_images
+from mnist_sgd.report.markup import document, figure, section, table
+from mnist_sgd.report.palette import SERIES
+from mnist_sgd.report.reader import RunRecord
+from mnist_sgd.report.training_plots import plain_log_axis, whole_epochs
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["OTHER_IMAGES", "comparison_page"]
+
+STYLES = ("-", "--", ":")
+
+OTHER_IMAGES = (
+    "the runs were measured on different validation images: their figures do not tell which model "
+    "is better"
+)
+
+
+def comparison_page(pairs: Sequence[tuple[Row, RunRecord]]) -> str:
+    """One HTML file, which loads nothing.
+
+    Args:
+        pairs: as `compare_runs` gives them, at least one.
+    """
+    title = plural(len(pairs), "run") + " beside each other"
+    warning = [] if same_images(pairs) else [f"<p><strong>Note:</strong> {OTHER_IMAGES}.</p>"]
+    charts = [_curves(pairs, "valid_loss", "Validation loss")]
+    charts.append(_curves(pairs, "train_loss", "Training loss"))
+    found = differences(pairs)
+    head = ["setting", *(row.run for row, _ in pairs)]
+    body = [
+        f"<header><h1>{title}</h1></header>",
+        *warning,
+        section("figures", "Figures", [table(COLUMNS, [row.cells() for row, _ in pairs])]),
+        section(
+            "losses",
+            "Losses",
+            [f'<div class="charts">{"".join(map(figure, filter(None, charts)))}</div>'],
+        ),
+        section(
+            "differences",
+            "In what they differ",
+            [table(head, [[key, *values.values()] for key, values in found.items()])]
+            if found
+            else ["<p>In nothing but what the table above shows.</p>"],
+        ),
+    ]
+    return document(title, body)
+
+
+def _curves(pairs: Sequence[tuple[Row, RunRecord]], name: str, title: str) -> Chart | None:
+    """A loss of each run by epoch; None if no run has an epoch."""
+    curves = {row.run: run.losses(name) for row, run in pairs}
+    curves = {run: losses for run, losses in curves.items() if any(map(isfinite, losses))}
+    if not curves:
+        return None
+
+    def paint(axes: "Axes") -> None:
+        looks = cycle((colour.light, style) for style in STYLES for colour in SERIES)
+        for (run, losses), (colour, style) in zip(curves.items(), looks, strict=False):
+            marks = {"marker": "o", "markersize": 5} if len(losses) == 1 else {}
+            places = range(1, len(losses) + 1)
+            axes.plot(places, losses, style, color=colour, label=run, **marks)  # type: ignore[arg-type]
+        axes.set(xlabel="epochs trained", ylabel="loss (logarithmic)")
+        whole_epochs(axes)
+        plain_log_axis(axes, [loss for losses in curves.values() for loss in losses])
+        axes.legend()
+
+    low = {run: min(filter(isfinite, losses)) for run, losses in curves.items()}
+    best = min(low, key=lambda run: low[run])
+    caption = f"{title} after each epoch. The lowest is that of {best}, {low[best]:.3g}."
+    alt = f"Line chart of the {title.lower()} of {plural(len(curves), 'run')} by epoch."
+    return draw(name, title, caption, alt, paint)

@@ -1,0 +1,158 @@
+"""What a run was made of: its configuration, and the environment that it ran in.
+
+Neither names the machine, its user or a folder: an absolute path among the arguments is cut down
+to its last name.
+"""
+
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from mnist_sgd.export.versions import versions
+from mnist_sgd.loader import DataLoader
+from mnist_sgd.models import model_name
+from mnist_sgd.optimizers import momentum_of
+from mnist_sgd.recorder import metric_name
+from mnist_sgd.report.folder import FORMAT
+from mnist_sgd.schedule import schedule_name
+
+if TYPE_CHECKING:
+    from mnist_sgd.data import ImageSet
+    from mnist_sgd.learner import Learner
+
+__all__ = ["configuration", "environment"]
+
+VARYING = ("lr", "initial_lr", "mom", "momentum", "betas")
+"""Settings that a schedule changes, under the names that optimizers have for them."""
+
+
+def configuration(learn: "Learner", arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments as they were given, what they came to, and which data it was.
+
+    Args:
+        learn: in or after a fit.
+        arguments: anything that JSON can hold, and paths.
+    """
+    parameters = list(learn.model.parameters())
+    resolved: dict[str, Any] = {
+        "model": model_name(learn.model),
+        "parameters": sum(p.numel() for p in parameters),
+        "loss": metric_name(learn.loss_func),
+        "metrics": [metric_name(metric) for metric in learn.metrics],
+        "epochs": learn.n_epoch,
+        "lr": learn.base_lr,
+        "schedule": schedule_name(learn.schedule, learn.n_epoch),
+        "optimizer": _optimizer(learn),
+        "device": learn.ranks.device.type,
+        "processes": learn.ranks.world_size,
+    }
+    data = {}
+    for part, loader in (("train", learn.dls.train), ("valid", learn.dls.valid)):
+        if isinstance(loader, DataLoader):
+            resolved[part] = _loader(loader)
+            data[part] = _data(loader.dataset)
+    return {
+        "run_format": FORMAT,
+        "arguments": {key: _portable(value) for key, value in arguments.items()},
+        "resolved": resolved,
+        "data": data,
+    }
+
+
+def _optimizer(learn: "Learner") -> dict[str, Any]:
+    """The name of the optimizer and its settings, but for the rate; the momentum is the first."""
+    if learn.opt is None:
+        return {"name": metric_name(learn.opt_func)}
+    first = learn.opt.param_groups[0]
+    settings = {
+        key: value
+        for key, value in first.items()
+        if key not in VARYING and isinstance(value, bool | int | float | str)
+    }
+    momentum = [*learn.recorder.moms, momentum_of(first)][0]
+    return {"name": type(learn.opt).__name__, "momentum": momentum} | settings
+
+
+def _loader(loader: DataLoader) -> dict[str, Any]:
+    return {
+        "batch_size": loader.batch_size,
+        "shuffle": loader.shuffle,
+        "drop_last": loader.drop_last,
+        "seed": loader.seed,
+        "augment": asdict(loader.augment) if loader.augment else None,
+        "mean": loader.mean,
+        "std": loader.std,
+        "dtype": str(loader.dtype).removeprefix("torch."),
+    }
+
+
+def _data(dataset: "ImageSet") -> dict[str, Any]:
+    positive = int(np.count_nonzero(dataset.labels))
+    counts = (len(dataset) - positive, positive)
+    return {
+        "name": dataset.name,
+        "images": len(dataset),
+        "classes": dict(zip(dataset.classes, counts, strict=True)),
+        "fingerprint": dataset.fingerprint(),
+    }
+
+
+def _portable(value: Any) -> Any:
+    """A value for JSON; an absolute path loses its folders, which are the machine's own."""
+    if isinstance(value, Mapping):
+        return {key: _portable(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_portable(each) for each in value]
+    if isinstance(value, str | PurePath) and PurePath(value).is_absolute():
+        return PurePath(value).name
+    return value if isinstance(value, bool | int | float | str | None) else str(value)
+
+
+def environment(learn: "Learner", seconds: float | None = None) -> dict[str, Any]:
+    """What the run ran on.
+
+    Args:
+        learn: whose device and processes it is.
+        seconds: that its training took, in the process that ended it; None where nobody looked.
+    """
+    facts = {
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count(),
+        "torch_threads": torch.get_num_threads(),
+        "processes": learn.ranks.world_size,
+        "device": _device(learn.ranks.device),
+        "versions": versions() | {name: _version(name) for name in ("numpy", "onnxruntime")},
+    }
+    return facts | ({} if seconds is None else {"training_seconds": round(seconds, 3)})
+
+
+def _processor() -> str:
+    """The processor's name as the system gives it."""
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text(errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _device(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"

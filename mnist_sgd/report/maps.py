@@ -1,0 +1,44 @@
+"""What a model looks at: its weights if it is linear, and for any model what it loses by covering.
+
+The occlusion map of an image tells, for each place, by how much the log-odds fall when a small
+patch there is wiped blank (Zeiler and Fergus, "Visualizing and Understanding Convolutional
+Networks", 2014, section 4.2). It asks the model alone, so any architecture will do; it does not
+show where ink that is missing would have spoken. 784 answers an image.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from mnist_sgd.report.answers import Answers
+
+__all__ = ["PATCH", "linear_weights", "occlusion_map"]
+
+PATCH = 5
+"""The side of the patch, a little wider than a stroke."""
+
+
+def linear_weights(model: nn.Module) -> NDArray[np.float64] | None:
+    """The weight of each pixel, `[28, 28]`, of a model that is one linear layer; else None."""
+    if isinstance(model, nn.Linear) and model.weight.numel() == 28 * 28:
+        return model.weight.detach().cpu().double().numpy().reshape(28, 28)
+    return None
+
+
+def occlusion_map(answers: Answers, image: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """By how much the log-odds for the positive class fall when a patch is wiped, `[28, 28]`.
+
+    Args:
+        answers: holds the model.
+        image: uint8 `[28, 28]`, light ink on dark paper. At each pixel the patch around it is
+            set to 0, as far as it lies in the image.
+    """
+    height, width = image.shape
+    rows, columns = np.arange(height), np.arange(width)
+    covered_rows = np.abs(rows[:, None] - rows) <= PATCH // 2
+    covered_columns = np.abs(columns[:, None] - columns) <= PATCH // 2
+    covered = covered_rows[:, None, :, None] & covered_columns[None, :, None, :]
+    copies = np.where(covered, np.uint8(0), image).reshape(-1, height, width)
+    whole = answers.logits(image[None])[0]
+    falls: NDArray[np.float64] = whole - answers.logits(copies)
+    return falls.reshape(height, width)

@@ -1,0 +1,123 @@
+"""Writing a run: everything that tells what a trained model is, in one folder.
+
+    learn.fit(10, lr=1.0)
+    write_run(learn, "runs/first")
+
+Each file is written whole. The same run gives the same bytes; only the seconds of its training, in
+`environment.json` and on the page, differ between two of them.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mnist_sgd._files import atomic_write
+from mnist_sgd.report import folder as files
+from mnist_sgd.report.chart import Chart
+from mnist_sgd.report.facts import configuration, environment
+from mnist_sgd.report.findings import Findings, gather
+from mnist_sgd.report.model_card import card
+from mnist_sgd.report.page import page
+
+if TYPE_CHECKING:
+    from mnist_sgd.learner import Learner
+
+__all__ = ["finish_run", "write_run"]
+
+WORST = 100
+"""Mistakes that `evaluation.json` has the indices of, the surest first."""
+
+
+def write_run(
+    learn: "Learner",
+    folder: str | os.PathLike[str],
+    config: Mapping[str, Any] | None = None,
+    *,
+    overwrite: bool = False,
+) -> Path:
+    """Make a folder of all that is known of a trained model; of several ranks the first writes.
+
+    Args:
+        learn: after its last fit.
+        folder: is made; it must not be there, or be empty.
+        config: what the run was asked to do, kept in `config.json` beside what it came to;
+            anything that JSON can hold, and paths, of which absolute ones lose their folders.
+        overwrite: the folder may be there if it is a run's, whose files are then replaced.
+
+    Returns:
+        The page, `report.html` in the folder.
+
+    Raises:
+        RunError: the folder is there, and may not be or is not a run's.
+        ExportError: the artefact does not answer as the model does.
+        OSError: a file cannot be written.
+        TypeError: the validation batches do not come from this package's DataLoader.
+    """
+    path = Path(folder)
+    if learn.ranks.is_first:
+        files.create_run(path, overwrite=overwrite)
+        files.write_json(path / files.CONFIG, configuration(learn, config or {}))
+        learn.save(path / files.WEIGHTS)
+        learn.export(path / files.ARTEFACT)
+        finish_run(learn, path, config or {})
+    return path / files.REPORT
+
+
+def finish_run(
+    learn: "Learner", folder: Path, config: Mapping[str, Any], seconds: float | None = None
+) -> Path:
+    """Write what is known after a training; the weights and the artefact are there already.
+
+    Args:
+        learn: after its fit.
+        folder: of the run.
+        config: what the run was asked to do.
+        seconds: that the training took; None where nobody looked.
+
+    Returns:
+        The page, which is written last.
+
+    Raises:
+        OSError: a file cannot be written.
+        TypeError: the validation batches do not come from this package's DataLoader.
+    """
+    facts, surroundings = configuration(learn, config), environment(learn, seconds)
+    files.write_json(folder / files.CONFIG, facts)
+    files.write_json(folder / files.ENVIRONMENT, surroundings)
+    if learn.ranks.world_size == 1:  # several read them together, and did after the last epoch
+        learn.recorder.read_losses()
+    run = gather(learn, folder, facts, surroundings)
+    run.history.write(folder)
+    files.write_json(folder / files.EVALUATION, _evaluation(run))
+    _write_charts(run.charts, folder / files.PLOTS)
+    atomic_write(folder / files.MODEL_CARD, card(run).encode())
+    atomic_write(folder / files.REPORT, page(run).encode())
+    return folder / files.REPORT
+
+
+def _write_charts(charts: list[Chart], folder: Path) -> None:
+    """Write the charts; remove those of an earlier end of the run, and what killed writers left."""
+    folder.mkdir(exist_ok=True)
+    for old in folder.glob("*.svg"):
+        if old.stem not in [chart.name for chart in charts]:
+            old.unlink()
+    for chart in charts:
+        atomic_write(folder / f"{chart.name}.svg", chart.svg.encode())
+
+
+def _evaluation(run: Findings) -> dict[str, Any]:
+    """The figures for other programs; the curves follow from the artefact and the data."""
+    figures = run.evaluation.as_dict()
+    for curve in ("roc", "precision_recall"):
+        del figures[curve]
+    return {
+        "images": len(run.answers.dataset),
+        "classes": run.metadata.classes,
+        "errors": len(run.answers.mistakes),
+        "worst_mistakes": run.answers.mistakes[:WORST].tolist(),
+        "valid_loss": run.valid_loss,
+        "kept_epoch": run.kept_epoch,
+        "artefact_bytes": run.artefact_size,
+        **figures,
+    }

@@ -1,0 +1,261 @@
+"""The charts and sheets of a report read well in both schemes, and say what is so."""
+
+import re
+from base64 import b64decode
+from io import BytesIO
+from itertools import combinations
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+import torch
+from matplotlib import rcParams
+from PIL import Image
+from torch import nn
+
+from mnist_sgd.evaluation import evaluate
+from mnist_sgd.export.graph import Classifier
+from mnist_sgd.report.answers import Answers
+from mnist_sgd.report.chart import Chart
+from mnist_sgd.report.evaluation_plots import evaluation_charts
+from mnist_sgd.report.history import History
+from mnist_sgd.report.insight import attention_chart, mistakes_chart, weights_chart
+from mnist_sgd.report.maps import linear_weights, occlusion_map
+from mnist_sgd.report.palette import INK, LINE, NEGATIVE, PAGE, PAPER, POSITIVE, ROLES, SERIES, SOFT
+from mnist_sgd.report.pictures import grey_png, signed_png
+from mnist_sgd.report.training_plots import epoch_axis, training_charts
+from runs import easy_set, learner
+
+
+def luminance(colour: str) -> float:
+    """The relative luminance of WCAG 2.2."""
+    parts = np.array([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)])
+    linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+    return float(linear @ [0.2126, 0.7152, 0.0722])
+
+
+def contrast(one: str, other: str) -> float:
+    """The contrast ratio of WCAG 2.2, from 1 to 21."""
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_and_curves_stand_out_from_the_paper_in_both_schemes(scheme: str) -> None:
+    for colour in (INK, SOFT, POSITIVE, NEGATIVE, *SERIES):
+        for paper in (PAPER, PAGE):
+            assert contrast(getattr(colour, scheme), getattr(paper, scheme)) >= 4.5, colour
+    assert contrast(getattr(LINE, scheme), getattr(PAPER, scheme)) < 2
+
+
+def test_light_colours_tell_the_roles_apart() -> None:
+    assert len({colour.light for colour in ROLES}) == len(ROLES)
+
+
+@pytest.fixture(scope="module")
+def charts() -> list[Chart]:
+    learn = learner(valid=easy_set(flipped=3))
+    answers = Answers.of(learn, 0.5)
+    evaluation = evaluate(answers.probabilities, answers.dataset.labels)
+    mistakes, weights = mistakes_chart(answers), weights_chart(learn.model, ("left", "right"))
+    assert mistakes is not None
+    assert weights is not None
+    return [
+        *training_charts(History.of(learn.recorder)),
+        *evaluation_charts(evaluation, answers),
+        *(mistakes, weights, attention_chart(answers)),
+    ]
+
+
+def test_every_colour_of_a_chart_has_one_for_dark_paper(charts: list[Chart]) -> None:
+    known = {colour.light for colour in ROLES} | {"none"}
+    for chart in charts:
+        used = set(re.findall(r'(?:fill|stroke)="([^"]*)"', chart.svg))
+        assert {colour for colour in used if not colour.startswith("url(")} <= known, chart.name
+        assert "style=" not in chart.svg
+        assert f'fill="{PAPER.light}"' in chart.svg  # its own paper, under everything
+
+
+def test_the_text_of_a_chart_is_text(charts: list[Chart]) -> None:
+    texts = {chart.name: re.findall(r"<text[^>]*>([^<]+)", chart.svg) for chart in charts}
+    assert {"epochs trained", "training", "validation"} <= set(texts["loss"])
+    assert {"is left", "is right", "probability of right"} <= set(texts["probabilities"])
+    assert {"is right", "is left", "no. 0", "no. 1", "no. 2"} <= set(texts["mistakes"])
+
+
+def test_a_chart_says_nothing_of_when_and_with_what_it_was_made(charts: list[Chart]) -> None:
+    for chart in charts:
+        assert not re.search("matplotlib|metadata|DOCTYPE|<!--", chart.svg), chart.name
+        ElementTree.fromstring(chart.svg)  # is well-formed
+
+
+def test_charts_share_no_identifier(charts: list[Chart]) -> None:
+    ids = [set(re.findall(r'\bid="([^"]*)"', chart.svg)) for chart in charts]
+    for one, other in combinations(ids, 2):
+        assert one & other == set()
+    for chart, own in zip(charts, ids, strict=True):
+        used = set(re.findall(r'(?:href="#|url\(#)([^")]*)', chart.svg))
+        assert used <= own, chart.name
+
+
+def test_every_chart_has_words(charts: list[Chart]) -> None:
+    for chart in charts:
+        label = ElementTree.fromstring(chart.svg).attrib["aria-label"]
+        assert len(label) > 20
+        assert len(chart.caption) > 40
+        assert chart.caption[0].isupper()
+        assert chart.caption.endswith(".")
+
+
+def test_drawing_leaves_matplotlibs_settings_alone(charts: list[Chart]) -> None:
+    assert rcParams["svg.fonttype"] == "path"
+    assert rcParams["svg.hashsalt"] is None
+
+
+def test_class_names_are_text_whatever_they_are() -> None:
+    strange = ('<b>$x_1$&"', "a|b*c`d")
+    learn = learner(valid=easy_set(classes=strange, flipped=3), epochs=1)
+    answers = Answers.of(learn, 0.5)
+    evaluation = evaluate(answers.probabilities, answers.dataset.labels)
+    drawn = [*evaluation_charts(evaluation, answers), attention_chart(answers)]
+    roots = [ElementTree.fromstring(chart.svg) for chart in drawn]
+    texts = ["".join(element.itertext()) for root in roots for element in root.iter()]
+    assert any(f"is {strange[0]}" == text for text in texts)
+    assert all(strange[1] in root.attrib["aria-label"] for root in roots[:-1])
+
+
+# Training.
+
+
+def history(batches: int, ends: list[int], moms: float = 0.0) -> History:
+    losses = np.linspace(1, 0.1, batches).tolist()
+    epochs = [[losses[end - 1], 0.5, 0.9] for end in ends]
+    names = ("train_loss", "valid_loss", "accuracy")
+    return History(names, epochs, ends, losses, [0.1] * batches, [moms] * batches)
+
+
+def test_a_batch_stands_where_it_is_over_in_its_epoch() -> None:
+    assert epoch_axis(history(4, [2, 4])) == [0.5, 1, 1.5, 2]
+    assert epoch_axis(history(5, [2, 4])) == [0.5, 1, 1.5, 2, 2.5]  # the third was left early
+    assert epoch_axis(history(2, [])) == [0.5, 1]
+
+
+def test_a_long_history_makes_a_small_drawing() -> None:
+    long = history(200_000, list(range(1000, 200_001, 1000)))
+    assert all(len(chart.svg) < 150_000 for chart in training_charts(long))
+
+
+def test_the_captions_say_where_the_loss_was_lowest() -> None:
+    loss, rates = training_charts(history(40, [10, 20, 30, 40], moms=0.9))
+    assert loss.caption == (
+        "The training loss, smoothed over batches, goes from 1 to 0.1. The validation loss is "
+        "lowest, 0.5, after 1 epoch; it ends at 0.5."
+    )
+    assert rates.caption == "The learning rate is 0.1 throughout. Momentum is 0.9 throughout."
+    assert ">momentum</text>" in rates.svg
+
+
+def test_a_loss_that_is_no_number_is_left_out() -> None:
+    nan = history(10, [10])
+    nan.losses[4] = float("nan")  # type: ignore[index]
+    nan.epochs[0][1] = float("inf")  # type: ignore[index]
+    (loss, _) = training_charts(nan)
+    assert "nan" not in loss.svg.lower()
+    assert "validation loss is" not in loss.caption
+
+
+# Mistakes and curves.
+
+
+def test_without_a_mistake_there_is_no_sheet_of_them() -> None:
+    answers = Answers.of(learner(), 0.5)
+    assert mistakes_chart(answers) is None
+    chart = attention_chart(answers)
+    assert chart.svg.count("<image") == 2 * 6
+    assert "mistakes" not in chart.caption
+
+
+def test_mistakes_of_one_class_alone_are_shown() -> None:
+    wrong = easy_set()
+    wrong.labels[[0, 2]] = 1
+    chart = mistakes_chart(Answers.of(learner(valid=wrong), 0.5))
+    assert chart is not None
+    assert chart.caption.startswith("All 2 mistakes in 60 images, ")
+    assert re.findall(">is (.*?)<", chart.svg) == ["right", "right"]
+
+
+def test_many_mistakes_are_cut_to_the_surest() -> None:
+    answers = Answers.of(learner(valid=easy_set(flipped=50)), 0.5)
+    chart = mistakes_chart(answers)
+    assert chart is not None
+    assert chart.caption.startswith("The worst 30 of 50 mistakes in 60 images, ")
+    assert chart.svg.count("<image") == 30
+    sure = np.abs(answers.sureness[answers.mistakes])
+    assert np.all(np.diff(sure) <= 0)
+
+
+def test_images_of_one_class_have_no_curve() -> None:
+    valid = easy_set()
+    valid.labels[:] = 0
+    answers = Answers.of(learner(valid=valid), 0.5)
+    evaluation = evaluate(answers.probabilities, valid.labels)
+    names = [chart.name for chart in evaluation_charts(evaluation, answers)]
+    assert names == ["probabilities", "calibration"]
+
+
+def test_typical_images_go_from_the_least_to_the_most_sure() -> None:
+    answers = Answers.of(learner(), 0.5)
+    for label, sign in ((0, -1), (1, 1)):
+        chosen = answers.typical(label, 3)
+        assert answers.dataset.labels[chosen].tolist() == [label] * 3
+        assert np.all(np.diff(sign * answers.sureness[chosen]) > 0)
+    assert len(answers.typical(1, 1000)) == 30
+
+
+# Pictures.
+
+
+def opened(png: bytes) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    with Image.open(BytesIO(png)) as image:
+        return np.asarray(image)
+
+
+def test_a_sheet_holds_the_images_as_they_are() -> None:
+    answers = Answers.of(learner(valid=easy_set(flipped=3)), 0.5)
+    chart = mistakes_chart(answers)
+    assert chart is not None
+    pictures = re.findall(
+        r'image-rendering="pixelated" href="data:image/png;base64,(.*?)"', chart.svg
+    )
+    assert len(pictures) == 3
+    for place, picture in zip(answers.mistakes, pictures, strict=True):
+        np.testing.assert_array_equal(opened(b64decode(picture)), answers.dataset.images[place])
+
+
+def test_numbers_fade_into_the_paper_where_they_are_near_zero() -> None:
+    pixels = opened(signed_png(np.array([[2.0, -2.0, 0.0, 1.0]]), 2.0))
+    assert pixels[0, :, 3].tolist() == [255, 255, 0, 128]
+    assert pixels[0, 0, :3].tolist() == pixels[0, 3, :3].tolist() == [224, 104, 10]
+    assert pixels[0, 1, :3].tolist() == [20, 126, 196]
+    ink = opened(signed_png(np.zeros((1, 2)), 1.0, under=np.array([[255, 0]], np.uint8)))
+    assert ink[0].tolist() == [[128, 128, 128, 115], [128, 128, 128, 0]]
+    np.testing.assert_array_equal(opened(grey_png(easy_set(1).images[0])), easy_set(1).images[0])
+
+
+def test_an_occlusion_map_of_a_linear_model_is_the_sum_of_what_each_patch_adds() -> None:
+    model = nn.Linear(784, 1)
+    with torch.no_grad():
+        model.weight.copy_(torch.linspace(-1, 1, 784))
+    images = easy_set(1)
+    answers = Answers(Classifier(model), images, 0.5)
+    weights = linear_weights(model)
+    assert weights is not None
+    added = np.pad(weights * images.images[0] / 255, 2)
+    expected = [[added[y : y + 5, x : x + 5].sum() for x in range(28)] for y in range(28)]
+    np.testing.assert_allclose(occlusion_map(answers, images.images[0]), expected, atol=1e-4)
+
+
+def test_only_one_linear_layer_of_all_pixels_has_weights_to_show() -> None:
+    assert linear_weights(nn.Sequential(nn.Linear(784, 1))) is None
+    assert linear_weights(nn.Linear(784, 2)) is None
+    assert weights_chart(nn.Linear(10, 1), ("a", "b")) is None

@@ -1,0 +1,265 @@
+"""A run's folder holds everything, whole, is silent of its machine, and is never lost by error."""
+
+import csv
+import getpass
+import json
+import os
+import re
+import socket
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mnist_sgd import Learner, write_run
+from mnist_sgd.report import writer
+from mnist_sgd.report.folder import RunError, create_run, run_path
+from mnist_sgd.report.run_log import RunLog
+from mnist_sgd_serve import Predictor
+from runs import contents, easy_set, learner
+
+FILES = {
+    "MODEL_CARD.md",
+    "batches.csv",
+    "config.json",
+    "environment.json",
+    "evaluation.json",
+    "history.csv",
+    "history.json",
+    "model.onnx",
+    "model.safetensors",
+    "plots/calibration.svg",
+    "plots/learning_rate.svg",
+    "plots/loss.svg",
+    "plots/maps.svg",
+    "plots/mistakes.svg",
+    "plots/precision_recall.svg",
+    "plots/probabilities.svg",
+    "plots/roc.svg",
+    "plots/weights.svg",
+    "report.html",
+}
+
+
+@pytest.fixture(scope="module")
+def learn() -> Learner:
+    """A linear model with three mistakes, for the labels of three images are wrong."""
+    return learner(valid=easy_set(flipped=3))
+
+
+@pytest.fixture(scope="module")
+def run(learn: Learner, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "first"
+    assert write_run(learn, folder, {"lr": 0.5}) == folder / "report.html"
+    return folder
+
+
+def read(path: Path) -> Any:
+    return json.loads(path.read_text(), parse_constant=pytest.fail)
+
+
+def test_a_run_holds_everything(run: Path) -> None:
+    assert set(contents(run)) == FILES
+
+
+def test_the_same_run_gives_the_same_bytes(learn: Learner, run: Path, tmp_path: Path) -> None:
+    again = tmp_path / run.name
+    write_run(learn, again, {"lr": 0.5})
+    assert contents(again) == contents(run)
+
+
+def test_a_second_training_gives_the_same_bytes(run: Path, tmp_path: Path) -> None:
+    again = tmp_path / run.name
+    write_run(learner(valid=easy_set(flipped=3)), again, {"lr": 0.5})
+    assert contents(again) == contents(run)
+
+
+def test_nothing_tells_whose_machine_it_was(learn: Learner, tmp_path: Path) -> None:
+    write_run(learn, tmp_path / "run", {"root": str(tmp_path / "data"), "out": tmp_path / "files"})
+    arguments = read(tmp_path / "run" / "config.json")["arguments"]
+    assert arguments == {"root": "data", "out": "files"}
+    private = [os.fspath(tmp_path), os.fspath(Path.cwd()), os.fspath(Path.home()) + "/"]
+    private += [name for name in (socket.gethostname(),) if len(name) > 3]
+    private += [name for name in (getpass.getuser(),) if name != "root"]
+    for name, content in contents(tmp_path / "run").items():
+        text = content.decode(errors="replace")
+        assert [each for each in private if each in text] == [], name
+
+
+def test_the_configuration_says_what_the_training_came_to(run: Path) -> None:
+    config = read(run / "config.json")
+    assert config["run_format"] == 1
+    assert config["arguments"] == {"lr": 0.5}
+    resolved = config["resolved"]
+    assert (resolved["model"], resolved["parameters"]) == ("linear", 785)
+    assert (resolved["epochs"], resolved["lr"], resolved["loss"]) == (5, 0.5, "mnist_loss")
+    assert resolved["optimizer"] == {"name": "SGD", "momentum": 0.0, "wd": 0.0}
+    assert resolved["schedule"] == "flat"
+    assert resolved["train"]["batch_size"] == 20
+    assert resolved["train"]["shuffle"] is True
+    valid = easy_set(flipped=3)
+    assert config["data"]["valid"] == {
+        "name": "easy",
+        "images": 60,
+        "classes": {"left": 29, "right": 31},
+        "fingerprint": valid.fingerprint(),
+    }
+
+
+def test_the_environment_names_versions_and_processor(run: Path) -> None:
+    environment = read(run / "environment.json")
+    assert environment["python"].startswith("CPython 3.")
+    assert set(environment["versions"]) == {"mnist_sgd", "numpy", "onnx", "onnxruntime", "torch"}
+    assert environment["cores"] >= 1
+    assert environment["processor"]
+    assert "training_seconds" not in environment
+
+
+def test_the_history_is_the_recorders_as_csv_and_as_json(learn: Learner, run: Path) -> None:
+    recorder = learn.recorder
+    with (run / "history.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["epoch", "train_loss", "valid_loss", "batch_accuracy"]
+    assert [[float(value) for value in row.values()] for row in rows] == [
+        [epoch, *values] for epoch, values in enumerate(recorder.values)
+    ]
+    with (run / "batches.csv").open(newline="") as file:
+        batches = list(csv.DictReader(file))
+    assert [int(row["epoch"]) for row in batches] == [
+        epoch for epoch in range(5) for _ in range(10)
+    ]
+    assert [float(row["loss"]) for row in batches] == recorder.losses
+    assert [float(row["lr"]) for row in batches] == recorder.lrs
+    assert [float(row["momentum"]) for row in batches] == recorder.moms
+    history = read(run / "history.json")
+    assert history["batches"] == {
+        "loss": recorder.losses,
+        "lr": recorder.lrs,
+        "momentum": recorder.moms,
+    }
+    assert [list(epoch.values()) for epoch in history["epochs"]] == recorder.values
+    assert history["ends"] == recorder.iters
+
+
+def test_the_evaluation_is_that_of_the_artefact(run: Path) -> None:
+    evaluation = read(run / "evaluation.json")
+    valid = easy_set(flipped=3)
+    probabilities = Predictor(run / "model.onnx").probabilities(valid.images)
+    wrong = (probabilities > 0.5) != (valid.labels == 1)
+    assert evaluation["errors"] == 3
+    assert sorted(evaluation["worst_mistakes"]) == np.flatnonzero(wrong).tolist() == [0, 1, 2]
+    assert evaluation["accuracy"] == 57 / 60
+    assert evaluation["artefact_bytes"] == (run / "model.onnx").stat().st_size
+    assert evaluation["classes"] == ["left", "right"]
+
+
+def test_figures_that_are_no_numbers_are_null(tmp_path: Path) -> None:
+    learn = learner(epochs=1)
+    learn.recorder.values[0][0] = float("nan")
+    learn.recorder.losses[3] = float("inf")
+    write_run(learn, tmp_path / "run")
+    history = read(tmp_path / "run" / "history.json")
+    assert history["epochs"][0]["train_loss"] is None
+    assert history["batches"]["loss"][3] is None
+
+
+def test_a_model_that_was_never_trained_has_a_run_too(tmp_path: Path) -> None:
+    write_run(learner(epochs=0), tmp_path / "run")
+    assert {"loss.svg", "learning_rate.svg"}.isdisjoint(os.listdir(tmp_path / "run" / "plots"))
+    assert (
+        "The model was not trained in this run." in (tmp_path / "run" / "report.html").read_text()
+    )
+
+
+# Which folders may be taken.
+
+
+def test_a_folder_that_exists_is_refused(run: Path, learn: Learner, tmp_path: Path) -> None:
+    before = contents(run)
+    said = (
+        f"{run} exists; go on with it (--resume), begin it anew (--overwrite), or choose another "
+        "name"
+    )
+    with pytest.raises(RunError, match=f"^{re.escape(said)}$"):
+        write_run(learn, run)
+    assert contents(run) == before
+    (tmp_path / "thesis.txt").touch()
+    with pytest.raises(RunError, match="exists; go on with it"):
+        create_run(tmp_path)
+
+
+@pytest.mark.parametrize("option", ["resume", "overwrite"])
+@pytest.mark.parametrize("config", [None, "[]", "{}", '{"run_format": 2}', "no json"])
+def test_a_folder_that_is_no_run_is_never_taken(
+    option: str, config: str | None, tmp_path: Path
+) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    if config is not None:
+        (tmp_path / "config.json").write_text(config)
+    before = contents(tmp_path)
+    said = f"{tmp_path} exists and is not a run's folder; choose another name"
+    with pytest.raises(RunError, match=f"^{re.escape(said)}$"):
+        create_run(tmp_path, **{option: True})
+    assert contents(tmp_path) == before
+
+
+def test_overwriting_replaces_a_runs_files_and_leaves_others(
+    learn: Learner, run: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / run.name
+    write_run(learner("mlp"), folder)
+    (folder / "notes.txt").write_text("mine")
+    (folder / "checkpoint.safetensors").write_bytes(b"old")
+    write_run(learn, folder, {"lr": 0.5}, overwrite=True)
+    assert contents(folder) == contents(run) | {"notes.txt": b"mine"}
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "/tmp", "-x", "_x", "a b", "a\n", "..x"])
+def test_a_name_that_is_no_folders_is_refused(name: str) -> None:
+    with pytest.raises(RunError, match=r"a run's name is letters, digits, '\.', '-' and '_'"):
+        run_path(name)
+    assert run_path("mlp-0.1_über") == Path("runs/mlp-0.1_über")
+
+
+# Crashes.
+
+
+@pytest.mark.parametrize("stage", ["gather", "card", "page"])
+def test_a_crash_while_writing_leaves_whole_files_alone(
+    stage: str, learn: Learner, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def crash(*arguments: object) -> None:
+        raise RuntimeError("the power is gone")
+
+    monkeypatch.setattr(writer, stage, crash)
+    folder, whole = tmp_path / run.name, contents(run)
+    with pytest.raises(RuntimeError, match="the power is gone"):
+        write_run(learn, folder, {"lr": 0.5})
+    left = contents(folder)
+    assert {"config.json", "environment.json", "model.onnx", "model.safetensors"} <= set(left)
+    assert "report.html" not in left
+    assert {name: content for name, content in left.items() if whole[name] != content} == {}
+
+
+def test_a_training_that_dies_leaves_its_history(tmp_path: Path, learn: Learner) -> None:
+    class Dies(RunLog):
+        INTERVAL = 0.0
+
+        def after_epoch(self, learn: Learner) -> None:
+            super().after_epoch(learn)
+            if learn.epoch == 2:
+                raise OSError("the disk is gone")
+
+    other = learner(valid=easy_set(flipped=3), epochs=0)
+    with other.no_logging(), pytest.raises(OSError, match="the disk is gone"):
+        other.fit(5, lr=0.5, cbs=Dies(tmp_path, {}))
+    assert sorted(contents(tmp_path)) == [
+        "batches.csv",
+        "config.json",
+        "environment.json",
+        "history.csv",
+        "history.json",
+    ]
+    assert len((tmp_path / "history.csv").read_text().splitlines()) == 1 + 3
+    assert len(read(tmp_path / "history.json")["batches"]["loss"]) == 30

@@ -1,0 +1,162 @@
+"""`mnist-sgd train --run NAME`: a run is named, refused, begun anew, killed and gone on with."""
+
+import argparse
+import csv
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from mnist_sgd import Ranks
+from mnist_sgd.cli import main
+from mnist_sgd.cli.training.run_folder import open_folder
+from mnist_sgd.report.folder import RunError
+from runs import contents
+
+Output = pytest.CaptureFixture[str]
+
+PATIENCE = 120.0
+"""Seconds before something that should have happened counts as failed."""
+
+OF_THE_PROCESS = {"environment.json", "report.html", "checkpoint.safetensors"}
+"""The files that tell how long a training took, or the random numbers that it was started with."""
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def rows(folder: Path) -> list[list[str]]:
+    with (folder / "history.csv").open(newline="") as file:
+        return list(csv.reader(file))
+
+
+def test_a_run_gathers_all_files_in_its_folder(here: Path, capsys: Output) -> None:
+    assert main(["train", "--epochs", "2", "--run", "first"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [path.name for path in here.iterdir()] == ["runs"]
+    assert [line.partition(":")[0] for line in lines[4:]] == [
+        "runs/first/model.safetensors",
+        "runs/first/model.onnx",
+        "runs/first/report.html",
+        "next",
+    ]
+    folder = here / "runs" / "first"
+    config = json.loads((folder / "config.json").read_text())
+    assert config["arguments"]["name"] == "first"
+    assert config["arguments"]["epochs"] == 2
+    assert config["data"]["valid"]["classes"] == {"7": 1028, "3": 1010}
+    assert json.loads((folder / "environment.json").read_text())["training_seconds"] > 0
+    assert len(rows(folder)) == 3
+    evaluation = json.loads((folder / "evaluation.json").read_text())
+    assert evaluation["accuracy"] == pytest.approx(float(lines[2].split()[3]), abs=2e-6)
+    assert "2,038 validation images" in (folder / "MODEL_CARD.md").read_text()
+
+    before = contents(folder)
+    assert main(["train", "--run", "first"]) == 2
+    assert capsys.readouterr() == (
+        "",
+        "mnist-sgd: runs/first exists; go on with it (--resume), begin it anew (--overwrite), or "
+        "choose another name\n",
+    )
+    assert contents(folder) == before
+
+    assert main(["train", "--epochs", "1", "--run", "first", "--overwrite", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["report"] == "runs/first/report.html"
+    assert len(rows(folder)) == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--overwrite"], "--overwrite begins a run anew: say which with --run NAME"),
+        (["--run", "a/b"], "a run's name is letters, digits, '.', '-' and '_', a letter or digit "),
+        (["--run", "a", "--out", "b"], "--run NAME puts all files into runs/NAME; leave --out "),
+        (
+            ["--run", "a", "--overwrite", "--resume"],
+            "--overwrite begins a run anew, --resume goes ",
+        ),
+    ],
+)
+def test_options_that_contradict_each_other_are_refused(
+    options: list[str], message: str, here: Path, capsys: Output
+) -> None:
+    assert main(["train", *options]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(f"mnist-sgd: {message}")
+    assert list(here.iterdir()) == []
+
+
+@dataclass(frozen=True)
+class SecondRank(Ranks):
+    """A rank that is told what the first one said."""
+
+    said: bytes = b""
+
+    def from_first(self, content: bytes) -> bytes:
+        assert content == b""
+        return self.said
+
+
+def test_every_rank_is_refused_what_the_first_is(here: Path) -> None:
+    args = argparse.Namespace(name="a", out=here / "runs" / "a", resume=False, overwrite=False)
+    with pytest.raises(RunError, match=r"^it exists$"):
+        open_folder(args, SecondRank(1, 2, said=b"it exists"))
+    assert open_folder(args, SecondRank(1, 2)) is not None
+    assert list(here.iterdir()) == []
+
+
+def test_two_processes_leave_one_run(here: Path) -> None:
+    line = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    # Without the "--" torchrun takes --run for one of its own options, cut short.
+    line += ["-m", "--", "mnist_sgd", "train", "--epochs", "1", "--run", "both"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(line, env=environment, timeout=PATIENCE, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+    folder = here / "runs" / "both"
+    assert json.loads((folder / "config.json").read_text())["resolved"]["processes"] == 2
+    assert (folder / "report.html").stat().st_size > 50_000
+    assert len(rows(folder)) == 2
+    assert [name for name in contents(folder) if "/." in f"/{name}"] == []
+
+
+def test_a_killed_run_goes_on_to_the_undisturbed_runs_files(here: Path, capsys: Output) -> None:
+    arguments = ["train", "--epochs", "60", "--checkpoint-every", "1000", "--run"]
+    assert main([*arguments, "undisturbed"]) == 0
+    line = [sys.executable, "-m", "mnist_sgd", *arguments, "killed"]
+    folder = here / "runs" / "killed"
+    with subprocess.Popen(line, stdout=subprocess.DEVNULL) as process:
+        end = time.monotonic() + PATIENCE
+        while not (folder / "checkpoint.safetensors").is_file():
+            assert process.poll() is None, "the run ended by itself"
+            assert time.monotonic() < end, "the run wrote no checkpoint"
+            time.sleep(0.01)
+        process.kill()
+        assert process.wait(PATIENCE) == -signal.SIGKILL
+    left = contents(folder)
+    assert {"config.json", "environment.json", "history.json", "history.csv"} <= set(left)
+    assert "report.html" not in left
+    assert json.loads(left["history.json"])["batches"].keys() == {"loss", "lr", "momentum"}
+
+    capsys.readouterr()
+    assert main([*arguments, "killed", "--resume"]) == 0
+    assert "going on in epoch" in capsys.readouterr().err
+    expected, given = contents(here / "runs" / "undisturbed"), contents(folder)
+    assert set(given) == set(expected)
+    different = {name for name in given if given[name] != expected[name]} - OF_THE_PROCESS
+    assert different == {"config.json", "MODEL_CARD.md"}  # they have the name and the arguments
+    for name in different:
+        text = re.sub(rb"killed|undisturbed", b"", given[name]).replace(b"true", b"false")
+        assert text == re.sub(rb"killed|undisturbed", b"", expected[name]).replace(
+            b"true", b"false"
+        )

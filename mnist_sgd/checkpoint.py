@@ -250,8 +250,13 @@ def _next_epoch(loader_state: dict[str, int]) -> dict[str, int]:
 
 
 def _stateful_callbacks(learn: "Learner") -> dict[str, Any]:
-    """The fit's callbacks that have a state, by the names of their classes."""
-    return {type(cb).__name__: cb for cb in learn.active_cbs if hasattr(cb, "state_dict")}
+    """The fit's callbacks that have a state, by the names of their classes, numbered if need be."""
+    named: dict[str, Any] = {}
+    for cb in learn.active_cbs:
+        if hasattr(cb, "state_dict"):
+            name = type(cb).__name__
+            named[f"{name} {len(named) + 1}" if name in named else name] = cb
+    return named
 
 
 def random_state(device: torch.device) -> dict[str, torch.Tensor]:

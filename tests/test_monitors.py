@@ -222,12 +222,14 @@ def test_from_every_batch_a_watched_fit_goes_on_to_the_same_bits(tmp_path: Path)
     def watched(*cbs: Callback, resume: Path | None = None) -> dict[str, Any]:
         seed = 0 if resume is None else 1
         learn = learner(seed=seed, loss_func=cross_entropy)
-        watching = [SaveBest(), EarlyStopping(3), ReduceLROnPlateau(1, 2.0)]
+        best = SaveBest(monitor="batch_accuracy"), SaveBest()
+        watching = [*best, EarlyStopping(3), ReduceLROnPlateau(1, 2.0)]
         csv = CSVLogger(tmp_path / "history.csv")
         learn.fit(12, lr=0.03, cbs=[*watching, csv, *cbs], resume=resume)
         table = (tmp_path / "history.csv").read_text().splitlines()
         return {
             "weights": dict(learn.model.state_dict()),
+            "best": [each.weights for each in best],
             "kept": learn.kept_row,
             "values": learn.recorder.values,
             "lrs": learn.recorder.lrs,
@@ -240,7 +242,8 @@ def test_from_every_batch_a_watched_fit_goes_on_to_the_same_bits(tmp_path: Path)
     assert (undisturbed["kept"], epochs) == (3, 7)
     assert len(set(undisturbed["lrs"])) > 2
     assert len(copies.contents) == 7 * epochs
-    assert set(parse(copies.contents[-1])["callbacks"]) == {"SaveBest"}
+    assert set(parse(copies.contents[-1])["callbacks"]) == {"SaveBest", "SaveBest 2"}
+    assert not same(*undisturbed["best"])
     for content in copies.contents:
         cut.write_bytes(content)
         assert same(watched(resume=cut), undisturbed)

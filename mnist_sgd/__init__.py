@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     )
     from mnist_sgd.distributed import Ranks, joined_ranks
     from mnist_sgd.evaluation import Evaluation, evaluate, threshold_for
-    from mnist_sgd.export import export_model
+    from mnist_sgd.export import ExportError, export_model
     from mnist_sgd.learner import Learner
     from mnist_sgd.loader import DataLoader, DataLoaders, first
     from mnist_sgd.loggers import CSVLogger, TensorBoard
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from mnist_sgd.recorder import Recorder
     from mnist_sgd.report.writer import write_run
     from mnist_sgd.schedule import OneCycle
+    from mnist_sgd.weights import WeightsError
 
 _MODULES = {
     "mnist_sgd.augmentation": ("Augmentation",),
@@ -78,7 +79,7 @@ _MODULES = {
     ),
     "mnist_sgd.distributed": ("Ranks", "joined_ranks"),
     "mnist_sgd.evaluation": ("Evaluation", "evaluate", "threshold_for"),
-    "mnist_sgd.export": ("export_model",),
+    "mnist_sgd.export": ("ExportError", "export_model"),
     "mnist_sgd.learner": ("Learner",),
     "mnist_sgd.loader": ("DataLoader", "DataLoaders", "first"),
     "mnist_sgd.loggers": ("CSVLogger", "TensorBoard"),
@@ -98,6 +99,7 @@ _MODULES = {
     "mnist_sgd.recorder": ("Recorder",),
     "mnist_sgd.report.writer": ("write_run",),
     "mnist_sgd.schedule": ("OneCycle",),
+    "mnist_sgd.weights": ("WeightsError",),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 
@@ -118,6 +120,7 @@ __all__ = [
     "DataLoaders",
     "EarlyStopping",
     "Evaluation",
+    "ExportError",
     "IdxError",
     "IdxWriter",
     "ImageSet",
@@ -129,6 +132,7 @@ __all__ = [
     "ReduceLROnPlateau",
     "SaveBest",
     "TensorBoard",
+    "WeightsError",
     "adamw",
     "batch_accuracy",
     "calc_grad",

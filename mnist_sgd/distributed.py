@@ -128,7 +128,7 @@ class Ranks:
         return total.cpu()
 
     def mean(self, values: Tensor) -> Tensor:
-        """The mean of all ranks' `values`, as `sum` gives their sum."""
+        """The mean of all ranks' `values`, of one shape, as `sum` gives their sum."""
         return values if self.world_size == 1 else self.sum(values) / self.world_size
 
     def from_first(self, content: bytes) -> bytes:

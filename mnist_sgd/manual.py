@@ -37,7 +37,15 @@ class Optimizer(Protocol):
 
 
 def init_params(size: int | tuple[int, ...], std: float = 1.0) -> Tensor:
-    """Random parameters, normal with mean 0 and the given deviation, that record gradients."""
+    """Random parameters, normal with mean 0 and the given deviation, that record gradients.
+
+    Args:
+        size: the shape, or the length of a single axis.
+        std: the deviation, in units of the parameters.
+
+    Returns:
+        float32 `[*size]`, drawn from torch's random numbers.
+    """
     return (torch.randn(size) * std).requires_grad_()
 
 
@@ -47,12 +55,28 @@ def linear1(xb: Tensor, weights: Tensor, bias: Tensor) -> Tensor:
 
 
 def calc_grad(xb: Tensor, yb: Tensor, model: Model) -> None:
-    """Add the gradient of `mnist_loss` on one batch to the parameters' gradients."""
+    """Add the gradient of `mnist_loss` on one batch to the parameters' gradients.
+
+    Args:
+        xb: float32 `[B, 784]`, or what else the model takes.
+        yb: 1 for the positive class, 0 for the other, `[B, 1]`.
+        model: gives logits `[B, 1]`.
+    """
     mnist_loss(model(xb), yb).backward()  # type: ignore[no-untyped-call]
 
 
 def train_epoch(model: Model, lr: float, params: Iterable[Tensor], dl: Batches) -> None:
-    """Go once through the batches, after each one changing `params` by `-grad * lr`."""
+    """Go once through the batches, after each one changing `params` by `-grad * lr`.
+
+    Args:
+        model: takes an `xb` and gives logits `[B, 1]`.
+        lr: the learning rate.
+        params: those of the model, whose gradients must be 0 or None.
+        dl: batches `(xb, yb)`, as for `calc_grad`.
+
+    Raises:
+        ValueError: the model does not depend on one of the parameters.
+    """
     params = list(params)
     for xb, yb in dl:
         calc_grad(xb, yb, model)
@@ -64,7 +88,12 @@ def train_epoch(model: Model, lr: float, params: Iterable[Tensor], dl: Batches) 
 
 
 def validate_epoch(model: Model, valid_dl: Batches) -> float:
-    """The mean of the batches' accuracies, each batch counted alike, rounded to 4 digits."""
+    """The mean of the batches' accuracies, each batch counted alike, rounded to 4 digits.
+
+    Args:
+        model: takes an `xb` and gives logits `[B, 1]`.
+        valid_dl: batches `(xb, yb)`, at least one.
+    """
     accuracies = [batch_accuracy(model(xb), yb) for xb, yb in valid_dl]
     return round(torch.stack(accuracies).mean().item(), 4)
 
@@ -73,6 +102,13 @@ def train_model(
     model: Model, epochs: int, opt: Optimizer, dl: Batches, valid_dl: Batches
 ) -> list[float]:
     """Train with an optimizer and print `validate_epoch` after each epoch, on one line.
+
+    Args:
+        model: takes an `xb` and gives logits `[B, 1]`.
+        epochs: how often to go through the training batches.
+        opt: an optimizer of the model's parameters.
+        dl: training batches `(xb, yb)`, as for `calc_grad`.
+        valid_dl: validation batches, at least one.
 
     Returns:
         The figures that were printed.

@@ -134,7 +134,7 @@ class Recorder:
         self._unread: list[Tensor] = []  # the losses of batches, as they came
 
     def add_batch(self, loss: Tensor, lr: float, mom: float = 0.0) -> None:
-        """Record a training batch: its loss, of one element, its learning rate and momentum."""
+        """Record a training batch: its loss, a scalar or `[1]`, its rate and its momentum."""
         self._unread.append(loss.detach())
         self.lrs.append(lr)
         self.moms.append(mom)

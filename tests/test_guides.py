@@ -1,0 +1,98 @@
+"""The README and the guides say what is so: their Python runs, their commands and files exist."""
+
+import re
+import shlex
+from argparse import ArgumentParser
+from pathlib import Path
+from shutil import copy
+from typing import Any
+
+import numpy as np
+import pytest
+
+import mnist_sgd
+import onnx_models
+from guides import ROOT, Block, blocks, documents
+from mnist_sgd.cli import _parser
+from mnist_sgd.data import sample_digits
+from server import running
+
+Names = dict[str, Any]
+
+every_document = pytest.mark.parametrize("document", documents(), ids=lambda path: path.name)
+
+
+def run(document: Path, names: Names) -> Names:
+    """Run a document's blocks one after the other, in one module."""
+    for block in blocks(document, "python"):
+        exec(block.compiled(), names)  # what is written there is the test
+    return names
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the guides' files go."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_the_readmes_python_runs(folder: Path) -> None:
+    copy(sample_digits()[-1], folder / "three.png")
+    images, labels = np.zeros((4, 28, 28), np.uint8), np.array([0, 1, 0, 1], np.uint8)
+    names = run(ROOT / "README.md", {"parts": [(images, labels), (images, labels)]})
+    assert names["learn"].recorder.values[-1][2] > 0.96
+    assert names["Predictor"]("model.onnx").predict("three.png").label == "3"
+    assert len(names["train"]) == 8
+
+
+def test_the_loaders_guide_runs() -> None:
+    assert run(ROOT / "docs" / "loader.md", {})["world_size"] == 3
+
+
+def test_the_guide_to_several_machines_runs(folder: Path) -> None:
+    names: Names = {name: getattr(mnist_sgd, name) for name in mnist_sgd.__all__}
+    train, valid = (names["DataLoader"](images, 256) for images in mnist_sgd.mnist_sample())
+    names["learn"] = mnist_sgd.Learner(
+        mnist_sgd.DataLoaders(train, valid), mnist_sgd.linear(), metrics=mnist_sgd.batch_accuracy
+    )
+    run(ROOT / "docs" / "several_machines.md", names)
+    assert (folder / "model.safetensors").is_file()
+
+
+def test_the_guide_to_serving_gets_an_answer(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = folder / "model.onnx"
+    model.write_bytes(onnx_models.content(onnx_models.linear()))
+    (block,) = blocks(ROOT / "docs" / "serving.md", "python")
+    with running(model) as server:
+        code = block.code.replace("127.0.0.1:8000", f"{server.host}:{server.port}")
+        exec(Block(block.document, block.line, "python", code).compiled(), {})
+    assert re.fullmatch(r"\[\[0\.\d+\]\]\n", capsys.readouterr().out)
+
+
+def test_every_document_whose_python_is_not_run_here_has_none() -> None:
+    run_here = {"README.md", "loader.md", "several_machines.md", "serving.md"}
+    others = [path for path in documents() if path.name not in run_here]
+    assert [block for path in others for block in blocks(path, "python")] == []
+
+
+@every_document
+def test_every_command_of_a_document_is_one_that_there_is(document: Path) -> None:
+    lines = (
+        line
+        for block in blocks(document, "sh")
+        for line in block.code.replace("\\\n", " ").splitlines()
+    )
+    for line in lines:
+        for command in re.split(r"&&|\|", line):
+            words = shlex.split(command, comments=True)
+            if words and words[0].endswith("mnist-sgd"):
+                parsed(_parser(), words[1:], line)
+
+
+def parsed(parser: ArgumentParser, words: list[str], line: str) -> None:
+    try:
+        parser.parse_args(words)
+    except SystemExit:
+        pytest.fail(f"there is no such command: {line}")

@@ -1,0 +1,47 @@
+"""The API reference is made from the docstrings, by the command that docs/README.md gives."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import mnist_sgd
+import mnist_sgd_serve
+from guides import ROOT, blocks
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that the command writes."""
+    folder = tmp_path_factory.mktemp("reference")
+    (line,) = [
+        line
+        for block in blocks(ROOT / "docs" / "README.md", "sh")
+        for line in block.code.splitlines()
+        if line.startswith("python -m pdoc")
+    ]
+    words = shlex.split(line.replace("build/reference", str(folder)))
+    done = subprocess.run(
+        [sys.executable, *words[1:]], capture_output=True, text=True, timeout=300, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return folder
+
+
+@pytest.mark.parametrize("package", [mnist_sgd, mnist_sgd_serve], ids=lambda p: p.__name__)
+def test_every_public_name_has_its_entry(reference: Path, package: ModuleType) -> None:
+    page = (reference / f"{package.__name__}.html").read_text()
+    assert [name for name in package.__all__ if f'<section id="{name}">' not in page] == []
+
+
+def test_arguments_and_errors_are_lists_not_paragraphs(reference: Path) -> None:
+    page = (reference / "mnist_sgd.html").read_text()
+    section = re.search(r'<section id="DataLoader">.*?</section>', page, re.DOTALL)
+    assert section
+    assert re.search(
+        r'<h6 id="arguments">Arguments:</h6>.*<strong>batch_size:', section[0], re.DOTALL
+    )

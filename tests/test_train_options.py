@@ -124,7 +124,7 @@ class Fits:
 def fits(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Fits:
     fits = Fits()
     monkeypatch.setattr(Learner, "fit", lambda learn, *args, **kw: fits.fit(learn, *args, **kw))
-    monkeypatch.setattr(train, "write_files", lambda args, learn: None)
+    monkeypatch.setattr(train, "write_files", lambda args, learn, log: None)
     monkeypatch.chdir(tmp_path)
     return fits
 
@@ -230,7 +230,7 @@ def test_a_rate_is_found_said_and_used(
     tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trained: list[Learner] = []
-    monkeypatch.setattr(train, "write_files", lambda args, learn: trained.append(learn))
+    monkeypatch.setattr(train, "write_files", lambda args, learn, log: trained.append(learn))
     options = ["--lr", "find", "--epochs", "1", "--out", str(tmp_path)]
     assert main(["train", *options]) == 0
     dls = DataLoaders(*(DataLoader(images, 256) for images in mnist_sample()))

@@ -106,6 +106,7 @@ def _data(dataset: "ImageSet") -> dict[str, Any]:
         "name": dataset.name,
         "images": len(dataset),
         "classes": dict(zip(dataset.classes, counts, strict=True)),
+        "preparation": dataset.preparation,
         "fingerprint": dataset.fingerprint(),
     }
 

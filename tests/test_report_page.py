@@ -164,7 +164,8 @@ def test_paper_is_light_in_either_scheme(pages: dict[str, Path], opened: Opened)
     opened.page.goto(pages["mistakes"].as_uri())
     paper = opened.page.locator("#loss svg path").first.evaluate("e => getComputedStyle(e).fill")
     colour = opened.page.locator("body").evaluate("e => getComputedStyle(e).color")
-    assert (paper, colour) == ("rgb(255, 255, 255)", "rgb(28, 29, 32)")
+    page = opened.page.locator("body").evaluate("e => getComputedStyle(e).backgroundColor")
+    assert (paper, page, colour) == ("rgb(255, 255, 255)", "rgb(255, 255, 255)", "rgb(28, 29, 32)")
 
 
 def test_a_run_without_mistakes_says_so(pages: dict[str, Path], opened: Opened) -> None:

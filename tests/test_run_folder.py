@@ -6,14 +6,17 @@ import json
 import os
 import re
 import socket
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
-from mnist_sgd import Learner, write_run
+from mnist_sgd import SGD, BasicOptim, Learner, write_run
 from mnist_sgd.report import writer
+from mnist_sgd.report.facts import configuration
 from mnist_sgd.report.folder import RunError, create_run, run_path
 from mnist_sgd.report.run_log import RunLog
 from mnist_sgd_serve import Predictor
@@ -80,7 +83,7 @@ def test_nothing_tells_whose_machine_it_was(learn: Learner, tmp_path: Path) -> N
     arguments = read(tmp_path / "run" / "config.json")["arguments"]
     assert arguments == {"root": "data", "out": "files"}
     private = [os.fspath(tmp_path), os.fspath(Path.cwd()), os.fspath(Path.home()) + "/"]
-    private += [name for name in (socket.gethostname(),) if len(name) > 3]
+    private += [name for name in (socket.gethostname(),) if len(name) > 7]
     private += [name for name in (getpass.getuser(),) if name != "root"]
     for name, content in contents(tmp_path / "run").items():
         text = content.decode(errors="replace")
@@ -94,7 +97,7 @@ def test_the_configuration_says_what_the_training_came_to(run: Path) -> None:
     resolved = config["resolved"]
     assert (resolved["model"], resolved["parameters"]) == ("linear", 785)
     assert (resolved["epochs"], resolved["lr"], resolved["loss"]) == (5, 0.5, "mnist_loss")
-    assert resolved["optimizer"] == {"name": "SGD", "momentum": 0.0, "wd": 0.0}
+    assert resolved["optimizer"] == {"name": "SGD", "momentum": 0.0, "weight_decay": 0.0}
     assert resolved["schedule"] == "flat"
     assert resolved["train"]["batch_size"] == 20
     assert resolved["train"]["shuffle"] is True
@@ -103,6 +106,7 @@ def test_the_configuration_says_what_the_training_came_to(run: Path) -> None:
         "name": "easy",
         "images": 60,
         "classes": {"left": 29, "right": 31},
+        "preparation": "mnist",
         "fingerprint": valid.fingerprint(),
     }
 
@@ -263,3 +267,23 @@ def test_a_training_that_dies_leaves_its_history(tmp_path: Path, learn: Learner)
     ]
     assert len((tmp_path / "history.csv").read_text().splitlines()) == 1 + 3
     assert len(read(tmp_path / "history.json")["batches"]["loss"]) == 30
+
+
+def test_settings_of_other_optimizers_are_told_by_the_same_names() -> None:
+    learn = learner(epochs=0)
+    for opt_func, expected in (
+        (partial(SGD, mom=0.9, wd=0.1), {"name": "SGD", "momentum": 0.9, "weight_decay": 0.1}),
+        (
+            partial(torch.optim.SGD, momentum=0.5, nesterov=True),
+            {"name": "SGD", "momentum": 0.5, "weight_decay": 0, "nesterov": True},
+        ),
+        (
+            partial(torch.optim.AdamW, betas=(0.8, 0.99)),
+            {"name": "AdamW", "momentum": 0.8, "weight_decay": 0.01},
+        ),
+        (BasicOptim, {"name": "BasicOptim", "momentum": 0.0, "weight_decay": 0.0}),
+    ):
+        learn.opt_func = opt_func
+        with learn.no_logging():
+            learn.fit(1, 0.1, reset_opt=True)
+        assert configuration(learn, {})["resolved"]["optimizer"] == expected

@@ -99,10 +99,13 @@ def differences(pairs: Sequence[tuple[Row, RunRecord]]) -> dict[str, dict[str, s
         for row, run in pairs
     }
     keys = dict.fromkeys(key for values in settings.values() for key in values)
+    parents = {
+        key.rpartition(".")[0] for key in keys
+    }  # which some runs have, and in others are none
     found = {
         key: {run: values.get(key, "-") for run, values in settings.items()}
         for key in keys
-        if key not in SAYS_ITSELF
+        if key not in SAYS_ITSELF and key not in parents
     }
     return {key: values for key, values in found.items() if len(set(values.values())) > 1}
 

@@ -36,6 +36,7 @@ def comparison_page(pairs: Sequence[tuple[Row, RunRecord]]) -> str:
     charts = [_curves(pairs, "valid_loss", "Validation loss")]
     charts.append(_curves(pairs, "train_loss", "Training loss"))
     found = differences(pairs)
+    settings = [[key, *values.values()] for key, values in found.items()]
     head = ["setting", *(row.run for row, _ in pairs)]
     body = [
         f"<header><h1>{title}</h1></header>",
@@ -49,8 +50,14 @@ def comparison_page(pairs: Sequence[tuple[Row, RunRecord]]) -> str:
         section(
             "differences",
             "In what they differ",
-            [table(head, [[key, *values.values()] for key, values in found.items()])]
-            if found
+            [
+                table(
+                    head,
+                    [[key, *values.values()] for key, values in found.items()],
+                    kind="settings",
+                )
+            ]
+            if settings
             else ["<p>In nothing but what the table above shows.</p>"],
         ),
     ]

@@ -9,6 +9,7 @@ import platform
 from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
+from inspect import signature
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
 
 __all__ = ["configuration", "environment"]
 
-VARYING = ("lr", "initial_lr", "mom", "momentum", "betas")
-"""Settings that a schedule changes, under the names that optimizers have for them."""
+NAMED = ("params", "lr", "mom", "momentum", "betas", "wd", "weight_decay")
+"""Settings of optimizers that are told under names of our own, for theirs differ."""
 
 
 def configuration(learn: "Learner", arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -67,17 +68,22 @@ def configuration(learn: "Learner", arguments: Mapping[str, Any]) -> dict[str, A
 
 
 def _optimizer(learn: "Learner") -> dict[str, Any]:
-    """The name of the optimizer and its settings, but for the rate; the momentum is the first."""
+    """The optimizer's name, its first momentum, its decay, and what else is not its default."""
     if learn.opt is None:
         return {"name": metric_name(learn.opt_func)}
-    first = learn.opt.param_groups[0]
-    settings = {
+    kind, first = type(learn.opt), learn.opt.param_groups[0]
+    defaults = signature(kind).parameters
+    others = {
         key: value
         for key, value in first.items()
-        if key not in VARYING and isinstance(value, bool | int | float | str)
+        if key in defaults and key not in NAMED and value != defaults[key].default
     }
-    momentum = [*learn.recorder.moms, momentum_of(first)][0]
-    return {"name": type(learn.opt).__name__, "momentum": momentum} | settings
+    return {
+        "name": kind.__name__,
+        "momentum": [*learn.recorder.moms, momentum_of(first)][0],
+        "weight_decay": first.get("wd", first.get("weight_decay", 0.0)),
+        **{key: _portable(value) for key, value in others.items()},
+    }
 
 
 def _loader(loader: DataLoader) -> dict[str, Any]:
@@ -100,6 +106,7 @@ def _data(dataset: "ImageSet") -> dict[str, Any]:
         "name": dataset.name,
         "images": len(dataset),
         "classes": dict(zip(dataset.classes, counts, strict=True)),
+        "preparation": dataset.preparation,
         "fingerprint": dataset.fingerprint(),
     }
 

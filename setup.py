@@ -33,9 +33,11 @@ class BuildCore(build_ext):
             BaseError: no usable C++17 compiler was found, or csrc/ does not compile with it.
         """
         msvc = self.compiler.compiler_type == "msvc"
-        strict = ["/fp:strict"] if msvc else ["-O3", "-ffp-contract=off"]
+        strict = ["/fp:strict"] if msvc else ["-O3", "-ffp-contract=off", "-pthread"]
         for extension in self.extensions:
             extension.extra_compile_args += strict
+            if not msvc:  # glibc before 2.34 has threads and pthread_atfork in another library
+                extension.extra_link_args.append("-pthread")
         try:
             super().build_extensions()
         except (CompileError, PlatformError, OSError) as error:

@@ -10,7 +10,8 @@ namespace mnist_sgd {
 
 namespace {
 
-constexpr std::uint64_t DOMAIN = 0x6175676d656e7431u;  // "augment1": no other draws share a generator
+// "augment1": no other draws share a generator. DOMAIN alone is a macro in Windows' math.h.
+constexpr std::uint64_t DRAW_DOMAIN = 0x6175676d656e7431u;
 constexpr double RADIANS = 3.14159265358979323846 / 180;
 constexpr double CENTRE = (IMAGE_SIDE - 1) / 2.0;
 
@@ -70,7 +71,7 @@ Augmentation::Augmentation(double degrees, double translate, double scale_low, d
 }
 
 Draw Augmentation::draw(std::uint64_t seed, std::uint64_t epoch, std::uint64_t sample) const {
-    const std::uint64_t state = splitmix(splitmix(splitmix(seed ^ DOMAIN, 0), epoch), sample);
+    const std::uint64_t state = splitmix(splitmix(splitmix(seed ^ DRAW_DOMAIN, 0), epoch), sample);
     const auto uniform = [state](std::uint64_t n, double low, double high) {
         return low + (high - low) * (static_cast<double>(splitmix(state, n) >> 11) * 0x1p-53);
     };

@@ -177,6 +177,16 @@ def test_mnist_sgd_serve_says_in_one_line_what_is_wrong(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (2, text)
 
 
+def test_a_system_without_the_signals_it_needs_is_told_so(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr("signal.pthread_sigmask")
+    assert cli(["serve", "model.onnx"]) == 2
+    assert capsys.readouterr().err == (
+        "mnist-sgd: serve needs the signals of Linux or macOS; on Windows run it under WSL\n"
+    )
+
+
 def test_mnist_sgd_says_in_one_line_which_flag_is_bad(capsys: pytest.CaptureFixture[str]) -> None:
     for arguments, help_of in (
         (["serve", "--port", "x"], "mnist-sgd serve"),

@@ -49,6 +49,10 @@ def test_the_loaders_guide_runs() -> None:
     assert run(ROOT / "docs" / "loader.md", {})["world_size"] == 3
 
 
+def test_the_guide_to_evaluation_asserts_what_is_so() -> None:
+    assert run(ROOT / "docs" / "evaluation.md", {})["found"].accuracy == 2 / 3
+
+
 def test_the_guide_to_several_machines_runs(folder: Path) -> None:
     names: Names = {name: getattr(mnist_sgd, name) for name in mnist_sgd.__all__}
     train, valid = (names["DataLoader"](images, 256) for images in mnist_sgd.mnist_sample())
@@ -72,7 +76,7 @@ def test_the_guide_to_serving_gets_an_answer(
 
 
 def test_every_document_whose_python_is_not_run_here_has_none() -> None:
-    run_here = {"README.md", "loader.md", "several_machines.md", "serving.md"}
+    run_here = {"README.md", "evaluation.md", "loader.md", "several_machines.md", "serving.md"}
     others = [path for path in documents() if path.name not in run_here]
     assert [block for path in others for block in blocks(path, "python")] == []
 

@@ -1,14 +1,18 @@
 """The sdist and the wheel hold what users need, build outside the tree, ask for a compiler."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tarfile
+import venv
 import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parent.parent
 BUILD = (sys.executable, "-m", "build", "--no-isolation")
@@ -50,6 +54,7 @@ def wheel(tree: Path) -> Path:
 def test_the_sdist_holds_all_sources(tree: Path) -> None:
     for name in ("pyproject.toml", "setup.py", "LICENSE", "README.md", "tools/make_sample.py"):
         assert (tree / name).is_file()
+    assert (tree / ".github/workflows/wheels.yml").is_file()
     for folder in ("csrc", "mnist_sgd", "serve", "tests"):
         given = {
             path.relative_to(ROOT)
@@ -92,6 +97,89 @@ def test_the_wheel_works_outside_the_tree(wheel: Path, tmp_path: Path) -> None:
     done = run(sys.executable, "-c", script, cwd=tmp_path, PYTHONPATH=str(tmp_path))
     here = f"{tmp_path}/mnist_sgd/__init__.py {tmp_path}/mnist_sgd_serve/__init__.py"
     assert done.stdout == f"{here} 12396 (256, 784)\n", done.stderr
+
+
+def test_the_installed_wheel_does_the_main_job_in_an_empty_folder(
+    wheel: Path, tmp_path: Path
+) -> None:
+    """In an environment of its own, which sees what it needs in that of the tests."""
+    venv.create(tmp_path / "env", symlinks=True)
+    python = tmp_path / "env" / "bin" / "python"
+    install = ("-m", "pip", "--python", str(python), "install", "--no-deps", "--no-index")
+    done = run(sys.executable, *install, str(wheel), cwd=tmp_path, PYTHONPATH="")
+    assert done.returncode == 0, done.stderr
+    (packages,) = (tmp_path / "env" / "lib").glob("python3*/site-packages")
+    (packages / "needs.pth").write_text(sysconfig.get_paths()["purelib"])
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    program = str(python.with_name("mnist-sgd"))
+    outputs = []
+    for arguments in (["train"], ["predict", str(packages / "mnist_sgd/sample/digits")]):
+        done = run(program, *arguments, cwd=empty, PYTHONPATH="")
+        assert (done.returncode, done.stderr) == (0, "")
+        outputs.append(done.stdout.splitlines())
+    assert outputs[0][-1] == "next: mnist-sgd predict --model model.onnx IMAGE..."
+    assert [line.split()[1] for line in outputs[1]] == ["7"] * 4 + ["3"] * 4
+    assert sorted(path.name for path in empty.iterdir()) == ["model.onnx", "model.safetensors"]
+
+
+def test_the_wheel_passes_the_check_that_every_wheel_gets_and_the_tree_does_not(
+    wheel: Path, tmp_path: Path
+) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path)
+    check = str(ROOT / "tools" / "check_wheel.py")
+    done = run(sys.executable, check, cwd=tmp_path, PYTHONPATH=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert re.fullmatch(r"Linux \w+, Python [\d.]+, kernels .*portable: as they.*\n", done.stdout)
+    done = run(sys.executable, check, cwd=tmp_path, PYTHONPATH=f"{ROOT}:{ROOT / 'serve'}")
+    assert done.returncode == 1
+    assert done.stderr.endswith("is the source tree, not an installed wheel\n")
+    shutil.copy(
+        tmp_path / "mnist_sgd/sample/valid-images-idx3-ubyte.gz",
+        tmp_path / "mnist_sgd/sample/train-images-idx3-ubyte.gz",
+    )
+    done = run(sys.executable, check, cwd=tmp_path, PYTHONPATH=str(tmp_path))
+    assert done.returncode == 1
+
+
+PYTHONS = ("cp311", "cp312", "cp313", "cp314")
+PLATFORMS = {
+    ("linux", "x86_64"): ("manylinux_x86_64", "musllinux_x86_64"),
+    ("linux", "aarch64"): ("manylinux_aarch64", "musllinux_aarch64"),
+    ("macos", "x86_64"): ("macosx_x86_64",),
+    ("macos", "arm64"): ("macosx_arm64",),
+    ("windows", "AMD64"): ("win_amd64",),
+}
+
+
+@pytest.mark.parametrize(("system", "machine"), PLATFORMS)
+def test_cibuildwheel_understands_its_configuration_and_builds_every_wheel(
+    system: str, machine: str
+) -> None:
+    arguments = ("--print-build-identifiers", "--platform", system, "--archs", machine)
+    done = run(sys.executable, "-m", "cibuildwheel", *arguments, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    expected = {f"{python}-{name}" for python in PYTHONS for name in PLATFORMS[system, machine]}
+    assert set(done.stdout.split()) == expected
+
+
+def test_the_workflow_has_a_machine_for_every_platform_and_actions_of_a_major_version() -> None:
+    workflow = yaml.safe_load((ROOT / ".github/workflows/wheels.yml").read_text())
+    jobs = workflow["jobs"]
+    built = {entry["platform"] for entry in jobs["wheels"]["strategy"]["matrix"]["include"]}
+    assert built == {
+        *("linux-x86_64", "linux-aarch64", "macos-x86_64", "macos-arm64", "windows-x86_64")
+    }
+    steps = [step for job in jobs.values() for step in job["steps"]]
+    actions = [step["uses"] for step in steps if "uses" in step]
+    assert all(re.fullmatch(r"actions/[a-z-]+@v\d+", action) for action in actions)
+    assert "bash .ci/run" in [step.get("run") for step in jobs["tests"]["steps"]]
+    assert set(jobs["main-job"]["strategy"]["matrix"]["runner"]) < {
+        entry["runner"] for entry in jobs["wheels"]["strategy"]["matrix"]["include"]
+    }
+    for part in re.findall(r"source/(tests/\w+\.py)", str(jobs["main-job"])):
+        assert (ROOT / part).is_file()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the ELF file with readelf")

@@ -80,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
     from mnist_sgd.evaluation import evaluate
     from mnist_sgd_serve import Predictor
 
-    if args.write is not None and (args.threshold, args.precision, args.recall) == (None,) * 3:
+    if args.write and (args.threshold, args.precision, args.recall) == (None,) * 3:
         raise ValueError("--write needs a threshold: give --threshold, --precision or --recall")
     predictor = Predictor(args.model)
     valid = _validation_images(args, predictor)
@@ -95,8 +95,6 @@ def run(args: argparse.Namespace) -> int:
         plot_evaluation(chosen, args.plot, valid.classes[1])
         facts["plot"] = str(args.plot)
         lines += ["", f"{args.plot}: the curves"]
-    if args.write is None and chosen.threshold != own.threshold:
-        lines += ["", f"the model keeps {own.threshold}; --write puts {chosen.threshold} into it"]
     if args.write is not None:
         from mnist_sgd.artefact import write_threshold
 
@@ -104,6 +102,8 @@ def run(args: argparse.Namespace) -> int:
         size = write_threshold(predictor.artefact.content, chosen.threshold, path)
         facts["written"] = str(path)
         lines += ["", f"{path}: the model with the threshold {chosen.threshold}, {size:,} bytes"]
+    elif chosen.threshold != own.threshold:
+        lines += ["", f"the model keeps {own.threshold}; --write puts {chosen.threshold} into it"]
     print(json.dumps(facts) if args.json else "\n".join(lines))
     return 0
 

@@ -91,9 +91,11 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         ArtefactError: the model's file cannot be used.
         OSError: the address cannot be bound.
-        ValueError: a setting is out of its range.
+        ValueError: a setting is out of its range, or the system is Windows.
     """
     settings = _settings(args)
+    if not hasattr(signal, "pthread_sigmask"):
+        raise ValueError("serve needs the signals of Linux or macOS; on Windows run it under WSL")
     # Until the server is there: SIGTERM ends the start, as Ctrl-C does, and SIGHUP waits.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})

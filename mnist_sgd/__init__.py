@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from mnist_sgd.distributed import Ranks, joined_ranks
     from mnist_sgd.evaluation import Evaluation, evaluate, threshold_for
     from mnist_sgd.export import ExportError, export_model
+    from mnist_sgd.layers import summary
     from mnist_sgd.learner import Learner
     from mnist_sgd.loader import DataLoader, DataLoaders, first
     from mnist_sgd.loggers import CSVLogger, TensorBoard
@@ -46,7 +47,8 @@ if TYPE_CHECKING:
         validate_epoch,
     )
     from mnist_sgd.metrics import batch_accuracy
-    from mnist_sgd.models import create_model, linear, mlp
+    from mnist_sgd.mixed_precision import MixedPrecision
+    from mnist_sgd.models import cnn, create_model, linear, mlp
     from mnist_sgd.monitors import EarlyStopping, ReduceLROnPlateau, SaveBest
     from mnist_sgd.optimizers import SGD, BasicOptim, adamw
     from mnist_sgd.recorder import Recorder
@@ -80,6 +82,7 @@ _MODULES = {
     "mnist_sgd.distributed": ("Ranks", "joined_ranks"),
     "mnist_sgd.evaluation": ("Evaluation", "evaluate", "threshold_for"),
     "mnist_sgd.export": ("ExportError", "export_model"),
+    "mnist_sgd.layers": ("summary",),
     "mnist_sgd.learner": ("Learner",),
     "mnist_sgd.loader": ("DataLoader", "DataLoaders", "first"),
     "mnist_sgd.loggers": ("CSVLogger", "TensorBoard"),
@@ -93,7 +96,8 @@ _MODULES = {
         "validate_epoch",
     ),
     "mnist_sgd.metrics": ("batch_accuracy",),
-    "mnist_sgd.models": ("create_model", "linear", "mlp"),
+    "mnist_sgd.mixed_precision": ("MixedPrecision",),
+    "mnist_sgd.models": ("cnn", "create_model", "linear", "mlp"),
     "mnist_sgd.monitors": ("EarlyStopping", "ReduceLROnPlateau", "SaveBest"),
     "mnist_sgd.optimizers": ("SGD", "BasicOptim", "adamw"),
     "mnist_sgd.recorder": ("Recorder",),
@@ -125,6 +129,7 @@ __all__ = [
     "IdxWriter",
     "ImageSet",
     "Learner",
+    "MixedPrecision",
     "OneCycle",
     "PackedWriter",
     "Ranks",
@@ -136,6 +141,7 @@ __all__ = [
     "adamw",
     "batch_accuracy",
     "calc_grad",
+    "cnn",
     "create_model",
     "evaluate",
     "export_model",
@@ -150,6 +156,7 @@ __all__ = [
     "mnist_sample",
     "pack_folder",
     "read_idx",
+    "summary",
     "threshold_for",
     "torchvision_set",
     "train_epoch",

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-__all__ = ["OPTIMIZERS", "RECIPES", "SCHEDULES", "Recipe", "adjusted"]
+__all__ = ["OPTIMIZERS", "OWN", "RECIPES", "SCHEDULES", "Recipe", "adjusted", "recipe_of"]
 
 Schedule = Literal["flat", "one-cycle"]
 Optimizer = Literal["sgd", "adam"]
@@ -40,17 +40,38 @@ class Recipe:
     augment: bool = False
 
 
+OWN = "package.module:factory"
+"""Stands for every model that has no name of its own."""
+
 RECIPES = {
     "linear": Recipe(epochs=10, lr=1.0),
     "mlp": Recipe(epochs=40, lr=0.1),
+    "cnn": Recipe(
+        epochs=20,
+        lr=0.01,
+        schedule="one-cycle",
+        optimizer="adam",
+        momentum=0.9,
+        batch_size=128,
+        shuffle=True,
+        augment=True,
+    ),
+    OWN: Recipe(
+        epochs=20, lr=0.003, schedule="one-cycle", optimizer="adam", momentum=0.9, shuffle=True
+    ),
 }
-"""Of the models that have a name; these two are the chapter's."""
+"""Of each model; the first two are the chapter's."""
 
 OPTIMIZERS: dict[Optimizer, dict[str, float]] = {
     "sgd": {"lr": 0.1, "momentum": 0.9},
     "adam": {"lr": 0.003, "momentum": 0.9},
 }
 """What goes with an optimizer that is not the recipe's own."""
+
+
+def recipe_of(model: str) -> Recipe:
+    """The recipe of a model by its name."""
+    return RECIPES.get(model, RECIPES[OWN])
 
 
 def adjusted(recipe: Recipe, given: Mapping[str, Any]) -> Recipe:

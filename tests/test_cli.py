@@ -24,8 +24,8 @@ from trained import TrainedFiles
 
 Output = pytest.CaptureFixture[str]
 COMMANDS = (
-    *("train", "compare", "export", "evaluate", "predict", "pack", "inspect", "serve"),
-    "benchmark",
+    *("train", "compare", "export", "evaluate", "predict", "pack"),
+    *("inspect", "summary", "serve", "benchmark"),
 )
 
 
@@ -241,7 +241,10 @@ def test_what_cannot_be_used_is_said_in_one_line(
     [
         (["train", "--epochs", "0"], "must be a whole number above 0, got '0'"),
         (["train", "--lr", "nan"], "must be a number above 0, got 'nan'"),
-        (["train", "--model", "resnet"], "invalid choice: 'resnet'"),
+        (
+            ["train", "--model", "resnet"],
+            "must be one of linear, mlp, cnn, package.module:factory, got 'resnet'",
+        ),
         (["frobnicate"], "invalid choice: 'frobnicate'"),
         ([], "the following arguments are required: COMMAND"),
     ],

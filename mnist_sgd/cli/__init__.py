@@ -12,7 +12,18 @@ import sys
 from collections.abc import Sequence
 from typing import Never
 
-from mnist_sgd.cli import benchmark, compare, evaluate, export, inspect, pack, predict, serve, train
+from mnist_sgd.cli import (
+    benchmark,
+    compare,
+    evaluate,
+    export,
+    inspect,
+    pack,
+    predict,
+    serve,
+    summary,
+    train,
+)
 
 __all__ = ["main"]
 
@@ -74,7 +85,11 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (train, compare, export, evaluate, predict, pack, serve, inspect, benchmark):
+    modules = (
+        *(train, compare, export, evaluate, predict, pack),
+        *(serve, inspect, summary, benchmark),
+    )
+    for module in modules:
         module.add_parser(commands)
     return parser
 

@@ -6,9 +6,12 @@ import argparse
 from collections.abc import Callable
 from typing import TypeAlias
 
+from mnist_sgd.recipes import OWN, RECIPES
+
 __all__ = [
     "Subcommands",
     "add_json_argument",
+    "add_model_argument",
     "positive_float",
     "positive_int",
     "share",
@@ -40,6 +43,26 @@ def subcommand(
 def add_json_argument(parser: argparse.ArgumentParser) -> None:
     """Add `--json`."""
     parser.add_argument("--json", action="store_true", help="print JSON, for other programs")
+
+
+def add_model_argument(parser: argparse.ArgumentParser) -> None:
+    """Add the choice of a model that has a name, or of one's own."""
+    parser.add_argument(
+        "--model",
+        type=_model,
+        default="linear",
+        metavar="NAME",
+        help=f"{', '.join(name for name in RECIPES if name != OWN)}, or {OWN}: a function of yours "
+        "without arguments that gives a torch.nn.Module for [B, 784] to [B, 1]; its module may be "
+        "in this folder (default: %(default)s)",
+    )
+
+
+def _model(text: str) -> str:
+    """The name of a model."""
+    if text not in RECIPES and ":" not in text:
+        raise argparse.ArgumentTypeError(f"must be one of {', '.join(RECIPES)}, got {text!r}")
+    return text
 
 
 def positive_int(text: str) -> int:

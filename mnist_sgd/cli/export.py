@@ -13,6 +13,7 @@ __all__ = ["add_parser", "run"]
 EXAMPLES = """\
   mnist-sgd export model.safetensors model.onnx
   mnist-sgd export model.safetensors model.pt model.pt2     TorchScript and torch.export
+  mnist-sgd export model.safetensors model.onnx --model nets:small
   mnist-sgd export model.safetensors model.pt --threshold 0.8
 """
 
@@ -32,6 +33,12 @@ def add_parser(commands: Subcommands) -> None:
         help="the probability above which an image is called the positive class; evaluate finds "
         "one for a wanted precision or recall (default: that of the weights' file, 0.5)",
     )
+    parser.add_argument(
+        "--model",
+        metavar="NAME",
+        help="the package.module:factory that made the model, whose code is run; of linear, mlp "
+        "and cnn the weights' file has the name",
+    )
     add_dataset_arguments(parser)
     add_json_argument(parser)
 
@@ -45,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     metadata = read_weights(args.weights)[1]
     if args.threshold is not None:
         metadata = replace(metadata, threshold=args.threshold)
-    model = create_model(metadata.model, seed=0)
+    model = create_model(args.model or _trusted(metadata.model, args.weights), seed=0)
     load_weights(model, args.weights)
     images = load_datasets(args, metadata)[1].images
     reports = [
@@ -65,3 +72,17 @@ def run(args: argparse.Namespace) -> int:
             f"images as torch does, to {report.max_difference:.0e}"
         )
     return 0
+
+
+def _trusted(model: str, weights: Path) -> str:
+    """The name that a file gives its model, unless it is one of code to run.
+
+    Raises:
+        ValueError: it is.
+    """
+    if ":" in model:
+        raise ValueError(
+            f"{weights} is of a model that {model} makes; its code is run if you name it with "
+            f"--model {model}"
+        )
+    return model

@@ -107,7 +107,7 @@ def _learner(
 
     dls = make_loaders(args, recipe, datasets, ranks)
     options = [args.model, recipe, args.seed, args.checkpoint_every, args.resume]
-    options += [args.early_stopping, args.best]
+    options += [args.early_stopping, args.best, args.mixed_precision]
     options += [images.fingerprint() for images in datasets]
     ranks.require_same("arguments and data", repr(options))
     model = create_model(args.model, seed=args.seed)

@@ -46,7 +46,8 @@ class Classifier(nn.Module):
                 f"input_shape must hold the 784 pixels of an image, as (784,) or (1, 28, 28) do; "
                 f"got {input_shape}"
             )
-        self.model = copy.deepcopy(model).cpu()
+        # torch.export's archive warns of weights in another memory format, as the cnn's are.
+        self.model = copy.deepcopy(model).cpu().to(memory_format=torch.contiguous_format)
         self.mean = mean
         self.std = std
         self.input_shape = input_shape

@@ -1,0 +1,102 @@
+"""What a model is made of: its layers, the shapes of what they give, their parameters."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["Layer", "layers", "summary"]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A module as it was called.
+
+    Attributes:
+        name: its path in the model, as in `state_dict`; empty for the model itself.
+        kind: the name of its class.
+        output: the shape of what it gave, without the batch; None if that was no tensor.
+        parameters: how many numbers are its own; 0 where it was called before.
+    """
+
+    name: str
+    kind: str
+    output: tuple[int, ...] | None
+    parameters: int
+
+
+def layers(model: nn.Module, input_shape: tuple[int, ...] = (784,)) -> list[Layer]:
+    """The modules that compute, in the order in which they are called for a blank image.
+
+    These are the ones without modules inside or with parameters of their own. The model is called
+    once, in evaluation mode and without gradients, and is afterwards as it was.
+
+    Args:
+        model: takes float32 `[B, *input_shape]`.
+        input_shape: of one image.
+    """
+    called: list[Layer] = []
+    seen: set[nn.Parameter] = set()
+
+    def note(name: str, module: nn.Module, inputs: object, output: object) -> None:
+        own = set(module.parameters(recurse=False)) - seen
+        seen.update(own)
+        shape = tuple(output.shape[1:]) if isinstance(output, Tensor) else None
+        called.append(Layer(name, type(module).__name__, shape, sum(p.numel() for p in own)))
+
+    hooks = [
+        module.register_forward_hook(partial(note, name))
+        for name, module in model.named_modules()
+        if not list(module.children()) or list(module.parameters(recurse=False))
+    ]
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    try:
+        with _evaluating(model):
+            model(torch.zeros(1, *input_shape, device=device))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return called
+
+
+def summary(model: nn.Module, input_shape: tuple[int, ...] = (784,)) -> str:
+    """A table of `layers`, a line each, and the number of all parameters.
+
+    Args:
+        model: takes float32 `[B, *input_shape]`.
+        input_shape: of one image.
+    """
+    rows = [("layer", "", "output", "parameters")]
+    for each in layers(model, input_shape):
+        count = f"{each.parameters:,}" if each.parameters else "-"
+        rows.append((each.name, each.kind, _shape(each.output), count))
+    parameters = list(model.parameters())
+    rows.append(("total", "", "", f"{sum(p.numel() for p in parameters):,}"))
+    frozen = sum(p.numel() for p in parameters if not p.requires_grad)
+    if frozen:
+        rows.append(("of which not trained", "", "", f"{frozen:,}"))
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    return "\n".join(
+        f"{name:<{widths[0]}}  {kind:<{widths[1]}}  {output:<{widths[2]}}  {count:>{widths[3]}}"
+        for name, kind, output, count in rows
+    )
+
+
+def _shape(output: tuple[int, ...] | None) -> str:
+    return "-" if output is None else f"[{', '.join(['B', *map(str, output)])}]"
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """Put all modules in evaluation mode, without gradients, and each back in its own."""
+    before = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module, training in before.items():
+            module.training = training

@@ -1,0 +1,185 @@
+"""The cnn learns in one epoch, is the same for a seed, and exports by the contract."""
+
+import warnings
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from mnist_sgd import (
+    Augmentation,
+    Callback,
+    Checkpoint,
+    DataLoader,
+    DataLoaders,
+    ImageSet,
+    Learner,
+    MixedPrecision,
+    adamw,
+    batch_accuracy,
+    create_model,
+    mnist_sample,
+)
+from mnist_sgd.models import model_name
+
+AUGMENT = Augmentation(degrees=10, translate=0.05, scale=(0.9, 1.1), shear=5)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Several would wait for each other on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def data() -> tuple[ImageSet, ImageSet]:
+    """Every sixth training image, and all validation images."""
+    train, valid = mnist_sample()
+    part = ImageSet(train.images[::6].copy(), train.labels[::6].copy(), train.classes, "part")
+    return part, valid
+
+
+def learner(data: tuple[ImageSet, ImageSet], seed: int = 0) -> Learner:
+    train, valid = data
+    dls = DataLoaders(
+        DataLoader(train, 128, True, seed=seed, augment=AUGMENT), DataLoader(valid, 256)
+    )
+    model = create_model("cnn", seed)
+    learn = Learner(dls, model, opt_func=partial(adamw, mom=0.9), metrics=batch_accuracy)
+    learn.logger, learn.bar = lambda line: None, False
+    return learn
+
+
+@pytest.fixture(scope="module")
+def trained(data: tuple[ImageSet, ImageSet]) -> Learner:
+    """After one epoch of 17 batches."""
+    learn = learner(data)
+    learn.fit_one_cycle(1, 0.01)
+    return learn
+
+
+def weights(learn: Learner) -> bytes:
+    return b"".join(t.contiguous().numpy().tobytes() for t in learn.model.state_dict().values())
+
+
+def test_seventeen_batches_reach_97_percent(trained: Learner) -> None:
+    assert trained.recorder.values[-1][-1] > 0.97
+    assert model_name(trained.model) == "cnn"
+
+
+def test_a_seed_gives_the_same_weights_to_the_last_bit(
+    trained: Learner, data: tuple[ImageSet, ImageSet]
+) -> None:
+    again, other = learner(data), learner(data, seed=1)
+    again.fit_one_cycle(1, 0.01)
+    other.fit_one_cycle(1, 0.01)
+    assert weights(again) == weights(trained) != weights(other)
+
+
+class Stop(Callback):
+    """Ends the process's fit after ten batches."""
+
+    def after_batch(self, learn: Learner) -> None:
+        if learn.training and learn.batch == 10:
+            raise KeyboardInterrupt
+
+
+def test_a_fit_that_was_cut_off_goes_on_to_the_same_weights(
+    trained: Learner, data: tuple[ImageSet, ImageSet], tmp_path: Path
+) -> None:
+    path = tmp_path / "checkpoint.safetensors"
+    with pytest.raises(KeyboardInterrupt):
+        learner(data).fit_one_cycle(1, 0.01, cbs=[Checkpoint(path, every=5), Stop()])
+    resumed = learner(data, seed=0)
+    resumed.fit_one_cycle(1, 0.01, resume=path)
+    assert weights(resumed) == weights(trained)
+
+
+@pytest.mark.parametrize("suffix", [".onnx", ".pt", ".pt2"])
+def test_it_exports_to_the_same_small_file_which_answers_as_torch_does(
+    trained: Learner, tmp_path: Path, suffix: str
+) -> None:
+    files = [tmp_path / f"{name}{suffix}" for name in "ab"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        report, _ = [trained.export(path) for path in files]
+    assert (report.images, report.label_disagreements) == (2038, 0)
+    assert report.max_difference <= 1e-6
+    assert report.size < 200_000
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_the_artefact_has_the_batch_norms_inside_its_convolutions(
+    trained: Learner, tmp_path: Path
+) -> None:
+    trained.export(tmp_path / "model.onnx")
+    graph = onnx.load(tmp_path / "model.onnx").graph
+    assert [node.op_type for node in graph.node] == [
+        *("Cast", "Div", "Reshape", "Conv", "Relu", "Conv", "Relu", "Conv", "Relu"),
+        *("MaxPool", "Reshape", "Mul", "ReduceSum", "Add", "Sigmoid"),
+    ]
+
+
+class Seen(Callback):
+    """Notes what the model, the loss and the validation compute in."""
+
+    def __init__(self, learn: Learner) -> None:
+        self.dtypes: set[tuple[str, torch.dtype]] = set()
+        learn.model.get_submodule("1").register_forward_hook(self.note)
+
+    def note(self, module: torch.nn.Module, inputs: object, output: torch.Tensor) -> None:
+        self.dtypes.add(("training" if module.training else "validation", output.dtype))
+
+    def after_loss(self, learn: Learner) -> None:
+        self.dtypes |= {("logits", learn.pred.dtype), ("loss", learn.loss.dtype)}
+        assert not torch.is_autocast_enabled("cpu")
+
+
+def test_mixed_precision_trains_in_bfloat16_and_validates_in_float32(
+    trained: Learner, data: tuple[ImageSet, ImageSet]
+) -> None:
+    learn = learner(data)
+    seen = Seen(learn)
+    learn.fit_one_cycle(1, 0.01, cbs=[MixedPrecision(), seen])
+    assert seen.dtypes == {
+        ("training", torch.bfloat16),
+        ("validation", torch.float32),
+        ("logits", torch.float32),
+        ("loss", torch.float32),
+    }
+    assert {p.dtype for p in learn.model.parameters()} == {torch.float32}
+    assert learn.recorder.values[-1][-1] > 0.97
+    assert weights(learn) != weights(trained)
+
+
+class Fails(Callback):
+    """Interrupts between a batch and the model's answer."""
+
+    def before_batch(self, learn: Learner) -> None:
+        raise KeyboardInterrupt
+
+
+def test_mixed_precision_ends_with_the_training_whatever_ends_it(
+    data: tuple[ImageSet, ImageSet],
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        learner(data).fit_one_cycle(1, 0.01, cbs=[MixedPrecision(), Fails()])
+    assert not torch.is_autocast_enabled("cpu")
+
+
+def test_an_empty_part_of_a_batch_changes_no_running_mean() -> None:
+    """A rank has one when a last batch is smaller than the number of ranks."""
+    model = create_model("cnn", 0)
+    before = [buffer.clone() for buffer in model.buffers() if buffer.is_floating_point()]
+    logits = model(torch.zeros(0, 784))
+    logits.sum().backward()
+    after = [buffer for buffer in model.buffers() if buffer.is_floating_point()]
+    assert logits.shape == (0, 1)
+    assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))

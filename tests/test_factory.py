@@ -1,0 +1,199 @@
+"""A model of one's own is named package.module:factory; what is wrong with one is said."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from mnist_sgd import create_model
+from mnist_sgd.cli import main
+from mnist_sgd.models import model_name
+from mnist_sgd_serve import Predictor
+from trained import Run
+
+NETS = """\
+import torch
+from torch import nn
+
+SIZE = 3
+
+def small():
+    return nn.Sequential(nn.Linear(784, 5), nn.Tanh(), nn.Linear(5, 1))
+
+def lazy():
+    return nn.Sequential(nn.LazyLinear(5), nn.Dropout(), nn.ReLU(), nn.LazyLinear(1))
+
+class Own(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(784, 1)
+
+    def forward(self, x):
+        return self.layer(x)
+
+def wide(width):
+    return nn.Linear(784, width)
+
+def text():
+    return "a model"
+
+def ten():
+    return nn.Linear(784, 10)
+
+def pictures():
+    return nn.Conv2d(1, 1, 28)
+
+def pair():
+    class Pair(Own):
+        def forward(self, x):
+            return self.layer(x), x
+    return Pair()
+
+def constant():
+    return nn.Sequential(nn.Linear(784, 1)).requires_grad_(False)
+
+def half():
+    class Half(Own):
+        def forward(self, x):
+            return self.layer(x).half()
+    return Half()
+"""
+
+WANTED = r"; a model takes float32 \[2, 784\] and gives logits, float32 \[2, 1\]"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The current folder, with a module and a package; neither stays imported."""
+    (tmp_path / "own_nets.py").write_text(NETS)
+    (tmp_path / "own_package").mkdir()
+    (tmp_path / "own_package" / "nets.py").write_text(NETS)
+    (tmp_path / "own_needs.py").write_text("import not_installed_anywhere\n")
+    (tmp_path / "own_broken.py").write_text("def small(:\n")
+    (tmp_path / "own_raises.py").write_text("raise OSError('no licence\\nserver')\n")
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path
+    for name in [name for name in sys.modules if name.startswith("own_")]:
+        del sys.modules[name]
+
+
+@pytest.mark.parametrize("name", ["own_nets:small", "own_package.nets:lazy", "own_nets:Own"])
+def test_a_factory_in_the_current_folder_makes_the_same_model_for_a_seed(
+    folder: Path, name: str
+) -> None:
+    random_state, path = torch.get_rng_state(), list(sys.path)
+    models = [create_model(name, seed) for seed in (3, 3, 4)]
+    weights = [torch.cat([p.flatten() for p in model.parameters()]) for model in models]
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+    assert all(module.training for module in models[0].modules())
+    assert models[0].eval()(torch.zeros(7, 784)).shape == (7, 1)
+    assert torch.equal(torch.get_rng_state(), random_state)
+    assert sys.path == path
+
+
+def test_a_model_is_named_after_its_factory_while_it_lives(folder: Path) -> None:
+    assert model_name(create_model("own_nets:Own", 0)) == "own_nets:Own"
+    assert model_name(create_model("own_nets:small", 0)) == "own_nets:small"
+    assert model_name(nn.Linear(784, 1)) == "linear"
+    assert model_name(nn.Linear(784, 2)) == "Linear"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (
+            "resnet",
+            r"there is no model 'resnet'; there are: linear, mlp, cnn, and "
+            r"package\.module:factory for one of your own",
+        ),
+        (
+            "own_nets.py:small()",
+            r"a model of your own is named package\.module:factory, as in nets:small; "
+            r"got 'own_nets\.py:small\(\)'",
+        ),
+        (
+            "own_nest:small",
+            r"own_nest:small: there is no module own_nest; it is looked for in the current "
+            r"folder, .*, and where Python finds its packages",
+        ),
+        (
+            "own_package.nest:small",
+            r"own_package\.nest:small: there is no module own_package\.nest; it is looked for .*",
+        ),
+        (
+            "own_needs:small",
+            r"own_needs:small: importing own_needs failed: ModuleNotFoundError: "
+            r"No module named 'not_installed_anywhere'",
+        ),
+        (
+            "own_broken:small",
+            r"own_broken:small: importing own_broken failed: SyntaxError: .*own_broken\.py, "
+            r"line 1\)",
+        ),
+        (
+            "own_raises:small",
+            r"own_raises:small: importing own_raises failed: OSError: no licence",
+        ),
+        (
+            "own_nets:smal",
+            r"own_nets:smal: .*own_nets\.py has no 'smal'; is small meant\?",
+        ),
+        ("own_nets:resnet", r"own_nets:resnet: .*own_nets\.py has no 'resnet'"),
+        (
+            "own_nets:SIZE",
+            r"own_nets:SIZE: SIZE is of type int; a factory is a function without arguments, or "
+            r"a class, that gives a model",
+        ),
+        (
+            "own_nets:wide",
+            r"own_nets:wide failed: TypeError: wide\(\) missing 1 required positional argument: "
+            r"'width'; a factory takes no arguments and gives a model",
+        ),
+        (
+            "own_nets:text",
+            r"own_nets:text gave an object of type str; a factory gives a torch\.nn\.Module",
+        ),
+        ("own_nets:ten", r"own_nets:ten: its model gave float32 \[2, 10\]" + WANTED),
+        ("own_nets:half", r"own_nets:half: its model gave float16 \[2, 1\]" + WANTED),
+        ("own_nets:pair", r"own_nets:pair: its model gave tuple" + WANTED),
+        ("own_nets:pictures", r"own_nets:pictures: its model failed: RuntimeError: .*" + WANTED),
+        (
+            "own_nets:constant",
+            r"own_nets:constant: its model has no parameters that can be trained",
+        ),
+    ],
+)
+def test_a_factory_that_cannot_be_used_is_refused(folder: Path, name: str, message: str) -> None:
+    path = list(sys.path)
+    with pytest.raises(ValueError, match=rf"\A{message}\Z"):
+        create_model(name, 0)
+    assert sys.path == path
+
+
+def test_the_commands_train_go_on_with_and_export_it(
+    folder: Path, command: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train = ["train", "--model", "own_nets:small", "--epochs", "1", "--resume"]
+    begun = command(*train, cwd=folder)
+    assert (begun.returncode, begun.stderr) == (
+        0,
+        "mnist-sgd: there is no checkpoint yet; the training begins\n",
+    )
+    assert main(train) == 0
+    out, err = capsys.readouterr()
+    assert (out, err) == (
+        begun.stdout,
+        "mnist-sgd: checkpoint.safetensors: the training is finished\n",
+    )
+    assert Predictor("model.onnx").metadata.model == "own_nets:small"
+    assert main(["export", "model.safetensors", "again.onnx"]) == 2
+    assert capsys.readouterr().err == (
+        "mnist-sgd: model.safetensors is of a model that own_nets:small makes; its code is run if "
+        "you name it with --model own_nets:small\n"
+    )
+    assert main(["export", "model.safetensors", "again.onnx", "--model", "own_nets:small"]) == 0
+    assert Path("again.onnx").read_bytes() == Path("model.onnx").read_bytes()

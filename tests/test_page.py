@@ -407,6 +407,23 @@ def test_names_from_the_server_are_text_and_never_markup(opened: OpenPage) -> No
     assert meter.get_attribute("aria-valuenow") == "90.0"
 
 
+@pytest.mark.parametrize("threshold", [0.0001, 0.5, 0.9999])
+def test_the_thresholds_name_is_one_line_below_the_bar_wherever_it_lies(
+    threshold: float, opened: OpenPage
+) -> None:
+    def rename(route: "Route") -> None:
+        route.fulfill(json=route.fetch().json() | {"threshold": threshold})
+
+    opened.page.route("**/predict?explain=1", rename)
+    opened.draw(THREE)
+    bar, name = (opened.page.locator(one).bounding_box() for one in ("#bar", "#threshold"))
+    assert bar is not None
+    assert name is not None
+    assert name["height"] < 25  # two lines take 39
+    assert bar["x"] - 1 <= name["x"]
+    assert name["x"] + name["width"] <= bar["x"] + bar["width"] + 1
+
+
 # Looks, and rules.
 
 

@@ -17,7 +17,7 @@ from mnist_sgd.evaluation import evaluate
 from mnist_sgd.export.graph import Classifier
 from mnist_sgd.report.answers import Answers
 from mnist_sgd.report.chart import Chart
-from mnist_sgd.report.evaluation_plots import evaluation_charts
+from mnist_sgd.report.evaluation_plots import evaluation_charts, roc_chart
 from mnist_sgd.report.history import History
 from mnist_sgd.report.insight import attention_chart, mistakes_chart, weights_chart
 from mnist_sgd.report.maps import linear_weights, occlusion_map
@@ -259,3 +259,27 @@ def test_only_one_linear_layer_of_all_pixels_has_weights_to_show() -> None:
     assert linear_weights(nn.Sequential(nn.Linear(784, 1))) is None
     assert linear_weights(nn.Linear(784, 2)) is None
     assert weights_chart(nn.Linear(10, 1), ("a", "b")) is None
+
+
+@pytest.mark.parametrize(
+    ("wrong", "ends"),
+    [
+        (0, ["0.000", "0.020"]),
+        (1, ["0.000", "0.020"]),
+        (3, ["0.00", "0.05"]),
+        (7, ["0.00", "0.10"]),
+        (15, ["0.00", "0.20"]),
+        (17, []),
+    ],
+)
+def test_the_corner_of_a_curve_is_drawn_as_large_as_the_threshold_allows(
+    wrong: int, ends: list[str]
+) -> None:
+    """100 images of each class, of which so many negative ones are called positive."""
+    labels = np.repeat([0, 1], 100)
+    probabilities = np.where(labels == 1, 0.9, 0.1)
+    probabilities[:wrong] = 0.8
+    chart = roc_chart(evaluate(probabilities, labels), ("no", "yes"))
+    ticks = re.findall(r"<text[^>]*>(0\.\d\d+)</text>", chart.svg)
+    assert set(ends) <= set(ticks)
+    assert bool(ticks) == bool(ends)

@@ -16,13 +16,11 @@ if TYPE_CHECKING:
     from mnist_sgd.evaluation import Evaluation
     from mnist_sgd.report.answers import Answers
 
-__all__ = ["evaluation_charts"]
+__all__ = ["evaluation_charts", "roc_chart"]
 
-GOOD = 0.97
-"""From this area on a curve keeps to its corner, which is then also drawn larger."""
-
-CORNER = 0.1
-"""The side of the corner that is drawn larger."""
+CORNERS = {0.02: 0.005, 0.05: 0.01, 0.1: 0.02, 0.2: 0.05}
+"""Sides of the corner of a curve that is drawn larger, the smallest that holds the threshold, with
+the distance of its ticks."""
 
 
 def evaluation_charts(evaluation: "Evaluation", answers: "Answers") -> list[Chart]:
@@ -30,7 +28,7 @@ def evaluation_charts(evaluation: "Evaluation", answers: "Answers") -> list[Char
     positive = answers.dataset.classes[1]
     charts = [_spread(answers)]
     if evaluation.roc is not None:
-        charts.append(_roc(evaluation, answers.dataset.classes))
+        charts.append(roc_chart(evaluation, answers.dataset.classes))
     if evaluation.precision_recall is not None:
         charts.append(_precision_recall(evaluation, positive))
     return [*charts, _calibration(evaluation, positive)]
@@ -69,20 +67,23 @@ def _plain_counts(axes: "Axes") -> None:
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
 
 
-def _roc(evaluation: "Evaluation", classes: tuple[str, str]) -> Chart:
+def roc_chart(evaluation: "Evaluation", classes: tuple[str, str]) -> Chart:
+    """The ROC curve of an evaluation that has one."""
     negative, positive = classes
-    assert evaluation.recall is not None
-    assert evaluation.specificity is not None
+    recall, specificity = evaluation.recall, evaluation.specificity
+    assert recall is not None  # where there is a curve, there are images of both classes
+    assert specificity is not None
 
     def paint(axes: "Axes") -> None:
         draw_roc(axes, evaluation)
         _dress(axes)
-        if evaluation.auc is not None and evaluation.auc >= GOOD:
-            _enlarge(axes, draw_roc, evaluation, 0)
+        side = _corner(1 - specificity, 1 - recall)
+        if side:
+            _enlarge(axes, draw_roc, evaluation, (0, side))
 
     caption = (
-        f"The dot is the threshold {evaluation.threshold:g}: {evaluation.recall:.1%} of the "
-        f"images of {positive} are found, and {1 - evaluation.specificity:.1%} of those of "
+        f"The dot is the threshold {evaluation.threshold:g}: {recall:.1%} of the "
+        f"images of {positive} are found, and {1 - specificity:.1%} of those of "
         f"{negative} are taken for {positive}. The area below the curve is "
         f"{_area(evaluation.auc)}; 1 is perfect, 0.5 is guessing."
     )
@@ -91,16 +92,20 @@ def _roc(evaluation: "Evaluation", classes: tuple[str, str]) -> Chart:
 
 
 def _precision_recall(evaluation: "Evaluation", positive: str) -> Chart:
+    recall, precision = evaluation.recall, evaluation.precision
+    assert recall is not None  # where there is a curve, there are positive images
+
     def paint(axes: "Axes") -> None:
         draw_precision_recall(axes, evaluation)
         _dress(axes)
-        if evaluation.average_precision is not None and evaluation.average_precision >= GOOD:
-            _enlarge(axes, draw_precision_recall, evaluation, 1 - CORNER)
+        side = _corner(1 - recall, 1 - (precision or 0))
+        if side:
+            _enlarge(axes, draw_precision_recall, evaluation, (1 - side, side))
 
     at = (
-        f"At the threshold {evaluation.threshold:g}, {evaluation.precision:.1%} of the images that "
+        f"At the threshold {evaluation.threshold:g}, {precision:.1%} of the images that "
         f"are called {positive} are rightly so. "
-        if evaluation.precision is not None
+        if precision is not None
         else f"At the threshold {evaluation.threshold:g}, no image is called {positive}. "
     )
     caption = (
@@ -135,24 +140,35 @@ def _dress(axes: "Axes") -> None:
             line.set_color(SOFT.light)
 
 
+def _corner(*distances: float) -> float | None:
+    """The side of the corner to enlarge for a point so far from its edges; None if it is far."""
+    return next((side for side in CORNERS if max(distances) <= 0.8 * side), None)
+
+
 def _enlarge(
-    axes: "Axes", paint: "Callable[[Axes, Evaluation], None]", evaluation: "Evaluation", left: float
+    axes: "Axes",
+    paint: "Callable[[Axes, Evaluation], None]",
+    evaluation: "Evaluation",
+    corner: tuple[float, float],
 ) -> None:
-    """Draw once more, inside `axes`, the upper corner that begins at `left`, larger."""
+    """Draw once more, inside `axes`, the upper corner that begins at `corner[0]`, larger."""
     from matplotlib.patches import Rectangle
+    from matplotlib.ticker import MultipleLocator
 
     inset = axes.inset_axes((0.3, 0.24, 0.62, 0.62))
     under = Rectangle(
-        (0.2, 0.17), 0.74, 0.71, transform=axes.transAxes, color=PAPER.light, zorder=4
+        (0.17, 0.17), 0.77, 0.71, transform=axes.transAxes, color=PAPER.light, zorder=4
     )
     axes.add_patch(under)
     paint(inset, evaluation)
     _dress(inset)
-    for line in inset.lines:
-        line.set_clip_on(True)  # the threshold may have its place outside the corner
     inset.set_in_layout(False)
     inset.set(xlabel="", ylabel="")
-    inset.set(xlim=(left - 0.002, left + CORNER + 0.002), ylim=(1 - CORNER - 0.002, 1.002))
+    left, side = corner
+    edge = side / 50
+    inset.set(xlim=(left - edge, left + side + edge), ylim=(1 - side - edge, 1 + edge))
+    for axis in (inset.xaxis, inset.yaxis):
+        axis.set_major_locator(MultipleLocator(CORNERS[side]))
     inset.spines[:].set_visible(True)
     legend = inset.get_legend()
     if legend is not None:

@@ -112,11 +112,12 @@ def _model(run: Findings) -> str:
 
 
 def _making(run: Findings) -> str:
-    """What it was made of, in full."""
+    """What it was made of; of the arguments those that were given or have a value of their own."""
+    arguments = run.config["arguments"].items()
     parts = {
         "Data": run.config["data"],
         "Settings": run.config["resolved"],
-        "Arguments": run.config["arguments"],
+        "Arguments": {name: value for name, value in arguments if value not in (None, False)},
         "Environment": run.environment,
     }
     return section(

@@ -9,24 +9,25 @@ import textwrap
 from collections.abc import Iterator
 from typing import Any
 
-import mnist_sgd
+import mnist_sgd.data
+import mnist_sgd.device
 import mnist_sgd_serve
 from docstrings import Docstring, parse
 
-PACKAGES = (mnist_sgd, mnist_sgd_serve)
+MODULES = (mnist_sgd, mnist_sgd.data, mnist_sgd.device, mnist_sgd_serve)
 ARRAY = re.compile(r"(tuple\[)?(torch\.)?Tensor|(numpy\.typing\.)?NDArray")
 
 
 def public() -> Iterator[tuple[str, Any]]:
     """Each public name, and each public method and property of the classes, with its object."""
-    for package in PACKAGES:
-        for name in package.__all__:
-            found = getattr(package, name)
-            yield f"{package.__name__}.{name}", found
+    for module in MODULES:
+        for name in module.__all__:
+            found = getattr(module, name)
+            yield f"{module.__name__}.{name}", found
             for member, value in vars(found).items() if inspect.isclass(found) else ():
                 function = getattr(value, "fget", None) or getattr(value, "__func__", value)
                 if not member.startswith("_") and inspect.isfunction(function):
-                    yield f"{package.__name__}.{name}.{member}", function
+                    yield f"{module.__name__}.{name}.{member}", function
 
 
 PUBLIC = dict(public())

@@ -9,7 +9,8 @@ from types import ModuleType
 
 import pytest
 
-import mnist_sgd
+import mnist_sgd.data
+import mnist_sgd.device
 import mnist_sgd_serve
 from guides import ROOT, blocks
 
@@ -32,10 +33,14 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("package", [mnist_sgd, mnist_sgd_serve], ids=lambda p: p.__name__)
-def test_every_public_name_has_its_entry(reference: Path, package: ModuleType) -> None:
-    page = (reference / f"{package.__name__}.html").read_text()
-    assert [name for name in package.__all__ if f'<section id="{name}">' not in page] == []
+@pytest.mark.parametrize(
+    "module",
+    [mnist_sgd, mnist_sgd.data, mnist_sgd.device, mnist_sgd_serve],
+    ids=lambda module: module.__name__,
+)
+def test_every_public_name_has_its_entry(reference: Path, module: ModuleType) -> None:
+    page = (reference / f"{module.__name__.replace('.', '/')}.html").read_text()
+    assert [name for name in module.__all__ if f'<section id="{name}">' not in page] == []
 
 
 def test_arguments_and_errors_are_lists_not_paragraphs(reference: Path) -> None:

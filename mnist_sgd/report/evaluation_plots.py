@@ -141,8 +141,12 @@ def _dress(axes: "Axes") -> None:
 
 
 def _corner(*distances: float) -> float | None:
-    """The side of the corner to enlarge for a point so far from its edges; None if it is far."""
-    return next((side for side in CORNERS if max(distances) <= 0.8 * side), None)
+    """The side of the corner to enlarge for a point so far from its edges.
+
+    None if it is farther than any, or in the corner itself, where there is nothing to see.
+    """
+    farthest = max(distances)
+    return next((side for side in CORNERS if 0 < farthest <= 0.8 * side), None)
 
 
 def _enlarge(

@@ -18,10 +18,10 @@ __all__ = ["attention_chart", "mistakes_chart", "weights_chart"]
 SHOWN = 30
 """Mistakes on the contact sheet, at most."""
 
-RIGHT, WRONG = 3, 4
-"""Images with a map: so many of each class that are called right, and so many mistakes."""
-
 COLUMNS = 5
+
+MAPS, WRONG = 2 * COLUMNS, 4
+"""Images with a map, and how many of them are mistakes, at most."""
 
 
 def mistakes_chart(answers: Answers) -> Chart | None:
@@ -78,8 +78,9 @@ def weights_chart(model: "nn.Module", classes: tuple[str, str]) -> Chart | None:
 
 def attention_chart(answers: Answers) -> Chart:
     """Occlusion maps of images of both classes that are called right, and of the worst mistakes."""
-    right = [*answers.typical(1, RIGHT), *answers.typical(0, RIGHT)]
-    shown = [*right, *answers.mistakes[:WRONG].tolist()]
+    wrong = answers.mistakes[:WRONG].tolist()
+    count = (MAPS - len(wrong)) // 2
+    shown = [*answers.typical(1, count), *answers.typical(0, count), *wrong]
     negative, positive = answers.dataset.classes
     cells = []
     for index in shown:
@@ -92,7 +93,7 @@ def attention_chart(answers: Answers) -> Chart:
         f"What speaks for {positive} (orange) and for {negative} (blue): by how much the log-odds "
         f"change when the {PATCH} by {PATCH} pixels around a place are wiped. Images that are "
         "called right, from the least to the most sure of each class"
-        + (", then the worst mistakes" if len(shown) > len(right) else "")
+        + (", then the worst mistakes" if wrong else "")
         + ". Colours go up to the largest change of each image, which stands below it."
     )
     alt = f"{plural(len(shown), 'image')}, each with a map of what the model looks at below it."

@@ -24,7 +24,8 @@ def add_batch_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--shuffle",
         action=argparse.BooleanOptionalAction,
-        help=f"a new order each epoch (default: {_which('shuffle', 'that of the files')})",
+        help="a new order each epoch (default: with --data, "
+        f"{_which('shuffle', 'that of the files')})",
     )
     parser.add_argument("--augment", action=argparse.BooleanOptionalAction, help=_augment_help())
     parser.add_argument(

@@ -2,7 +2,7 @@
 
 import argparse
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -93,9 +93,15 @@ def default_of(field: str) -> str:
 
 
 def chosen_recipe(args: argparse.Namespace) -> Recipe:
-    """The model's recipe with what the arguments change."""
+    """The model's recipe with what the arguments change.
+
+    Images of one's own are shuffled unless told otherwise: folders give one class after the other.
+    """
     given = {field.name: getattr(args, field.name) for field in fields(Recipe)}
-    return adjusted(recipe_of(args.model), given)
+    recipe = recipe_of(args.model)
+    if args.data is not None:
+        recipe = replace(recipe, shuffle=True)
+    return adjusted(recipe, given)
 
 
 def chosen_optimizer(recipe: Recipe) -> Callable[..., Any]:

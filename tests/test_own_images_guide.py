@@ -1,0 +1,58 @@
+"""Every command of docs/own_images.md does what the guide says, in its order."""
+
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mnist_sgd.cli import main
+from mnist_sgd.data import write_idx
+from pictures import fill, stroke
+
+GUIDE = Path(__file__).parents[1] / "docs" / "own_images.md"
+
+
+def blocks(kind: str) -> list[str]:
+    return re.findall(rf"^```{kind}\n(.*?)^```$", GUIDE.read_text(), re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture
+def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What the guide takes for granted: two folders, two new pictures, and IDX files."""
+    fill(tmp_path / "photos", {"cat": 40, "dog": 40})
+    for number in (1, 2):
+        stroke(900 + number).save(tmp_path / f"new-{number}.jpg")
+    (tmp_path / "idx").mkdir()
+    random = np.random.default_rng(3)
+    for part, count in (("train", 60), ("t10k", 20)):
+        images = random.integers(0, 256, (count, 28, 28), np.uint8)
+        labels = np.arange(count, dtype=np.uint8) % 10
+        write_idx(tmp_path / "idx" / f"{part}-images-idx3-ubyte.gz", images)
+        write_idx(tmp_path / "idx" / f"{part}-labels-idx1-ubyte.gz", labels)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    return tmp_path
+
+
+def test_every_command_of_the_guide_runs(
+    prepared: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = [line for block in blocks("sh") for line in block.splitlines()]
+    commands = [shlex.split(line, comments=True) for line in lines]
+    assert len(commands) == 9
+    assert {words[0] for words in commands} == {"mnist-sgd"}
+    for words in commands:
+        if words[1] != "serve":  # it would not end; test_cli starts it
+            assert main([str(Path(word).expanduser()) for word in words[1:]]) == 0, words
+            assert capsys.readouterr().err == ""
+    assert (prepared / "packed" / "set.json").is_file()
+    assert (prepared / ".cache" / "mnist_sgd").is_dir()
+
+
+def test_the_python_of_the_guide_runs(prepared: Path) -> None:
+    (text,) = blocks("python")
+    names: dict[str, object] = {}
+    exec(text, names)
+    assert "dls" in names

@@ -1,0 +1,27 @@
+"""Photographs of digits, and clothes, are told apart by a model that one command trains."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from mnist_sgd.cli import main
+from photographs import MNIST, write_photographs
+
+Output = pytest.CaptureFixture[str]
+
+
+@pytest.mark.skipif(not MNIST.is_dir(), reason="the full MNIST is not here")
+def test_two_folders_of_photographs_train_and_predict_without_an_option(
+    tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At least 97 % of unseen ones are told rightly."""
+    photos, unseen = write_photographs(MNIST, tmp_path, train=1000, unseen=250, seed=1)
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", "--data", str(photos)]) == 0
+    assert capsys.readouterr().err == ""
+    assert main(["predict", str(unseen), "--json"]) == 0
+    answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    right = [answer["label"] == Path(answer["file"]).parent.name for answer in answers]
+    assert len(right) == 500
+    assert sum(right) >= 0.97 * len(right)

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from mnist_sgd.learner import Learner
     from mnist_sgd.loader import DataLoader, DataLoaders, first
     from mnist_sgd.loggers import CSVLogger, TensorBoard
-    from mnist_sgd.losses import mnist_loss
+    from mnist_sgd.losses import cross_entropy, mnist_loss
     from mnist_sgd.manual import (
         calc_grad,
         init_params,
@@ -88,7 +88,7 @@ _MODULES = {
     "mnist_sgd.learner": ("Learner",),
     "mnist_sgd.loader": ("DataLoader", "DataLoaders", "first"),
     "mnist_sgd.loggers": ("CSVLogger", "TensorBoard"),
-    "mnist_sgd.losses": ("mnist_loss",),
+    "mnist_sgd.losses": ("cross_entropy", "mnist_loss"),
     "mnist_sgd.manual": (
         "calc_grad",
         "init_params",
@@ -145,6 +145,7 @@ __all__ = [
     "calc_grad",
     "cnn",
     "create_model",
+    "cross_entropy",
     "evaluate",
     "export_model",
     "first",

@@ -26,6 +26,7 @@ from mnist_sgd._files import atomic_write, remove_leftovers
 from mnist_sgd.callbacks import Callback
 from mnist_sgd.loader import DataLoader
 from mnist_sgd.models import model_name
+from mnist_sgd.recorder import metric_name
 from mnist_sgd.schedule import schedule_name
 
 if TYPE_CHECKING:
@@ -142,9 +143,9 @@ def load_checkpoint(learn: "Learner", path: str | os.PathLike[str]) -> None:
 
     Raises:
         CheckpointError: the file is missing, damaged or none of these, or it is of another model,
-            optimizer, learning rate, schedule, data set, seed or batch size, of other callbacks
-            with a state, or further than the fit's last epoch. The message names the file and both
-            values. The weights are then as they were.
+            optimizer, learning rate, loss, schedule, data set, seed or batch size, of other
+            callbacks with a state, or further than the fit's last epoch. The message names the
+            file and both values. The weights are then as they were.
     """
     state = _read(learn, Path(path))
     try:
@@ -191,6 +192,7 @@ def _identity(learn: "Learner") -> dict[str, Any]:
         "weights": ", ".join(f"{name} {list(t.shape)}" for name, t in weights),
         "optimizer": f"{kind.__module__}.{kind.__qualname__}",
         "learning rate": learn.base_lr,
+        "loss": metric_name(learn.loss_func),
         "schedule": schedule_name(learn.schedule, learn.n_epoch),
         "callbacks with a state": ", ".join(_stateful_callbacks(learn)) or "none",
     }

@@ -1,8 +1,9 @@
-"""The loss of the chapter."""
+"""The loss of the chapter, and cross-entropy."""
 
 from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits
 
-__all__ = ["mnist_loss"]
+__all__ = ["cross_entropy", "mnist_loss"]
 
 
 def mnist_loss(predictions: Tensor, targets: Tensor) -> Tensor:
@@ -19,3 +20,20 @@ def mnist_loss(predictions: Tensor, targets: Tensor) -> Tensor:
     # The chapter's torch.where(targets == 1, 1 - p, p).mean(), value and gradient bit for bit, in
     # two operations fewer: a tenth of a training step of the linear model.
     return (targets - predictions.sigmoid()).abs().mean()
+
+
+def cross_entropy(predictions: Tensor, targets: Tensor) -> Tensor:
+    """How surprising the targets are by the probabilities, on average: 0 if they were certain.
+
+    An image that is called wrong with certainty still pulls at the weights, which it does not with
+    `mnist_loss`, and the probabilities come out nearer to how often they are right.
+
+    Args:
+        predictions: logits, float32 `[B, 1]`.
+        targets: 1 for the positive class, 0 for the other, `[B, 1]`.
+
+    Returns:
+        A scalar, 0 or more: the mean of `-log(p)` where the target is 1 and of `-log(1 - p)` where
+        it is 0, `p` the sigmoid.
+    """
+    return binary_cross_entropy_with_logits(predictions, targets.to(predictions.dtype))

@@ -4,12 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-__all__ = ["OPTIMIZERS", "OWN", "RECIPES", "SCHEDULES", "Recipe", "adjusted", "recipe_of"]
+__all__ = ["LOSSES", "OPTIMIZERS", "OWN", "RECIPES", "SCHEDULES", "Recipe", "adjusted", "recipe_of"]
 
 Schedule = Literal["flat", "one-cycle"]
 Optimizer = Literal["sgd", "adam"]
+Loss = Literal["mnist", "cross-entropy"]
 
 SCHEDULES: tuple[Schedule, ...] = ("flat", "one-cycle")
+LOSSES: tuple[Loss, ...] = ("mnist", "cross-entropy")
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,7 @@ class Recipe:
         lr: the learning rate, or the highest of a schedule; above 0; "find" lets `lr_find` suggest
             one.
         schedule: whether the rate stays or makes one cycle.
+        loss: the chapter's, `mnist_loss`, or `cross_entropy`.
         optimizer: this package's SGD, or torch's AdamW.
         momentum: in [0, 1).
         weight_decay: decoupled, of weights but not of biases and norms; 0 or more.
@@ -32,6 +35,7 @@ class Recipe:
     epochs: int
     lr: float | Literal["find"]
     schedule: Schedule = "flat"
+    loss: Loss = "mnist"
     optimizer: Optimizer = "sgd"
     momentum: float = 0.0
     weight_decay: float = 0.0
@@ -50,6 +54,7 @@ RECIPES = {
         epochs=20,
         lr=0.01,
         schedule="one-cycle",
+        loss="cross-entropy",
         optimizer="adam",
         momentum=0.9,
         batch_size=128,
@@ -57,7 +62,13 @@ RECIPES = {
         augment=True,
     ),
     OWN: Recipe(
-        epochs=20, lr=0.003, schedule="one-cycle", optimizer="adam", momentum=0.9, shuffle=True
+        epochs=20,
+        lr=0.003,
+        schedule="one-cycle",
+        loss="cross-entropy",
+        optimizer="adam",
+        momentum=0.9,
+        shuffle=True,
     ),
 }
 """Of each model; the first two are the chapter's."""

@@ -28,6 +28,7 @@ from mnist_sgd import (
     adamw,
     batch_accuracy,
     create_model,
+    cross_entropy,
 )
 from mnist_sgd._document import dump, parse
 from mnist_sgd.callbacks import CancelFit
@@ -256,6 +257,10 @@ def other_data(**changes: Any) -> DataLoaders:
             r"over 2 epochs",
         ),
         (
+            {"loss_func": cross_entropy},
+            "other loss: the checkpoint has mnist_loss, this fit has cross_entropy",
+        ),
+        (
             {"cbs": SaveBest()},
             "other callbacks with a state: the checkpoint has none, this fit has SaveBest",
         ),
@@ -289,7 +294,9 @@ def test_another_fits_checkpoint_is_refused_by_what_differs(
     lr, n_epoch = changes.pop("lr", 0.5), changes.pop("n_epoch", 2)
     cbs, schedule = changes.pop("cbs", ()), changes.pop("schedule", None)
     settings: dict[str, Any] = {"opt_func": SGD, "metrics": batch_accuracy}
-    settings |= {key: changes.pop(key) for key in ("opt_func", "metrics") if key in changes}
+    settings |= {
+        key: changes.pop(key) for key in ("opt_func", "loss_func", "metrics") if key in changes
+    }
     made = create_model(model, 3) if isinstance(model, str) else model
     learn = Learner(other_data(**changes), made, **settings)
     before = {name: t.clone() for name, t in learn.model.state_dict().items()}

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mnist_sgd import mnist_loss
+from mnist_sgd import cross_entropy, mnist_loss
 
 LOGITS = st.lists(st.floats(-80, 1000, width=32), min_size=1, max_size=300)
 TYPES = pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -74,3 +74,25 @@ def test_the_second_derivative_is_the_formulas() -> None:
         found.append(curvature)
     assert found[0].count_nonzero() == 12  # not at the middle of the sigmoid
     assert torch.allclose(found[0], found[1], rtol=1e-6, atol=0)
+
+
+@given(logits=st.lists(st.floats(-15, 15, width=32), min_size=1, max_size=50), seed=st.integers(0))
+def test_cross_entropy_is_the_mean_of_the_surprise(logits: list[float], seed: int) -> None:
+    predictions = torch.tensor(logits).unsqueeze(1)
+    targets = targets_for(predictions, seed % 2**32)
+    p = predictions.double().sigmoid()
+    surprise = -torch.where(targets == 1, p, 1 - p).log()
+    loss = cross_entropy(predictions, targets)
+    assert (loss.shape, loss.dtype) == ((), torch.float32)
+    assert loss.item() == pytest.approx(surprise.mean().item(), rel=1e-5, abs=1e-6)
+
+
+def test_cross_entropy_stays_finite_and_pulls_where_the_chapters_loss_has_no_gradient() -> None:
+    gradients = []
+    for loss in (cross_entropy, mnist_loss):
+        logits = torch.tensor([[-1000.0], [1000.0]], requires_grad=True)
+        value = loss(logits, torch.tensor([[1], [0]]))
+        value.backward()  # type: ignore[no-untyped-call]
+        assert logits.grad is not None
+        gradients.append((value.item(), logits.grad.flatten().tolist()))
+    assert gradients == [(1000.0, [-0.5, 0.5]), (1.0, [0.0, 0.0])]

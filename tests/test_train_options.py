@@ -15,8 +15,12 @@ from mnist_sgd import (
     DataLoader,
     DataLoaders,
     Learner,
+    MixedPrecision,
     OneCycle,
+    SaveBest,
     create_model,
+    cross_entropy,
+    mnist_loss,
     mnist_sample,
 )
 from mnist_sgd.cli import _parser, main, train
@@ -43,6 +47,7 @@ def test_the_chapters_models_are_trained_as_in_the_chapter() -> None:
         epochs=10,
         lr=1.0,
         schedule="flat",
+        loss="mnist",
         optimizer="sgd",
         momentum=0.0,
         weight_decay=0.0,
@@ -58,6 +63,7 @@ OPTIONS: dict[str, tuple[list[str], Any]] = {
     "epochs": (["--epochs", "3"], 3),
     "lr": (["--lr", "0.5"], 0.5),
     "schedule": (["--schedule", "one-cycle"], "one-cycle"),
+    "loss": (["--loss", "cross-entropy"], "cross-entropy"),
     "momentum": (["--momentum", "0.5"], 0.5),
     "weight_decay": (["--weight-decay", "0.125"], 0.125),
     "batch_size": (["--batch-size", "32"], 32),
@@ -142,6 +148,20 @@ def test_the_optimizer_has_the_recipes_settings(fits: Fits) -> None:
     assert isinstance(adam, torch.optim.AdamW)
     assert [group["weight_decay"] for group in adam.param_groups] == [0.25, 0.0]
     assert [group["betas"] for group in adam.param_groups] == [(0.9, 0.999)] * 2
+
+
+def test_the_loss_is_that_of_the_recipe(fits: Fits) -> None:
+    assert main(["train"]) == 0
+    assert main(["train", "--model", "cnn"]) == 0
+    assert main(["train", "--model", "cnn", "--loss", "mnist"]) == 0
+    losses = [learn.loss_func for learn in fits.learners]
+    assert losses == [mnist_loss, cross_entropy, mnist_loss]
+
+
+def test_mixed_precision_comes_before_all_others(fits: Fits) -> None:
+    assert main(["train", "--mixed-precision", "--best"]) == 0
+    (call,) = fits.calls
+    assert [type(cb) for cb in call["cbs"]] == [MixedPrecision, SaveBest]
 
 
 def test_the_schedule_is_that_of_the_recipe(fits: Fits) -> None:

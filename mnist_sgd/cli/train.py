@@ -13,6 +13,7 @@ from mnist_sgd.cli.training.batches import add_batch_arguments, make_loaders
 from mnist_sgd.cli.training.checkpoints import add_checkpoint_arguments, checkpointing
 from mnist_sgd.cli.training.options import (
     add_training_arguments,
+    chosen_loss,
     chosen_optimizer,
     chosen_recipe,
     watchers,
@@ -111,8 +112,14 @@ def _learner(
     options += [images.fingerprint() for images in datasets]
     ranks.require_same("arguments and data", repr(options))
     model = create_model(args.model, seed=args.seed)
-    opt_func = chosen_optimizer(recipe)
-    return Learner(dls, model, opt_func=opt_func, metrics=batch_accuracy, ranks=ranks)
+    return Learner(
+        dls,
+        model,
+        chosen_loss(recipe),
+        chosen_optimizer(recipe),
+        metrics=batch_accuracy,
+        ranks=ranks,
+    )
 
 
 def _fit(args: argparse.Namespace, recipe: Recipe, learn: "Learner", log: "RunLog | None") -> None:

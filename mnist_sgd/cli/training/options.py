@@ -8,12 +8,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from mnist_sgd.cli.arguments import add_model_argument, positive_float, positive_int
-from mnist_sgd.recipes import OPTIMIZERS, RECIPES, SCHEDULES, Recipe, adjusted, recipe_of
+from mnist_sgd.recipes import LOSSES, OPTIMIZERS, RECIPES, SCHEDULES, Recipe, adjusted, recipe_of
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from mnist_sgd.callbacks import Callback
 
-__all__ = ["add_training_arguments", "chosen_optimizer", "chosen_recipe", "default_of", "watchers"]
+__all__ = [
+    "add_training_arguments",
+    "chosen_loss",
+    "chosen_optimizer",
+    "chosen_recipe",
+    "default_of",
+    "watchers",
+]
 
 
 def add_training_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,6 +41,12 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
         choices=SCHEDULES,
         help="keep the rate, or let it rise to --lr over a quarter of the training and then fall, "
         f"while a momentum does the reverse, from 0.95 to 0.85 and back {default_of('schedule')}",
+    )
+    group.add_argument(
+        "--loss",
+        choices=LOSSES,
+        help="the chapter's, or cross-entropy, which goes on learning from what is called wrong "
+        f"with certainty {default_of('loss')}",
     )
     rates = " and ".join(f"{each['lr']:g} for {name}" for name, each in OPTIMIZERS.items())
     group.add_argument(
@@ -102,6 +117,13 @@ def chosen_recipe(args: argparse.Namespace) -> Recipe:
     if args.data is not None:
         recipe = replace(recipe, shuffle=True)
     return adjusted(recipe, given)
+
+
+def chosen_loss(recipe: Recipe) -> Callable[["Tensor", "Tensor"], "Tensor"]:
+    """The recipe's loss."""
+    from mnist_sgd.losses import cross_entropy, mnist_loss
+
+    return {"mnist": mnist_loss, "cross-entropy": cross_entropy}[recipe.loss]
 
 
 def chosen_optimizer(recipe: Recipe) -> Callable[..., Any]:

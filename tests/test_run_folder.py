@@ -229,7 +229,7 @@ def test_a_name_that_is_no_folders_is_refused(name: str) -> None:
 # Crashes.
 
 
-@pytest.mark.parametrize("stage", ["gather", "card", "page"])
+@pytest.mark.parametrize("stage", ["gather", "page"])
 def test_a_crash_while_writing_leaves_whole_files_alone(
     stage: str, learn: Learner, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

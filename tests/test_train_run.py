@@ -131,7 +131,7 @@ def test_two_processes_leave_one_run(here: Path) -> None:
 
 
 def test_a_killed_run_goes_on_to_the_undisturbed_runs_files(here: Path, capsys: Output) -> None:
-    arguments = ["train", "--epochs", "60", "--checkpoint-every", "1000", "--run"]
+    arguments = ["train", "--epochs", "40", "--checkpoint-every", "1000", "--run"]
     assert main([*arguments, "undisturbed"]) == 0
     line = [sys.executable, "-m", "mnist_sgd", *arguments, "killed"]
     folder = here / "runs" / "killed"

@@ -95,8 +95,7 @@ def _row(name: str, run: RunRecord) -> Row:
 def differences(pairs: Sequence[tuple[Row, RunRecord]]) -> dict[str, dict[str, str]]:
     """The settings that are not the same in all runs: their values by setting and run."""
     settings = {
-        row.run: flat(run.config["resolved"]) | flat(run.config["data"], "data.")
-        for row, run in pairs
+        row.run: flat(run.config["resolved"]) | flat(_data(run), "data.") for row, run in pairs
     }
     keys = dict.fromkeys(key for values in settings.values() for key in values)
     parents = {
@@ -108,6 +107,15 @@ def differences(pairs: Sequence[tuple[Row, RunRecord]]) -> dict[str, dict[str, s
         if key not in SAYS_ITSELF and key not in parents
     }
     return {key: values for key, values in found.items() if len(set(values.values())) > 1}
+
+
+def _data(run: RunRecord) -> dict[str, Any]:
+    """The facts of a run's data sets, with the names of the classes instead of their images."""
+    return {
+        part: {key: value for key, value in facts.items() if key != "classes"}
+        | {"classes": list(facts["classes"])}
+        for part, facts in run.config["data"].items()
+    }
 
 
 def same_images(pairs: Sequence[tuple[Row, RunRecord]]) -> bool:

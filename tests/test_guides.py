@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import mnist_sgd
 import onnx_models
@@ -75,9 +76,15 @@ def test_the_guide_to_serving_gets_an_answer(
     assert re.fullmatch(r"\[\[0\.\d+\]\]\n", capsys.readouterr().out)
 
 
+def test_the_guide_to_models_gives_one_that_can_be_trained() -> None:
+    model = run(ROOT / "docs" / "models.md", {})["small"]()
+    assert model(torch.zeros(4, 784)).shape == (4, 1)
+
+
 def test_no_other_document_has_python() -> None:
     """That of own_images.md is run by tests/test_own_images_guide.py."""
-    guides = {"evaluation.md", "loader.md", "own_images.md", "several_machines.md", "serving.md"}
+    run_here = ("evaluation", "loader", "models", "own_images", "serving", "several_machines")
+    guides = {f"{name}.md" for name in run_here}
     others = [path for path in documents() if path.name not in {"README.md", *guides}]
     assert [block for path in others for block in blocks(path, "python")] == []
 
@@ -101,3 +108,19 @@ def parsed(parser: ArgumentParser, words: list[str], line: str) -> None:
         parser.parse_args(words)
     except SystemExit:
         pytest.fail(f"there is no such command: {line}")
+
+
+@every_document
+def test_every_file_that_a_document_links_to_exists(document: Path) -> None:
+    for target in re.findall(r"\]\(([^)]+)\)", document.read_text()):
+        if not target.startswith(("http:", "https:")):
+            path, _, anchor = target.partition("#")
+            file = document.parent / path if path else document
+            assert file.exists(), target
+            assert not anchor or anchor in anchors(file), target
+
+
+def anchors(document: Path) -> set[str]:
+    """The anchors of a document's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", document.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", text.lower()).replace(" ", "-") for text in headings}

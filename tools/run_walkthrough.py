@@ -9,6 +9,7 @@ It needs nbclient and ipykernel (`pip install '.[test]'`) and takes about 20 s o
 """
 
 import argparse
+import os
 from pathlib import Path
 
 import nbformat
@@ -20,6 +21,7 @@ from mnist_sgd._files import atomic_write
 
 NOTEBOOK = Path(__file__).parent.parent / "docs" / "walkthrough.ipynb"
 _PATIENCE = 300  # seconds before a cell counts as hung
+_ONE_THREAD = {"OMP_NUM_THREADS": "1"}  # the figures then hang on no number of processors
 _METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
@@ -50,7 +52,7 @@ def executed(notebook: NotebookNode) -> NotebookNode:
         resources={"metadata": {"path": str(NOTEBOOK.parent)}},
         record_timing=False,
         coalesce_streams=True,
-    ).execute()
+    ).execute(env=os.environ | _ONE_THREAD)
     notebook.metadata = nbformat.from_dict(_METADATA)
     for number, cell in enumerate(notebook.cells):
         cell.id = f"cell-{number}"

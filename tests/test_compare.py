@@ -167,3 +167,18 @@ def test_comparing_needs_no_torch(made: Path) -> None:
         f"main(['compare', {str(made / 'good')!r}]); sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+def test_losses_of_another_scale_are_said_to_be_so(
+    made: Path, tmp_path: Path, capsys: Output
+) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(made / "good", other)
+    config = json.loads((other / "config.json").read_text())
+    config["resolved"]["loss"] = "cross_entropy"
+    write_json(other / "config.json", config)
+    page = tmp_path / "compare.html"
+    assert main(["compare", str(made / "good"), str(other), "--html", str(page)]) == 0
+    said = "the runs were trained on different losses, whose values are not of one scale"
+    assert f"\nnote: {said}\n" in capsys.readouterr().out
+    assert f"<strong>Note:</strong> {said}.</p>" in page.read_text()

@@ -36,8 +36,9 @@ def run(args: argparse.Namespace) -> int:
         differences,
         same_images,
         table_lines,
+        warnings,
     )
-    from mnist_sgd.report.comparison_page import OTHER_IMAGES, comparison_page
+    from mnist_sgd.report.comparison_page import comparison_page
     from mnist_sgd.report.reader import read_run
 
     folders = {folder.resolve(): folder for folder in args.runs}  # each once
@@ -52,8 +53,8 @@ def run(args: argparse.Namespace) -> int:
     print("\n".join(table_lines(rows)))
     if found:
         print("\nin what they differ\n" + "\n".join(difference_lines(found)))
-    if not same_images(pairs):
-        print(f"\nnote: {OTHER_IMAGES}")
+    for each in warnings(pairs):
+        print(f"\nnote: {each}")
     if args.html is not None:
         print(f"\n{args.html}: the same with the loss curves")
     return 0

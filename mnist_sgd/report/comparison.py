@@ -8,7 +8,16 @@ from typing import Any
 from mnist_sgd.report.markup import flat
 from mnist_sgd.report.reader import RunRecord
 
-__all__ = ["COLUMNS", "Row", "compare_runs", "differences", "same_images", "table_lines"]
+__all__ = [
+    "COLUMNS",
+    "Row",
+    "compare_runs",
+    "difference_lines",
+    "differences",
+    "same_images",
+    "table_lines",
+    "warnings",
+]
 
 COLUMNS = (
     *("run", "model", "epochs", "accuracy", "errors", "valid_loss", "AUC", "seconds", "bytes"),
@@ -16,6 +25,12 @@ COLUMNS = (
 
 SAYS_ITSELF = ("model", "parameters", "epochs")
 """Settings that the table has already, or that follow from one that it has."""
+
+OTHER_IMAGES = (
+    "the runs were measured on different validation images: their figures do not tell which model "
+    "is better"
+)
+OTHER_LOSSES = "the runs were trained on different losses, whose values are not of one scale"
 
 
 @dataclass(frozen=True)
@@ -122,6 +137,16 @@ def same_images(pairs: Sequence[tuple[Row, RunRecord]]) -> bool:
     """Whether all runs were measured on the same validation images."""
     seen = [run.config["data"].get("valid", {}).get("fingerprint") for _, run in pairs]
     return len(set(seen)) == 1
+
+
+def warnings(pairs: Sequence[tuple[Row, RunRecord]]) -> list[str]:
+    """What in the figures cannot be compared, a sentence each without its full stop."""
+    found = []
+    if not same_images(pairs):
+        found.append(OTHER_IMAGES)
+    if len({run.config["resolved"]["loss"] for _, run in pairs}) > 1:
+        found.append(OTHER_LOSSES)
+    return found
 
 
 def table_lines(rows: Sequence[Row]) -> Iterator[str]:

@@ -6,7 +6,7 @@ from math import isfinite
 from typing import TYPE_CHECKING
 
 from mnist_sgd.report.chart import Chart, draw, plural
-from mnist_sgd.report.comparison import COLUMNS, Row, differences, same_images
+from mnist_sgd.report.comparison import COLUMNS, Row, differences, warnings
 from mnist_sgd.report.markup import document, figure, section, table
 from mnist_sgd.report.palette import SERIES
 from mnist_sgd.report.reader import RunRecord
@@ -15,14 +15,9 @@ from mnist_sgd.report.training_plots import plain_log_axis, whole_epochs
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["OTHER_IMAGES", "comparison_page"]
+__all__ = ["comparison_page"]
 
 STYLES = ("-", "--", ":")
-
-OTHER_IMAGES = (
-    "the runs were measured on different validation images: their figures do not tell which model "
-    "is better"
-)
 
 
 def comparison_page(pairs: Sequence[tuple[Row, RunRecord]]) -> str:
@@ -32,7 +27,7 @@ def comparison_page(pairs: Sequence[tuple[Row, RunRecord]]) -> str:
         pairs: as `compare_runs` gives them, at least one.
     """
     title = plural(len(pairs), "run") + " beside each other"
-    warning = [] if same_images(pairs) else [f"<p><strong>Note:</strong> {OTHER_IMAGES}.</p>"]
+    notes = [f"<p><strong>Note:</strong> {each}.</p>" for each in warnings(pairs)]
     charts = [_curves(pairs, "valid_loss", "Validation loss")]
     charts.append(_curves(pairs, "train_loss", "Training loss"))
     found = differences(pairs)
@@ -40,7 +35,7 @@ def comparison_page(pairs: Sequence[tuple[Row, RunRecord]]) -> str:
     head = ["setting", *(row.run for row, _ in pairs)]
     body = [
         f"<header><h1>{title}</h1></header>",
-        *warning,
+        *notes,
         section("figures", "Figures", [table(COLUMNS, [row.cells() for row, _ in pairs])]),
         section(
             "losses",

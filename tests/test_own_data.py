@@ -410,7 +410,7 @@ def test_what_is_left_out_and_noted_is_said_in_lines_on_standard_error(
     assert capsys.readouterr().err == (
         f"mnist-sgd: skipped {folder}/three/a.txt: these 8 bytes are not an image: PNG, JPEG, BMP, "
         "GIF, WebP and TIFF are read\n"
-        f"mnist-sgd: {folder}: 1 files were left out\n"
+        f"mnist-sgd: {folder}: files left out: 1\n"
         f"mnist-sgd: note: {folder}: 1 picture there more than once: "
         "three/00040.png = three/again.png\n"
     )

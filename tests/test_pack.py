@@ -209,7 +209,7 @@ def test_skip_leaves_out_every_such_file_and_names_it(
         assert printed.err == "".join(lines)
         assert printed.out.splitlines()[:2] == [
             f"{out}: 8 images, 4 of seven, 4 of three",
-            "12 files were left out",
+            "files left out: 12",
         ]
         np.testing.assert_array_equal(load_packed(out).images, images)
 

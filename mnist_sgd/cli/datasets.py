@@ -113,7 +113,7 @@ def _load_own(args: argparse.Namespace, model: Metadata | None) -> tuple[ImageSe
             **options,
         )
     if skipped:
-        say(f"{args.data}: {len(skipped):,} files were left out")
+        say(f"{args.data}: files left out: {len(skipped):,}")
     for note in loaded.notes:
         say(f"note: {note}")
     return loaded.train, loaded.valid

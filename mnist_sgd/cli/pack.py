@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
         parts = ", ".join(f"{count:,} of {name}" for name, count in _counts(data).items())
         print(f"{_path(args.out, sets, data)}: {len(data):,} images, {parts}")
     if skipped:
-        print(f"{len(skipped):,} files were left out")
+        print(f"files left out: {len(skipped):,}")
     negative, positive = sets[0].classes
     print(f"the positive class is {positive}; --positive {negative} turns it round")
     return 0

@@ -1,6 +1,6 @@
 """Photographs of MNIST's digits: any size, dark on light or light on dark, turned a little, JPEG.
 
-    python tests/support/photographs.py MNIST FOLDER    1,000 a class to train with, 200 unseen
+    python tests/support/photographs.py MNIST FOLDER    1,000 a class to train with, 500 unseen
 
 MNIST is a folder with its four IDX files. FOLDER/photos/three and FOLDER/photos/seven get digits of
 its training set, FOLDER/unseen/three and FOLDER/unseen/seven others of its test set.
@@ -80,4 +80,4 @@ def write_photographs(
 
 
 if __name__ == "__main__":
-    write_photographs(Path(sys.argv[1]), Path(sys.argv[2]), train=1000, unseen=200)
+    write_photographs(Path(sys.argv[1]), Path(sys.argv[2]), train=1000, unseen=500)

@@ -232,6 +232,31 @@ def test_a_journal_that_is_cut_anywhere_is_read_as_far_as_it_is_whole(
     assert changed == bytes_of(load_data(folder, preparation="fit", cache=tmp_path / "fresh"))
 
 
+FULL = """
+import resource, sys
+from mnist_sgd.cli import main
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
+sys.exit(main(["pack", *sys.argv[1:], "--workers", "1"]))
+"""
+
+
+def test_where_there_is_no_room_left_it_is_said_and_what_was_read_is_kept(tmp_path: Path) -> None:
+    """A file may have 100,000 bytes here: the images of the first of two batches."""
+    folder = tmp_path / "scans"
+    fill(folder, {"seven": 100, "three": 100})
+    line = [sys.executable, "-c", FULL, str(folder), str(tmp_path / "out")]
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        f"mnist-sgd: {folder}/.mnist_sgd/mnist: prepared pictures cannot be kept here: "
+        "File too large; --cache DIR keeps them in another place\n"
+    )
+    reads = Reads()
+    found = bytes_of(load_data(folder, on_progress=reads))
+    assert reads.shown[0][0] > 64
+    assert found == anew(folder, tmp_path / "cache")
+
+
 def damage(cache: Path, how: str) -> None:
     manifest, (images,) = cache / "manifest.json", cache.glob("*-images-idx3-ubyte")
     match how:

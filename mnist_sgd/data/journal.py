@@ -81,8 +81,10 @@ class Journal:
         kept = [record for record in records if record.digest]
         pixels = images.tobytes()
         self._images.write(pixels)
+        self._images.flush()
         line = json.dumps([self._check(kept, pixels), kept]) + "\n"
         self._lines.write(line.encode())
+        self._lines.flush()
         self._remember(kept)
 
     def images(self) -> NDArray[np.uint8]:
@@ -120,6 +122,6 @@ class Journal:
 
 
 def _open(path: Path) -> BinaryIO:
-    """Open a file to read it from its beginning and then append; each write goes out at once."""
+    """Open a file to read it from its beginning and then append."""
     path.touch()
-    return path.open("rb+", buffering=0)
+    return path.open("rb+")

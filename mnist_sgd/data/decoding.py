@@ -5,7 +5,7 @@ threads take photographs 1.4 to 2 times as fast as one; but the preparation of a
 many short calls of NumPy, which hold it: 0.8 to 1.05 times, for pictures of 28x28 and 280x280.
 
 This process is one of them and begins at once, while the others start: a spawned process needs
-0.3 s, in which some thousand small pictures are done.
+0.2 s, in which a thousand small pictures are done.
 """
 
 import multiprocessing

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_sgd_serve.images import NoInk
-from mnist_sgd_serve.picture import area_weights, border, shrink
+from mnist_sgd_serve.picture import border, shrink
 
 __all__ = ["follow_recipe", "is_mnist"]
 
@@ -243,7 +243,7 @@ def _place(ink: NDArray[np.float64]) -> NDArray[np.uint8]:
     height, width = ink.shape
     side = max(height, width, LEAST_CROP)
     top, left = (side - height) // 2, (side - width) // 2
-    weights = area_weights(side, BLOCK) / side
+    weights = _area_weights(side)
     rows, columns = weights[:, top : top + height], weights[:, left : left + width]
     block = rows @ ink @ columns.T
     # One level more or less can move the barycentre over a whole number and the image by a pixel.
@@ -254,3 +254,11 @@ def _place(ink: NDArray[np.float64]) -> NDArray[np.uint8]:
     canvas = np.zeros((SIZE + 2 * BLOCK, SIZE + 2 * BLOCK), np.uint8)
     canvas[BLOCK + y : 2 * BLOCK + y, BLOCK + x : 2 * BLOCK + x] = block
     return canvas[BLOCK : BLOCK + SIZE, BLOCK : BLOCK + SIZE].copy()
+
+
+def _area_weights(side: int) -> NDArray[np.float64]:
+    """Share out a line of `side` pixels to 20 equal spans: weights `[20, side]`."""
+    bounds = np.linspace(0, side, BLOCK + 1)[:, None]
+    pixels = np.arange(side)
+    covered = np.minimum(bounds[1:], pixels + 1) - np.maximum(bounds[:-1], pixels)
+    return np.asarray(np.clip(covered, 0, None) * (BLOCK / side))

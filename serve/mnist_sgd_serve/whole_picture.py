@@ -3,15 +3,15 @@
 Nothing is cut out and no polarity is turned: the model sees what the picture shows, and wants
 pictures taken like those that it was trained on. Each pixel is the exact mean over the area that
 it covers, in whole numbers, so every machine gives the same bytes; a picture of 28x28 stays as it
-is. Pictures over 512 pixels are first averaged down by a whole factor. It costs 0.1 ms for a
-picture of 28x28, 0.4 ms for one of 280x280 and 5 ms for one of 12 megapixels, once decoded.
+is. Pictures over 512 pixels are first averaged down by a whole factor. It costs 0.07 ms for a
+picture of 28x28, 0.4 to 0.9 ms for one of 280x280 and 6 ms for one of 12 megapixels, once decoded.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mnist_sgd_serve.images import NoInk
-from mnist_sgd_serve.picture import area_weights, border, shrink
+from mnist_sgd_serve.picture import border, shrink
 
 __all__ = ["fit", "stretch"]
 
@@ -35,7 +35,13 @@ def fit(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
         NoInk: all pixels are alike.
     """
     grey = shrink(grey)
-    return _averaged(grey, max(grey.shape), max(grey.shape))
+    _check_not_blank(grey)
+    height, width = grey.shape
+    side = max(height, width)
+    top, left = (side - height) // 2, (side - width) // 2
+    sheet = np.full((side, side), int(np.median(border(grey)) + 0.5), np.uint8)
+    sheet[top : top + height, left : left + width] = grey
+    return _averaged(sheet)
 
 
 def stretch(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -44,23 +50,30 @@ def stretch(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
     Arguments, result and errors are those of `fit`.
     """
     grey = shrink(grey)
-    return _averaged(grey, *grey.shape)
+    _check_not_blank(grey)
+    return _averaged(grey)
 
 
-def _averaged(grey: NDArray[np.uint8], tall: int, wide: int) -> NDArray[np.uint8]:
-    """Lay a picture in the middle of a sheet `[tall, wide]` of paper, and average that to 28x28."""
+def _check_not_blank(grey: NDArray[np.uint8]) -> None:
     if grey.min() == grey.max():
         raise NoInk("nothing is on the image: all its pixels are alike")
-    rows, columns = _covered(grey.shape[0], tall), _covered(grey.shape[1], wide)
-    paper = int(np.median(border(grey)) + 0.5)
-    area = tall * wide
-    bare = area - np.outer(rows.sum(1), columns.sum(1))
-    # Whole numbers of at most 255 * 512**2, which float64 adds up exactly in any order.
-    total = (rows @ grey @ columns.T + paper * bare).astype(np.int64)
-    return np.asarray((2 * total + area) // (2 * area), np.uint8)
 
 
-def _covered(pixels: int, side: int) -> NDArray[np.float64]:
-    """How much of each of `pixels`, in the middle of a line of `side`, lies in each of 28 spans."""
-    start = (side - pixels) // 2
-    return area_weights(side, SIDE)[:, start : start + pixels]
+def _averaged(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Average a picture to 28x28, halves rounded up."""
+    total = _sums(_sums(grey.astype(np.int64)).T).T
+    return np.ascontiguousarray((2 * total + grey.size) // (2 * grey.size), np.uint8)
+
+
+def _sums(lines: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Add up lines over 28 equal spans of them, in 28ths of a line: `[n, m]` to `[28, m]`.
+
+    As differences of running sums: a product of matrices would be spread over threads by BLAS,
+    which takes 16 ms for 280x280 pixels where other work keeps the processors busy, not 0.2.
+    """
+    count = len(lines)
+    below = np.zeros((count + 1, lines.shape[1]), np.int64)
+    np.cumsum(lines, axis=0, out=below[1:])
+    whole, part = np.divmod(count * np.arange(SIDE + 1), SIDE)
+    begun = lines[np.minimum(whole, count - 1)]  # at the end no part of a line is left
+    return np.asarray(np.diff(SIDE * below[whole] + part[:, None] * begun, axis=0))

@@ -164,8 +164,8 @@ class Cache:
                 if on_progress:
                     on_progress(done, len(files))
             others = [record for record in before.records if listing.passes_over(record.name)]
-            self._write(sorted([*others, *current.values()], key=order), before, journal)
-            return self.load(), unreadable
+            records = sorted([*others, *current.values()], key=order)
+            return self._write(records, before, journal), unreadable
 
     @contextmanager
     def _locked(self, on_wait: Callable[[], None] | None) -> Iterator[None]:
@@ -180,7 +180,7 @@ class Cache:
                 f"{self.folder}: prepared pictures cannot be kept here: {error.strerror or error}"
             ) from error
 
-    def _write(self, records: list[Record], before: Contents, journal: Journal) -> None:
+    def _write(self, records: list[Record], before: Contents, journal: Journal) -> Contents:
         """Make these records and their images what the cache holds."""
         text = ",\n".join(json.dumps(record) for record in records)
         name = f"{blake2b(text.encode(), digest_size=8).hexdigest()}-{_IMAGES}"
@@ -200,6 +200,8 @@ class Cache:
         for path in self.folder.iterdir():
             if path.name not in (_MANIFEST, _LOCK, name):
                 path.unlink(missing_ok=True)
+        images = read_idx(self.folder / name) if sources else before.images[:0]
+        return Contents(records, images)
 
 
 def _record(row: list[Any]) -> Record:

@@ -209,7 +209,7 @@ def test_the_report_says_what_was_compared_and_nothing_is_printed(
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
 
 
-def test_the_chapters_ten_epochs_stay_within_the_tolerance(
+def test_the_chapters_ten_epochs_stay_within_a_millionth(
     sample: tuple[ImageSet, ImageSet], tmp_path: Path
 ) -> None:
     # With this seed the sum of a plain matrix product in onnxruntime strays by 1.1e-6.
@@ -229,6 +229,7 @@ def test_the_chapters_ten_epochs_stay_within_the_tolerance(
     path = tmp_path / "model.onnx"
     report = export_model(model, path, metadata=metadata, images=sample[1].images)
     assert report.label_disagreements == 0
+    assert report.max_difference <= 1e-6
 
 
 def test_the_graph_prepares_images_to_the_last_bit_as_the_loader_does() -> None:
@@ -436,7 +437,7 @@ def test_a_torchscript_file_that_answers_otherwise_is_refused_and_the_old_one_st
         export_model(BranchOnData(), path, metadata=Metadata(classes=("7", "3")), images=images)
     assert str(error.value) == (
         f"{path} was not written: TorchScript and torch give 2,038 of 2,038 images different "
-        "labels and probabilities up to 0.46 apart; 1e-06 is allowed"
+        "labels and probabilities up to 0.46 apart; 1e-05 is allowed"
     )
     assert path.read_bytes() == b"the old file"
     assert [entry.name for entry in tmp_path.iterdir()] == ["model.pt"]
@@ -466,7 +467,7 @@ def test_a_frozen_batch_size_is_refused(images: NDArray[np.uint8], tmp_path: Pat
         export_model(Frozen(784, 1), tmp_path / "model.pt", metadata=METADATA, images=images[:2])
 
 
-@pytest.mark.parametrize("shift", [2e-6, float("nan")])
+@pytest.mark.parametrize("shift", [2e-5, float("nan")])
 def test_an_onnx_runtime_that_answers_otherwise_is_refused_and_the_old_file_stays(
     shift: float,
     constant: tuple[nn.Module, Path],
@@ -475,7 +476,7 @@ def test_an_onnx_runtime_that_answers_otherwise_is_refused_and_the_old_file_stay
 ) -> None:
     shift_onnx_answers(monkeypatch, shift)
     model, path = constant
-    with pytest.raises(ExportError, match=r"up to (2e-06|nan) apart; 1e-06 is allowed$"):
+    with pytest.raises(ExportError, match=r"up to (2e-05|nan) apart; 1e-05 is allowed$"):
         export_model(model, path, metadata=METADATA, images=images[:300])
     assert path.read_bytes() == b"the old file"
 
@@ -485,11 +486,11 @@ def test_a_label_that_differs_within_the_tolerance_asked_for_is_reported_not_ref
     images: NDArray[np.uint8],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    shift_onnx_answers(monkeypatch, 2e-6)
+    shift_onnx_answers(monkeypatch, 2e-5)
     model, path = constant
-    report = export_model(model, path, metadata=METADATA, images=images[:300], tolerance=3e-6)
+    report = export_model(model, path, metadata=METADATA, images=images[:300], tolerance=3e-5)
     assert report.label_disagreements == 300
-    assert report.max_difference == pytest.approx(2e-6, rel=0.1)
+    assert report.max_difference == pytest.approx(2e-5, rel=0.1)
     assert path.stat().st_size == report.size
 
 

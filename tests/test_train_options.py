@@ -24,7 +24,7 @@ from mnist_sgd import (
     mnist_sample,
 )
 from mnist_sgd.cli import _parser, main, train
-from mnist_sgd.cli.training.options import chosen_recipe
+from mnist_sgd.cli.training.options import chosen_model, chosen_recipe
 from mnist_sgd.recipes import RECIPES, Recipe
 
 Output = pytest.CaptureFixture[str]
@@ -40,6 +40,21 @@ def recipe(*options: str) -> Recipe:
 @pytest.mark.parametrize("model", RECIPES)
 def test_without_options_a_model_has_its_own_recipe(model: str) -> None:
     assert recipe("--model", model) == RECIPES[model]
+
+
+@pytest.mark.parametrize(
+    ("options", "model"),
+    [
+        ([], "linear"),
+        (["--data", "photos"], "cnn"),
+        (["--dataset", "FashionMNIST"], "cnn"),
+        (["--data", "photos", "--model", "linear"], "linear"),
+    ],
+)
+def test_the_sample_is_learned_by_the_chapters_model_and_other_images_by_the_cnn(
+    options: list[str], model: str
+) -> None:
+    assert chosen_model(_parser().parse_args(["train", *options])) == model
 
 
 def test_the_chapters_models_are_trained_as_in_the_chapter() -> None:

@@ -45,16 +45,18 @@ def add_json_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON, for other programs")
 
 
-def add_model_argument(parser: argparse.ArgumentParser) -> None:
+def add_model_argument(
+    parser: argparse.ArgumentParser, default: str | None, shown: str = "%(default)s"
+) -> None:
     """Add the choice of a model that has a name, or of one's own."""
     parser.add_argument(
         "--model",
         type=_model,
-        default="linear",
+        default=default,
         metavar="NAME",
         help=f"{', '.join(name for name in RECIPES if name != OWN)}, or {OWN}: a function of yours "
         "without arguments that gives a torch.nn.Module for [B, 784] to [B, 1]; its module may be "
-        "in this folder (default: %(default)s)",
+        f"in this folder (default: {shown})",
     )
 
 

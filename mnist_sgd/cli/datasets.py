@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from mnist_sgd.data import ImageSet, UnusableFile
     from mnist_sgd_serve import Metadata
 
-__all__ = ["add_dataset_arguments", "load_datasets"]
+__all__ = ["SAMPLE", "add_dataset_arguments", "load_datasets"]
 
 SAMPLE = "sample"
 NAMED = ("MNIST", "FashionMNIST", "KMNIST", "QMNIST", "EMNIST")

@@ -23,7 +23,7 @@ def add_parser(commands: Subcommands) -> None:
     """Add the subcommand."""
     summary = "show a model's layers, the shapes of their outputs, their parameters"
     parser = subcommand(commands, "summary", summary, EXAMPLES, run)
-    add_model_argument(parser)
+    add_model_argument(parser, "linear")
     add_json_argument(parser)
 
 

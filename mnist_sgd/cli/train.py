@@ -14,6 +14,7 @@ from mnist_sgd.cli.training.checkpoints import add_checkpoint_arguments, checkpo
 from mnist_sgd.cli.training.options import (
     add_training_arguments,
     chosen_loss,
+    chosen_model,
     chosen_optimizer,
     chosen_recipe,
     watchers,
@@ -68,6 +69,7 @@ def add_parser(commands: Subcommands) -> None:
 def run(args: argparse.Namespace) -> int:
     """Train, save, export; every file is checked before it takes its name."""
     choose_folder(args)
+    args.model = chosen_model(args)
     recipe = chosen_recipe(args)
     datasets = load_datasets(args)
 

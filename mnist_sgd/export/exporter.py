@@ -68,7 +68,7 @@ def export_model(
     metadata: Metadata,
     images: NDArray[np.uint8],
     input_shape: tuple[int, ...] = (784,),
-    tolerance: float = 1e-6,
+    tolerance: float = 1e-5,
 ) -> ExportReport:
     """Write `model` as the file `path`, in the format that its suffix names, once it is proved.
 
@@ -80,8 +80,8 @@ def export_model(
             answered by torch and by the file.
         input_shape: of one image as the model takes it: (784,) or (1, 28, 28).
         tolerance: the largest difference allowed between two probabilities; `parity` says what
-            it means for labels. In deep models, or with large weights, rounding alone may pass
-            the default.
+            it means for labels. Rounding alone took up to 4e-7 for the linear model and the mlp,
+            and 1.4e-6 for the cnn; in deeper models, or with large weights, it may take more.
 
     Raises:
         ValueError: the suffix, the images or the input shape are not as above.

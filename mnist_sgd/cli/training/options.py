@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from mnist_sgd.cli.arguments import add_model_argument, positive_float, positive_int
+from mnist_sgd.cli.datasets import SAMPLE
 from mnist_sgd.recipes import LOSSES, OPTIMIZERS, RECIPES, SCHEDULES, Recipe, adjusted, recipe_of
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = [
     "add_training_arguments",
     "chosen_loss",
+    "chosen_model",
     "chosen_optimizer",
     "chosen_recipe",
     "default_of",
@@ -27,7 +29,7 @@ __all__ = [
 
 def add_training_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the model, an option for each field of its recipe that is not about batches, watchers."""
-    add_model_argument(parser)
+    add_model_argument(parser, None, "linear for the sample, cnn for other images")
     parser.add_argument("--epochs", type=positive_int, help=default_of("epochs"))
     parser.add_argument(
         "--lr",
@@ -107,13 +109,20 @@ def default_of(field: str) -> str:
     return f"(default: {', '.join(texts)})"
 
 
+def chosen_model(args: argparse.Namespace) -> str:
+    """The model's name: by default the chapter's for the chapter's images, else the cnn."""
+    if args.model is not None:
+        return str(args.model)
+    return "linear" if args.data is None and args.dataset == SAMPLE else "cnn"
+
+
 def chosen_recipe(args: argparse.Namespace) -> Recipe:
     """The model's recipe with what the arguments change.
 
     Images of one's own are shuffled unless told otherwise: folders give one class after the other.
     """
     given = {field.name: getattr(args, field.name) for field in fields(Recipe)}
-    recipe = recipe_of(args.model)
+    recipe = recipe_of(chosen_model(args))
     if args.data is not None:
         recipe = replace(recipe, shuffle=True)
     return adjusted(recipe, given)

@@ -26,8 +26,9 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if line.startswith("python -m pdoc")
     ]
     words = shlex.split(line.replace("build/reference", str(folder)))
-    done = subprocess.run(
-        [sys.executable, *words[1:]], capture_output=True, text=True, timeout=300, check=False
+    command = [sys.executable, *words[1:]]
+    done = subprocess.run(  # elsewhere: beside the sources pdoc warns that they may be meant
+        command, cwd=folder, capture_output=True, text=True, timeout=300, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
     return folder

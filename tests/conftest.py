@@ -18,6 +18,17 @@ def installed_package() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Let torch compute with one thread: on a busy machine several wait for each other."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="session")
 def command() -> Run:
     """Run `mnist-sgd` with arguments in a process of its own, in the folder `cwd`."""

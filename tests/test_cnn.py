@@ -1,7 +1,6 @@
 """The cnn learns in one epoch, is the same for a seed, and exports by the contract."""
 
 import warnings
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -29,13 +28,7 @@ from mnist_sgd.models import model_name
 AUGMENT = Augmentation(degrees=10, translate=0.05, scale=(0.9, 1.1), shear=5)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Several would wait for each other on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

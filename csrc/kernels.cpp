@@ -19,11 +19,24 @@ std::string text(float number) {
     return out.str();
 }
 
-// The nearest bfloat16, ties to even; an infinity stays one, and no byte gives a NaN.
-std::uint16_t to_bfloat16(float number) {
+std::uint32_t bits_of(float number) {
     std::uint32_t bits;
     std::memcpy(&bits, &number, sizeof bits);
+    return bits;
+}
+
+// The nearest bfloat16, ties to even; an infinity stays one, and no byte gives a NaN.
+std::uint16_t to_bfloat16(float number) {
+    const std::uint32_t bits = bits_of(number);
     return static_cast<std::uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
+// Byte b of the number of x becomes bytes[b][x].
+template <std::size_t size>
+void split(std::uint32_t number, int x, std::uint8_t (&bytes)[size][256]) {
+    for (std::size_t b = 0; b < size; ++b) {
+        bytes[b][x] = static_cast<std::uint8_t>(number >> (8 * b));
+    }
 }
 
 }  // namespace
@@ -38,6 +51,8 @@ Normalization::Normalization(float mean_, float std_) : mean(mean_), std(std_), 
     for (int x = 0; x < 256; ++x) {
         float32[x] = (static_cast<float>(x) / 255.0f - mean) / std;
         bfloat16[x] = to_bfloat16(float32[x]);
+        split(bits_of(float32[x]), x, float32_bytes);
+        split(bfloat16[x], x, bfloat16_bytes);
     }
 }
 
@@ -70,6 +85,7 @@ std::vector<Kernel> usable_kernels() {
     const Kernel all[] = {
 #if MNIST_SGD_X86_KERNELS
         // A processor with AVX-512 has AVX2.
+        {"avx512vbmi", avx512vbmi::supported, avx512vbmi::float32, avx512vbmi::bfloat16, avx2::resample, avx512::shuffle},
         {"avx512", avx512::supported, avx512::float32, avx512::bfloat16, avx2::resample, avx512::shuffle},
         {"avx2", avx2::supported, avx2::float32, avx2::bfloat16, avx2::resample, avx2::shuffle},
         {"sse2", sse2::supported, sse2::float32, sse2::bfloat16, resample_portable, sse2::shuffle},

@@ -31,6 +31,9 @@ public:
     // The answer for every byte, which is all that the portable kernel needs.
     float float32[256];
     std::uint16_t bfloat16[256];
+    // The same by bytes, the lowest ones first: for a kernel that looks up one byte at a time.
+    std::uint8_t float32_bytes[4][256];
+    std::uint8_t bfloat16_bytes[2][256];
 };
 
 struct Kernel {

@@ -47,4 +47,12 @@ void shuffle(const Feistel& network, std::uint64_t start, std::size_t n, std::in
 
 }  // namespace avx512
 
+namespace avx512vbmi {
+
+bool supported();
+void float32(const Rows& rows, float* out, const Normalization& how);
+void bfloat16(const Rows& rows, std::uint16_t* out, const Normalization& how);
+
+}  // namespace avx512vbmi
+
 }  // namespace mnist_sgd

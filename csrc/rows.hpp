@@ -51,12 +51,16 @@ struct Rows {
         return {(*this)[std::min(i + NEAR, known - 1)], (*this)[std::min(i + FAR, known - 1)]};
     }
 
-    // Calls step(in, out) for every STEP pixels of every row; `out` goes on by as many. A row's lines
-    // are asked for one at a time between the steps: all at once they would keep the stores waiting
-    // (1.05 times the images a second, Zen 4).
-    template <std::size_t STEP, typename T, typename Step>
-    MNIST_SGD_INLINE void each(T* out, const Step& step) const {
-        static_assert(LINE % STEP == 0 && PIXELS % STEP == 0, "a step is a part of a line, and of what is left");
+    static constexpr std::size_t LINE = 64;  // bytes of a line of the cache
+    static constexpr std::size_t LINES = PIXELS / LINE * LINE;  // bytes of a row's whole lines
+    static constexpr std::size_t REST = PIXELS - LINES;
+
+    // Calls step(in, out) for every STEP pixels of every row's whole lines, and rest(in, out) for the
+    // REST pixels after them; `out` goes on by as many. The lines are asked for one at a time between
+    // the steps: all at once they would keep the stores waiting (1.05 times the images a second, Zen 4).
+    template <std::size_t STEP, typename T, typename Step, typename Rest>
+    MNIST_SGD_INLINE void each(T* out, const Step& step, const Rest& rest) const {
+        static_assert(LINE % STEP == 0, "a step is a part of a line");
         const Rows rows = *this;  // which no store can change
         for (std::size_t i = 0; i < rows.count; ++i, out += PIXELS) {
             const Coming coming = rows.after(i);
@@ -68,10 +72,19 @@ struct Rows {
                 }
             }
             coming.prefetch(LINES);
-            for (std::size_t j = LINES; j < PIXELS; j += STEP) {
-                step(row + j, out + j);
-            }
+            rest(row + LINES, out + LINES);
         }
+    }
+
+    // The same where the rest is some steps more.
+    template <std::size_t STEP, typename T, typename Step>
+    MNIST_SGD_INLINE void each(T* out, const Step& step) const {
+        static_assert(REST % STEP == 0, "a step is a part of the rest");
+        each<STEP>(out, step, [&step](const std::uint8_t* in, T* values) {
+            for (std::size_t j = 0; j < REST; j += STEP) {
+                step(in + j, values + j);
+            }
+        });
     }
 
     // Asks for the rows that follow row i, for what does not read a row step by step.
@@ -81,10 +94,6 @@ struct Rows {
             coming.prefetch(line);
         }
     }
-
-private:
-    static constexpr std::size_t LINE = 64;  // bytes of a line of the cache
-    static constexpr std::size_t LINES = PIXELS / LINE * LINE;  // bytes of a row's whole lines
 };
 
 }  // namespace mnist_sgd

@@ -93,10 +93,10 @@ private:
             __m512i h = _mm512_mullo_epi32(_mm512_add_epi32(other[i], k), multiplier_1);
             h = _mm512_mullo_epi32(_mm512_xor_si512(h, _mm512_srli_epi32(h, 15)), multiplier_2);
             h = _mm512_xor_si512(h, _mm512_srli_epi32(h, 16));
-            // The upper halves of the products, of the even and of the odd ones.
-            const __m512i even = _mm512_srli_epi64(_mm512_mul_epu32(h, m), 32);
+            // The upper halves of the products: those of the odd numbers lie in their places already.
             const __m512i odd = _mm512_mul_epu32(_mm512_srli_epi64(h, 32), m);
-            const __m512i sum = _mm512_add_epi32(changed[i], _mm512_mask_blend_epi32(0xaaaa, even, odd));
+            const __m512i scaled = _mm512_mask_shuffle_epi32(odd, 0x5555, _mm512_mul_epu32(h, m), _MM_PERM_DDBB);
+            const __m512i sum = _mm512_add_epi32(changed[i], scaled);
             changed[i] = _mm512_min_epu32(sum, _mm512_sub_epi32(sum, m));
         }
     }

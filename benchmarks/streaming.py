@@ -34,8 +34,12 @@ BATCH = 256
 PIECE = 40_000  # images that are made at once
 MIB = 2**20
 
-ADVICE = {"none": mmap.MADV_NORMAL, "random": mmap.MADV_RANDOM}
-COLD = (("shuffled", "none"), ("shuffled", "random"), ("in order", "none"), ("in order", "random"))
+ADVICE = {
+    "none": (mmap.MADV_NORMAL, mmap.MADV_NOHUGEPAGE),
+    "huge": (mmap.MADV_NORMAL, mmap.MADV_HUGEPAGE),
+    "random": (mmap.MADV_RANDOM, mmap.MADV_NOHUGEPAGE),
+}
+COLD = tuple((order, advice) for order in ("shuffled", "in order") for advice in ADVICE)
 
 
 @dataclass(frozen=True)
@@ -143,7 +147,8 @@ def cold(path: Path, order: str, advice: str, seconds: float, threads: int) -> d
     dl = loader(data, threads, order == "shuffled")
     pages = map_behind(data.images)
     assert pages is not None
-    pages.madvise(ADVICE[advice])  # after the loader's own, for the last one holds
+    for each in ADVICE[advice]:  # after the loader's own, for the last one holds
+        pages.madvise(each)
     read, start, images = bytes_read(), time.perf_counter(), 0
     first = first_read = 0.0
     for xb, _ in dl:

@@ -1,5 +1,8 @@
 """The kernel gets the advice that fits how a mapped file will be read, and other arrays none."""
 
+import errno
+import mmap
+import os
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +14,8 @@ from residency import mapping
 
 IMAGES = np.arange(64 * 28 * 28, dtype=np.uint32).astype(np.uint8).reshape(64, 28, 28)
 SIZE = 16 + IMAGES.size
+FLAGS = {"rr", "sr", "hg", "nh"}
+"""Of a mapping: random, sequential, huge pages, no huge pages."""
 
 
 @pytest.fixture
@@ -22,9 +27,9 @@ def path(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("shuffled", "memory", "advice", "flags"),
     [
-        (True, 2 * SIZE - 1, "random", {"rr"}),
-        (True, 2 * SIZE, "normal", set()),
-        (False, 2 * SIZE - 1, "normal", set()),
+        (True, 2 * SIZE - 1, "random", {"rr", "nh"}),
+        (True, 2 * SIZE, "huge", {"hg"}),
+        (False, 2 * SIZE - 1, "huge", {"hg"}),
     ],
 )
 def test_the_advice_follows_the_order_and_the_memory(
@@ -38,17 +43,57 @@ def test_the_advice_follows_the_order_and_the_memory(
     monkeypatch.setattr(mapped, "_memory", lambda: memory)
     images = read_idx(path)
     assert advise(images, shuffled=shuffled) == advice
-    assert mapping(path).flags & {"rr", "sr"} == flags
+    assert mapping(path).flags & FLAGS == flags
     np.testing.assert_array_equal(images, IMAGES)
 
 
 def test_the_last_advice_holds(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     images = read_idx(path)
     monkeypatch.setattr(mapped, "_memory", lambda: 1)
-    advise(images, shuffled=True)
-    assert "rr" in mapping(path).flags
-    advise(images, shuffled=False)
-    assert not mapping(path).flags & {"rr", "sr"}
+    for shuffled, flags in ((True, {"rr", "nh"}), (False, {"hg"}), (True, {"rr", "nh"})):
+        advise(images, shuffled=shuffled)
+        assert mapping(path).flags & FLAGS == flags
+
+
+class Pages:
+    """A map on a system that refuses huge pages with an error."""
+
+    def __init__(self, error: int) -> None:
+        self.error, self.given = error, list[int]()
+
+    def __len__(self) -> int:
+        return SIZE
+
+    def madvise(self, advice: int) -> None:
+        if advice in (mmap.MADV_HUGEPAGE, mmap.MADV_NOHUGEPAGE):
+            raise OSError(self.error, os.strerror(self.error))
+        self.given.append(advice)
+
+
+def test_a_system_without_huge_pages_gets_the_rest_of_the_advice(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pages = Pages(errno.EINVAL)
+    monkeypatch.setattr(mapped, "map_behind", lambda images: pages)
+    assert advise(IMAGES, shuffled=False) == "normal"
+    monkeypatch.setattr(mapped, "_memory", lambda: 1)
+    assert advise(IMAGES, shuffled=True) == "random"
+    assert pages.given == [mmap.MADV_NORMAL, mmap.MADV_RANDOM]
+
+
+def test_another_error_of_the_system_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mapped, "map_behind", lambda images: Pages(errno.ENOMEM))
+    with pytest.raises(OSError, match="Cannot allocate memory"):
+        advise(IMAGES, shuffled=False)
+
+
+def test_a_system_that_has_no_such_advice_gets_the_rest_of_it(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(mmap, "MADV_HUGEPAGE")
+    images = read_idx(path)
+    assert advise(images, shuffled=False) == "normal"
+    assert not mapping(path).flags & FLAGS
 
 
 def test_a_view_and_a_numpy_memmap_have_the_map_behind_them(path: Path) -> None:

@@ -16,20 +16,22 @@ first epoch; nothing advised, and huge pages:
     12 million (9.4 GB)           128   0.6     0.7      2.6     4.4
                                  8192   1.0     1.4      2.4     4.3
 
-In order, and where the page cache holds the file already, it makes little difference.
+Later epochs are medians of three and more, the first of 1.2 million are two runs each (one of huge
+pages with 128 KB gave 0.4), those of 12 million one. In order, and where the page cache holds the
+file already, the advice makes little difference.
 
 For a shuffled file that does not fit, to read around a page is in vain: then single pages are asked
-for. 12 million images, 4 s with two threads (`python benchmarks/streaming.py`, under other load):
+for. 12 million images, 4 s with two threads (`python benchmarks/streaming.py`):
 
                              first batch   images/s   bytes read an image
-    shuffled, no advice         2,548 ms        253             5,360,742
-    shuffled, random               85 ms      6,896                 4,939
-    in order, no advice             6 ms    237,990                   802
-    in order, random               17 ms     46,108                   786
+    shuffled, no advice         1,633 ms        623             3,260,202
+    shuffled, random               24 ms     17,676                 4,829
+    in order, no advice             2 ms  2,038,039                   786
+    in order, random                5 ms    134,281                   785
 
 That is the rate of the whole epoch, where one that fits is read whole within the first thousands of
 images and then costs nothing: 2.7 million (2.1 GB) gave 193,000 and 292,000 images/s over 4 s, but
-19,000 and 14,000 with random advice, 48,000 and 32,000 with it and eight threads.
+19,000 and 14,000 with random advice, 48,000 and 32,000 with it and eight threads, under other load.
 
 Tried and not used: sequential advice in order, 0.7 to 2.2 times the rate in twelve alternations,
 1.1 in the median; and asking for the pages of each image some batches ahead (MADV_WILLNEED), which

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import TYPE_CHECKING
 
 from mnist_sgd.export.versions import versions
@@ -21,7 +22,8 @@ LICENCE = "Apache-2.0"
 def describe(learn: Learner) -> Metadata:
     """The metadata of a learner's model: classes, normalisation, data, figures, versions.
 
-    The figures are those of the row that the weights have, without the training loss.
+    The figures are those of the row that the weights have, without the training loss and without
+    one that is infinite or nan, which JSON cannot hold.
 
     Raises:
         TypeError: the validation batches do not come from this package's DataLoader.
@@ -29,6 +31,7 @@ def describe(learn: Learner) -> Metadata:
     valid = learn.own_loader()
     names = learn.recorder.metric_names[2:-1]
     row = learn.recorder.values[learn.kept_row][1:] if learn.recorder.values else []
+    metrics = {name: value for name, value in zip(names, row, strict=False) if isfinite(value)}
     data = {valid.dataset.name or "valid": valid.dataset.fingerprint()}
     if isinstance(learn.dls.train, DataLoader):
         train = learn.dls.train.dataset
@@ -39,7 +42,7 @@ def describe(learn: Learner) -> Metadata:
         std=valid.std,
         preparation=valid.dataset.preparation,
         model=model_name(learn.model),
-        metrics=dict(zip(names, row, strict=False)) | {"images": len(valid.dataset)},
+        metrics=metrics | {"images": len(valid.dataset)},
         data=data,
         versions=versions(),
         licence=LICENCE,

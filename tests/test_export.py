@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import os
 import pickle
 import re
@@ -497,6 +498,24 @@ def shift_onnx_answers(monkeypatch: pytest.MonkeyPatch, shift: float) -> None:
         return true_answers(self, images) + np.float32(shift)
 
     monkeypatch.setattr(Predictor, "probabilities", shifted)
+
+
+def test_a_model_that_diverged_is_refused_with_what_to_do(
+    images: NDArray[np.uint8], tmp_path: Path
+) -> None:
+    model = nn.Linear(784, 1)
+    with torch.no_grad():
+        model.weight.fill_(math.inf)  # inf - inf is nan: only an image of one grey is answered
+    some = images[:300].copy()
+    some[7:9] = 255
+    path = tmp_path / "model.onnx"
+    with pytest.raises(ExportError) as error:
+        export_model(model, path, metadata=METADATA, images=some)
+    assert str(error.value) == (
+        f"{path} was not written: for 298 of 300 images the model answers nan, as after a training "
+        "that diverged; train with a smaller learning rate"
+    )
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_model_with_two_logits_is_refused(images: NDArray[np.uint8], tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ from mnist_sgd import (
     mnist_sample,
 )
 from mnist_sgd.loader import Batch
-from mnist_sgd.weights import WeightsError
+from mnist_sgd.weights import WeightsError, read_weights
 
 Output = pytest.CaptureFixture[str]
 HEADER = "epoch     train_loss  valid_loss  batch_accuracy  time    "
@@ -344,6 +344,28 @@ def test_saved_weights_come_back_bit_for_bit(learn: Learner, tmp_path: Path) -> 
     assert header["mnist_sgd.model"] == "linear"
     assert header["mnist_sgd.classes"] == '["7", "3"]'
     assert [path.name for path in tmp_path.iterdir()] == ["w.safetensors"]
+
+
+@pytest.mark.parametrize("figure", [math.nan, math.inf])
+def test_weights_come_back_also_where_a_figure_is_no_number(
+    figure: float, small: DataLoaders, tmp_path: Path
+) -> None:
+    def wild(predictions: Tensor, targets: Tensor) -> Tensor:
+        return torch.tensor(figure)
+
+    learn = Learner(small, create_model("linear", 0), metrics=[batch_accuracy, wild])
+    with learn.no_logging():
+        learn.fit(1, lr=1.0)
+    learn.save(tmp_path / "w.safetensors")
+    trained = weights_of(learn)
+    other = Learner(small, create_model("linear", 1))
+    other.load(tmp_path / "w.safetensors")
+    assert torch.equal(weights_of(other), trained)
+    assert set(read_weights(tmp_path / "w.safetensors")[1].metrics) == {
+        "valid_loss",
+        "batch_accuracy",
+        "images",
+    }
 
 
 def test_the_same_weights_make_the_same_file(learn: Learner, tmp_path: Path) -> None:

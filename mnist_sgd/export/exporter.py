@@ -85,8 +85,9 @@ def export_model(
 
     Raises:
         ValueError: the suffix, the images or the input shape are not as above.
-        ExportError: the model cannot be written in this format, or the file does not answer as
-            the model does. The old file of this name, if any, is untouched.
+        ExportError: the model's own answers are no numbers, or it cannot be written in this
+            format, or the file does not answer as the model does. The old file of this name, if
+            any, is untouched.
         OSError: the file cannot be written.
     """
     path = Path(path)
@@ -94,6 +95,11 @@ def export_model(
     form = _FORMATS[path.suffix]
     classifier = Classifier(model, mean=metadata.mean, std=metadata.std, input_shape=input_shape)
     expected = answer_all(torch_answer(classifier), images)
+    if unanswered := int(np.isnan(expected).sum()):
+        raise ExportError(
+            f"{path} was not written: for {unanswered:,} of {len(images):,} images the model "
+            "answers nan, as after a training that diverged; train with a smaller learning rate"
+        )
     with atomic_path(path) as temporary:
         try:
             form.write(classifier, temporary, metadata)

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,69 @@ def test_the_text_has_the_figures_the_curves_and_the_calibration(
     assert len(bins) == len(facts["calibration"])
     assert bins[0].split()[3] == f"{facts['calibration'][0]['count']:,}"
     assert max(map(len, lines[1:])) <= 100
+
+
+def test_the_mistakes_are_listed_the_furthest_from_the_threshold_first(
+    model: Path, capsys: Output
+) -> None:
+    valid = mnist_sample()[1]
+    probabilities = Predictor(model).probabilities(valid.images)
+    for threshold in (0.5, 0.8):
+        wrong = np.flatnonzero((probabilities > threshold) != (valid.labels == 1)).tolist()
+        facts = facts_of(capsys, model, "--mistakes", "--threshold", threshold)
+        given = facts["mistakes"]
+        assert sorted(one["image"] for one in given) == wrong
+        assert len(wrong) == facts["confusion"][0][1] + facts["confusion"][1][0] > 30
+        for one in given:
+            assert one["class"] == valid.classes[int(valid.labels[one["image"]])]
+            assert one["probability"] == float(probabilities[one["image"]])
+        distances = [abs(one["probability"] - threshold) for one in given]
+        assert distances == sorted(distances, reverse=True)
+    assert main(["evaluate", str(model), "--mistakes"]) == 0
+    out = capsys.readouterr().out
+    text = out[out.index("called wrong, with the probability of 3:\n") :].splitlines()[1:]
+    first = facts_of(capsys, model, "--mistakes")["mistakes"][0]
+    assert text[0] == f"  is {first['class']}  {first['probability']:.4f}  image {first['image']}"
+
+
+def digits(folder: Path, model: Path) -> Path:
+    """Three pictures of each class to train and to validate with, which the model tells rightly."""
+    predictor, images = Predictor(model), mnist_sample()[0]
+    for part, (label, name) in product(("train", "valid"), enumerate(images.classes)):
+        (folder / part / name).mkdir(parents=True)
+        rows = np.flatnonzero(images.labels == label)[50 if part == "valid" else 0 :]
+        kept = 0
+        for row in rows.tolist():
+            path = folder / part / name / f"{row}.png"
+            Image.fromarray(images.images[row]).save(path)
+            if predictor.predict(path).label == name:
+                kept += 1
+            else:
+                path.unlink()
+            if kept == 3:
+                break
+    return folder
+
+
+def test_the_mistakes_among_pictures_are_named_by_their_files(
+    model: Path, tmp_path: Path, capsys: Output
+) -> None:
+    photos = digits(tmp_path / "photos", model)
+    arguments = [str(model), "--data", str(photos), "--mistakes"]
+    assert facts_of(capsys, *arguments)["mistakes"] == []
+    assert main(["evaluate", *arguments]) == 0
+    assert capsys.readouterr().out.endswith("\n\nno image is called wrong\n")
+    seven = next((photos / "valid" / "7").iterdir())
+    wrong = seven.rename(photos / "valid" / "3" / "no three.png")
+    (given,) = facts_of(capsys, *arguments)["mistakes"]
+    assert given["image"] == str(wrong)
+    assert given["class"] == "3"
+    assert given["probability"] < 0.5
+    assert main(["evaluate", *arguments]) == 0
+    assert capsys.readouterr().out.endswith(
+        "\n\ncalled wrong, with the probability of 3:\n"
+        f"  is 3  {given['probability']:.4f}  {wrong}\n"
+    )
 
 
 def test_the_curves_in_the_text_are_those_of_the_json(model: Path, capsys: Output) -> None:

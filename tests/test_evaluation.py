@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from mnist_sgd.evaluation import Bin, Counts, Evaluation, evaluate
+from mnist_sgd.evaluation import Bin, Counts, Evaluation, evaluate, mistakes
 
 Answers = tuple[NDArray[np.float32], NDArray[np.uint8]]
 
@@ -59,6 +59,21 @@ def test_the_counts_are_those_of_the_artefacts_rule(data: Answers, threshold: fl
     found = evaluate(probabilities, labels, threshold)
     assert found.counts.matrix == (tuple(table[0]), tuple(table[1]))
     assert found.accuracy == sum(c == y for c, y in zip(called, labels, strict=True)) / len(labels)
+
+
+@settings(deadline=None)
+@given(answers(), st.floats(0, 1) | few)
+def test_the_mistakes_are_those_that_the_counts_count_the_furthest_first(
+    data: Answers, threshold: float
+) -> None:
+    probabilities, labels = data
+    found = mistakes(probabilities, labels, threshold).tolist()
+    counts = evaluate(probabilities, labels, threshold).counts
+    called = [p > threshold for p in probabilities.tolist()]
+    assert len(found) == counts.false_positive + counts.false_negative
+    assert all(called[i] != bool(labels[i]) for i in found)
+    keys = [(-abs(float(probabilities[i]) - threshold), i) for i in found]
+    assert keys == sorted(keys)
 
 
 def test_a_probability_between_the_threshold_and_its_float32_is_not_rounded_away() -> None:

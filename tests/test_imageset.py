@@ -105,6 +105,15 @@ def test_classes_other_than_two_different_names_are_refused(classes: Any) -> Non
     assert str(caught.value) == f"classes must be a tuple of two different names, got {classes!r}"
 
 
+def test_another_number_of_files_than_images_is_refused() -> None:
+    images, labels = np.zeros((2, 28, 28), np.uint8), np.array([0, 1], np.uint8)
+    assert ImageSet(images, labels, ("a", "b"), files=["a/1", "b/1"]).files == ["a/1", "b/1"]
+    assert ImageSet(images, labels, ("a", "b")).files == ()
+    text = "^every image needs the name of its file, or none, got 2 images and 1 names$"
+    with pytest.raises(ValueError, match=text):
+        ImageSet(images, labels, ("a", "b"), files=["a/1"])
+
+
 def test_what_is_not_an_array_is_refused() -> None:
     images: Any = IMAGES.tolist()
     with pytest.raises(TypeError, match=r"^images must be a NumPy array, got list$"):

@@ -38,11 +38,13 @@ def test_train_and_valid_folders_stay_as_the_user_shared_them_out(tmp_path: Path
     expected = [prepare(decode(path)).image for path in paths]
     np.testing.assert_array_equal(data.train.images, expected)
     assert data.train.labels.tolist() == [int(path.parent.name == "7") for path in paths]
+    assert data.train.files == [f"train/{path.parent.name}/{path.name}" for path in paths]
     assert data.notes == ()
     turned = load_data(folder, positive="3")
     assert turned.train.classes == ("7", "3")
     np.testing.assert_array_equal(turned.train.labels, 1 - data.train.labels)
     np.testing.assert_array_equal(turned.train.images, data.train.images)
+    assert turned.train.files == data.train.files
 
 
 def side_of(folder: Path) -> dict[bytes, str]:

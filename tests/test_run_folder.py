@@ -6,7 +6,9 @@ import json
 import os
 import re
 import socket
+from dataclasses import replace
 from functools import partial
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +146,25 @@ def test_the_history_is_the_recorders_as_csv_and_as_json(learn: Learner, run: Pa
     }
     assert [list(epoch.values()) for epoch in history["epochs"]] == recorder.values
     assert history["ends"] == recorder.iters
+
+
+def test_the_mistakes_among_pictures_are_named_by_their_files(tmp_path: Path, run: Path) -> None:
+    names = [f"{i % 2}/<{i}>.png" for i in range(60)]
+    valid = replace(easy_set(flipped=3), files=names)
+    write_run(learner(valid=valid), tmp_path / "first", {"lr": 0.5})
+    indices = read(run / "evaluation.json")["worst_mistakes"]
+    worst = read(tmp_path / "first" / "evaluation.json")["worst_mistakes"]
+    assert worst == [names[i] for i in indices]
+    page = (tmp_path / "first" / "report.html").read_text()
+    below = page[page.index("<summary>Their files</summary>") :]
+    rows = re.findall(
+        r'<th scope="row">([^<]*)</th><td>([^<]*)</td>', below[: below.index("</details>")]
+    )
+    classes = [valid.classes[int(valid.labels[i])] for i in indices]
+    assert rows == [
+        (escape(name), f"is {which}") for name, which in zip(worst, classes, strict=True)
+    ]
+    assert "Their files" not in (run / "report.html").read_text()
 
 
 def test_the_evaluation_is_that_of_the_artefact(run: Path) -> None:

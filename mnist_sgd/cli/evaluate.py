@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ EXAMPLES = """\
   mnist-sgd evaluate                                model.onnx on the sample's validation images
   mnist-sgd evaluate boots.onnx --dataset FashionMNIST --classes Sneaker 'Ankle boot'
   mnist-sgd evaluate boots.onnx --data photos       your own pictures, the validation share
+  mnist-sgd evaluate boots.onnx --data photos --mistakes     which files it gets wrong
   mnist-sgd evaluate --plot curves.png              ROC, precision and recall, calibration
   mnist-sgd evaluate --precision 0.999              the threshold for it, and what it costs
   mnist-sgd evaluate --recall 0.995 --write         and put it into model.onnx
@@ -69,6 +71,11 @@ def add_parser(commands: Subcommands) -> None:
         help="write the model with this threshold, as FILE or else over itself",
     )
     parser.add_argument(
+        "--mistakes",
+        action="store_true",
+        help="list the images that are called wrong, the furthest from the threshold first",
+    )
+    parser.add_argument(
         "--plot", type=Path, metavar="FILE", help="draw the curves; the suffix names the format"
     )
     add_dataset_arguments(parser)
@@ -89,6 +96,10 @@ def run(args: argparse.Namespace) -> int:
     chosen = evaluate(probabilities, valid.labels, _threshold(args, own, probabilities, valid))
     facts = _facts(own, chosen, valid)
     lines = _lines(args, own, chosen, valid)
+    if args.mistakes:
+        wrong = _mistakes(args, chosen, probabilities, valid)
+        facts["mistakes"] = wrong
+        lines += ["", *_mistake_lines(wrong, valid)]
     if args.plot is not None:
         from mnist_sgd.evaluation.plot import plot_evaluation
 
@@ -154,6 +165,39 @@ def _threshold(
         given: float = own.threshold if args.threshold is None else args.threshold
         return given
     return threshold_for(probabilities, valid.labels, precision=args.precision, recall=args.recall)
+
+
+def _mistakes(
+    args: argparse.Namespace,
+    chosen: "Evaluation",
+    probabilities: "NDArray[np.float32]",
+    valid: "ImageSet",
+) -> list[dict[str, Any]]:
+    """Each image that is called wrong: its file, or its place in the set; class; probability."""
+    from mnist_sgd.evaluation import mistakes
+
+    return [
+        {
+            "image": os.path.join(args.data, valid.files[i]) if valid.files else i,
+            "class": valid.classes[int(valid.labels[i])],
+            "probability": float(probabilities[i]),
+        }
+        for i in mistakes(probabilities, valid.labels, chosen.threshold).tolist()
+    ]
+
+
+def _mistake_lines(wrong: list[dict[str, Any]], valid: "ImageSet") -> list[str]:
+    if not wrong:
+        return ["no image is called wrong"]
+    width = max(map(len, valid.classes))
+    which = "" if valid.files else "image "
+    return [
+        f"called wrong, with the probability of {valid.classes[1]}:",
+        *(
+            f"  is {one['class']:<{width}}  {one['probability']:.4f}  {which}{one['image']}"
+            for one in wrong
+        ),
+    ]
 
 
 def _facts(own: "Evaluation", chosen: "Evaluation", valid: "ImageSet") -> dict[str, Any]:

@@ -8,6 +8,7 @@ labels 0.15 ms, or 0.4 ms with the mapping of their file (Zen 4, page cache warm
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
@@ -35,6 +36,8 @@ class ImageSet:
         name: what the set is called in messages and artefacts.
         preparation: how pictures became these images, and how `predict` shall prepare others for
             a model that is trained on them: mnist, fit or stretch, see `mnist_sgd_serve.prepare`.
+        files: the picture that each image was, N names from the data's folder on, with slashes; or
+            none, where the images came in another way.
     """
 
     images: NDArray[np.uint8]
@@ -42,14 +45,15 @@ class ImageSet:
     classes: tuple[str, str]
     name: str = ""
     preparation: str = "mnist"
+    files: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         """Check everything but the pixels, which may be any bytes.
 
         Raises:
             TypeError: images or labels are not NumPy arrays.
-            ValueError: a type, a shape, a layout, a label, the class names or the preparation are
-                not as above.
+            ValueError: a type, a shape, a layout, a label, the class names, the preparation or the
+                number of files are not as above.
         """
         _check_array("images", self.images, (28, 28), ("uint8",))
         _check_array("labels", self.labels, (), ("uint8", "int64"))
@@ -63,6 +67,11 @@ class ImageSet:
         check_labels(self.labels)
         check_classes(self.classes)
         check_preparation(self.preparation)
+        if len(self.files) not in (0, len(self)):
+            raise ValueError(
+                f"every image needs the name of its file, or none, got {len(self):,} images and "
+                f"{len(self.files):,} names"
+            )
 
     def __len__(self) -> int:
         """Count the images."""

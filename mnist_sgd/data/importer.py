@@ -73,7 +73,8 @@ class Pictures:
         beside = np.array_equal(rows, np.arange(rows[0], rows[0] + len(rows)))
         images = self.images[rows[0] : rows[0] + len(rows)] if beside else self.images[rows]
         labels = self.labels[chosen] ^ np.uint8(flip)
-        return ImageSet(images, labels, classes, name, self.preparation)
+        files = [self.names[i] for i in chosen.tolist()]
+        return ImageSet(images, labels, classes, name, self.preparation, files)
 
 
 def import_folder(

@@ -9,6 +9,7 @@ from mnist_sgd.evaluation.calibration import Bin
 from mnist_sgd.evaluation.counts import Counts
 from mnist_sgd.evaluation.curves import PrecisionRecallCurve, RocCurve
 from mnist_sgd.evaluation.evaluate import Evaluation, evaluate
+from mnist_sgd.evaluation.mistakes import mistakes
 from mnist_sgd.evaluation.threshold import ThresholdError, threshold_for
 
 __all__ = [
@@ -19,5 +20,6 @@ __all__ = [
     "RocCurve",
     "ThresholdError",
     "evaluate",
+    "mistakes",
     "threshold_for",
 ]

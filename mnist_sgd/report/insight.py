@@ -13,7 +13,7 @@ from mnist_sgd.report.sheet import Cell, sheet
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["attention_chart", "mistakes_chart", "weights_chart"]
+__all__ = ["SHOWN", "attention_chart", "mistakes_chart", "probability", "weights_chart"]
 
 SHOWN = 30
 """Mistakes on the contact sheet, at most."""
@@ -51,12 +51,12 @@ def _which(mistakes: int, images: int) -> str:
 
 def _words(answers: Answers, index: int) -> list[str]:
     name = answers.dataset.classes[int(answers.dataset.labels[index])]
-    return [f"is {name}", f"P = {_rounded(answers.probabilities[index])}", f"no. {index}"]
+    return [f"is {name}", f"P = {probability(answers, index)}", f"no. {index}"]
 
 
-def _rounded(probability: float) -> str:
-    """Three digits, which never round up to certainty."""
-    return f"{min(max(probability, 0.001), 0.999):.3f}"
+def probability(answers: Answers, index: int) -> str:
+    """That of an image, in three digits, which never round up to certainty."""
+    return f"{min(max(answers.probabilities[index], 0.001), 0.999):.3f}"
 
 
 def weights_chart(model: "nn.Module", classes: tuple[str, str]) -> Chart | None:

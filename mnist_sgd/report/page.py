@@ -5,6 +5,7 @@ from html import escape
 from mnist_sgd.report import folder as files
 from mnist_sgd.report.chart import plural
 from mnist_sgd.report.findings import Findings
+from mnist_sgd.report.insight import SHOWN, probability
 from mnist_sgd.report.markup import document, facts, figure, section, table, tiles
 from mnist_sgd.report.model_card import data_licence, limits, summary
 
@@ -55,9 +56,21 @@ def _confusion(run: Findings) -> str:
 
 def _mistakes(run: Findings) -> str:
     charts = [figure(chart) for chart in run.insight if chart.name == "mistakes"]
+    if charts and run.answers.dataset.files:
+        charts.append(f"<details><summary>Their files</summary>{_files(run)}</details>")
     images = plural(len(run.answers.dataset), "validation image")
     none = f"<p>Nowhere here: {images}, and each is called right.</p>"
     return section("wrong", "Where it is wrong", charts or [none])
+
+
+def _files(run: Findings) -> str:
+    """The files of the mistakes on the contact sheet, in its order."""
+    data, classes = run.answers.dataset, run.metadata.classes
+    rows = [
+        [data.files[i], f"is {classes[int(data.labels[i])]}", probability(run.answers, i)]
+        for i in run.answers.mistakes[:SHOWN]
+    ]
+    return table(["file", "class", f"P({classes[1]})"], rows)
 
 
 def _insight(run: Findings) -> str:

@@ -111,11 +111,12 @@ def _evaluation(run: Findings) -> dict[str, Any]:
     figures = run.evaluation.as_dict()
     for curve in ("roc", "precision_recall"):
         del figures[curve]
+    worst, files = run.answers.mistakes[:WORST].tolist(), run.answers.dataset.files
     return {
         "images": len(run.answers.dataset),
         "classes": run.metadata.classes,
         "errors": len(run.answers.mistakes),
-        "worst_mistakes": run.answers.mistakes[:WORST].tolist(),
+        "worst_mistakes": [files[i] for i in worst] if files else worst,
         "valid_loss": run.valid_loss,
         "kept_epoch": run.kept_epoch,
         "artefact_bytes": run.artefact_size,

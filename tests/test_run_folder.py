@@ -157,12 +157,10 @@ def test_the_mistakes_among_pictures_are_named_by_their_files(tmp_path: Path, ru
     assert worst == [names[i] for i in indices]
     page = (tmp_path / "first" / "report.html").read_text()
     below = page[page.index("<summary>Their files</summary>") :]
-    rows = re.findall(
-        r'<th scope="row">([^<]*)</th><td>([^<]*)</td>', below[: below.index("</details>")]
-    )
-    classes = [valid.classes[int(valid.labels[i])] for i in indices]
+    below = below[: below.index("</details>")]
+    rows = re.findall(r'<th scope="row">(\d+)</th><td>([^<]*)</td><td>is ([^<]*)</td>', below)
     assert rows == [
-        (escape(name), f"is {which}") for name, which in zip(worst, classes, strict=True)
+        (str(i), escape(names[i]), valid.classes[int(valid.labels[i])]) for i in indices
     ]
     assert "Their files" not in (run / "report.html").read_text()
 

@@ -67,10 +67,10 @@ def _files(run: Findings) -> str:
     """The files of the mistakes on the contact sheet, in its order."""
     data, classes = run.answers.dataset, run.metadata.classes
     rows = [
-        [data.files[i], f"is {classes[int(data.labels[i])]}", probability(run.answers, i)]
+        [str(i), data.files[i], f"is {classes[int(data.labels[i])]}", probability(run.answers, i)]
         for i in run.answers.mistakes[:SHOWN]
     ]
-    return table(["file", "class", f"P({classes[1]})"], rows)
+    return table(["no.", "file", "class", f"P({classes[1]})"], rows)
 
 
 def _insight(run: Findings) -> str:

@@ -12,10 +12,19 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mnist_sgd.cli import main
-from mnist_sgd.data import PackedWriter, load_data, mnist_sample, pack_folder, write_idx
+from mnist_sgd.data import (
+    ImageSet,
+    PackedWriter,
+    load_data,
+    load_whole,
+    mnist_sample,
+    pack_folder,
+    write_idx,
+)
 from mnist_sgd.data.importer import in_valid_share
 from mnist_sgd_serve import Predictor, decode, prepare
 from pictures import fill, stroke
+from trained import TrainedFiles
 
 Output = pytest.CaptureFixture[str]
 Labels = NDArray[np.uint8]
@@ -338,6 +347,68 @@ def test_parts_are_packed_as_parts_and_come_back(tmp_path: Path, capsys: Output)
         np.testing.assert_array_equal(one.labels, other.labels)
         assert (one.classes, one.preparation) == (other.classes, other.preparation)
         assert other.name == one.name.replace("scans", "packed")
+
+
+def assert_whole(whole: ImageSet, train: ImageSet, valid: ImageSet) -> None:
+    """The whole is the two parts, in any order where they have names, else one after the other."""
+    images = np.concatenate([train.images, valid.images])
+    labels = np.concatenate([train.labels, valid.labels])
+    if whole.files:
+        names = [*train.files, *valid.files]
+        rows = [names.index(name) for name in whole.files]
+        assert sorted(rows) == list(range(len(names)))
+        assert list(whole.files) == sorted(whole.files, key=lambda name: name.split("/"))
+        images, labels = images[rows], labels[rows]
+    np.testing.assert_array_equal(whole.images, images)
+    np.testing.assert_array_equal(whole.labels, labels)
+    assert (whole.classes, whole.preparation) == (train.classes, train.preparation)
+
+
+def test_the_whole_of_a_folder_is_its_training_and_its_validation_images(tmp_path: Path) -> None:
+    fill(tmp_path / "one", {"seven": 40, "three": 40})
+    labels = np.arange(60, dtype=np.uint8) % 10
+    folders = {
+        "one": tmp_path / "one",
+        "parts": parts(tmp_path / "parts"),
+        "idx": idx_files(tmp_path / "idx", labels, "t10k"),
+    }
+    pack_folder(folders["parts"], tmp_path / "packed")
+    folders["packed"] = tmp_path / "packed"
+    for name, folder in folders.items():
+        classes = ("7", "3") if name == "idx" else None
+        for positive in (None, "seven" if name == "one" else "3"):
+            whole = load_whole(folder, classes=classes, positive=positive)
+            data = load_data(folder, classes=classes, positive=positive)
+            assert_whole(whole, data.train, data.valid)
+            assert whole.name == name
+    (packed,) = pack_folder(folders["one"], tmp_path / "single")
+    np.testing.assert_array_equal(load_whole(tmp_path / "single").images, packed.images)
+
+
+def test_the_whole_of_a_folder_needs_no_two_sides(tmp_path: Path) -> None:
+    fill(tmp_path, {"seven": 1, "three": 1})
+    with pytest.raises(ValueError, match="by their content no picture"):
+        load_data(tmp_path)
+    assert load_whole(tmp_path).files == ["seven/00000.png", "three/00001.png"]
+
+
+def test_a_model_is_measured_on_all_pictures_if_asked_to(
+    trained: TrainedFiles, tmp_path: Path, capsys: Output
+) -> None:
+    folder = parts(tmp_path / "scans")
+    arguments = ["evaluate", str(trained.artefact), "--data", str(folder), "--json"]
+    sizes = []
+    for more in ([], ["--all"]):
+        assert main([*arguments, *more]) == 0
+        out, err = capsys.readouterr()
+        assert err == ""
+        sizes.append(json.loads(out)["images"])
+    assert sizes == [23, 73]
+    (folder / "train" / "3" / "notes.txt").write_text("Thursday")
+    assert main([*arguments, "--all", "--skip-unusable"]) == 0
+    assert f"{folder}: files left out: 1\n" in capsys.readouterr().err
+    assert main(["evaluate", str(trained.artefact), "--all"]) == 2
+    assert capsys.readouterr().err == "mnist-sgd: --all goes with --data\n"
 
 
 def test_two_of_more_classes_are_packed_by_name(tmp_path: Path) -> None:

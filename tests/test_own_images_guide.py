@@ -20,8 +20,9 @@ def blocks(kind: str) -> list[str]:
 
 @pytest.fixture
 def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """What the guide takes for granted: two folders, two new pictures, and IDX files."""
+    """What the guide takes for granted: folders, two new pictures, and IDX files."""
     fill(tmp_path / "photos", {"cat": 40, "dog": 40})
+    fill(tmp_path / "unseen", {"cat": 2, "dog": 2}, start=800)
     for number in (1, 2):
         stroke(900 + number).save(tmp_path / f"new-{number}.jpg")
     (tmp_path / "idx").mkdir()
@@ -41,7 +42,7 @@ def test_every_command_of_the_guide_runs(
 ) -> None:
     lines = [line for block in blocks("sh") for line in block.splitlines()]
     commands = [shlex.split(line, comments=True) for line in lines]
-    assert len(commands) == 9
+    assert len(commands) == 10
     assert {words[0] for words in commands} == {"mnist-sgd"}
     for words in commands:
         if words[1] != "serve":  # it would not end; test_cli starts it

@@ -5,15 +5,19 @@ from __future__ import annotations
 import argparse
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from mnist_sgd.cli.pictures import add_picture_arguments, reading, say
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mnist_sgd.data import ImageSet, UnusableFile
     from mnist_sgd_serve import Metadata
 
-__all__ = ["SAMPLE", "add_dataset_arguments", "load_datasets"]
+__all__ = ["SAMPLE", "add_dataset_arguments", "load_datasets", "load_whole_set"]
+
+T = TypeVar("T")
 
 SAMPLE = "sample"
 NAMED = ("MNIST", "FashionMNIST", "KMNIST", "QMNIST", "EMNIST")
@@ -81,6 +85,24 @@ def load_datasets(
     return replace(train, preparation=how), replace(valid, preparation=how)
 
 
+def load_whole_set(args: argparse.Namespace, model: Metadata) -> ImageSet:
+    """All images of `--data` as one set.
+
+    Args:
+        args: with the options above.
+        model: that is to be measured: its classes and its preparation are the default.
+
+    Raises:
+        ValueError: `--data` is missing; or as `load_datasets`.
+    """
+    if args.data is None:
+        raise ValueError("--all goes with --data")
+    _check_together(args)
+    from mnist_sgd.data import load_whole
+
+    return _load(load_whole, args, model)
+
+
 def _check_together(args: argparse.Namespace) -> None:
     """Refuse options that would have no effect."""
     if args.data is not None:
@@ -103,10 +125,18 @@ def _load_own(args: argparse.Namespace, model: Metadata | None) -> tuple[ImageSe
     """Load `--data`, and say what should be known of it."""
     from mnist_sgd.data import load_data
 
+    loaded = _load(load_data, args, model)
+    for note in loaded.notes:
+        say(f"note: {note}")
+    return loaded.train, loaded.valid
+
+
+def _load(load: Callable[..., T], args: argparse.Namespace, model: Metadata | None) -> T:
+    """Load `--data` by one of the two functions, and say what was left out."""
     classes = tuple(args.classes) if args.classes else model.classes if model else None
     skipped: list[UnusableFile] = []
     with reading(args, skipped) as options:
-        loaded = load_data(
+        loaded = load(
             args.data,
             classes=classes,
             preparation=args.prepare or (model.preparation if model else None),
@@ -114,6 +144,4 @@ def _load_own(args: argparse.Namespace, model: Metadata | None) -> tuple[ImageSe
         )
     if skipped:
         say(f"{args.data}: files left out: {len(skipped):,}")
-    for note in loaded.notes:
-        say(f"note: {note}")
-    return loaded.train, loaded.valid
+    return loaded

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnist_sgd.cli.arguments import Subcommands, add_json_argument, share, subcommand
-from mnist_sgd.cli.datasets import add_dataset_arguments, load_datasets
+from mnist_sgd.cli.datasets import add_dataset_arguments, load_datasets, load_whole_set
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,6 +23,7 @@ EXAMPLES = """\
   mnist-sgd evaluate                                model.onnx on the sample's validation images
   mnist-sgd evaluate boots.onnx --dataset FashionMNIST --classes Sneaker 'Ankle boot'
   mnist-sgd evaluate boots.onnx --data photos       your own pictures, the validation share
+  mnist-sgd evaluate boots.onnx --data unseen --all          every picture, none was trained on
   mnist-sgd evaluate boots.onnx --data photos --mistakes     which files it gets wrong
   mnist-sgd evaluate --plot curves.png              ROC, precision and recall, calibration
   mnist-sgd evaluate --precision 0.999              the threshold for it, and what it costs
@@ -79,6 +80,12 @@ def add_parser(commands: Subcommands) -> None:
         "--plot", type=Path, metavar="FILE", help="draw the curves; the suffix names the format"
     )
     add_dataset_arguments(parser)
+    parser.add_argument(
+        "--all",
+        action="store_true",
+        help="measure on all images of --data, not on those alone that training would leave for "
+        "validation: for images that the model has not seen",
+    )
     add_json_argument(parser)
 
 
@@ -90,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
     if args.write and (args.threshold, args.precision, args.recall) == (None,) * 3:
         raise ValueError("--write needs a threshold: give --threshold, --precision or --recall")
     predictor = Predictor(args.model)
-    valid = _validation_images(args, predictor)
+    valid = _images(args, predictor)
     probabilities = _probabilities(predictor, valid.images)
     own = evaluate(probabilities, valid.labels, predictor.metadata.threshold)
     chosen = evaluate(probabilities, valid.labels, _threshold(args, own, probabilities, valid))
@@ -119,14 +126,17 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _validation_images(args: argparse.Namespace, predictor: "Predictor") -> "ImageSet":
+def _images(args: argparse.Namespace, predictor: "Predictor") -> "ImageSet":
     """The images that the arguments choose.
 
     Raises:
         ValueError: they are not usable, or have other classes or another preparation than the
             model.
     """
-    valid = load_datasets(args, predictor.metadata)[1]
+    if args.all:
+        valid = load_whole_set(args, predictor.metadata)
+    else:
+        valid = load_datasets(args, predictor.metadata)[1]
     classes = predictor.metadata.classes
     if valid.classes != classes:
         raise ValueError(

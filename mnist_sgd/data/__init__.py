@@ -13,7 +13,7 @@ from mnist_sgd.data.named import torchvision_set
 from mnist_sgd.data.packed import PackedWriter, load_packed
 from mnist_sgd.data.packing import pack_folder
 from mnist_sgd.data.sample import mnist_sample, sample_digits
-from mnist_sgd.data.source import LoadedData, load_data
+from mnist_sgd.data.source import LoadedData, load_data, load_whole
 
 __all__ = [
     "CacheError",
@@ -27,6 +27,7 @@ __all__ = [
     "load_data",
     "load_idx_set",
     "load_packed",
+    "load_whole",
     "mnist_sample",
     "pack_folder",
     "read_idx",

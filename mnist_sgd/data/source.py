@@ -1,4 +1,4 @@
-"""`--data`: any folder with images in it, to a training and a validation set.
+"""`--data`: any folder with images in it, to a training and a validation set, or to one of all.
 
 What a folder is, is told by what is in it, in this order:
 
@@ -27,7 +27,7 @@ from mnist_sgd.data.imageset import ImageSet, load_idx_set
 from mnist_sgd.data.importer import Pictures, import_folder, in_valid_share, label_order
 from mnist_sgd.data.packed import is_packed, load_packed
 
-__all__ = ["LoadedData", "load_data"]
+__all__ = ["LoadedData", "load_data", "load_whole"]
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,96 @@ def load_data(
             another way; or all images are on one side, so that one of the two sets is empty.
     """
     path = Path(folder)
+    found = _found(
+        path,
+        classes,
+        positive,
+        preparation,
+        cache=cache,
+        workers=workers,
+        on_unusable=on_unusable,
+        on_progress=on_progress,
+        on_wait=on_wait,
+    )
+    if isinstance(found, Pictures):
+        return _shared_out(found, _label_order(found, classes, positive))
+    if len(found) == 1:
+        return _by_content(path, found[0])
+    train, valid = found
+    return LoadedData(train, valid)
+
+
+def load_whole(
+    folder: str | os.PathLike[str],
+    *,
+    classes: tuple[str, str] | None = None,
+    positive: str | None = None,
+    preparation: str | None = None,
+    cache: str | os.PathLike[str] | None = None,
+    workers: int = 1,
+    on_unusable: Callable[[UnusableFile], None] | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+    on_wait: Callable[[], None] | None = None,
+) -> ImageSet:
+    """Load all images of two classes as one set, whichever side `load_data` would put them on.
+
+    Pictures come by part, class and name; of two parts of images the training part comes first,
+    and both are copied.
+
+    Args:
+        folder: of one of the kinds above; for the rest see `load_data`.
+        classes: the negative and the positive class.
+        positive: the name of the positive class.
+        preparation: mnist, fit or stretch.
+        cache: where prepared pictures are kept.
+        workers: processes that decode.
+        on_unusable: called for each file that is left out; None to end with the first.
+        on_progress: called with the number of files that are known and of all.
+        on_wait: called if this waits for another import.
+
+    Raises:
+        UnusableFile, CacheError, ValueError, IdxError: as `load_data`, but for the sides.
+    """
+    path = Path(folder)
+    found = _found(
+        path,
+        classes,
+        positive,
+        preparation,
+        cache=cache,
+        workers=workers,
+        on_unusable=on_unusable,
+        on_progress=on_progress,
+        on_wait=on_wait,
+    )
+    name = path.resolve().name
+    if isinstance(found, Pictures):
+        every = np.arange(len(found))
+        return found.image_set(every, _label_order(found, classes, positive), name)
+    if len(found) == 1:
+        return found[0]
+    return replace(
+        found[0],
+        images=np.concatenate([each.images for each in found]),
+        labels=np.concatenate([each.labels for each in found]),
+        name=name,
+    )
+
+
+def _label_order(
+    pictures: Pictures, classes: tuple[str, str] | None, positive: str | None
+) -> tuple[str, str]:
+    return label_order(pictures.classes, positive or (classes[1] if classes else None))
+
+
+def _found(
+    path: Path,
+    classes: tuple[str, str] | None,
+    positive: str | None,
+    preparation: str | None,
+    **options: Any,
+) -> Pictures | list[ImageSet]:
+    """The pictures of a folder, or its one set or its two of images."""
     if classes is not None and positive is None:
         positive = classes[1]
     packed = [path] if is_packed(path) else [path / "train", path / "valid"]
@@ -87,17 +177,7 @@ def load_data(
         return _packed(packed, classes, positive, preparation)
     if _idx_file(path, "train", "images").is_file():
         return _idx(path, classes, positive, preparation or "mnist")
-    pictures = import_folder(
-        path,
-        classes=classes,
-        preparation=preparation or "mnist",
-        cache=cache,
-        workers=workers,
-        on_unusable=on_unusable,
-        on_progress=on_progress,
-        on_wait=on_wait,
-    )
-    return _shared_out(pictures, label_order(pictures.classes, positive))
+    return import_folder(path, classes=classes, preparation=preparation or "mnist", **options)
 
 
 def _shared_out(pictures: Pictures, classes: tuple[str, str]) -> LoadedData:
@@ -115,7 +195,7 @@ def _packed(
     classes: tuple[str, str] | None,
     positive: str | None,
     preparation: str | None,
-) -> LoadedData:
+) -> list[ImageSet]:
     sets = [load_packed(folder, name=_packed_name(folder, folders)) for folder in folders]
     for each, folder in zip(sets, folders, strict=True):
         if sorted(classes or each.classes) != sorted(each.classes):
@@ -128,10 +208,7 @@ def _packed(
             )
     if len({(each.classes, each.preparation) for each in sets}) > 1:
         raise ValueError(f"{folders[0]} and {folders[1]}: they differ in classes or preparation")
-    sets = [_turned(each, label_order(each.classes, positive)) for each in sets]
-    if len(sets) == 1:
-        return _by_content(folders[0], sets[0])
-    return LoadedData(sets[0], sets[1])
+    return [_turned(each, label_order(each.classes, positive)) for each in sets]
 
 
 def _packed_name(folder: Path, folders: list[Path]) -> str:
@@ -183,7 +260,7 @@ def _check_parts(
 
 def _idx(
     folder: Path, classes: tuple[str, str] | None, positive: str | None, preparation: str
-) -> LoadedData:
+) -> list[ImageSet]:
     labels = np.unique(read_idx(_idx_file(folder, "train", "labels")))
     present = [str(label) for label in labels.tolist()]
     if classes is None and len(present) != 2:
@@ -199,7 +276,7 @@ def _idx(
             )
     negative, last = label_order(chosen, positive)
     second = "t10k" if _idx_file(folder, "t10k", "images").is_file() else "valid"
-    train, valid = (
+    return [
         load_idx_set(
             _idx_file(folder, part, "images"),
             _idx_file(folder, part, "labels"),
@@ -209,8 +286,7 @@ def _idx(
             preparation=preparation,
         )
         for part in ("train", second)
-    )
-    return LoadedData(train, valid)
+    ]
 
 
 def _idx_file(folder: Path, part: str, what: str) -> Path:

@@ -38,6 +38,8 @@ _CALL_DEFECT = (
     "import ctypes, sys; ctypes.CDLL(sys.argv[1]).main(2, (ctypes.c_char_p * 2)(b'', {!r}))"
 )
 
+_SUPPRESSIONS = Path(__file__).with_name("tsan.supp")
+
 # A failed allocation ends a sanitized process; and the child of one whose threads allocate may find
 # the lock of the sanitizer's allocator held for ever. tests/cpp lets allocations fail under the
 # sanitizers, and forks without them.
@@ -107,7 +109,7 @@ ADDRESS = Sanitizer(
 THREAD = Sanitizer(
     flag="-fsanitize=thread",
     libraries=("libtsan.so",),
-    environment={"TSAN_OPTIONS": "halt_on_error=1"},
+    environment={"TSAN_OPTIONS": f"halt_on_error=1:suppressions={_SUPPRESSIONS}"},
     defects={"race": "ThreadSanitizer: data race"},
     python_tests=("test_loader*.py",),
     left_out=_NOT_SANITIZED + _NO_THREADS_IN_A_CHILD,

@@ -80,6 +80,7 @@ def load_data(
             another way; or all images are on one side, so that one of the two sets is empty.
     """
     path = Path(folder)
+    positive = _positive(classes, positive)
     found = _found(
         path,
         classes,
@@ -92,7 +93,7 @@ def load_data(
         on_wait=on_wait,
     )
     if isinstance(found, Pictures):
-        return _shared_out(found, _label_order(found, classes, positive))
+        return _shared_out(found, label_order(found.classes, positive))
     if len(found) == 1:
         return _by_content(path, found[0])
     train, valid = found
@@ -131,6 +132,7 @@ def load_whole(
         UnusableFile, CacheError, ValueError, IdxError: as `load_data`, but for the sides.
     """
     path = Path(folder)
+    positive = _positive(classes, positive)
     found = _found(
         path,
         classes,
@@ -145,7 +147,7 @@ def load_whole(
     name = path.resolve().name
     if isinstance(found, Pictures):
         every = np.arange(len(found))
-        return found.image_set(every, _label_order(found, classes, positive), name)
+        return found.image_set(every, label_order(found.classes, positive), name)
     if len(found) == 1:
         return found[0]
     return replace(
@@ -156,10 +158,9 @@ def load_whole(
     )
 
 
-def _label_order(
-    pictures: Pictures, classes: tuple[str, str] | None, positive: str | None
-) -> tuple[str, str]:
-    return label_order(pictures.classes, positive or (classes[1] if classes else None))
+def _positive(classes: tuple[str, str] | None, positive: str | None) -> str | None:
+    """The name of the positive class, where one is wished for."""
+    return classes[1] if classes is not None and positive is None else positive
 
 
 def _found(
@@ -170,8 +171,6 @@ def _found(
     **options: Any,
 ) -> Pictures | list[ImageSet]:
     """The pictures of a folder, or its one set or its two of images."""
-    if classes is not None and positive is None:
-        positive = classes[1]
     packed = [path] if is_packed(path) else [path / "train", path / "valid"]
     if all(map(is_packed, packed)):
         return _packed(packed, classes, positive, preparation)

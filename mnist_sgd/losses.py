@@ -3,6 +3,8 @@
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from mnist_sgd.batch_errors import check_same_shape
+
 __all__ = ["cross_entropy", "mnist_loss"]
 
 
@@ -16,7 +18,11 @@ def mnist_loss(predictions: Tensor, targets: Tensor) -> Tensor:
     Returns:
         A scalar: the mean of `1 - p` where the target is 1 and of `p` where it is 0, `p` the
         sigmoid.
+
+    Raises:
+        ValueError: the two have different shapes.
     """
+    check_same_shape("mnist_loss", predictions, targets)
     # The chapter's torch.where(targets == 1, 1 - p, p).mean(), value and gradient bit for bit, in
     # two operations fewer: a tenth of a training step of the linear model.
     return (targets - predictions.sigmoid()).abs().mean()
@@ -35,5 +41,9 @@ def cross_entropy(predictions: Tensor, targets: Tensor) -> Tensor:
     Returns:
         A scalar, 0 or more: the mean of `-log(p)` where the target is 1 and of `-log(1 - p)` where
         it is 0, `p` the sigmoid.
+
+    Raises:
+        ValueError: the two have different shapes.
     """
+    check_same_shape("cross_entropy", predictions, targets)
     return binary_cross_entropy_with_logits(predictions, targets.to(predictions.dtype))

@@ -2,11 +2,13 @@
 
 from torch import Tensor
 
+from mnist_sgd.batch_errors import check_same_shape
+
 __all__ = ["batch_accuracy"]
 
 
 def batch_accuracy(predictions: Tensor, targets: Tensor) -> Tensor:
-    """The fraction of a batch that is called right at a threshold of 0.5.
+    """The fraction of a batch that is classified correctly at a threshold of 0.5.
 
     Args:
         predictions: logits, float32 `[B, 1]`.
@@ -14,5 +16,9 @@ def batch_accuracy(predictions: Tensor, targets: Tensor) -> Tensor:
 
     Returns:
         A scalar in [0, 1].
+
+    Raises:
+        ValueError: the two have different shapes.
     """
+    check_same_shape("batch_accuracy", predictions, targets)
     return ((predictions.sigmoid() > 0.5) == targets).float().mean()

@@ -1,13 +1,13 @@
-"""The figures of training, computed as fastai computes them, to the last bit.
+"""The losses and metrics of training, computed as fastai computes them, to the last bit.
 
-Source of the formulas: fastai 2.8.12's `AvgSmoothLoss`, `AvgLoss` and `AvgMetric`. While batches
-pass, their losses and figures are only kept, as the tensors that they are; they become numbers
-when somebody reads them, once an epoch. Recording so never waits for a device, and costs a batch
-about a microsecond.
+Source of the formulas: fastai 2.8.12's `AvgSmoothLoss`, `AvgLoss` and `AvgMetric`. During an epoch
+each batch's loss and metrics are only kept, as tensors; they become numbers when somebody reads
+them, once an epoch. So recording never waits for a device, and costs about a microsecond a batch.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
 from typing import TYPE_CHECKING, Any
@@ -18,9 +18,11 @@ from torch import Tensor
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["Mean", "Metric", "Recorder", "SmoothLoss"]
+__all__ = ["Mean", "Metric", "Recorder", "SmoothLoss", "metric_name", "unique_names"]
 
-Metric = Callable[[Tensor, Tensor], Tensor]
+Metric = Callable[[Tensor, Tensor], Any]
+"""Takes (predictions, targets) of a batch; returns a number or a tensor, NumPy's included."""
+
 BETA = 0.98
 STATE_KEYS = ("metric_names", "values", "losses", "lrs", "moms", "iters", "lines", "average")
 
@@ -59,50 +61,75 @@ class SmoothLoss:
 
 
 class Mean:
-    """The mean of a batch's figure, each batch weighted by its size."""
+    """The mean of a metric over batches, each weighted by its size.
+
+    A batch's value may be a tensor of any dtype, on any device, or a number of Python or NumPy.
+    float32 and float64 values are averaged as they are; other tensors (half precision, integers,
+    booleans) are converted to float32 first, in which they would lose digits.
+    """
 
     def __init__(self) -> None:
-        self._figures: list[Tensor] = []
+        self._values: list[Tensor] = []
         self._sizes: list[int] = []
 
-    def add(self, figure: Tensor, size: int) -> None:
-        """Take a batch's figure into the mean; a figure of several values counts as their mean."""
-        figure = figure.detach()
-        self._figures.append(figure.mean() if figure.ndim else figure)
+    def add(self, value: object, size: int) -> None:
+        """Add a batch's value; one of several elements counts as their mean.
+
+        Raises:
+            TypeError: it is neither a tensor nor a number.
+        """
+        tensor = _as_tensor(value)
+        self._values.append(tensor.mean() if tensor.ndim else tensor)
         self._sizes.append(size)
 
     @property
     def count(self) -> int:
-        """The batches' sizes, added up."""
+        """The sum of the batches' sizes."""
         return sum(self._sizes)
 
     @property
     def total(self) -> Tensor:
-        """The figures times their sizes, added up one after the other, a scalar on the CPU."""
-        if not self._figures:
+        """The sum of value times size, added up batch by batch, a scalar on the CPU."""
+        if not self._values:
             return torch.zeros((), device="cpu")
-        figures = torch.stack(self._figures).cpu()
-        weighted = figures * figures.new_tensor(self._sizes)
+        values = torch.stack([value.cpu() for value in self._values])
+        weighted = values * values.new_tensor(self._sizes)
         return reduce(torch.add, weighted.unbind())  # torch.sum adds in another order
 
     @property
     def value(self) -> float:
-        """The mean; NaN when there was no batch."""
+        """The mean; nan when there was no batch."""
         return float(self.total / self.count) if self.count else float("nan")
 
 
-def _as_they_are(losses: Tensor) -> Tensor:
+def _as_tensor(value: object) -> Tensor:
+    """A metric's value as a tensor of float32 or float64, detached from its graph."""
+    if isinstance(value, Tensor):
+        detached = value.detach()
+        return detached if detached.dtype in (torch.float32, torch.float64) else detached.float()
+    try:
+        return torch.as_tensor(value, dtype=torch.float64, device="cpu")
+    except (TypeError, ValueError, RuntimeError):
+        raise TypeError(
+            f"a metric must return a number or a tensor, got {type(value).__name__}"
+        ) from None
+
+
+def _unchanged(losses: Tensor) -> Tensor:
     return losses
 
 
 class Recorder:
-    """What happened in a fit; a new fit begins anew.
+    """The history of a fit; each fit has a new one.
 
     Attributes:
         metric_names: the columns of the table: epoch, train_loss, valid_loss, the metrics, time.
-        values: a row an epoch: train_loss, valid_loss and the metrics.
-        losses: the smoothed training loss after each batch, as shown in the table; it is up to
-            date after an epoch, and after `read_losses`.
+        values: a row for each epoch: train_loss, valid_loss and the metrics. What a cancelled
+            epoch did not measure is nan.
+        partial: the indices of the rows whose validation was cancelled midway: their validation
+            loss and metrics are means over a part of the images.
+        losses: the smoothed training loss after each batch, as shown in the table; up to date
+            after an epoch, after the fit, and after `read_losses`.
         lrs: the learning rate of each batch.
         moms: the momentum of each batch, 0 without one; Adam's is the first of its betas.
         iters: how many training batches there had been at the end of each epoch.
@@ -110,11 +137,12 @@ class Recorder:
 
     Args:
         metrics: the functions that head the columns after the losses.
-        over_ranks: takes this process's losses, float32 `[N]`, to those of the whole batches.
+        over_ranks: maps this rank's losses of N batches, float32 `[N]`, to the losses of the whole
+            batches (an all-reduce).
     """
 
     def __init__(
-        self, metrics: Sequence[Metric], over_ranks: Callable[[Tensor], Tensor] = _as_they_are
+        self, metrics: Sequence[Metric], over_ranks: Callable[[Tensor], Tensor] = _unchanged
     ) -> None:
         self.metric_names = [
             "epoch",
@@ -124,6 +152,7 @@ class Recorder:
             "time",
         ]
         self.values: list[list[float]] = []
+        self.partial: list[int] = []
         self.losses: list[float] = []
         self.lrs: list[float] = []
         self.moms: list[float] = []
@@ -146,10 +175,17 @@ class Recorder:
             self.losses += self._smooth.extend(losses)
             self._unread.clear()
 
-    def add_epoch(self, valid: Sequence[float]) -> list[float]:
-        """Record an epoch, given its validation loss and metrics, and return its row."""
+    def add_epoch(self, valid: Sequence[float], partial: bool = False) -> list[float]:
+        """Record an epoch and return its row.
+
+        Args:
+            valid: the validation loss and the metrics.
+            partial: whether they are means over a part of the validation images.
+        """
         self.read_losses()
         row = [self.losses[-1] if self.losses else float("nan"), *valid]
+        if partial:
+            self.partial.append(len(self.values))
         self.values.append(row)
         self.iters.append(len(self.losses))
         return row
@@ -160,6 +196,7 @@ class Recorder:
         return {
             "metric_names": list(self.metric_names),
             "values": [list(row) for row in self.values],
+            "partial": list(self.partial),
             "losses": list(self.losses),
             "lrs": list(self.lrs),
             "moms": list(self.moms),
@@ -183,6 +220,7 @@ class Recorder:
                 f"this recorder has {', '.join(self.metric_names)}"
             )
         self.values = [list(row) for row in state["values"]]
+        self.partial = list(state.get("partial", []))
         self.losses = list(state["losses"])
         self.lrs = list(state["lrs"])
         self.moms = list(state["moms"])
@@ -222,5 +260,22 @@ def _numbers(losses: Sequence[Tensor]) -> Tensor:
 
 
 def metric_name(metric: Metric) -> str:
-    """The name of a metric's column: that of its function."""
-    return getattr(metric, "__name__", type(metric).__name__)
+    """The name of a metric's column: that of its function, also of a partial's."""
+    if isinstance(metric, functools.partial) and "__name__" not in vars(metric):
+        metric = metric.func
+    return str(getattr(metric, "__name__", type(metric).__name__))
+
+
+def unique_names(names: Sequence[str]) -> list[str]:
+    """The same names, repeated ones numbered: recall, recall, f1 give recall, recall_2, f1.
+
+    Two partials of one function head columns of the same name, as in fastai; a dictionary of their
+    values needs keys that differ.
+    """
+    found: list[str] = []
+    for name in names:
+        number, key = 2, name
+        while key in found:
+            key, number = f"{name}_{number}", number + 1
+        found.append(key)
+    return found

@@ -1,12 +1,14 @@
 """`mnist_loss` is the chapter's formula: its value and its gradient, bit for bit."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mnist_sgd import cross_entropy, mnist_loss
+from mnist_sgd import batch_accuracy, cross_entropy, mnist_loss
 
 LOGITS = st.lists(st.floats(-80, 1000, width=32), min_size=1, max_size=300)
 TYPES = pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -96,3 +98,31 @@ def test_cross_entropy_stays_finite_and_pulls_where_the_chapters_loss_has_no_gra
         assert logits.grad is not None
         gradients.append((value.item(), logits.grad.flatten().tolist()))
     assert gradients == [(1000.0, [-0.5, 0.5]), (1.0, [0.0, 0.0])]
+
+
+B1 = "predictions and targets of one shape, [B, 1]"
+
+
+@pytest.mark.parametrize("function", [mnist_loss, cross_entropy, batch_accuracy])
+@pytest.mark.parametrize(
+    ("predictions", "targets", "advice"),
+    [
+        ((8, 1), (8,), "; make the targets [B, 1], as targets.unsqueeze(1) does"),
+        ((8,), (8, 1), "; let the model end in [B, 1], without squeezing it"),
+        ((8, 2), (8, 1), "; the model must have one output"),
+        ((8, 1), (1, 1), ""),
+        ((8, 1), (8, 1, 1), ""),
+    ],
+)
+def test_shapes_that_would_be_broadcast_are_refused(
+    function: Callable[[Tensor, Tensor], Tensor],
+    predictions: tuple[int, ...],
+    targets: tuple[int, ...],
+    advice: str,
+) -> None:
+    with pytest.raises(ValueError) as refused:  # noqa: PT011  # the text is compared
+        function(torch.zeros(predictions), torch.zeros(targets, dtype=torch.int64))
+    assert str(refused.value) == (
+        f"{function.__name__} takes {B1}; got predictions {list(predictions)} and targets "
+        f"{list(targets)}{advice}"
+    )

@@ -1,8 +1,10 @@
 """The recorder's figures have fastai's bits, whenever they are read, and survive a checkpoint."""
 
+import functools
 import json
 from collections.abc import Sequence
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from mnist_sgd import Recorder, batch_accuracy
-from mnist_sgd.recorder import BETA, Mean
+from mnist_sgd.recorder import BETA, Mean, Metric, unique_names
 
 LOSS = st.floats(0, 100, width=32)
 LOSSES = st.lists(LOSS, min_size=1, max_size=60)
@@ -62,6 +64,78 @@ def test_a_figure_of_several_values_counts_as_their_mean() -> None:
     mean.add(torch.tensor([1.0, 2.0]), 1)
     mean.add(torch.tensor([[6.0]]), 2)
     assert mean.value == (1.5 + 2 * 6) / 3
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [torch.tensor(True), torch.tensor(False)],
+        [torch.tensor(1), torch.tensor(0)],
+        [torch.tensor(1.0, dtype=torch.bfloat16), torch.tensor(0.0, dtype=torch.bfloat16)],
+        [torch.tensor(1.0, dtype=torch.float64), torch.tensor(0.0, dtype=torch.float64)],
+        [torch.tensor([True, True]), torch.tensor([[False]])],
+        [torch.tensor(1.0), 0.0],
+        [True, False],
+        [1, 0],
+        [1.0, 0.0],
+        [np.float32(1), np.float64(0)],
+        [np.True_, np.False_],
+        [np.array([1.0, 1.0]), np.array(0)],
+    ],
+    ids=lambda values: f"{type(values[0]).__name__} {getattr(values[0], 'dtype', '')}",
+)
+def test_a_metric_may_give_any_kind_of_number(values: list[object]) -> None:
+    mean = Mean()
+    for value, size in zip(values, (257, 1000), strict=True):
+        mean.add(value, size)
+    assert mean.value == pytest.approx(257 / 1257, rel=1e-7)
+
+
+def test_python_numbers_are_averaged_in_double_precision() -> None:
+    mean = Mean()
+    for value, size in ((0.1, 3), (0.7, 4), (1e-9, 1)):
+        mean.add(value, size)
+    assert mean.value == (0.1 * 3 + 0.7 * 4 + 1e-9) / 8
+
+
+def test_a_mean_in_half_precision_does_not_lose_digits() -> None:
+    """257 is no bfloat16, and 256 + 1 is 256 in it."""
+    mean = Mean()
+    for _ in range(1000):
+        mean.add(torch.tensor(1.0, dtype=torch.bfloat16), 257)
+    assert mean.value == 1.0
+
+
+@pytest.mark.parametrize("value", [None, "0.5", object()])
+def test_a_metric_that_gives_no_number_is_refused(value: object) -> None:
+    message = f"^a metric must return a number or a tensor, got {type(value).__name__}$"
+    with pytest.raises(TypeError, match=message):
+        Mean().add(value, 1)
+
+
+def recall(predictions: Tensor, targets: Tensor, at: float = 0.5) -> float:
+    return at
+
+
+class F1:
+    def __call__(self, predictions: Tensor, targets: Tensor) -> float:
+        return 0.0
+
+
+def test_columns_have_the_names_of_the_functions_also_of_partials() -> None:
+    named = functools.partial(recall, at=0.7)
+    named.__name__ = "recall_at_0.7"  # type: ignore[attr-defined]
+    metrics: list[Metric] = [
+        recall,
+        functools.partial(recall, at=0.3),
+        F1(),
+        functools.partial(F1()),
+        named,
+    ]
+    names = Recorder(metrics).metric_names[3:-1]
+    assert names == ["recall", "recall", "F1", "F1", "recall_at_0.7"]
+    assert unique_names(names) == ["recall", "recall_2", "F1", "F1_2", "recall_at_0.7"]
+    assert unique_names(["a", "a_2", "a", "a"]) == ["a", "a_2", "a_3", "a_4"]
 
 
 @pytest.mark.parametrize("loss", [torch.tensor([2.0]), torch.tensor([[2.0]]).double()])

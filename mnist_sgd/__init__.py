@@ -11,9 +11,11 @@ if TYPE_CHECKING:
     from mnist_sgd.augmentation import Augmentation
     from mnist_sgd.callbacks import (
         Callback,
+        CancelBackward,
         CancelBatch,
         CancelEpoch,
         CancelFit,
+        CancelStep,
         CancelTrain,
         CancelValidate,
     )
@@ -61,9 +63,11 @@ _MODULES = {
     "mnist_sgd.augmentation": ("Augmentation",),
     "mnist_sgd.callbacks": (
         "Callback",
+        "CancelBackward",
         "CancelBatch",
         "CancelEpoch",
         "CancelFit",
+        "CancelStep",
         "CancelTrain",
         "CancelValidate",
     ),
@@ -115,9 +119,11 @@ __all__ = [
     "BasicOptim",
     "CSVLogger",
     "Callback",
+    "CancelBackward",
     "CancelBatch",
     "CancelEpoch",
     "CancelFit",
+    "CancelStep",
     "CancelTrain",
     "CancelValidate",
     "Checkpoint",

@@ -16,6 +16,7 @@ goes on in.
 """
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +40,7 @@ __all__ = [
     "random_state",
     "save_checkpoint",
     "set_random_state",
+    "stateful_callbacks",
 ]
 
 FORMAT = 2
@@ -63,6 +65,8 @@ class Checkpoint(Callback):
     Raises:
         ValueError: `every` is below 1.
     """
+
+    during_lr_find = False
 
     def __init__(self, path: str | os.PathLike[str], every: int | None = None) -> None:
         if every is not None and every < 1:
@@ -120,7 +124,9 @@ def save_checkpoint(
         "recorder": _as_tensors(learn.recorder.state_dict()),
         "model": learn.model.state_dict(),
         "optimizer": _optimizer_state(learn),
-        "callbacks": {name: cb.state_dict() for name, cb in _stateful_callbacks(learn).items()},
+        "callbacks": {
+            name: cb.state_dict() for name, cb in stateful_callbacks(learn.active_cbs).items()
+        },
         "random": random_state(learn.ranks.device),
     }
     if isinstance(learn.dls.valid, DataLoader):
@@ -154,7 +160,7 @@ def load_checkpoint(learn: "Learner", path: str | os.PathLike[str]) -> None:
         _training_loader(learn).load_state_dict(state["train"])
         if isinstance(learn.dls.valid, DataLoader) and "valid" in state:
             learn.dls.valid.load_state_dict(state["valid"])
-        for name, cb in _stateful_callbacks(learn).items():
+        for name, cb in stateful_callbacks(learn.active_cbs).items():
             cb.load_state_dict(state["callbacks"][name])
         learn.opt.load_state_dict(state["optimizer"])
         learn.model.load_state_dict(state["model"])
@@ -194,7 +200,7 @@ def _identity(learn: "Learner") -> dict[str, Any]:
         "learning rate": learn.base_lr,
         "loss": metric_name(learn.loss_func),
         "schedule": schedule_name(learn.schedule, learn.n_epoch),
-        "callbacks with a state": ", ".join(_stateful_callbacks(learn)) or "none",
+        "callbacks with a state": ", ".join(stateful_callbacks(learn.active_cbs)) or "none",
     }
 
 
@@ -251,10 +257,10 @@ def _next_epoch(loader_state: dict[str, int]) -> dict[str, int]:
     return loader_state | {"epoch": loader_state["epoch"] + 1, "samples_seen": 0}
 
 
-def _stateful_callbacks(learn: "Learner") -> dict[str, Any]:
-    """The fit's callbacks that have a state, by the names of their classes, numbered if need be."""
+def stateful_callbacks(cbs: Sequence[Callback]) -> dict[str, Any]:
+    """The callbacks that have a state, by the names of their classes, numbered if need be."""
     named: dict[str, Any] = {}
-    for cb in learn.active_cbs:
+    for cb in cbs:
         if hasattr(cb, "state_dict"):
             name = type(cb).__name__
             named[f"{name} {len(named) + 1}" if name in named else name] = cb

@@ -1,62 +1,78 @@
-"""The `Learner`: fastai's interface, semantics and printed figures for a two-class model.
+"""The `Learner`: fastai's interface, semantics and printed table for a two-class model.
 
 From the same initial weights, on the same torch, its table is fastai 2.8's byte for byte (times
-apart). It never waits for a device inside an epoch: what a batch yields stays a tensor until the
-epoch's row is printed.
+apart); docs/coming_from_fastai.md lists what differs. It never waits for a device inside an epoch:
+losses and metrics stay tensors until the epoch's row is printed.
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from contextlib import contextmanager
-from typing import Any
+from functools import partial
+from operator import index
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mnist_sgd.callbacks import Callback, CancelFit
+from mnist_sgd.callbacks import Callback, CancelFit, as_callbacks
 from mnist_sgd.checkpoint import load_checkpoint
+from mnist_sgd.coming_from_fastai import INSTEAD
 from mnist_sgd.distributed import ALONE, Ranks
 from mnist_sgd.export import ExportReport, export_model
 from mnist_sgd.loader import Batch, DataLoader, DataLoaders
 from mnist_sgd.losses import mnist_loss
 from mnist_sgd.lr_finder import LRFind, find_lr
-from mnist_sgd.optimizers import SGD
+from mnist_sgd.optimizers import SGD, Rates, exempt_from_decay
 from mnist_sgd.progress import ProgressBar
 from mnist_sgd.provenance import describe
 from mnist_sgd.recorder import Metric, Recorder
 from mnist_sgd.schedule import OneCycle, Schedule, Scheduler
-from mnist_sgd.training_loop import Loss, TrainingLoop, print_nothing
+from mnist_sgd.training_loop import NOTHING, Loss, TrainingLoop, print_nothing
 from mnist_sgd.weights import load_weights, save_weights
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 __all__ = ["Learner"]
 
+Callbacks: TypeAlias = "Callback | type[Callback] | Sequence[Callback | type[Callback]] | None"
+Source: TypeAlias = "NDArray[np.uint8] | Tensor | str | os.PathLike[str] | bytes | Image"
+
 
 class Learner(TrainingLoop):
-    """A model, its data, a loss and an optimizer, and the loop that trains the one on the other.
+    """A model, its data, a loss and an optimizer, and the loop that trains the model.
 
     Args:
         dls: the training and the validation batches.
         model: takes `xb` and gives logits `[B, 1]`.
         loss_func: of (logits, targets), a scalar.
         opt_func: called as `opt_func(parameters, lr=lr)` at the first fit; torch's optimizers do.
+            If it makes several parameter groups, the ratios of their learning rates are kept, and
+            `lr` is the last group's. A partial with `lr=` sets the learner's `lr`.
         lr: the learning rate of a fit that is given none.
-        metrics: one function of (logits, targets) or several; their `__name__`s head the columns.
-        cbs: callbacks of every fit.
+        metrics: one function of (logits, targets) or several, that return a number or a tensor;
+            their names head the columns.
+        cbs: callbacks of every fit, validation and prediction; classes are instantiated.
         ranks: this process among those that train together; the loaders must have its rank. The
             model goes to its device.
 
     Attributes:
-        recorder: the figures of the newest fit.
+        recorder: the history of the newest fit.
         opt: the optimizer, None before the first fit; it is kept from fit to fit.
         logger: called with each line of the table; `print` to begin with.
-        base_lr, schedule: the learning rate and the schedule that the newest fit was given.
-        epoch, n_epoch, batch, pct_train, training, xb, yb, pred, loss: where the loop is, for
-            callbacks; `batch` counts the training batches of the epoch, the one at hand included;
-            `xb` and `yb` are empty between batches.
-        kept_row: the place in `recorder.values` of the figures that the weights have: the last,
-            unless a callback brought back earlier weights.
+        base_lr, schedule: the learning rate and the schedule of the newest fit.
+        dl: the batches that are being used.
+        epoch, n_epoch, batch, pct_train, training, xb, yb, pred, loss, loss_grad: where the loop
+            is, for callbacks; `batch` counts the training batches of the epoch, including the
+            current one; `xb` and `yb` are empty between batches.
+        kept_row: the index in `recorder.values` of the row that describes the current weights: the
+            last, unless a callback brought back earlier weights.
+
+    Raises:
+        TypeError: an argument is not of its kind; the message names it.
     """
 
     def __init__(
@@ -66,23 +82,34 @@ class Learner(TrainingLoop):
         loss_func: Loss = mnist_loss,
         opt_func: Callable[..., Any] = SGD,
         lr: float = 1e-3,
-        metrics: Metric | Sequence[Metric] = (),
-        cbs: Callback | Sequence[Callback] = (),
+        metrics: Metric | Sequence[Metric] | None = None,
+        cbs: Callbacks = None,
         ranks: Ranks = ALONE,
     ) -> None:
-        super().__init__(dls, model, loss_func, [metrics] if callable(metrics) else metrics, ranks)
+        for name, value in (("loss_func", loss_func), ("opt_func", opt_func)):
+            if not callable(value):
+                raise TypeError(f"{name} must be a function, got {value!r}")
+        if not (hasattr(dls, "train") and hasattr(dls, "valid")):
+            raise TypeError(
+                "dls must be DataLoaders(train, valid), which hold the batches of both; got "
+                f"{type(dls).__name__}"
+            )
+        super().__init__(dls, model, loss_func, metrics, ranks)
         self.opt_func = opt_func
         self.lr = self.base_lr = lr
         self.schedule: Schedule | None = None
-        self.cbs = _as_list(cbs)
+        self._rates: Rates | None = None
+        self.cbs = as_callbacks(cbs)
         self.bar = ranks.world_size == 1  # it reads the loss when it likes, which ranks cannot
         self.kept_row = -1
+        with self._calling(self.cbs):
+            self._call("after_create")
 
     def fit(
         self,
         n_epoch: int,
         lr: float | None = None,
-        cbs: Callback | Sequence[Callback] = (),
+        cbs: Callbacks = None,
         reset_opt: bool = False,
         resume: str | os.PathLike[str] | None = None,
         schedule: Schedule | None = None,
@@ -90,37 +117,85 @@ class Learner(TrainingLoop):
         """Train for `n_epoch` epochs and print a row after each.
 
         Args:
-            n_epoch: how often to go through the training batches.
-            lr: the learning rate; None takes the learner's.
+            n_epoch: how often to go through the training batches, 0 or more.
+            lr: the learning rate, 0 or more; None takes the learner's.
             cbs: callbacks of this fit alone, after the learner's own.
             reset_opt: start with a new optimizer instead of the last fit's.
-            resume: a file that `Checkpoint` wrote: the fit that it is of goes on where it was cut
-                off, after printing the rows that it had printed.
-            schedule: gives the learning rate and the momentum of each batch, of the share of all
-                batches that came before it; None keeps both.
+            resume: a file that `Checkpoint` wrote: its fit continues where it was interrupted,
+                after printing the rows that it had printed.
+            schedule: maps the share of the fit's batches that are done, in [0, 1), to the learning
+                rate and the momentum of the next batch; None keeps both.
 
         Raises:
             CheckpointError: the file is missing, damaged, or of another fit.
             TypeError: in several processes the training batches are not from this package's
-                DataLoader.
+                DataLoader; or a callback has a method that is no event.
+            ValueError: `n_epoch` or `lr` is out of range; there are no training batches; the
+                optimizer is of another model; or predictions and targets do not fit each other.
         """
-        lr = self.lr if lr is None else lr
-        if self.opt is None or reset_opt:
-            self.opt = self.opt_func(self.model.parameters(), lr=lr)
-        for group in self.opt.param_groups:
-            group["lr"] = lr
+        if (n_epoch := index(n_epoch)) < 0:
+            raise ValueError(f"n_epoch must be 0 or more, got {n_epoch}")
+        self.check_batches()
+        every: list[Callback] = [Scheduler(schedule)] if schedule else []
+        every += [*as_callbacks(self.cbs), *as_callbacks(cbs)]
+        every += [ProgressBar()] if self.bar else []
+        lr = self._set_optimizer(lr, reset_opt)
         self.recorder = Recorder(self.metrics, self.ranks.mean)
         self.epoch, self.batch, self.n_epoch = 0, 0, n_epoch
         self.base_lr, self.schedule, self.kept_row = lr, schedule, -1
-        every: list[Callback] = [Scheduler(schedule)] if schedule else []
-        every += [*self.cbs, *_as_list(cbs), *([ProgressBar()] if self.bar else [])]
+        self._in_batch = False
         with self._calling(every):
             if resume is not None:
                 load_checkpoint(self, resume)
             try:
-                self._stage("fit", self._fit, CancelFit)
+                self._stage("fit", self._fit, CancelFit, finish=self.recorder.read_losses)
             finally:
-                self._model = self.model  # what the ranks share is gone before they part
+                self.training = False
+                self._unwrap()
+                for cb in every:
+                    cb.run = True
+
+    def check_batches(self) -> None:
+        """Refuse to train on nothing.
+
+        Raises:
+            ValueError: the training loader is empty.
+        """
+        train = self.dls.train
+        if isinstance(train, Sized) and len(train) == 0:
+            raise ValueError(
+                "there are no training batches: the training loader is empty, as it is with "
+                "drop_last=True and fewer images than batch_size"
+            )
+
+    def _set_optimizer(self, lr: float | None, reset: bool) -> float:
+        """Make the optimizer if need be, set its learning rate, and return that."""
+        made = self.opt is None or reset
+        if made and isinstance(self.opt_func, partial) and "lr" in self.opt_func.keywords:
+            self.lr = self.opt_func.keywords["lr"]
+        lr = _checked_rate(self.lr if lr is None else lr)
+        if made:
+            exempt_from_decay(self.model)
+            self.opt = self.opt_func(self.model.parameters(), lr=lr)
+        if self._rates is None or self._rates.opt is not self.opt:
+            self._rates = Rates(self.opt)
+        self.model.zero_grad()  # what a cancelled batch of the last fit left
+        self.set_lr(lr)
+        return lr
+
+    def set_lr(self, lr: float, mom: float | None = None) -> None:
+        """Set the optimizer's learning rate, and its momentum if it was made with one.
+
+        Args:
+            lr: of the last parameter group; the others keep their ratio to it.
+            mom: in [0, 1); None leaves it.
+
+        Raises:
+            ValueError: there is no optimizer yet.
+        """
+        if self._rates is None:
+            raise ValueError("there is no optimizer yet: the first fit makes it")
+        self._rates.set(lr, mom)
 
     def fit_one_cycle(
         self,
@@ -130,7 +205,7 @@ class Learner(TrainingLoop):
         div_final: float = 1e5,
         pct_start: float = 0.25,
         moms: tuple[float, float, float] = (0.95, 0.85, 0.95),
-        cbs: Callback | Sequence[Callback] = (),
+        cbs: Callbacks = None,
         reset_opt: bool = False,
         resume: str | os.PathLike[str] | None = None,
     ) -> None:
@@ -151,7 +226,9 @@ class Learner(TrainingLoop):
             ValueError: a number is out of its range; the message names it.
             CheckpointError, TypeError: as in `fit`.
         """
-        lr_max = self.lr if lr_max is None else lr_max
+        if lr_max is None:
+            keywords = getattr(self.opt_func, "keywords", {}) if self.opt is None else {}
+            lr_max = keywords.get("lr", self.lr)
         cycle = OneCycle(lr_max, div, div_final, pct_start, moms)
         self.fit(n_epoch, lr_max, cbs, reset_opt, resume, cycle)
 
@@ -164,6 +241,9 @@ class Learner(TrainingLoop):
     ) -> LRFind:
         """Try growing learning rates on a few batches, and suggest one; nothing else changes.
 
+        It trains with the learner's callbacks (those with `during_lr_find`) and the optimizer of
+        the last fit, and puts back weights, optimizer, loader and random state afterwards.
+
         Args:
             start_lr: the first rate, above 0.
             end_lr: what the rates grow to, geometrically; above `start_lr`.
@@ -171,60 +251,103 @@ class Learner(TrainingLoop):
             stop_div: stop where the smoothed loss is over 4 times its lowest.
 
         Raises:
-            ValueError: a number is out of its range, or the loss ended before a rate could be
-                suggested.
+            ValueError: a number is out of its range, there are no training batches, or the loss
+                became nan before a rate could be suggested.
         """
         return find_lr(self, start_lr, end_lr, num_it, stop_div)
 
-    def validate(self, dl: Iterable[Batch] | None = None) -> list[float]:
-        """The loss and the metrics over the validation batches, or over `dl`, each image alike."""
-        with self._calling(self.cbs):
-            return self._validate(self.dls.valid if dl is None else dl)
+    def validate(
+        self, dl: Iterable[Batch] | int | None = None, cbs: Callbacks = None
+    ) -> list[float]:
+        """The loss and the metrics, as means over all images.
+
+        Args:
+            dl: batches; or 0 for the training, 1 for the validation batches; None for these.
+            cbs: callbacks of this validation alone, after the learner's own.
+
+        Returns:
+            The loss and the metrics, in their order; nan where there was no batch.
+        """
+        with self._calling([*as_callbacks(self.cbs), *as_callbacks(cbs)]):
+            return self._validate(self._batches(dl))[0]
 
     def get_preds(
         self,
-        dl: Iterable[Batch] | None = None,
+        dl: Iterable[Batch] | int | None = None,
         act: Callable[[Tensor], Tensor] | None = torch.sigmoid,
+        cbs: Callbacks = None,
     ) -> tuple[Tensor, Tensor]:
-        """The model's answers over the validation batches, or over `dl`.
+        """The model's predictions for every image of a set, in the set's order.
+
+        For batches of this package's DataLoader they are those of all images in the set's order,
+        never augmented, whether the loader shuffles or drops its last batch, and in each of several
+        processes; any other batches are taken as they come.
 
         Args:
-            dl: batches, in whose order the answers are.
-            act: turns logits into answers: into probabilities of the positive class, to begin
-                with; None leaves them as they are.
+            dl: batches; or 0 for the training, 1 for the validation batches; None for these.
+                Batches without targets are single tensors or `(xb,)`.
+            act: maps logits to predictions: to probabilities of the positive class by default;
+                None leaves them as they are.
+            cbs: callbacks of these predictions alone, after the learner's own.
 
         Returns:
-            The answers and the targets, each `[N, 1]`.
-        """
-        self.model.eval()
-        preds, targets = [], []
-        with torch.no_grad():
-            for xb, yb in self.ranks.moved(self.dls.valid if dl is None else dl):
-                pred = self.model(xb)
-                preds.append(act(pred) if act else pred)
-                targets.append(yb)
-        return torch.cat(preds), torch.cat(targets)
+            The predictions and the targets, each `[N, 1]`, on the CPU; the targets are empty
+            where batches have none.
 
-    def predict(self, image: NDArray[np.uint8]) -> tuple[str, int, float]:
-        """Classify one image.
+        Raises:
+            ValueError: there is no batch.
+        """
+        preds: list[Tensor] = []
+        targets: list[Tensor] = []
+
+        def gather() -> None:
+            preds.append(self.pred.cpu())
+            targets.append(self.yb.cpu())
+
+        with self._calling([*as_callbacks(self.cbs), *as_callbacks(cbs)]):
+            self._evaluate(_with_targets(_all_in_order(self._batches(dl))), gather)
+        if not preds:
+            raise ValueError("there is nothing to predict: there was no batch")
+        logits = torch.cat(preds)
+        return act(logits) if act else logits, torch.cat(targets)
+
+    def predict(self, image: Source) -> tuple[str, int, float]:
+        """Classify one picture.
 
         Args:
-            image: uint8 `[28, 28]`, prepared as the training images are.
+            image: uint8 `[28, 28]`, an array or a tensor, prepared as the training images are; or
+                a picture as it is, which is prepared first: the path or the bytes of an image file,
+                or a Pillow image.
 
         Returns:
             The class's name, its label, and the probability of the positive class.
 
         Raises:
-            TypeError: the validation batches do not come from this package's DataLoader.
+            TypeError: the validation batches do not come from this package's DataLoader, or
+                `image` is none of these.
+            ValueError: an array has another shape; or the picture cannot be read.
+            OSError: the file cannot be opened.
         """
         loader = self.own_loader()
-        self.model.eval()
-        with torch.no_grad():
-            probability = (
-                self.model(loader.normalize(image[None]).to(self.ranks.device)).sigmoid().item()
-            )
+        pixels = _prepared(image, loader.dataset.preparation)
+        probability = self.get_preds([(loader.normalize(pixels[None]), NOTHING)])[0].item()
         label = int(probability > 0.5)
         return loader.dataset.classes[label], label, probability
+
+    def _batches(self, dl: Iterable[Batch] | int | None) -> Iterable[Batch]:
+        """The batches of an argument."""
+        if dl is None or isinstance(dl, int):
+            return (self.dls.train, self.dls.valid)[1 if dl is None else dl]
+        return dl
+
+    if not TYPE_CHECKING:  # to a type checker, what is not here is an error
+
+        def __getattr__(self, name: str) -> Any:
+            """Say what stands here for an attribute that fastai's Learner has."""
+            advice = INSTEAD.get(name)
+            raise AttributeError(
+                f"this Learner has no attribute {name!r}" + (f": {advice}" if advice else "")
+            )
 
     def own_loader(self) -> DataLoader:
         """The validation loader, which knows the class names and the normalisation.
@@ -248,13 +371,14 @@ class Learner(TrainingLoop):
         """
         save_weights(self.model, path, describe(self))
 
-    def load(self, path: str | os.PathLike[str]) -> None:
-        """Take the weights of a file that `save` wrote.
+    def load(self, path: str | os.PathLike[str]) -> "Learner":
+        """Take the weights of a file that `save` wrote, and return the learner.
 
         Raises:
             WeightsError: the file is missing, damaged, or of another architecture.
         """
         load_weights(self.model, path)
+        return self
 
     def export(self, path: str | os.PathLike[str]) -> ExportReport:
         """Write the model as `path`, .onnx, .pt or .pt2, once it answers as here.
@@ -293,5 +417,57 @@ class Learner(TrainingLoop):
             self.logger = before
 
 
-def _as_list(cbs: Callback | Sequence[Callback]) -> list[Callback]:
-    return [cbs] if isinstance(cbs, Callback) else list(cbs)
+def _checked_rate(lr: Any) -> float:
+    """A learning rate as a number.
+
+    Raises:
+        TypeError: it is no number.
+        ValueError: it is below 0 or not finite.
+    """
+    if isinstance(lr, slice):
+        raise TypeError(
+            "lr must be a number; for different rates in different layers let opt_func make "
+            "several parameter groups, whose ratios are kept"
+        )
+    try:
+        rate = float(lr)
+    except (TypeError, ValueError):
+        raise TypeError(f"lr must be a number, got {lr!r}") from None
+    if not 0 <= rate < float("inf"):
+        raise ValueError(f"lr must be a finite number, 0 or more, got {rate}")
+    return rate
+
+
+def _all_in_order(batches: Iterable[Batch]) -> Iterable[Batch]:
+    """Of this package's loader a sibling that gives every image in the set's order."""
+    return batches.in_order() if isinstance(batches, DataLoader) else batches
+
+
+def _with_targets(batches: Iterable[Any]) -> Iterable[Batch]:
+    """Batches as pairs: those without targets get empty ones."""
+    if isinstance(batches, DataLoader):
+        return batches
+    return map(_pair, batches)
+
+
+def _pair(batch: Any) -> Batch:
+    if isinstance(batch, Tensor):
+        return batch, NOTHING
+    return (batch[0], NOTHING) if len(batch) == 1 else batch
+
+
+def _prepared(image: Source, preparation: str) -> NDArray[np.uint8]:
+    """One image as the model was trained on them, uint8 `[28, 28]`."""
+    if isinstance(image, Tensor):
+        image = image.cpu().numpy()
+    if not isinstance(image, np.ndarray):
+        from mnist_sgd_serve.images import decode
+        from mnist_sgd_serve.preparation import prepare
+
+        return prepare(decode(image, tiff=True), preparation).image
+    if image.dtype != np.uint8 or image.shape != (28, 28):
+        raise ValueError(
+            "an array must be a prepared image, uint8 [28, 28]; got "
+            f"{image.dtype} {list(image.shape)}"
+        )
+    return np.ascontiguousarray(image)

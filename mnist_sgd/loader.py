@@ -102,6 +102,7 @@ class DataLoader:
         self.dtype = _checked_dtype(dtype, self.mean, self.std)
         self.augment = _checked_augmentation(augment)
         self.sample_shape = (28 * 28,) if flatten else (1, 28, 28)
+        self.num_threads = _integer("num_threads", num_threads, 1, 256)
         advise(dataset.images, shuffled=self.shuffle)
         self._core = _core.Loader(
             dataset.images,
@@ -113,7 +114,7 @@ class DataLoader:
             seed=self.seed,
             rank=_integer("rank", rank, 0, world_size - 1),
             world_size=world_size,
-            num_threads=_integer("num_threads", num_threads, 1, 256),
+            num_threads=self.num_threads,
             mean=self.mean,
             std=self.std,
             dtype=str(self.dtype).removeprefix("torch."),
@@ -197,6 +198,18 @@ class DataLoader:
                 f"{total} images of the dataset, got {seen}"
             )
         self._start, self._progress = (epoch, seen), None
+
+    def in_order(self) -> "DataLoader":
+        """A loader of every image of the same set in its order, never augmented, for one rank."""
+        return DataLoader(
+            self.dataset,
+            self.batch_size,
+            flatten=len(self.sample_shape) == 1,
+            mean=self.mean,
+            std=self.std,
+            dtype=self.dtype,
+            num_threads=self.num_threads,
+        )
 
     def __reduce__(self) -> Never:
         """Refuse to be pickled or copied, which would copy the dataset."""

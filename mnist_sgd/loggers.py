@@ -29,6 +29,8 @@ class CSVLogger(Callback):
         path: the file, which is replaced after each epoch; its folder is made.
     """
 
+    during_lr_find = False
+
     def __init__(self, path: str | os.PathLike[str] = "history.csv") -> None:
         self.path = Path(path)
 
@@ -62,6 +64,8 @@ class TensorBoard(Callback):
     Raises:
         ImportError: tensorboard is not installed.
     """
+
+    during_lr_find = False
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         if find_spec("tensorboard") is None:

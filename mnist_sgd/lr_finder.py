@@ -18,7 +18,7 @@ from math import isnan
 from typing import TYPE_CHECKING
 
 from mnist_sgd.callbacks import Callback, CancelFit, CancelValidate
-from mnist_sgd.checkpoint import random_state, set_random_state
+from mnist_sgd.checkpoint import random_state, set_random_state, stateful_callbacks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -41,8 +41,13 @@ CHANGED = (
     "base_lr",
     "schedule",
     "kept_row",
+    "lr",
+    "dl",
     "pred",
     "loss",
+    "loss_grad",
+    "_rates",
+    "_in_batch",
 )
 """The attributes of a learner that a fit changes."""
 
@@ -92,16 +97,18 @@ def find_lr(
         raise ValueError(f"start_lr must be above 0 and below end_lr, got {start_lr} and {end_lr}")
     if num_it < LEAST:
         raise ValueError(f"num_it must be at least {LEAST}, got {num_it}")
+    learn.check_batches()
     finder = _Finder(start_lr, end_lr, num_it, stop_div)
     epochs = num_it // len(learn.dls.train) + 1  # type: ignore[arg-type]  # a length is needed
-    with _as_if_nothing_had_happened(learn), learn.no_logging():
+    with _undone(learn), learn.no_logging():
+        learn.cbs = [cb for cb in learn.cbs if cb.during_lr_find]
         learn.fit(epochs, start_lr, finder)
         lrs, losses = learn.recorder.lrs, learn.recorder.losses
     lrs, losses = lrs[num_it // 10 : -LAST], losses[num_it // 10 : -LAST]
     usable = next((i for i, loss in enumerate(losses) if isnan(loss)), len(losses))
     if usable == 0:
         raise ValueError(
-            f"the loss was lost before a learning rate could be suggested: begin below {start_lr:g}"
+            f"the loss became nan before a rate could be suggested: start below {start_lr:g}"
         )
     lrs, losses = lrs[:usable], losses[:usable]
     return LRFind(tuple(lrs), tuple(losses), lrs[valley(losses)])
@@ -128,14 +135,15 @@ def valley(losses: Sequence[float]) -> int:
 class _Finder(Callback):
     """Sets the growing rates, and ends the fit when enough was seen; nothing is validated."""
 
+    order = 60  # after the callbacks that change batches and losses
+
     def __init__(self, start_lr: float, end_lr: float, num_it: int, stop_div: bool) -> None:
         self.start_lr, self.growth = start_lr, end_lr / start_lr
         self.num_it, self.stop_div = num_it, stop_div
         self.best = float("inf")
 
     def before_step(self, learn: Learner) -> None:
-        for group in learn.opt.param_groups:
-            group["lr"] = self.start_lr * self.growth ** (len(learn.recorder.lrs) / self.num_it)
+        learn.set_lr(self.start_lr * self.growth ** (len(learn.recorder.lrs) / self.num_it))
 
     def after_batch(self, learn: Learner) -> None:
         learn.recorder.read_losses()
@@ -149,18 +157,22 @@ class _Finder(Callback):
 
 
 @contextmanager
-def _as_if_nothing_had_happened(learn: Learner) -> Iterator[None]:
-    """Let a learner train, without its callbacks, and put all that this changes back.
+def _undone(learn: Learner) -> Iterator[None]:
+    """Let a learner train, and put back all that this changes.
 
-    It trains with a new optimizer; that of the last fit is put away meanwhile.
+    The optimizer of the last fit is used, with its averages, if it can say and take its state.
     """
     before = {name: getattr(learn, name) for name in CHANGED}
     weights = copy.deepcopy(learn.model.state_dict())
     modes = [(module, module.training) for module in learn.model.modules()]
-    loader = learn.dls.train
-    position = loader.state_dict() if hasattr(loader, "state_dict") else None
+    states = [
+        (each, copy.deepcopy(each.state_dict()))
+        for each in (learn.opt, learn.dls.train, *stateful_callbacks(learn.cbs).values())
+        if hasattr(each, "state_dict") and hasattr(each, "load_state_dict")
+    ]
     random = random_state(learn.ranks.device)
-    learn.opt, learn.cbs = None, []
+    if all(each is not learn.opt for each, _ in states):
+        learn.opt = None
     try:
         yield
     finally:
@@ -171,6 +183,6 @@ def _as_if_nothing_had_happened(learn: Learner) -> Iterator[None]:
             p.grad = None
         for module, mode in modes:
             module.training = mode
-        if hasattr(loader, "load_state_dict") and position is not None:
-            loader.load_state_dict(position)
+        for each, state in states:
+            each.load_state_dict(state)
         set_random_state(learn.ranks.device, random)

@@ -24,6 +24,8 @@ class MixedPrecision(Callback):
     Zen 4 (AVX512_BF16). Without that it is slower, and small models only have the conversions.
     """
 
+    order = 10  # after callbacks that change the batch, as in fastai
+
     def __init__(self) -> None:
         self._autocast = ExitStack()
 

@@ -1,8 +1,7 @@
-"""Callbacks that watch a figure: stop when it gets no better, keep the best weights, slow down.
+"""Early stopping, keeping the best weights, and reducing the learning rate on a plateau.
 
-What each knows it derives from the rows of the recorder, so that a fit which goes on from a
-checkpoint needs nothing more; the best weights themselves are in the checkpoint. None of them
-changes a figure of an epoch that is trained all the same.
+Each derives what it knows from the recorder's rows, so that a resumed fit needs nothing more; the
+best weights themselves are in the checkpoint.
 
     learn.fit(100, lr=0.1, cbs=[EarlyStopping(patience=5), SaveBest()])
 """
@@ -31,6 +30,8 @@ class _Monitor(Callback):
         min_delta: what counts as better is better by more than this; 0 or more.
     """
 
+    during_lr_find = False
+
     def __init__(self, monitor: str = "valid_loss", min_delta: float = 0.0) -> None:
         if min_delta < 0:
             raise ValueError(f"min_delta must be 0 or more, got {min_delta}")
@@ -42,12 +43,13 @@ class _Monitor(Callback):
         """See that there is such a column.
 
         Raises:
-            ValueError: there is none.
+            ValueError: there is none, or more than one.
         """
         names = learn.recorder.metric_names[1:-1]
-        if self.monitor not in names:
+        if names.count(self.monitor) != 1:
+            found = "there are" if self.monitor not in names else "several of that name:"
             raise ValueError(
-                f"{type(self).__name__} watches {self.monitor!r}; there are {', '.join(names)}"
+                f"{type(self).__name__} watches {self.monitor!r}; {found} {', '.join(names)}"
             )
 
     def improvements(self, learn: Learner) -> list[bool]:
@@ -67,7 +69,7 @@ class _Monitor(Callback):
 
 
 class EarlyStopping(_Monitor):
-    """Ends the fit when the last `patience` epochs brought nothing better.
+    """Ends the fit when the last `patience` epochs brought no improvement.
 
     Args:
         patience: at least 1.
@@ -85,9 +87,9 @@ class EarlyStopping(_Monitor):
         self.patience = _checked_patience(patience)
 
     def before_epoch(self, learn: Learner) -> None:
-        """End the fit, if it is time to: the epoch before is over in every respect by now."""
+        """End the fit, if it is time to: the last epoch is over in every respect by now."""
         better = self.improvements(learn)
-        if len(better) > self.patience and not any(better[-self.patience :]):
+        if len(better) >= self.patience and not any(better[-self.patience :]):
             raise CancelFit
 
 
@@ -145,12 +147,14 @@ class SaveBest(_Monitor):
 
 
 class ReduceLROnPlateau(_Monitor):
-    """Divides the learning rate whenever `patience` epochs brought nothing better.
+    """Divides the learning rate whenever `patience` epochs brought no improvement.
+
+    It changes the rate that there is, so that other callbacks may change it too.
 
     Args:
         patience: at least 1.
         factor: what the rate is divided by, above 1.
-        min_lr: it never gets below this.
+        min_lr: it is never reduced below this; a rate that is lower already stays.
         monitor: the column's name. Less is better if "loss" or "error" is in it, else more.
         min_delta: what counts as better is better by more than this; 0 or more.
 
@@ -187,14 +191,20 @@ class ReduceLROnPlateau(_Monitor):
             )
 
     def before_epoch(self, learn: Learner) -> None:
-        """Set the rate that the rows so far give."""
-        reductions = waited = 0
-        for is_better in self.improvements(learn):
-            waited = 0 if is_better else waited + 1
-            if waited == self.patience:
-                reductions, waited = reductions + 1, 0
+        """Reduce the rate, if the last row says so."""
+        if learn.batch or not self._is_due(learn):  # resumed within an epoch: it was reduced then
+            return
         for group in learn.opt.param_groups:
-            group["lr"] = max(learn.base_lr / self.factor**reductions, self.min_lr)
+            lr = group["lr"]
+            group["lr"] = min(lr, max(lr / self.factor, self.min_lr))
+
+    def _is_due(self, learn: Learner) -> bool:
+        """Whether the last row is the last of `patience` rows without an improvement."""
+        waited = 0
+        for is_better in self.improvements(learn):
+            waited = 0 if is_better or waited == self.patience else waited
+            waited += not is_better
+        return waited == self.patience
 
 
 def _checked_patience(patience: int) -> int:

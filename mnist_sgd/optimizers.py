@@ -8,9 +8,17 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-__all__ = ["SGD", "BasicOptim", "adamw", "momentum_of", "set_momentum"]
+__all__ = [
+    "SGD",
+    "BasicOptim",
+    "Rates",
+    "adamw",
+    "exempt_from_decay",
+    "momentum_of",
+    "set_momentum",
+]
 
 
 class _Optimizer:
@@ -63,16 +71,23 @@ class _Optimizer:
 
 
 class BasicOptim(_Optimizer):
-    """The chapter's optimizer: subtracts the gradient times the learning rate."""
+    """The chapter's optimizer: subtracts the gradient times the learning rate.
+
+    Args:
+        params: the parameters; those without a gradient are left alone.
+        lr: the learning rate.
+    """
 
     def __init__(self, params: Iterable[Tensor], lr: float) -> None:
         self.param_groups: list[dict[str, Any]] = [{"params": list(params), "lr": lr}]
         self.averages = {}
 
     def step(self) -> None:
-        """Change every parameter by `-grad * lr`; every one must have a gradient."""
+        """Change every parameter that has a gradient by `-grad * lr`."""
         for group in self.param_groups:
             for p in group["params"]:
+                if p.grad is None:
+                    continue
                 p.data -= p.grad.data * group["lr"]
 
 
@@ -80,8 +95,10 @@ class SGD(_Optimizer):
     """fastai's SGD: momentum without dampening and decoupled weight decay, both off by default.
 
     Differs from `torch.optim.SGD` in that the decay multiplies the weights by `1 - lr * wd`
-    (Loshchilov and Hutter, "Decoupled Weight Decay Regularization", 2019), and leaves biases and
-    norms alone, which are the parameters of one dimension, as fastai's Learner does.
+    (Loshchilov and Hutter, "Decoupled Weight Decay Regularization", 2019). As in fastai, a Learner
+    exempts biases and normalisation layers from it, see `exempt_from_decay`; and an optimizer made
+    without momentum never has any, while one made with momentum keeps its averages even while a
+    schedule sets it to 0.
 
     Args:
         params: the parameters; those without a gradient are left alone.
@@ -97,6 +114,7 @@ class SGD(_Optimizer):
             {"params": list(params), "lr": lr, "mom": mom, "wd": wd}
         ]
         self.averages = {}
+        self._has_momentum = mom != 0
 
     @torch.no_grad()
     def step(self) -> None:
@@ -109,7 +127,7 @@ class SGD(_Optimizer):
                     continue
                 if wd and _is_decayed(p):
                     p.mul_(1 - lr * wd)
-                p.add_(self._average(p, grad, mom) if mom else grad, alpha=-lr)
+                p.add_(self._average(p, grad, mom) if self._has_momentum else grad, alpha=-lr)
 
     def _average(self, p: Tensor, grad: Tensor, mom: float) -> Tensor:
         if p not in self.averages:
@@ -120,7 +138,7 @@ class SGD(_Optimizer):
 def adamw(
     params: Iterable[Tensor], lr: float, mom: float = 0.9, wd: float = 0.0
 ) -> torch.optim.AdamW:
-    """Torch's AdamW, called as `SGD` is, and with the same parameters decayed.
+    """Torch's AdamW, called as `SGD` is, and with the same parameters exempt from decay.
 
     Args:
         params: the parameters.
@@ -135,8 +153,52 @@ def adamw(
     return torch.optim.AdamW(used, lr=lr, betas=(mom, 0.999), weight_decay=wd)
 
 
+NORMS = (
+    *(nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm),
+    *(nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d, nn.LayerNorm, nn.GroupNorm),
+)
+"""Layers whose parameters are exempt from weight decay. fastai 2.8.12 lists those without GroupNorm
+and SyncBatchNorm."""
+
+
+def exempt_from_decay(model: nn.Module) -> None:
+    """Mark a model's biases and all parameters of its normalisation layers, for `SGD` and `adamw`.
+
+    The rule goes by the kind of layer, as fastai's Learner has it: a bias is what its layer calls
+    `bias`. The mark is the attribute `_no_weight_decay` of a parameter.
+    """
+    for module in model.modules():
+        for name, p in module.named_parameters(recurse=False):
+            if name == "bias" or isinstance(module, NORMS):
+                p._no_weight_decay = True  # type: ignore[attr-defined]
+
+
 def _is_decayed(p: Tensor) -> bool:
-    return p.ndim > 1
+    return not getattr(p, "_no_weight_decay", False)
+
+
+class Rates:
+    """Sets an optimizer's learning rate and momentum, keeping what tells its groups apart.
+
+    The groups keep the ratios of the learning rates that they were made with, and groups that were
+    made without momentum stay without.
+    """
+
+    def __init__(self, opt: Any) -> None:
+        self.opt = opt
+        groups = opt.param_groups
+        last = groups[-1]["lr"]
+        self._ratios = [group["lr"] / last if last else 1.0 for group in groups]
+        self._has_momentum = [bool(momentum_of(group)) for group in groups]
+
+    def set(self, lr: float, mom: float | None = None) -> None:
+        """Set the last group's learning rate, the others in proportion; and the momentum."""
+        for group, ratio, has_momentum in zip(
+            self.opt.param_groups, self._ratios, self._has_momentum, strict=True
+        ):
+            group["lr"] = lr * ratio
+            if mom is not None and has_momentum:
+                set_momentum(group, mom)
 
 
 def momentum_of(group: Mapping[str, Any]) -> float:

@@ -16,7 +16,7 @@ from mnist_sgd.callbacks import Callback
 if TYPE_CHECKING:
     from mnist_sgd.learner import Learner
 
-__all__ = ["ProgressBar", "format_time", "table_header", "table_row"]
+__all__ = ["ProgressBar", "format_time", "is_terminal", "table_header", "table_row"]
 
 BAR_INTERVAL = 0.1
 """Seconds between two drawings of the bar: fast enough for the eye, slow enough to cost nothing."""
@@ -41,11 +41,22 @@ def format_time(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{secs:02d}" if hours else f"{minutes:02d}:{secs:02d}"
 
 
+def is_terminal(stream: object) -> bool:
+    """Whether a stream is an open terminal; sys.stderr may be None, closed or without isatty."""
+    try:
+        return bool(stream.isatty())  # type: ignore[attr-defined]
+    except (AttributeError, ValueError, OSError):
+        return False
+
+
 class ProgressBar(Callback):
     """A bar with the epoch, the batch and the loss, on a terminal; elsewhere nothing.
 
     It takes one line of standard error, so that standard output holds the table alone.
     """
+
+    order = 90
+    during_lr_find = False
 
     def __init__(self) -> None:
         self.total = self.done = 0
@@ -61,7 +72,7 @@ class ProgressBar(Callback):
         self._start(learn.dls.valid)
 
     def _start(self, batches: object) -> None:
-        self.shown = sys.stderr.isatty()
+        self.shown = is_terminal(sys.stderr)
         self.total = len(batches) if hasattr(batches, "__len__") else 0
         self.done = 0
         self.drawn = time.monotonic()
@@ -81,7 +92,7 @@ class ProgressBar(Callback):
         tail = f" {self.done}/{self.total or '?'} loss {loss:.4f}"
         width = max(10, min(40, shutil.get_terminal_size().columns - len(head) - len(tail) - 3))
         filled = width * self.done // self.total if self.total else 0
-        bar = "█" * filled + "-" * (width - filled)
+        bar = _block() * filled + "-" * (width - filled)
         print(f"\r{head}|{bar}|{tail}", end="", file=sys.stderr, flush=True)
 
     def after_train(self, learn: Learner) -> None:
@@ -99,3 +110,12 @@ class ProgressBar(Callback):
     def _erase(self) -> None:
         if self.shown:
             print("\r\033[K", end="", file=sys.stderr, flush=True)
+
+
+def _block() -> str:
+    """What fills the bar: a full block, or a number sign where the terminal cannot show it."""
+    try:
+        "█".encode(getattr(sys.stderr, "encoding", None) or "ascii")
+    except UnicodeEncodeError:
+        return "#"
+    return "█"

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mnist_sgd.callbacks import Callback
-from mnist_sgd.optimizers import momentum_of, set_momentum
 
 if TYPE_CHECKING:
     from mnist_sgd.learner import Learner
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["OneCycle", "Schedule", "Scheduler", "schedule_name"]
 
 Schedule = Callable[[float], tuple[float, float | None]]
-"""Takes the progress, in [0, 1), to a learning rate and a momentum; None leaves that as it is."""
+"""Maps training progress in [0, 1) to (lr, momentum); momentum None means unchanged."""
 
 
 @dataclass(frozen=True)
@@ -91,18 +90,11 @@ def schedule_name(schedule: Schedule | None, n_epoch: int) -> str:
 
 
 class Scheduler(Callback):
-    """Sets the learning rate and the momentum of all groups before each step.
-
-    An optimizer that was made without momentum stays without, as fastai's do.
-    """
+    """Sets the learning rate and the momentum before each step, see `Learner.set_lr`."""
 
     def __init__(self, schedule: Schedule) -> None:
         self.schedule = schedule
 
     def before_step(self, learn: Learner) -> None:
-        """Set them for the batch at hand."""
-        lr, mom = self.schedule(learn.pct_train)
-        for group in learn.opt.param_groups:
-            group["lr"] = lr
-            if mom is not None and momentum_of(group):
-                set_momentum(group, mom)
+        """Set them for the current batch."""
+        learn.set_lr(*self.schedule(learn.pct_train))

@@ -1,51 +1,84 @@
-"""The engine of the training life cycle: stages, their moments, and who is called at them."""
+"""Runs the stages of training between their events, and calls the callbacks at each event."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 
-from mnist_sgd.callbacks import Callback
+from mnist_sgd.callbacks import CANCELLATIONS, EVENTS, WITHIN_A_BATCH, Callback
 
 __all__ = ["Stages"]
 
+Handler = Callable[[Any], None]
+
 
 class Stages:
-    """Runs stages between their moments, and at each moment the callbacks that wait for it.
+    """Runs stages between their events, and calls the callbacks that define those events.
 
     Attributes:
-        active_cbs: the callbacks of the fit or validation that runs, in their order.
+        active_cbs: the callbacks of the fit or validation that runs, in the order of their calls.
     """
 
     def __init__(self) -> None:
         self.active_cbs: list[Callback] = []
-        self._handlers: dict[str, list[Callable[[Any], None]]] = {}
+        self._handlers: dict[str, list[Handler]] = {}
 
-    def _stage(self, name: str, body: Callable[[], None], cancelled: type[Exception]) -> None:
-        """Run the body of a stage between its moments; its cancellation ends just the stage."""
+    def _stage(
+        self,
+        name: str,
+        body: Callable[[], None],
+        cancelled: type[Exception],
+        finish: Callable[[], None] | None = None,
+    ) -> None:
+        """Run a stage's body between its events; its cancellation ends this stage alone.
+
+        `finish` is called before `after_...`, whether the stage was cancelled or not.
+        """
         try:
-            self._call(f"before_{name}")
-            body()
-            self._call(f"after_{name}")
-        except cancelled:
-            pass
+            try:
+                self._call(f"before_{name}")
+                body()
+            except cancelled:
+                self._call(f"after_cancel_{name}")
+            if finish is not None:
+                finish()
+            with suppress(cancelled):  # the stage is over anyway
+                self._call(f"after_{name}")
         finally:
             self._call(f"cleanup_{name}")
 
-    def _call(self, moment: str) -> None:
-        for handler in self._handlers.get(moment, ()):
+    def _call(self, event: str) -> None:
+        for handler in self._handlers.get(event, ()):
             handler(self)
 
     @contextmanager
     def _calling(self, cbs: Sequence[Callback]) -> Iterator[None]:
-        """Let `cbs` be called: of each the methods that it overrides, and no other."""
-        handlers: dict[str, list[Callable[[Any], None]]] = {}
-        for cb in cbs:
-            for moment, nothing in vars(Callback).items():
-                if callable(nothing) and getattr(type(cb), moment) is not nothing:
-                    handlers.setdefault(moment, []).append(getattr(cb, moment))
+        """Call `cbs`, sorted by their `order`, at the events that they define, and no other."""
+        ordered = sorted(cbs, key=lambda cb: cb.order)
+        handlers: dict[str, list[Handler]] = {}
+        for cb in ordered:
+            for event in EVENTS:
+                if getattr(getattr(cb, event), "__func__", None) is not vars(Callback)[event]:
+                    handlers.setdefault(event, []).append(partial(_run_callback, cb, event))
         before = self.active_cbs, self._handlers
-        self.active_cbs, self._handlers = list(cbs), handlers
+        self.active_cbs, self._handlers = ordered, handlers
         try:
             yield
         finally:
             self.active_cbs, self._handlers = before
+
+
+def _run_callback(cb: Callback, event: str, learn: Any) -> None:
+    """Call one callback, if it wants to run; an error says which callback and event it was."""
+    if not cb.run or (
+        event in WITHIN_A_BATCH and not (cb.run_train if learn.training else cb.run_valid)
+    ):
+        return
+    try:
+        getattr(cb, event)(learn)
+    except CANCELLATIONS:
+        raise
+    except Exception as error:
+        if not type(cb).__module__.startswith("mnist_sgd."):  # those name themselves
+            error.add_note(f"in the callback {type(cb).__name__}, {event}")
+        raise

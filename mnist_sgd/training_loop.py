@@ -1,15 +1,23 @@
-"""The loop that trains a model: epochs, batches, validation, each between its moments."""
+"""The loop that trains a model: epochs, batches and validation, each between its events."""
 
 import time
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from mnist_sgd.callbacks import CancelBatch, CancelEpoch, CancelTrain, CancelValidate
+from mnist_sgd.batch_errors import raise_explained, warn_of_broadcasting
+from mnist_sgd.callbacks import (
+    CancelBackward,
+    CancelBatch,
+    CancelEpoch,
+    CancelStep,
+    CancelTrain,
+    CancelValidate,
+)
 from mnist_sgd.distributed import Ranks
 from mnist_sgd.loader import Batch, DataLoaders
 from mnist_sgd.optimizers import momentum_of
@@ -28,98 +36,251 @@ class TrainingLoop(Stages):
     """What the `Learner` does in a fit; its attributes are described there."""
 
     def __init__(
-        self,
-        dls: DataLoaders,
-        model: nn.Module,
-        loss_func: Loss,
-        metrics: Sequence[Metric],
-        ranks: Ranks,
+        self, dls: DataLoaders, model: nn.Module, loss_func: Loss, metrics: object, ranks: Ranks
     ) -> None:
         super().__init__()
         self.dls = dls
-        self.model = model.to(ranks.device)
-        self.loss_func = loss_func
-        self.metrics = list(metrics)
         self.ranks = ranks
+        self.model = model
+        self.loss_func = loss_func
+        self.metrics = metrics  # type: ignore[assignment]  # the setter takes one or None too
         self.recorder = Recorder(self.metrics)
         self.opt: Any = None
         self.logger: Callable[[str], None] = print_line if ranks.is_first else print_nothing
         self.epoch = self.n_epoch = self.batch = 0
         self.training = False
-        self.xb = self.yb = self.pred = self.loss = NOTHING
-        self._model: Callable[[Tensor], Tensor] = model
-        self._loss = loss_func
+        self.dl: Iterable[Batch] = ()
+        self.xb = self.yb = self.pred = self.loss = self.loss_grad = NOTHING
+        self._in_batch = False
+        self._wrapped_model: tuple[nn.Module, nn.Module] | None = None
+        self._wrapped_loss: tuple[tuple[Loss, object], Loss] | None = None
+
+    @property
+    def model(self) -> nn.Module:
+        """The model; one that is assigned goes to the learner's device."""
+        return self._model
+
+    @model.setter
+    def model(self, model: nn.Module) -> None:
+        if not isinstance(model, nn.Module):
+            raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
+        self._model = model.to(self.ranks.device)
+
+    @property
+    def metrics(self) -> list[Metric]:
+        """Functions of (predictions, targets); one, several or None may be assigned."""
+        return self._metrics
+
+    @metrics.setter
+    def metrics(self, metrics: Metric | Sequence[Metric] | None) -> None:
+        several = isinstance(metrics, list | tuple)
+        found = [] if metrics is None else list(metrics) if several else [metrics]  # type: ignore[arg-type]
+        for each in found:
+            if not callable(each) or isinstance(each, type):
+                raise TypeError(
+                    f"metrics must be functions of (predictions, targets), got {each!r}"
+                )
+        self._metrics: list[Metric] = found  # type: ignore[assignment]
 
     @property
     def pct_train(self) -> float:
-        """The share of the fit's training batches that came before the one at hand, in [0, 1).
+        """The share of the fit's training batches that are done, in [0, 1].
 
         Raises:
             TypeError: the training batches have no length.
         """
+        if not self.n_epoch:
+            return 0.0
         batches = len(self.dls.train)  # type: ignore[arg-type]  # a length is what it asks for
-        return (self.epoch + (self.batch - 1) / batches) / self.n_epoch
+        return (self.epoch + (self.batch - self._in_batch) / batches) / self.n_epoch
 
     def _fit(self) -> None:
-        self._model = self.ranks.synced_model(self.model)
-        self._loss = self.ranks.synced_loss(self.loss_func, self.dls.train)
+        try:
+            self._epochs()
+        finally:
+            if self.ranks.world_size == 1:  # several ranks could not wait for one that failed
+                self.recorder.read_losses()
+
+    def _epochs(self) -> None:
+        if self.ranks.world_size > 1:  # before any callback, so that all begin with equal weights
+            self._shared_model(), self._shared_loss()
         for line in (table_header(self.recorder.metric_names), *self.recorder.lines):
             self.logger(line)
         for epoch in range(self.epoch, self.n_epoch):
             self.epoch = epoch
-            self._stage("epoch", self._epoch, CancelEpoch)
-            self.batch = 0
+            self._start = time.time()
+            self._validated = [float("nan")] * (1 + len(self.metrics)), False
+            self._stage("epoch", self._epoch, CancelEpoch, finish=self._add_row)
+            if epoch + 1 < self.n_epoch:
+                self.batch = 0
 
     def _epoch(self) -> None:
-        start = time.time()
-        self._stage("train", self._train, CancelTrain)
-        valid = self._validate(self.dls.valid)
-        row = self.recorder.add_epoch(valid)
-        values = [self.epoch, *row, format_time(time.time() - start)]
-        self.recorder.lines.append(table_row(values, self.recorder.metric_names))
-        self.logger(self.recorder.lines[-1])
-
-    def _train(self) -> None:
+        self._check_optimizer()
         self.training = True
         self.model.train()
-        self._each(self.dls.train, self._one_batch)
+        self.dl = self.dls.train
+        self._stage("train", partial(self._each, self.dl, self._train_batch), CancelTrain)
+        self.training = False
+        self._validated = self._validate(self.dls.valid)
+
+    def _add_row(self) -> None:
+        valid, is_partial = self._validated
+        row = self.recorder.add_epoch(valid, is_partial)
+        cells: list[object] = [self.epoch, *row, format_time(time.time() - self._start)]
+        if is_partial:  # means over the validation images that came before it was cancelled
+            cells[2:-1] = [f"~{value:.6f}" for value in valid]
+        self.recorder.lines.append(table_row(cells, self.recorder.metric_names))
+        self.logger(self.recorder.lines[-1])
+
+    def _validate(self, batches: Iterable[Batch]) -> tuple[list[float], bool]:
+        """The loss and the metrics over the batches, and whether they are means over a part."""
+        means = [Mean() for _ in range(1 + len(self.metrics))]
+        complete = self._evaluate(batches, partial(self._record_metrics, means))
+        return self._over_ranks(means), not complete and means[0].count > 0
+
+    def _evaluate(self, batches: Iterable[Batch], record: Callable[[], None]) -> bool:
+        """Run the model over batches in evaluation mode; False if this was cancelled."""
+        complete = False
+
+        def every_batch() -> None:
+            nonlocal complete
+            self._each(batches, partial(self._valid_batch, record))
+            complete = True
+
+        with self._evaluating(batches), torch.no_grad():
+            self._stage("validate", every_batch, CancelValidate)
+        return complete
+
+    @contextmanager
+    def _evaluating(self, batches: Iterable[Batch]) -> Iterator[None]:
+        """Evaluation mode; to a training that is under way, all comes back as it was."""
+        names = ("training", "dl", "xb", "yb", "pred", "loss", "loss_grad", "_in_batch")
+        within = self.training
+        before = {name: getattr(self, name) for name in names if within}
+        modes = [(module, module.training) for module in self.model.modules() if within]
+        self.training, self._in_batch, self.dl = False, False, batches
+        self.model.eval()
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                setattr(self, name, value)
+            for module, mode in modes:
+                module.training = mode
 
     def _each(self, batches: Iterable[Batch], body: Callable[[], None]) -> None:
-        """Go through batches; each is let go before the next is asked for.
+        """Go through batches; each is released before the next is asked for.
 
-        A loader that makes a batch where the one before it was, in the processor's cache, needs
-        that memory free by then.
+        A loader that makes a batch in the memory of the one before, which is still in the
+        processor's cache, needs that memory to be free by then.
+
+        Raises:
+            TypeError: a batch is not a pair.
         """
-        cancelled = suppress(CancelBatch)
-        here = self.ranks.moved(batches)
-        for self.xb, self.yb in here:
-            with cancelled:
+        try:
+            for batch in self.ranks.moved(batches):
+                try:
+                    self.xb, self.yb = batch
+                except (TypeError, ValueError):
+                    raise TypeError(
+                        f"a batch must be a pair of tensors (xb, yb), got {type(batch).__name__}"
+                    ) from None
+                del batch
                 body()
+                self.xb = self.yb = NOTHING
+        finally:
             self.xb = self.yb = NOTHING
 
-    def _one_batch(self) -> None:
+    def _train_batch(self) -> None:
         self.batch += 1
-        self._call("before_batch")
-        self.pred = self._model(self.xb)
-        self._call("after_pred")
-        self.loss = self._loss(self.pred, self.yb)
-        self._call("after_loss")
-        self.loss.backward()  # type: ignore[no-untyped-call]
-        self._call("before_step")
-        self.opt.step()
+        self._in_batch = True
+        self._batch(self._update, self._record_batch)
+
+    def _valid_batch(self, record: Callable[[], None]) -> None:
+        if len(self.xb):  # else a rank's empty part of a small last batch: it has no mean
+            self._batch(do_nothing, record)
+
+    def _batch(self, update: Callable[[], None], record: Callable[[], None]) -> None:
+        """Call the model and the loss on the batch at hand, between their events.
+
+        Args:
+            update: changes the weights, after the loss.
+            record: keeps the loss, unless the batch was cancelled before there was one.
+        """
+        known = False
+        try:
+            self._call("before_batch")
+            model, loss_func = self._called()
+            self.pred = model(self.xb)
+            self._call("after_pred")
+            if len(self.yb) or not len(self.xb):  # else there are no targets, see get_preds
+                self._take_loss(loss_func)
+                known = True
+                self._call("after_loss")
+                update()
+            known = True
+        except CancelBatch:
+            self._call("after_cancel_batch")
+        self._in_batch = False
+        if known:
+            record()
+        with suppress(CancelBatch):  # the batch is over anyway
+            self._call("after_batch")
+
+    def _called(self) -> tuple[Callable[[Tensor], Tensor], Loss]:
+        """What to call for the model and the loss: in training, several ranks wrap both."""
+        if self.training and self.ranks.world_size > 1:
+            return self._shared_model(), self._shared_loss()
+        return self.model, self.loss_func
+
+    def _shared_model(self) -> nn.Module:
+        if self._wrapped_model is None or self._wrapped_model[0] is not self.model:
+            self._wrapped_model = self.model, self.ranks.synced_model(self.model)
+        return self._wrapped_model[1]
+
+    def _shared_loss(self) -> Loss:
+        given = self.loss_func, self.dls.train
+        if self._wrapped_loss is None or any(
+            old is not new for old, new in zip(self._wrapped_loss[0], given, strict=True)
+        ):
+            self._wrapped_loss = given, self.ranks.synced_loss(*given)
+        return self._wrapped_loss[1]
+
+    def _unwrap(self) -> None:
+        """Let go of what the ranks share, before they part."""
+        self._wrapped_model = self._wrapped_loss = None
+
+    def _take_loss(self, loss_func: Loss) -> None:
+        """Compute the loss: `loss_grad` is what the gradient is taken of, `loss` is recorded."""
+        try:
+            self.loss_grad = loss_func(self.pred, self.yb)
+        except Exception as error:
+            raise_explained(error, self.loss_func, self.pred, self.yb)
+        if getattr(self.pred, "shape", None) != self.yb.shape:
+            warn_of_broadcasting(self.pred, self.yb)
+        # A callback may change one of them in place, and must not change the other by that.
+        self.loss = self.loss_grad.clone() if "after_loss" in self._handlers else self.loss_grad
+
+    def _update(self) -> None:
+        self._stage("backward", self._backward, CancelBackward)
+        self._stage("step", self.opt.step, CancelStep)
         self.opt.zero_grad()
+
+    def _backward(self) -> None:
+        self.loss_grad.backward()  # type: ignore[no-untyped-call]
+
+    def _record_batch(self) -> None:
         group = self.opt.param_groups[-1]
         self.recorder.add_batch(self.loss, group["lr"], momentum_of(group))
-        self._call("after_batch")
 
-    def _validate(self, batches: Iterable[Batch]) -> list[float]:
-        means = [Mean() for _ in range(1 + len(self.metrics))]
-        self.training = False
-        self.model.eval()
-        one_batch = partial(self._one_valid_batch, means)
-        with torch.no_grad():
-            self._stage("validate", partial(self._each, batches, one_batch), CancelValidate)
-        return self._over_ranks(means)
+    def _record_metrics(self, means: Sequence[Mean]) -> None:
+        size = len(self.yb)
+        means[0].add(self.loss, size)
+        for mean, metric in zip(means[1:], self.metrics, strict=True):
+            try:
+                mean.add(metric(self.pred, self.yb), size)
+            except Exception as error:
+                raise_explained(error, metric, self.pred, self.yb)
 
     def _over_ranks(self, means: Sequence[Mean]) -> list[float]:
         """The means over all ranks' images."""
@@ -129,19 +290,19 @@ class TrainingLoop(Stages):
         totals, counts = self.ranks.sum(sums).unbind(1)
         return (totals / counts).tolist()
 
-    def _one_valid_batch(self, means: list[Mean]) -> None:
-        if len(self.yb) == 0:  # a rank's part of a small last batch, of which there is no mean
-            return
-        self._call("before_batch")
-        self.pred = self.model(self.xb)
-        self._call("after_pred")
-        self.loss = self.loss_func(self.pred, self.yb)
-        self._call("after_loss")
-        size = len(self.yb)
-        means[0].add(self.loss, size)
-        for mean, metric in zip(means[1:], self.metrics, strict=True):
-            mean.add(metric(self.pred, self.yb), size)
-        self._call("after_batch")
+    def _check_optimizer(self) -> None:
+        """See that the optimizer is of this model, which may have been assigned since.
+
+        Raises:
+            ValueError: it has none of the model's parameters.
+        """
+        held = {id(p) for group in self.opt.param_groups for p in group["params"]}
+        trained = [p for p in self.model.parameters() if p.requires_grad]
+        if trained and not any(id(p) in held for p in trained):
+            raise ValueError(
+                "the optimizer has none of the model's parameters, so the model would not change: "
+                "after assigning learn.model, fit with reset_opt=True"
+            )
 
 
 def print_line(line: str) -> None:
@@ -151,3 +312,7 @@ def print_line(line: str) -> None:
 
 def print_nothing(line: str) -> None:
     """Take a line and print nothing."""
+
+
+def do_nothing() -> None:
+    """Take no step: for batches that are only evaluated."""

@@ -14,8 +14,18 @@ import pytest
 import torch
 from torch import nn
 
-from mnist_sgd import SGD, DataLoader, DataLoaders, Learner, batch_accuracy, mnist_loss
+from mnist_sgd import (
+    SGD,
+    Callback,
+    CancelBatch,
+    DataLoader,
+    DataLoaders,
+    Learner,
+    batch_accuracy,
+    mnist_loss,
+)
 from mnist_sgd.data import mnist_sample
+from mnist_sgd.recorder import Metric
 
 fastai = pytest.importorskip("fastai", reason="pip install 'mnist-sgd[parity]' brings fastai")
 pytestmark = pytest.mark.filterwarnings("ignore")  # fastai's own, on import and in use
@@ -164,3 +174,128 @@ def test_the_learning_rate_finder_sees_and_suggests_what_fastais_does(
     assert found.lrs == tuple(fastais.recorder.lrs[seen])
     assert found.losses == tuple(loss.item() for loss in fastais.recorder.losses[seen])
     assert found.valley == pytest.approx(suggested, rel=1e-6)
+
+
+def test_the_finder_after_a_fit_has_the_optimizers_averages_as_fastais_has(
+    ours: DataLoaders, theirs: Any, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    model = linear()
+    fastais = fastai_learner(theirs, copy.deepcopy(model), mom=0.9)
+    fastais.path = tmp_path
+    learn = Learner(ours, model, opt_func=partial(SGD, mom=0.9))
+    with fastais.no_bar(), fastais.no_logging(), learn.no_logging():
+        fastais.fit(1, lr=0.1)
+        learn.fit(1, lr=0.1)
+        suggested = fastais.lr_find(show_plot=False).valley
+    found = learn.lr_find()
+    assert found.lrs == tuple(fastais.recorder.lrs[10 : 10 + len(found.lrs)])
+    assert found.losses == tuple(
+        loss.item() for loss in fastais.recorder.losses[10 : 10 + len(found.losses)]
+    )
+    assert found.valley == pytest.approx(suggested, rel=1e-6)
+
+
+class Layers(nn.Module):
+    """Parameters of every kind: weights, biases, norms of one and two dimensions, bare ones."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(784, 16)
+        self.norm = nn.LayerNorm((4, 4))
+        self.act = nn.PReLU(16)
+        self.scale = nn.Parameter(torch.ones(16))
+        self.last = nn.Linear(16, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        hidden = self.norm(self.first(x).view(-1, 4, 4)).flatten(1)
+        logits: torch.Tensor = self.last(self.act(hidden * self.scale))
+        return logits
+
+
+def test_weight_decay_spares_what_fastais_learner_spares(ours: DataLoaders, theirs: Any) -> None:
+    torch.manual_seed(0)
+    model = Layers()
+    twin = copy.deepcopy(model)
+    fastais = fastai_learner(theirs, twin, mom=0.5, wd=0.5)
+    learn = Learner(ours, model, opt_func=partial(SGD, mom=0.5, wd=0.5))
+    with fastais.no_bar(), fastais.no_logging(), learn.no_logging():
+        fastais.fit(1, lr=0.05)
+        learn.fit(1, lr=0.05)
+    for (name, p), q in zip(model.named_parameters(), twin.parameters(), strict=True):
+        assert torch.equal(p, q), name
+
+
+def test_a_momentum_that_a_schedule_begins_with_0_grows_as_fastais_does(
+    ours: DataLoaders, theirs: Any
+) -> None:
+    from fastai.callback.schedule import ParamScheduler, SchedLin
+
+    torch.manual_seed(0)
+    model = linear()
+    twin = copy.deepcopy(model)
+    fastais = fastai_learner(theirs, twin, mom=0.9)
+    learn = Learner(ours, model, opt_func=partial(SGD, mom=0.9))
+    with fastais.no_bar(), fastais.no_logging(), learn.no_logging():
+        fastais.fit(1, lr=0.1, cbs=ParamScheduler({"mom": SchedLin(0.0, 0.9)}))
+        learn.fit(1, lr=0.1, schedule=lambda progress: (0.1, 0.9 * progress))
+    assert learn.recorder.moms == pytest.approx(fastais.recorder.hps["mom"], abs=1e-12)
+    assert learn.recorder.moms[0] == 0.0 < learn.recorder.moms[-1]
+    for p, q in zip(model.parameters(), twin.parameters(), strict=True):
+        assert torch.allclose(p, q, atol=1e-6)
+
+
+def test_batches_that_are_cancelled_before_the_step_give_fastais_losses_and_weights(
+    ours: DataLoaders, theirs: Any
+) -> None:
+    from fastai.callback.core import Callback as FastaiCallback
+    from fastai.callback.core import CancelBatchException
+
+    class Accumulate(Callback):
+        def before_step(self, learn: Learner) -> None:
+            if learn.batch % 2:
+                raise CancelBatch
+
+    class FastaisAccumulate(FastaiCallback):  # type: ignore[misc]  # it has no types
+        def before_step(self) -> None:
+            if not self.iter % 2:
+                raise CancelBatchException
+
+    torch.manual_seed(0)
+    model = linear()
+    twin = copy.deepcopy(model)
+    fastais, learn = fastai_learner(theirs, twin), Learner(ours, model)
+    with fastais.no_bar(), fastais.no_logging(), learn.no_logging():
+        fastais.fit(2, lr=0.5, cbs=FastaisAccumulate())
+        learn.fit(2, lr=0.5, cbs=Accumulate())
+    assert learn.recorder.losses == [loss.item() for loss in fastais.recorder.losses]
+    assert learn.recorder.iters == list(fastais.recorder.iters) == [49, 98]
+    for p, q in zip(model.parameters(), twin.parameters(), strict=True):
+        assert torch.equal(p, q)
+
+
+def boolean(predictions: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    return ((predictions > 0) == targets.bool()).all()
+
+
+def python_float(predictions: torch.Tensor, targets: torch.Tensor) -> float:
+    return ((predictions > 0) == targets.bool()).float().mean().item()
+
+
+def at(predictions: torch.Tensor, targets: torch.Tensor, cut: float) -> torch.Tensor:
+    return ((predictions > cut) == targets.bool()).double().mean()
+
+
+def test_metrics_of_every_kind_are_shown_as_fastai_shows_them(
+    ours: DataLoaders, theirs: Any, capsys: Output
+) -> None:
+    torch.manual_seed(0)
+    model = linear()
+    metrics: list[Metric] = [boolean, python_float, partial(at, cut=-1.0), partial(at, cut=1.0)]
+    fastais = fastai_learner(theirs, copy.deepcopy(model))
+    fastais.metrics = metrics
+    fastais.fit(2, lr=0.5)
+    expected = table(capsys.readouterr().out)
+    Learner(ours, model, metrics=metrics).fit(2, lr=0.5)
+    assert TIME.sub("--:--", capsys.readouterr().out) == expected + "\n"
+    assert "at        at        time" in expected

@@ -1,9 +1,13 @@
 """The Learner's promises beyond its table, which test_fastai_parity.py keeps."""
 
+import io
 import json
 import math
+import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 from weakref import ReferenceType, ref
 
 import matplotlib
@@ -11,10 +15,14 @@ import numpy as np
 import pytest
 import torch
 from matplotlib import pyplot
+from PIL import Image
 from safetensors import safe_open
 from torch import Tensor, nn
 
+from image_sets import random_set
 from mnist_sgd import (
+    SGD,
+    Augmentation,
     Callback,
     CancelBatch,
     CancelEpoch,
@@ -27,8 +35,10 @@ from mnist_sgd import (
     Learner,
     batch_accuracy,
     create_model,
+    mnist_loss,
     mnist_sample,
 )
+from mnist_sgd.callbacks import EVENTS
 from mnist_sgd.loader import Batch
 from mnist_sgd.weights import WeightsError, read_weights
 
@@ -62,7 +72,7 @@ def log() -> tuple[Callback, list[str]]:
     def handler(moment: str) -> Callable[[Callback, Learner], None]:
         return lambda self, learn: moments.append(moment)
 
-    handlers = {name: handler(name) for name in vars(Callback) if not name.startswith("_")}
+    handlers = {name: handler(name) for name in EVENTS}
     return type("Log", (Callback,), handlers)(), moments
 
 
@@ -71,16 +81,20 @@ def test_moments_come_in_the_order_of_the_loop(learn: Learner) -> None:
     with learn.no_logging():
         learn.fit(1, cbs=callback)
     batch = ["before_batch", "after_pred", "after_loss"]
+    update = ["before_backward", "after_backward", "before_step", "after_step"]
     assert moments == [
         "before_fit",
         "before_epoch",
         "before_train",
-        *([*batch, "before_step", "after_batch"] * 4),
+        *([*batch, *update, "after_batch"] * 4),
         "after_train",
+        "cleanup_train",
         "before_validate",
         *([*batch, "after_batch"] * 2),
         "after_validate",
+        "cleanup_validate",
         "after_epoch",
+        "cleanup_epoch",
         "after_fit",
         "cleanup_fit",
     ]
@@ -116,7 +130,7 @@ def weights_of(learn: Learner) -> Tensor:
         (CancelTrain, "train", 3, False),
         (CancelBatch, "validate", 3, True),
         (CancelValidate, "validate", 3, True),
-        (CancelEpoch, "epoch 1", 2, True),
+        (CancelEpoch, "epoch 1", 3, True),
         (CancelFit, "epoch 1", 1, True),
         (CancelFit, "train", 0, False),
     ],
@@ -319,6 +333,330 @@ def test_the_optimizer_is_kept_from_fit_to_fit_unless_asked(learn: Learner) -> N
         learn.fit(1, reset_opt=True)
     assert learn.opt is not opt
     assert learn.opt.param_groups[0]["lr"] == learn.lr == 1e-3
+
+
+@pytest.mark.parametrize(
+    ("opt_func", "given", "rates"),
+    [
+        (partial(SGD, lr=0.5), None, [0.5]),
+        (partial(SGD, lr=0.5), 0.25, [0.25]),
+        (partial(torch.optim.SGD, lr=0.5), None, [0.5]),
+        (SGD, None, [1e-3]),
+        (lambda ps, lr: SGD(ps, lr=0.5), 0.25, [0.25]),
+    ],
+)
+def test_the_rate_is_the_fits_or_else_the_optimizers_own_or_else_the_learners(
+    small: DataLoaders, opt_func: Callable[..., Any], given: float | None, rates: list[float]
+) -> None:
+    learn = Learner(small, create_model("linear", 0), opt_func=opt_func)
+    with learn.no_logging():
+        learn.fit(1, lr=given)
+    assert learn.recorder.lrs == rates * 4
+
+
+def two_groups(parameters: Iterator[nn.Parameter], lr: float) -> torch.optim.Optimizer:
+    weight, bias = parameters
+    groups: list[dict[str, Any]] = [{"params": [weight], "lr": lr / 8}, {"params": [bias]}]
+    return torch.optim.SGD(groups, lr=lr)
+
+
+def test_parameter_groups_keep_the_ratio_of_their_rates(small: DataLoaders) -> None:
+    class Rates(Callback):
+        def __init__(self) -> None:
+            self.seen: list[list[float]] = []
+
+        def after_step(self, learn: Learner) -> None:
+            self.seen.append([group["lr"] for group in learn.opt.param_groups])
+
+    rates = Rates()
+    learn = Learner(small, create_model("linear", 0), opt_func=two_groups, cbs=rates)
+    with learn.no_logging():
+        learn.fit(1, lr=0.5)
+        learn.fit(1, lr=0.25)
+        learn.fit_one_cycle(1, lr_max=1.0)
+        learn.lr_find(num_it=20)
+    assert rates.seen[0] == [0.0625, 0.5]
+    assert rates.seen[4] == [0.03125, 0.25]
+    assert len({last for _, last in rates.seen}) == 2 + 4 + 20
+    assert all(first == last / 8 for first, last in rates.seen)
+
+
+def test_metrics_loss_and_model_are_taken_up_when_they_are_assigned(small: DataLoaders) -> None:
+    def doubled(predictions: Tensor, targets: Tensor) -> Tensor:
+        return 2 * mnist_loss(predictions, targets)
+
+    learn = Learner(small, create_model("linear", 0))
+    learn.metrics = batch_accuracy  # as the book's sixth chapter does
+    loss, accuracy = learn.validate()
+    learn.metrics = None
+    assert learn.validate() == [loss]
+    learn.metrics = [batch_accuracy, batch_accuracy]
+    learn.loss_func = doubled
+    assert learn.validate() == [pytest.approx(2 * loss), accuracy, accuracy]
+    learn.model = create_model("mlp", 0)
+    assert learn.validate()[0] != pytest.approx(2 * loss)
+    with pytest.raises(
+        TypeError, match=r"^metrics must be functions of \(predictions, targets\), "
+    ):
+        learn.metrics = "accuracy"  # type: ignore[assignment]
+
+
+def test_a_loss_that_is_assigned_within_a_fit_trains_from_there_on(small: DataLoaders) -> None:
+    class Swap(Callback):
+        def before_epoch(self, learn: Learner) -> None:
+            if learn.epoch == 1:
+                learn.loss_func = lambda p, t: 1000 * mnist_loss(p, t)
+
+    learn = Learner(small, create_model("linear", 0), cbs=Swap())
+    with learn.no_logging():
+        learn.fit(2, lr=1e-6)
+    first, second = learn.recorder.values
+    assert second[0] > 100 * first[0]
+    assert second[1] > 100 * first[1]
+
+
+def test_an_optimizer_of_another_model_is_refused(learn: Learner) -> None:
+    with learn.no_logging():
+        learn.fit(1)
+        learn.model = create_model("mlp", 0)
+        message = (
+            "^the optimizer has none of the model's parameters, so the model would not change: "
+            "after assigning learn.model, fit with reset_opt=True$"
+        )
+        with pytest.raises(ValueError, match=message):
+            learn.fit(1)
+        learn.fit(1, reset_opt=True)
+    assert len(learn.recorder.values) == 1
+
+
+def made(learn: Learner, **wrong: Any) -> Learner:
+    """A learner with some wrong arguments."""
+    arguments: dict[str, Any] = {"dls": learn.dls, "model": learn.model}
+    return Learner(**arguments | wrong)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda learn: learn.fit(-1), "n_epoch must be 0 or more, got -1"),
+        (lambda learn: learn.fit(1, lr="x"), "lr must be a number, got 'x'"),
+        (lambda learn: learn.fit(1, lr=-0.5), "lr must be a finite number, 0 or more, got -0.5"),
+        (
+            lambda learn: learn.fit(1, lr=math.nan),
+            "lr must be a finite number, 0 or more, got nan",
+        ),
+        (
+            lambda learn: learn.fit(1, lr=slice(0.1, 0.5)),
+            "lr must be a number; for different rates in different layers let opt_func make "
+            "several parameter groups, whose ratios are kept",
+        ),
+        (
+            lambda learn: made(learn, opt_func="adam"),
+            "opt_func must be a function, got 'adam'",
+        ),
+        (lambda learn: made(learn, loss_func="bce"), "loss_func must be a function, got 'bce'"),
+        (
+            lambda learn: made(learn, metrics="accuracy"),
+            "metrics must be functions of (predictions, targets), got 'accuracy'",
+        ),
+        (
+            lambda learn: made(learn, model=len),
+            "model must be a torch.nn.Module, got builtin_function_or_method",
+        ),
+        (
+            lambda learn: made(learn, dls=learn.dls.train),
+            "dls must be DataLoaders(train, valid), which hold the batches of both; got DataLoader",
+        ),
+        (
+            lambda learn: learn.get_preds([]),
+            "there is nothing to predict: there was no batch",
+        ),
+        (
+            lambda learn: learn.predict(np.zeros((2, 28, 28), np.uint8)),
+            "an array must be a prepared image, uint8 [28, 28]; got uint8 [2, 28, 28]",
+        ),
+        (
+            lambda learn: learn.predict(np.zeros((28, 28))),
+            "an array must be a prepared image, uint8 [28, 28]; got float64 [28, 28]",
+        ),
+    ],
+)
+def test_an_argument_that_makes_no_sense_is_named_before_any_work(
+    learn: Learner, call: Callable[[Learner], object], message: str, capsys: Output
+) -> None:
+    with pytest.raises((TypeError, ValueError)) as refused:
+        call(learn)
+    assert str(refused.value) == message
+    assert capsys.readouterr().out == ""
+
+
+def test_a_fit_without_training_batches_is_refused(small: DataLoaders, capsys: Output) -> None:
+    _, valid = mnist_sample()
+    empty = DataLoader(valid, 4096, drop_last=True)
+    learn = Learner(DataLoaders(empty, small.valid), create_model("linear", 0))
+    message = (
+        "^there are no training batches: the training loader is empty, as it is with "
+        "drop_last=True and fewer images than batch_size$"
+    )
+    with pytest.raises(ValueError, match=message):
+        learn.fit(1)
+    assert capsys.readouterr().out == ""
+
+
+def flat_loaders() -> DataLoaders:
+    """Batches with labels of one dimension, as torch's own loaders give them."""
+    _, valid = mnist_sample()
+    x = torch.tensor(valid.images[:64]).reshape(-1, 784).float() / 255
+    batches = [(x, torch.tensor(valid.labels[:64]).long())]
+    return DataLoaders(batches, batches)
+
+
+def test_labels_of_one_dimension_are_refused_before_the_first_row(capsys: Output) -> None:
+    learn = Learner(flat_loaders(), create_model("linear", 0), metrics=batch_accuracy)
+    with pytest.raises(ValueError, match=r"predictions \[64, 1\] and targets \[64\]; make the "):
+        learn.fit(1)
+    assert capsys.readouterr().out.splitlines() == [HEADER]
+
+
+def test_another_loss_that_would_broadcast_is_warned_of() -> None:
+    learn = Learner(flat_loaders(), create_model("linear", 0), lambda p, t: (p - t).abs().mean())
+    message = (
+        r"^the predictions are \[64, 1\], the targets \[64\]: a loss that broadcasts them compares "
+        "each prediction with every target; give both the same shape$"
+    )
+    with pytest.warns(UserWarning, match=message):
+        learn.validate()
+
+
+def test_a_loss_that_wants_floating_point_targets_is_explained(learn: Learner) -> None:
+    learn.loss_func = nn.BCEWithLogitsLoss()
+    message = (
+        "BCEWithLogitsLoss needs floating-point targets, the batches have int64; use "
+        "mnist_sgd.cross_entropy, which takes them as they are, or convert them in a callback's "
+        "before_batch"
+    )
+    for call in (lambda: learn.fit(1), learn.validate):
+        with pytest.raises(TypeError) as refused:
+            call()
+        assert str(refused.value) == message
+
+
+def test_an_error_of_a_loss_or_a_metric_says_what_it_was_given(learn: Learner) -> None:
+    def broken(predictions: Tensor, targets: Tensor) -> Tensor:
+        raise KeyError("broken")
+
+    learn.metrics = [batch_accuracy, broken]
+    with pytest.raises(KeyError) as raised:
+        learn.validate()
+    assert raised.value.__notes__ == [
+        "in broken(predictions float32 [40, 1], targets int64 [40, 1])"
+    ]
+    learn.metrics = [lambda p, t: "high"]
+    with pytest.raises(
+        TypeError, match=r"^a metric must return a number or a tensor, got str\nin <lambda>"
+    ):
+        learn.validate()
+
+
+@pytest.mark.parametrize("augment", [None, Augmentation(degrees=10)])
+def test_predictions_are_those_of_every_image_in_the_sets_order(
+    augment: Augmentation | None,
+) -> None:
+    images = random_set(50)
+    shuffled = DataLoader(images, 8, shuffle=True, drop_last=True, augment=augment)
+    learn = Learner(DataLoaders(shuffled, DataLoader(images, 50)), create_model("linear", 0))
+    position = shuffled.state_dict()
+    probabilities, targets = learn.get_preds(0)
+    assert targets.flatten().tolist() == images.labels.tolist()
+    assert torch.allclose(probabilities, learn.get_preds()[0])
+    assert shuffled.state_dict() == position
+
+
+def test_predictions_need_no_targets(learn: Learner) -> None:
+    (xb, yb), *_ = learn.dls.valid
+    expected, _ = learn.get_preds([(xb, yb)])
+    for batch in (xb, (xb,), [xb]):
+        probabilities, targets = learn.get_preds([batch, batch])  # type: ignore[list-item]
+        assert torch.equal(probabilities, torch.cat([expected, expected]))
+        assert len(targets) == 0
+
+
+def test_validate_and_get_preds_take_the_number_of_the_loader(learn: Learner) -> None:
+    assert len(learn.get_preds(0)[0]) == 400
+    assert len(learn.get_preds(1)[0]) == 50
+    assert learn.validate(1) == learn.validate()
+    assert learn.validate(0) != learn.validate(1)
+
+
+def test_predict_takes_a_picture_in_any_form(learn: Learner, tmp_path: Path) -> None:
+    """A file, its bytes and a Pillow image are prepared as the training's pictures were."""
+    train, _ = mnist_sample()
+    pixels = train.images[0]
+    learn.fit(5, lr=0.5)
+    assert learn.predict(torch.tensor(pixels)) == learn.predict(pixels)
+    path = tmp_path / "three.png"
+    picture = Image.fromarray(255 - np.kron(np.pad(pixels, 10), np.ones((4, 4), np.uint8)))
+    picture.save(path)
+    answers = {learn.predict(each) for each in (path, str(path), path.read_bytes(), picture)}
+    assert len(answers) == 1
+    assert answers.pop()[:2] == ("3", 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("add_cb", ": append the callback to learn.cbs"),
+        ("to_fp16", ": give the callback MixedPrecision, which trains in bfloat16"),
+        ("nonsense", ""),
+    ],
+)
+def test_an_attribute_of_fastais_that_is_not_here_says_what_is(
+    learn: Learner, name: str, advice: str
+) -> None:
+    assert not hasattr(learn, name)
+    with pytest.raises(AttributeError) as raised:
+        getattr(learn, name)
+    assert str(raised.value) == f"this Learner has no attribute {name!r}{advice}"
+
+
+def test_loading_weights_gives_the_learner(learn: Learner, tmp_path: Path) -> None:
+    learn.save(tmp_path / "w.safetensors")
+    assert learn.load(tmp_path / "w.safetensors") is learn
+
+
+@pytest.mark.parametrize("stream", ["none", "closed", "plain", "ascii"])
+def test_a_training_needs_no_standard_streams(
+    learn: Learner, stream: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Plain:
+        """A stream without isatty."""
+
+        def __init__(self) -> None:
+            self.text = ""
+
+        def write(self, text: str) -> int:
+            self.text += text
+            return len(text)
+
+        def flush(self) -> None:
+            """Nothing is buffered."""
+
+    class Ascii(io.TextIOWrapper):
+        def isatty(self) -> bool:
+            return True
+
+    closed = io.StringIO()
+    closed.close()
+    streams = {
+        "none": None,
+        "closed": closed,
+        "plain": Plain(),
+        "ascii": Ascii(io.BytesIO(), encoding="ascii"),
+    }
+    monkeypatch.setattr("mnist_sgd.progress.BAR_INTERVAL", 0)
+    monkeypatch.setattr(sys, "stderr", streams[stream])
+    learn.fit(1)
+    assert len(learn.recorder.values) == 1
 
 
 def test_torchs_optimizers_and_any_module_train_too(small: DataLoaders) -> None:

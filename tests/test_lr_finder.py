@@ -3,9 +3,12 @@
 That its figures are fastai's test_fastai_parity.py keeps.
 """
 
+import copy
 import itertools
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import matplotlib
@@ -18,7 +21,19 @@ from matplotlib import pyplot
 from torch import nn
 
 from image_sets import random_set
-from mnist_sgd import SGD, Callback, DataLoader, DataLoaders, Learner, batch_accuracy
+from mnist_sgd import (
+    SGD,
+    Callback,
+    CSVLogger,
+    DataLoader,
+    DataLoaders,
+    EarlyStopping,
+    Learner,
+    ReduceLROnPlateau,
+    SaveBest,
+    TensorBoard,
+    batch_accuracy,
+)
 from mnist_sgd.lr_finder import valley
 from values import same
 
@@ -46,7 +61,7 @@ def state(learn: Learner) -> dict[str, Any]:
         "weights": {name: t.clone() for name, t in learn.model.state_dict().items()},
         "modes": [module.training for module in learn.model.modules()],
         "gradients": [p.grad for p in learn.model.parameters()],
-        "optimizer": learn.opt.state_dict() if learn.opt else None,
+        "optimizer": copy.deepcopy(learn.opt.state_dict()) if learn.opt else None,
         "loaders": [learn.dls.train.state_dict(), learn.dls.valid.state_dict()],  # type: ignore[attr-defined]
         "recorder": learn.recorder.state_dict(),
         "random": torch.get_rng_state(),
@@ -105,16 +120,71 @@ def test_a_search_that_is_interrupted_leaves_everything_as_it_was() -> None:
     assert same(state(learn), before)
 
 
-def test_rates_grow_by_one_factor_and_callbacks_and_validation_are_left_out() -> None:
-    class Never(Callback):
-        def after_batch(self, learn: Learner) -> None:
-            raise AssertionError
+class Counts(Callback):
+    """Counts its events."""
 
-    learn = learner(cbs=Never())
+    def __init__(self) -> None:
+        self.seen: Counter[str] = Counter()
+
+    def before_batch(self, learn: Learner) -> None:
+        self.seen["train" if learn.training else "valid"] += 1
+
+    def after_epoch(self, learn: Learner) -> None:
+        self.seen["epoch"] += 1
+
+
+def test_rates_grow_by_one_factor_and_validation_is_left_out() -> None:
+    counts = Counts()
+    learn = learner(cbs=counts)
     found = learn.lr_find(start_lr=1e-4, end_lr=1.0, num_it=40, stop_div=False)
     assert found.lrs == pytest.approx([1e-4 * 1e4 ** (i / 40) for i in range(4, 35)])
     assert len(found.losses) == len(found.lrs)
     assert found.valley == found.lrs[valley(found.losses)]
+    assert counts.seen == {"train": 40, "epoch": 3}
+
+
+def test_a_search_has_the_learners_callbacks_but_not_those_that_watch_or_write(
+    tmp_path: Path,
+) -> None:
+    """It changes the batches as a fit does, and leaves no files, rows or best weights."""
+
+    class Shift(Callback):
+        def before_batch(self, learn: Learner) -> None:
+            learn.xb = learn.xb + 1
+
+    csv, best = CSVLogger(tmp_path / "history.csv"), SaveBest(tmp_path / "best.safetensors")
+    watching = [best, EarlyStopping(), ReduceLROnPlateau(), csv, TensorBoard(tmp_path / "events")]
+    plain, shifted = learner(), learner(cbs=[Shift, *watching])
+    assert shifted.lr_find().losses != plain.lr_find().losses
+    assert list(tmp_path.iterdir()) == []
+    assert best.weights == {}
+
+
+def test_a_search_gives_stateful_callbacks_their_state_back() -> None:
+    class Stateful(Counts):
+        def state_dict(self) -> dict[str, int]:
+            return dict(self.seen)
+
+        def load_state_dict(self, state: dict[str, int]) -> None:
+            self.seen = Counter(state)
+
+    counts = Stateful()
+    learn = learner(cbs=counts)
+    learn.fit(1)
+    before = counts.state_dict()
+    learn.lr_find()
+    assert counts.state_dict() == before
+
+
+def test_a_search_on_no_batches_is_refused() -> None:
+    learn = learner()
+    learn.dls.train = DataLoader(random_set(3), 4, drop_last=True)
+    message = (
+        "^there are no training batches: the training loader is empty, as it is with "
+        "drop_last=True and fewer images than batch_size$"
+    )
+    with pytest.raises(ValueError, match=message):
+        learn.lr_find()
 
 
 def test_a_search_ends_where_the_loss_is_over_four_times_its_lowest() -> None:
@@ -158,7 +228,7 @@ def test_a_loss_that_is_no_number_from_the_start_is_said() -> None:
     def lost(predictions: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         return predictions.sum() * float("nan")
 
-    message = "^the loss was lost before a learning rate could be suggested: begin below 1e-07$"
+    message = "^the loss became nan before a rate could be suggested: start below 1e-07$"
     with pytest.raises(ValueError, match=message):
         learner(loss_func=lost).lr_find()
 

@@ -1,7 +1,7 @@
 """Early stopping, best weights and plateaus do what the rows say, and change no figure."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +9,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from image_sets import random_set
 from mnist_sgd import (
     Callback,
+    CancelEpoch,
     Checkpoint,
     CSVLogger,
     DataLoader,
@@ -164,6 +165,60 @@ def test_the_rate_falls_after_so_many_epochs_without_a_better_one(
     assert seen.lrs == [max(0.1 / 4**n, min_lr) for n in reductions]
 
 
+@pytest.mark.parametrize("figure", [math.nan, math.inf])
+@pytest.mark.parametrize("patience", [1, 3])
+def test_a_fit_that_is_lost_from_the_start_stops_after_the_patience(
+    figure: float, patience: int
+) -> None:
+    learn = learner(scripted("my_loss", [figure]))
+    learn.fit(9, cbs=EarlyStopping(patience, monitor="my_loss"))
+    assert len(learn.recorder.values) == patience
+
+
+def test_a_plateau_leaves_alone_what_other_callbacks_do_to_the_rate() -> None:
+    class Halve(Callback):
+        def after_epoch(self, learn: Learner) -> None:
+            for group in learn.opt.param_groups:
+                group["lr"] /= 2
+
+    learn, seen = learner(scripted("score", [0.5, 0.75, 0.75, 0.75, 0.75])), Weights()
+    learn.fit(5, lr=0.64, cbs=[Halve(), seen, ReduceLROnPlateau(2, 10.0, monitor="score")])
+    assert seen.lrs == pytest.approx([0.64, 0.32, 0.16, 0.08, 0.004])
+
+
+def test_a_plateau_never_raises_the_rate() -> None:
+    learn, seen = learner(scripted("score", [0.5])), Weights()
+    learn.fit(4, lr=0.08, cbs=[ReduceLROnPlateau(min_lr=0.5, monitor="score"), seen])
+    assert seen.lrs == [0.08] * 4
+
+
+def test_a_plateau_reduces_the_rates_of_all_groups() -> None:
+    def two_groups(parameters: Iterator[nn.Parameter], lr: float) -> torch.optim.Optimizer:
+        weight, bias = parameters
+        groups: list[dict[str, Any]] = [{"params": [weight], "lr": lr / 4}, {"params": [bias]}]
+        return torch.optim.SGD(groups, lr=lr)
+
+    learn = learner(scripted("score", [0.5]), opt_func=two_groups)
+    learn.fit(3, lr=0.5, cbs=ReduceLROnPlateau(1, 2.0, monitor="score"))
+    assert [group["lr"] for group in learn.opt.param_groups] == [0.0625, 0.25]
+
+
+def test_an_epoch_that_was_cancelled_is_no_better_than_the_others() -> None:
+    """Its figures are nan, so its weights are not kept, and it counts as one without a better."""
+
+    class Skip(Callback):
+        def before_epoch(self, learn: Learner) -> None:
+            if learn.epoch in (1, 2):
+                raise CancelEpoch
+
+    learn, seen = learner(scripted("score", [0.5, 0.75])), Weights()
+    best = SaveBest(monitor="score")
+    learn.fit(5, lr=0.1, cbs=[Skip(), best, seen, EarlyStopping(2, monitor="score")])
+    assert len(learn.recorder.values) == 3
+    assert learn.kept_row == 0
+    assert same(dict(learn.model.state_dict()), seen.weights[0])
+
+
 class Plain(Callback):
     """Does nothing at the moments at which the others do something."""
 
@@ -289,6 +344,17 @@ def test_a_column_that_is_not_there_is_refused_before_any_work() -> None:
     with pytest.raises(ValueError, match=message):
         learn.fit(1, cbs=SaveBest(monitor="accuracy"))
     assert learn.recorder.lrs == []
+
+
+def test_two_columns_of_the_watched_name_are_refused() -> None:
+    learn = learner()
+    learn.metrics = [scripted("recall", [0.5]), scripted("recall", [0.75])]
+    message = (
+        "^EarlyStopping watches 'recall'; several of that name: train_loss, valid_loss, recall, "
+        "recall$"
+    )
+    with pytest.raises(ValueError, match=message):
+        learn.fit(1, cbs=EarlyStopping(monitor="recall"))
 
 
 def test_a_plateau_and_a_schedule_are_not_for_one_fit() -> None:

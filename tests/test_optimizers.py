@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from mnist_sgd import SGD, BasicOptim, adamw
-from mnist_sgd.optimizers import momentum_of, set_momentum
+from mnist_sgd.optimizers import Rates, exempt_from_decay, momentum_of, set_momentum
 from values import same
 
 MOMENTA = ("mom", "momentum", "betas")
@@ -30,6 +30,39 @@ def test_basic_optim_subtracts_the_gradient_times_the_rate_and_forgets_it() -> N
     assert p.grad is None
 
 
+def test_basic_optim_leaves_a_parameter_without_a_gradient_alone() -> None:
+    frozen = nn.Parameter(torch.ones(1))
+    BasicOptim([frozen, parameters(1.0)], lr=1.0).step()
+    assert frozen.item() == 1.0
+
+
+def test_momentum_that_was_0_for_a_while_comes_back_with_the_average_of_that_while() -> None:
+    p = parameters(0.0)
+    opt = SGD([p], lr=1.0, mom=0.5)
+    steps = []
+    for mom in (0.0, 0.0, 0.5):
+        opt.param_groups[0]["mom"] = mom
+        before = p.item()
+        opt.step()
+        steps.append(p.item() - before)
+    assert steps == [-1.0, -1.0, -1.5]
+
+
+def test_groups_keep_the_ratio_of_their_rates_and_have_momentum_only_if_made_with_it() -> None:
+    groups = [
+        {"params": [parameters(1.0)], "lr": 0.25, "momentum": 0.9},
+        {"params": [parameters(1.0)], "lr": 1.0},
+    ]
+    opt = torch.optim.SGD(groups)
+    rates = Rates(opt)
+    rates.set(0.5, 0.0)
+    rates.set(2.0, 0.75)
+    assert [(group["lr"], group["momentum"]) for group in opt.param_groups] == [
+        (0.5, 0.75),
+        (2.0, 0.0),
+    ]
+
+
 def test_sgd_with_momentum_follows_the_undamped_average() -> None:
     p = parameters(0.0)
     opt = SGD([p], lr=1.0, mom=0.5)
@@ -46,11 +79,42 @@ def matrix(value: float) -> nn.Parameter:
     return p
 
 
-def test_sgd_decays_weights_but_no_biases_by_a_factor_before_the_step() -> None:
+def test_sgd_decays_by_a_factor_before_the_step() -> None:
     weight, bias = matrix(8.0), parameters(8.0)
     SGD([weight, bias], lr=0.5, wd=0.5).step()
-    assert weight.item() == 8 * (1 - 0.25) - 0.5
-    assert bias.item() == 8 - 0.5
+    assert weight.item() == bias.item() == 8 * (1 - 0.25) - 0.5
+
+
+class Own(nn.Module):
+    """A layer with a parameter of one dimension that is no bias."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(4))
+
+
+@pytest.mark.parametrize("make", [partial(SGD, wd=1.0), partial(adamw, wd=1.0)])
+def test_biases_and_normalisation_layers_are_exempt_from_decay_whatever_their_shape(
+    make: Callable[..., Any],
+) -> None:
+    layers = {
+        "linear": nn.Linear(4, 4),
+        "prelu": nn.PReLU(4),
+        "own": Own(),
+        "layer norm": nn.LayerNorm((2, 2)),
+        "batch norm": nn.BatchNorm1d(4),
+        "group norm": nn.GroupNorm(2, 4),
+    }
+    model = nn.ModuleDict(layers)
+    for p in model.parameters():
+        nn.init.ones_(p)
+        p.grad = torch.zeros_like(p)
+    exempt_from_decay(model)
+    make(model.parameters(), lr=0.5).step()
+    decayed = {
+        name for name, p in model.named_parameters() if not torch.equal(p, torch.ones_like(p))
+    }
+    assert decayed == {"linear.weight", "prelu.weight", "own.scale"}
 
 
 def test_sgd_leaves_a_parameter_without_a_gradient_alone() -> None:
@@ -59,17 +123,21 @@ def test_sgd_leaves_a_parameter_without_a_gradient_alone() -> None:
     assert p.item() == 3.0
 
 
-def test_adamw_is_torchs_with_the_same_parameters_decayed() -> None:
-    weight, bias = matrix(8.0), parameters(8.0)
-    opt = adamw([bias, weight], lr=0.5, mom=0.8, wd=0.5)
+def test_adamw_is_torchs_with_the_exempt_parameters_in_a_group_of_their_own() -> None:
+    layer = nn.Linear(1, 1)
+    for p in layer.parameters():
+        nn.init.constant_(p, 8.0)
+        p.grad = torch.ones_like(p)
+    exempt_from_decay(layer)
+    opt = adamw([layer.bias, layer.weight], lr=0.5, mom=0.8, wd=0.5)
     opt.step()
     assert isinstance(opt, torch.optim.AdamW)
     assert [group["betas"] for group in opt.param_groups] == [(0.8, 0.999)] * 2
-    assert weight.item() == pytest.approx(8 * (1 - 0.25) - 0.5)
-    assert bias.item() == pytest.approx(8 - 0.5)
+    assert layer.weight.item() == pytest.approx(8 * (1 - 0.25) - 0.5)
+    assert layer.bias.item() == pytest.approx(8 - 0.5)
 
 
-def test_adamw_of_biases_alone_has_one_group() -> None:
+def test_adamw_without_exempt_parameters_has_one_group() -> None:
     assert len(adamw([parameters(1.0)], lr=0.5).param_groups) == 1
 
 

@@ -32,6 +32,8 @@ class RunLog(Callback):
         seconds: from the fit's first batch to its end, with those of the fit that it goes on from.
     """
 
+    during_lr_find = False
+
     INTERVAL = 1.0
     """Seconds of training that a crash can take from the history, beside the epoch at hand."""
 

@@ -81,9 +81,18 @@ def test_the_guide_to_models_gives_one_that_can_be_trained() -> None:
     assert model(torch.zeros(4, 784)).shape == (4, 1)
 
 
+def test_the_guide_for_those_who_know_fastai_trains() -> None:
+    learn = run(ROOT / "docs" / "coming_from_fastai.md", {})["learn"]
+    assert learn.recorder.values[-1][2] > 0.96
+    with pytest.raises(AttributeError) as raised:
+        _ = learn.to_fp16
+    assert f"AttributeError: {raised.value}\n" in (ROOT / "docs/coming_from_fastai.md").read_text()
+
+
 def test_no_other_document_has_python() -> None:
     """That of own_images.md is run by tests/test_own_images_guide.py."""
-    run_here = ("evaluation", "loader", "models", "own_images", "serving", "several_machines")
+    run_here = ("coming_from_fastai", "evaluation", "loader", "models", "own_images", "serving")
+    run_here += ("several_machines",)
     guides = {f"{name}.md" for name in run_here}
     others = [path for path in documents() if path.name not in {"README.md", *guides}]
     assert [block for path in others for block in blocks(path, "python")] == []

@@ -335,10 +335,16 @@ class Learner(TrainingLoop):
         return loader.dataset.classes[label], label, probability
 
     def _batches(self, dl: Iterable[Batch] | int | None) -> Iterable[Batch]:
-        """The batches of an argument."""
-        if dl is None or isinstance(dl, int):
-            return (self.dls.train, self.dls.valid)[1 if dl is None else dl]
-        return dl
+        """The batches of an argument.
+
+        Raises:
+            ValueError: it is another number than 0 and 1.
+        """
+        if not isinstance(dl, int | None):
+            return dl
+        if dl not in (None, 0, 1):
+            raise ValueError(f"dl must be 0 (training), 1 (validation) or batches, got {dl}")
+        return self.dls.train if dl == 0 else self.dls.valid
 
     if not TYPE_CHECKING:  # to a type checker, what is not here is an error
 

@@ -468,6 +468,10 @@ def made(learn: Learner, **wrong: Any) -> Learner:
             "dls must be DataLoaders(train, valid), which hold the batches of both; got DataLoader",
         ),
         (
+            lambda learn: learn.validate(2),
+            "dl must be 0 (training), 1 (validation) or batches, got 2",
+        ),
+        (
             lambda learn: learn.get_preds([]),
             "there is nothing to predict: there was no batch",
         ),

@@ -1,5 +1,7 @@
 """The optimizers do what their formulas say."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -220,3 +222,43 @@ def test_a_state_of_other_parameters_is_refused_and_changes_nothing() -> None:
     with pytest.raises(ValueError, match=message):
         opt.load_state_dict(other.state_dict())
     assert opt.param_groups[0]["lr"] == 0.5
+
+
+@pytest.mark.parametrize("make", [BasicOptim, SGD, partial(SGD, mom=0.5), adamw])
+def test_torchs_schedulers_take_it(make: Callable[..., Any]) -> None:
+    p = parameters(1.0)
+    opt = make([p], lr=1.0)
+    scheduler = torch.optim.lr_scheduler.StepLR(opt, step_size=1, gamma=0.5)
+    rates = []
+    for _ in range(3):
+        rates.append(opt.param_groups[0]["lr"])
+        opt.step()
+        scheduler.step()
+    assert rates == [1.0, 0.5, 0.25]
+
+
+def test_groups_are_given_as_to_torchs_optimizers() -> None:
+    p, q = parameters(1.0), parameters(1.0)
+    opt = SGD([{"params": p, "lr": 0.25}, {"params": [q], "wd": 0.5}], lr=0.5)
+    opt.step()
+    assert (p.item(), q.item()) == (0.75, 1 * (1 - 0.25) - 0.5)
+    opt.zero_grad(set_to_none=False)
+    assert p.grad is not None
+    assert p.grad.item() == 0.0
+
+
+def test_a_step_hook_that_would_not_be_called_is_refused() -> None:
+    opt = SGD([parameters(1.0)], lr=0.5)
+    for register in (opt.register_step_pre_hook, opt.register_step_post_hook):
+        with pytest.raises(TypeError, match=r"^SGD calls no step hooks: use a callback's .*_step$"):
+            register(lambda *args: None)
+
+
+def test_making_one_does_not_import_torchs_compiler() -> None:
+    code = (
+        "import sys, torch; from mnist_sgd import SGD; p = torch.nn.Parameter(torch.ones(1)); "
+        "p.grad = p.detach(); opt = SGD([p], lr=1.0, mom=0.5); opt.step(); opt.zero_grad(); "
+        "opt.load_state_dict(opt.state_dict()); print('torch._dynamo' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"

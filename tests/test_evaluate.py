@@ -127,7 +127,7 @@ def test_the_mistakes_among_pictures_are_named_by_their_files(
     arguments = [str(model), "--data", str(photos), "--mistakes"]
     assert facts_of(capsys, *arguments)["mistakes"] == []
     assert main(["evaluate", *arguments]) == 0
-    assert capsys.readouterr().out.endswith("\n\nno image is called wrong\n")
+    assert capsys.readouterr().out.endswith("\n\nNo mistakes among 6 validation pictures\n")
     seven = next((photos / "valid" / "7").iterdir())
     wrong = seven.rename(photos / "valid" / "3" / "no three.png")
     (given,) = facts_of(capsys, *arguments)["mistakes"]

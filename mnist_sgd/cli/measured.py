@@ -35,10 +35,9 @@ def images_to_measure(args: argparse.Namespace, model: "Metadata") -> tuple["Ima
     if valid.classes != model.classes:
         raise ValueError(_other_classes(args, valid, model))
     if valid.preparation != model.preparation:
-        advice = "; leave out --prepare" if args.prepare else ""
         raise ValueError(
             f"{args.model} takes images prepared by {model.preparation!r}, the data "
-            f"was prepared by {valid.preparation!r}{advice}"
+            f"was prepared by {valid.preparation!r}"
         )
     if _takes_the_sample(args) and model.data and valid.name not in model.data:
         say(f"note: these are the sample's images; {args.model} was trained on {_origin(model)!r}")

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -228,3 +229,18 @@ def test_a_run_with_such_a_file_among_its_mistakes_is_whole(
     assert f"\n{name}  linear " in text
     assert "\\x1bpacked/valid: 40 images" in text
     assert "\ufffd\ufffd[0m</th>" in (tmp_path / "c\x1b.html").read_bytes().decode()
+
+
+@pytest.mark.parametrize(("encoding", "block"), [("utf-8", "█"), ("ascii", "#")])
+def test_the_progress_is_drawn_with_what_the_terminal_can_show(
+    encoding: str, block: str, odd_folder: Path, tmp_path: Path
+) -> None:
+    terminal, end = os.openpty()
+    line = [sys.executable, "-m", "mnist_sgd", "pack", str(odd_folder), str(tmp_path / "packed")]
+    line += ["--cache", str(tmp_path / "cache")]  # so that they are read
+    environment = os.environ | {"PYTHONIOENCODING": encoding}
+    subprocess.run(line, env=environment, stderr=end, stdout=subprocess.DEVNULL, check=True)
+    os.close(end)
+    shown = os.read(terminal, 10_000).decode()
+    os.close(terminal)
+    assert re.search(rf"\|{block}+-*\| \d+ of 120 files\x1b\[K", shown)

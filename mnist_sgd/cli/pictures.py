@@ -116,6 +116,7 @@ class _Bar:
 
     def __init__(self) -> None:
         self.shown = sys.stderr.isatty() and os.environ.get("RANK", "0") == "0"
+        self.block = _block()
         self.drawn = 0.0
 
     def show(self, done: int, total: int) -> None:
@@ -126,10 +127,19 @@ class _Bar:
         tail = f" {done:,} of {total:,} files"
         width = max(10, min(40, shutil.get_terminal_size().columns - len(tail) - 3))
         filled = width * done // total
-        bar = "█" * filled + "-" * (width - filled)
+        bar = self.block * filled + "-" * (width - filled)
         print(f"\r|{bar}|{tail}\033[K", end="", file=sys.stderr, flush=True)
 
     def erase(self) -> None:
         """Leave no line behind."""
         if self.shown:
             print("\r\033[K", end="", file=sys.stderr, flush=True)
+
+
+def _block() -> str:
+    """What a bar is made of: a block, or where standard error cannot show it, another sign."""
+    try:
+        "█".encode(getattr(sys.stderr, "encoding", None) or "ascii")
+    except UnicodeEncodeError:
+        return "#"
+    return "█"

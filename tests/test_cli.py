@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,10 @@ from PIL import Image
 
 from mnist_sgd import Augmentation, DataLoader
 from mnist_sgd.cli import main
-from mnist_sgd.cli.predict import image_files
+from mnist_sgd.cli.predict import image_files, percent
 from mnist_sgd.data import mnist_sample, sample_digits, write_idx
 from mnist_sgd.export import exporter
+from mnist_sgd_serve import Predictor
 from trained import TrainedFiles
 
 Output = pytest.CaptureFixture[str]
@@ -89,12 +91,78 @@ def test_augment_is_for_the_training_images_alone_and_threads_change_nothing(
     assert weights[0] == weights[1] != weights[2]
 
 
-def test_predict_prints_label_and_probability_a_line(trained: TrainedFiles, capsys: Output) -> None:
+def test_predict_prints_the_label_and_its_confidence_on_a_line(
+    trained: TrainedFiles, capsys: Output
+) -> None:
     three, seven = sample_digits()[-1], sample_digits()[0]
     assert main(["predict", str(three), str(seven), "--model", str(trained.artefact)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert re.fullmatch(re.escape(str(three)) + r" +3  P\(3\)=(1\.0000|0\.9\d{3})", lines[0])
-    assert re.fullmatch(re.escape(str(seven)) + r" +7  P\(3\)=0\.0\d{3}", lines[1])
+    assert re.fullmatch(re.escape(str(three)) + r" +3  99\.\d+ %", lines[0])
+    assert re.fullmatch(re.escape(str(seven)) + r" +7  99\.\d+ %", lines[1])
+
+
+def test_predict_gives_programs_the_probability_of_every_class(
+    trained: TrainedFiles, capsys: Output
+) -> None:
+    seven = sample_digits()[0]
+    assert main(["predict", str(seven), "--model", str(trained.artefact), "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    three = float(Predictor(trained.artefact).predict(seven).probability)
+    assert 0 < three < 0.01
+    assert answer == {
+        "file": str(seven),
+        "label": "7",
+        "confidence": 1 - three,
+        "probabilities": {"7": 1 - three, "3": three},
+        "probability": three,
+        "positive": "3",
+        "inverted": False,
+    }
+
+
+@pytest.mark.parametrize(
+    ("confidence", "text"),
+    [
+        (1, "100.0 %"),
+        (0.99785, "99.8 %"),
+        (0.9991, "99.9 %"),
+        (0.9996, "99.96 %"),
+        (0.99996, "99.996 %"),
+        (0.99999999, "99.9999 %"),
+        (0.5, "50.0 %"),
+        (0.0004, "0.04 %"),
+        (1e-12, "0.0001 %"),
+        (0, "0.0 %"),
+    ],
+)
+def test_only_certainty_is_shown_as_certainty(confidence: float, text: str) -> None:
+    assert percent(confidence) == text
+
+
+@given(st.floats(0, 1))
+def test_a_confidence_is_shown_to_a_decimal_place_and_never_as_certain(confidence: float) -> None:
+    shown = float(percent(confidence).removesuffix(" %"))
+    assert abs(shown - 100 * confidence) <= 0.0501
+    assert (shown in (0, 100)) == (confidence in (0, 1))
+
+
+def test_predict_reads_standard_input_beside_files(trained: TrainedFiles) -> None:
+    three, seven = sample_digits()[-1], sample_digits()[0]
+    line = [sys.executable, "-m", "mnist_sgd", "predict", str(seven), "-"]
+    line += ["--model", str(trained.artefact), "--json"]
+    done = subprocess.run(line, input=three.read_bytes(), capture_output=True, check=True)
+    answers = [json.loads(answer) for answer in done.stdout.splitlines()]
+    assert [(one["file"], one["label"]) for one in answers] == [(str(seven), "7"), ("-", "3")]
+    done = subprocess.run(line, input=b"no image", capture_output=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith(b"mnist-sgd: standard input: these 8 bytes are not an image: ")
+    assert len(done.stdout.splitlines()) == 1
+
+
+def test_standard_input_is_named_once(capsys: Output) -> None:
+    assert main(["predict", "-", "three.png", "-"]) == 2
+    said = "mnist-sgd: - is standard input, which can be read once; name it once\n"
+    assert capsys.readouterr() == ("", said)
 
 
 def test_predict_takes_a_folder_and_a_pattern(trained: TrainedFiles, capsys: Output) -> None:
@@ -195,13 +263,24 @@ def test_other_sets_are_read_from_torchvisions_folder(tmp_path: Path, capsys: Ou
     assert facts["classes"] == ["1", "8"]
     assert facts["accuracy"] == 1.0
     assert main(["evaluate", str(tmp_path / "model.onnx")]) == 2
-    assert "knows the classes 1 and 8, the data has 7 and 3" in capsys.readouterr().err
+    path = tmp_path / "model.onnx"
+    assert capsys.readouterr().err == (
+        f"mnist-sgd: {path} knows the classes 1 and 8; the sample has 7 and 3, this model was "
+        f"trained on 'MNIST': mnist-sgd evaluate {path} --dataset MNIST\n"
+    )
+    advised = ["--dataset", "MNIST", "--root", str(tmp_path)]
+    assert main(["evaluate", str(path), *advised, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == facts
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["predict", "x.png"], "model.onnx cannot be read: No such file or directory"),
+        (
+            ["predict", "x.png"],
+            "there is no model.onnx here; train one: mnist-sgd train, or name another: "
+            "--model FILE",
+        ),
         (["evaluate", "none.onnx"], "none.onnx cannot be read: No such file or directory"),
         (["inspect", "empty.onnx"], "empty.onnx is not a usable artefact: it is empty"),
         (["predict", "*.nothing"], "*.nothing: no file matches the pattern"),
@@ -245,7 +324,9 @@ def test_what_cannot_be_used_is_said_in_one_line(
             ["train", "--model", "resnet"],
             "must be one of linear, mlp, cnn, package.module:factory, got 'resnet'",
         ),
-        (["frobnicate"], "invalid choice: 'frobnicate'"),
+        (["frobnicate"], "invalid choice: 'frobnicate' (choose from "),
+        (["trian"], "invalid choice: 'trian', did you mean train? (choose from "),
+        (["train", "--dataset", "mnist"], "invalid choice: 'mnist', did you mean MNIST? (choose "),
         ([], "the following arguments are required: COMMAND"),
     ],
 )
@@ -256,6 +337,56 @@ def test_wrong_arguments_end_with_code_2(
         main(arguments)
     assert stop.value.code == 2
     assert message in capsys.readouterr().err
+
+
+def test_the_bare_command_shows_its_help(capsys: Output) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main([])
+    assert stop.value.code == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("usage: mnist-sgd ")
+    for name in COMMANDS:
+        assert f"\n    {name} " in err or f"\n    {name}\n" in err
+
+
+def test_the_version_is_that_of_the_installed_package(capsys: Output) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["--version"])
+    assert stop.value.code == 0
+    assert capsys.readouterr() == (f"mnist-sgd {version('mnist-sgd')}\n", "")
+
+
+FAULTY = """\
+from torch import nn
+
+
+class Faulty(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(784, 1)
+
+    def forward(self, x):
+        if len(x) > 2:
+            raise RuntimeError("the fault\\nof mine")
+        return self.layer(x)
+"""
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_debug_shows_where_in_a_custom_model_an_error_came_from(
+    before: bool, tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "faulty_nets.py").write_text(FAULTY)
+    monkeypatch.chdir(tmp_path)
+    train = ["train", "--model", "faulty_nets:Faulty", "--json"]
+    assert main(train) == 1
+    assert capsys.readouterr().err == "mnist-sgd: the fault of mine; --debug shows where\n"
+    assert main(["--debug", *train] if before else [*train, "--debug"]) == 1
+    err = capsys.readouterr().err
+    assert err.startswith("Traceback (most recent call last):\n")
+    assert 'faulty_nets.py", line 11, in forward\n' in err
+    assert err.endswith("\nmnist-sgd: the fault of mine\n")
 
 
 def test_a_failed_export_ends_with_code_1_and_keeps_the_old_file(

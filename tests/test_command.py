@@ -173,7 +173,10 @@ def test_mnist_sgd_serve_says_in_one_line_what_is_wrong(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "mnist_sgd", "serve"], cwd=tmp_path, capture_output=True, text=True
     )
-    text = "mnist-sgd: model.onnx cannot be read: No such file or directory\n"
+    text = (
+        "mnist-sgd: there is no model.onnx here; train one: mnist-sgd train, or name another: "
+        "mnist-sgd serve FILE\n"
+    )
     assert (done.returncode, done.stderr) == (2, text)
 
 

@@ -1,15 +1,18 @@
-"""`mnist-sgd compare` puts runs beside each other, and refuses by name what is none."""
+"""`mnist-sgd compare` puts runs side by side, and says of what is none why it cannot be shown."""
 
 import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mnist_sgd import write_run
 from mnist_sgd.cli import main
+from mnist_sgd.data import ImageSet
 from mnist_sgd.report.comparison import compare_runs
 from mnist_sgd.report.folder import write_json
 from mnist_sgd.report.reader import read_run
@@ -84,6 +87,102 @@ def test_one_run_differs_from_nothing(made: Path, capsys: Output) -> None:
     assert len(capsys.readouterr().out.splitlines()) == 2
 
 
+def pictures(count: int = 12, relabelled: int = 0, preparation: str = "mnist") -> ImageSet:
+    """A set as it is made of files: of another preparation its images are others."""
+    made = easy_set(count, flipped=relabelled)
+    names = [f"{made.classes[label]}/{i}.png" for i, label in enumerate(made.labels.tolist())]
+    digests = [f"{i:02x}" * 16 for i in range(count)]
+    images = made.images if preparation == "mnist" else made.images[:, ::-1].copy()
+    return replace(made, images=images, preparation=preparation, files=names, digests=digests)
+
+
+def noted(folder: Path, valid: dict[str, ImageSet], capsys: Output) -> dict[str, Any]:
+    """What is said when runs that were measured on these sets are compared."""
+    for name, data in valid.items():
+        write_run(learner("linear", data, epochs=1), folder / name)
+    capsys.readouterr()
+    assert main(["compare", *(str(folder / name) for name in valid), "--json"]) == 0
+    facts: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return facts
+
+
+def test_the_same_pictures_prepared_differently_are_comparable(
+    tmp_path: Path, capsys: Output
+) -> None:
+    facts = noted(tmp_path, {"a": pictures(), "b": pictures(preparation="fit")}, capsys)
+    assert facts["notes"] == ["the same 12 pictures, prepared differently: comparable"]
+    assert facts["same_validation_images"] is True
+    assert facts["differences"] == {"data.valid.preparation": {"a": "mnist", "b": "fit"}}
+    assert main(["compare", str(tmp_path / "a"), str(tmp_path / "b")]) == 0
+    said = "\nnote: the same 12 pictures, prepared differently: comparable\n"
+    assert capsys.readouterr().out.endswith(said)
+
+
+def test_a_label_that_was_corrected_is_named(tmp_path: Path, capsys: Output) -> None:
+    sets = {"a": pictures(relabelled=1), "b": pictures(), "c": pictures()}
+    facts = noted(tmp_path, sets, capsys)
+    assert facts["notes"] == ["the same 12 pictures; 1 of 12 labels differs (right/0.png)"]
+    assert facts["same_validation_images"] is True
+    facts = noted(tmp_path / "many", {"a": pictures(), "b": pictures(relabelled=7)}, capsys)
+    named = "left/0.png, right/1.png, left/2.png, right/3.png, left/4.png and 2 more"
+    assert facts["notes"] == [f"the same 12 pictures; 7 of 12 labels differ ({named})"]
+
+
+def test_other_pictures_are_not_comparable(tmp_path: Path, capsys: Output) -> None:
+    facts = noted(tmp_path, {"a": pictures(), "b": pictures(14)}, capsys)
+    assert [note[:52] for note in facts["notes"]] == [
+        "the runs were measured on different validation image"
+    ]
+    assert facts["same_validation_images"] is False
+
+
+def test_runs_of_older_versions_are_told_apart_by_their_images(
+    tmp_path: Path, capsys: Output
+) -> None:
+    """They have no list of their pictures, and no digest of it among their settings."""
+    sets = {"new": pictures(), "old": pictures(), "fit": pictures(preparation="fit")}
+    noted(tmp_path, sets, capsys)
+    (tmp_path / "old" / "pictures.csv").unlink()
+    config = json.loads((tmp_path / "old" / "config.json").read_text())
+    del config["data"]["valid"]["files"]
+    write_json(tmp_path / "old" / "config.json", config)
+    assert main(["compare", str(tmp_path / "new"), str(tmp_path / "old")]) == 0
+    assert "note" not in capsys.readouterr().out
+    for names, note in (
+        (("new", "old", "fit"), "the same 12 pictures, prepared differently: comparable"),
+        (("old", "fit"), "the runs were measured on different validation images: their figures do"),
+    ):
+        assert main(["compare", *(str(tmp_path / name) for name in names)]) == 0
+        assert f"\nnote: {note}" in capsys.readouterr().out
+
+
+def test_equal_files_with_different_labels_count_each(tmp_path: Path, capsys: Output) -> None:
+    """A picture that lies in both classes is the same picture twice."""
+    twice = replace(pictures(), digests=["aa" * 16, "aa" * 16, *pictures().digests[2:]])
+    swapped = replace(twice, labels=twice.labels[[1, 0, *range(2, 12)]])
+    facts = noted(tmp_path, {"a": twice, "b": swapped}, capsys)
+    assert facts["notes"] == ["the same 12 pictures: comparable"]
+
+
+def test_a_momentum_that_a_schedule_has_set_since_is_no_difference(
+    made: Path, tmp_path: Path, capsys: Output
+) -> None:
+    """Older versions wrote that of the optimizer before a training, the schedule's after it."""
+    shutil.copytree(made / "good", tmp_path / "cut")
+    (tmp_path / "cut" / "evaluation.json").unlink()
+    path = tmp_path / "cut" / "config.json"
+    config = json.loads(path.read_text())
+    config["resolved"]["optimizer"]["momentum"] = 0.95
+    write_json(path, config)
+    assert main(["compare", str(made / "good"), str(tmp_path / "cut")]) == 0
+    assert "momentum" not in capsys.readouterr().out
+    history = json.loads((tmp_path / "cut" / "history.json").read_text())
+    history["batches"]["momentum"][0] = 0.95
+    write_json(tmp_path / "cut" / "history.json", history)
+    assert main(["compare", str(made / "good"), str(tmp_path / "cut")]) == 0
+    assert "optimizer.momentum  0 (good); 0.95 (cut)\n" in capsys.readouterr().out
+
+
 def test_an_unfinished_run_comes_last_with_dashes(
     made: Path, unfinished: Path, capsys: Output
 ) -> None:
@@ -127,28 +226,100 @@ def test_a_page_shows_the_curves_over_each_other(
     assert (tmp_path / "again.html").read_text() == text
 
 
-@pytest.mark.parametrize(
-    ("files", "message"),
-    [
-        (None, "there is no such folder"),
-        ({}, "not a run's folder: config.json is missing"),
-        ({"config.json": "{}"}, "not a run's folder: config.json is of something else"),
-        ({"config.json": '{"run_format": 9}'}, "not a run's folder: config.json is of something "),
-    ],
-)
-def test_a_folder_that_is_no_run_is_refused_by_name(
-    files: dict[str, str] | None, message: str, made: Path, tmp_path: Path, capsys: Output
+LACKING = {"run_format": 1, "resolved": {"model": "cnn", "loss": "x"}, "data": {}}
+
+NO_RUNS = [
+    ({}, "unfinished: the folder is empty, its training ended before the first batch"),
+    ({"x.txt": ""}, "unreadable: not a run's folder: config.json is missing"),
+    ({"config.json": "{}"}, "unreadable: not a run's folder: config.json is of something else"),
+    ({"config.json": '{"run_format": 9}'}, "unreadable: not a run's folder: config.json is of "),
+    ({"config.json": '{"run_form'}, "unreadable: config.json: not JSON: "),
+    ({"config.json": "\xff\x00"}, "unreadable: config.json: not JSON: "),
+    ({"config.json": "[" * 10**5}, "unreadable: config.json: not JSON: "),
+    ({"config.json": "3"}, "unreadable: config.json: not a JSON object"),
+    ({"config.json": '{"run_format": 1}'}, "unreadable: config.json: it lacks 'resolved'"),
+    (
+        {"config.json": json.dumps(LACKING | {"resolved": {"model": 3}})},
+        "unreadable: config.json: 'model' cannot be 3",
+    ),
+    (
+        {"config.json": json.dumps(LACKING | {"data": {"valid": {"classes": {}}}})},
+        "unreadable: config.json: it lacks 'fingerprint'",
+    ),
+    (
+        {"config.json": json.dumps(LACKING), "history.json": '{"epochs": [{"valid_loss": 1}]}'},
+        "unreadable: history.json: it lacks 'train_loss'",
+    ),
+    (
+        {"config.json": json.dumps(LACKING), "evaluation.json": '{"accuracy": "good"}'},
+        "unreadable: evaluation.json: 'accuracy' cannot be \"good\"",
+    ),
+    (
+        {"config.json": json.dumps(LACKING), "evaluation.json": f'{{"errors": 1{"0" * 400}}}'},
+        "unreadable: evaluation.json: 'errors' cannot be 1000",
+    ),
+    (
+        {"config.json": json.dumps(LACKING), "environment.json": '{"training_seconds": [1]}'},
+        "unreadable: environment.json: 'training_seconds' cannot be [1]",
+    ),
+    (
+        {"config.json": json.dumps(LACKING), "pictures.csv": "digest\n"},
+        "unreadable: pictures.csv: not a table of digest, label, file",
+    ),
+]
+
+
+def make_folder(folder: Path, files: dict[str, str]) -> Path:
+    folder.mkdir()
+    for name, text in files.items():
+        (folder / name).write_text(text, encoding="latin-1")
+    return folder
+
+
+@pytest.mark.parametrize(("files", "reason"), NO_RUNS)
+def test_a_folder_that_cannot_be_shown_is_listed_with_the_reason(
+    files: dict[str, str], reason: str, made: Path, tmp_path: Path, capsys: Output
 ) -> None:
-    folder = tmp_path / "other"
-    if files is not None:
-        folder.mkdir()
-        for name, text in files.items():
-            (folder / name).write_text(text)
-    assert main(["compare", str(made / "good"), str(folder)]) == 2
+    folder = make_folder(tmp_path / "other", files)
+    assert main(["compare", str(folder), str(made / "good"), str(made / "mixed")]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    lines = out.splitlines()
+    assert [line.split()[0] for line in lines[:3]] == ["run", "good", "mixed"]
+    assert lines[3:5] == ["", "not shown"]
+    assert lines[5].startswith(f"{folder}  {reason}")
+    assert main(["compare", str(folder), str(made / "good"), "--json"]) == 0
+    not_shown = json.loads(capsys.readouterr().out)["not_shown"]
+    assert list(not_shown) == [str(folder)]
+    assert not_shown[str(folder)].startswith(reason)
+
+
+@pytest.mark.parametrize(("files", "reason"), NO_RUNS)
+def test_where_no_run_can_be_shown_the_reason_is_the_error(
+    files: dict[str, str], reason: str, tmp_path: Path, capsys: Output
+) -> None:
+    folder = make_folder(tmp_path / "other", files)
+    assert main(["compare", str(folder)]) == 2
     out, err = capsys.readouterr()
     assert out == ""
-    assert err.startswith(f"mnist-sgd: {folder}: {message}")
+    assert err.startswith(f"mnist-sgd: {folder}")
     assert err.count("\n") == 1
+    assert main(["compare", str(folder), str(make_folder(tmp_path / "second", {}))]) == 2
+    assert capsys.readouterr().err == err[:-1] + " (and 1 more cannot be shown)\n"
+
+
+def test_a_file_among_the_runs_is_passed_over_and_a_misspelt_folder_is_not(
+    made: Path, tmp_path: Path, capsys: Output
+) -> None:
+    page = tmp_path / "compare.html"
+    page.touch()
+    assert main(["compare", str(made / "good"), str(page), "--html", str(page)]) == 0
+    out = capsys.readouterr().out
+    assert f"\nnot shown\n{page}  unreadable: it is a file, not a folder\n" in out
+    assert f"not shown: {page}: unreadable: it is a file, not a folder." in page.read_text()
+    assert main(["compare", str(made / "good"), str(tmp_path / "goood")]) == 2
+    said = f"mnist-sgd: {tmp_path / 'goood'}: there is no such folder\n"
+    assert capsys.readouterr() == ("", said)
 
 
 @pytest.mark.parametrize(("text", "message"), [("{", "not JSON: "), ("[]", "not a JSON object")])

@@ -2,22 +2,25 @@
 
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from PIL import Image
 
 from mnist_sgd.cli import main
 from mnist_sgd.data import mnist_sample, sample_digits, write_idx
 from mnist_sgd.evaluation import evaluate
-from mnist_sgd_serve import Predictor
+from mnist_sgd_serve import Predictor, load_artefact
 from server import PATIENCE, running
 from trained import TrainedFiles
 
@@ -127,7 +130,7 @@ def test_the_mistakes_among_pictures_are_named_by_their_files(
     arguments = [str(model), "--data", str(photos), "--mistakes"]
     assert facts_of(capsys, *arguments)["mistakes"] == []
     assert main(["evaluate", *arguments]) == 0
-    assert capsys.readouterr().out.endswith("\n\nno image is called wrong\n")
+    assert capsys.readouterr().out.endswith("\n\nNo mistakes among 6 validation pictures\n")
     seven = next((photos / "valid" / "7").iterdir())
     wrong = seven.rename(photos / "valid" / "3" / "no three.png")
     (given,) = facts_of(capsys, *arguments)["mistakes"]
@@ -139,6 +142,88 @@ def test_the_mistakes_among_pictures_are_named_by_their_files(
         "\n\ncalled wrong, with the probability of 3:\n"
         f"  is 3  {given['probability']:.4f}  {wrong}\n"
     )
+
+
+def test_the_share_that_is_measured_is_said(model: Path, tmp_path: Path, capsys: Output) -> None:
+    photos = digits(tmp_path / "photos", model)
+    arguments = [str(model), "--data", str(photos)]
+    for more, share in (
+        ([], "6 of 12 pictures, the validation share; --all for all"),
+        (["--all"], f"all 12 pictures of {photos}"),
+    ):
+        assert main(["evaluate", *arguments, *more]) == 0
+        assert capsys.readouterr().out.splitlines()[1] == share
+        facts = facts_of(capsys, *arguments, *more)
+        assert (facts["images"], facts["data_images"]) == (6 * (1 + len(more)), 12)
+    assert main(["evaluate", *arguments, "--all", "--mistakes"]) == 0
+    assert capsys.readouterr().out.endswith("\n\nNo mistakes among 12 pictures\n")
+
+
+def trained_on(model: Path, name: str, classes: tuple[str, str]) -> Path:
+    """A model that says that it was trained on a data set of this name."""
+    artefact = load_artefact(model)
+    data = {f"{name}, train": "0" * 16, f"{name}, valid": "1" * 16}
+    properties = replace(artefact.metadata, classes=classes, data=data).to_properties()
+    changed = onnx.load_model_from_string(artefact.content)
+    onnx.helper.set_model_props(changed, properties)
+    model.write_bytes(changed.SerializeToString())
+    return model
+
+
+def test_a_model_of_other_data_is_measured_by_what_the_advice_says(
+    model: Path, tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    photos = digits(tmp_path / "my icons", model)
+    for part in ("train", "valid"):
+        for old, new in (("7", "phone"), ("3", "umbrella")):
+            (photos / part / old).rename(photos / part / new)
+    trained_on(model, "my icons", ("phone", "umbrella"))
+    assert main(["evaluate"]) == 2
+    out, err = capsys.readouterr()
+    advice = "mnist-sgd evaluate model.onnx --data 'my icons'"
+    assert (out, err) == (
+        "",
+        "mnist-sgd: model.onnx knows the classes phone and umbrella; the sample has 7 and 3, this "
+        f"model was trained on 'my icons': {advice}\n",
+    )
+    assert main([*shlex.split(advice)[1:], "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["accuracy"] == 1
+    for more, option in (
+        (["--positive", "phone"], "--positive"),
+        (["--classes", "umbrella", "phone"], "--classes"),
+    ):
+        assert main(["evaluate", "--data", "my icons", *more]) == 2
+        assert capsys.readouterr().err.splitlines()[-1] == (
+            "mnist-sgd: model.onnx gives the probability of umbrella, not of phone; leave out "
+            f"{option}"
+        )
+    assert main(["evaluate", "--data", "my icons", "--prepare", "fit"]) == 2
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        "mnist-sgd: model.onnx takes images prepared by 'mnist', the data was prepared by 'fit'"
+    )
+
+
+def test_a_model_of_other_data_with_the_samples_classes_is_not_taken_for_the_samples(
+    model: Path, capsys: Output
+) -> None:
+    trained_on(model, "photos", ("7", "3"))
+    assert main(["evaluate", str(model)]) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith(f"{model}: 1,971 of 2,038 right")
+    assert err == (
+        f"mnist-sgd: note: these are the sample's images; {model} was trained on 'photos'\n"
+    )
+
+
+@pytest.mark.parametrize("command", ["evaluate", "export"])
+def test_the_help_says_which_defaults_are_the_models(command: str, capsys: Output) -> None:
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    for option in ("--positive NAME", "--classes NEGATIVE POSITIVE", "--prepare {mnist,fit"):
+        described = text[text.rindex(option) :]
+        assert described[described.index("(default") :].startswith("(default: the model's)")
 
 
 def test_the_curves_in_the_text_are_those_of_the_json(model: Path, capsys: Output) -> None:

@@ -114,6 +114,14 @@ def test_another_number_of_files_than_images_is_refused() -> None:
         ImageSet(images, labels, ("a", "b"), files=["a/1"])
 
 
+def test_another_number_of_digests_than_images_is_refused() -> None:
+    images, labels = np.zeros((2, 28, 28), np.uint8), np.array([0, 1], np.uint8)
+    assert ImageSet(images, labels, ("a", "b"), digests=["0a", "0b"]).digests == ["0a", "0b"]
+    text = "^every image needs the digest of its file, or none, got 2 images and 1 digests$"
+    with pytest.raises(ValueError, match=text):
+        ImageSet(images, labels, ("a", "b"), digests=["0a"])
+
+
 def test_what_is_not_an_array_is_refused() -> None:
     images: Any = IMAGES.tolist()
     with pytest.raises(TypeError, match=r"^images must be a NumPy array, got list$"):

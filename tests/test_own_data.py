@@ -4,6 +4,7 @@ import gzip
 import json
 import os
 import shutil
+from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +49,9 @@ def test_train_and_valid_folders_stay_as_the_user_shared_them_out(tmp_path: Path
     np.testing.assert_array_equal(data.train.images, expected)
     assert data.train.labels.tolist() == [int(path.parent.name == "7") for path in paths]
     assert data.train.files == [f"train/{path.parent.name}/{path.name}" for path in paths]
+    assert data.train.digests == [
+        blake2b(path.read_bytes(), digest_size=16).hexdigest() for path in paths
+    ]
     assert data.notes == ()
     turned = load_data(folder, positive="3")
     assert turned.train.classes == ("7", "3")

@@ -13,6 +13,7 @@ from matplotlib import rcParams
 from PIL import Image
 from torch import nn
 
+from mnist_sgd.data import ImageSet, mnist_sample
 from mnist_sgd.evaluation import evaluate
 from mnist_sgd.export.graph import Classifier
 from mnist_sgd.report.answers import Answers
@@ -21,6 +22,7 @@ from mnist_sgd.report.evaluation_plots import evaluation_charts, roc_chart
 from mnist_sgd.report.history import History
 from mnist_sgd.report.insight import attention_chart, mistakes_chart, weights_chart
 from mnist_sgd.report.maps import linear_weights, occlusion_map
+from mnist_sgd.report.maps import paper as paper_of
 from mnist_sgd.report.palette import INK, LINE, NEGATIVE, PAGE, PAPER, POSITIVE, ROLES, SERIES, SOFT
 from mnist_sgd.report.pictures import grey_png, signed_png
 from mnist_sgd.report.training_plots import epoch_axis, training_charts
@@ -253,6 +255,38 @@ def test_an_occlusion_map_of_a_linear_model_is_the_sum_of_what_each_patch_adds()
     added = np.pad(weights * images.images[0] / 255, 2)
     expected = [[added[y : y + 5, x : x + 5].sum() for x in range(28)] for y in range(28)]
     np.testing.assert_allclose(occlusion_map(answers, images.images[0]), expected, atol=1e-4)
+
+
+def test_an_occlusion_map_covers_a_whole_picture_with_the_grey_of_its_border() -> None:
+    """On light paper a black patch would be the darkest thing of all."""
+    model = nn.Linear(784, 1)
+    with torch.no_grad():
+        model.weight.copy_(torch.linspace(-1, 1, 784))
+    image = np.full((1, 28, 28), 203, np.uint8)
+    image[0, 10:20, 12:16] = 40
+    image[0, 0, :20] = 7  # the thing may touch the border
+    for preparation, blank in (("fit", 203), ("stretch", 203), ("mnist", 0)):
+        images = ImageSet(image, np.array([1], np.uint8), ("a", "b"), preparation=preparation)
+        answers = Answers(Classifier(model), images, 0.5)
+        weights = linear_weights(model)
+        assert weights is not None
+        added = np.pad(weights * (image[0].astype(float) - blank) / 255, 2)
+        expected = [[added[y : y + 5, x : x + 5].sum() for x in range(28)] for y in range(28)]
+        np.testing.assert_allclose(occlusion_map(answers, image[0]), expected, atol=1e-4)
+        chart = attention_chart(answers)
+        assert ("are covered with the median grey of the image's border." in chart.caption) == (
+            blank == 203
+        )
+        assert ("are covered with black." in chart.caption) == (blank == 0)
+        shown = re.findall(r'href="data:image/png;base64,(.*?)"', chart.svg)[1]
+        paper = opened(b64decode(shown))[24, 3]
+        assert (paper[3] == 0) == (blank == 203)  # nothing is drawn where only paper is
+
+
+def test_the_sample_s_digits_lie_on_black_paper() -> None:
+    images = mnist_sample()[1].images
+    assert {paper_of(image, "mnist") for image in images[:50]} == {0}
+    assert {paper_of(image, "fit") for image in images} == {0}
 
 
 def test_only_one_linear_layer_of_all_pixels_has_weights_to_show() -> None:

@@ -171,7 +171,7 @@ def test_paper_is_light_in_either_scheme(pages: dict[str, Path], opened: Opened)
 def test_a_run_without_mistakes_says_so(pages: dict[str, Path], opened: Opened) -> None:
     opened.page.goto(pages["none"].as_uri())
     said = opened.page.inner_text("#wrong p")
-    assert said == "Nowhere here: 60 validation images, and each is called right."
+    assert said == "No mistakes among 60 validation pictures."
     assert opened.page.locator("#wrong svg").count() == 0
 
 

@@ -21,6 +21,7 @@ from mnist_sgd.report import writer
 from mnist_sgd.report.facts import configuration
 from mnist_sgd.report.folder import RunError, create_run, run_path
 from mnist_sgd.report.run_log import RunLog
+from mnist_sgd.report.validation_pictures import files_digest, read_pictures
 from mnist_sgd_serve import Predictor
 from runs import contents, easy_set, learner
 
@@ -163,6 +164,35 @@ def test_the_mistakes_among_pictures_are_named_by_their_files(tmp_path: Path, ru
         (str(i), escape(names[i]), valid.classes[int(valid.labels[i])]) for i in indices
     ]
     assert "Their files" not in (run / "report.html").read_text()
+
+
+def test_the_pictures_that_were_measured_are_listed_whatever_their_order(
+    tmp_path: Path, run: Path
+) -> None:
+    made = easy_set()
+    names = [f'{i % 2}/caf\udce9 "{i}",\n.png' for i in range(60)]
+    valid = replace(made, files=names, digests=[f"{i:02x}" * 16 for i in range(60)])
+    write_run(learner(valid=valid), tmp_path / "first")
+    listed = read_pictures(tmp_path / "first" / "pictures.csv")
+    assert listed == [(f"{i:02x}" * 8, made.classes[i % 2], name) for i, name in enumerate(names)]
+    digest = read(tmp_path / "first" / "config.json")["data"]["valid"]["files"]
+    assert re.fullmatch("[0-9a-f]{16}", digest)
+    backwards = np.arange(60)[::-1]
+    turned = replace(
+        valid,
+        images=255 - np.ascontiguousarray(made.images[backwards]),
+        labels=np.ascontiguousarray(made.labels[backwards]).astype(np.uint8) ^ np.uint8(1),
+        classes=made.classes[::-1],
+        files=names[::-1],
+        digests=valid.digests[::-1],
+        preparation="fit",
+    )
+    assert files_digest(turned) == digest
+    assert files_digest(replace(valid, classes=made.classes[::-1])) != digest
+    assert not (run / "pictures.csv").exists()
+
+    write_run(learner(), tmp_path / "first", overwrite=True)
+    assert not (tmp_path / "first" / "pictures.csv").exists()
 
 
 def test_the_evaluation_is_that_of_the_artefact(run: Path) -> None:

@@ -7,10 +7,12 @@ says.
 """
 
 import argparse
-import os
+import re
 import sys
+import traceback
 from collections.abc import Sequence
-from typing import Never
+from difflib import get_close_matches
+from typing import Any, Never
 
 from mnist_sgd.cli import (
     benchmark,
@@ -24,6 +26,8 @@ from mnist_sgd.cli import (
     summary,
     train,
 )
+from mnist_sgd.cli.arguments import add_debug_argument
+from mnist_sgd.cli.terminal import OutputClosedError, one_line, printable, usable_streams
 
 __all__ = ["main"]
 
@@ -37,6 +41,7 @@ the main job, with the threes and sevens that come with the package:
   mnist-sgd evaluate                    accuracy and mistakes on the validation images
   mnist-sgd serve                       answer over HTTP, with a page to draw on
   mnist-sgd COMMAND --help              what a command can do, with examples
+  mnist-sgd COMMAND --debug             show the traceback of an error
 
 exit codes: 0 done, 1 the work failed, 2 an argument, file or image is not usable
 """
@@ -50,31 +55,77 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit code.
+
+    Raises:
+        SystemExit: the arguments cannot be parsed, with code 2; or they ask for the help or the
+            version, with code 0.
     """
-    args = _parser().parse_args(argv)
+    with usable_streams():
+        return _run(sys.argv[1:] if argv is None else argv)
+
+
+def _run(argv: Sequence[str]) -> int:
+    parser = _parser()
+    if not argv:
+        parser.print_help(sys.stderr)  # the error that follows says what is missing
+    args = parser.parse_args(argv)
+    debug = vars(args).pop("debug", False)
     try:
         code: int = args.run(args)
         sys.stdout.flush()
-    except BrokenPipeError:  # the reader has seen enough; keep Python's exit from flushing again
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OutputClosedError:  # the reader has seen enough
         return 1
     except KeyboardInterrupt:
         print("mnist-sgd: interrupted", file=sys.stderr)
         return 130
     except (ValueError, OSError, ImportError) as error:
-        print(f"mnist-sgd: {_one_line(error)}", file=sys.stderr)
+        _say_what_failed(error, debug)
         return 2
     except RuntimeError as error:
-        print(f"mnist-sgd: {_one_line(error)}", file=sys.stderr)
+        _say_what_failed(error, debug)
         return 1
     return code
+
+
+def _say_what_failed(error: Exception, debug: bool) -> None:
+    """Print an error as one line, below its traceback if that is wanted."""
+    if debug:
+        traceback.print_exception(error)
+    text = one_line(error) or type(error).__name__
+    if isinstance(error, UnicodeEncodeError):  # it has lost sight of what was to be written
+        text = f"a name cannot be written in {error.encoding}: {one_line(error.object)}"
+    # Those of this package have classes of their own, and say what to do.
+    hint = "; --debug shows where" if type(error) is RuntimeError and not debug else ""
+    print(f"mnist-sgd: {text}{hint}", file=sys.stderr)
 
 
 class _Parser(argparse.ArgumentParser):
     """A parser, and those of its subcommands, whose error is one line."""
 
     def error(self, message: str) -> Never:
-        self.exit(2, f"mnist-sgd: {message}; {self.prog} --help shows what is allowed\n")
+        text = printable(_with_suggestion(message))
+        self.exit(2, f"mnist-sgd: {text}; {self.prog} --help shows what is allowed\n")
+
+
+def _with_suggestion(message: str) -> str:
+    """An error of argparse; of a misspelt choice it names the one that was probably meant."""
+    found = re.fullmatch(r"(.*invalid choice: '(.*)') (\(choose from (.*)\))", message, re.DOTALL)
+    if found is None:
+        return message
+    start, given, allowed, names = found.groups()
+    choices = {name.casefold(): name for name in re.findall(r"[^\s',]+", names)}
+    near = get_close_matches(given.casefold(), choices, n=1)
+    return f"{start}, did you mean {choices[near[0]]}? {allowed}" if near else message
+
+
+class _Version(argparse.Action):
+    """Prints the version; it is looked up only then."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *others: Any) -> Never:
+        from importlib.metadata import version
+
+        print(f"mnist-sgd {version('mnist-sgd')}")
+        parser.exit()
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -84,6 +135,8 @@ def _parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
+    add_debug_argument(parser)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     modules = (
         *(train, compare, export, evaluate, predict, pack),
@@ -92,7 +145,3 @@ def _parser() -> argparse.ArgumentParser:
     for module in modules:
         module.add_parser(commands)
     return parser
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

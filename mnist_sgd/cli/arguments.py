@@ -10,6 +10,7 @@ from mnist_sgd.recipes import OWN, RECIPES
 
 __all__ = [
     "Subcommands",
+    "add_debug_argument",
     "add_json_argument",
     "add_model_argument",
     "positive_float",
@@ -37,7 +38,18 @@ def subcommand(
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(run=run)
+    add_debug_argument(parser)
     return parser
+
+
+def add_debug_argument(parser: argparse.ArgumentParser) -> None:
+    """Add `--debug`, which leaves no trace among the arguments where it is not given."""
+    parser.add_argument(
+        "--debug",
+        action="store_true",
+        default=argparse.SUPPRESS,
+        help="show the traceback of an error, for instance of one in your own model",
+    )
 
 
 def add_json_argument(parser: argparse.ArgumentParser) -> None:

@@ -1,22 +1,31 @@
-"""`mnist-sgd compare`: the folders of runs beside each other."""
+"""`mnist-sgd compare`: the folders of runs side by side."""
 
 import argparse
 import json
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from mnist_sgd.cli.arguments import Subcommands, add_json_argument, subcommand
+from mnist_sgd.cli.terminal import one_line, printable
+
+if TYPE_CHECKING:
+    from mnist_sgd.report.reader import RunRecord
 
 __all__ = ["add_parser", "run"]
 
 EXAMPLES = """\
   mnist-sgd compare runs/*
   mnist-sgd compare runs/linear runs/mlp --html compare.html     with the loss curves
+
+A folder that cannot be shown, as of a run that ended before its first batch, is listed with the
+reason.
 """
 
 
 def add_parser(commands: Subcommands) -> None:
     """Add the subcommand."""
-    summary = "put runs beside each other: figures, settings, loss curves"
+    summary = "put runs side by side: figures, settings, loss curves"
     parser = subcommand(commands, "compare", summary, EXAMPLES, run)
     parser.add_argument(
         "runs", type=Path, nargs="+", metavar="RUN", help="a folder that train --run made"
@@ -30,31 +39,73 @@ def add_parser(commands: Subcommands) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print a table, the most accurate run first, and in what the settings differ."""
     from mnist_sgd._files import atomic_write
+    from mnist_sgd.report.comparable import same_images, warnings
     from mnist_sgd.report.comparison import (
         compare_runs,
         difference_lines,
         differences,
-        same_images,
         table_lines,
-        warnings,
     )
     from mnist_sgd.report.comparison_page import comparison_page
+    from mnist_sgd.report.markup import utf8
+
+    runs, left_out = _read({folder.resolve(): folder for folder in args.runs}.values())
+    pairs = compare_runs(runs)
+    rows, found, notes = [row for row, _ in pairs], differences(pairs), warnings(runs)
+    if args.html is not None:
+        reasons = [f"{folder}: {reason}" for folder, reason in left_out.items()]
+        atomic_write(args.html, utf8(comparison_page(pairs, reasons)))
+    if args.json:
+        facts: dict[str, Any] = {"runs": [row.as_dict() for row in rows], "differences": found}
+        facts |= {"same_validation_images": same_images(runs), "notes": notes}
+        print(json.dumps(facts | {"not_shown": left_out}))
+        return 0
+    for line in table_lines(rows):
+        print(printable(line))
+    if left_out:
+        print("\nnot shown")
+    for folder, reason in left_out.items():
+        print(printable(f"{folder}  {reason}"))
+    if found:
+        print("\nin what they differ")
+    for line in difference_lines(found):
+        print(printable(line))
+    for each in notes:
+        print(f"\nnote: {printable(each)}")
+    if args.html is not None:
+        print(f"\n{printable(str(args.html))}: the same with the loss curves")
+    return 0
+
+
+def _read(folders: Iterable[Path]) -> tuple[list["RunRecord"], dict[str, str]]:
+    """The runs that can be read, and of the other folders why not.
+
+    Raises:
+        RunError: none can be read, or a folder is not there at all.
+    """
+    from mnist_sgd.report.folder import RunError
     from mnist_sgd.report.reader import read_run
 
-    folders = {folder.resolve(): folder for folder in args.runs}  # each once
-    pairs = compare_runs([read_run(folder) for folder in folders.values()])
-    rows, found = [row for row, _ in pairs], differences(pairs)
-    if args.html is not None:
-        atomic_write(args.html, comparison_page(pairs).encode())
-    if args.json:
-        facts = {"runs": [row.as_dict() for row in rows], "differences": found}
-        print(json.dumps(facts | {"same_validation_images": same_images(pairs)}))
-        return 0
-    print("\n".join(table_lines(rows)))
-    if found:
-        print("\nin what they differ\n" + "\n".join(difference_lines(found)))
-    for each in warnings(pairs):
-        print(f"\nnote: {each}")
-    if args.html is not None:
-        print(f"\n{args.html}: the same with the loss curves")
-    return 0
+    runs, errors = [], {}
+    for folder in folders:
+        try:
+            runs.append(read_run(folder))
+        except RunError as error:
+            if not folder.exists():
+                raise
+            errors[str(folder)] = error
+    if not runs:
+        first, *others = errors.values()
+        more = f" (and {len(others):,} more cannot be shown)" if others else ""
+        raise RunError(f"{first}{more}")
+    return runs, {folder: _reason(Path(folder), error) for folder, error in errors.items()}
+
+
+def _reason(folder: Path, error: Exception) -> str:
+    """Why a folder cannot be shown: its run ended too early, or something is wrong with it."""
+    if folder.is_dir() and not any(folder.iterdir()):
+        return "unfinished: the folder is empty, its training ended before the first batch"
+    text = one_line(error)
+    for start in (f"{one_line(folder)}: ", f"{one_line(folder)}/"):
+        text = text.removeprefix(start)
+    return f"unreadable: {text}"

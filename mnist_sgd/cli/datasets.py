@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from mnist_sgd.cli.pictures import add_picture_arguments, reading, say
+from mnist_sgd.cli.pictures import MODELS, add_picture_arguments, reading, say
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,8 +23,13 @@ SAMPLE = "sample"
 NAMED = ("MNIST", "FashionMNIST", "KMNIST", "QMNIST", "EMNIST")
 
 
-def add_dataset_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the choice of a data set and two of its classes."""
+def add_dataset_arguments(parser: argparse.ArgumentParser, *, trained: bool = False) -> None:
+    """Add the choice of a data set and two of its classes.
+
+    Args:
+        parser: of the command.
+        trained: the command is about a model that is there, which has its classes.
+    """
     group = parser.add_argument_group("data")
     group.add_argument(
         "--data",
@@ -45,7 +50,7 @@ def add_dataset_arguments(parser: argparse.ArgumentParser) -> None:
         nargs=2,
         metavar=("NEGATIVE", "POSITIVE"),
         help="two of the classes, by name or label; the model gives the probability of POSITIVE "
-        "(default: the two that there are; 7 3 of a torchvision set)",
+        f"(default: {MODELS if trained else 'the two that there are; 7 3 of a torchvision set'})",
     )
     group.add_argument(
         "--root", default="data", help="the folder of torchvision's sets (default: %(default)s)"
@@ -53,7 +58,7 @@ def add_dataset_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--download", action="store_true", help="let torchvision download a set that is missing"
     )
-    add_picture_arguments(group)
+    add_picture_arguments(group, trained=trained)
 
 
 def load_datasets(
@@ -77,7 +82,7 @@ def load_datasets(
 
     if args.dataset == SAMPLE:
         return mnist_sample()
-    negative, positive = args.classes or ("7", "3")
+    negative, positive = args.classes or (model.classes if model else ("7", "3"))
     train, valid = torchvision_set(
         args.dataset, (negative, positive), root=args.root, download=args.download
     )

@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnist_sgd.cli.arguments import Subcommands, add_json_argument, share, subcommand
-from mnist_sgd.cli.datasets import add_dataset_arguments, load_datasets, load_whole_set
+from mnist_sgd.cli.datasets import add_dataset_arguments
+from mnist_sgd.cli.measured import images_to_measure
+from mnist_sgd.cli.model_files import DEFAULT, MODEL_HELP, model_file
+from mnist_sgd.cli.terminal import printable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,8 +24,8 @@ __all__ = ["add_parser", "run"]
 
 EXAMPLES = """\
   mnist-sgd evaluate                                model.onnx on the sample's validation images
-  mnist-sgd evaluate boots.onnx --dataset FashionMNIST --classes Sneaker 'Ankle boot'
-  mnist-sgd evaluate boots.onnx --data photos       your own pictures, the validation share
+  mnist-sgd evaluate boots.onnx --dataset FashionMNIST
+  mnist-sgd evaluate runs/photos --data photos      your own pictures, the validation share
   mnist-sgd evaluate boots.onnx --data unseen --all          every picture, none was trained on
   mnist-sgd evaluate boots.onnx --data photos --mistakes     which files it gets wrong
   mnist-sgd evaluate --plot curves.png              ROC, precision and recall, calibration
@@ -43,9 +46,7 @@ def add_parser(commands: Subcommands) -> None:
     """Add the subcommand."""
     summary = "measure a model on validation images, and choose its threshold"
     parser = subcommand(commands, "evaluate", summary, EXAMPLES, run)
-    parser.add_argument(
-        "model", type=Path, nargs="?", default=Path("model.onnx"), help="(default: %(default)s)"
-    )
+    parser.add_argument("model", type=Path, nargs="?", default=DEFAULT, help=MODEL_HELP)
     group = parser.add_argument_group("threshold")
     wish = group.add_mutually_exclusive_group()
     wish.add_argument(
@@ -79,7 +80,7 @@ def add_parser(commands: Subcommands) -> None:
     parser.add_argument(
         "--plot", type=Path, metavar="FILE", help="draw the curves; the suffix names the format"
     )
-    add_dataset_arguments(parser)
+    add_dataset_arguments(parser, trained=True)
     parser.add_argument(
         "--all",
         action="store_true",
@@ -96,59 +97,38 @@ def run(args: argparse.Namespace) -> int:
 
     if args.write and (args.threshold, args.precision, args.recall) == (None,) * 3:
         raise ValueError("--write needs a threshold: give --threshold, --precision or --recall")
+    args.model = model_file(args.model, "mnist-sgd evaluate {}")
     predictor = Predictor(args.model)
-    valid = _images(args, predictor)
+    valid, loaded = images_to_measure(args, predictor.metadata)
     probabilities = _probabilities(predictor, valid.images)
     own = evaluate(probabilities, valid.labels, predictor.metadata.threshold)
     chosen = evaluate(probabilities, valid.labels, _threshold(args, own, probabilities, valid))
     facts = _facts(own, chosen, valid)
-    lines = _lines(args, own, chosen, valid)
+    if args.data is not None:
+        facts["data_images"] = loaded
+    lines = _lines(args, own, chosen, valid, loaded)
     if args.mistakes:
         wrong = _mistakes(args, chosen, probabilities, valid)
         facts["mistakes"] = wrong
-        lines += ["", *_mistake_lines(wrong, valid)]
+        lines += ["", *_mistake_lines(args, wrong, valid)]
     if args.plot is not None:
         from mnist_sgd.evaluation.plot import plot_evaluation
 
         plot_evaluation(chosen, args.plot, valid.classes[1])
         facts["plot"] = str(args.plot)
-        lines += ["", f"{args.plot}: the curves"]
+        lines += ["", f"{printable(str(args.plot))}: the curves"]
     if args.write is not None:
         from mnist_sgd.artefact import write_threshold
 
         path = args.model if args.write is True else args.write
         size = write_threshold(predictor.artefact.content, chosen.threshold, path)
         facts["written"] = str(path)
-        lines += ["", f"{path}: the model with the threshold {chosen.threshold}, {size:,} bytes"]
+        written = printable(str(path))
+        lines += ["", f"{written}: the model with the threshold {chosen.threshold}, {size:,} bytes"]
     elif chosen.threshold != own.threshold:
         lines += ["", f"the model keeps {own.threshold}; --write puts {chosen.threshold} into it"]
     print(json.dumps(facts) if args.json else "\n".join(lines))
     return 0
-
-
-def _images(args: argparse.Namespace, predictor: "Predictor") -> "ImageSet":
-    """The images that the arguments choose.
-
-    Raises:
-        ValueError: they are not usable, or have other classes or another preparation than the
-            model.
-    """
-    if args.all:
-        valid = load_whole_set(args, predictor.metadata)
-    else:
-        valid = load_datasets(args, predictor.metadata)[1]
-    classes = predictor.metadata.classes
-    if valid.classes != classes:
-        raise ValueError(
-            f"{args.model} knows the classes {' and '.join(classes)}, the data has "
-            f"{' and '.join(valid.classes)}; name the model's with --dataset and --classes"
-        )
-    if valid.preparation != predictor.metadata.preparation:
-        raise ValueError(
-            f"{args.model} takes images prepared by {predictor.metadata.preparation!r}, the data "
-            f"was prepared by {valid.preparation!r}"
-        )
-    return valid
 
 
 def _probabilities(predictor: "Predictor", images: "NDArray[np.uint8]") -> "NDArray[np.float32]":
@@ -196,15 +176,20 @@ def _mistakes(
     ]
 
 
-def _mistake_lines(wrong: list[dict[str, Any]], valid: "ImageSet") -> list[str]:
+def _mistake_lines(
+    args: argparse.Namespace, wrong: list[dict[str, Any]], valid: "ImageSet"
+) -> list[str]:
     if not wrong:
-        return ["no image is called wrong"]
-    width = max(map(len, valid.classes))
+        kind = "picture" if args.all else "validation picture"
+        return [f"No mistakes among {len(valid):,} {kind}{'' if len(valid) == 1 else 's'}"]
+    classes = [printable(name) for name in valid.classes]
+    width = max(map(len, classes))
     which = "" if valid.files else "image "
     return [
-        f"called wrong, with the probability of {valid.classes[1]}:",
+        f"called wrong, with the probability of {classes[1]}:",
         *(
-            f"  is {one['class']:<{width}}  {one['probability']:.4f}  {which}{one['image']}"
+            f"  is {printable(one['class']):<{width}}  {one['probability']:.4f}  "
+            f"{which}{printable(str(one['image']))}"
             for one in wrong
         ),
     ]
@@ -221,7 +206,11 @@ def _facts(own: "Evaluation", chosen: "Evaluation", valid: "ImageSet") -> dict[s
 
 
 def _lines(
-    args: argparse.Namespace, own: "Evaluation", chosen: "Evaluation", valid: "ImageSet"
+    args: argparse.Namespace,
+    own: "Evaluation",
+    chosen: "Evaluation",
+    valid: "ImageSet",
+    loaded: int,
 ) -> list[str]:
     from mnist_sgd.evaluation.text import (
         calibration_table,
@@ -233,13 +222,26 @@ def _lines(
     counts = chosen.counts
     right = counts.true_negative + counts.true_positive
     columns = [chosen] if chosen.threshold == own.threshold else [own, chosen]
+    classes = [printable(name) for name in valid.classes]
+    model = printable(str(args.model))
     return [
-        f"{args.model}: {right:,} of {len(valid):,} right, accuracy {chosen.accuracy:.4f}",
-        *confusion_table(chosen, valid.classes),
+        f"{model}: {right:,} of {len(valid):,} right, accuracy {chosen.accuracy:.4f}",
+        *_share(args, valid, loaded),
+        *confusion_table(chosen, classes),
         "",
-        *figures_table(columns, valid.classes),
+        *figures_table(columns, classes),
         "",
         *curve_tables(chosen),
         "",
-        *calibration_table(chosen, valid.classes[1]),
+        *calibration_table(chosen, classes[1]),
     ]
+
+
+def _share(args: argparse.Namespace, valid: "ImageSet", loaded: int) -> list[str]:
+    """Which part of `--data` was measured."""
+    if args.data is None:
+        return []
+    kind = "pictures" if valid.files else "images"
+    if args.all:
+        return [f"all {loaded:,} {kind} of {printable(str(args.data))}"]
+    return [f"{len(valid):,} of {loaded:,} {kind}, the validation share; --all for all"]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mnist_sgd.cli.arguments import Subcommands, add_json_argument, share, subcommand
 from mnist_sgd.cli.datasets import add_dataset_arguments, load_datasets
+from mnist_sgd.cli.model_files import weights_file
 
 __all__ = ["add_parser", "run"]
 
@@ -22,7 +23,9 @@ def add_parser(commands: Subcommands) -> None:
     """Add the subcommand."""
     summary = "write weights as .onnx, .pt (TorchScript) or .pt2 (torch.export)"
     parser = subcommand(commands, "export", summary, EXAMPLES, run)
-    parser.add_argument("weights", type=Path, help="a .safetensors file that train left")
+    parser.add_argument(
+        "weights", type=Path, help="a .safetensors file that train left, or the folder of a run"
+    )
     parser.add_argument(
         "outputs", type=Path, nargs="+", metavar="OUTPUT", help="its suffix names the format"
     )
@@ -39,7 +42,7 @@ def add_parser(commands: Subcommands) -> None:
         help="the package.module:factory that made the model, whose code is run; of linear, mlp "
         "and cnn the weights' file has the name",
     )
-    add_dataset_arguments(parser)
+    add_dataset_arguments(parser, trained=True)
     add_json_argument(parser)
 
 
@@ -49,6 +52,7 @@ def run(args: argparse.Namespace) -> int:
     from mnist_sgd.models import create_model
     from mnist_sgd.weights import load_weights, read_weights
 
+    args.weights = weights_file(args.weights)
     metadata = read_weights(args.weights)[1]
     if args.threshold is not None:
         metadata = replace(metadata, threshold=args.threshold)

@@ -6,11 +6,14 @@ from dataclasses import asdict
 from pathlib import Path
 
 from mnist_sgd.cli.arguments import Subcommands, add_json_argument, subcommand
+from mnist_sgd.cli.model_files import DEFAULT, MODEL_HELP, model_file
+from mnist_sgd.cli.terminal import printable
 
 __all__ = ["add_parser", "run"]
 
 EXAMPLES = """\
   mnist-sgd inspect model.onnx
+  mnist-sgd inspect runs/mlp
   mnist-sgd inspect model.onnx --json | jq .metrics
 """
 
@@ -19,9 +22,7 @@ def add_parser(commands: Subcommands) -> None:
     """Add the subcommand."""
     summary = "show what a model file says: classes, threshold, data, figures, versions"
     parser = subcommand(commands, "inspect", summary, EXAMPLES, run)
-    parser.add_argument(
-        "model", type=Path, nargs="?", default=Path("model.onnx"), help="(default: %(default)s)"
-    )
+    parser.add_argument("model", type=Path, nargs="?", default=DEFAULT, help=MODEL_HELP)
     add_json_argument(parser)
 
 
@@ -29,9 +30,10 @@ def run(args: argparse.Namespace) -> int:
     """Print the metadata, the size and the digest of the file."""
     from mnist_sgd_serve import load_artefact
 
-    artefact = load_artefact(args.model)
+    path = model_file(args.model, "mnist-sgd inspect {}")
+    artefact = load_artefact(path)
     facts = {
-        "file": str(args.model),
+        "file": str(path),
         "bytes": len(artefact.content),
         "sha256": artefact.sha256,
         "input": "image uint8 [batch, 28, 28]",
@@ -45,5 +47,5 @@ def run(args: argparse.Namespace) -> int:
             value = ", ".join(f"{key} {each}" for key, each in value.items())
         elif isinstance(value, list | tuple):
             value = ", ".join(map(str, value))
-        print(f"{name:<12} {value}")
+        print(f"{name:<12} {printable(str(value))}")
     return 0

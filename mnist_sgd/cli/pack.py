@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from mnist_sgd.cli.arguments import Subcommands, add_json_argument, subcommand
 from mnist_sgd.cli.pictures import add_picture_arguments, reading
+from mnist_sgd.cli.terminal import printable
 
 if TYPE_CHECKING:
     from mnist_sgd.data import ImageSet, UnusableFile
@@ -63,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     for data in sets:
         parts = ", ".join(f"{count:,} of {name}" for name, count in _counts(data).items())
-        print(f"{_path(args.out, sets, data)}: {len(data):,} images, {parts}")
+        print(printable(f"{_path(args.out, sets, data)}: {len(data):,} images, {parts}"))
     if skipped:
         print(f"files left out: {len(skipped):,}")
     negative, positive = sets[0].classes

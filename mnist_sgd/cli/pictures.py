@@ -13,28 +13,39 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnist_sgd.cli.arguments import positive_int
+from mnist_sgd.cli.terminal import say
 
 if TYPE_CHECKING:
     from mnist_sgd.data import UnusableFile
 
-__all__ = ["add_picture_arguments", "reading", "say"]
+__all__ = ["MODELS", "add_picture_arguments", "reading", "say"]
+
+MODELS = "the model's"
 
 PROGRESS_INTERVAL = 0.1
 """Seconds between two drawings of the bar."""
 
 
-def add_picture_arguments(group: argparse._ActionsContainer) -> None:
-    """Add the options of a folder of pictures."""
+def add_picture_arguments(group: argparse._ActionsContainer, *, trained: bool = False) -> None:
+    """Add the options of a folder of pictures.
+
+    Args:
+        group: of a parser.
+        trained: the command is about a model that is there, which has a preparation and a positive
+            class.
+    """
     group.add_argument(
         "--positive",
         metavar="NAME",
-        help="the class whose probability the model gives (default: the last in sorted order)",
+        help="the class whose probability the model gives "
+        f"(default: {MODELS if trained else 'the last in sorted order'})",
     )
     group.add_argument(
         "--prepare",
         choices=("mnist", "fit", "stretch"),
         help="how a picture becomes 28 x 28 pixels: mnist crops and centres one drawn character, "
-        "fit shows the whole picture in its proportions, stretch without them (default: mnist)",
+        "fit shows the whole picture in its proportions, stretch without them "
+        f"(default: {MODELS if trained else 'mnist'})",
     )
     group.add_argument(
         "--cache",
@@ -77,7 +88,7 @@ def reading(args: argparse.Namespace, skipped: list[UnusableFile]) -> Iterator[d
     def skip(error: UnusableFile) -> None:
         skipped.append(error)
         bar.erase()
-        say("skipped " + " ".join(str(error).split()))
+        say(f"skipped {error}")
 
     def wait() -> None:
         bar.erase()
@@ -100,17 +111,12 @@ def reading(args: argparse.Namespace, skipped: list[UnusableFile]) -> Iterator[d
         bar.erase()
 
 
-def say(text: str) -> None:
-    """Print a line on standard error, in the first of the processes that torchrun starts."""
-    if os.environ.get("RANK", "0") == "0":
-        print("mnist-sgd:", text, file=sys.stderr, flush=True)
-
-
 class _Bar:
     """A bar with the number of files that are done, on a terminal; elsewhere nothing."""
 
     def __init__(self) -> None:
         self.shown = sys.stderr.isatty() and os.environ.get("RANK", "0") == "0"
+        self.block = _block()
         self.drawn = 0.0
 
     def show(self, done: int, total: int) -> None:
@@ -121,10 +127,19 @@ class _Bar:
         tail = f" {done:,} of {total:,} files"
         width = max(10, min(40, shutil.get_terminal_size().columns - len(tail) - 3))
         filled = width * done // total
-        bar = "█" * filled + "-" * (width - filled)
+        bar = self.block * filled + "-" * (width - filled)
         print(f"\r|{bar}|{tail}\033[K", end="", file=sys.stderr, flush=True)
 
     def erase(self) -> None:
         """Leave no line behind."""
         if self.shown:
             print("\r\033[K", end="", file=sys.stderr, flush=True)
+
+
+def _block() -> str:
+    """What a bar is made of: a block, or where standard error cannot show it, another sign."""
+    try:
+        "█".encode(getattr(sys.stderr, "encoding", None) or "ascii")
+    except UnicodeEncodeError:
+        return "#"
+    return "█"

@@ -1,4 +1,4 @@
-"""`mnist-sgd predict`: a label and a probability for each image, without torch."""
+"""`mnist-sgd predict`: a label and its confidence for each image, without torch."""
 
 import argparse
 import glob
@@ -7,19 +7,31 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mnist_sgd.cli.arguments import Subcommands, add_json_argument, subcommand
+from mnist_sgd.cli.model_files import DEFAULT, MODEL_HELP, model_file
+from mnist_sgd.cli.terminal import printable
+from mnist_sgd.report.folder import ARTEFACT
 
-__all__ = ["add_parser", "image_files", "run"]
+if TYPE_CHECKING:
+    from mnist_sgd_serve import Prediction, Predictor
+
+__all__ = ["add_parser", "image_files", "percent", "run"]
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
 
+STANDARD_INPUT = "-"
+
 EXAMPLES = """\
   mnist-sgd predict three.png photo.jpg
-  mnist-sgd predict scans/ --model runs/mlp/model.onnx      every image in the folder
-  mnist-sgd predict 'scans/**/*.png' --json                 a JSON object a line
+  mnist-sgd predict scans/ --model runs/mlp      every image in the folder
+  mnist-sgd predict 'scans/**/*.png' --json      a JSON object a line
+  curl https://example.org/three.png | mnist-sgd predict -
 
-P(3) is the probability of the class 3; above the model's threshold that is the label.
+Each line has the file, the label and how probable the model finds that label. A model whose
+threshold is not 0.5 may choose a label that it finds less probable than the other. --json has the
+probability of each class; there, probability is that of the class named positive.
 """
 
 
@@ -28,54 +40,111 @@ def add_parser(commands: Subcommands) -> None:
     summary = "classify image files: PNG, JPEG, BMP, GIF, WebP, TIFF, of any size"
     parser = subcommand(commands, "predict", summary, EXAMPLES, run)
     parser.add_argument(
-        "images", nargs="+", metavar="IMAGE", help="a file, a folder or a pattern such as '*.png'"
+        "images",
+        nargs="+",
+        metavar="IMAGE",
+        help="a file, a folder, a pattern such as '*.png', or - for standard input",
     )
-    parser.add_argument(
-        "--model", type=Path, default=Path("model.onnx"), help="(default: %(default)s)"
-    )
+    parser.add_argument("--model", type=Path, default=DEFAULT, metavar="MODEL", help=MODEL_HELP)
     add_json_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print a line an image; an unusable image is named on standard error, and the rest go on."""
+    """Print a line for each image.
+
+    An unusable image is named on standard error, and the rest are still classified.
+    """
     from mnist_sgd_serve import ImageError, Predictor
 
     paths = list(image_files(args.images))
-    predictor = Predictor(args.model)
-    width = max(map(len, paths))
+    _check_no_other_model(args)
+    predictor = Predictor(model_file(args.model, "--model {}"))
+    width = max(len(printable(path)) for path in paths)
     code = 0
     for path in paths:
         try:
-            prediction = predictor.predict(path)
+            prediction = _prediction(predictor, path)
         except (ImageError, OSError) as error:
-            text = error if isinstance(error, ImageError) else f"{path}: {error.strerror}"
-            print(f"mnist-sgd: {text}", file=sys.stderr)
+            text = error if isinstance(error, ImageError) else f"{path}: {error.strerror or error}"
+            print(f"mnist-sgd: {printable(str(text))}", file=sys.stderr)
             code = 2
             continue
         if args.json:
             print(json.dumps({"file": path} | prediction.as_dict()))
         else:
-            positive = predictor.metadata.positive
-            print(f"{path:{width}}  {prediction.label}  P({positive})={prediction.probability:.4f}")
+            label, confidence = printable(prediction.label), percent(prediction.confidence)
+            print(f"{printable(path):{width}}  {label}  {confidence}")
     return code
+
+
+def percent(confidence: float) -> str:
+    """A number from 0 to 1 as a percentage, of which only 1 itself is 100.0 %, and 0 0.0 %.
+
+    It has one decimal place, and near either end up to four.
+    """
+    if confidence in (0, 1):
+        return f"{100 * confidence:.1f} %"
+    value = min(max(100 * confidence, 0.0001), 99.9999)
+    texts = (f"{value:.{places}f}" for places in range(1, 5))
+    return next(text for text in texts if 0 < float(text) < 100) + " %"
+
+
+def _check_no_other_model(args: argparse.Namespace) -> None:
+    """Refuse to answer by one model where another is named among the images.
+
+    Raises:
+        ValueError: so it is; the message says how a model is named.
+    """
+    others = [name for name in args.images if name.lower().endswith(".onnx")]
+    for other in others:
+        if not _is_same_file(other, args.model):
+            raise ValueError(f"{other} is a model, not an image; name it as --model {other}")
+    if len(others) == len(args.images):
+        raise ValueError(f"no image is named: mnist-sgd predict IMAGE... --model {others[0]}")
+
+
+def _is_same_file(one: str, other: Path) -> bool:
+    try:
+        return os.path.samefile(one, other / ARTEFACT if other.is_dir() else other)
+    except OSError:
+        return False
+
+
+def _prediction(predictor: "Predictor", path: str) -> "Prediction":
+    """Classify an image.
+
+    Raises:
+        ImageError: it gives no answer; the message names it.
+        OSError: it cannot be read.
+    """
+    from mnist_sgd_serve import ImageError
+    from mnist_sgd_serve.images import MAX_BYTES, decode
+
+    if path != STANDARD_INPUT:
+        return predictor.predict(path)
+    stream = getattr(sys.stdin, "buffer", None)
+    if stream is None:
+        raise ImageError("standard input is closed")
+    try:
+        return predictor.predict(decode(stream.read(MAX_BYTES + 1), tiff=True))
+    except ImageError as error:
+        raise type(error)(f"standard input: {error}") from error
 
 
 def image_files(arguments: Sequence[str]) -> Iterator[str]:
     """The files that the arguments name, folders searched and patterns expanded, in order.
 
     Raises:
-        ValueError: an argument names nothing, or a folder holds no image.
+        ValueError: an argument names nothing, a folder holds no image, or standard input is
+            named twice.
     """
+    if arguments.count(STANDARD_INPUT) > 1:
+        raise ValueError("- is standard input, which can be read once; name it once")
     for argument in arguments:
-        if os.path.isdir(argument):
-            found = sorted(
-                os.path.join(folder, name)
-                for folder, _, names in os.walk(argument)
-                for name in names
-                if os.path.splitext(name)[1].lower() in SUFFIXES
-            )
-            if not found:
-                raise ValueError(f"{argument}: the folder holds no {', '.join(sorted(SUFFIXES))}")
+        if argument == STANDARD_INPUT:
+            found = [argument]
+        elif os.path.isdir(argument):
+            found = _in_folder(argument)
         elif os.path.exists(argument) or not glob.has_magic(argument):
             found = [argument]
         else:
@@ -83,3 +152,17 @@ def image_files(arguments: Sequence[str]) -> Iterator[str]:
             if not found:
                 raise ValueError(f"{argument}: no file matches the pattern")
         yield from found
+
+
+def _in_folder(folder: str) -> list[str]:
+    found = sorted(
+        os.path.join(inner, name)
+        for inner, _, names in os.walk(folder)
+        for name in names
+        if os.path.splitext(name)[1].lower() in SUFFIXES
+    )
+    if found:
+        return found
+    model = f"; its model is named as --model {folder}"
+    hint = model if os.path.isfile(os.path.join(folder, ARTEFACT)) else ""
+    raise ValueError(f"{folder}: the folder holds no {', '.join(sorted(SUFFIXES))}{hint}")

@@ -1,7 +1,12 @@
 """`mnist-sgd serve`: answer over HTTP from an artefact, without torch."""
 
+import argparse
+import signal
+
 from mnist_sgd.cli.arguments import Subcommands, subcommand
-from mnist_sgd_serve.command import EXAMPLES, add_arguments, run
+from mnist_sgd.cli.model_files import model_file
+from mnist_sgd_serve.command import EXAMPLES, add_arguments
+from mnist_sgd_serve.command import run as serve
 
 __all__ = ["add_parser", "run"]
 
@@ -11,3 +16,14 @@ def add_parser(commands: Subcommands) -> None:
     summary = "answer over HTTP: the Open Inference Protocol v2, image files, a page to draw on"
     examples = EXAMPLES.replace("{program}", "mnist-sgd serve")
     add_arguments(subcommand(commands, "serve", summary, examples, run))
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve the model, which may be named by the folder of its run.
+
+    Returns:
+        What `mnist_sgd_serve.command.run` returns.
+    """
+    if hasattr(signal, "pthread_sigmask"):  # else there is no serving, whatever the model
+        args.model = model_file(args.model, "mnist-sgd serve {}")
+    return serve(args)

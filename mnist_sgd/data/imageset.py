@@ -38,6 +38,7 @@ class ImageSet:
             a model that is trained on them: mnist, fit or stretch, see `mnist_sgd_serve.prepare`.
         files: the picture that each image was, N names from the data's folder on, with slashes; or
             none, where the images came in another way.
+        digests: of the bytes of these files, N hexadecimal numbers; or none.
     """
 
     images: NDArray[np.uint8]
@@ -46,6 +47,7 @@ class ImageSet:
     name: str = ""
     preparation: str = "mnist"
     files: Sequence[str] = ()
+    digests: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         """Check everything but the pixels, which may be any bytes.
@@ -53,7 +55,7 @@ class ImageSet:
         Raises:
             TypeError: images or labels are not NumPy arrays.
             ValueError: a type, a shape, a layout, a label, the class names, the preparation or the
-                number of files are not as above.
+                number of files or digests are not as above.
         """
         _check_array("images", self.images, (28, 28), ("uint8",))
         _check_array("labels", self.labels, (), ("uint8", "int64"))
@@ -71,6 +73,11 @@ class ImageSet:
             raise ValueError(
                 f"every image needs the name of its file, or none, got {len(self):,} images and "
                 f"{len(self.files):,} names"
+            )
+        if len(self.digests) not in (0, len(self)):
+            raise ValueError(
+                f"every image needs the digest of its file, or none, got {len(self):,} images and "
+                f"{len(self.digests):,} digests"
             )
 
     def __len__(self) -> int:

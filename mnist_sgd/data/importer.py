@@ -74,7 +74,8 @@ class Pictures:
         images = self.images[rows[0] : rows[0] + len(rows)] if beside else self.images[rows]
         labels = self.labels[chosen] ^ np.uint8(flip)
         files = [self.names[i] for i in chosen.tolist()]
-        return ImageSet(images, labels, classes, name, self.preparation, files)
+        digests = [self.digests[i] for i in chosen.tolist()]
+        return ImageSet(images, labels, classes, name, self.preparation, files, digests)
 
 
 def import_folder(

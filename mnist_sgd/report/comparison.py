@@ -14,9 +14,7 @@ __all__ = [
     "compare_runs",
     "difference_lines",
     "differences",
-    "same_images",
     "table_lines",
-    "warnings",
 ]
 
 COLUMNS = (
@@ -25,12 +23,6 @@ COLUMNS = (
 
 SAYS_ITSELF = ("model", "parameters", "epochs")
 """Settings that the table has already, or that follow from one that it has."""
-
-OTHER_IMAGES = (
-    "the runs were measured on different validation images: their figures do not tell which model "
-    "is better"
-)
-OTHER_LOSSES = "the runs were trained on different losses, whose values are not of one scale"
 
 
 @dataclass(frozen=True)
@@ -108,7 +100,13 @@ def _row(name: str, run: RunRecord) -> Row:
 
 
 def differences(pairs: Sequence[tuple[Row, RunRecord]]) -> dict[str, dict[str, str]]:
-    """The settings that are not the same in all runs: their values by setting and run."""
+    """The settings that are not the same in all runs: their values by setting and run.
+
+    Of sets that were made of the same files, with the same labels, the fingerprints say no more
+    than the preparation does, and are left out. So is an optimizer's momentum if the first batches
+    had the same: older versions wrote another before a training than after it, where a schedule
+    sets it.
+    """
     settings = {
         row.run: flat(run.config["resolved"]) | flat(_data(run), "data.") for row, run in pairs
     }
@@ -121,7 +119,23 @@ def differences(pairs: Sequence[tuple[Row, RunRecord]]) -> dict[str, dict[str, s
         for key in keys
         if key not in SAYS_ITSELF and key not in parents
     }
-    return {key: values for key, values in found.items() if len(set(values.values())) > 1}
+    found = {key: values for key, values in found.items() if len(set(values.values())) > 1}
+    for part in {part for _, run in pairs for part in run.config["data"]}:
+        files = {values.get(f"data.{part}.files") for values in settings.values()}
+        if len(files) == 1 and files != {None}:
+            found.pop(f"data.{part}.fingerprint", None)
+        found.pop(f"data.{part}.files", None)
+    if len({_first_momentum(run) for _, run in pairs} - {None}) == 1:
+        found.pop("optimizer.momentum", None)
+    return found
+
+
+def _first_momentum(run: RunRecord) -> float | None:
+    """The momentum of a run's first batch; None before it."""
+    batches = run.history.get("batches")
+    moms = batches.get("momentum") if isinstance(batches, dict) else None
+    first = moms[0] if isinstance(moms, list) and moms else None
+    return first if isinstance(first, int | float) else None
 
 
 def _data(run: RunRecord) -> dict[str, Any]:
@@ -131,22 +145,6 @@ def _data(run: RunRecord) -> dict[str, Any]:
         | {"classes": list(facts["classes"])}
         for part, facts in run.config["data"].items()
     }
-
-
-def same_images(pairs: Sequence[tuple[Row, RunRecord]]) -> bool:
-    """Whether all runs were measured on the same validation images."""
-    seen = [run.config["data"].get("valid", {}).get("fingerprint") for _, run in pairs]
-    return len(set(seen)) == 1
-
-
-def warnings(pairs: Sequence[tuple[Row, RunRecord]]) -> list[str]:
-    """What in the figures cannot be compared, a sentence each without its full stop."""
-    found = []
-    if not same_images(pairs):
-        found.append(OTHER_IMAGES)
-    if len({run.config["resolved"]["loss"] for _, run in pairs}) > 1:
-        found.append(OTHER_LOSSES)
-    return found
 
 
 def table_lines(rows: Sequence[Row]) -> Iterator[str]:

@@ -1,13 +1,15 @@
 """Runs beside each other on a page: their loss curves over each other, figures and settings."""
 
 from collections.abc import Sequence
+from html import escape
 from itertools import cycle
 from math import isfinite
 from typing import TYPE_CHECKING
 
 from mnist_sgd.report.chart import Chart, draw, plural
-from mnist_sgd.report.comparison import COLUMNS, Row, differences, warnings
-from mnist_sgd.report.markup import document, figure, section, table
+from mnist_sgd.report.comparable import warnings
+from mnist_sgd.report.comparison import COLUMNS, Row, differences
+from mnist_sgd.report.markup import document, figure, section, table, visible
 from mnist_sgd.report.palette import SERIES
 from mnist_sgd.report.reader import RunRecord
 from mnist_sgd.report.training_plots import plain_log_axis, whole_epochs
@@ -20,14 +22,16 @@ __all__ = ["comparison_page"]
 STYLES = ("-", "--", ":")
 
 
-def comparison_page(pairs: Sequence[tuple[Row, RunRecord]]) -> str:
+def comparison_page(pairs: Sequence[tuple[Row, RunRecord]], left_out: Sequence[str] = ()) -> str:
     """One HTML file, which loads nothing.
 
     Args:
         pairs: as `compare_runs` gives them, at least one.
+        left_out: the folders that cannot be shown, each with its reason.
     """
     title = plural(len(pairs), "run") + " beside each other"
-    notes = [f"<p><strong>Note:</strong> {each}.</p>" for each in warnings(pairs)]
+    notes = warnings([run for _, run in pairs]) + [f"not shown: {each}" for each in left_out]
+    notes = [f"<p><strong>Note:</strong> {escape(each)}.</p>" for each in notes]
     charts = [_curves(pairs, "valid_loss", "Validation loss")]
     charts.append(_curves(pairs, "train_loss", "Training loss"))
     found = differences(pairs)
@@ -71,7 +75,7 @@ def _curves(pairs: Sequence[tuple[Row, RunRecord]], name: str, title: str) -> Ch
         for (run, losses), (colour, style) in zip(curves.items(), looks, strict=False):
             marks = {"marker": "o", "markersize": 5} if len(losses) == 1 else {}
             places = range(1, len(losses) + 1)
-            axes.plot(places, losses, style, color=colour, label=run, **marks)  # type: ignore[arg-type]
+            axes.plot(places, losses, style, color=colour, label=visible(run), **marks)  # type: ignore[arg-type]
         axes.set(xlabel="epochs trained", ylabel="loss (logarithmic)")
         whole_epochs(axes)
         plain_log_axis(axes, [loss for losses in curves.values() for loss in losses])

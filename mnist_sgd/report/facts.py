@@ -22,6 +22,7 @@ from mnist_sgd.models import model_name
 from mnist_sgd.optimizers import momentum_of
 from mnist_sgd.recorder import metric_name
 from mnist_sgd.report.folder import FORMAT
+from mnist_sgd.report.validation_pictures import files_digest
 from mnist_sgd.schedule import schedule_name
 
 if TYPE_CHECKING:
@@ -102,13 +103,14 @@ def _loader(loader: DataLoader) -> dict[str, Any]:
 def _data(dataset: "ImageSet") -> dict[str, Any]:
     positive = int(np.count_nonzero(dataset.labels))
     counts = (len(dataset) - positive, positive)
+    files = files_digest(dataset)
     return {
         "name": dataset.name,
         "images": len(dataset),
         "classes": dict(zip(dataset.classes, counts, strict=True)),
         "preparation": dataset.preparation,
         "fingerprint": dataset.fingerprint(),
-    }
+    } | ({} if files is None else {"files": files})
 
 
 def _portable(value: Any) -> Any:

@@ -21,6 +21,7 @@ __all__ = [
     "ENVIRONMENT",
     "EVALUATION",
     "MODEL_CARD",
+    "PICTURES",
     "REPORT",
     "WEIGHTS",
     "RunError",
@@ -32,12 +33,24 @@ __all__ = [
 
 CONFIG, ENVIRONMENT, EVALUATION = "config.json", "environment.json", "evaluation.json"
 HISTORY, EPOCHS, BATCHES = "history.json", "history.csv", "batches.csv"
+PICTURES = "pictures.csv"
 WEIGHTS, ARTEFACT, CHECKPOINT = "model.safetensors", "model.onnx", "checkpoint.safetensors"
 MODEL_CARD, REPORT = "MODEL_CARD.md", "report.html"
 PLOTS = "plots"
 
 FILES = (
-    *(EVALUATION, HISTORY, EPOCHS, BATCHES, WEIGHTS, ARTEFACT, CHECKPOINT, MODEL_CARD, REPORT),
+    *(
+        EVALUATION,
+        PICTURES,
+        HISTORY,
+        EPOCHS,
+        BATCHES,
+        WEIGHTS,
+        ARTEFACT,
+        CHECKPOINT,
+        MODEL_CARD,
+        REPORT,
+    ),
     *(ENVIRONMENT, CONFIG),  # the last one that --overwrite removes, so that it stays a run
 )
 
@@ -125,7 +138,8 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
         OSError: the file cannot be written.
     """
     text = json.dumps(_plain(content), indent=2, ensure_ascii=False, allow_nan=False)
-    atomic_write(path, f"{text}\n".encode())
+    # Of a name that is not UTF-8 this makes the escapes that JSON has for it.
+    atomic_write(path, f"{text}\n".encode(errors="backslashreplace"))
 
 
 def _plain(value: Any) -> Any:

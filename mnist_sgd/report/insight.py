@@ -3,10 +3,11 @@
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mnist_sgd.report.answers import Answers
 from mnist_sgd.report.chart import Chart, plural
-from mnist_sgd.report.maps import PATCH, linear_weights, occlusion_map
+from mnist_sgd.report.maps import PATCH, linear_weights, occlusion_map, paper
 from mnist_sgd.report.pictures import grey_png, signed_png
 from mnist_sgd.report.sheet import Cell, sheet
 
@@ -67,9 +68,9 @@ def weights_chart(model: "nn.Module", classes: tuple[str, str]) -> Chart | None:
     negative, positive = classes
     largest = float(np.abs(weights).max()) or 1.0
     caption = (
-        f"What makes a {positive}: ink on an orange pixel speaks for {positive}, on a blue one for "
-        f"{negative}, the stronger the colour the more; the strongest adds {largest:.2g} to the "
-        "log-odds."
+        f"What makes a {positive}: light on an orange pixel speaks for {positive}, on a blue one "
+        f"for {negative}, the stronger the colour the more; the strongest adds {largest:.2g} to "
+        "the log-odds."
     )
     alt = f"The 784 weights as a picture of 28 by 28 pixels, for {positive} or for {negative}."
     cell = Cell([signed_png(weights, largest)], [])
@@ -87,14 +88,22 @@ def attention_chart(answers: Answers) -> Chart:
         image = answers.dataset.images[index]
         values = occlusion_map(answers, image)
         largest = float(np.abs(values).max()) or 1.0
-        pictures = [grey_png(image), signed_png(values, largest, under=image)]
+        pictures = [grey_png(image), signed_png(values, largest, under=_ink(answers, image))]
         cells.append(Cell(pictures, [*_words(answers, index)[:2], f"up to {largest:.1f}"]))
+    black = answers.dataset.preparation == "mnist"
+    cover = "black" if black else "the median grey of the image's border"
     caption = (
         f"What speaks for {positive} (orange) and for {negative} (blue): by how much the log-odds "
-        f"change when the {PATCH} by {PATCH} pixels around a place are wiped. Images that are "
-        "called right, from the least to the most sure of each class"
+        f"change when the {PATCH} by {PATCH} pixels around a place are covered with {cover}. "
+        "Images that are called right, from the least to the most sure of each class"
         + (", then the worst mistakes" if wrong else "")
         + ". Colours go up to the largest change of each image, which stands below it."
     )
     alt = f"{plural(len(shown), 'image')}, each with a map of what the model looks at below it."
     return Chart("maps", "Occlusion maps", caption, sheet(cells, COLUMNS, alt))
+
+
+def _ink(answers: Answers, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """By how much each pixel differs from the paper, uint8 `[28, 28]`."""
+    blank = paper(image, answers.dataset.preparation)
+    return np.abs(image.astype(np.int16) - blank).astype(np.uint8)

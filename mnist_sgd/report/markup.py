@@ -1,5 +1,6 @@
 """The parts that a report's pages are made of: HTML that needs no network and no script."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -9,7 +10,7 @@ from mnist_sgd.report.chart import Chart
 from mnist_sgd.report.palette import css_variables, dark_svg_rules
 from mnist_sgd.report.svg import STYLE
 
-__all__ = ["document", "facts", "figure", "section", "table", "tiles"]
+__all__ = ["document", "facts", "figure", "section", "table", "tiles", "utf8", "visible"]
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 """Nothing is loaded: what the page shows is inside it."""
@@ -41,6 +42,16 @@ def document(title: str, body: Iterable[str]) -> str:
 </body>
 </html>
 """
+
+
+def visible(text: str) -> str:
+    """A text with U+FFFD for what is no character, as there may be in the name of a file."""
+    return re.sub("[\ud800-\udfff\x00-\x08\x0b-\x1f\x7f-\x9f]", "\ufffd", text)
+
+
+def utf8(text: str) -> bytes:
+    """The bytes of a document, of any text."""
+    return visible(text).encode()
 
 
 def section(name: str, heading: str, content: Iterable[str]) -> str:

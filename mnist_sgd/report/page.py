@@ -58,8 +58,8 @@ def _mistakes(run: Findings) -> str:
     charts = [figure(chart) for chart in run.insight if chart.name == "mistakes"]
     if charts and run.answers.dataset.files:
         charts.append(f"<details><summary>Their files</summary>{_files(run)}</details>")
-    images = plural(len(run.answers.dataset), "validation image")
-    none = f"<p>Nowhere here: {images}, and each is called right.</p>"
+    pictures = plural(len(run.answers.dataset), "validation picture")
+    none = f"<p>No mistakes among {pictures}.</p>"
     return section("wrong", "Where it is wrong", charts or [none])
 
 

@@ -2,15 +2,22 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mnist_sgd.report import folder as files
 from mnist_sgd.report.folder import RunError
+from mnist_sgd.report.validation_pictures import LabelledPicture, read_pictures
 
 __all__ = ["RunRecord", "read_run"]
+
+EVALUATED = ("accuracy", "errors", "valid_loss", "auc", "artefact_bytes")
+"""The figures of an evaluation that are compared."""
+
+_NUMBER = (int, float, type(None))
+"""What a figure is in JSON, which has neither NaN nor infinities."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +29,7 @@ class RunRecord:
         config, environment: as in their files.
         history: `epochs`, a dict each of train_loss, valid_loss and the metrics; `ends`; `batches`.
         evaluation: as in its file; None while the run is not finished.
+        pictures: that it was measured on; empty where they are not known one by one.
     """
 
     path: Path
@@ -29,6 +37,7 @@ class RunRecord:
     environment: Mapping[str, Any]
     history: Mapping[str, Any]
     evaluation: Mapping[str, Any] | None
+    pictures: Sequence[LabelledPicture] = ()
 
     @property
     def name(self) -> str:
@@ -45,26 +54,29 @@ def read_run(folder: str | os.PathLike[str]) -> RunRecord:
     """Read a run, finished or not.
 
     Raises:
-        RunError: the folder is missing, is not a run's, or a file of it is damaged; the message
-            names it.
+        RunError: the folder is missing, is not a run's, or a file of it is damaged or lacks
+            something; the message names it.
     """
     path = Path(folder)
     if not path.is_dir():
-        raise RunError(f"{path}: there is no such folder")
+        what = "it is a file, not a folder" if path.exists() else "there is no such folder"
+        raise RunError(f"{path}: {what}")
     config = _read(path / files.CONFIG)
     if config is None or config.get("run_format") != files.FORMAT:
         raise RunError(
             f"{path}: not a run's folder: {files.CONFIG} is "
             f"{'missing' if config is None else 'of something else'}"
         )
-    nothing: dict[str, Any] = {"epochs": [], "ends": [], "batches": {}}
-    return RunRecord(
+    run = RunRecord(
         path,
         config,
         _read(path / files.ENVIRONMENT) or {},
-        _read(path / files.HISTORY) or nothing,
+        _read(path / files.HISTORY) or {"epochs": [], "ends": [], "batches": {}},
         _read(path / files.EVALUATION),
+        _pictures(path / files.PICTURES),
     )
+    _check(run)
+    return run
 
 
 def _read(path: Path) -> dict[str, Any] | None:
@@ -75,8 +87,60 @@ def _read(path: Path) -> dict[str, Any] | None:
         return None
     except OSError as error:
         raise RunError(f"{path}: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RunError(f"{path}: not JSON: {error}") from error
     if not isinstance(content, dict):
         raise RunError(f"{path}: not a JSON object")
     return content
+
+
+def _pictures(path: Path) -> list[LabelledPicture]:
+    try:
+        return read_pictures(path)
+    except FileNotFoundError:  # the images were no files, or the run is older than the list
+        return []
+    except OSError as error:
+        raise RunError(f"{path}: {error.strerror}") from error
+    except ValueError as error:
+        raise RunError(f"{path}: {error}") from error
+
+
+def _check(run: RunRecord) -> None:
+    """Refuse a run whose files lack what comparing needs, or have it in another form."""
+    config = run.path / files.CONFIG
+    resolved = _member(config, run.config, "resolved", (dict,))
+    for name in ("model", "loss"):
+        _member(config, resolved, name, (str,))
+    data = _member(config, run.config, "data", (dict,))
+    for part in data:
+        facts = _member(config, data, part, (dict,))
+        _member(config, facts, "fingerprint", (str,))
+        _member(config, facts, "classes", (dict,))
+    history = run.path / files.HISTORY
+    for epoch in _member(history, run.history, "epochs", (list,)):
+        for name in ("train_loss", "valid_loss"):
+            _member(history, epoch if isinstance(epoch, dict) else {}, name, _NUMBER)
+    for name in EVALUATED:
+        if run.evaluation is not None and name in run.evaluation:
+            _member(run.path / files.EVALUATION, run.evaluation, name, _NUMBER)
+    if "training_seconds" in run.environment:
+        _member(run.path / files.ENVIRONMENT, run.environment, "training_seconds", _NUMBER)
+
+
+def _member(path: Path, facts: Mapping[str, Any], name: str, kinds: tuple[type, ...]) -> Any:
+    """A member of an object.
+
+    Raises:
+        RunError: there is none, or it is not of one of the kinds.
+    """
+    if name not in facts:
+        raise RunError(f"{path}: it lacks {name!r}")
+    value = facts[name]
+    if not isinstance(value, kinds) or isinstance(value, bool) or _is_huge(value):
+        raise RunError(f"{path}: {name!r} cannot be {json.dumps(value)[:40]}")
+    return value
+
+
+def _is_huge(value: object) -> bool:
+    """Whether it is a number that no float can be."""
+    return isinstance(value, int) and abs(value) > 2**1000

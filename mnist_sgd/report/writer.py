@@ -17,8 +17,10 @@ from mnist_sgd.report import folder as files
 from mnist_sgd.report.chart import Chart
 from mnist_sgd.report.facts import configuration, environment
 from mnist_sgd.report.findings import Findings, gather
+from mnist_sgd.report.markup import utf8
 from mnist_sgd.report.model_card import card
 from mnist_sgd.report.page import page
+from mnist_sgd.report.validation_pictures import write_pictures
 
 if TYPE_CHECKING:
     from mnist_sgd.learner import Learner
@@ -91,8 +93,9 @@ def finish_run(
     run.history.write(folder)
     files.write_json(folder / files.EVALUATION, _evaluation(run))
     _write_charts(run.charts, folder / files.PLOTS)
-    atomic_write(folder / files.MODEL_CARD, card(run).encode())
-    atomic_write(folder / files.REPORT, page(run).encode())
+    write_pictures(folder, run.answers.dataset)
+    atomic_write(folder / files.MODEL_CARD, utf8(card(run)))
+    atomic_write(folder / files.REPORT, utf8(page(run)))
     return folder / files.REPORT
 
 
@@ -103,7 +106,7 @@ def _write_charts(charts: list[Chart], folder: Path) -> None:
         if old.stem not in [chart.name for chart in charts]:
             old.unlink()
     for chart in charts:
-        atomic_write(folder / f"{chart.name}.svg", chart.svg.encode())
+        atomic_write(folder / f"{chart.name}.svg", utf8(chart.svg))
 
 
 def _evaluation(run: Findings) -> dict[str, Any]:

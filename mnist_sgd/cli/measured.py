@@ -1,0 +1,75 @@
+"""The labelled images that `evaluate` measures a model on, which must be of the model's kind."""
+
+import argparse
+import os
+import shlex
+from typing import TYPE_CHECKING
+
+from mnist_sgd.cli.datasets import NAMED, SAMPLE, load_datasets, load_whole_set
+from mnist_sgd.cli.terminal import say
+
+if TYPE_CHECKING:
+    from mnist_sgd.data import ImageSet
+    from mnist_sgd_serve import Metadata
+
+__all__ = ["images_to_measure"]
+
+
+def images_to_measure(args: argparse.Namespace, model: "Metadata") -> tuple["ImageSet", int]:
+    """The images that the arguments choose, and how many there are with those for training.
+
+    Args:
+        args: those of `evaluate`; `model` is the path of the file.
+        model: what the file says.
+
+    Raises:
+        ValueError: they are not usable, or have other classes or another preparation than the
+            model.
+    """
+    if args.all:
+        valid = load_whole_set(args, model)
+        loaded = len(valid)
+    else:
+        train, valid = load_datasets(args, model)
+        loaded = len(train) + len(valid)
+    if valid.classes != model.classes:
+        raise ValueError(_other_classes(args, valid, model))
+    if valid.preparation != model.preparation:
+        raise ValueError(
+            f"{args.model} takes images prepared by {model.preparation!r}, the data "
+            f"was prepared by {valid.preparation!r}"
+        )
+    if _takes_the_sample(args) and model.data and valid.name not in model.data:
+        say(f"note: these are the sample's images; {args.model} was trained on {_origin(model)!r}")
+    return valid, loaded
+
+
+def _takes_the_sample(args: argparse.Namespace) -> bool:
+    return args.data is None and args.dataset == SAMPLE
+
+
+def _origin(model: "Metadata") -> str:
+    """The name of the data that a model was trained on, "" if its file does not say."""
+    return next(iter(model.data), "").rpartition(", ")[0]
+
+
+def _other_classes(args: argparse.Namespace, valid: "ImageSet", model: "Metadata") -> str:
+    """What is wrong with the data's classes, and which arguments are right."""
+    given, wanted, origin = " and ".join(valid.classes), " and ".join(model.classes), _origin(model)
+    if sorted(valid.classes) == sorted(model.classes):
+        option = "--positive" if args.positive else "--classes"
+        return (
+            f"{args.model} gives the probability of {model.positive}, not of {valid.classes[1]}; "
+            f"leave out {option}"
+        )
+    if not origin or not _takes_the_sample(args):
+        trained = f"; it was trained on {origin!r}" if origin else ""
+        return f"{args.model} knows the classes {wanted}, the data has {given}{trained}"
+    data, _, _ = origin.partition(" ")  # EMNIST's splits follow its name
+    named = data in NAMED and not os.path.isdir(origin)
+    option = f"--dataset {data}" if named else f"--data {shlex.quote(origin)}"
+    return (
+        f"{args.model} knows the classes {wanted}; the sample has {given}, this model was trained "
+        f"on {origin!r}: "
+        f"mnist-sgd evaluate {shlex.quote(str(args.model))} {option}"
+    )

@@ -1,0 +1,104 @@
+"""The model that a command reads: a file, or the folder of a run, which holds one."""
+
+import os
+import shlex
+from pathlib import Path
+
+from mnist_sgd.report.folder import ARTEFACT, CHECKPOINT, WEIGHTS, is_run
+
+__all__ = ["DEFAULT", "MODEL_HELP", "model_file", "weights_file"]
+
+DEFAULT = Path(ARTEFACT)
+
+MODEL_HELP = "a .onnx file, or the folder of a run that holds one (default: %(default)s)"
+
+_RUNS = Path("runs")
+
+
+def model_file(given: Path, advice: str) -> Path:
+    """The model's file that an argument names.
+
+    Args:
+        given: a file, or a folder that holds `model.onnx`.
+        advice: how the command is told which model, with `{}` in the place of the model.
+
+    Raises:
+        ValueError: there is none, or the argument names something else; the message says what to
+            do.
+        OSError: it cannot be looked at.
+    """
+    if given == Path("-"):
+        raise ValueError("a model is not read from standard input; name its file")
+    if given.is_dir():
+        return _in_folder(given, ARTEFACT)
+    if not given.exists():
+        raise ValueError(_missing(given, advice))
+    if given.suffix.lower() == ".safetensors":
+        raise ValueError(_not_weights(given, advice))
+    if given.suffix.lower() in (".pt", ".pt2"):
+        raise ValueError(f"{given} is a model for torch; this command takes the .onnx file")
+    return given
+
+
+def weights_file(given: Path) -> Path:
+    """The file of weights that an argument names: a file, or a folder that holds one.
+
+    Raises:
+        ValueError: the folder holds none, or the file is an exported model; the message says what
+            to do.
+        OSError: it cannot be looked at.
+    """
+    if given.is_dir():
+        return _in_folder(given, WEIGHTS)
+    if given.suffix.lower() == ".onnx" and given.is_file():
+        near = given.with_suffix(".safetensors")
+        where = str(near) if near.is_file() else f"the {WEIGHTS} that train left"
+        raise ValueError(f"{given}: not a safetensors file: export takes the weights, {where}")
+    return given
+
+
+def _in_folder(folder: Path, name: str) -> Path:
+    """The file of this name in a folder.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if (folder / name).exists():
+        return folder / name
+    text = f"{folder}: the folder holds no {name}"
+    if is_run(folder):
+        raise ValueError(f"{text}: the training of this run has not finished")
+    others = sorted(folder.glob(f"*{Path(name).suffix}")) + sorted(folder.glob(f"*/{name}"))
+    others = [other for other in others if other.name != CHECKPOINT]
+    if others:
+        named = ", ".join(map(str, others[:5])) + (", ..." if len(others) > 5 else "")
+        raise ValueError(f"{text}; name one of {named}")
+    raise ValueError(text)
+
+
+def _missing(given: Path, advice: str) -> str:
+    newest = _newest_run()
+    if given != DEFAULT:
+        other = f"; the newest run's model is {newest / ARTEFACT}" if newest else ""
+        return f"{given} cannot be read: No such file or directory{other}"
+    text = f"there is no {given} here"
+    if newest is None:
+        another = advice.format("FILE")
+        return f"{text}; train one: mnist-sgd train, or name another: {another}"
+    how = advice.format(shlex.quote(str(newest)))
+    return f"{text}; the newest run's is {newest / ARTEFACT} ({how}), or train one: mnist-sgd train"
+
+
+def _newest_run() -> Path | None:
+    """The folder of the run in the current folder whose model was written last."""
+    models = [model for model in _RUNS.glob(f"*/{ARTEFACT}") if model.is_file()]
+    return max(models, key=os.path.getmtime).parent if models else None
+
+
+def _not_weights(given: Path, advice: str) -> str:
+    model = given.with_suffix(".onnx")
+    if model.is_file():
+        how = advice.format(shlex.quote(str(model)))
+        return f"{given} holds the weights alone; the model is {model} ({how})"
+    how = f"mnist-sgd export {shlex.quote(str(given))} {shlex.quote(str(model))}"
+    return f"{given} holds the weights alone; export the model first: {how}"

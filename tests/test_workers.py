@@ -45,10 +45,16 @@ def test_a_process_that_dies_is_said_and_the_others_go_on_to_their_end() -> None
 
 
 def test_after_an_exception_nobody_waits_for_what_was_begun() -> None:
-    with pytest.raises(KeyboardInterrupt), Workers(2, time.sleep) as pool:
-        for _ in range(8):
-            pool.submit(600.0)
-        raise KeyboardInterrupt
+    pool: Workers[float, None] = Workers(2, time.sleep)
+
+    def interrupted() -> None:
+        with pool:
+            for _ in range(8):
+                pool.submit(600.0)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert [worker.process.returncode for worker in pool._all] == [-9, -9]
 
 

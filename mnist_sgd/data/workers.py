@@ -14,7 +14,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing.spawn import get_executable
 from queue import SimpleQueue
 from types import TracebackType
@@ -138,10 +138,8 @@ class _Worker:
 
     def close(self) -> None:
         """Let the process end, and wait for it."""
-        try:
+        with suppress(OSError):  # it has ended, and what was not sent cannot be
             self._requests.close()
-        except OSError:  # it has ended, and what was not sent cannot be
-            pass
         self._answers.close()
         self.process.wait()
 

@@ -15,11 +15,11 @@ from pictures import fill
 
 
 def test_each_item_is_worked_on_in_another_process() -> None:
-    with Workers(2, os.path.basename) as pool:
-        futures = [pool.submit(f"/folder/{number}") for number in range(20)]
-    assert [future.result() for future in futures] == [str(number) for number in range(20)]
-    with Workers(1, os.getenv) as pool:
-        assert pool.submit("PATH").result() == os.environ["PATH"]
+    with Workers(2, str.upper) as pool:
+        futures = [pool.submit(f"item {number}") for number in range(20)]
+        processes = {worker.process.pid for worker in pool._all}
+    assert [future.result() for future in futures] == [f"ITEM {number}" for number in range(20)]
+    assert len(processes - {os.getpid()}) == 2
 
 
 def test_an_exception_comes_back_as_it_was_raised() -> None:

@@ -167,6 +167,7 @@ def serve() -> None:
             item = pickle.load(requests)
         except EOFError:
             return
+        answer: tuple[Any, Exception | None]
         try:
             answer = function(item), None
         except Exception as error:

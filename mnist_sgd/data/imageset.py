@@ -20,7 +20,14 @@ from numpy.typing import NDArray
 from mnist_sgd.data.idx import IdxError, read_idx
 from mnist_sgd_serve.preparation import check_preparation
 
-__all__ = ["ImageSet", "check_classes", "check_labels", "load_idx_set", "select_classes"]
+__all__ = [
+    "ImageSet",
+    "check_classes",
+    "check_labels",
+    "load_idx_set",
+    "select_classes",
+    "take_rows",
+]
 
 _FINGERPRINT_ROWS = 4096
 
@@ -116,7 +123,8 @@ def select_classes(
     """Make a two-class set of the images of two classes of a larger set, in their order there.
 
     Args:
-        images: uint8 `[N, 28, 28]`; the selected ones are copied.
+        images: uint8 `[N, 28, 28]`; the selected ones are copied, unless they are C-contiguous and
+            lie one after the other: then the set reads them where they are.
         labels: integers `[N]`.
         pair: the label that becomes 0 and the label that becomes 1.
         classes: the names of the two, in the same order.
@@ -139,9 +147,21 @@ def select_classes(
             present = ", ".join(map(str, np.unique(labels)[:100]))
             raise ValueError(f"no image has the label {label}; the labels are {present}")
     rows = np.flatnonzero((labels == negative) | (labels == positive))
-    chosen = np.ascontiguousarray(images[rows])
+    chosen = np.ascontiguousarray(take_rows(images, rows))
     chosen_labels = (labels[rows] == positive).astype(np.uint8)
     return ImageSet(chosen, chosen_labels, classes, name, preparation)
+
+
+def take_rows(images: NDArray[np.uint8], rows: NDArray[np.intp]) -> NDArray[np.uint8]:
+    """Rows of an array: a view if they lie one after the other, else a copy.
+
+    Args:
+        images: of any shape.
+        rows: at least one, in any order.
+    """
+    first = int(rows[0])
+    together = np.array_equal(rows, np.arange(first, first + len(rows)))
+    return images[first : first + len(rows)] if together else images[rows]
 
 
 def load_idx_set(
@@ -211,3 +231,6 @@ def check_classes(classes: tuple[str, str]) -> None:
     named = isinstance(classes, tuple) and all(isinstance(n, str) and n for n in classes)
     if not named or len(classes) != 2 or classes[0] == classes[1]:
         raise ValueError(f"classes must be a tuple of two different names, got {classes!r}")
+    for name in classes:
+        if any("\ud800" <= each <= "\udfff" for each in name):
+            raise ValueError(f"the name of a class must be text that UTF-8 can hold, got {name!r}")

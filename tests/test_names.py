@@ -105,9 +105,13 @@ LOCALES = {
 def test_the_command_packs_them_in_every_locale(folder: Path, tmp_path: Path, locale: str) -> None:
     with open(os.fsencode(folder / "three") + b"/bad\xff\x1b.png", "wb") as file:
         file.write(b"nothing")
-    line = [sys.executable, "-m", "mnist_sgd", "pack", folder, tmp_path / "out", "--skip-unusable"]
+    line: list[str | Path] = [sys.executable, "-m", "mnist_sgd", "pack", folder, tmp_path / "out"]
     done = subprocess.run(
-        line, env=os.environ | LOCALES[locale], capture_output=True, timeout=60, check=False
+        [*line, "--skip-unusable"],
+        env=os.environ | LOCALES[locale],
+        capture_output=True,
+        timeout=60,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     assert rb"/three/bad\xff\x1b.png: these 7 bytes are not an image" in done.stderr

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from mnist_sgd.callbacks import Callback, CancelFit
 from mnist_sgd.checkpoint import load_checkpoint
+from mnist_sgd.data import ImageSet
 from mnist_sgd.distributed import ALONE, Ranks
 from mnist_sgd.export import ExportReport, export_model
 from mnist_sgd.loader import Batch, DataLoader, DataLoaders
@@ -230,12 +231,17 @@ class Learner(TrainingLoop):
         """The validation loader, which knows the class names and the normalisation.
 
         Raises:
-            TypeError: it is not this package's DataLoader.
+            TypeError: it is not this package's DataLoader, or not one of an ImageSet.
         """
         if not isinstance(self.dls.valid, DataLoader):
             raise TypeError(
                 "class names and normalisation come from a mnist_sgd.DataLoader; the validation "
                 f"batches come from a {type(self.dls.valid).__name__}"
+            )
+        if not isinstance(self.dls.valid.dataset, ImageSet):
+            raise TypeError(
+                "class names and pixels come from a DataLoader of an ImageSet; the validation "
+                f"loader has a {type(self.dls.valid.dataset).__name__} of items, without either"
             )
         return self.dls.valid
 

@@ -23,6 +23,7 @@ from mnist_sgd_serve.preparation import check_preparation
 __all__ = [
     "ImageSet",
     "check_classes",
+    "check_images",
     "check_labels",
     "load_idx_set",
     "select_classes",
@@ -62,7 +63,7 @@ class ImageSet:
             ValueError: a type, a shape, a layout, a label, the class names, the preparation or the
                 number of files are not as above.
         """
-        _check_array("images", self.images, (28, 28), ("uint8",))
+        check_images(self.images)
         _check_array("labels", self.labels, (), ("uint8", "int64"))
         if len(self.images) == 0:
             raise ValueError("the set holds no images; at least 1 is needed")
@@ -212,6 +213,11 @@ def _check_array(
             f"{what} must be C-contiguous, got strides {list(array.strides)} for "
             f"{list(array.shape)}; numpy.ascontiguousarray makes a copy that is"
         )
+
+
+def check_images(images: NDArray[np.uint8]) -> None:
+    """Refuse anything but C-contiguous uint8 `[N, 28, 28]`, with TypeError or ValueError."""
+    _check_array("images", images, (28, 28), ("uint8",))
 
 
 def check_labels(labels: NDArray[np.uint8] | NDArray[np.int64]) -> None:

@@ -105,7 +105,8 @@ LOCALES = {
 def test_the_command_packs_them_in_every_locale(folder: Path, tmp_path: Path, locale: str) -> None:
     with open(os.fsencode(folder / "three") + b"/bad\xff\x1b.png", "wb") as file:
         file.write(b"nothing")
-    line: list[str | Path] = [sys.executable, "-m", "mnist_sgd", "pack", folder, tmp_path / "out"]
+    out = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xf6ut"))
+    line: list[str | Path] = [sys.executable, "-m", "mnist_sgd", "pack", folder, out]
     done = subprocess.run(
         [*line, "--skip-unusable"],
         env=os.environ | LOCALES[locale],
@@ -115,7 +116,8 @@ def test_the_command_packs_them_in_every_locale(folder: Path, tmp_path: Path, lo
     )
     assert done.returncode == 0, done.stderr
     assert rb"/three/bad\xff\x1b.png: these 7 bytes are not an image" in done.stderr
-    assert len(load_packed(tmp_path / "out")) == 65
+    assert done.stdout.splitlines()[0].endswith(rb"\xf6ut: 65 images, 30 of seven, 35 of three")
+    assert len(load_packed(out)) == 65
     manifest = json.loads((folder / ".mnist_sgd" / "mnist" / "manifest.json").read_bytes())
     assert len(manifest["files"]) == 66
 

@@ -318,6 +318,10 @@ def test_a_packed_set_is_shared_out_by_the_content_of_its_images(tmp_path: Path)
         with PackedWriter(tmp_path / name, ("7", "3"), preparation="fit") as out:
             out.append(images[order], labels[order])
     one, two = load_data(tmp_path / "one"), load_data(tmp_path / "two")
+    assert one.notes == (
+        f"{tmp_path}/one: the set does not say which images are for training; they are told by the "
+        "images, not as in the folder that they may come from",
+    )
     assert (one.train.preparation, one.train.classes) == ("fit", ("7", "3"))
     assert 50 < len(one.valid) < 110
     assert len(one.train) + len(one.valid) == 400

@@ -6,6 +6,7 @@ import argparse
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
+from mnist_sgd._names import printable
 from mnist_sgd.cli.arguments import path
 from mnist_sgd.cli.pictures import add_picture_arguments, reading, say
 
@@ -143,5 +144,6 @@ def _load(load: Callable[..., T], args: argparse.Namespace, model: Metadata | No
             **options,
         )
     if skipped:
-        say(f"{args.data}: files left out: {sum(each.files for each in skipped):,}")
+        left_out = sum(each.files for each in skipped)
+        say(f"{printable(str(args.data))}: files left out: {left_out:,}")
     return loaded

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mnist_sgd._names import printable
 from mnist_sgd.cli.arguments import Subcommands, add_json_argument, path, subcommand
 from mnist_sgd.cli.pictures import add_picture_arguments, reading
 
@@ -65,7 +66,8 @@ def run(args: argparse.Namespace) -> int:
         return 0
     for data in sets:
         parts = ", ".join(f"{count:,} of {name}" for name, count in _counts(data).items())
-        print(f"{_path(args.out, sets, data)}: {len(data):,} images, {parts}")
+        shown = printable(str(_path(args.out, sets, data)))
+        print(f"{shown}: {len(data):,} images, {parts}")
     if left_out:
         print(f"files left out: {left_out:,}")
     negative, positive = sets[0].classes

@@ -254,7 +254,11 @@ def _by_content(folder: Path, data: ImageSet) -> LoadedData:
         )
         for part, side in (("train", ~for_valid), ("valid", for_valid))
     )
-    return LoadedData(train, valid)
+    note = (
+        f"{printable(str(folder))}: the set does not say which images are for training; they are "
+        "told by the images, not as in the folder that they may come from"
+    )
+    return LoadedData(train, valid, (note,))
 
 
 def _check_parts(

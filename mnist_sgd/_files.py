@@ -1,17 +1,26 @@
 """Files that are either whole or not there.
 
 A file is written under a temporary name in its own folder, flushed to the disk and renamed over
-its final name, so a crash at any moment leaves the old file or the new one, never a part.
+its final name, so a crash at any moment leaves the old file or the new one, never a part. Where
+the name is a link, the file that it leads to is replaced; a replaced file keeps its permissions.
+A pipe or a device cannot be replaced: what was written is copied into it at the end.
 """
 
+import errno
 import os
 import re
 import secrets
+import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 __all__ = ["atomic_path", "atomic_write", "remove_leftovers"]
+
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
+"""Errors of writing, which name no file."""
 
 
 @contextmanager
@@ -21,24 +30,42 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     The temporary name ends in the suffix of `path`, because some writers choose the format by it.
 
     Raises:
-        OSError: the file cannot be written or renamed.
+        IsADirectoryError: `path` is a folder, before anything is written.
+        OSError: the file cannot be written or renamed; the error names `path`.
     """
-    final = Path(path)
+    mode = _mode(path)
+    if mode is not None and stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
+    if mode is not None and (not stat.S_ISREG(mode) or _is_open_file(path)):
+        with TemporaryDirectory() as folder, _errors_that_name(path, Path(folder)):
+            temporary = Path(folder) / f"content{Path(path).suffix}"
+            yield temporary
+            with open(temporary, "rb") as content, open(path, "ab") as stream:
+                shutil.copyfileobj(content, stream)
+        return
+    final = _final(path)
     temporary = final.with_name(f".{final.stem}.{secrets.token_hex(4)}{final.suffix}")
-    try:
-        yield temporary
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, final)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with _errors_that_name(path, temporary):
+        try:
+            if (
+                mode is not None
+            ):  # readable to nobody who could not read the old one, from the start
+                os.close(os.open(temporary, os.O_CREAT | os.O_EXCL, stat.S_IMODE(mode) | 0o600))
+            yield temporary
+            with open(temporary, "rb+") as file:
+                if mode is not None:
+                    os.chmod(temporary, stat.S_IMODE(mode))
+                os.fsync(file.fileno())
+            os.replace(temporary, final)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def atomic_write(path: str | os.PathLike[str], content: bytes) -> None:
     """Write `content` as the whole of the file `path`.
 
     Raises:
-        OSError: the file cannot be written or renamed.
+        OSError: the file cannot be written or renamed; the error names `path`.
     """
     with atomic_path(path) as temporary:
         temporary.write_bytes(content)
@@ -50,8 +77,39 @@ def remove_leftovers(path: str | os.PathLike[str]) -> None:
     Raises:
         OSError: a leftover cannot be removed.
     """
-    final = Path(path)
+    final = _final(path)
     name = rf"\.{re.escape(final.stem)}\.[0-9a-f]{{8}}{re.escape(final.suffix)}"
     for leftover in final.parent.iterdir():
         if re.fullmatch(name, leftover.name):
             leftover.unlink()
+
+
+def _final(path: str | os.PathLike[str]) -> Path:
+    """Where a file really is: what a link leads to, whether it is there or not."""
+    return Path(os.path.realpath(path) if os.path.islink(path) else path)
+
+
+def _is_open_file(path: str | os.PathLike[str]) -> bool:
+    """Whether it is another name of an open file, such as /dev/stdout."""
+    return os.path.abspath(path).startswith(("/dev/", "/proc/"))
+
+
+def _mode(path: str | os.PathLike[str]) -> int | None:
+    """The mode of what is there, of a link's target; None if nothing is."""
+    try:
+        return os.stat(path).st_mode
+    except FileNotFoundError:
+        return None
+
+
+@contextmanager
+def _errors_that_name(path: str | os.PathLike[str], temporary: Path) -> Iterator[None]:
+    """Let errors name the file that was asked for: nobody knows the temporary one."""
+    try:
+        yield
+    except OSError as error:
+        named = error.filename is not None and Path(os.fsdecode(error.filename))
+        ours = named and (named == temporary or temporary in named.parents)
+        if error.errno is None or not (ours or (named is False and error.errno in _DISK)):
+            raise
+        raise OSError(error.errno, error.strerror, os.fspath(path)) from error

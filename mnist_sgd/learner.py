@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from mnist_sgd.callbacks import Callback, CancelFit, as_callbacks
 from mnist_sgd.checkpoint import load_checkpoint
 from mnist_sgd.coming_from_fastai import INSTEAD
+from mnist_sgd.data import ImageSet
 from mnist_sgd.distributed import ALONE, Ranks
 from mnist_sgd.export import ExportReport, export_model
 from mnist_sgd.loader import Batch, DataLoader, DataLoaders
@@ -359,12 +360,17 @@ class Learner(TrainingLoop):
         """The validation loader, which knows the class names and the normalisation.
 
         Raises:
-            TypeError: it is not this package's DataLoader.
+            TypeError: it is not this package's DataLoader, or not one of an ImageSet.
         """
         if not isinstance(self.dls.valid, DataLoader):
             raise TypeError(
                 "class names and normalisation come from a mnist_sgd.DataLoader; the validation "
-                f"batches come from a {type(self.dls.valid).__name__}"
+                f"batches come from {_kind(self.dls.valid)}"
+            )
+        if not isinstance(self.dls.valid.dataset, ImageSet):
+            raise TypeError(
+                "class names and pixels come from a DataLoader of an ImageSet; the validation "
+                f"loader has a {type(self.dls.valid.dataset).__name__} of items, without either"
             )
         return self.dls.valid
 
@@ -442,6 +448,12 @@ def _checked_rate(lr: Any) -> float:
     if not 0 <= rate < float("inf"):
         raise ValueError(f"lr must be a finite number, 0 or more, got {rate}")
     return rate
+
+
+def _kind(batches: object) -> str:
+    """What batches come from: torch's loader has the name of this package's."""
+    kind = type(batches)
+    return f"{'torch' if kind.__module__.startswith('torch.') else 'a'} {kind.__name__}"
 
 
 def _all_in_order(batches: Iterable[Batch]) -> Iterable[Batch]:

@@ -1,5 +1,8 @@
 """Batches of normalised images, made by the C++ core at the speed of memory.
 
+It takes other data as well, such as `list(zip(x, y))` of tensors, see `mnist_sgd.items`: these are
+batched as they are, and what follows holds for them but for the pixels.
+
 Guarantees:
 - pixels are torch's `x.float() / 255` (then `(x - mean) / std`) bit for bit, on every processor;
 - the order of an epoch is a pure function of (seed, epoch), and what augmentation makes of an image
@@ -10,35 +13,41 @@ Guarantees:
 - no global random state is read or changed, and no worker process is started.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from operator import index
-from typing import Never, SupportsIndex, TypeVar
+from typing import Any, Never, SupportsIndex
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mnist_sgd.data import ImageSet, advise
+from mnist_sgd.data.imageset import check_images
+from mnist_sgd.data.mapped import read_shuffled
 
 try:
     import torch
+    from torch.utils.data import Dataset
 
     from mnist_sgd import _core
     from mnist_sgd.augmentation import Augmentation
+    from mnist_sgd.data_loaders import Batch, DataLoaders, first
+    from mnist_sgd.items import ItemEpoch, ItemLoader, Items, images_or_items
 except ImportError as error:
     raise ImportError(
         f"mnist_sgd.loader needs torch and the C++ extension, and one is missing here ({error}); "
         "pip install . without MNIST_SGD_WITHOUT_EXTENSION installs both"
     ) from error
 
-__all__ = ["DataLoader", "DataLoaders", "first"]
+__all__ = ["Batch", "DataLoader", "DataLoaders", "first"]
 
-T = TypeVar("T")
-
-Batch = tuple[torch.Tensor, torch.Tensor]
+_OPTIONS = {"bs": "batch_size", "num_workers": "num_threads"}
+"""Names of fastai's and torch's options that have others here."""
 
 
 class DataLoader:
     """An iterable of `(xb, yb)`: float32 `[B, 784]` and int64 `[B, 1]`, for one epoch at a time.
+
+    Of items other than images of bytes, both are `[B, ...]` of the items' shapes and types.
 
     The tensors own their memory; it is used again when both of a batch, and all that was made of
     them without a copy, are gone. So a loop that keeps no batch runs over two that stay in cache.
@@ -47,8 +56,13 @@ class DataLoader:
     goes on where the state was taken.
 
     Args:
-        dataset: the images and labels; they are read in place, never copied. If they are a mapped
-            file, the kernel is told how it will be read, see `data.mapped.advise`.
+        dataset: an `ImageSet`, whose images and labels are read in place, never copied: if they are
+            a mapped file, the kernel is told how it will be read, see `data.mapped.advise`. Or a
+            `TensorDataset` of two tensors, or anything with a length and an index that gives pairs
+            (x, y) of tensors, arrays or numbers: if all x are uint8 of 784 pixels and all y 0 or 1,
+            they become an `ImageSet` of the classes "0" and "1"; else batches are put together of
+            them as they are, as torch does, and `flatten`, `mean`, `std`, `dtype` and `augment` are
+            not for them, and `num_threads` makes no difference.
         batch_size: images in a batch over all ranks, at least 1; the last batch of an epoch holds
             what is left.
         shuffle: whether the order is a new permutation each epoch, else that of the dataset.
@@ -66,17 +80,19 @@ class DataLoader:
         rank: which part of each batch this process takes, 0 to `world_size` - 1.
         world_size: into how many contiguous parts each batch is cut; they differ by one image at
             most, and a short last batch can leave a rank an empty one.
+        unknown: none; an option that another library has is refused by the name that it has here.
 
     Raises:
-        TypeError: what must be an integer is none, or augment is no Augmentation; the message
-            names it.
+        TypeError: what must be an integer is none, or augment is no Augmentation, or the dataset is
+            another thing, or there is no such option; the message names it.
         ValueError: a number is out of its range, or dtype is another one, or uint8 shall be
-            normalised; the message says which.
+            normalised, or an option is not for such a dataset, or that is empty; the message says
+            which.
     """
 
     def __init__(
         self,
-        dataset: ImageSet,
+        dataset: ImageSet | Dataset[Any] | Sequence[tuple[Any, Any]],
         batch_size: int = 64,
         shuffle: bool = False,
         drop_last: bool = False,
@@ -90,9 +106,12 @@ class DataLoader:
         num_threads: int = 1,
         rank: int = 0,
         world_size: int = 1,
+        **unknown: Never,
     ) -> None:
+        _refuse_unknown(unknown)
         world_size = _integer("world_size", world_size, 1)
-        self.dataset = dataset
+        rank = _integer("rank", rank, 0, world_size - 1)
+        self.num_threads = _integer("num_threads", num_threads, 1, 256)
         self.batch_size = _integer("batch_size", batch_size, 1)
         self.shuffle = bool(shuffle)
         self.drop_last = bool(drop_last)
@@ -101,36 +120,66 @@ class DataLoader:
         self.std = float(std)
         self.dtype = _checked_dtype(dtype, self.mean, self.std)
         self.augment = _checked_augmentation(augment)
-        self.sample_shape = (28 * 28,) if flatten else (1, 28, 28)
-        self.num_threads = _integer("num_threads", num_threads, 1, 256)
-        advise(dataset.images, shuffled=self.shuffle)
-        self._core = _core.Loader(
-            dataset.images,
-            dataset.labels,
-            flatten=bool(flatten),
+        data = dataset if isinstance(dataset, ImageSet) else images_or_items(dataset)
+        # An ImageSet, or the items as they were given.
+        self.dataset: Any = data if isinstance(data, ImageSet) else dataset
+        self._fingerprint = data.fingerprint
+        self._core: _core.Loader | ItemLoader
+        self.sample_shape: tuple[int, ...]
+        if isinstance(data, ImageSet):
+            self.sample_shape = (28 * 28,) if flatten else (1, 28, 28)
+            self._core = self._images(data, bool(flatten), rank, world_size)
+        else:
+            data.refuse_options(
+                flatten=not flatten,
+                mean=self.mean != 0.0,
+                std=self.std != 1.0,
+                dtype=self.dtype != torch.float32,
+                augment=self.augment is not None,
+            )
+            self.dtype, self.sample_shape = data.x.dtype, tuple(data.x.shape[1:])
+            self._core = self._items(data, rank, world_size)
+        # Where the newest iterator began, as epoch and samples_seen, and how far it has come; while
+        # there is none, where the next one begins.
+        self._start = (0, 0)
+        self._progress: Any = None
+
+    def _images(self, data: ImageSet, flatten: bool, rank: int, world_size: int) -> _core.Loader:
+        advise(data.images, shuffled=read_shuffled(self, data.images, self.shuffle))
+        return _core.Loader(
+            data.images,
+            data.labels,
+            flatten=flatten,
             batch_size=self.batch_size,
             shuffle=self.shuffle,
             drop_last=self.drop_last,
             seed=self.seed,
-            rank=_integer("rank", rank, 0, world_size - 1),
+            rank=rank,
             world_size=world_size,
             num_threads=self.num_threads,
             mean=self.mean,
             std=self.std,
             dtype=str(self.dtype).removeprefix("torch."),
             exchange=torch.Tensor.__dlpack_c_exchange_api__,
-            augmentation=augment.core() if augment else None,
+            augmentation=self.augment.core() if self.augment else None,
         )
-        # Where the newest iterator began, as epoch and samples_seen, and how far it has come; while
-        # there is none, where the next one begins.
-        self._start = (0, 0)
-        self._progress: _core.Progress | None = None
+
+    def _items(self, data: Items, rank: int, world_size: int) -> ItemLoader:
+        return ItemLoader(
+            data,
+            batch_size=self.batch_size,
+            shuffle=self.shuffle,
+            drop_last=self.drop_last,
+            seed=self.seed,
+            rank=rank,
+            world_size=world_size,
+        )
 
     def __len__(self) -> int:
         """Batches in an epoch."""
         return len(self._core)
 
-    def __iter__(self) -> "_core.Epoch":
+    def __iter__(self) -> "_core.Epoch | ItemEpoch":
         """Begin the next epoch, or go on with the one of a loaded state.
 
         The iterator ends its threads when it dies, or at once by its `close()`.
@@ -200,16 +249,12 @@ class DataLoader:
         self._start, self._progress = (epoch, seen), None
 
     def in_order(self) -> "DataLoader":
-        """A loader of every image of the same set in its order, never augmented, for one rank."""
-        return DataLoader(
-            self.dataset,
-            self.batch_size,
-            flatten=len(self.sample_shape) == 1,
-            mean=self.mean,
-            std=self.std,
-            dtype=self.dtype,
-            num_threads=self.num_threads,
-        )
+        """A loader of all that the dataset holds, in its order, never augmented, for one rank."""
+        options: dict[str, Any] = {}
+        if isinstance(self.dataset, ImageSet):
+            options = {name: getattr(self, name) for name in ("mean", "std", "dtype")}
+            options |= {"flatten": len(self.sample_shape) == 1, "num_threads": self.num_threads}
+        return DataLoader(self.dataset, self.batch_size, **options)
 
     def __reduce__(self) -> Never:
         """Refuse to be pickled or copied, which would copy the dataset."""
@@ -221,7 +266,7 @@ class DataLoader:
     def _identity(self) -> dict[str, int]:
         """What a state must share with the loader that loads it."""
         return {
-            "dataset": int(self.dataset.fingerprint(), 16),
+            "dataset": int(self._fingerprint(), 16),
             "batch_size": self.batch_size,
             "seed": self.seed,
             "shuffle": int(self.shuffle),
@@ -239,38 +284,27 @@ class DataLoader:
         Returns:
             A new tensor `[N, 784]`, or `[N, 1, 28, 28]` for a loader that does not flatten, of the
             loader's dtype.
+
+        Raises:
+            TypeError: they are no array; or the loader's batches are not made of images of bytes.
+            ValueError: their type, shape or layout is another.
         """
+        if not isinstance(self.dataset, ImageSet):
+            raise TypeError(
+                "the batches are items as they are, not images of bytes: how an image would become "
+                "one is not known"
+            )
+        check_images(images)
         if self.dtype == torch.uint8:
             return torch.tensor(images).reshape(-1, *self.sample_shape)
         pixels = torch.from_numpy(_core.normalize(images, mean=self.mean, std=self.std))
         return pixels.reshape(-1, *self.sample_shape).to(self.dtype)
 
 
-class DataLoaders:
-    """A training and a validation loader, as `.train` and `.valid` or `[0]` and `[1]`.
-
-    Any iterables of `(xb, yb)` with a length will do; what needs class names or pixels
-    (`Learner.predict`, `Learner.export`) needs this package's `DataLoader`.
-    """
-
-    def __init__(self, train: Iterable[Batch], valid: Iterable[Batch]) -> None:
-        self.train = train
-        self.valid = valid
-
-    def __getitem__(self, index: int) -> Iterable[Batch]:
-        """The training loader for 0, the validation loader for 1."""
-        return (self.train, self.valid)[index]
-
-
-def first(items: Iterable[T]) -> T:
-    """The first item.
-
-    Raises:
-        ValueError: there is none.
-    """
-    for item in items:
-        return item
-    raise ValueError("there is no first item: the iterable is empty")
+def _refuse_unknown(options: Mapping[str, object]) -> None:
+    for name in options:
+        advice = f"; it is {_OPTIONS[name]} here" if name in _OPTIONS else ""
+        raise TypeError(f"DataLoader has no option {name!r}{advice}")
 
 
 def _checked_dtype(dtype: torch.dtype, mean: float, std: float) -> torch.dtype:

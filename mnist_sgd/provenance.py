@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import isfinite
 from typing import TYPE_CHECKING
 
+from mnist_sgd.data import ImageSet
 from mnist_sgd.export.versions import versions
 from mnist_sgd.loader import DataLoader
 from mnist_sgd.models import model_name
@@ -33,7 +34,7 @@ def describe(learn: Learner) -> Metadata:
     row = learn.recorder.values[learn.kept_row][1:] if learn.recorder.values else []
     metrics = {name: value for name, value in zip(names, row, strict=False) if isfinite(value)}
     data = {valid.dataset.name or "valid": valid.dataset.fingerprint()}
-    if isinstance(learn.dls.train, DataLoader):
+    if isinstance(learn.dls.train, DataLoader) and isinstance(learn.dls.train.dataset, ImageSet):
         train = learn.dls.train.dataset
         data = {train.name or "train": train.fingerprint()} | data
     return Metadata(

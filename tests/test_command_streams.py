@@ -18,15 +18,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from mnist_sgd._names import printable
 from mnist_sgd.cli import main
-from mnist_sgd.cli.terminal import printable, usable_streams
+from mnist_sgd.cli.terminal import usable_streams
 from mnist_sgd.data import mnist_sample, sample_digits
 from trained import TrainedFiles
 
 ODD = os.fsdecode(b"caf\xe9 \x1b[31m\n.png")
 """A name that is not UTF-8 and would turn a terminal red."""
 
-SHOWN = "caf\\udce9 \\x1b[31m\\n.png"
+SHOWN = "caf\\xe9 \\x1b[31m\\n.png"
 
 
 @pytest.fixture(scope="module")
@@ -214,7 +215,7 @@ def test_a_run_with_such_a_file_among_its_mistakes_is_whole(
     capsys.readouterr()
     other = tmp_path / os.fsdecode(b"runs/\xe9\x1b[0m")
     run.rename(other)
-    path, name = printable(str(other)), "\\udce9\\x1b[0m"
+    path, name = printable(str(other)), "\\xe9\\x1b[0m"
     raw = io.BytesIO()
     out = io.TextIOWrapper(raw, encoding="ascii", newline="")
     with streams(out, sys.stderr):

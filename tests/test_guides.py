@@ -91,8 +91,8 @@ def test_the_guide_for_those_who_know_fastai_trains() -> None:
 
 def test_no_other_document_has_python() -> None:
     """That of own_images.md is run by tests/test_own_images_guide.py."""
-    run_here = ("coming_from_fastai", "evaluation", "loader", "models", "own_images", "serving")
-    run_here += ("several_machines",)
+    run_here = ["coming_from_fastai", "evaluation", "loader", "models", "own_images", "serving"]
+    run_here += ["several_machines"]
     guides = {f"{name}.md" for name in run_here}
     others = [path for path in documents() if path.name not in {"README.md", *guides}]
     assert [block for path in others for block in blocks(path, "python")] == []

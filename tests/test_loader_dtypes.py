@@ -240,3 +240,25 @@ NEWER = Exchange(2, 0)
 def test_what_is_no_known_table_is_refused(exchange: object, text: str) -> None:
     with pytest.raises(TypeError, match=f"^{re.escape(text)}$"):
         core_loader(exchange)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(
+    ("images", "text"),
+    [
+        (np.zeros((2, 28, 28)), "images must be uint8, got float64"),
+        (np.zeros((28, 28), np.uint8), "images must be [N, 28, 28], got [28, 28]"),
+        (np.zeros((2, 784), np.uint8), "images must be [N, 28, 28], got [2, 784]"),
+        (
+            np.zeros((4, 28, 28), np.uint8)[::2],
+            "images must be C-contiguous, got strides [1568, 28, 1] for [2, 28, 28]; "
+            "numpy.ascontiguousarray makes a copy that is",
+        ),
+    ],
+)
+def test_normalize_refuses_what_is_no_image_of_bytes(
+    dtype: torch.dtype, images: np.ndarray, text: str
+) -> None:
+    with pytest.raises(ValueError, match=r".") as caught:
+        DataLoader(random_set(4), dtype=dtype).normalize(images)
+    assert str(caught.value) == text

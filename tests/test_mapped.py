@@ -1,6 +1,7 @@
 """The kernel gets the advice that fits how a mapped file will be read, and other arrays none."""
 
 import errno
+import gc
 import mmap
 import os
 from pathlib import Path
@@ -8,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mnist_sgd.data import advise, mapped, read_idx, write_idx
+from mnist_sgd import DataLoader
+from mnist_sgd.data import ImageSet, advise, mapped, read_idx, write_idx
 from mnist_sgd.data.mapped import map_behind
 from residency import mapping
 
@@ -53,6 +55,29 @@ def test_the_last_advice_holds(path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     for shuffled, flags in ((True, {"rr", "nh"}), (False, {"hg"}), (True, {"rr", "nh"})):
         advise(images, shuffled=shuffled)
         assert mapping(path).flags & FLAGS == flags
+
+
+def test_a_loader_in_order_leaves_the_advice_for_a_shuffled_one_on_the_same_map(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the training and the validation part of one file, opened in this order."""
+    monkeypatch.setattr(mapped, "_memory", lambda: 1)
+    images = read_idx(path)
+    train, valid = (
+        ImageSet(images[rows], np.zeros(32, np.uint8), ("a", "b"))
+        for rows in (slice(32), slice(32, None))
+    )
+    alone = DataLoader(valid, 8)
+    assert mapping(path).flags & FLAGS == {"hg"}
+    shuffled = DataLoader(train, 8, shuffle=True)
+    assert mapping(path).flags & FLAGS == {"rr", "nh"}
+    both = DataLoader(valid, 8)
+    assert mapping(path).flags & FLAGS == {"rr", "nh"}
+    assert len(list(shuffled)) == len(list(both)) == len(list(alone)) == 4
+    del shuffled
+    gc.collect()
+    DataLoader(valid, 8)
+    assert mapping(path).flags & FLAGS == {"hg"}
 
 
 class Pages:

@@ -4,6 +4,7 @@ import gzip
 import json
 import os
 import shutil
+from collections.abc import Callable
 from hashlib import blake2b
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from mnist_sgd.data import (
     write_idx,
 )
 from mnist_sgd.data.importer import in_valid_share
+from mnist_sgd.data.mapped import map_behind
 from mnist_sgd_serve import Predictor, decode, prepare
 from pictures import fill, stroke
 from trained import TrainedFiles
@@ -242,11 +244,6 @@ def test_parts_with_other_classes_are_refused(tmp_path: Path) -> None:
         load_data(folder)
 
 
-def test_two_folders_named_train_and_valid_may_be_classes(tmp_path: Path) -> None:
-    fill(tmp_path, {"train": 20, "valid": 20})
-    assert load_data(tmp_path).train.classes == ("train", "valid")
-
-
 def test_every_format_is_read_and_turned_upright(tmp_path: Path) -> None:
     """TIFF too, which comes with no stranger here."""
     base = stroke(5, 64)
@@ -325,6 +322,10 @@ def test_a_packed_set_is_shared_out_by_the_content_of_its_images(tmp_path: Path)
         with PackedWriter(tmp_path / name, ("7", "3"), preparation="fit") as out:
             out.append(images[order], labels[order])
     one, two = load_data(tmp_path / "one"), load_data(tmp_path / "two")
+    assert one.notes == (
+        f"{tmp_path}/one: the set does not say which images are for training; they are told by the "
+        "images, not as in the folder that they may come from",
+    )
     assert (one.train.preparation, one.train.classes) == ("fit", ("7", "3"))
     assert 50 < len(one.valid) < 110
     assert len(one.train) + len(one.valid) == 400
@@ -335,6 +336,58 @@ def test_a_packed_set_is_shared_out_by_the_content_of_its_images(tmp_path: Path)
         load_data(tmp_path / "one", preparation="mnist")
     with pytest.raises(ValueError, match=r"one: its classes are '7' and '3'"):
         load_data(tmp_path / "one", classes=("7", "8"))
+
+
+@pytest.mark.parametrize("prepare", ["mnist", "fit", "stretch"])
+def test_a_packed_folder_keeps_each_pictures_side_and_stays_mapped(
+    tmp_path: Path, prepare: str
+) -> None:
+    """Even where two files differ and the images that they become do not."""
+    folder = tmp_path / "scans"
+    fill(folder, {"seven": 60, "three": 60})
+    for path in sorted((folder / "three").iterdir())[:40]:
+        Image.open(path).save(path.with_suffix(".bmp"))
+    pack_folder(folder, tmp_path / "packed", preparation=prepare)
+    direct, packed = load_data(folder, preparation=prepare), load_data(tmp_path / "packed")
+    for one, other in ((direct.train, packed.train), (direct.valid, packed.valid)):
+        assert one.fingerprint() == other.fingerprint()
+        assert map_behind(other.images) is not None
+        assert other.name == one.name.replace("scans", "packed")
+    turned = load_data(tmp_path / "packed", positive="seven")
+    np.testing.assert_array_equal(turned.valid.labels, 1 - packed.valid.labels)
+    assert map_behind(turned.valid.images) is not None
+
+
+def test_a_model_of_a_folder_is_measured_on_none_of_its_training_pictures_packed(
+    tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(tmp_path / "icons", {"seven": 60, "three": 60})
+    monkeypatch.chdir(tmp_path)
+    assert main(["pack", "icons", "packed"]) == 0
+    assert main(["train", "--data", "icons", "--epochs", "1", "--model", "linear"]) == 0
+    capsys.readouterr()
+    measured = []
+    for folder in ("icons", "packed"):
+        assert main(["evaluate", "--data", folder, "--json"]) == 0
+        measured.append(json.loads(capsys.readouterr().out))
+    assert measured[0]["images"] == len(load_data("icons").valid) == measured[1]["images"]
+    assert measured[0]["counts"] == measured[1]["counts"]
+
+
+def test_a_packed_folder_without_two_sides_is_refused_as_the_folder_is(tmp_path: Path) -> None:
+    fill(tmp_path / "scans", {"seven": 1, "three": 1})
+    pack_folder(tmp_path / "scans", tmp_path / "packed")
+    for folder in ("scans", "packed"):
+        with pytest.raises(ValueError, match=f"{folder}: by their content no picture"):
+            load_data(tmp_path / folder)
+
+
+def test_parts_that_are_packed_where_one_set_was_take_its_place(tmp_path: Path) -> None:
+    fill(tmp_path / "one", {"seven": 60, "three": 60})
+    pack_folder(tmp_path / "one", tmp_path / "packed")
+    pack_folder(parts(tmp_path / "scans"), tmp_path / "packed")
+    assert load_data(tmp_path / "packed").train.classes == ("3", "7")
+    assert sorted(path.name for path in (tmp_path / "packed").iterdir()) == ["train", "valid"]
 
 
 def test_parts_are_packed_as_parts_and_come_back(tmp_path: Path, capsys: Output) -> None:
@@ -473,6 +526,42 @@ def test_options_that_would_do_nothing_are_refused(
 ) -> None:
     assert main(["train", *arguments]) == 2
     assert capsys.readouterr().err == f"mnist-sgd: {text}\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["train", "--data", ""], ["evaluate", "--data", ""], ["train", "--data", "x", "--cache", ""]],
+)
+def test_an_empty_name_of_a_folder_is_refused(capsys: Output, arguments: list[str]) -> None:
+    """As of a variable that is not set; it would be the folder that one is in."""
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    text = f"argument {arguments[-2]}: must name a file or a folder, got ''; mnist-sgd "
+    assert text in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("load", [load_data, load_whole, lambda folder: pack_folder(folder, "x")])
+def test_an_empty_name_is_refused_in_python_too(load: Callable[[str], object]) -> None:
+    text = "^the folder has no name: an empty text was given; '.' is this folder$"
+    with pytest.raises(ValueError, match=text):
+        load("")
+
+
+@pytest.mark.parametrize("place", [".", "kept", "seven"])
+def test_a_cache_among_the_classes_is_refused(tmp_path: Path, place: str) -> None:
+    """At the next start it would be a class, or a file of one."""
+    folder = tmp_path / "scans"
+    fill(folder, {"seven": 20, "three": 20})
+    with pytest.raises(ValueError, match=r".") as caught:
+        load_data(folder, cache=folder / place)
+    assert str(caught.value) == (
+        f"the cache '{folder / place}' lies in the folder of the pictures, where it would be taken "
+        f"for a class; without it they are kept in {folder}/.mnist_sgd"
+    )
+    assert sorted(path.name for path in folder.iterdir()) == ["seven", "three"]
+    assert len(load_data(folder, cache=folder / ".kept").train) > 0
+    assert len(load_data(folder, cache=folder / ".kept").train) > 0
 
 
 def test_what_is_left_out_and_noted_is_said_in_lines_on_standard_error(

@@ -2,6 +2,8 @@
 
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -57,3 +59,29 @@ def test_the_python_of_the_guide_runs(prepared: Path) -> None:
     names: dict[str, object] = {}
     exec(text, names)
     assert "dls" in names
+
+
+@pytest.mark.parametrize("way", ["a file", "standard input", "-c"])
+def test_the_python_of_the_guide_runs_as_a_program_of_its_own(prepared: Path, way: str) -> None:
+    """Its 80 pictures are more than one process takes at once, so that others help."""
+    (text,) = blocks("python")
+    (prepared / "program.py").write_text(text)
+    line = [sys.executable, *{"a file": ["program.py"], "-c": ["-c", text]}.get(way, ["-"])]
+    done = subprocess.run(line, input=text, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr, done.stdout) == (0, "", "\n")
+    manifest = prepared / "photos" / ".mnist_sgd" / "fit" / "manifest.json"
+    assert manifest.read_text().count(".png") == 80
+
+
+LOADING = {
+    "load_whole": "assert len(load_whole('photos', workers=3)) == 80",
+    "pack_folder": "assert len(pack_folder('photos', 'packed', workers=3)[0]) == 80",
+}
+
+
+@pytest.mark.parametrize("name", LOADING)
+def test_other_functions_that_read_pictures_need_no_guard_either(prepared: Path, name: str) -> None:
+    (prepared / "program.py").write_text(f"from mnist_sgd.data import {name}\n{LOADING[name]}\n")
+    line = [sys.executable, "program.py"]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr, done.stdout) == (0, "", "")

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from PIL import Image
 from mnist_sgd import load_packed, pack_folder
 from mnist_sgd.cli import main
 from mnist_sgd.data import UnusableFile, mnist_sample, sample_digits
+from mnist_sgd.data.importer import in_valid_share
 from mnist_sgd_serve import decode, prepare
 from trained import Run
 
@@ -42,12 +44,21 @@ def folder(tmp_path: Path) -> Path:
     return made
 
 
-def expected(folder: Path) -> list[np.ndarray]:
+def ordered(folder: Path) -> list[Path]:
+    """The pictures in the order of the set: those for training first, then by class and name."""
     paths = [path for name in ("seven", "three") for path in sorted((folder / name).iterdir())]
-    return [prepare(decode(path)).image for path in paths]
+    return sorted(paths, key=is_for_validation)
 
 
-def test_the_set_holds_the_prepared_pictures_by_class_and_name(
+def is_for_validation(path: Path) -> bool:
+    return in_valid_share(blake2b(path.read_bytes(), digest_size=16).hexdigest())
+
+
+def expected(folder: Path) -> list[np.ndarray]:
+    return [prepare(decode(path)).image for path in ordered(folder)]
+
+
+def test_the_set_holds_the_prepared_pictures_by_side_class_and_name(
     folder: Path, tmp_path: Path, capsys: Output
 ) -> None:
     out = tmp_path / "packed"
@@ -65,8 +76,10 @@ def test_the_set_holds_the_prepared_pictures_by_class_and_name(
     data = load_packed(out)
     assert data.classes == ("seven", "three")
     np.testing.assert_array_equal(data.images, expected(folder))
-    assert data.labels.tolist() == [0] * 4 + [1] * 4
-    assert json.loads((out / "set.json").read_text())["preparation"] == "mnist"
+    assert data.labels.tolist() == [path.parent.name == "three" for path in ordered(folder)]
+    facts = json.loads((out / "set.json").read_text())
+    assert facts["preparation"] == "mnist"
+    assert facts["train"] == 8 - sum(map(is_for_validation, ordered(folder)))
 
 
 def test_the_positive_class_can_be_named_and_the_order_stays(
@@ -87,7 +100,7 @@ def test_the_positive_class_can_be_named_and_the_order_stays(
         "skipped": 0,
     }
     np.testing.assert_array_equal(data.images, expected(folder))
-    assert data.labels.tolist() == [1] * 4 + [0] * 4
+    assert data.labels.tolist() == [path.parent.name == "seven" for path in ordered(folder)]
 
 
 def test_the_bytes_are_the_same_for_any_number_of_workers(folder: Path, tmp_path: Path) -> None:
@@ -378,7 +391,7 @@ def test_no_process_outlives_the_command(
     line = [sys.executable, "-m", "mnist_sgd", "pack", str(folder), str(tmp_path / "out")]
     with subprocess.Popen([*line, "--workers", "2"], stderr=subprocess.PIPE, text=True) as packing:
         end = time.monotonic() + 60
-        while len(workers := children(packing.pid)) < 2 and time.monotonic() < end:
+        while not (workers := children(packing.pid)) and time.monotonic() < end:
             time.sleep(0.01)
         time.sleep(0.5)
         packing.send_signal(number)

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from mnist_sgd import PackedWriter, load_packed
-from mnist_sgd.data import IdxError, write_idx
+from mnist_sgd.data import IdxError, load_data, write_idx
+from mnist_sgd.data.mapped import map_behind
 
 CLASSES = ("7", "3")
 IMAGES = np.random.default_rng(0).integers(0, 256, (6, 28, 28), np.uint8)
@@ -47,6 +48,28 @@ def test_the_three_files_are_the_documented_ones_and_the_same_each_time(tmp_path
         '    "3"\n  ],\n  "images": 6,\n  "preparation": "mnist"\n}\n'
     )
     assert contents(pack(tmp_path / "b")) == files
+
+
+def test_a_set_says_how_many_images_are_for_training(tmp_path: Path) -> None:
+    with PackedWriter(tmp_path, CLASSES, train=4) as out:
+        out.append(IMAGES, LABELS)
+    assert '"train": 4' in (tmp_path / "set.json").read_text()
+    data = load_data(tmp_path)
+    np.testing.assert_array_equal(data.train.images, IMAGES[:4])
+    np.testing.assert_array_equal(data.valid.labels, LABELS[4:])
+    for one in (data.train, data.valid):
+        assert map_behind(one.images) is not None
+    np.testing.assert_array_equal(load_packed(tmp_path).images, IMAGES)
+
+
+def test_more_training_images_than_there_are_leave_the_old_set(tmp_path: Path) -> None:
+    before = contents(pack(tmp_path))
+    text = f"^{tmp_path}: 7 images were to be for training, and only 6 were appended$"
+    with pytest.raises(ValueError, match=text), PackedWriter(tmp_path, CLASSES, train=7) as out:
+        out.append(IMAGES, LABELS)
+    assert contents(tmp_path) == before
+    with pytest.raises(ValueError, match=r"^train must be at least 0, got -1$"):
+        PackedWriter(tmp_path, CLASSES, train=-1)
 
 
 def test_an_exception_leaves_the_old_set(tmp_path: Path) -> None:
@@ -124,6 +147,12 @@ def test_a_folder_without_a_description_is_no_packed_set(tmp_path: Path) -> None
         ('"images"', '"pictures"', "it does not describe a packed set: KeyError('images')"),
         ('"3"', '"7"', "it does not describe a packed set: ValueError("),
         ('"3"', '"3", "4"', "it does not describe a packed set: ValueError("),
+        (
+            '"images": 6',
+            '"images": 6, "train": 7',
+            "it does not describe a packed set: ValueError(",
+        ),
+        ('"images": 6', '"images": 6, "train": "4"', "it does not describe a packed set: TypeErr"),
         ("{", "[", "it does not describe a packed set: JSONDecodeError("),
         ("{", "[" * 100_000, "it does not describe a packed set: RecursionError("),
     ],

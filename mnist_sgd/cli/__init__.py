@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import Any, Never
 
+from mnist_sgd._names import printable
 from mnist_sgd.cli import (
     benchmark,
     compare,
@@ -27,7 +28,7 @@ from mnist_sgd.cli import (
     train,
 )
 from mnist_sgd.cli.arguments import add_debug_argument
-from mnist_sgd.cli.terminal import OutputClosedError, one_line, printable, usable_streams
+from mnist_sgd.cli.terminal import OutputClosedError, one_line, usable_streams
 
 __all__ = ["main"]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeAlias
 
 from mnist_sgd.recipes import OWN, RECIPES
@@ -13,6 +14,7 @@ __all__ = [
     "add_debug_argument",
     "add_json_argument",
     "add_model_argument",
+    "path",
     "positive_float",
     "positive_int",
     "share",
@@ -77,6 +79,13 @@ def _model(text: str) -> str:
     if text not in RECIPES and ":" not in text:
         raise argparse.ArgumentTypeError(f"must be one of {', '.join(RECIPES)}, got {text!r}")
     return text
+
+
+def path(text: str) -> Path:
+    """An argument that is a path; an empty one, as of a variable that is not set, is refused."""
+    if not text:
+        raise argparse.ArgumentTypeError("must name a file or a folder, got ''")
+    return Path(text)
 
 
 def positive_int(text: str) -> int:

@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mnist_sgd._names import printable
 from mnist_sgd.cli.arguments import Subcommands, add_json_argument, subcommand
-from mnist_sgd.cli.terminal import one_line, printable
+from mnist_sgd.cli.terminal import one_line
 
 if TYPE_CHECKING:
     from mnist_sgd.report.reader import RunRecord

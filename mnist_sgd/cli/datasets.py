@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from mnist_sgd._names import printable
+from mnist_sgd.cli.arguments import path
 from mnist_sgd.cli.pictures import MODELS, add_picture_arguments, reading, say
 
 if TYPE_CHECKING:
@@ -33,10 +34,10 @@ def add_dataset_arguments(parser: argparse.ArgumentParser, *, trained: bool = Fa
     group = parser.add_argument_group("data")
     group.add_argument(
         "--data",
-        type=Path,
+        type=path,
         metavar="DIR",
-        help="your own: DIR/CLASS/* with pictures, or DIR/train/CLASS/* and DIR/valid/CLASS/*; or "
-        "a packed set, or IDX files under MNIST's names",
+        help="your own: DIR/CLASS/* with pictures, or DIR/train/CLASS/* and DIR/valid/CLASS/* (or "
+        "val, test); or a packed set, or IDX files under MNIST's names",
     )
     group.add_argument(
         "--dataset",
@@ -148,5 +149,6 @@ def _load(load: Callable[..., T], args: argparse.Namespace, model: Metadata | No
             **options,
         )
     if skipped:
-        say(f"{args.data}: files left out: {len(skipped):,}")
+        left_out = sum(each.files for each in skipped)
+        say(f"{printable(str(args.data))}: files left out: {left_out:,}")
     return loaded

@@ -6,11 +6,11 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mnist_sgd._names import printable
 from mnist_sgd.cli.arguments import Subcommands, add_json_argument, share, subcommand
 from mnist_sgd.cli.datasets import add_dataset_arguments
 from mnist_sgd.cli.measured import images_to_measure
 from mnist_sgd.cli.model_files import DEFAULT, MODEL_HELP, model_file
-from mnist_sgd.cli.terminal import printable
 
 if TYPE_CHECKING:
     import numpy as np

@@ -5,9 +5,9 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
+from mnist_sgd._names import printable
 from mnist_sgd.cli.arguments import Subcommands, add_json_argument, subcommand
 from mnist_sgd.cli.model_files import DEFAULT, MODEL_HELP, model_file
-from mnist_sgd.cli.terminal import printable
 
 __all__ = ["add_parser", "run"]
 

@@ -5,9 +5,9 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mnist_sgd.cli.arguments import Subcommands, add_json_argument, subcommand
+from mnist_sgd._names import printable
+from mnist_sgd.cli.arguments import Subcommands, add_json_argument, path, subcommand
 from mnist_sgd.cli.pictures import add_picture_arguments, reading
-from mnist_sgd.cli.terminal import printable
 
 if TYPE_CHECKING:
     from mnist_sgd.data import ImageSet, UnusableFile
@@ -20,7 +20,8 @@ EXAMPLES = """\
   mnist-sgd pack scans packed --skip-unusable  without the files that are not usable
 
 The pictures are prepared as predict prepares them, and kept for the next time as train --data keeps
-them. Of a folder with train and valid there come two sets, packed/train and packed/valid. In Python
+them. The set says which of them are for training and which for validation, as the folder does. Of
+a folder with train and valid there come two sets, packed/train and packed/valid. In Python
 mnist_sgd.load_packed("packed") gives a set, of which only the pages that are used are in memory.
 """
 
@@ -30,10 +31,10 @@ def add_parser(commands: Subcommands) -> None:
     summary = "prepare the pictures in folders, one a class, and pack them as a set"
     parser = subcommand(commands, "pack", summary, EXAMPLES, run)
     parser.add_argument(
-        "folder", type=Path, metavar="FOLDER", help="it holds one folder for each of two classes"
+        "folder", type=path, metavar="FOLDER", help="it holds one folder for each of two classes"
     )
     parser.add_argument(
-        "out", type=Path, metavar="OUT", help="the folder for the set; an old set is replaced"
+        "out", type=path, metavar="OUT", help="the folder for the set; an old set is replaced"
     )
     parser.add_argument(
         "--classes",
@@ -58,15 +59,17 @@ def run(args: argparse.Namespace) -> int:
             preparation=args.prepare or "mnist",
             **options,
         )
+    left_out = sum(each.files for each in skipped)
     if args.json:
         facts = {str(_path(args.out, sets, data)): _facts(data) for data in sets}
-        print(json.dumps({"sets": facts, "skipped": len(skipped)}))
+        print(json.dumps({"sets": facts, "skipped": left_out}))
         return 0
     for data in sets:
         parts = ", ".join(f"{count:,} of {name}" for name, count in _counts(data).items())
-        print(printable(f"{_path(args.out, sets, data)}: {len(data):,} images, {parts}"))
-    if skipped:
-        print(f"files left out: {len(skipped):,}")
+        shown = printable(str(_path(args.out, sets, data)))
+        print(f"{shown}: {len(data):,} images, {printable(parts)}")
+    if left_out:
+        print(f"files left out: {left_out:,}")
     negative, positive = sets[0].classes
     print(f"the positive class is {positive}; --positive {negative} turns it round")
     return 0

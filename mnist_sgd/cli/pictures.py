@@ -9,10 +9,9 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mnist_sgd.cli.arguments import positive_int
+from mnist_sgd.cli.arguments import path, positive_int
 from mnist_sgd.cli.terminal import say
 
 if TYPE_CHECKING:
@@ -49,7 +48,7 @@ def add_picture_arguments(group: argparse._ActionsContainer, *, trained: bool = 
     )
     group.add_argument(
         "--cache",
-        type=Path,
+        type=path,
         metavar="DIR",
         help="where prepared pictures are kept (default: .mnist_sgd in their own folder)",
     )

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mnist_sgd._names import printable
 from mnist_sgd.cli.arguments import Subcommands, add_json_argument, subcommand
 from mnist_sgd.cli.model_files import DEFAULT, MODEL_HELP, model_file
-from mnist_sgd.cli.terminal import printable
 from mnist_sgd.report.folder import ARTEFACT
 
 if TYPE_CHECKING:

@@ -6,28 +6,18 @@ gives the terminal no orders.
 """
 
 import os
-import re
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, TextIO, cast
 
-__all__ = ["OutputClosedError", "one_line", "printable", "say", "usable_streams"]
+from mnist_sgd._names import printable
 
-_ORDERS = re.compile(
-    "[\x00-\x1f\x7f-\x9f"  # control characters, among them ESC and newlines
-    "\u2028\u2029\u202a-\u202e\u2066-\u2069"  # line separators, and what turns the direction
-    "\ud800-\udfff]"  # bytes of a file's name that are not UTF-8
-)
+__all__ = ["OutputClosedError", "one_line", "say", "usable_streams"]
 
 
 class OutputClosedError(BrokenPipeError):
     """Whoever read standard output has stopped."""
-
-
-def printable(text: str) -> str:
-    r"""A name as part of a line: what is no character to be seen is shown as an escape, `\x1b`."""
-    return _ORDERS.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
 
 
 def one_line(text: object) -> str:

@@ -29,6 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_sgd._files import atomic_write
+from mnist_sgd._names import is_ignored, printable
 from mnist_sgd.data.decoding import Record, read_pictures
 from mnist_sgd.data.folders import Found, Listing
 from mnist_sgd.data.idx import IdxError, IdxWriter, read_idx
@@ -77,10 +78,20 @@ def cache_folder(folder: str | os.PathLike[str], cache: str | os.PathLike[str] |
         folder: of the pictures.
         cache: a folder for the caches of any number of folders, each told apart by its path; None
             for `.mnist_sgd` in the folder itself, which may be moved with it.
+
+    Raises:
+        ValueError: `cache` is, or lies in, the folder of the pictures, where it would be a class.
     """
     if cache is None:
         return Path(folder) / ".mnist_sgd"
     path = Path(folder).resolve()
+    place = Path(cache).resolve()
+    if place.is_relative_to(path) and not any(map(is_ignored, place.relative_to(path).parts)):
+        raise ValueError(
+            f"the cache {printable(repr(os.fspath(cache)))} lies in the folder of the pictures, "
+            "where it would be taken for a class; without it they are kept in "
+            f"{printable(os.fspath(folder))}/.mnist_sgd"
+        )
     mark = blake2b(os.fsencode(path), digest_size=4).hexdigest()
     return Path(cache) / f"{path.name}-{mark}"
 
@@ -177,7 +188,8 @@ class Cache:
                 yield
         except OSError as error:
             raise CacheError(
-                f"{self.folder}: prepared pictures cannot be kept here: {error.strerror or error}"
+                f"{printable(str(self.folder))}: prepared pictures cannot be kept here: "
+                f"{error.strerror or error}"
             ) from error
 
     def _write(self, records: list[Record], before: Contents, journal: Journal) -> Contents:

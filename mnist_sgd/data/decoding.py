@@ -4,17 +4,14 @@ Pictures are decoded in processes, not threads. Pillow releases the GIL while it
 threads take photographs 1.4 to 2 times as fast as one; but the preparation of a small picture is
 many short calls of NumPy, which hold it: 0.8 to 1.05 times, for pictures of 28x28 and 280x280.
 
-This process is one of them and begins at once, while the others start: a spawned process needs
+This process is one of them and begins at once, while the others start: a new process needs
 0.2 s, in which a thousand small pictures are done.
 """
 
-import multiprocessing
 import os
-import signal
-import threading
 import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, as_completed
 from functools import partial
 from hashlib import blake2b
 from typing import NamedTuple, TypeAlias
@@ -23,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_sgd.data.folders import Found
+from mnist_sgd.data.workers import Workers, available
 from mnist_sgd_serve.images import MAX_BYTES, ImageError, decode
 from mnist_sgd_serve.preparation import prepare
 
@@ -71,15 +69,15 @@ def read_pictures(
         folder: the names in `files` begin there.
         files: what to read.
         preparation: see `mnist_sgd_serve.prepare`.
-        workers: processes that decode, this one included. The others are spawned, so the program
-            that calls this must be importable (`if __name__ == "__main__":`).
+        workers: processes that decode, this one included; a frozen program decodes alone. The
+            others do not import the program that calls this, see `mnist_sgd.data.workers`.
 
     Raises:
-        RuntimeError: one of the other processes was killed.
+        RuntimeError: one of the other processes cannot be started, or was killed.
     """
     batches = list(_batches(files))
     read = partial(_read_batch, folder, preparation)
-    others = min(workers, len(batches)) - 1
+    others = min(workers, len(batches)) - 1 if available() else 0
     yield from _shared_out(batches, read, others) if others > 0 else map(read, batches)
 
 
@@ -100,35 +98,17 @@ def _shared_out(
     batches: list[list[str]], read: Callable[[list[str]], Outcome], others: int
 ) -> Generator[Outcome]:
     """Give batches to other processes as fast as they take them, and do the rest here."""
-    with ProcessPoolExecutor(
-        others, multiprocessing.get_context("spawn"), initializer=_begin_worker
-    ) as pool:
+    with Workers(others, read) as pool:
         waiting: set[Future[Outcome]] = set()
-        try:
-            for batch in batches:
-                done = {future for future in waiting if future.done()}
-                waiting -= done
-                yield from (future.result() for future in done)
-                if len(waiting) < AHEAD * others:
-                    waiting.add(pool.submit(read, batch))
-                else:
-                    yield read(batch)
-            yield from (future.result() for future in as_completed(waiting))
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def _begin_worker() -> None:
-    """Leave Ctrl-C to the parent, and end with it, even if it is killed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+        for batch in batches:
+            done = {future for future in waiting if future.done()}
+            waiting -= done
+            yield from (future.result() for future in done)
+            if len(waiting) < AHEAD * others:
+                waiting.add(pool.submit(batch))
+            else:
+                yield read(batch)
+        yield from (future.result() for future in as_completed(waiting))
 
 
 def _read_batch(folder: str, preparation: str, names: list[str]) -> Outcome:

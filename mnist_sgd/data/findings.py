@@ -4,6 +4,7 @@ from collections import defaultdict
 
 import numpy as np
 
+from mnist_sgd._names import printable
 from mnist_sgd.data.importer import Pictures
 
 __all__ = ["findings"]
@@ -25,7 +26,7 @@ def findings(pictures: Pictures) -> list[str]:
     which one must be wrong; equal files beside each other; few pictures of a class to train with,
     or none to validate with; and many more of one class than of the other.
     """
-    return [*_duplicates(pictures), *_counts(pictures)]
+    return [*map(printable, _duplicates(pictures)), *map(printable, _counts(pictures))]
 
 
 def _duplicates(pictures: Pictures) -> list[str]:

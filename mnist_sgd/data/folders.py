@@ -1,13 +1,13 @@
 """What a folder of pictures holds, before any of them is read.
 
-    FOLDER/train/three/*    FOLDER/valid/three/*      parts: as the user shared them out
-    FOLDER/train/seven/*    FOLDER/valid/seven/*      (what else FOLDER holds is not looked at)
+    FOLDER/train/three/*    FOLDER/valid/three/*      parts: as the user shared them out, under
+    FOLDER/train/seven/*    FOLDER/valid/seven/*      these or other names, see `data.parts`
 
     FOLDER/three/*          FOLDER/seven/*            or classes alone
 
-The names of the folders are those of the classes. Names that begin with a dot are passed over:
-systems leave them everywhere, and the cache of prepared pictures is one. Listing costs a `stat` a
-file, about 5 us.
+The names of the folders are those of the classes. Hidden names, and what operating systems leave
+in folders, are ignored; the cache of prepared pictures is hidden. Listing costs a `stat` a file,
+about 5 us.
 """
 
 import os
@@ -16,13 +16,26 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-__all__ = ["Found", "Listing", "UnusableFile", "holds_folders", "list_folder"]
+from mnist_sgd._names import is_class_name, is_ignored, printable
+from mnist_sgd.data.parts import find_parts, holds_folders
 
-PARTS = ("train", "valid")
+__all__ = ["Found", "Listing", "UnusableFile", "list_folder"]
 
 
 class UnusableFile(ValueError):  # noqa: N818  (the name says all without "Error")
-    """A file that is no picture of its class; the message names it and says why."""
+    """A file that is no picture of its class; the message names it and says why.
+
+    Args:
+        text: the message, in which what cannot be printed is escaped.
+        files: how many files this is: those of a folder where only pictures may be, else 1.
+    """
+
+    def __init__(self, text: str, files: int = 1) -> None:
+        super().__init__(printable(text), files)
+        self.files = files
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class Found(NamedTuple):
@@ -33,12 +46,14 @@ class Found(NamedTuple):
         size: in bytes.
         mtime: when it was last changed, in nanoseconds.
         problem: why it can be no picture, where that is known without reading it; else empty.
+        files: how many files it is: those in a folder that is no picture, else 1.
     """
 
     name: str
     size: int
     mtime: int
     problem: str = ""
+    files: int = 1
 
 
 @dataclass(frozen=True)
@@ -47,11 +62,12 @@ class Listing:
 
     Attributes:
         folder: as it was given.
-        parts: "train" and "valid", or nothing.
+        parts: the names of the training and the validation part, or nothing.
         present: the names of all class folders, sorted.
         classes: the names of the two classes that are wanted, sorted.
         files: those of the two classes, by part, class and name, each sorted as strings.
-        strangers: what lies beside the folders of the classes.
+        strangers: what lies next to the folders of the classes.
+        notes: what should be said of the choice of the parts, a sentence each.
     """
 
     folder: str
@@ -60,6 +76,7 @@ class Listing:
     classes: tuple[str, str]
     files: list[Found] = field(repr=False)
     strangers: list[UnusableFile]
+    notes: list[str]
 
     def has(self, name: str) -> bool:
         """Whether a file of this name, with slashes, would be one of the two classes'."""
@@ -69,9 +86,14 @@ class Listing:
         """Whether it would be of a class that is there, but not wanted now."""
         return self._class_of(name) in self.present and not self.has(name)
 
+    def is_valid(self, name: str) -> bool:
+        """Whether a file of this name lies in the validation part."""
+        return bool(self.parts) and name.startswith(f"{self.parts[1]}/")
+
     def _class_of(self, name: str) -> str:
         *parts, label, _ = name.split("/")
-        return label if bool(parts) == bool(self.parts) else ""
+        known = [[part] for part in self.parts] if self.parts else [[]]
+        return label if parts in known else ""
 
 
 def list_folder(folder: str | os.PathLike[str], wanted: tuple[str, str] | None = None) -> Listing:
@@ -86,62 +108,56 @@ def list_folder(folder: str | os.PathLike[str], wanted: tuple[str, str] | None =
             without files; or the parts have different classes, or one is missing.
     """
     root = os.fspath(folder)
-    parts = _parts(root)
+    found = find_parts(root, wanted)
+    parts = (found.train, found.valid) if found else ()
     strangers: list[UnusableFile] = []
-    present = _same_classes([_class_names(_path(root, part), strangers) for part in parts or [""]])
-    first, last = sorted(wanted or _only_two(root, present))
-    for name in (first, last):
-        if name not in present:
-            raise ValueError(
-                f"{root}: there is no class {name!r}; the classes are {_shown(present)}"
-            )
-        if not name.isprintable():
-            raise ValueError(f"{root}: the name of a class must be printable, got {name!r}")
+    each = [_class_names(_path(root, part), strangers) for part in parts or [""]]
+    if wanted is None:
+        _check_same_classes(parts, each)
+    first, last = sorted(wanted or _only_two(root, each[0]))
     if first == last:
         raise ValueError(f"two different classes are needed, got {first!r} twice")
+    for part, present in zip(parts or [""], each, strict=True):
+        _check_classes(_path(root, part), present, (first, last))
     files = []
     for part in parts or [""]:
         for name in (first, last):
             inside = sorted(_files(root, f"{part}/{name}" if part else name))
             if not inside:
-                raise ValueError(f"{_path(root, part, name)}: the folder of this class is empty")
+                raise ValueError(
+                    f"{printable(_path(root, part, name))}: the folder of this class is empty"
+                )
             files += inside
-    return Listing(root, parts, present, (first, last), files, strangers)
+    present = sorted({name for names in each for name in names})
+    notes = found.notes(root) if found else []
+    return Listing(root, parts, present, (first, last), files, strangers, notes)
 
 
-def holds_folders(path: str | os.PathLike[str]) -> bool:
-    """Whether there is a folder of this path with a folder in it that is not hidden."""
-    try:
-        with os.scandir(path) as entries:
-            return any(entry.is_dir() and not entry.name.startswith(".") for entry in entries)
-    except OSError:
-        return False
+def _check_classes(folder: str, present: list[str], classes: tuple[str, str]) -> None:
+    """Refuse classes that are not there, or have a name that cannot be shown."""
+    for name in classes:
+        if name not in present:
+            raise ValueError(
+                f"{printable(folder)}: there is no class {name!r}; the classes are "
+                f"{_shown(present)}"
+            )
+        if not is_class_name(name):
+            raise ValueError(
+                f"{printable(folder)}: the name of a class must be printable, got {name!r}"
+            )
 
 
 def _path(root: str, *names: str) -> str:
     return os.path.join(root, *filter(None, names))
 
 
-def _parts(root: str) -> tuple[str, ...]:
-    """Whether classes lie in train/ and valid/: a train/ that holds files is a class itself."""
-    train, valid = (os.path.join(root, part) for part in PARTS)
-    if not holds_folders(train):
-        return ()
-    if not os.path.isdir(valid):
-        raise ValueError(
-            f"{valid}: it is missing, beside {train} with its folders; give the folder of the "
-            f"validation pictures this name, or let {train} alone be shared out"
-        )
-    return PARTS
-
-
 def _class_names(folder: str, strangers: list[UnusableFile]) -> list[str]:
     """The sorted names of the folders in `folder`; anything else there is a stranger."""
     names = []
     try:
-        found = sorted(name for name in os.listdir(folder) if not name.startswith("."))
+        found = sorted(name for name in os.listdir(folder) if not is_ignored(name))
     except OSError as error:
-        raise ValueError(f"{folder}: it cannot be read: {error.strerror}") from error
+        raise ValueError(f"{printable(folder)}: it cannot be read: {error.strerror}") from error
     for name in found:
         path = os.path.join(folder, name)
         if os.path.isdir(path):
@@ -151,24 +167,25 @@ def _class_names(folder: str, strangers: list[UnusableFile]) -> list[str]:
     return names
 
 
-def _same_classes(each: list[list[str]]) -> list[str]:
-    """The class names of all parts, which must be the same."""
+def _check_same_classes(parts: tuple[str, ...], each: list[list[str]]) -> None:
+    """Refuse parts with different classes."""
     if each[0] != each[-1]:
         raise ValueError(
-            "train and valid must have folders for the same classes, "
+            f"{printable(' and '.join(parts))} must have folders for the same classes, "
             f"got {_shown(each[0])} and {_shown(each[-1])}"
         )
-    return each[0]
 
 
 def _only_two(root: str, present: list[str]) -> tuple[str, str]:
-    if len(present) != 2:
-        raise ValueError(
-            f"{root}: it must hold two folders, one for each class, it holds "
-            f"{len(present) or 'none'}{': ' if present else ''}{_shown(present)}"
-            f"{'; classes picks two of them' if len(present) > 2 else ''}"
-        )
-    return present[0], present[1]
+    if len(present) == 2:
+        return present[0], present[1]
+    advice = "; classes picks two of them" if len(present) > 2 else ""
+    if len(present) == 1 and holds_folders(os.path.join(root, present[0])):
+        advice = f"; did you mean {printable(os.path.join(root, present[0]))}?"
+    raise ValueError(
+        f"{printable(root)}: it must hold two folders, one for each class, it holds "
+        f"{len(present) or 'none'}{': ' if present else ''}{_shown(present)}{advice}"
+    )
 
 
 def _shown(names: list[str]) -> str:
@@ -181,10 +198,10 @@ def _files(root: str, inside: str) -> Iterator[Found]:
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
-                if not entry.name.startswith("."):
+                if not is_ignored(entry.name):
                     yield _found(entry, f"{inside}/{entry.name}")
     except OSError as error:
-        raise ValueError(f"{folder}: it cannot be read: {error.strerror}") from error
+        raise ValueError(f"{printable(folder)}: it cannot be read: {error.strerror}") from error
 
 
 def _found(entry: "os.DirEntry[str]", name: str) -> Found:
@@ -194,5 +211,20 @@ def _found(entry: "os.DirEntry[str]", name: str) -> Found:
         return Found(name, 0, 0, f"it cannot be read: {error.strerror}")
     if stat.S_ISREG(status.st_mode):
         return Found(name, status.st_size, status.st_mtime_ns)
-    kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a special file"
-    return Found(name, 0, 0, f"it is {kind}, not a picture")
+    if not stat.S_ISDIR(status.st_mode):
+        return Found(name, 0, 0, "it is a special file, not a picture")
+    held = 0 if entry.is_symlink() else _count_files(entry.path)
+    if not held:
+        return Found(name, 0, 0, "it is a folder, not a picture")
+    files = f"{held:,} file{'' if held == 1 else 's'}"
+    why = f"it is a folder with {files}, which are not read; put them into the folder of the class"
+    return Found(name, 0, 0, why, held)
+
+
+def _count_files(folder: str) -> int:
+    """How many files lie in a folder, and not deeper."""
+    try:
+        with os.scandir(folder) as entries:
+            return sum(entry.is_file() and not is_ignored(entry.name) for entry in entries)
+    except OSError:
+        return 0

@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_sgd._files import atomic_path
+from mnist_sgd._names import printable
 
 try:
     from mnist_sgd._core import parse_idx_header
@@ -50,6 +51,9 @@ _INFLATED_PIECE = 2**16
 
 class IdxError(ValueError):
     """A file is not an IDX file that can be used; the message names it and says why."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(printable(text))
 
 
 def read_idx(path: str | os.PathLike[str]) -> NDArray[np.uint8]:

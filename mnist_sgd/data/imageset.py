@@ -20,7 +20,15 @@ from numpy.typing import NDArray
 from mnist_sgd.data.idx import IdxError, read_idx
 from mnist_sgd_serve.preparation import check_preparation
 
-__all__ = ["ImageSet", "check_classes", "check_labels", "load_idx_set", "select_classes"]
+__all__ = [
+    "ImageSet",
+    "check_classes",
+    "check_images",
+    "check_labels",
+    "load_idx_set",
+    "select_classes",
+    "take_rows",
+]
 
 _FINGERPRINT_ROWS = 4096
 
@@ -57,7 +65,7 @@ class ImageSet:
             ValueError: a type, a shape, a layout, a label, the class names, the preparation or the
                 number of files or digests are not as above.
         """
-        _check_array("images", self.images, (28, 28), ("uint8",))
+        check_images(self.images)
         _check_array("labels", self.labels, (), ("uint8", "int64"))
         if len(self.images) == 0:
             raise ValueError("the set holds no images; at least 1 is needed")
@@ -123,7 +131,8 @@ def select_classes(
     """Make a two-class set of the images of two classes of a larger set, in their order there.
 
     Args:
-        images: uint8 `[N, 28, 28]`; the selected ones are copied.
+        images: uint8 `[N, 28, 28]`; the selected ones are copied, unless they are C-contiguous and
+            lie one after the other: then the set reads them where they are.
         labels: integers `[N]`.
         pair: the label that becomes 0 and the label that becomes 1.
         classes: the names of the two, in the same order.
@@ -146,9 +155,21 @@ def select_classes(
             present = ", ".join(map(str, np.unique(labels)[:100]))
             raise ValueError(f"no image has the label {label}; the labels are {present}")
     rows = np.flatnonzero((labels == negative) | (labels == positive))
-    chosen = np.ascontiguousarray(images[rows])
+    chosen = np.ascontiguousarray(take_rows(images, rows))
     chosen_labels = (labels[rows] == positive).astype(np.uint8)
     return ImageSet(chosen, chosen_labels, classes, name, preparation)
+
+
+def take_rows(images: NDArray[np.uint8], rows: NDArray[np.intp]) -> NDArray[np.uint8]:
+    """Rows of an array: a view if they lie one after the other, else a copy.
+
+    Args:
+        images: of any shape.
+        rows: at least one, in any order.
+    """
+    first = int(rows[0])
+    together = np.array_equal(rows, np.arange(first, first + len(rows)))
+    return images[first : first + len(rows)] if together else images[rows]
 
 
 def load_idx_set(
@@ -201,6 +222,11 @@ def _check_array(
         )
 
 
+def check_images(images: NDArray[np.uint8]) -> None:
+    """Refuse anything but C-contiguous uint8 `[N, 28, 28]`, with TypeError or ValueError."""
+    _check_array("images", images, (28, 28), ("uint8",))
+
+
 def check_labels(labels: NDArray[np.uint8] | NDArray[np.int64]) -> None:
     """Refuse labels other than 0 and 1; the message names the first."""
     # As unsigned numbers the negative ones are large, so one pass, without a copy, sees them all.
@@ -218,3 +244,6 @@ def check_classes(classes: tuple[str, str]) -> None:
     named = isinstance(classes, tuple) and all(isinstance(n, str) and n for n in classes)
     if not named or len(classes) != 2 or classes[0] == classes[1]:
         raise ValueError(f"classes must be a tuple of two different names, got {classes!r}")
+    for name in classes:
+        if any("\ud800" <= each <= "\udfff" for each in name):
+            raise ValueError(f"the name of a class must be text that UTF-8 can hold, got {name!r}")

@@ -10,14 +10,16 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mnist_sgd._names import printable
 from mnist_sgd.data.cache import Cache, Contents, cache_folder
 from mnist_sgd.data.decoding import Record
 from mnist_sgd.data.folders import Listing, UnusableFile, list_folder
-from mnist_sgd.data.imageset import ImageSet
+from mnist_sgd.data.imageset import ImageSet, take_rows
 from mnist_sgd_serve.preparation import check_preparation
 
 __all__ = ["Pictures", "import_folder", "in_valid_share", "label_order"]
@@ -32,7 +34,7 @@ class Pictures:
 
     Attributes:
         folder: where they come from.
-        parts: "train" and "valid" where the folder has these, else nothing.
+        parts: the names of the training and the validation part, or nothing.
         classes: the names of the classes, sorted.
         names: of the files, from the folder on, with slashes.
         digests: of the files' bytes, in hexadecimal.
@@ -41,6 +43,7 @@ class Pictures:
         preparation: how they were prepared.
         rows: int `[N]`, the rows of their images in `images`.
         images: uint8 `[M, 28, 28]`, all that the cache has; mapped.
+        notes: what should be said of the choice of the parts, a sentence each.
     """
 
     folder: str
@@ -53,6 +56,7 @@ class Pictures:
     preparation: str
     rows: NDArray[np.intp]
     images: NDArray[np.uint8]
+    notes: list[str]
 
     def __len__(self) -> int:
         """Count the pictures."""
@@ -70,11 +74,10 @@ class Pictures:
             The set. Its images are mapped where they lie side by side, else copied.
         """
         rows, flip = self.rows[chosen], classes != self.classes
-        beside = np.array_equal(rows, np.arange(rows[0], rows[0] + len(rows)))
-        images = self.images[rows[0] : rows[0] + len(rows)] if beside else self.images[rows]
         labels = self.labels[chosen] ^ np.uint8(flip)
         files = [self.names[i] for i in chosen.tolist()]
         digests = [self.digests[i] for i in chosen.tolist()]
+        images = take_rows(self.images, rows)
         return ImageSet(images, labels, classes, name, self.preparation, files, digests)
 
 
@@ -111,14 +114,14 @@ def import_folder(
     """
     check_preparation(preparation)
     listing = list_folder(folder, classes)
-    odd = [(each.name, each.problem) for each in listing.files if each.problem]
+    odd = [(each.name, each.problem, each.files) for each in listing.files if each.problem]
     if on_unusable is None:
         _end_with([*listing.strangers, *_unusable(listing, odd)])
     contents, unreadable = Cache(cache_folder(folder, cache), preparation).update(
-        listing, _order, workers=workers, on_progress=on_progress, on_wait=on_wait
+        listing, partial(_order, listing), workers=workers, on_progress=on_progress, on_wait=on_wait
     )
-    odd += [(each.name, each.why) for each in contents.records if listing.has(each.name)]
-    odd += [(each.name, each.why) for each in unreadable]
+    odd += [(each.name, each.why, 1) for each in contents.records if listing.has(each.name)]
+    odd += [(each.name, each.why, 1) for each in unreadable]
     left_out = [*listing.strangers, *_unusable(listing, sorted(odd))]
     if on_unusable is None:
         _end_with(left_out)
@@ -146,28 +149,31 @@ def label_order(classes: tuple[str, str], positive: str | None) -> tuple[str, st
 
 
 def _end_with(errors: list[UnusableFile]) -> None:
-    """Raise the first of these, if there are any, and say how many there are."""
+    """Raise the first of these, if there are any, and say how many files there are."""
+    if not errors:
+        return
+    more = sum(error.files for error in errors) - 1
     if len(errors) == 1:
         raise errors[0]
-    if errors:
-        raise UnusableFile(f"{errors[0]} (and {len(errors) - 1:,} more files are not usable)")
+    raise UnusableFile(f"{errors[0]} (and {more:,} more files are not usable)", more + 1)
 
 
-def _unusable(listing: Listing, found: Iterable[tuple[str, str]]) -> list[UnusableFile]:
+def _unusable(listing: Listing, found: Iterable[tuple[str, str, int]]) -> list[UnusableFile]:
     """An error for each name that has a reason."""
     return [
-        UnusableFile(f"{os.path.join(listing.folder, name)}: {why}") for name, why in found if why
+        UnusableFile(f"{os.path.join(listing.folder, name)}: {why}", files)
+        for name, why, files in found
+        if why
     ]
 
 
-def _order(record: Record) -> tuple[bool, list[str]]:
+def _order(listing: Listing, record: Record) -> tuple[bool, list[str]]:
     """Training pictures first, then by part, class and name."""
-    return _for_valid(record), record.name.split("/")
+    return _for_valid(listing, record), record.name.split("/")
 
 
-def _for_valid(record: Record) -> bool:
-    parts = record.name.split("/")
-    return parts[0] == "valid" if len(parts) == 3 else in_valid_share(record.digest)
+def _for_valid(listing: Listing, record: Record) -> bool:
+    return listing.is_valid(record.name) if listing.parts else in_valid_share(record.digest)
 
 
 def _pictures(listing: Listing, contents: Contents, preparation: str) -> Pictures:
@@ -183,10 +189,11 @@ def _pictures(listing: Listing, contents: Contents, preparation: str) -> Picture
         [record.name for record in usable],
         [record.digest for record in usable],
         np.array(labels, np.uint8),
-        np.array([_for_valid(record) for record in usable], np.bool_),
+        np.array([_for_valid(listing, record) for record in usable], np.bool_),
         preparation,
         np.array([rows[record.name] for record in usable], np.intp),
         contents.images,
+        listing.notes,
     )
 
 
@@ -196,5 +203,5 @@ def _check_every_class(listing: Listing, usable: list[Record]) -> None:
     left = Counter(record.name.rpartition("/")[0] for record in usable)
     for inside, count in found.items():
         if not left[inside]:
-            path = os.path.join(listing.folder, inside)
+            path = printable(os.path.join(listing.folder, inside))
             raise ValueError(f"{path}: none of its {count:,} files is usable")

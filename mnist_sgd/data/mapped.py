@@ -44,11 +44,12 @@ import mmap
 import os
 from pathlib import Path
 from typing import Any, Literal
+from weakref import WeakKeyDictionary, WeakSet
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["advise", "map_behind"]
+__all__ = ["advise", "map_behind", "read_shuffled"]
 
 _MEMORY_LIMITS = (
     Path("/sys/fs/cgroup/memory.max"),
@@ -81,6 +82,30 @@ def advise(images: NDArray[Any], *, shuffled: bool) -> Literal["huge", "normal",
         return "random"
     pages.madvise(mmap.MADV_NORMAL)
     return "huge" if _took(pages, "MADV_HUGEPAGE") else "normal"
+
+
+_SHUFFLED: WeakKeyDictionary[mmap.mmap, WeakSet[Any]] = WeakKeyDictionary()
+"""Who reads a map in random order; gone with the map, and each reader with itself."""
+
+
+def read_shuffled(reader: object, images: NDArray[Any], shuffled: bool) -> bool:
+    """How a map will be read once `reader` does: in random order if it or another reader does so.
+
+    Two loaders often share a map, one for training, shuffled, and one for validation, which is not.
+    What suits the first costs the second a factor; the other way round it can be one of 28.
+
+    Args:
+        reader: what will read the images; it counts while it lives.
+        images: as `advise` takes them.
+        shuffled: whether `reader` reads them in random order.
+    """
+    pages = map_behind(images)
+    if pages is None:
+        return shuffled
+    readers = _SHUFFLED.setdefault(pages, WeakSet())
+    if shuffled:
+        readers.add(reader)
+    return bool(readers)
 
 
 def map_behind(array: NDArray[Any]) -> mmap.mmap | None:

@@ -5,6 +5,10 @@
     set.json            {"format": "mnist_sgd packed set", "version": 1, "classes": ["7", "3"],
                          "images": 12396, "preparation": "mnist"}
 
+`"train": 9917` in set.json says that the first 9,917 images are for training and the others for
+validation: what `pack` knows of a folder, whose pictures are shared out by their files. Without it
+they are shared out by the images themselves.
+
 A set is whole or is none: set.json is removed before the first of the files is replaced, and
 written when both are in place. Nothing in them depends on the time, the machine or the folder, so
 the same images make the same bytes.
@@ -16,17 +20,18 @@ from contextlib import ExitStack
 from operator import index
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mnist_sgd._files import atomic_write
+from mnist_sgd._names import printable
 from mnist_sgd.data.idx import IdxWriter
 from mnist_sgd.data.imageset import ImageSet, check_classes, check_labels, load_idx_set
 from mnist_sgd_serve.preparation import check_preparation
 
-__all__ = ["PackedWriter", "is_packed", "load_packed"]
+__all__ = ["PackedWriter", "is_packed", "load_packed", "remove_packed", "training_images"]
 
 _IMAGES = "images-idx3-ubyte"
 _LABELS = "labels-idx1-ubyte"
@@ -48,9 +53,13 @@ class PackedWriter:
         classes: the names of the classes in label order; the second is the positive class.
         preparation: how pictures became these images: mnist, fit or stretch, see
             `mnist_sgd_serve.prepare`; None if it is not known, which counts as mnist.
+        train: how many images, from the first on, are for training, where `load_data` opens the
+            set: the others are for validation, and both stay mapped. None leaves it to the content
+            of each image, by which `load_data` then has to sort and copy them.
 
     Raises:
-        ValueError: the classes are not two different names, or there is no such preparation.
+        ValueError: the classes are not two different names, or there is no such preparation, or
+            `train` is below 0; or at the end of the block, it is above the number of images.
         IdxError: at the end of the block, nothing was appended.
         OSError: a file cannot be written.
     """
@@ -61,13 +70,17 @@ class PackedWriter:
         classes: tuple[str, str],
         *,
         preparation: str | None = None,
+        train: int | None = None,
     ) -> None:
         check_classes(classes)
         if preparation is not None:
             check_preparation(preparation)
+        if train is not None and index(train) < 0:
+            raise ValueError(f"train must be at least 0, got {train}")
         self.folder = Path(folder)
         self.classes = classes
         self.preparation = preparation
+        self.train = train
         self._images = IdxWriter(self.folder / _IMAGES, (28, 28))
         self._labels = IdxWriter(self.folder / _LABELS)
 
@@ -91,6 +104,13 @@ class PackedWriter:
         traceback: TracebackType | None,
     ) -> None:
         """Put the new set in the place of the old one, or after an exception drop it."""
+        if error is None and self.train is not None and self.train > len(self):
+            error = ValueError(
+                f"{self.folder}: {self.train:,} images were to be for training, and only "
+                f"{len(self):,} were appended"
+            )
+            self._files.__exit__(type(error), error, None)
+            raise error
         whole = error is None and len(self) > 0  # closing an empty file is an IdxError
         if whole:
             (self.folder / _DESCRIPTION).unlink(missing_ok=True)
@@ -101,6 +121,8 @@ class PackedWriter:
                 "images": len(self),
                 "preparation": self.preparation,
             }
+            if self.train is not None:
+                description["train"] = self.train
             text = json.dumps(description, indent=2) + "\n"
             atomic_write(self.folder / _DESCRIPTION, text.encode())
 
@@ -141,17 +163,29 @@ def load_packed(folder: str | os.PathLike[str], *, name: str | None = None) -> I
             message names the file.
     """
     path = Path(folder)
-    classes, count, preparation = _described(path / _DESCRIPTION)
-    name = path.resolve().name if name is None else name
+    facts = _described(path / _DESCRIPTION)
+    name = printable(path.resolve().name) if name is None else name
     packed = load_idx_set(
-        path / _IMAGES, path / _LABELS, classes, name=name, preparation=preparation
+        path / _IMAGES, path / _LABELS, facts.classes, name=name, preparation=facts.preparation
     )
-    if len(packed) != count:
+    if len(packed) != facts.images:
         raise ValueError(
-            f"{path / _DESCRIPTION}: it states {count:,} images, "
+            f"{printable(str(path / _DESCRIPTION))}: it states {facts.images:,} images, "
             f"but {_IMAGES} holds {len(packed):,}"
         )
     return packed
+
+
+def training_images(folder: str | os.PathLike[str]) -> int | None:
+    """How many images of a packed set, from the first on, are for training.
+
+    Returns:
+        None if the set leaves it to the content of the images.
+
+    Raises:
+        ValueError: the folder holds no packed set.
+    """
+    return _described(Path(folder) / _DESCRIPTION).train
 
 
 def is_packed(folder: str | os.PathLike[str]) -> bool:
@@ -159,25 +193,54 @@ def is_packed(folder: str | os.PathLike[str]) -> bool:
     return (Path(folder) / _DESCRIPTION).is_file()
 
 
-def _described(path: Path) -> tuple[tuple[str, str], int, str]:
-    """Give the class names, the number of images and the preparation that a set.json states."""
+def remove_packed(folder: str | os.PathLike[str]) -> None:
+    """Remove the packed set that a folder is, if it is one; other files there stay.
+
+    Raises:
+        OSError: a file cannot be removed.
+    """
+    if is_packed(folder):
+        for name in (_DESCRIPTION, _IMAGES, _LABELS):
+            (Path(folder) / name).unlink(missing_ok=True)
+
+
+class _Description(NamedTuple):
+    """What a set.json states."""
+
+    classes: tuple[str, str]
+    images: int
+    preparation: str
+    train: int | None
+
+
+def _described(path: Path) -> _Description:
+    """Read a set.json."""
+    shown = printable(str(path))
     try:
         text = path.read_bytes()
     except OSError as error:
         raise ValueError(
-            f"{path}: it cannot be read: {error.strerror}; without it the folder is no packed set, "
-            "or one whose packing did not end"
+            f"{shown}: it cannot be read: {error.strerror}; without it the folder is no packed "
+            "set, or one whose packing did not end"
         ) from error
     try:
         facts: Any = json.loads(text)
         found = {key: facts[key] for key in _FORMAT}
-        negative, positive = facts["classes"]
-        classes, count = (negative, positive), index(facts["images"])
-        check_classes(classes)
-        preparation = facts.get("preparation") or "mnist"
-        check_preparation(preparation)
+        description = _description(facts)
     except (ValueError, LookupError, TypeError, RecursionError) as error:
-        raise ValueError(f"{path}: it does not describe a packed set: {error!r}") from error
+        raise ValueError(f"{shown}: it does not describe a packed set: {error!r}") from error
     if found != _FORMAT:
-        raise ValueError(f"{path}: it describes {found}, only {_FORMAT} is read")
-    return classes, count, preparation
+        raise ValueError(f"{shown}: it describes {found}, only {_FORMAT} is read")
+    return description
+
+
+def _description(facts: Any) -> _Description:
+    negative, positive = facts["classes"]
+    classes, images = (negative, positive), index(facts["images"])
+    check_classes(classes)
+    preparation = facts.get("preparation") or "mnist"
+    check_preparation(preparation)
+    train = facts.get("train")
+    if train is not None and not 0 <= index(train) <= images:
+        raise ValueError(f"train must lie in 0 to {images}, got {train}")
+    return _Description(classes, images, preparation, train)

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from mnist_sgd.data.folders import UnusableFile
 from mnist_sgd.data.imageset import ImageSet
 from mnist_sgd.data.importer import Pictures, import_folder, label_order
-from mnist_sgd.data.packed import PackedWriter, load_packed
+from mnist_sgd.data.packed import PackedWriter, load_packed, remove_packed
+from mnist_sgd.data.unknown_folder import named_folder
 
 __all__ = ["pack_folder"]
 
@@ -35,8 +36,9 @@ def pack_folder(
 
     Args:
         folder: of pictures, see `mnist_sgd.data.folders`.
-        out: the folder of the packed set, see `PackedWriter`, with all pictures by class and name;
-            of one with train and valid, the sets are its folders of these names. Not in `folder`.
+        out: the folder of the packed set, see `PackedWriter`: the training pictures, then those for
+            validation, each by class and name, on the sides that `load_data` puts them. Of a folder
+            with parts there come two sets, the folders train and valid in it. Not in `folder`.
         classes: the negative and the positive class; None where the folder has only two.
         positive: the name of the positive class; None for the second of `classes`, or else the
             last of the two as strings sort.
@@ -54,6 +56,7 @@ def pack_folder(
         UnusableFile, CacheError, ValueError: see `import_folder`; or `out` lies in `folder`.
         OSError: a file cannot be written.
     """
+    named_folder(folder), named_folder(out)
     if Path(out).resolve().is_relative_to(Path(folder).resolve()):
         raise ValueError(f"{os.fspath(out)}: it lies inside {os.fspath(folder)}, which is packed")
     if classes is not None and positive is None:
@@ -69,19 +72,27 @@ def pack_folder(
         on_wait=on_wait,
     )
     order = label_order(pictures.classes, positive)
+    train, valid = np.flatnonzero(~pictures.for_valid), np.flatnonzero(pictures.for_valid)
     if not pictures.parts:
-        return (_pack(pictures, np.arange(len(pictures)), order, Path(out)),)
-    return tuple(
-        _pack(pictures, np.flatnonzero(side), order, Path(out) / part)
-        for part, side in (("train", ~pictures.for_valid), ("valid", pictures.for_valid))
+        both = np.concatenate([train, valid])
+        return (_pack(pictures, both, order, Path(out), train=len(train)),)
+    sets = tuple(
+        _pack(pictures, chosen, order, Path(out) / part)
+        for part, chosen in (("train", train), ("valid", valid))
     )
+    remove_packed(out)  # an older set without parts, which would be taken for the new one
+    return sets
 
 
 def _pack(
-    pictures: Pictures, chosen: NDArray[np.intp], classes: tuple[str, str], out: Path
+    pictures: Pictures,
+    chosen: NDArray[np.intp],
+    classes: tuple[str, str],
+    out: Path,
+    train: int | None = None,
 ) -> ImageSet:
-    """Write some of the pictures, and open what was written."""
-    with PackedWriter(out, classes, preparation=pictures.preparation) as packed:
+    """Write some of the pictures, the first `train` of them for training, and open the set."""
+    with PackedWriter(out, classes, preparation=pictures.preparation, train=train) as packed:
         for start in range(0, len(chosen), _WRITTEN):
             part = pictures.image_set(chosen[start : start + _WRITTEN], classes, "")
             packed.append(part.images, part.labels.astype(np.uint8))

@@ -2,10 +2,10 @@
 
 What a folder is, is told by what is in it, in this order:
 
-    set.json                                   a packed set, shared out by the images' content
+    set.json                                   a packed set, with its sides as `pack` knew them, or
+                                                 else shared out by the images' content
     train/set.json, valid/set.json             two packed sets, as `pack` makes them of two parts
-    train-images-idx3-ubyte, t10k-... or       IDX files under MNIST's names, plain or gzipped;
-      valid-...                                  the classes are the labels, "0" to "255"
+    train-images-idx3-ubyte, ...               IDX files, see `mnist_sgd.data.idx_folder`
     anything else                              pictures in folders, see `mnist_sgd.data.folders`
 """
 
@@ -19,13 +19,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mnist_sgd._names import printable
 from mnist_sgd.data.decoding import DIGEST_BYTES
 from mnist_sgd.data.findings import findings
 from mnist_sgd.data.folders import UnusableFile
-from mnist_sgd.data.idx import IdxError, read_idx
-from mnist_sgd.data.imageset import ImageSet, load_idx_set
+from mnist_sgd.data.idx_folder import find_idx_folder, load_idx_folder
+from mnist_sgd.data.imageset import ImageSet
 from mnist_sgd.data.importer import Pictures, import_folder, in_valid_share, label_order
-from mnist_sgd.data.packed import is_packed, load_packed
+from mnist_sgd.data.packed import is_packed, load_packed, training_images
+from mnist_sgd.data.unknown_folder import check_known, named_folder
 
 __all__ = ["LoadedData", "load_data", "load_whole"]
 
@@ -63,7 +65,7 @@ def load_data(
         folder: of one of the kinds above.
         classes: the negative and the positive class; None where there are only two.
         positive: the name of the positive class; None for the second of `classes`, or else that of
-            a packed set, or else the last as strings sort.
+            a packed set, or else the last as strings sort, so 9 of 9 and 10.
         preparation: mnist, fit or stretch; for pictures how they are prepared, for images how
             others shall be for a model that is trained on these. None for mnist, or what a packed
             set says.
@@ -76,10 +78,11 @@ def load_data(
     Raises:
         UnusableFile, CacheError, ValueError: see `import_folder`.
         IdxError: an IDX file is not usable, or missing.
-        ValueError: the folder holds other classes than wanted, or a packed set was prepared in
-            another way; or all images are on one side, so that one of the two sets is empty.
+        ValueError: the folder holds other classes than wanted, or nothing that can be loaded, or a
+            packed set was prepared in another way; or all images are on one side, so that one of
+            the two sets is empty.
     """
-    path = Path(folder)
+    path = named_folder(folder)
     positive = _positive(classes, positive)
     found = _found(
         path,
@@ -95,7 +98,7 @@ def load_data(
     if isinstance(found, Pictures):
         return _shared_out(found, label_order(found.classes, positive))
     if len(found) == 1:
-        return _by_content(path, found[0])
+        return _shared_out_set(path, found[0])
     train, valid = found
     return LoadedData(train, valid)
 
@@ -131,7 +134,7 @@ def load_whole(
     Raises:
         UnusableFile, CacheError, ValueError, IdxError: as `load_data`, but for the sides.
     """
-    path = Path(folder)
+    path = named_folder(folder)
     positive = _positive(classes, positive)
     found = _found(
         path,
@@ -144,7 +147,7 @@ def load_whole(
         on_progress=on_progress,
         on_wait=on_wait,
     )
-    name = path.resolve().name
+    name = printable(path.resolve().name)
     if isinstance(found, Pictures):
         every = np.arange(len(found))
         return found.image_set(every, label_order(found.classes, positive), name)
@@ -174,19 +177,21 @@ def _found(
     packed = [path] if is_packed(path) else [path / "train", path / "valid"]
     if all(map(is_packed, packed)):
         return _packed(packed, classes, positive, preparation)
-    if _idx_file(path, "train", "images").is_file():
-        return _idx(path, classes, positive, preparation or "mnist")
+    idx = find_idx_folder(path)
+    if idx is not None:
+        return [*load_idx_folder(idx, classes, positive, preparation or "mnist")]
+    check_known(path, classes)
     return import_folder(path, classes=classes, preparation=preparation or "mnist", **options)
 
 
 def _shared_out(pictures: Pictures, classes: tuple[str, str]) -> LoadedData:
-    name = Path(pictures.folder).resolve().name
+    name = printable(Path(pictures.folder).resolve().name)
     _check_parts(pictures.folder, pictures.for_valid, pictures.labels, pictures.classes)
     train, valid = (
         pictures.image_set(np.flatnonzero(side), classes, f"{name}, {part}")
         for part, side in (("train", ~pictures.for_valid), ("valid", pictures.for_valid))
     )
-    return LoadedData(train, valid, tuple(findings(pictures)))
+    return LoadedData(train, valid, (*pictures.notes, *findings(pictures)))
 
 
 def _packed(
@@ -222,6 +227,22 @@ def _turned(data: ImageSet, classes: tuple[str, str]) -> ImageSet:
     return replace(data, labels=data.labels ^ np.uint8(1), classes=classes)
 
 
+def _shared_out_set(folder: Path, data: ImageSet) -> LoadedData:
+    """The sides of one packed set: mapped where it says which they are, else told and copied."""
+    count = training_images(folder)
+    if count is None:
+        return _by_content(folder, data)
+    for_valid = np.arange(len(data)) >= count
+    _check_parts(folder, for_valid, data.labels, data.classes)
+    train, valid = (
+        replace(
+            data, images=data.images[side], labels=data.labels[side], name=f"{data.name}, {part}"
+        )
+        for part, side in (("train", slice(count)), ("valid", slice(count, None)))
+    )
+    return LoadedData(train, valid)
+
+
 def _by_content(folder: Path, data: ImageSet) -> LoadedData:
     """Share out the images of one set as pictures are shared out, by their bytes; both copied."""
     digests = (blake2b(image, digest_size=DIGEST_BYTES).hexdigest() for image in data.images)
@@ -233,7 +254,11 @@ def _by_content(folder: Path, data: ImageSet) -> LoadedData:
         )
         for part, side in (("train", ~for_valid), ("valid", for_valid))
     )
-    return LoadedData(train, valid)
+    note = (
+        f"{printable(str(folder))}: the set does not say which images are for training; they are "
+        "told by the images, not as in the folder that they may come from"
+    )
+    return LoadedData(train, valid, (note,))
 
 
 def _check_parts(
@@ -255,41 +280,3 @@ def _check_parts(
             f"{folder}: by their content no picture {lacking[0]}; add pictures, or share them out "
             "yourself, in folders train and valid"
         )
-
-
-def _idx(
-    folder: Path, classes: tuple[str, str] | None, positive: str | None, preparation: str
-) -> list[ImageSet]:
-    labels = np.unique(read_idx(_idx_file(folder, "train", "labels")))
-    present = [str(label) for label in labels.tolist()]
-    if classes is None and len(present) != 2:
-        raise IdxError(
-            f"{folder}: two classes are needed, its labels are {', '.join(present)}; "
-            "classes picks two of them"
-        )
-    chosen = classes or (present[0], present[1])
-    for label in chosen:
-        if label not in present:
-            raise ValueError(
-                f"{folder}: there is no class {label!r}; its labels are {', '.join(present)}"
-            )
-    negative, last = label_order(chosen, positive)
-    second = "t10k" if _idx_file(folder, "t10k", "images").is_file() else "valid"
-    return [
-        load_idx_set(
-            _idx_file(folder, part, "images"),
-            _idx_file(folder, part, "labels"),
-            (negative, last),
-            pair=(int(negative), int(last)),
-            name=f"{folder.resolve().name}, {'train' if part == 'train' else 'valid'}",
-            preparation=preparation,
-        )
-        for part in ("train", second)
-    ]
-
-
-def _idx_file(folder: Path, part: str, what: str) -> Path:
-    """The path of an IDX file: of the plain one, or if it is there, of the gzipped one."""
-    plain = folder / f"{part}-{what}-idx{3 if what == 'images' else 1}-ubyte"
-    packed = plain.with_name(plain.name + ".gz")
-    return packed if packed.is_file() and not plain.is_file() else plain

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from mnist_sgd.data import ImageSet
 from mnist_sgd.export.versions import versions
 from mnist_sgd.loader import DataLoader
 from mnist_sgd.models import model_name
@@ -26,7 +27,6 @@ from mnist_sgd.report.validation_pictures import files_digest
 from mnist_sgd.schedule import schedule_name
 
 if TYPE_CHECKING:
-    from mnist_sgd.data import ImageSet
     from mnist_sgd.learner import Learner
 
 __all__ = ["configuration", "environment"]
@@ -57,7 +57,7 @@ def configuration(learn: "Learner", arguments: Mapping[str, Any]) -> dict[str, A
     }
     data = {}
     for part, loader in (("train", learn.dls.train), ("valid", learn.dls.valid)):
-        if isinstance(loader, DataLoader):
+        if isinstance(loader, DataLoader) and isinstance(loader.dataset, ImageSet):
             resolved[part] = _loader(loader)
             data[part] = _data(loader.dataset)
     return {

@@ -1,0 +1,82 @@
+"""A training and a validation loader together, and the first batch of either."""
+
+from collections.abc import Iterable, Mapping
+from types import GeneratorType
+from typing import TypeVar
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from mnist_sgd.data import ImageSet
+
+__all__ = ["Batch", "DataLoaders", "first"]
+
+T = TypeVar("T")
+
+Batch = tuple[torch.Tensor, torch.Tensor]
+
+
+class DataLoaders:
+    """A training and a validation loader, as `.train` and `.valid` or `[0]` and `[1]`.
+
+    Any iterables of `(xb, yb)` with a length will do; what needs class names or pixels
+    (`Learner.predict`, `Learner.export`) needs this package's `DataLoader` of an `ImageSet`.
+
+    Args:
+        train: batches to train with; each `iter()` must give them anew.
+        valid: batches to validate with.
+
+    Raises:
+        TypeError: one of them is no such iterable, or a data set, of which a loader makes batches.
+    """
+
+    def __init__(self, train: Iterable[Batch], valid: Iterable[Batch]) -> None:
+        _check_batches("train", train)
+        _check_batches("valid", valid)
+        self.train = train
+        self.valid = valid
+
+    def __getitem__(self, index: int) -> Iterable[Batch]:
+        """The training loader for 0, the validation loader for 1."""
+        return (self.train, self.valid)[index]
+
+
+def first(items: Iterable[T]) -> T:
+    """The first item.
+
+    Raises:
+        ValueError: there is none.
+    """
+    for item in items:
+        return item
+    raise ValueError("there is no first item: the iterable is empty")
+
+
+def _check_batches(name: str, batches: object) -> None:
+    """Refuse what cannot be gone through in batches, as far as it shows without trying."""
+    kind = type(batches).__name__
+    if isinstance(batches, GeneratorType | zip | map | filter | enumerate):
+        raise TypeError(
+            f"{name} must give its batches anew for each epoch, and a {kind} gives them once; "
+            "list() keeps them"
+        )
+    if isinstance(batches, ImageSet | Dataset) or _is_list_of_items(batches):
+        raise TypeError(
+            f"{name} must be batches, got the data set itself ({kind}); DataLoader makes batches "
+            "of it, as in DataLoader(dataset, batch_size=256)"
+        )
+    wrong = (str, bytes, Mapping, torch.Tensor, np.ndarray)
+    if isinstance(batches, wrong) or not hasattr(batches, "__iter__"):
+        raise TypeError(
+            f"{name} must be an iterable of batches (xb, yb), such as a DataLoader, got {kind}"
+        )
+
+
+def _is_list_of_items(batches: object) -> bool:
+    """Whether a list holds items: in a batch x has at least two dimensions."""
+    if not isinstance(batches, list | tuple) or not batches:
+        return False
+    item = batches[0]
+    pair = isinstance(item, tuple | list) and len(item) == 2
+    return pair and np.ndim(item[0]) < 2

@@ -119,6 +119,7 @@ class Learner(TrainingLoop):
                 load_checkpoint(self, resume)
             try:
                 self._stage("fit", self._fit, CancelFit)
+                self.ranks.share_buffers(self.model)  # also of an epoch that was left early
             finally:
                 self._model = self.model  # what the ranks share is gone before they part
 

@@ -116,6 +116,7 @@ class TrainingLoop(Stages):
         means = [Mean() for _ in range(1 + len(self.metrics))]
         self.training = False
         self.model.eval()
+        self.ranks.share_buffers(self.model)  # what is measured is what is saved
         one_batch = partial(self._one_valid_batch, means)
         with torch.no_grad():
             self._stage("validate", partial(self._each, batches, one_batch), CancelValidate)

@@ -19,6 +19,7 @@ from mnist_sgd.callbacks import Callback, CancelFit
 from mnist_sgd.checkpoint import load_checkpoint
 from mnist_sgd.distributed import ALONE, Ranks
 from mnist_sgd.export import ExportReport, export_model
+from mnist_sgd.fit_identity import group_settings
 from mnist_sgd.loader import Batch, DataLoader, DataLoaders
 from mnist_sgd.losses import mnist_loss
 from mnist_sgd.lr_finder import LRFind, find_lr
@@ -50,6 +51,8 @@ class Learner(TrainingLoop):
     Attributes:
         recorder: the figures of the newest fit.
         opt: the optimizer, None before the first fit; it is kept from fit to fit.
+        opt_settings: the settings of its groups of parameters when it was made, before a schedule
+            or a checkpoint changed them.
         logger: called with each line of the table; `print` to begin with.
         base_lr, schedule: the learning rate and the schedule that the newest fit was given.
         epoch, n_epoch, batch, pct_train, training, xb, yb, pred, loss: where the loop is, for
@@ -74,6 +77,7 @@ class Learner(TrainingLoop):
         self.opt_func = opt_func
         self.lr = self.base_lr = lr
         self.schedule: Schedule | None = None
+        self.opt_settings: list[dict[str, Any]] = []
         self.cbs = _as_list(cbs)
         self.bar = ranks.world_size == 1  # it reads the loss when it likes, which ranks cannot
         self.kept_row = -1
@@ -107,6 +111,7 @@ class Learner(TrainingLoop):
         lr = self.lr if lr is None else lr
         if self.opt is None or reset_opt:
             self.opt = self.opt_func(self.model.parameters(), lr=lr)
+            self.opt_settings = group_settings(self.opt)
         for group in self.opt.param_groups:
             group["lr"] = lr
         self.recorder = Recorder(self.metrics, self.ranks.mean)

@@ -32,6 +32,7 @@ LAST = 5
 
 CHANGED = (
     "opt",
+    "opt_settings",
     "cbs",
     "recorder",
     "epoch",

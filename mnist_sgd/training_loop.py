@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mnist_sgd.batch_norm import check_batch_norm, explaining_batch_norm
 from mnist_sgd.callbacks import CancelBatch, CancelEpoch, CancelTrain, CancelValidate
 from mnist_sgd.distributed import Ranks
 from mnist_sgd.loader import Batch, DataLoaders
@@ -82,7 +83,9 @@ class TrainingLoop(Stages):
     def _train(self) -> None:
         self.training = True
         self.model.train()
-        self._each(self.dls.train, self._one_batch)
+        check_batch_norm(self.model, self.dls.train, self.ranks)
+        with explaining_batch_norm():
+            self._each(self.dls.train, self._one_batch)
 
     def _each(self, batches: Iterable[Batch], body: Callable[[], None]) -> None:
         """Go through batches; each is let go before the next is asked for.
@@ -113,10 +116,10 @@ class TrainingLoop(Stages):
         self._call("after_batch")
 
     def _validate(self, batches: Iterable[Batch]) -> list[float]:
+        self.ranks.share_buffers(self.model)  # what is measured is what is saved
         means = [Mean() for _ in range(1 + len(self.metrics))]
         self.training = False
         self.model.eval()
-        self.ranks.share_buffers(self.model)  # what is measured is what is saved
         one_batch = partial(self._one_valid_batch, means)
         with torch.no_grad():
             self._stage("validate", partial(self._each, batches, one_batch), CancelValidate)

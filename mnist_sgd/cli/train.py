@@ -110,7 +110,7 @@ def _learner(
 
     dls = make_loaders(args, recipe, datasets, ranks)
     options = [args.model, recipe, args.seed, args.checkpoint_every, args.resume]
-    options += [args.early_stopping, args.best, args.mixed_precision]
+    options += [args.early_stopping, args.best, args.mixed_precision, args.drop_last]
     options += [images.fingerprint() for images in datasets]
     ranks.require_same("arguments and data", repr(options))
     model = create_model(args.model, seed=args.seed)

@@ -20,7 +20,12 @@ from mnist_sgd.cli.training.options import (
     watchers,
 )
 from mnist_sgd.cli.training.outputs import add_output_arguments, write_files
-from mnist_sgd.cli.training.run_folder import add_run_arguments, choose_folder, open_folder
+from mnist_sgd.cli.training.run_folder import (
+    add_run_arguments,
+    choose_folder,
+    only_training,
+    open_folder,
+)
 from mnist_sgd.recipes import Recipe
 
 if TYPE_CHECKING:
@@ -77,12 +82,13 @@ def run(args: argparse.Namespace) -> int:
 
     with _leaving_on_sigterm(), joined_ranks(args.device) as ranks:
         learn = _learner(args, recipe, datasets, ranks)
-        log = open_folder(args, ranks)
-        if args.json:
-            learn.logger = lambda line: None
-        _fit(args, recipe, learn, log)
-        if ranks.is_first:
-            write_files(args, learn, log)
+        with only_training(args, ranks):
+            log = open_folder(args, ranks)
+            if args.json:
+                learn.logger = lambda line: None
+            _fit(args, recipe, learn, log)
+            if ranks.is_first:
+                write_files(args, learn, log)
     return 0
 
 

@@ -112,6 +112,8 @@ def _learner(
     datasets: tuple["ImageSet", "ImageSet"],
     ranks: "Ranks",
 ) -> "Learner":
+    import torch
+
     from mnist_sgd import Learner, batch_accuracy, create_model
 
     dls = make_loaders(args, recipe, datasets, ranks)
@@ -120,6 +122,7 @@ def _learner(
     options += [images.fingerprint() for images in datasets]
     ranks.require_same("arguments and data", repr(options))
     model = create_model(args.model, seed=args.seed)
+    torch.manual_seed((args.seed + ranks.rank) % 2**64)  # the weights are equal, dropout is not
     return Learner(
         dls,
         model,

@@ -156,8 +156,10 @@ def _say_what_was_left_out(args: argparse.Namespace, learn: "Learner") -> None:
     rows = len(learn.recorder.values)
     if rows < learn.n_epoch:
         _say(f"valid_loss gets no lower: ended after {rows} of {learn.n_epoch} epochs")
-    if args.best:
+    if args.best and learn.kept_row >= 0:
         _say(f"the weights are those of epoch {learn.kept_row}")
+    elif args.best:
+        _say("no epoch has a valid_loss that is a number: the weights are those of the last one")
 
 
 def _say(text: str) -> None:

@@ -26,8 +26,8 @@ def check_batch_norm(model: nn.Module, batches: object, ranks: Ranks) -> None:
     """See that no training batch gives a rank a single image which a batch norm cannot take.
 
     Args:
-        model: in training mode. If there is such a batch it is asked for one image, in evaluation
-            mode, to see what its batch norms are given.
+        model: in training mode. If there is such a batch it is given a blank image, in evaluation
+            mode, to see what its batch norms get of one.
         batches: those for training; of another package's nothing is known before they come.
         ranks: among which each batch is divided.
 
@@ -109,7 +109,7 @@ def _fed_single_values(
         model.eval()
         # What the model cannot do with one image in evaluation mode, its training may never ask.
         with suppress(Exception), torch.no_grad(), torch.random.fork_rng(random_devices):
-            model(loader.normalize(loader.dataset.images[:1]).to(device))
+            model(torch.zeros(1, *loader.sample_shape, dtype=loader.dtype, device=device))
     finally:
         for hook in hooks:
             hook.remove()

@@ -53,11 +53,12 @@ def choose_folder(args: argparse.Namespace) -> None:
 
 @contextmanager
 def only_training(args: argparse.Namespace, ranks: "Ranks") -> Iterator[None]:
-    """Be the only training that writes into the folder; all ranks together, and the first one is.
+    """Be the only training that writes into the folder; all ranks call this together.
 
     Raises:
-        ValueError: on every rank, if another training writes there.
-        OSError: the folder cannot be made.
+        ValueError: on the first rank, if another training writes there.
+        OSError: on the first rank, if the folder cannot be made.
+        SystemExit: on the other ranks, with code 2: one of them says why.
     """
     with ExitStack() as lock:
 
@@ -65,7 +66,12 @@ def only_training(args: argparse.Namespace, ranks: "Ranks") -> Iterator[None]:
             lock.enter_context(one_writer(args.out, _say))
             return b""
 
-        ranks.done_by_first(take)
+        try:
+            ranks.done_by_first(take)
+        except ValueError:
+            if ranks.is_first:
+                raise
+            sys.exit(2)
         yield
 
 

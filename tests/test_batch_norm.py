@@ -3,7 +3,7 @@
 import re
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 import torch
@@ -82,7 +82,7 @@ def test_a_model_that_can_take_one_image_trains_on_it(model: str) -> None:
 
 def test_a_batch_norm_that_is_kept_in_evaluation_mode_takes_any_batch() -> None:
     class Frozen(nn.BatchNorm1d):
-        def train(self, mode: bool = True) -> nn.Module:
+        def train(self, mode: bool = True) -> Self:
             return super().train(False)
 
     model = nn.Sequential(nn.Linear(784, 4), Frozen(4), nn.Linear(4, 1))

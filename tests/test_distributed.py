@@ -287,6 +287,30 @@ def test_the_command_in_two_processes_prints_and_writes_once(
     assert figures(ours) == pytest.approx(figures(theirs), abs=1e-5)
 
 
+TWICE = """
+import os, pathlib, torch
+from mnist_sgd.cli import main
+for name in "ab":
+    line = ["train", "--model", "dropnet:drop", "--epochs", "1", "--seed", "3", "--out", name]
+    assert main(line) == 0
+pathlib.Path(f"seed-{os.environ['RANK']}").write_text(str(torch.initial_seed()))
+"""
+
+
+def test_a_seed_gives_ranks_dropout_of_their_own_and_the_same_bytes_again(tmp_path: Path) -> None:
+    (tmp_path / "dropnet.py").write_text(
+        "from torch import nn\n"
+        "def drop():\n"
+        "    return nn.Sequential(nn.Dropout(0.5), nn.Linear(784, 1))\n"
+    )
+    (tmp_path / "twice.py").write_text(TWICE)
+    with torchrun(2, tmp_path / "twice.py", cwd=tmp_path) as agent:
+        assert agent.wait(PATIENCE) == 0, (tmp_path / "stderr").read_text()
+    assert [(tmp_path / f"seed-{rank}").read_text() for rank in (0, 1)] == ["3", "4"]
+    for name in ("model.safetensors", "model.onnx"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
 # Without other processes.
 
 
@@ -369,7 +393,7 @@ def test_on_the_way_to_a_device_no_more_batches_are_alive_than_on_the_cpu() -> N
     """The loader fills the memory of a batch again once it is free: one or two are enough."""
 
     def memory(ranks: Ranks) -> set[int]:
-        seen = set()
+        seen: set[int] = set()
         for xb, yb in ranks.moved(Told(DataLoader(random_set(64), 8), seen)):
             del xb, yb
         return seen

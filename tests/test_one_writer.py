@@ -172,7 +172,7 @@ def test_a_training_that_dies_before_its_first_file_leaves_no_folder(
 
 def test_a_lock_of_a_file_waits_for_its_holder(tmp_path: Path) -> None:
     """As a second import of the same pictures does."""
-    asked = []
+    asked: list[str] = []
     with holding(tmp_path / "lock"):
         with pytest.raises(InterruptedError), holding(tmp_path / "lock", on_busy=raises(asked)):
             pass

@@ -51,6 +51,8 @@ def dropping() -> nn.Module:
 class PartlyUsed(nn.Module):
     """Has a layer that nothing uses, one that every second batch uses, and a number of batches."""
 
+    batches: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         torch.manual_seed(0)

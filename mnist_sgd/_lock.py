@@ -109,6 +109,8 @@ def _shown(folder: Path) -> Path:
 
 def _give_up() -> None:
     """Put another file in the place of each lock, in a forked child; its parent keeps them."""
+    if not _HELD:
+        return
     nothing = os.open(os.devnull, os.O_RDONLY)
     for descriptor in _HELD:
         os.dup2(nothing, descriptor, inheritable=False)

@@ -19,6 +19,7 @@ text by a name each, which an error repeats.
 """
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -88,10 +89,13 @@ class Checkpoint(Callback):
         """
         _training_loader(learn)
         _optimizer_state(learn)
-        if learn.ranks.is_first:
-            if not self.path.parent.is_dir():
-                raise CheckpointError(f"{self.path}: there is no folder {self.path.parent}")
-            remove_leftovers(self.path)
+        _by_first(learn, self._prepare)
+
+    def _prepare(self) -> bytes:
+        if not self.path.parent.is_dir():
+            raise CheckpointError(f"{self.path}: there is no folder {self.path.parent}")
+        remove_leftovers(self.path)
+        return b""
 
     def after_batch(self, learn: "Learner") -> None:
         """Write, if it is this batch's turn."""
@@ -183,6 +187,14 @@ def load_checkpoint(learn: "Learner", path: str | os.PathLike[str]) -> None:
     set_random_state(learn.ranks.device, _own_random_state(learn.ranks.rank, state))
 
 
+def _by_first(learn: "Learner", work: Callable[[], bytes]) -> bytes:
+    """What `work` gives on the first rank; its refusal is every rank's."""
+    try:
+        return learn.ranks.done_by_first(work)
+    except ValueError as error:
+        raise CheckpointError(str(error)) from None
+
+
 def _read(learn: "Learner", path: Path) -> dict[str, Any]:
     def content() -> bytes:
         if not path.is_file():
@@ -190,7 +202,7 @@ def _read(learn: "Learner", path: Path) -> dict[str, Any]:
         return path.read_bytes()
 
     try:
-        state = parse(learn.ranks.done_by_first(content))
+        state = parse(_by_first(learn, content))
     except DocumentError as error:
         raise CheckpointError(f"{path}: not a checkpoint: {error}") from error
     if state.get("checkpoint") != FORMAT:

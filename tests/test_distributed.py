@@ -152,6 +152,11 @@ def test_the_printed_figures_are_those_of_the_saved_weights(
     for report in reports[count]:
         assert report[model]["values"][-1][1:] == pytest.approx(figures, abs=1e-6)
         assert distance(report[model]["weights"], learn.model.state_dict()) == 0
+    learn.load(folder / f"{model}-{count}-best.safetensors")
+    figures = learn.validate()
+    for report in reports[count]:
+        assert report[model]["best"][1:] == pytest.approx(figures, abs=1e-6)
+        assert report[model]["kept"] == reports[count][0][model]["kept"]
 
 
 @several
@@ -219,10 +224,15 @@ def test_a_checkpoint_of_three_ranks_goes_on_under_two_in_the_same_order(reports
         assert len(ours["values"]) == 3
 
 
-def test_what_does_not_fit_together_is_refused_on_every_rank(reports: Reports) -> None:
+def test_what_does_not_fit_together_is_refused_on_every_rank(
+    reports: Reports, folder: Path
+) -> None:
+    missing = folder / "none" / "c.safetensors"
     for report in reports[3]:
         assert report["refusals"] == {
             "first": "the folder is not there",
+            "read": f"{missing}: there is no such file",
+            "write": f"{missing}: there is no folder {missing.parent}",
             "same": "all ranks must have the same seeds: 2 of 3 have other ones than rank 0",
             "uncut": "the training batches are not cut for 3 ranks: give their DataLoader rank= "
             "and world_size=",
@@ -285,30 +295,6 @@ def test_the_command_in_two_processes_prints_and_writes_once(
     ours, theirs = (tmp_path / "stdout").read_text().splitlines(), trained.stdout.splitlines()
     assert [line.split(" ")[0] for line in ours] == [line.split(" ")[0] for line in theirs]
     assert figures(ours) == pytest.approx(figures(theirs), abs=1e-5)
-
-
-TWICE = """
-import os, pathlib, torch
-from mnist_sgd.cli import main
-for name in "ab":
-    line = ["train", "--model", "dropnet:drop", "--epochs", "1", "--seed", "3", "--out", name]
-    assert main(line) == 0
-pathlib.Path(f"seed-{os.environ['RANK']}").write_text(str(torch.initial_seed()))
-"""
-
-
-def test_a_seed_gives_ranks_dropout_of_their_own_and_the_same_bytes_again(tmp_path: Path) -> None:
-    (tmp_path / "dropnet.py").write_text(
-        "from torch import nn\n"
-        "def drop():\n"
-        "    return nn.Sequential(nn.Dropout(0.5), nn.Linear(784, 1))\n"
-    )
-    (tmp_path / "twice.py").write_text(TWICE)
-    with torchrun(2, tmp_path / "twice.py", cwd=tmp_path) as agent:
-        assert agent.wait(PATIENCE) == 0, (tmp_path / "stderr").read_text()
-    assert [(tmp_path / f"seed-{rank}").read_text() for rank in (0, 1)] == ["3", "4"]
-    for name in ("model.safetensors", "model.onnx"):
-        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
 
 # Without other processes.

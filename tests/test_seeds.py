@@ -9,8 +9,19 @@ import pytest
 import torch
 
 from image_sets import random_set
-from mnist_sgd import Checkpoint, DataLoader, DataLoaders, Learner, batch_accuracy, create_model
-from mnist_sgd.cli import main
+from mnist_sgd import (
+    Checkpoint,
+    DataLoader,
+    DataLoaders,
+    Learner,
+    Ranks,
+    batch_accuracy,
+    create_model,
+    mnist_sample,
+)
+from mnist_sgd.cli import _parser, main, train
+from mnist_sgd.cli.training.options import chosen_recipe
+from values import same
 
 Output = pytest.CaptureFixture[str]
 
@@ -67,6 +78,24 @@ def test_so_does_a_training_that_was_cut_off_and_resumed(
     text = "there is no checkpoint yet" if batches < 20 else "going on in epoch 0 after 20 batches"
     assert text in capsys.readouterr().err
     assert files("cut") == files("whole")
+
+
+class SecondRank(Ranks):
+    """A rank whose fellows have the same options and data."""
+
+    def require_same(self, what: str, description: str) -> None:
+        pass
+
+
+def test_ranks_have_equal_weights_and_draw_by_seeds_of_their_own() -> None:
+    args = _parser().parse_args(["train", "--model", "mlp", "--seed", "3"])
+    weights, seeds = [], []
+    for ranks in (Ranks(), SecondRank(1, 2)):
+        learn = train._learner(args, chosen_recipe(args), mnist_sample(), ranks)
+        weights.append(dict(learn.model.state_dict()))
+        seeds.append(torch.initial_seed())
+    assert seeds == [3, 4]
+    assert same(*weights)
 
 
 def test_the_largest_seed_is_one(line: list[str]) -> None:

@@ -132,6 +132,7 @@ def _is_empty(path: Path) -> bool:
 
 
 def _remove_files(folder: Path) -> None:
+    mark_unfinished(folder)  # first of all
     for plot in (folder / PLOTS).glob("*.svg"):
         plot.unlink()
     for name in FILES:

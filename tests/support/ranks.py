@@ -126,7 +126,7 @@ def learner(
 
 def report(learn: Learner, seen: Seen) -> dict[str, Any]:
     return {
-        "weights": dict(learn.model.state_dict()),
+        "weights": {name: t.clone() for name, t in learn.model.state_dict().items()},
         "values": learn.recorder.values,
         "losses": learn.recorder.losses,
         "batches": seen.batches,
@@ -188,7 +188,12 @@ def saved(ranks: Ranks, model: str, folder: Path) -> dict[str, Any]:
         learn.fit(2, lr=0.1, cbs=seen)
     if ranks.is_first:
         learn.save(folder / f"{model}-{ranks.world_size}.safetensors")
-    return report(learn, seen)
+    last = report(learn, seen)
+    with learn.no_logging():
+        learn.fit(3, lr=1.0, cbs=[SaveBest(), EarlyStopping(1)])
+    if ranks.is_first:
+        learn.save(folder / f"{model}-{ranks.world_size}-best.safetensors")
+    return last | {"best": learn.recorder.values[learn.kept_row], "kept": learn.kept_row}
 
 
 def left_early(ranks: Ranks) -> dict[str, Any]:
@@ -220,8 +225,8 @@ def dropped(ranks: Ranks, checkpoint: Path) -> dict[str, Any]:
     return done
 
 
-def refusals(ranks: Ranks) -> dict[str, str]:
-    """What ranks that do not fit together are told."""
+def refusals(ranks: Ranks, folder: Path) -> dict[str, str]:
+    """What ranks that do not fit together are told, and what the first one alone finds out."""
     told = {}
 
     @contextmanager
@@ -236,6 +241,12 @@ def refusals(ranks: Ranks) -> dict[str, str]:
 
     with telling("first"):
         ranks.done_by_first(fails if ranks.is_first else sys.exit)
+    missing = folder / "none" / "c.safetensors"
+    for what, cbs, resume in (("read", [], missing), ("write", [Checkpoint(missing)], None)):
+        with telling(what):
+            learn = learner(ranks, CUT_SETS, 8)
+            with learn.no_logging():
+                learn.fit(1, cbs=cbs, resume=resume)
     with telling("same"):
         ranks.require_same("seeds", "3" if ranks.is_first else "4")
     with telling("uncut"):
@@ -259,7 +270,7 @@ def jobs(ranks: Ranks, checkpoint: Path) -> dict[str, Any]:
     done["left early"] = left_early(ranks)
     done |= {model: saved(ranks, model, checkpoint.parent) for model in MODELS}
     if ranks.world_size == 3:
-        done |= {"cut": cut(ranks, checkpoint), "refusals": refusals(ranks)}
+        done |= {"cut": cut(ranks, checkpoint), "refusals": refusals(ranks, checkpoint.parent)}
     if ranks.world_size == 2:
         done["resumed"] = resumed(ranks, checkpoint)
         done["dropped"] = dropped(ranks, checkpoint.with_name("dropped.safetensors"))

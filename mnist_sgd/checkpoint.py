@@ -5,18 +5,21 @@
 
 A checkpoint is one file, old or new but never a part of one, and reading it runs no code. It holds
 the weights and buffers, the optimizer's settings and averages, where the loaders stand, what the
-recorder recorded, and the state of torch's random numbers. In one process the fit that goes on
-leaves the same weights and figures to the last bit; the file may also be taken on by another number
-of ranks, with the same batches and the rounding of another order of sums.
+recorder recorded, and the state of torch's random numbers on each rank. In one process the resumed
+fit leaves the same weights and figures to the last bit. Another number of ranks may resume it too,
+with the same batches and the rounding of another order of sums.
 
 Of callbacks it holds what those with a `state_dict()` and a `load_state_dict()` give. It does not
-hold the random numbers of Python and NumPy, and of the ranks' random numbers only the first rank's.
-The moments `before_fit`, `before_epoch` and `before_train` come again for the epoch that the fit
-goes on in.
+hold the random numbers of Python and NumPy. The hooks `before_fit`, `before_epoch` and
+`before_train` are called again for the epoch in which the fit resumes.
+
+A fit whose settings would compute something else is refused, see `fit_identity`. A callback that
+changes what is computed can take part in this: its method `fit_settings()` gives its settings, a
+text by a name each, which an error repeats.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,10 +28,16 @@ import torch
 from mnist_sgd._document import DocumentError, dump, parse
 from mnist_sgd._files import atomic_write, remove_leftovers
 from mnist_sgd.callbacks import Callback
+from mnist_sgd.fit_identity import (
+    callback_settings,
+    comparable,
+    difference,
+    fit_identity,
+    fit_settings,
+    settings_of_format_2,
+    stateful_callbacks,
+)
 from mnist_sgd.loader import DataLoader
-from mnist_sgd.models import model_name
-from mnist_sgd.recorder import metric_name
-from mnist_sgd.schedule import schedule_name
 
 if TYPE_CHECKING:
     from mnist_sgd.learner import Learner
@@ -40,7 +49,6 @@ __all__ = [
     "random_state",
     "save_checkpoint",
     "set_random_state",
-    "stateful_callbacks",
 ]
 
 FORMAT = 2
@@ -83,10 +91,13 @@ class Checkpoint(Callback):
         """
         _training_loader(learn)
         _optimizer_state(learn)
-        if learn.ranks.is_first:
-            if not self.path.parent.is_dir():
-                raise CheckpointError(f"{self.path}: there is no folder {self.path.parent}")
-            remove_leftovers(self.path)
+        _by_first(learn, self._prepare)
+
+    def _prepare(self) -> bytes:
+        if not self.path.parent.is_dir():
+            raise CheckpointError(f"{self.path}: there is no folder {self.path.parent}")
+        remove_leftovers(self.path)
+        return b""
 
     def after_batch(self, learn: "Learner") -> None:
         """Write, if it is this batch's turn."""
@@ -114,11 +125,14 @@ def save_checkpoint(
     """
     train = _training_loader(learn).state_dict()
     learn.recorder.read_losses()  # in which all ranks take part
+    learn.ranks.share_buffers(learn.model)
+    own = random_state(learn.ranks.device)
+    random = {name: learn.ranks.stacked(values) for name, values in own.items()}
     if not learn.ranks.is_first:
         return
     state = {
         "checkpoint": FORMAT,
-        "fit": _identity(learn),
+        "fit": fit_identity(learn),
         "epoch": learn.epoch + epoch_done,
         "train": _next_epoch(train) if epoch_done else train,
         "recorder": _as_tensors(learn.recorder.state_dict()),
@@ -127,7 +141,10 @@ def save_checkpoint(
         "callbacks": {
             name: cb.state_dict() for name, cb in stateful_callbacks(learn.active_cbs).items()
         },
-        "random": random_state(learn.ranks.device),
+        "settings": fit_settings(learn),
+        "torch": torch.__version__,
+        "random": own,
+        "random of ranks": random,
     }
     if isinstance(learn.dls.valid, DataLoader):
         state["valid"] = _next_epoch(learn.dls.valid.state_dict())
@@ -148,10 +165,11 @@ def load_checkpoint(learn: "Learner", path: str | os.PathLike[str]) -> None:
         path: the file.
 
     Raises:
-        CheckpointError: the file is missing, damaged or none of these, or it is of another model,
-            optimizer, learning rate, loss, schedule, data set, seed or batch size, of other
-            callbacks with a state, or further than the fit's last epoch. The message names the
-            file and both values. The weights are then as they were.
+        CheckpointError: the file is missing, damaged or none of these; or it is of another model,
+            optimizer, learning rate, momentum, weight decay, precision, loss, schedule, data set,
+            augmentation, seed or batch size, or of other callbacks that have a state or settings;
+            or it is further than the fit's last epoch. The message names the file and both values.
+            The weights are then as they were.
     """
     state = _read(learn, Path(path))
     try:
@@ -170,15 +188,25 @@ def load_checkpoint(learn: "Learner", path: str | os.PathLike[str]) -> None:
         raise CheckpointError(f"{path}: {error}") from error
     learn.epoch = state["epoch"]
     learn.batch = -(-state["train"]["samples_seen"] // _training_loader(learn).batch_size)
-    set_random_state(learn.ranks.device, state["random"])
+    set_random_state(learn.ranks.device, _own_random_state(learn.ranks.rank, state))
+
+
+def _by_first(learn: "Learner", work: Callable[[], bytes]) -> bytes:
+    """What `work` gives on the first rank; its refusal is every rank's."""
+    try:
+        return learn.ranks.done_by_first(work)
+    except ValueError as error:
+        raise CheckpointError(str(error)) from None
 
 
 def _read(learn: "Learner", path: Path) -> dict[str, Any]:
-    if learn.ranks.is_first and not path.is_file():
-        raise CheckpointError(f"{path}: there is no such file")
-    content = learn.ranks.from_first(path.read_bytes() if learn.ranks.is_first else b"")
+    def content() -> bytes:
+        if not path.is_file():
+            raise CheckpointError(f"{path}: there is no such file")
+        return path.read_bytes()
+
     try:
-        state = parse(content)
+        state = parse(_by_first(learn, content))
     except DocumentError as error:
         raise CheckpointError(f"{path}: not a checkpoint: {error}") from error
     if state.get("checkpoint") != FORMAT:
@@ -189,30 +217,31 @@ def _read(learn: "Learner", path: Path) -> dict[str, Any]:
     return state
 
 
-def _identity(learn: "Learner") -> dict[str, Any]:
-    """What a checkpoint must share with the fit that goes on from it, beside the loaders' own."""
-    weights = learn.model.state_dict().items()
-    kind = type(learn.opt)
-    return {
-        "model": model_name(learn.model),
-        "weights": ", ".join(f"{name} {list(t.shape)}" for name, t in weights),
-        "optimizer": f"{kind.__module__}.{kind.__qualname__}",
-        "learning rate": learn.base_lr,
-        "loss": metric_name(learn.loss_func),
-        "schedule": schedule_name(learn.schedule, learn.n_epoch),
-        "callbacks with a state": ", ".join(stateful_callbacks(learn.active_cbs)) or "none",
-    }
-
-
 def _check(learn: "Learner", state: dict[str, Any]) -> None:
-    for name, here in _identity(learn).items():
-        there = state["fit"][name]
-        if there != here:
-            raise CheckpointError(f"other {name}: the checkpoint has {there}, this fit has {here}")
+    found = difference(state["fit"], fit_identity(learn)) or _other_setting(learn, state)
+    if found:
+        raise CheckpointError(found)
     if state["epoch"] > learn.n_epoch:
         raise CheckpointError(
             f"it has {state['epoch']} finished epochs, this fit is of {learn.n_epoch}"
         )
+
+
+def _other_setting(learn: "Learner", state: dict[str, Any]) -> str | None:
+    here = fit_settings(learn)
+    if "settings" in state:
+        there = state["settings"]
+        if state["torch"] != torch.__version__:
+            there, here = comparable(there), comparable(here)
+        return difference(there, here)
+    there = settings_of_format_2(state)
+    unknown = callback_settings(cb for cb in learn.active_cbs if not hasattr(cb, "state_dict"))
+    for name, value in unknown.items():
+        return (
+            f"an earlier version wrote it, which did not note the {name}; this fit has {value}: "
+            "begin anew, without the checkpoint"
+        )
+    return difference(there, {name: value for name, value in here.items() if name in there})
 
 
 def _training_loader(learn: "Learner") -> DataLoader:
@@ -257,26 +286,31 @@ def _next_epoch(loader_state: dict[str, int]) -> dict[str, int]:
     return loader_state | {"epoch": loader_state["epoch"] + 1, "samples_seen": 0}
 
 
-def stateful_callbacks(cbs: Sequence[Callback]) -> dict[str, Any]:
-    """The callbacks that have a state, by the names of their classes, numbered if need be."""
-    named: dict[str, Any] = {}
-    for cb in cbs:
-        if hasattr(cb, "state_dict"):
-            name = type(cb).__name__
-            named[f"{name} {len(named) + 1}" if name in named else name] = cb
-    return named
+def _own_random_state(rank: int, state: dict[str, Any]) -> dict[str, torch.Tensor]:
+    """A rank's part of the random numbers; nothing for one that was not there.
+
+    It is a copy: torch reads a state from the beginning of its storage, whatever its offset.
+    """
+    rows = state.get("random of ranks") or {name: t[None] for name, t in state["random"].items()}
+    return {name: each[rank].clone() for name, each in rows.items() if rank < len(each)}
 
 
 def random_state(device: torch.device) -> dict[str, torch.Tensor]:
     """The states of torch's generators that a model on a device draws from."""
     state = {"cpu": torch.get_rng_state()}
     if device.type != "cpu":
-        state[device.type] = torch.get_device_module(device).get_rng_state(device)
+        state[device.type] = torch.get_device_module(device).get_rng_state(*_which(device))
     return state
 
 
+def _which(device: torch.device) -> tuple[torch.device, ...]:
+    """What a device's generator is asked for by: there is one alone on Apple's GPUs."""
+    return () if device.type == "mps" else (device,)
+
+
 def set_random_state(device: torch.device, state: dict[str, torch.Tensor]) -> None:
-    """Put the generators back to a state of `random_state`."""
-    torch.set_rng_state(state["cpu"])
+    """Put the generators back to a state of `random_state`; those that it lacks are left alone."""
+    if "cpu" in state:
+        torch.set_rng_state(state["cpu"])
     if device.type in state and device.type != "cpu":
-        torch.get_device_module(device).set_rng_state(state[device.type], device)
+        torch.get_device_module(device).set_rng_state(state[device.type], *_which(device))

@@ -24,6 +24,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from hashlib import blake2b
+from itertools import starmap
+from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
@@ -43,6 +45,8 @@ LETTING_GO = 0.1
 holds a tensor when the interpreter ends aborts the process (2 of 40 runs on a busy machine)."""
 
 CPU = torch.device("cpu")
+
+DONE, FAILED = b"+", b"-"
 
 
 @dataclass(frozen=True)
@@ -64,17 +68,33 @@ class Ranks:
         """Whether this is the rank that prints and writes files."""
         return self.rank == 0
 
-    def synced_model(self, model: nn.Module) -> nn.Module:
+    def synced_model(self, model: nn.Module) -> Callable[[Tensor], Any]:
         """What to call for `model` in training, so that its gradients become the ranks' mean.
 
         Parameters and buffers take the first rank's values now, and buffers again at each call.
-        All ranks call this, and what it gives, together.
+        All ranks call this, and what it gives, together. A parameter that a batch does not use has
+        no gradient, as in one process, and parameters may be frozen and unfrozen on the way.
         """
-        if self.world_size == 1:
-            return model
-        from torch.nn.parallel import DistributedDataParallel
+        return model if self.world_size == 1 else _Synced(model, self.device)
 
-        return DistributedDataParallel(model)
+    def share_buffers(self, model: nn.Module) -> None:
+        """Give the first rank's buffers to all ranks, which call this together.
+
+        Each rank's batch norms follow its own parts of the batches. DistributedDataParallel shares
+        the buffers before a batch, not after the last one. The first rank's are taken, not the
+        mean, because they are what the next batch begins with and what is saved: so a checkpoint
+        changes nothing, and any kind of buffer stays what its module made of it.
+        """
+        buffers = list(model.buffers())
+        if self.world_size == 1 or not buffers:
+            return
+        flat = torch.cat([b.detach().reshape(-1).view(torch.uint8) for b in buffers])
+        distributed.broadcast(flat, 0)
+        if self.is_first:
+            return
+        sizes = [b.numel() * b.element_size() for b in buffers]
+        for buffer, part in zip(buffers, torch.split(flat, sizes), strict=True):
+            buffer.detach().copy_(part.clone().view(buffer.dtype).view(buffer.shape))
 
     def synced_loss(self, loss_func: Loss, batches: object) -> Loss:
         """What to call for `loss_func`, so that the ranks' mean is the loss of the whole batch.
@@ -102,7 +122,7 @@ class Ranks:
             if len(targets) == 0:
                 return predictions.sum()
             # Every batch but the last is whole, so where it ends says how large it is.
-            size = (loader.state_dict()["samples_seen"] - 1) % loader.batch_size + 1
+            size = (loader.samples_seen - 1) % loader.batch_size + 1
             if len(targets) > -(-size // ranks):
                 raise ValueError(
                     f"the training batches are not cut for {ranks} ranks: give their DataLoader "
@@ -113,11 +133,8 @@ class Ranks:
         return weighted
 
     def moved(self, batches: Iterable[tuple[Tensor, Tensor]]) -> Iterable[tuple[Tensor, Tensor]]:
-        """The batches on this process's device."""
-        if self.device == CPU:
-            return batches
-        copy = DeviceCopy(self.device)
-        return (copy(xb, yb) for xb, yb in batches)
+        """The batches on this process's device; none is held while the next one is asked for."""
+        return batches if self.device == CPU else starmap(DeviceCopy(self.device), batches)
 
     def sum(self, values: Tensor) -> Tensor:
         """The sum of all ranks' `values`, of one shape, on the CPU. All ranks call it together."""
@@ -131,6 +148,15 @@ class Ranks:
         """The mean of all ranks' `values`, of one shape, as `sum` gives their sum."""
         return values if self.world_size == 1 else self.sum(values) / self.world_size
 
+    def stacked(self, values: Tensor) -> Tensor:
+        """All ranks' `values`, of one shape, as `[world_size, ...]` on the CPU.
+
+        All ranks call it together.
+        """
+        rows = values.new_zeros(self.world_size, *values.shape)
+        rows[self.rank] = values
+        return self.sum(rows)
+
     def from_first(self, content: bytes) -> bytes:
         """The first rank's `content`, whatever the others give. All ranks call it together."""
         if self.world_size == 1:
@@ -143,6 +169,26 @@ class Ranks:
         shared = torch.frombuffer(own, dtype=torch.uint8).to(self.device)
         distributed.broadcast(shared, 0)
         return shared.cpu().numpy().tobytes()
+
+    def done_by_first(self, work: Callable[[], bytes]) -> bytes:
+        """What `work` gives on the first rank, which alone does it. All ranks call this together.
+
+        Raises:
+            ValueError, OSError: the first rank's work failed, on which every other rank raises a
+                ValueError with the same message.
+        """
+        if not self.is_first:
+            content = self.from_first(b"")
+            if content[:1] == FAILED:
+                raise ValueError(os.fsdecode(content[1:]))
+            return content[1:]
+        try:
+            content = work()
+        except (ValueError, OSError) as error:
+            self.from_first(FAILED + os.fsencode(str(error)))
+            raise
+        self.from_first(DONE + content)
+        return content
 
     def require_same(self, what: str, description: str) -> None:
         """See that `description` is the same text on all ranks, which call this together.
@@ -163,6 +209,46 @@ ALONE = Ranks()
 """One process, on the CPU."""
 
 
+class _Synced:
+    """Calls a model through DistributedDataParallel, which is told of each (un)frozen parameter."""
+
+    def __init__(self, model: nn.Module, device: torch.device) -> None:
+        self._model = _WithIdleParameter(model, device)
+        self._share()
+
+    def _share(self) -> None:
+        from torch.nn.parallel import DistributedDataParallel
+
+        self._trained = self._model.trained()
+        self._parallel = DistributedDataParallel(self._model, find_unused_parameters=True)
+
+    def __call__(self, xb: Tensor) -> Any:
+        if self._model.trained() != self._trained:
+            self._share()
+        return self._parallel(xb)
+
+
+class _WithIdleParameter(nn.Module):
+    """A model, and a parameter that nothing uses.
+
+    To look for unused parameters costs a batch a fraction of a millisecond, and lets any model
+    train that trains in one process. DistributedDataParallel warns where it finds none.
+    """
+
+    def __init__(self, model: nn.Module, device: torch.device) -> None:
+        super().__init__()
+        self.model = model
+        self.idle = nn.Parameter(torch.zeros((), device=device))
+
+    def trained(self) -> list[bool]:
+        """Of each parameter whether it is trained now."""
+        return [p.requires_grad for p in self.model.parameters()]
+
+    def forward(self, xb: Tensor) -> Any:
+        """What the model gives."""
+        return self.model(xb)
+
+
 @contextmanager
 def joined_ranks(device: str = "cpu", timeout: timedelta = TIMEOUT) -> Iterator[Ranks]:
     """Join the processes that torchrun started with this one, and leave them at the end.
@@ -177,7 +263,7 @@ def joined_ranks(device: str = "cpu", timeout: timedelta = TIMEOUT) -> Iterator[
 
     Raises:
         ValueError: the environment's `RANK`, `WORLD_SIZE` or `LOCAL_RANK` are not torchrun's, or
-            the machine has no GPU for this rank.
+            PyTorch finds no GPU for this rank.
         RuntimeError: the others are not there in time.
     """
     rank, world_size, local_rank = _environment()
@@ -215,6 +301,11 @@ def _device(name: str, local_rank: int) -> torch.device:
     if name == "cpu":
         return CPU
     count = torch.cuda.device_count()
+    if count == 0:
+        raise ValueError(
+            f"--device {name}: PyTorch finds no GPU here; train on the cpu, or see that the driver "
+            "and a PyTorch with CUDA are installed"
+        )
     if local_rank >= count:
         raise ValueError(
             f"local rank {local_rank} needs a GPU of its own, and torch sees {count} here; "

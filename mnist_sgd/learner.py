@@ -23,6 +23,7 @@ from mnist_sgd.coming_from_fastai import INSTEAD
 from mnist_sgd.data import ImageSet
 from mnist_sgd.distributed import ALONE, Ranks
 from mnist_sgd.export import ExportReport, export_model
+from mnist_sgd.fit_identity import group_settings
 from mnist_sgd.loader import Batch, DataLoader, DataLoaders
 from mnist_sgd.losses import mnist_loss
 from mnist_sgd.lr_finder import LRFind, find_lr
@@ -63,6 +64,8 @@ class Learner(TrainingLoop):
     Attributes:
         recorder: the history of the newest fit.
         opt: the optimizer, None before the first fit; it is kept from fit to fit.
+        opt_settings: the settings of its groups of parameters when it was made, before a schedule
+            or a checkpoint changed them.
         logger: called with each line of the table; `print` to begin with.
         base_lr, schedule: the learning rate and the schedule of the newest fit.
         dl: the batches that are being used.
@@ -100,6 +103,7 @@ class Learner(TrainingLoop):
         self.lr = self.base_lr = lr
         self.schedule: Schedule | None = None
         self._rates: Rates | None = None
+        self.opt_settings: list[dict[str, Any]] = []
         self.cbs = as_callbacks(cbs)
         self.bar = ranks.world_size == 1  # it reads the loss when it likes, which ranks cannot
         self.kept_row = -1
@@ -150,6 +154,7 @@ class Learner(TrainingLoop):
                 load_checkpoint(self, resume)
             try:
                 self._stage("fit", self._fit, CancelFit, finish=self.recorder.read_losses)
+                self.ranks.share_buffers(self.model)  # also of an epoch that was left early
             finally:
                 self.training = False
                 self._unwrap()
@@ -178,6 +183,7 @@ class Learner(TrainingLoop):
         if made:
             exempt_from_decay(self.model)
             self.opt = self.opt_func(self.model.parameters(), lr=lr)
+            self.opt_settings = group_settings(self.opt)
         if self._rates is None or self._rates.opt is not self.opt:
             self._rates = Rates(self.opt)
         self.model.zero_grad()  # what a cancelled batch of the last fit left

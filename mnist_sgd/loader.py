@@ -204,6 +204,11 @@ class DataLoader:
         last = len(self) * self.batch_size if self.drop_last else len(self.dataset)
         return epoch, min(self._progress.delivered * self.batch_size, last)
 
+    @property
+    def samples_seen(self) -> int:
+        """Images of the newest iterator's epoch that were given so far, over all ranks."""
+        return self._position()[1]
+
     def set_epoch(self, epoch: int) -> None:
         """Make `epoch` (from 0) the one that the next `iter()` begins.
 

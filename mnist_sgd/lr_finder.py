@@ -18,7 +18,8 @@ from math import isnan
 from typing import TYPE_CHECKING
 
 from mnist_sgd.callbacks import Callback, CancelFit, CancelValidate
-from mnist_sgd.checkpoint import random_state, set_random_state, stateful_callbacks
+from mnist_sgd.checkpoint import random_state, set_random_state
+from mnist_sgd.fit_identity import stateful_callbacks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,6 +33,7 @@ LAST = 5
 
 CHANGED = (
     "opt",
+    "opt_settings",
     "cbs",
     "recorder",
     "epoch",

@@ -40,6 +40,10 @@ class MixedPrecision(Callback):
         self._autocast.close()
         learn.pred = learn.pred.float()
 
+    def fit_settings(self) -> dict[str, str]:
+        """What a fit that resumes must share."""
+        return {"mixed precision": "bfloat16"}
+
     def cleanup_fit(self, learn: Learner) -> None:
         """End what an exception left open."""
         self._autocast.close()

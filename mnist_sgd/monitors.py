@@ -141,6 +141,10 @@ class SaveBest(_Monitor):
         """The best weights so far, for a checkpoint."""
         return self.weights
 
+    def fit_settings(self) -> dict[str, str]:
+        """What a fit that resumes must share, or else the weights are not those of `kept_row`."""
+        return {"SaveBest": f"monitor {self.monitor}, min_delta {self.min_delta}"}
+
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take the best weights of a checkpoint."""
         self.weights = dict(state)
@@ -189,6 +193,12 @@ class ReduceLROnPlateau(_Monitor):
                 "a schedule sets the learning rate of each batch, so ReduceLROnPlateau cannot; "
                 "take one of them"
             )
+
+    def fit_settings(self) -> dict[str, str]:
+        """What a fit that resumes must share, or else it has other rates."""
+        settings = f"patience {self.patience}, factor {self.factor}, min_lr {self.min_lr}"
+        watched = f"monitor {self.monitor}, min_delta {self.min_delta}"
+        return {"ReduceLROnPlateau": f"{settings}, {watched}"}
 
     def before_epoch(self, learn: Learner) -> None:
         """Reduce the rate, if the last row says so."""

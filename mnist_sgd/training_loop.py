@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mnist_sgd.batch_errors import raise_explained, warn_of_broadcasting
+from mnist_sgd.batch_norm import check_batch_norm, explaining_batch_norm
 from mnist_sgd.callbacks import (
     CancelBackward,
     CancelBatch,
@@ -52,7 +53,7 @@ class TrainingLoop(Stages):
         self.dl: Iterable[Batch] = ()
         self.xb = self.yb = self.pred = self.loss = self.loss_grad = NOTHING
         self._in_batch = False
-        self._wrapped_model: tuple[nn.Module, nn.Module] | None = None
+        self._wrapped_model: tuple[nn.Module, Callable[[Tensor], Any]] | None = None
         self._wrapped_loss: tuple[tuple[Loss, object], Loss] | None = None
 
     @property
@@ -119,9 +120,14 @@ class TrainingLoop(Stages):
         self.training = True
         self.model.train()
         self.dl = self.dls.train
-        self._stage("train", partial(self._each, self.dl, self._train_batch), CancelTrain)
+        self._stage("train", self._train, CancelTrain)
         self.training = False
         self._validated = self._validate(self.dls.valid)
+
+    def _train(self) -> None:
+        check_batch_norm(self.model, self.dl, self.ranks)
+        with explaining_batch_norm():
+            self._each(self.dl, self._train_batch)
 
     def _add_row(self) -> None:
         valid, is_partial = self._validated
@@ -134,6 +140,7 @@ class TrainingLoop(Stages):
 
     def _validate(self, batches: Iterable[Batch]) -> tuple[list[float], bool]:
         """The loss and the metrics over the batches, and whether they are means over a part."""
+        self.ranks.share_buffers(self.model)  # what is measured is what is saved
         means = [Mean() for _ in range(1 + len(self.metrics))]
         complete = self._evaluate(batches, partial(self._record_metrics, means))
         return self._over_ranks(means), not complete and means[0].count > 0
@@ -233,7 +240,7 @@ class TrainingLoop(Stages):
             return self._shared_model(), self._shared_loss()
         return self.model, self.loss_func
 
-    def _shared_model(self) -> nn.Module:
+    def _shared_model(self) -> Callable[[Tensor], Any]:
         if self._wrapped_model is None or self._wrapped_model[0] is not self.model:
             self._wrapped_model = self.model, self.ranks.synced_model(self.model)
         return self._wrapped_model[1]

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from image_sets import random_set
 from mnist_sgd import (
     SGD,
+    Augmentation,
     BasicOptim,
     Callback,
     CancelTrain,
@@ -23,7 +24,9 @@ from mnist_sgd import (
     DataLoader,
     DataLoaders,
     Learner,
+    MixedPrecision,
     OneCycle,
+    ReduceLROnPlateau,
     SaveBest,
     adamw,
     batch_accuracy,
@@ -38,10 +41,27 @@ from values import same
 BATCHES = 6  # of 22 images, 4 at a time
 
 
-def dropping() -> nn.Module:
+def dropping(p: float = 0.5) -> nn.Module:
     """A model that draws random numbers and has buffers."""
-    layers = nn.Linear(784, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(), nn.Linear(8, 1)
+    layers = nn.Linear(784, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(p), nn.Linear(8, 1)
     return nn.Sequential(*layers)
+
+
+def weighted_loss(logits: Tensor, targets: Tensor, weight: float) -> Tensor:
+    return weight * cross_entropy(logits, targets)
+
+
+class Scales(Callback):
+    """A custom callback that changes the training, and tells by what."""
+
+    def __init__(self, scale: int) -> None:
+        self.scale = scale
+
+    def after_loss(self, learn: Learner) -> None:
+        learn.loss = learn.loss * self.scale
+
+    def fit_settings(self) -> dict[str, str]:
+        return {"scale of the loss": str(self.scale)}
 
 
 def learner(model: nn.Module | None = None, seed: int = 5, **settings: Any) -> Learner:
@@ -239,11 +259,9 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def other_data(**changes: Any) -> DataLoaders:
-    settings: dict[str, Any] = {"count": 22, "batch_size": 4, "seed": 5, "valid": 10} | changes
-    train = DataLoader(
-        random_set(settings["count"]), settings["batch_size"], shuffle=True, seed=settings["seed"]
-    )
-    return DataLoaders(train, DataLoader(random_set(settings["valid"]), 4, shuffle=True))
+    settings: dict[str, Any] = {"batch_size": 4, "shuffle": True, "seed": 5} | changes
+    train, valid = random_set(settings.pop("count", 22)), random_set(settings.pop("valid", 10))
+    return DataLoaders(DataLoader(train, **settings), DataLoader(valid, 4, shuffle=True))
 
 
 @pytest.mark.parametrize(
@@ -275,6 +293,38 @@ def other_data(**changes: Any) -> DataLoaders:
             "other optimizer: the checkpoint has mnist_sgd.optimizers.SGD, "
             "this fit has torch.optim.sgd.SGD",
         ),
+        (
+            {"opt_func": partial(SGD, mom=0.9)},
+            "other momentum: the checkpoint has 0.0, this fit has 0.9",
+        ),
+        (
+            {"opt_func": partial(SGD, wd=0.5)},
+            "other weight decay: the checkpoint has 0.0, this fit has 0.5",
+        ),
+        (
+            {"cbs": MixedPrecision()},
+            "other mixed precision: the checkpoint has none, this fit has bfloat16",
+        ),
+        (
+            {"cbs": ReduceLROnPlateau(2)},
+            "other ReduceLROnPlateau: the checkpoint has none, this fit has patience 2, factor "
+            "10.0, min_lr 0.0, monitor valid_loss, min_delta 0.0",
+        ),
+        (
+            {"model": create_model("linear").bfloat16(), "dtype": torch.bfloat16},
+            "other dtype of the weights: the checkpoint has float32, this fit has bfloat16",
+        ),
+        (
+            {"mean": 0.1, "std": 0.3},
+            r"other training batches: the checkpoint has float32 \[784\] with mean 0.0 and std "
+            r"1.0, this fit has float32 \[784\] with mean 0.1 and std 0.3",
+        ),
+        ({"drop_last": True}, "the state is of another drop_last: it has 0, this loader has 1"),
+        ({"shuffle": False}, "the state is of another shuffle: it has 1, this loader has 0"),
+        (
+            {"augment": Augmentation(degrees=5)},
+            r"the state is of another augmentation: it has 0, this loader has \d+",
+        ),
         ({"batch_size": 8}, "the state is of another batch_size: it has 4, this loader has 8"),
         ({"seed": 6}, "the state is of another seed: it has 5, this loader has 6"),
         ({"count": 24}, r"the state is of another dataset: it has \d+, this loader has \d+"),
@@ -304,6 +354,158 @@ def test_another_fits_checkpoint_is_refused_by_what_differs(
         learn.fit(n_epoch, lr=lr, cbs=cbs, resume=checkpoint, schedule=schedule)
     assert re.fullmatch(re.escape(f"{checkpoint}: ") + message, str(refused.value))
     assert same(dict(learn.model.state_dict()), before)
+
+
+@pytest.mark.parametrize(
+    ("there", "here", "message"),
+    [
+        (
+            {"cbs": MixedPrecision()},
+            {},
+            "other mixed precision: the checkpoint has bfloat16, this fit has none",
+        ),
+        (
+            {"cbs": SaveBest()},
+            {"cbs": SaveBest(monitor="batch_accuracy")},
+            "other SaveBest: the checkpoint has monitor valid_loss, min_delta 0.0, this fit has "
+            "monitor batch_accuracy, min_delta 0.0",
+        ),
+        (
+            {"opt_func": partial(adamw, wd=0.5)},
+            {"opt_func": partial(adamw, wd=0.25)},
+            "other weight decay: the checkpoint has 0.5 and 0.0, this fit has 0.25 and 0.0",
+        ),
+        (
+            {"opt_func": adamw},
+            {"opt_func": partial(torch.optim.AdamW, betas=(0.9, 0.99), weight_decay=0)},
+            "other second beta of the optimizer: the checkpoint has 0.999, this fit has 0.99",
+        ),
+        (
+            {"opt_func": torch.optim.Adam},
+            {"opt_func": partial(torch.optim.Adam, amsgrad=True)},
+            "other amsgrad of the optimizer: the checkpoint has False, this fit has True",
+        ),
+        (
+            {"loss_func": partial(weighted_loss, weight=2)},
+            {"loss_func": partial(weighted_loss, weight=3)},
+            "other settings of the loss: the checkpoint has weighted_loss(weight=2), this fit has "
+            "weighted_loss(weight=3)",
+        ),
+        (
+            {"model": partial(dropping, 0.5)},
+            {"model": partial(dropping, 0.25)},
+            "other layers: the checkpoint has (3): Dropout(p=0.5, inplace=False), this fit has "
+            "(3): Dropout(p=0.25, inplace=False)",
+        ),
+        (
+            {"cbs": Scales(2)},
+            {"cbs": Scales(4)},
+            "other scale of the loss: the checkpoint has 2, this fit has 4",
+        ),
+    ],
+    ids=lambda value: next(iter(value), "") if isinstance(value, dict) else "",
+)
+def test_other_settings_of_the_same_parts_are_refused_with_both_values(
+    there: dict[str, Any], here: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    def begun(settings: dict[str, Any], *cbs: Callback, resume: Path | None = None) -> None:
+        settings = dict(settings)
+        every = [cb for cb in (settings.pop("cbs", None), *cbs) if cb is not None]
+        model = settings.pop("model", partial(create_model, "mlp"))()
+        learner(model, **settings).fit(1, lr=0.01, cbs=every, resume=resume)
+
+    path = tmp_path / "c.safetensors"
+    begun(there, Checkpoint(path))
+    begun(there, resume=path)
+    with pytest.raises(CheckpointError) as refused:
+        begun(here, resume=path)
+    assert str(refused.value) == f"{path}: {message}"
+
+
+def test_the_settings_are_those_that_a_kept_optimizer_was_made_with(tmp_path: Path) -> None:
+    """A cycle leaves another momentum behind, with which the next fit begins."""
+    path = tmp_path / "c.safetensors"
+
+    def cycled() -> Learner:
+        learn = learner(create_model("mlp", 0), opt_func=partial(SGD, mom=0.9))
+        learn.fit_one_cycle(1, 0.1)
+        return learn
+
+    whole = cycled()
+    whole.fit(2, lr=0.1, cbs=Checkpoint(path, every=4))
+    copies = Copies(path)
+    cycled().fit(2, lr=0.1, cbs=[Checkpoint(path, every=4), copies])
+    resumed = learner(create_model("mlp", 3), opt_func=partial(SGD, mom=0.9))
+    resumed.fit(2, lr=0.1, resume=copies.copies[5])
+    assert same(dict(resumed.model.state_dict()), dict(whole.model.state_dict()))
+
+
+def of_format_2(path: Path) -> Path:
+    """A checkpoint as versions wrote it that did not note the settings."""
+    state = parse(path.read_bytes())
+    kept = {"checkpoint", "fit", "epoch", "train", "valid", "recorder", "model", "optimizer"}
+    kept |= {"callbacks", "random"}
+    old = path.with_name("old.safetensors")
+    old.write_bytes(dump({name: value for name, value in state.items() if name in kept}))
+    return old
+
+
+@pytest.mark.parametrize("schedule", [None, OneCycle(0.1)])
+def test_a_checkpoint_without_noted_settings_resumes_to_the_same_bits(
+    schedule: OneCycle | None, tmp_path: Path
+) -> None:
+    path = tmp_path / "c.safetensors"
+    copies = Copies(path)
+
+    def begun(*cbs: Callback, resume: Path | None = None) -> Learner:
+        torch.manual_seed(0 if resume is None else 1)
+        learn = learner(dropping(), opt_func=adamw)
+        learn.fit(2, lr=0.1, cbs=cbs, resume=resume, schedule=schedule)
+        return learn
+
+    whole = begun(Checkpoint(path, every=1), copies)
+    assert same(outcome(begun(resume=of_format_2(copies.copies[8]))), outcome(whole))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"opt_func": partial(SGD, mom=0.9)},
+            "other momentum: the checkpoint has 0.0, this fit has 0.9",
+        ),
+        (
+            {"opt_func": partial(SGD, wd=0.5)},
+            "other weight decay: the checkpoint has 0.0, this fit has 0.5",
+        ),
+        (
+            {"cbs": MixedPrecision()},
+            "an earlier version wrote it, which did not note the mixed precision; this fit has "
+            "bfloat16: begin anew, without the checkpoint",
+        ),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_what_a_checkpoint_without_noted_settings_shows_is_compared_all_the_same(
+    changes: dict[str, Any], message: str, checkpoint: Path
+) -> None:
+    old, cbs = of_format_2(checkpoint), changes.pop("cbs", ())
+    with pytest.raises(CheckpointError) as refused:
+        learner(**changes).fit(2, lr=0.5, cbs=cbs, resume=old)
+    assert str(refused.value) == f"{old}: {message}"
+
+
+def test_a_checkpoint_of_another_torch_is_not_refused_for_how_that_writes_settings(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    state = parse(checkpoint.read_bytes())
+    state["torch"] = "2.6.0"
+    state["settings"] |= {"layers": "Linear(784, 1)", "new of the optimizer": "False"}
+    path = tmp_path / "c.safetensors"
+    path.write_bytes(dump(state))
+    learner().fit(2, lr=0.5, resume=path)
+    with pytest.raises(CheckpointError, match=r"^.*: other momentum: "):
+        learner(opt_func=partial(SGD, mom=0.9)).fit(2, lr=0.5, resume=path)
 
 
 def test_a_cycle_does_not_go_on_over_another_number_of_epochs(tmp_path: Path) -> None:

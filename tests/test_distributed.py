@@ -71,9 +71,14 @@ def workers_of(agent: int) -> dict[int, int]:
 
 
 @pytest.fixture(scope="module")
-def reports(tmp_path_factory: pytest.TempPathFactory) -> Reports:
-    """What each rank of one, two and three did; the two go on from the checkpoint of the three."""
-    folder = tmp_path_factory.mktemp("ranks")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the ranks leave their files."""
+    return tmp_path_factory.mktemp("ranks")
+
+
+@pytest.fixture(scope="module")
+def reports(folder: Path) -> Reports:
+    """What each rank of one, two and three did; the two resume the checkpoint of the three."""
     checkpoint = folder / "checkpoint.safetensors"
     found = {1: [script.jobs(ALONE, checkpoint)]}
     for count in (3, 2):
@@ -109,7 +114,7 @@ def distance(one: dict[str, Tensor], other: dict[str, Tensor]) -> float:
 
 
 @several
-@pytest.mark.parametrize("job", ["sample", "lone image", "watched"])
+@pytest.mark.parametrize("job", ["sample", "lone image", "watched", "partly used"])
 def test_any_number_of_ranks_leaves_the_same_weights_and_figures(
     count: int, job: str, reports: Reports
 ) -> None:
@@ -124,6 +129,54 @@ def test_any_number_of_ranks_leaves_the_same_weights_and_figures(
         assert distance(report[job]["weights"], first[job]["weights"]) == 0
         assert report[job]["values"] == first[job]["values"]
         assert report[job]["losses"] == first[job]["losses"]
+
+
+@several
+def test_a_parameter_that_no_batch_uses_is_left_alone(count: int, reports: Reports) -> None:
+    """Not even its weights decay, as in one process."""
+    untrained = script.PartlyUsed().state_dict()
+    for report in reports[count]:
+        weights = report["partly used"]["weights"]
+        assert torch.equal(weights["unused.weight"], untrained["unused.weight"])
+        assert not torch.equal(weights["sometimes.weight"], untrained["sometimes.weight"])
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+@pytest.mark.parametrize("model", script.MODELS)
+def test_the_printed_figures_are_those_of_the_saved_weights(
+    count: int, model: str, reports: Reports, folder: Path
+) -> None:
+    learn = script.learner(ALONE, script.CUT_SETS, 8, model)
+    learn.load(folder / f"{model}-{count}.safetensors")
+    figures = learn.validate()
+    for report in reports[count]:
+        assert report[model]["values"][-1][1:] == pytest.approx(figures, abs=1e-6)
+        assert distance(report[model]["weights"], learn.model.state_dict()) == 0
+    learn.load(folder / f"{model}-{count}-best.safetensors")
+    figures = learn.validate()
+    for report in reports[count]:
+        assert report[model]["best"][1:] == pytest.approx(figures, abs=1e-6)
+        assert report[model]["kept"] == reports[count][0][model]["kept"]
+
+
+@several
+def test_ranks_that_leave_an_epoch_early_have_the_same_batch_norms(
+    count: int, reports: Reports
+) -> None:
+    first, *others = (report["left early"]["weights"] for report in reports[count])
+    assert first["2.num_batches_tracked"] == 9
+    for other in others:
+        assert distance(other, first) == 0
+
+
+def test_ranks_that_resume_draw_the_random_numbers_of_the_undisturbed_fit(
+    reports: Reports,
+) -> None:
+    for report in reports[2]:
+        whole, cut, resumed = (report["dropped"][name] for name in ("whole", "cut", "resumed"))
+        assert distance(resumed["weights"], whole["weights"]) == 0
+        assert distance(cut["weights"], whole["weights"]) > 0
+        assert (resumed["values"], resumed["losses"]) == (whole["values"], whole["losses"])
 
 
 @several
@@ -171,9 +224,15 @@ def test_a_checkpoint_of_three_ranks_goes_on_under_two_in_the_same_order(reports
         assert len(ours["values"]) == 3
 
 
-def test_what_does_not_fit_together_is_refused_on_every_rank(reports: Reports) -> None:
+def test_what_does_not_fit_together_is_refused_on_every_rank(
+    reports: Reports, folder: Path
+) -> None:
+    missing = folder / "none" / "c.safetensors"
     for report in reports[3]:
         assert report["refusals"] == {
+            "first": "the folder is not there",
+            "read": f"{missing}: there is no such file",
+            "write": f"{missing}: there is no folder {missing.parent}",
             "same": "all ranks must have the same seeds: 2 of 3 have other ones than rank 0",
             "uncut": "the training batches are not cut for 3 ranks: give their DataLoader rank= "
             "and world_size=",
@@ -185,7 +244,7 @@ def test_what_does_not_fit_together_is_refused_on_every_rank(reports: Reports) -
 @several
 def test_the_first_ranks_bytes_reach_all(count: int, reports: Reports) -> None:
     for report in reports[count]:
-        assert report["shared"] == ([1, 2, 3], [])
+        assert report["shared"] == ([1, 2, 3], [], [1, 2, 3])
 
 
 # The command in several processes.
@@ -257,6 +316,9 @@ def test_without_torchrun_there_is_one_process_and_nothing_changes(
         assert ranks.sum(values) is values
         assert ranks.mean(values) is values
         assert ranks.from_first(b"abc") == b"abc"
+        assert ranks.done_by_first(lambda: b"abc") == b"abc"
+        assert torch.equal(ranks.stacked(values), values[None])
+        ranks.share_buffers(nn.BatchNorm1d(3))
         ranks.require_same("seeds", "3")
         assert not torch.distributed.is_initialized()
 
@@ -289,6 +351,52 @@ def test_a_rank_without_a_gpu_is_refused(monkeypatch: pytest.MonkeyPatch) -> Non
     )
     with pytest.raises(ValueError, match=message), joined_ranks("cuda"):
         pass
+
+
+def test_without_a_gpu_the_option_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    message = (
+        "^--device cuda: PyTorch finds no GPU here; train on the cpu, or see that the driver and a "
+        "PyTorch with CUDA are installed$"
+    )
+    with pytest.raises(ValueError, match=message), joined_ranks("cuda"):
+        pass
+
+
+@pytest.mark.parametrize("drop_last", [False, True])
+def test_a_parts_loss_counts_by_its_size_without_the_loaders_whole_state(
+    drop_last: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The state has digests of the data and of the augmentation, 20 us a batch."""
+    loader = DataLoader(random_set(45), 8, drop_last=drop_last, rank=1, world_size=2)
+    monkeypatch.setattr(loader, "state_dict", lambda: pytest.fail("built for each batch"))
+    loss = Ranks(1, 2).synced_loss(lambda predictions, targets: predictions.sum() * 0 + 1, loader)
+    weights = [(len(yb), float(loss(torch.ones(len(yb), 1), yb))) for _, yb in loader]
+    assert weights == [(4, 1.0)] * 5 + ([] if drop_last else [(2, pytest.approx(4 / 5))])
+
+
+def test_on_the_way_to_a_device_no_more_batches_are_alive_than_on_the_cpu() -> None:
+    """The loader fills the memory of a batch again once it is free: one or two are enough."""
+
+    def memory(ranks: Ranks) -> set[int]:
+        seen: set[int] = set()
+        for xb, yb in ranks.moved(Told(DataLoader(random_set(64), 8), seen)):
+            del xb, yb
+        return seen
+
+    class Told:
+        def __init__(self, loader: DataLoader, seen: set[int]) -> None:
+            self.batches, self.seen = iter(loader), seen
+
+        def __iter__(self) -> "Told":
+            return self
+
+        def __next__(self) -> tuple[Tensor, Tensor]:
+            batch = next(self.batches)
+            self.seen.add(batch[0].data_ptr())
+            return batch
+
+    assert len(memory(Ranks(device=torch.device("meta")))) == len(memory(ALONE)) == 1
 
 
 def test_batches_go_to_the_ranks_device() -> None:

@@ -24,7 +24,7 @@ KILLS = 20
 EVERY = 3
 
 EPOCHS = 10
-"""Of 49 batches: 170 checkpoints, of which 19 kills wait for 6 at most, each after the last."""
+"""Of 49 batches: 490, of which each of 19 kills waits for 18 at most, after those of the last."""
 
 TRAIN = ["train", "--model", "mlp", "--epochs", str(EPOCHS), "--shuffle", "--seed", "3", "--out"]
 
@@ -42,22 +42,25 @@ def position(checkpoint: Path) -> tuple[int, int]:
     return state["epoch"], state["train"]["samples_seen"]
 
 
+def batches_done(checkpoint: Path) -> int:
+    """How many batches of the whole training a run's checkpoint has; 0 if it has none."""
+    if not checkpoint.exists():
+        return 0
+    return len(parse(checkpoint.read_bytes())["recorder"]["lrs"])
+
+
 def wait_for(process: ForkServerProcess, what: Callable[[], bool]) -> None:
     end = time.monotonic() + PATIENCE
     while not what():
         assert process.is_alive(), "the run ended by itself"
         assert time.monotonic() < end, "what was waited for did not happen"
+        time.sleep(0.001)
 
 
-def wait_for_checkpoints(process: ForkServerProcess, checkpoint: Path, count: int) -> None:
-    """Wait until a run has replaced its checkpoint so many times."""
-
-    def file_number() -> int:
-        return checkpoint.stat().st_ino if checkpoint.exists() else 0
-
-    for _ in range(count):
-        before = file_number()
-        wait_for(process, lambda before=before: file_number() != before)  # type: ignore[misc]
+def wait_for_batches(process: ForkServerProcess, checkpoint: Path, count: int) -> None:
+    """Wait until a run's checkpoint has so many more batches than now."""
+    before = batches_done(checkpoint)
+    wait_for(process, lambda: batches_done(checkpoint) >= before + count)
 
 
 def kill(process: ForkServerProcess) -> None:
@@ -87,7 +90,7 @@ def test_killed_at_twenty_random_moments_a_run_leaves_the_undisturbed_runs_files
     positions = []
     for _ in range(KILLS - 1):
         process = start(arguments, output)
-        wait_for_checkpoints(process, checkpoint, chance.randint(0, 6))
+        wait_for_batches(process, checkpoint, chance.randint(0, 6) * EVERY)
         time.sleep(chance.uniform(0, 0.01))  # a checkpoint is written every few milliseconds
         kill(process)
         positions.append(position(checkpoint))
@@ -150,6 +153,21 @@ def test_the_same_line_begins_goes_on_and_finds_the_end(tmp_path: Path, capsys: 
         ),
         (["--seed", "1"], "the state is of another seed: it has 0, this loader has 1"),
         (["--shuffle"], "the state is of another shuffle: it has 0, this loader has 1"),
+        (["--drop-last"], "the state is of another drop_last: it has 0, this loader has 1"),
+        (["--momentum", "0.9"], "other momentum: the checkpoint has 0.0, this fit has 0.9"),
+        (["--weight-decay", "0.5"], "other weight decay: the checkpoint has 0.0, this fit has 0.5"),
+        (
+            ["--mixed-precision"],
+            "other mixed precision: the checkpoint has none, this fit has bfloat16",
+        ),
+        (
+            ["--loss", "cross-entropy"],
+            "other loss: the checkpoint has mnist_loss, this fit has cross_entropy",
+        ),
+        (
+            ["--best"],
+            "other callbacks with a state: the checkpoint has none, this fit has SaveBest",
+        ),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )
@@ -180,7 +198,7 @@ def test_sigterm_leaves_whole_files_alone(tmp_path: Path) -> None:
     folder, output = tmp_path / "out", tmp_path / "output"
     arguments = ["train", "--epochs", "9999", "--checkpoint-every", "1", "--out", str(folder)]
     process = start(arguments, output)
-    wait_for_checkpoints(process, folder / "checkpoint.safetensors", 5)
+    wait_for_batches(process, folder / "checkpoint.safetensors", 5)
     process.terminate()
     process.join(PATIENCE)
     assert process.exitcode == 128 + signal.SIGTERM

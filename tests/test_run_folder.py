@@ -16,12 +16,13 @@ import numpy as np
 import pytest
 import torch
 
-from mnist_sgd import SGD, BasicOptim, Learner, write_run
+from mnist_sgd import SGD, BasicOptim, Callback, Checkpoint, Learner, write_run
 from mnist_sgd.report import writer
 from mnist_sgd.report.facts import configuration
-from mnist_sgd.report.folder import RunError, create_run, run_path
+from mnist_sgd.report.folder import RunError, create_run, is_finished, run_path
 from mnist_sgd.report.run_log import RunLog
 from mnist_sgd.report.validation_pictures import files_digest, read_pictures
+from mnist_sgd.report.writer import finish_run
 from mnist_sgd_serve import Predictor
 from runs import contents, easy_set, learner
 
@@ -316,6 +317,48 @@ def test_a_training_that_dies_leaves_its_history(tmp_path: Path, learn: Learner)
     ]
     assert len((tmp_path / "history.csv").read_text().splitlines()) == 1 + 3
     assert len(read(tmp_path / "history.json")["batches"]["loss"]) == 30
+
+
+def test_a_finished_run_that_is_resumed_is_unfinished_until_its_new_end(tmp_path: Path) -> None:
+    learn, folder = learner(epochs=1), tmp_path / "run"
+    write_run(learn, folder)
+    assert is_finished(folder)
+    artefact = (folder / "model.onnx").read_bytes()
+
+    class Looks(Callback):
+        def after_batch(self, learn: Learner) -> None:
+            names = set(contents(folder))
+            assert names.isdisjoint({"report.html", "MODEL_CARD.md", "evaluation.json"})
+            assert (folder / "model.onnx").read_bytes() == artefact
+            assert not is_finished(folder)
+
+    with learn.no_logging():
+        learn.fit(1, 0.1, cbs=[RunLog(folder, {}), Looks()])
+    finish_run(learn, folder, {})
+    assert is_finished(folder)
+
+
+def test_the_configuration_is_the_same_before_and_after_a_cycle(tmp_path: Path) -> None:
+    """The cycle changes the momentum, from 0.95 to 0.85 and back."""
+    learn, seen = learner(epochs=0), []
+    learn.opt_func = partial(SGD, mom=0.9)
+
+    class Looks(Callback):
+        def after_batch(self, learn: Learner) -> None:
+            seen.append(read(tmp_path / "config.json"))
+
+    checkpoint = tmp_path / "c.safetensors"
+    cbs = [RunLog(tmp_path, {}), Looks(), Checkpoint(checkpoint, every=4)]
+    with learn.no_logging():
+        learn.fit_one_cycle(1, 0.1, reset_opt=True, cbs=cbs)
+    seen.append(configuration(learn, {}))
+    resumed = learner(epochs=0)
+    resumed.opt_func = partial(SGD, mom=0.9)
+    with resumed.no_logging():
+        resumed.fit_one_cycle(1, 0.1, reset_opt=True, cbs=cbs, resume=checkpoint)
+    seen.append(configuration(resumed, {}))
+    assert seen[0]["resolved"]["optimizer"]["momentum"] == 0.9
+    assert all(json.loads(json.dumps(each)) == seen[0] for each in seen)
 
 
 def test_settings_of_other_optimizers_are_told_by_the_same_names() -> None:

@@ -261,6 +261,17 @@ def test_a_watched_training_ends_early_and_leaves_the_best_epochs_weights(
     assert json.loads(capsys.readouterr().out)["metrics"]["valid_loss"] == losses[best]
 
 
+def test_of_a_training_that_diverged_there_is_no_best_epoch(tmp_path: Path, capsys: Output) -> None:
+    options = ["--lr", "1e38", "--loss", "cross-entropy", "--epochs", "2", "--best"]
+    assert main(["train", *options, "--out", str(tmp_path)]) == 1
+    first, second = capsys.readouterr().err.splitlines()
+    assert first == (
+        "mnist-sgd: no epoch has a valid_loss that is a number: the weights are those of the last "
+        "one"
+    )
+    assert second.startswith(f"mnist-sgd: {tmp_path / 'model.onnx'} was not written: ")
+
+
 def test_a_rate_is_found_said_and_used(
     tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,7 +20,12 @@ from mnist_sgd.cli.training.options import (
     watchers,
 )
 from mnist_sgd.cli.training.outputs import add_output_arguments, write_files
-from mnist_sgd.cli.training.run_folder import add_run_arguments, choose_folder, open_folder
+from mnist_sgd.cli.training.run_folder import (
+    add_run_arguments,
+    choose_folder,
+    only_training,
+    open_folder,
+)
 from mnist_sgd.recipes import Recipe
 
 if TYPE_CHECKING:
@@ -77,12 +82,13 @@ def run(args: argparse.Namespace) -> int:
 
     with _leaving_on_sigterm(), joined_ranks(args.device) as ranks:
         learn = _learner(args, recipe, datasets, ranks)
-        log = open_folder(args, ranks)
-        if args.json:
-            learn.logger = lambda line: None
-        _fit(args, recipe, learn, log)
-        if ranks.is_first:
-            write_files(args, learn, log)
+        with only_training(args, ranks):
+            log = open_folder(args, ranks)
+            if args.json:
+                learn.logger = lambda line: None
+            _fit(args, recipe, learn, log)
+            if ranks.is_first:
+                write_files(args, learn, log)
     return 0
 
 
@@ -106,14 +112,17 @@ def _learner(
     datasets: tuple["ImageSet", "ImageSet"],
     ranks: "Ranks",
 ) -> "Learner":
+    import torch
+
     from mnist_sgd import Learner, batch_accuracy, create_model
 
     dls = make_loaders(args, recipe, datasets, ranks)
     options = [args.model, recipe, args.seed, args.checkpoint_every, args.resume]
-    options += [args.early_stopping, args.best, args.mixed_precision]
+    options += [args.early_stopping, args.best, args.mixed_precision, args.drop_last]
     options += [images.fingerprint() for images in datasets]
     ranks.require_same("arguments and data", repr(options))
     model = create_model(args.model, seed=args.seed)
+    torch.manual_seed((args.seed + ranks.rank) % 2**64)  # the weights are equal, dropout is not
     return Learner(
         dls,
         model,
@@ -147,8 +156,10 @@ def _say_what_was_left_out(args: argparse.Namespace, learn: "Learner") -> None:
     rows = len(learn.recorder.values)
     if rows < learn.n_epoch:
         _say(f"valid_loss gets no lower: ended after {rows} of {learn.n_epoch} epochs")
-    if args.best:
+    if args.best and learn.kept_row >= 0:
         _say(f"the weights are those of epoch {learn.kept_row}")
+    elif args.best:
+        _say("no epoch has a valid_loss that is a number: the weights are those of the last one")
 
 
 def _say(text: str) -> None:

@@ -17,7 +17,6 @@ the second waits, and finds the work done.
 
 import json
 import os
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -29,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_sgd._files import atomic_write
+from mnist_sgd._lock import holding
 from mnist_sgd._names import is_ignored, printable
 from mnist_sgd.data.decoding import Record, read_pictures
 from mnist_sgd.data.folders import Found, Listing
@@ -183,8 +183,7 @@ class Cache:
         """Be the only one that writes, until the block or the process ends."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with (self.folder / _LOCK).open("ab") as lock:
-                _take(lock.fileno(), on_wait)
+            with holding(self.folder / _LOCK, on_wait):
                 yield
         except OSError as error:
             raise CacheError(
@@ -246,17 +245,3 @@ def _gather(
             images[from_old] = old[rows[from_old]]
             images[~from_old] = new[rows[~from_old] - len(old)]
             out.append(images)
-
-
-def _take(descriptor: int, on_wait: Callable[[], None] | None) -> None:
-    """Take the lock of an open file; it goes with the process, however that ends."""
-    if sys.platform == "win32":  # no flock: there, do not run two imports of a folder at once
-        return
-    import fcntl
-
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        if on_wait:
-            on_wait()
-        fcntl.flock(descriptor, fcntl.LOCK_EX)

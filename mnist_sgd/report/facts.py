@@ -69,10 +69,14 @@ def configuration(learn: "Learner", arguments: Mapping[str, Any]) -> dict[str, A
 
 
 def _optimizer(learn: "Learner") -> dict[str, Any]:
-    """The optimizer's name, its first momentum, its decay, and what else is not its default."""
+    """The optimizer's name, momentum and decay, and what else is not its default.
+
+    They are those that it was made with, also when a schedule has changed the momentum since.
+    """
     if learn.opt is None:
         return {"name": metric_name(learn.opt_func)}
-    kind, first = type(learn.opt), learn.opt.param_groups[0]
+    kind = type(learn.opt)
+    first = (learn.opt_settings or learn.opt.param_groups)[0]
     defaults = signature(kind).parameters
     others = {
         key: value
@@ -81,7 +85,7 @@ def _optimizer(learn: "Learner") -> dict[str, Any]:
     }
     return {
         "name": kind.__name__,
-        "momentum": [*learn.recorder.moms, momentum_of(first)][0],
+        "momentum": momentum_of(first),
         "weight_decay": first.get("wd", first.get("weight_decay", 0.0)),
         **{key: _portable(value) for key, value in others.items()},
     }

@@ -2,7 +2,8 @@
 
 A run's folder is made before training begins and each of its files is written whole, so a crash
 leaves what was finished until then, and nothing half. `config.json` comes first and makes a folder
-a run; `report.html` comes last.
+a run; `report.html` comes last, so a run without it is not finished. A finished run that is resumed
+loses it, and what else tells of the weights of its end, before the first batch.
 """
 
 import json
@@ -26,7 +27,9 @@ __all__ = [
     "WEIGHTS",
     "RunError",
     "create_run",
+    "is_finished",
     "is_run",
+    "mark_unfinished",
     "run_path",
     "write_json",
 ]
@@ -86,6 +89,23 @@ def is_run(folder: str | os.PathLike[str]) -> bool:
     return isinstance(content, dict) and content.get("run_format") == FORMAT
 
 
+def is_finished(folder: str | os.PathLike[str]) -> bool:
+    """Whether a run's folder has all that a run leaves."""
+    return (Path(folder) / REPORT).is_file()
+
+
+def mark_unfinished(folder: Path) -> None:
+    """Remove the files that describe the weights of a run's end, if it had one: the report first.
+
+    The model's own files stay until there are new ones.
+
+    Raises:
+        OSError: a file cannot be removed.
+    """
+    for name in (REPORT, MODEL_CARD, EVALUATION):
+        (folder / name).unlink(missing_ok=True)
+
+
 def create_run(
     folder: str | os.PathLike[str], *, resume: bool = False, overwrite: bool = False
 ) -> Path:
@@ -125,6 +145,7 @@ def _is_empty(path: Path) -> bool:
 
 
 def _remove_files(folder: Path) -> None:
+    mark_unfinished(folder)  # first of all
     for plot in (folder / PLOTS).glob("*.svg"):
         plot.unlink()
     for name in FILES:

@@ -45,11 +45,15 @@ class RunLog(Callback):
         self._environment: dict[str, Any] = {}
 
     def before_fit(self, learn: "Learner") -> None:
-        """Start the clock; clear away what killed writers left, and write the settings."""
+        """Start the clock; clear away what killed writers left, and write the settings.
+
+        A run that was finished is so no longer.
+        """
         if not learn.ranks.is_first:
             return
         for name in files.FILES:
             remove_leftovers(self.folder / name)
+        files.mark_unfinished(self.folder)
         before = self._seconds_before() if learn.recorder.lrs else 0.0
         self._began = time.monotonic() - before
         self._written = time.monotonic()

@@ -8,11 +8,13 @@ Each file is written whole. The same run gives the same bytes; only the seconds 
 """
 
 import os
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnist_sgd._files import atomic_write
+from mnist_sgd._lock import one_writer
 from mnist_sgd.report import folder as files
 from mnist_sgd.report.chart import Chart
 from mnist_sgd.report.facts import configuration, environment
@@ -52,17 +54,19 @@ def write_run(
 
     Raises:
         RunError: the folder is there, and may not be or is not a run's.
+        FolderInUseError: another process writes there.
         ExportError: the artefact does not answer as the model does.
         OSError: a file cannot be written.
         TypeError: the validation batches do not come from this package's DataLoader.
     """
     path = Path(folder)
     if learn.ranks.is_first:
-        files.create_run(path, overwrite=overwrite)
-        files.write_json(path / files.CONFIG, configuration(learn, config or {}))
-        learn.save(path / files.WEIGHTS)
-        learn.export(path / files.ARTEFACT)
-        finish_run(learn, path, config or {})
+        with one_writer(path, warnings.warn):
+            files.create_run(path, overwrite=overwrite)
+            files.write_json(path / files.CONFIG, configuration(learn, config or {}))
+            learn.save(path / files.WEIGHTS)
+            learn.export(path / files.ARTEFACT)
+            finish_run(learn, path, config or {})
     return path / files.REPORT
 
 

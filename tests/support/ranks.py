@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from image_sets import random_set
 from mnist_sgd import (
@@ -34,9 +34,48 @@ from mnist_sgd import (
 )
 from mnist_sgd._document import dump
 
-__all__ = ["EPOCHS", "jobs"]
+__all__ = ["EPOCHS", "MODELS", "dropping", "jobs", "learner"]
 
 EPOCHS = 5
+
+MODELS = ("linear", "mlp", "cnn")
+
+
+def dropping() -> nn.Module:
+    """A model that draws random numbers and has buffers; of given weights."""
+    torch.manual_seed(0)
+    layers = nn.Linear(784, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(), nn.Linear(8, 1)
+    return nn.Sequential(*layers)
+
+
+class PartlyUsed(nn.Module):
+    """Has a layer that nothing uses, one that every second batch uses, and a number of batches."""
+
+    batches: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.last = nn.Linear(784, 8), nn.Linear(8, 1)
+        self.unused, self.sometimes = nn.Linear(8, 8), nn.Linear(8, 8)
+        self.register_buffer("batches", torch.tensor(0))
+
+    def forward(self, xb: Tensor) -> Tensor:
+        hidden = self.first(xb).relu()
+        if self.training:
+            self.batches += 1
+        if self.batches % 2 == 0:
+            hidden = self.sometimes(hidden)
+        logits: Tensor = self.last(hidden)
+        return logits
+
+
+class Unfreeze(Callback):
+    """Trains the last layer alone in the first epoch, and all of them from the second on."""
+
+    def before_train(self, learn: Learner) -> None:
+        for name, p in learn.model.named_parameters():
+            p.requires_grad = learn.epoch > 0 or name.startswith("last")
 
 
 class Seen(Callback):
@@ -68,7 +107,7 @@ class StopAfter(Callback):
 
 
 def learner(
-    ranks: Ranks, sets: tuple[ImageSet, ImageSet], batch_size: int, model: str = "mlp"
+    ranks: Ranks, sets: tuple[ImageSet, ImageSet], batch_size: int, model: str | nn.Module = "mlp"
 ) -> Learner:
     train, valid = (
         DataLoader(
@@ -78,8 +117,8 @@ def learner(
     )
     return Learner(
         DataLoaders(train, valid),
-        create_model(model, 0),
-        opt_func=partial(SGD, mom=0.5),
+        create_model(model, 0) if isinstance(model, str) else model,
+        opt_func=partial(SGD, mom=0.5, wd=0.01),
         metrics=batch_accuracy,
         ranks=ranks,
     )
@@ -87,7 +126,7 @@ def learner(
 
 def report(learn: Learner, seen: Seen) -> dict[str, Any]:
     return {
-        "weights": dict(learn.model.state_dict()),
+        "weights": {name: t.clone() for name, t in learn.model.state_dict().items()},
         "values": learn.recorder.values,
         "losses": learn.recorder.losses,
         "batches": seen.batches,
@@ -142,17 +181,72 @@ def watched(ranks: Ranks, folder: Path) -> dict[str, Any]:
     return report(learn, seen) | figures
 
 
-def refusals(ranks: Ranks) -> dict[str, str]:
-    """What ranks that do not fit together are told."""
+def saved(ranks: Ranks, model: str, folder: Path) -> dict[str, Any]:
+    """Trains a model and saves it, as a user would; the last batch has 5 images."""
+    learn, seen = learner(ranks, CUT_SETS, 8, model), Seen()
+    with learn.no_logging():
+        learn.fit(2, lr=0.1, cbs=seen)
+    if ranks.is_first:
+        learn.save(folder / f"{model}-{ranks.world_size}.safetensors")
+    last = report(learn, seen)
+    with learn.no_logging():
+        learn.fit(3, lr=1.0, cbs=[SaveBest(), EarlyStopping(1)])
+    if ranks.is_first:
+        learn.save(folder / f"{model}-{ranks.world_size}-best.safetensors")
+    return last | {"best": learn.recorder.values[learn.kept_row], "kept": learn.kept_row}
+
+
+def left_early(ranks: Ranks) -> dict[str, Any]:
+    """The cnn, left in the middle of its second epoch."""
+    learn, seen = learner(ranks, CUT_SETS, 8, "cnn"), Seen()
+    with learn.no_logging():
+        learn.fit(2, lr=0.1, cbs=[seen, StopAfter(9)])
+    return report(learn, seen)
+
+
+def partly_used(ranks: Ranks) -> dict[str, Any]:
+    """A model of which not every batch uses every parameter, and not all are trained at first."""
+    learn, seen = learner(ranks, (random_set(33), random_set(17)), 8, PartlyUsed()), Seen()
+    with learn.no_logging():
+        learn.fit(3, lr=0.1, cbs=[seen, Unfreeze()])
+    return report(learn, seen)
+
+
+def dropped(ranks: Ranks, checkpoint: Path) -> dict[str, Any]:
+    """Trains a model with dropout, undisturbed, then with a cut, then from the checkpoint on."""
+    done: dict[str, Any] = {}
+    stop = [Checkpoint(checkpoint, every=4), StopAfter(9)]
+    for name, cbs in (("whole", []), ("cut", stop), ("resumed", [])):
+        learn, seen = learner(ranks, CUT_SETS, 8, dropping()), Seen()
+        torch.manual_seed((7 if name == "resumed" else 3) + ranks.rank)
+        with learn.no_logging():
+            learn.fit(3, lr=0.1, cbs=[*cbs, seen], resume=checkpoint if name == "resumed" else None)
+        done[name] = report(learn, seen)
+    return done
+
+
+def refusals(ranks: Ranks, folder: Path) -> dict[str, str]:
+    """What ranks that do not fit together are told, and what the first one alone finds out."""
     told = {}
 
     @contextmanager
     def telling(what: str) -> Iterator[None]:
         try:
             yield
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OSError) as error:
             told[what] = str(error)
 
+    def fails() -> bytes:
+        raise FileNotFoundError("the folder is not there")
+
+    with telling("first"):
+        ranks.done_by_first(fails if ranks.is_first else sys.exit)
+    missing = folder / "none" / "c.safetensors"
+    for what, cbs, resume in (("read", [], missing), ("write", [Checkpoint(missing)], None)):
+        with telling(what):
+            learn = learner(ranks, CUT_SETS, 8)
+            with learn.no_logging():
+                learn.fit(1, cbs=cbs, resume=resume)
     with telling("same"):
         ranks.require_same("seeds", "3" if ranks.is_first else "4")
     with telling("uncut"):
@@ -172,15 +266,20 @@ def jobs(ranks: Ranks, checkpoint: Path) -> dict[str, Any]:
     """All that the test needs of a number of ranks."""
     done: dict[str, Any] = {"sample": sample(ranks), "lone image": lone_image(ranks)}
     done["watched"] = watched(ranks, checkpoint.parent)
+    done["partly used"] = partly_used(ranks)
+    done["left early"] = left_early(ranks)
+    done |= {model: saved(ranks, model, checkpoint.parent) for model in MODELS}
     if ranks.world_size == 3:
-        done |= {"cut": cut(ranks, checkpoint), "refusals": refusals(ranks)}
+        done |= {"cut": cut(ranks, checkpoint), "refusals": refusals(ranks, checkpoint.parent)}
     if ranks.world_size == 2:
         done["resumed"] = resumed(ranks, checkpoint)
+        done["dropped"] = dropped(ranks, checkpoint.with_name("dropped.safetensors"))
     if ranks.world_size == 1:
         done["undisturbed"] = resumed(ranks, None)
     done["shared"] = (
         list(ranks.from_first(bytes([1, 2, 3]) if ranks.is_first else b"")),
         list(ranks.from_first(b"")),
+        list(ranks.done_by_first((lambda: bytes([1, 2, 3])) if ranks.is_first else sys.exit)),
     )
     return done
 

@@ -27,12 +27,19 @@ def add_batch_arguments(parser: argparse.ArgumentParser) -> None:
         help="a new order each epoch (default: with --data, "
         f"{_which('shuffle', 'that of the files')})",
     )
+    parser.add_argument(
+        "--drop-last",
+        action="store_true",
+        help="leave out a last training batch that is smaller than the others (default: train on "
+        "it)",
+    )
     parser.add_argument("--augment", action=argparse.BooleanOptionalAction, help=_augment_help())
     parser.add_argument(
         "--seed",
         type=int,
         default=0,
-        help="of the weights, the order and the augmentation (default: %(default)s)",
+        help="of the weights, the order, the augmentation and what a model draws, as for dropout "
+        "(default: %(default)s)",
     )
     parser.add_argument(
         "--threads", type=positive_int, default=1, help="that fill batches (default: %(default)s)"
@@ -60,14 +67,23 @@ def make_loaders(
     datasets: tuple["ImageSet", "ImageSet"],
     ranks: "Ranks",
 ) -> "DataLoaders":
-    """The batches of this rank, for training and for validation."""
+    """The batches of this rank, for training and for validation.
+
+    Raises:
+        ValueError: `--drop-last` leaves no training batch.
+    """
     from mnist_sgd import Augmentation, DataLoader, DataLoaders
 
     train, valid = datasets
     augment = Augmentation(**AUGMENT) if recipe.augment else None
     size, shuffle = recipe.batch_size, recipe.shuffle
+    if args.drop_last and len(train) < size:
+        raise ValueError(
+            f"--drop-last leaves no batch: there are {len(train)} training images, and a batch has "
+            f"{size}; take a smaller --batch-size"
+        )
     share = {"rank": ranks.rank, "world_size": ranks.world_size, "num_threads": args.threads}
     return DataLoaders(
-        DataLoader(train, size, shuffle, seed=args.seed, augment=augment, **share),
+        DataLoader(train, size, shuffle, args.drop_last, seed=args.seed, augment=augment, **share),
         DataLoader(valid, size, **share),
     )

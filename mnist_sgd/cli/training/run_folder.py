@@ -1,16 +1,20 @@
 """The folder of a run: `--run NAME` gathers all that a training leaves, and a report on it."""
 
 import argparse
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mnist_sgd._lock import one_writer
 from mnist_sgd.report.folder import create_run, run_path
 
 if TYPE_CHECKING:
     from mnist_sgd.distributed import Ranks
     from mnist_sgd.report.run_log import RunLog
 
-__all__ = ["add_run_arguments", "choose_folder", "open_folder"]
+__all__ = ["add_run_arguments", "choose_folder", "only_training", "open_folder"]
 
 
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,6 +49,34 @@ def choose_folder(args: argparse.Namespace) -> None:
     if args.overwrite and args.resume:
         raise ValueError("--overwrite begins a run anew, --resume goes on with it; take one")
     args.out = run_path(args.name)
+
+
+@contextmanager
+def only_training(args: argparse.Namespace, ranks: "Ranks") -> Iterator[None]:
+    """Be the only training that writes into the folder; all ranks call this together.
+
+    Raises:
+        ValueError: on the first rank, if another training writes there.
+        OSError: on the first rank, if the folder cannot be made.
+        SystemExit: on the other ranks, with code 2: one of them says why.
+    """
+    with ExitStack() as lock:
+
+        def take() -> bytes:
+            lock.enter_context(one_writer(args.out, _say))
+            return b""
+
+        try:
+            ranks.done_by_first(take)
+        except ValueError:
+            if ranks.is_first:
+                raise
+            sys.exit(2)
+        yield
+
+
+def _say(text: str) -> None:
+    print(f"mnist-sgd: {text}", file=sys.stderr, flush=True)
 
 
 def open_folder(args: argparse.Namespace, ranks: "Ranks") -> "RunLog | None":

@@ -1,0 +1,191 @@
+"""What decides the arithmetic of a fit: a checkpoint notes it, and another fit cannot resume it.
+
+The loaders compare the data, the order, the seed, the batch size and the augmentation themselves.
+What changes no figure is left out: threads, processes, the device, how often something is written,
+when a training ends early, and without a schedule the number of epochs.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from itertools import zip_longest
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor, nn
+
+from mnist_sgd.callbacks import Callback
+from mnist_sgd.loader import DataLoader
+from mnist_sgd.models import model_name
+from mnist_sgd.optimizers import momentum_of
+from mnist_sgd.recorder import metric_name
+from mnist_sgd.schedule import schedule_name
+
+if TYPE_CHECKING:
+    from mnist_sgd.learner import Learner
+
+__all__ = [
+    "callback_settings",
+    "comparable",
+    "difference",
+    "fit_identity",
+    "fit_settings",
+    "group_settings",
+    "settings_of_format_2",
+    "stateful_callbacks",
+]
+
+NONE = "none"
+"""Stands for a setting that a fit does not have."""
+
+MOMENTUM, DECAY, DTYPE, LAYERS = "momentum", "weight decay", "dtype of the weights", "layers"
+
+OWN_NAMES = ("betas", "momentum", "mom", "wd", "weight_decay")
+"""Entries of a group that are told as momentum and weight decay, whatever the optimizer's name."""
+
+LEFT_OUT = ("params", "param_names", "lr", "initial_lr")
+"""Of a group's entries; the learning rate is that of the fit."""
+
+LOSS, OTHERS = "settings of the loss", "of the optimizer"
+
+
+def fit_identity(learn: "Learner") -> dict[str, Any]:
+    """The kinds of what takes part in a fit: a checkpoint of other ones cannot be loaded."""
+    weights = learn.model.state_dict().items()
+    kind = type(learn.opt)
+    return {
+        "model": model_name(learn.model),
+        "weights": ", ".join(f"{name} {list(t.shape)}" for name, t in weights),
+        "optimizer": f"{kind.__module__}.{kind.__qualname__}",
+        "learning rate": learn.base_lr,
+        "loss": metric_name(learn.loss_func),
+        "schedule": _without_addresses(schedule_name(learn.schedule, learn.n_epoch)),
+        "callbacks with a state": ", ".join(stateful_callbacks(learn.active_cbs)) or NONE,
+    }
+
+
+def fit_settings(learn: "Learner") -> dict[str, str]:
+    """The settings of what takes part in a fit, each by the name that an error has for it."""
+    loaders = {"training": learn.dls.train, "validation": learn.dls.valid}
+    return {
+        **_optimizer_settings(learn.opt_settings or group_settings(learn.opt)),
+        DTYPE: _dtypes(learn.model.state_dict()),
+        LAYERS: _without_addresses(repr(learn.model)),
+        LOSS: _loss_settings(learn.loss_func),
+        **{f"{part} batches": _batches(loader) for part, loader in loaders.items()},
+        **callback_settings(learn.active_cbs),
+    }
+
+
+def settings_of_format_2(state: Mapping[str, Any]) -> dict[str, str]:
+    """The settings that a checkpoint shows which was written before settings were noted.
+
+    A schedule changes the optimizer's momentum, and so hides the one that it began with.
+    """
+    settings = _optimizer_settings(state["optimizer"]["param_groups"])
+    if state["fit"]["schedule"] != "flat":
+        del settings[MOMENTUM]
+    return settings | {DTYPE: _dtypes(state["model"])}
+
+
+def comparable(settings: Mapping[str, str]) -> dict[str, str]:
+    """Those settings whose text is the same in every version of torch."""
+    return {
+        name: value
+        for name, value in settings.items()
+        if name not in (LAYERS, LOSS) and not name.endswith(OTHERS)
+    }
+
+
+def difference(there: Mapping[str, Any], here: Mapping[str, Any]) -> str | None:
+    """The first entry in which a checkpoint and a fit differ, as a sentence; None if none does."""
+    for name in dict.fromkeys([*here, *there]):
+        before, now = there.get(name, NONE), here.get(name, NONE)
+        if before != now:
+            if name == LAYERS:
+                before, now = _first_other_line(before, now)
+            return f"other {name}: the checkpoint has {before}, this fit has {now}"
+    return None
+
+
+def callback_settings(cbs: Iterable[Callback]) -> dict[str, str]:
+    """What callbacks that change the training tell of themselves."""
+    found: dict[str, str] = {}
+    for cb in cbs:
+        found |= cb.fit_settings() if hasattr(cb, "fit_settings") else {}
+    return found
+
+
+def group_settings(optimizer: Any) -> list[dict[str, Any]]:
+    """The settings of an optimizer's groups of parameters, as they are now."""
+    return [
+        {key: value for key, value in group.items() if key != "params"}
+        for group in optimizer.param_groups
+    ]
+
+
+def stateful_callbacks(cbs: Iterable[Callback]) -> dict[str, Any]:
+    """The callbacks that have a state, by the names of their classes, numbered if need be."""
+    named: dict[str, Any] = {}
+    for cb in cbs:
+        if hasattr(cb, "state_dict"):
+            name = type(cb).__name__
+            named[f"{name} {len(named) + 1}" if name in named else name] = cb
+    return named
+
+
+def _optimizer_settings(groups: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Each setting's value in the groups, once if it is the same in all."""
+    found: dict[str, list[str]] = {MOMENTUM: [], DECAY: []}
+    for group in groups:
+        found[MOMENTUM].append(_text(momentum_of(group)))
+        found[DECAY].append(_text(group.get("wd", group.get("weight_decay", 0.0))))
+        others = {k: v for k, v in group.items() if k not in OWN_NAMES and k not in LEFT_OUT}
+        if "betas" in group:
+            others["second beta"] = group["betas"][1]
+        for key, value in others.items():
+            found.setdefault(f"{key} {OTHERS}", []).append(_text(value))
+    return {
+        name: values[0] if len(set(values)) == 1 else " and ".join(values)
+        for name, values in found.items()
+    }
+
+
+def _text(value: object) -> str:
+    """A setting as text: 0 is 0.0."""
+    return str(float(value) if type(value) is int else value)
+
+
+def _dtypes(tensors: Mapping[str, Tensor]) -> str:
+    kinds = {str(t.dtype).removeprefix("torch.") for t in tensors.values() if t.is_floating_point()}
+    return ", ".join(sorted(kinds)) or NONE
+
+
+def _loss_settings(loss_func: Any) -> str:
+    if isinstance(loss_func, partial):
+        arguments = [*map(repr, loss_func.args)]
+        arguments += [f"{key}={value!r}" for key, value in sorted(loss_func.keywords.items())]
+        name = metric_name(loss_func.func)
+        return _without_addresses(f"{name}({', '.join(arguments)})")
+    if isinstance(loss_func, nn.Module):
+        buffers = {name: t.tolist() for name, t in loss_func.state_dict().items()}
+        return _without_addresses(repr(loss_func)) + (f" {buffers}" if buffers else "")
+    return NONE
+
+
+def _batches(loader: object) -> str:
+    """What a loader makes of an image; of another package's only its class is known."""
+    if not isinstance(loader, DataLoader):
+        return f"a {type(loader).__name__}"
+    dtype = str(loader.dtype).removeprefix("torch.")
+    return f"{dtype} {list(loader.sample_shape)} with mean {loader.mean} and std {loader.std}"
+
+
+def _without_addresses(text: str) -> str:
+    """A repr without the places in memory, which are others in each process."""
+    return re.sub(r" at 0x[0-9a-f]+", "", text)
+
+
+def _first_other_line(there: str, here: str) -> tuple[str, str]:
+    pairs = zip_longest(there.splitlines(), here.splitlines(), fillvalue=NONE)
+    before, now = next(pair for pair in pairs if pair[0] != pair[1])
+    return before.strip(), now.strip()

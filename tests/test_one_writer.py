@@ -1,0 +1,189 @@
+"""One training at a time writes into a folder: a second one is refused, the first unharmed."""
+
+import errno
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from multiprocessing import get_context
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+
+import pytest
+
+from killing import start
+from mnist_sgd import Checkpoint, write_run
+from mnist_sgd._document import parse
+from mnist_sgd._lock import FolderInUseError, holding, one_writer
+from mnist_sgd.cli import main
+from runs import contents, learner
+
+Output = pytest.CaptureFixture[str]
+
+PATIENCE = 120.0
+"""Seconds before something that should have happened counts as failed."""
+
+ENDLESS = ["train", "--epochs", "9999", "--checkpoint-every", "5"]
+
+
+def batches_done(checkpoint: Path) -> int:
+    return len(parse(checkpoint.read_bytes())["recorder"]["lrs"]) if checkpoint.exists() else 0
+
+
+def wait_for_batches(process: ForkServerProcess, checkpoint: Path, more: int) -> None:
+    """Wait until a training's checkpoint has so many more batches than now."""
+    before, end = batches_done(checkpoint), time.monotonic() + PATIENCE
+    while batches_done(checkpoint) < before + more:
+        assert process.is_alive(), "the training ended by itself"
+        assert time.monotonic() < end, "the training wrote no checkpoint"
+        time.sleep(0.005)
+
+
+@pytest.mark.parametrize(
+    ("where", "second", "named"),
+    [
+        (["--out", "two"], [], "two"),
+        (["--out", "two"], ["--resume"], "two"),
+        (["--run", "two"], ["--resume"], "runs/two"),
+        (["--run", "two"], ["--overwrite"], "runs/two"),
+        ([], [], None),
+    ],
+    ids=["begun", "resumed", "run-resumed", "run-overwritten", "current-folder"],
+)
+def test_a_second_training_is_refused_and_the_first_goes_on(
+    where: list[str],
+    second: list[str],
+    named: str | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Output,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / (named or "")
+    checkpoint = folder / "checkpoint.safetensors"
+    output = tmp_path.parent / f"{tmp_path.name}.txt"
+    first = start([*ENDLESS, *where], output, tmp_path)
+    try:
+        wait_for_batches(first, checkpoint, 10)
+        assert main(["train", "--epochs", "1", *where, *second]) == 2
+        assert capsys.readouterr() == (
+            "",
+            f"mnist-sgd: {named or tmp_path}: another training writes into this folder; wait "
+            "until it has ended, or choose another folder\n",
+        )
+        wait_for_batches(first, checkpoint, 10)
+    finally:
+        first.kill()
+        first.join(PATIENCE)
+    assert first.exitcode == -signal.SIGKILL
+    assert not any("lock" in name for name in contents(folder))
+    # What was killed holds nothing.
+    assert main(["train", "--epochs", "1", *where, *(["--overwrite"] * ("--run" in where))]) == 0
+
+
+def test_another_name_of_the_folder_is_the_same_folder(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "other").symlink_to("real")
+    with one_writer(tmp_path / "real", pytest.fail):
+        with pytest.raises(FolderInUseError), one_writer(tmp_path / "other", pytest.fail):
+            pass
+        with one_writer(tmp_path / "a" / "third", pytest.fail):
+            assert (tmp_path / "a" / "third").is_dir()
+    with one_writer(tmp_path / "other", pytest.fail):
+        pass
+
+
+def sleep() -> None:
+    time.sleep(PATIENCE)
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_processes_that_it_started_hold_nothing_when_it_has_ended(tmp_path: Path) -> None:
+    with ExitStack() as children:
+        with one_writer(tmp_path, pytest.fail):
+            forked = get_context("fork").Process(target=sleep)
+            forked.start()
+            children.callback(forked.join, PATIENCE)
+            children.callback(forked.kill)
+            executed = subprocess.Popen(
+                [sys.executable, "-c", "input()"], stdin=subprocess.PIPE, close_fds=False
+            )
+            children.enter_context(executed)
+            # A forked child lets go as soon as it runs; its parent still holds the lock.
+            with pytest.raises(FolderInUseError), one_writer(tmp_path, pytest.fail):
+                pass
+        end = time.monotonic() + PATIENCE
+        while forked.is_alive() and executed.poll() is None:
+            try:
+                with one_writer(tmp_path, pytest.fail):
+                    break
+            except FolderInUseError:
+                assert time.monotonic() < end, "a child holds the lock"
+                time.sleep(0.01)
+        assert forked.is_alive()
+        assert executed.poll() is None
+
+
+def test_a_run_is_not_written_while_another_process_writes_it(tmp_path: Path) -> None:
+    learn = learner(epochs=1)
+    with one_writer(tmp_path / "run", pytest.fail), pytest.raises(FolderInUseError):
+        write_run(learn, tmp_path / "run")
+    assert list((tmp_path / "run").iterdir()) == []
+    write_run(learn, tmp_path / "run")
+    assert (tmp_path / "run" / "report.html").is_file()
+
+
+def no_locks(descriptor: int, operation: int) -> None:
+    """As NFS answers for a folder, which cannot be opened for writing."""
+    raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+
+
+def test_where_folders_cannot_be_locked_a_sentence_says_so_and_the_training_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    folder = tmp_path / "out"
+    assert main(["train", "--epochs", "1", "--out", str(folder)]) == 0
+    assert capsys.readouterr().err == (
+        f"mnist-sgd: {folder}: this folder cannot be locked (Bad file descriptor): see that no "
+        "other training writes here\n"
+    )
+    assert sorted(contents(folder)) == ["model.onnx", "model.safetensors"]
+
+
+def test_a_training_that_dies_before_its_first_file_leaves_no_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(self: Checkpoint, learn: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Checkpoint, "before_fit", interrupt)
+    assert main(["train", "--checkpoint-every", "1", "--out", "out"]) == 130
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "out").mkdir()
+    assert main(["train", "--checkpoint-every", "1", "--out", "out"]) == 130
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_lock_of_a_file_waits_for_its_holder(tmp_path: Path) -> None:
+    """As a second import of the same pictures does."""
+    asked: list[str] = []
+    with holding(tmp_path / "lock"):
+        with pytest.raises(InterruptedError), holding(tmp_path / "lock", on_busy=raises(asked)):
+            pass
+        assert asked == ["busy"]
+    with holding(tmp_path / "lock", on_busy=raises(asked)):
+        assert asked == ["busy"]
+
+
+def raises(asked: list[str]) -> Callable[[], None]:
+    def busy() -> None:
+        asked.append("busy")
+        raise InterruptedError
+
+    return busy

@@ -455,6 +455,7 @@ def test_a_model_of_ones_own_pictures_carries_their_preparation(
     ("arguments", "text"),
     [
         (["--positive", "3"], "--positive goes with --data"),
+        (["--download"], "--download goes with --dataset NAME: the sample comes with the package"),
         (["--cache", "x"], "--cache goes with --data"),
         (["--skip-unusable"], "--skip-unusable goes with --data"),
         (["--prepare", "fit"], "--prepare goes with --data, or with a set of torchvision's"),
@@ -486,6 +487,10 @@ def test_what_is_left_out_and_noted_is_said_in_lines_on_standard_error(
         f"mnist-sgd: {folder}: files left out: 1\n"
         f"mnist-sgd: note: {folder}: 1 picture there more than once: "
         "three/00040.png = three/again.png\n"
+        f"mnist-sgd: {folder}: 81 pictures, 40 seven, 41 three; 69 to train, 12 to validate.\n"
+        "mnist-sgd: Model: cnn, 1 epoch; it gives the probability of three (--positive seven for "
+        "the other). Pictures prepared as drawn characters (--prepare mnist); for whole pictures: "
+        "--prepare fit.\n"
     )
 
 

@@ -135,7 +135,10 @@ def test_the_installed_wheel_does_the_main_job_in_an_empty_folder(
         done = run(program, *arguments, cwd=tmp_path, PYTHONPATH="")
         assert (done.returncode, done.stderr) == (0, "")
         outputs.append(done.stdout.splitlines())
-    assert outputs[0][-1] == "next: mnist-sgd predict --model model.onnx IMAGE..."
+    assert outputs[0][-2:] == [
+        f"next: {program} predict --model model.onnx IMAGE...",
+        f"      {program} serve model.onnx",
+    ]
     assert [line.split()[1] for line in outputs[1]] == ["7"] * 4 + ["3"] * 4
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model.onnx", "model.safetensors"]
 

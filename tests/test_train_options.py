@@ -127,6 +127,62 @@ def test_values_that_cannot_be_used_are_said(
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            ["--early-stopping", "10"],
+            "--early-stopping 10 waits longer than the training lasts (10 epochs); give fewer, or "
+            "more --epochs",
+        ),
+        (
+            ["--model", "cnn", "--epochs", "3", "--early-stopping", "4"],
+            "--early-stopping 4 waits longer than the training lasts (3 epochs); give fewer, or "
+            "more --epochs",
+        ),
+        (
+            ["--weight-decay", "2"],
+            "--weight-decay 2 with a learning rate of 1 would multiply weights by -1 in each step; "
+            "it must be below 1 here",
+        ),
+        (
+            ["--lr", "0.5", "--weight-decay", "2"],
+            "--weight-decay 2 with a learning rate of 0.5 would multiply weights by 0 in each "
+            "step; it must be below 2 here",
+        ),
+        (
+            ["--csv", "./model.onnx"],
+            "--csv model.onnx is a file that the training itself writes; choose another",
+        ),
+        (
+            ["--run", "a", "--csv", "runs/../runs/a/history.csv"],
+            "--csv runs/../runs/a/history.csv is a file that the training itself writes; choose "
+            "another",
+        ),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(
+    options: list[str], message: str, fits: "Fits", capsys: Output
+) -> None:
+    assert main(["train", *options]) == 2
+    assert capsys.readouterr() == ("", f"mnist-sgd: {message}\n")
+    assert fits.calls == []
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--early-stopping", "9"],
+        ["--weight-decay", "0.9"],
+        ["--csv", "history.csv"],
+        ["--best", "--epochs", "1"],
+    ],
+)
+def test_settings_that_go_together_are_taken(options: list[str], fits: "Fits") -> None:
+    assert main(["train", *options]) == 0
+    assert len(fits.calls) == 1
+
+
 class Fits:
     """What the command gave to a Learner; nothing is trained or exported."""
 

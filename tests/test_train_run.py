@@ -16,6 +16,7 @@ import pytest
 
 from mnist_sgd import Ranks
 from mnist_sgd.cli import main
+from mnist_sgd.cli.program import program
 from mnist_sgd.cli.training.run_folder import open_folder
 from mnist_sgd.report.folder import RunError
 from runs import contents
@@ -44,12 +45,15 @@ def test_a_run_gathers_all_files_in_its_folder(here: Path, capsys: Output) -> No
     assert main(["train", "--epochs", "2", "--run", "first"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [path.name for path in here.iterdir()] == ["runs"]
-    assert [line.partition(":")[0] for line in lines[4:]] == [
+    assert [line.split()[0] for line in lines[4:]] == [
         "runs/first/model.safetensors",
         "runs/first/model.onnx",
         "runs/first/report.html",
-        "next",
+        "correct:",
+        "next:",
+        program().split()[0],
     ]
+    assert lines[6].endswith("B  charts, mistakes, settings: open it in a browser")
     folder = here / "runs" / "first"
     config = json.loads((folder / "config.json").read_text())
     assert config["arguments"]["name"] == "first"
@@ -78,7 +82,7 @@ def test_a_run_gathers_all_files_in_its_folder(here: Path, capsys: Output) -> No
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--overwrite"], "--overwrite begins a run anew: say which with --run NAME"),
+        (["--overwrite", "--resume"], "--overwrite begins a run anew, --resume goes on with it; "),
         (["--run", "a/b"], "a run's name is letters, digits, '.', '-' and '_', a letter or digit "),
         (["--run", "a", "--out", "b"], "--run NAME puts all files into runs/NAME; leave --out "),
         (

@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mnist_sgd.cli import main
@@ -64,7 +65,7 @@ def test_the_same_task_is_trained_again_whichever_class_is_positive(
     images = easy_set(200)
     for part in ("train", "t10k"):
         write_idx(tmp_path / f"{part}-images-idx3-ubyte", images.images)
-        write_idx(tmp_path / f"{part}-labels-idx1-ubyte", images.labels)
+        write_idx(tmp_path / f"{part}-labels-idx1-ubyte", images.labels.astype(np.uint8))
     arguments = ["train", "--data", str(tmp_path), "--model", "linear", "--epochs", "1"]
     for positive in ("1", "0", "1"):
         out = ["--positive", positive, "--out", str(tmp_path / "out")]

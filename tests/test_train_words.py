@@ -84,7 +84,7 @@ def test_of_other_images_it_says_so_too(
     for part, count in (("train", 1200), ("t10k", 50)):
         images = easy_set(count)
         write_idx(tmp_path / "idx" / f"{part}-images-idx3-ubyte", images.images)
-        write_idx(tmp_path / "idx" / f"{part}-labels-idx1-ubyte", images.labels)
+        write_idx(tmp_path / "idx" / f"{part}-labels-idx1-ubyte", images.labels.astype(np.uint8))
     assert said(["--data", "idx"], capsys) == [
         "mnist-sgd: idx: 1,250 images, 625 0, 625 1; 1,200 to train, 50 to validate.",
         "mnist-sgd: Model: linear, 1 epoch; it gives the probability of 1 (--positive 0 for the "

@@ -8,7 +8,7 @@ import os
 import re
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 __all__ = ["atomic_path", "atomic_write", "remove_leftovers"]
@@ -21,7 +21,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     The temporary name ends in the suffix of `path`, because some writers choose the format by it.
 
     Raises:
-        OSError: the file cannot be written or renamed; it names `path`, not the temporary path.
+        OSError: the file cannot be written or renamed.
     """
     final = Path(path)
     temporary = final.with_name(f".{final.stem}.{secrets.token_hex(4)}{final.suffix}")
@@ -30,13 +30,8 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
         os.replace(temporary, final)
-    except OSError as error:
-        if error.errno is None or error.filename not in (None, temporary, str(temporary)):
-            raise  # it is about something else
-        raise OSError(error.errno, error.strerror, str(final)) from error
     finally:
-        with suppress(OSError):  # it has taken its name, or the error that is raised says why not
-            temporary.unlink()
+        temporary.unlink(missing_ok=True)
 
 
 def atomic_write(path: str | os.PathLike[str], content: bytes) -> None:

@@ -17,17 +17,17 @@ from typing import Never, SupportsIndex, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_sgd.augmentation import Augmentation
 from mnist_sgd.data import ImageSet, advise
 
 try:
     import torch
 
-    from mnist_sgd import _core  # it is there, or the imports above would have said so
+    from mnist_sgd import _core
+    from mnist_sgd.augmentation import Augmentation
 except ImportError as error:
     raise ImportError(
-        f"mnist_sgd.loader needs torch, and it cannot be imported here ({error}); "
-        "pip install . in a clone installs it, or pip install torch does"
+        f"mnist_sgd.loader needs torch, which cannot be imported here ({error}); pip install . "
+        "in a clone installs it, and so does pip install torch"
     ) from error
 
 __all__ = ["DataLoader", "DataLoaders", "first"]

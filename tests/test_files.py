@@ -57,40 +57,6 @@ def test_a_missing_folder_is_an_os_error(tmp_path: Path) -> None:
         atomic_write(tmp_path / "none" / "model.onnx", b"")
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="limits the size of files")
-def test_a_failed_write_names_the_file_that_was_asked_for(tmp_path: Path) -> None:
-    """As on a full disk, whose error comes with no name; a rename's comes with two."""
-    path = tmp_path / "model.onnx"
-    script = (
-        "import resource, sys\n"
-        "from mnist_sgd._files import atomic_write\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
-        "atomic_write(sys.argv[1], bytes(2000))\n"
-    )
-    line = [sys.executable, "-c", script, str(path)]
-    done = subprocess.run(line, capture_output=True, text=True, check=False)
-    assert done.stderr.splitlines()[-1] == f"OSError: [Errno 27] File too large: '{path}'"
-    assert list(tmp_path.iterdir()) == []
-    path.mkdir()
-    with pytest.raises(IsADirectoryError) as stop:
-        atomic_write(path, b"")
-    assert str(stop.value) == f"[Errno 21] Is a directory: '{path}'"
-    (tmp_path / "file").touch()
-    with pytest.raises(NotADirectoryError) as other:
-        atomic_write(tmp_path / "file" / "model.onnx", b"")
-    assert str(other.value) == f"[Errno 20] Not a directory: '{tmp_path}/file/model.onnx'"
-
-
-def test_an_error_about_another_file_keeps_its_name(tmp_path: Path) -> None:
-    def read_another() -> None:
-        with atomic_path(tmp_path / "model.onnx"):
-            (tmp_path / "none").read_bytes()
-
-    with pytest.raises(FileNotFoundError) as stop:
-        read_another()
-    assert stop.value.filename == str(tmp_path / "none")
-
-
 @pytest.mark.parametrize("moment", [0.0, 0.0003, 0.001, 0.002, 0.005])
 def test_kill_9_while_writing_leaves_a_whole_file(tmp_path: Path, moment: float) -> None:
     path = tmp_path / "model.onnx"

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from mnist_sgd import Learner
-from mnist_sgd.cli import main
+from mnist_sgd.cli import _parser, main
+from mnist_sgd.cli.training.places import check_places
 
 Output = pytest.CaptureFixture[str]
 
@@ -112,6 +113,7 @@ LONG = "x" * 250
         (["--csv", "folders"], "folders cannot be written: it is a folder; "),
         (["--csv", ""], ". cannot be written: it is a folder; "),
         (["--csv", LONG], f"{LONG} cannot be written: File name too long; "),
+        (["--csv", "lost"], "lost cannot be written: "),
         (["--csv", "file/h.csv"], "file/h.csv cannot be written: file: it is not a folder; "),
         (["--tensorboard", "file"], "file cannot be written: it is not a folder; "),
         (
@@ -134,6 +136,7 @@ def test_what_is_in_the_way_of_a_file_is_found_first(
     (here / "runs/b/report.html").mkdir(parents=True)
     (here / "file").touch()
     (here / "gone").symlink_to(here / "nowhere")
+    (here / "lost").symlink_to(here / "file" / "h.csv")
     before = sorted(here.rglob("*"))
     assert main(["train", *arguments]) == 2
     out, err = capsys.readouterr()
@@ -141,6 +144,20 @@ def test_what_is_in_the_way_of_a_file_is_found_first(
     assert err.startswith(f"mnist-sgd: {message}")
     assert err.count("\n") == 1
     assert sorted(here.rglob("*")) == before
+
+
+@pytest.mark.parametrize("file", ["/dev/null", "pipe", "link", "replaced"])
+def test_a_place_that_can_be_written_to_is_taken(
+    file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("pipe")
+    (tmp_path / "far").mkdir()
+    (tmp_path / "link").symlink_to("far/history.csv")
+    (tmp_path / "replaced").touch(mode=0o444)
+    before = sorted(tmp_path.rglob("*"))
+    check_places(_parser().parse_args(["train", "--csv", file]))
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 @pytest.mark.parametrize("arguments", [["--out", "new/folder"], ["--run", "new"]])

@@ -52,10 +52,15 @@ def _check(path: Path, check: Callable[[Path], None], advice: str) -> None:
 
 
 def _check_file(path: Path) -> None:
-    """Raise the OSError that writing a file, and renaming it to this path, would meet."""
+    """Raise the OSError that writing a file, under another name first, would meet."""
     if path.is_dir():
         raise OSError(None, "it is a folder", str(path))
-    _check_folder(path.parent, path)
+    if path.exists() and not path.is_file():  # a pipe or a device is not replaced
+        if not os.access(path, os.W_OK):
+            raise OSError(None, "Permission denied", str(path))
+        return
+    final = Path(os.path.realpath(path)) if path.is_symlink() else path
+    _check_folder(final.parent, final)
 
 
 def _check_folder(folder: Path, file: Path = Path("a")) -> None:

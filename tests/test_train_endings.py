@@ -19,7 +19,7 @@ from runs import contents
 
 Output = pytest.CaptureFixture[str]
 
-TRAIN = ["train", "--epochs", "3"]
+TRAIN = ["train", "--epochs", "1"]
 FILES = ["model.onnx", "model.safetensors"]
 
 
@@ -69,7 +69,7 @@ def test_a_table_that_is_lost_on_a_full_disk_is_said_and_the_files_are_written(
     check_files(tmp_path)
 
 
-@pytest.mark.parametrize("ending", [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-", "--json >&-"])
+@pytest.mark.parametrize("ending", [">&-", "2>&-", "--json <&- >&- 2>&-"])
 def test_closed_streams_cost_nothing(ending: str, tmp_path: Path) -> None:
     done = shell(ending, tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
@@ -77,9 +77,8 @@ def test_closed_streams_cost_nothing(ending: str, tmp_path: Path) -> None:
     check_files(tmp_path)
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
-def test_a_name_that_the_encoding_lacks_costs_nothing(encoding: str, tmp_path: Path) -> None:
-    done = shell("--out 猫", tmp_path, PYTHONIOENCODING=encoding, LC_ALL="C.UTF-8")
+def test_a_name_that_the_encoding_lacks_costs_nothing(tmp_path: Path) -> None:
+    done = shell("--out 猫", tmp_path, PYTHONIOENCODING="cp1252", LC_ALL="C.UTF-8")
     assert (done.returncode, done.stderr) == (0, "")
     assert "\\u732b/model.onnx" in done.stdout
     check_files(tmp_path / "猫")
@@ -136,14 +135,15 @@ def killed_in_the_report(number: int, patch: pytest.MonkeyPatch) -> None:
     patch.setattr(writer, "atomic_write", half)
 
 
-MOMENTS = {
-    killed_in_the_export: [],
-    killed_in_the_report: ["--run", "a"],
-}
-
-
-@pytest.mark.parametrize("moment", MOMENTS, ids=["export", "report"])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    ("number", "moment"),
+    [
+        (signal.SIGINT, killed_in_the_export),
+        (signal.SIGTERM, killed_in_the_export),
+        (signal.SIGHUP, killed_in_the_export),
+        (signal.SIGTERM, killed_in_the_report),
+    ],
+)
 def test_a_signal_leaves_no_half_written_file_and_is_said(
     number: signal.Signals,
     moment: Callable[[int, pytest.MonkeyPatch], None],
@@ -155,7 +155,7 @@ def test_a_signal_leaves_no_half_written_file_and_is_said(
     moment(number, monkeypatch)
     before = [signal.getsignal(each) for each in signal.Signals]
     try:
-        code = main([*TRAIN, *MOMENTS[moment]])
+        code = main([*TRAIN, *(["--run", "a"] if moment is killed_in_the_report else [])])
     except SystemExit as stop:
         assert isinstance(stop.code, int)
         code = stop.code

@@ -113,6 +113,8 @@ def test_another_optimizer_brings_a_rate_and_a_momentum_unless_they_are_given() 
     ("options", "message"),
     [
         (["--lr", "fnd"], "must be a number above 0, got 'fnd', which is not 'find' either"),
+        (["--lr", "1e39"], "must be a number from 1e-38 to 1e38, got '1e39'"),
+        (["--lr", "1e-50"], "must be a number from 1e-38 to 1e38, got '1e-50'"),
         (["--momentum", "1"], "must be a number from 0 on and below 1, got '1'"),
         (["--weight-decay", "-1"], "must be a number from 0 on, got '-1'"),
         (["--early-stopping", "0"], "must be a whole number above 0, got '0'"),
@@ -132,12 +134,12 @@ def test_values_that_cannot_be_used_are_said(
     [
         (
             ["--early-stopping", "10"],
-            "--early-stopping 10 waits longer than the training lasts (10 epochs); give fewer, or "
+            "--early-stopping 10 needs more epochs than the training has (10); give fewer, or "
             "more --epochs",
         ),
         (
             ["--model", "cnn", "--epochs", "3", "--early-stopping", "4"],
-            "--early-stopping 4 waits longer than the training lasts (3 epochs); give fewer, or "
+            "--early-stopping 4 needs more epochs than the training has (3); give fewer, or "
             "more --epochs",
         ),
         (

@@ -17,6 +17,7 @@ import pytest
 from mnist_sgd import Ranks
 from mnist_sgd.cli import main
 from mnist_sgd.cli.program import program
+from mnist_sgd.cli.training.refusals import first_refusal, refuse_together
 from mnist_sgd.cli.training.run_folder import open_folder
 from mnist_sgd.report.folder import RunError
 from runs import contents
@@ -118,6 +119,26 @@ def test_every_rank_is_refused_what_the_first_is(here: Path) -> None:
         open_folder(args, SecondRank(1, 2, said=b"it exists"))
     assert open_folder(args, SecondRank(1, 2)) is not None
     assert list(here.iterdir()) == []
+
+
+def test_what_the_first_rank_is_refused_ends_all_and_is_said_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def check() -> None:
+        raise ValueError("no room in \udcff")
+
+    with pytest.raises(ValueError, match="no room in \udcff"):
+        first_refusal(check)  # alone, it need not wait
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert first_refusal(lambda: None, check) == "no room in \udcff"
+    monkeypatch.setenv("RANK", "1")
+    assert first_refusal(check) == ""
+    with pytest.raises(SystemExit) as stop:
+        refuse_together("", SecondRank(1, 2, said=b"no room in \xff"))
+    assert stop.value.code == 2
+    with pytest.raises(ValueError, match="no room in \udcff"):
+        refuse_together("no room in \udcff", Ranks())
+    refuse_together("", SecondRank(1, 2))
 
 
 def test_two_processes_leave_one_run(here: Path) -> None:

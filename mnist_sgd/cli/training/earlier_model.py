@@ -31,8 +31,7 @@ def check_earlier_model(args: argparse.Namespace, classes: tuple[str, ...]) -> N
             found = read(path)
         except (ValueError, OSError) as error:
             raise ValueError(
-                f"the training would replace {path}, which is no model of mnist_sgd that can be "
-                f"read ({error}); {_advice(args)}"
+                f"{error}; the training does not replace what it cannot read: {_advice(args)}"
             ) from error
         if set(found) != set(classes):
             raise ValueError(

@@ -27,8 +27,8 @@ def check_settings(args: argparse.Namespace, recipe: Recipe) -> None:
 def _check_early_stopping(args: argparse.Namespace, recipe: Recipe) -> None:
     if args.early_stopping is not None and args.early_stopping >= recipe.epochs:
         raise ValueError(
-            f"--early-stopping {args.early_stopping} waits longer than the training lasts "
-            f"({recipe.epochs} epochs); give fewer, or more --epochs"
+            f"--early-stopping {args.early_stopping} needs more epochs than the training has "
+            f"({recipe.epochs}); give fewer, or more --epochs"
         )
 
 

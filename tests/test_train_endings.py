@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from mnist_sgd._files import atomic_write
 from mnist_sgd.cli import main
 from mnist_sgd.cli.training.table import Table
 from mnist_sgd.export import exporter
@@ -127,11 +128,10 @@ def killed_in_the_export(number: int, patch: pytest.MonkeyPatch) -> None:
 
 def killed_in_the_report(number: int, patch: pytest.MonkeyPatch) -> None:
     def half(path: Path, content: bytes) -> None:
-        write(path, content)
+        atomic_write(path, content)
         if path.name == "MODEL_CARD.md":
             os.kill(os.getpid(), number)
 
-    write = writer.atomic_write
     patch.setattr(writer, "atomic_write", half)
 
 

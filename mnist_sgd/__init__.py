@@ -7,6 +7,10 @@ command that needs no torch never waits for it.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from mnist_sgd import _installed
+
+_installed.prefer_installed(__file__)
+
 if TYPE_CHECKING:
     from mnist_sgd.augmentation import Augmentation
     from mnist_sgd.callbacks import (

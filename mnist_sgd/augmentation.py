@@ -9,13 +9,12 @@ from numbers import Real
 import numpy as np
 from numpy.typing import NDArray
 
+from mnist_sgd._extension import extension_missing
+
 try:
     from mnist_sgd import _core
 except ImportError as error:
-    raise ImportError(
-        f"mnist_sgd.augmentation needs the C++ extension, and it is missing here ({error}); "
-        "pip install . without MNIST_SGD_WITHOUT_EXTENSION builds it"
-    ) from error
+    raise extension_missing(error) from error
 
 __all__ = ["Augmentation"]
 

@@ -34,8 +34,8 @@ try:
     from mnist_sgd.items import ItemEpoch, ItemLoader, Items, images_or_items
 except ImportError as error:
     raise ImportError(
-        f"mnist_sgd.loader needs torch and the C++ extension, and one is missing here ({error}); "
-        "pip install . without MNIST_SGD_WITHOUT_EXTENSION installs both"
+        f"mnist_sgd.loader needs torch, which cannot be imported here ({error}); pip install . "
+        "in a clone installs it, and so does pip install torch"
     ) from error
 
 __all__ = ["Batch", "DataLoader", "DataLoaders", "first"]

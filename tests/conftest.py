@@ -10,14 +10,6 @@ import pytest
 from trained import Run, TrainedFiles
 
 
-@pytest.fixture(scope="session", autouse=True)
-def installed_package() -> Iterator[None]:
-    """Let child processes import what is installed, not the source tree that they start in."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONSAFEPATH", "1")
-        yield
-
-
 @pytest.fixture(scope="module")
 def one_thread() -> Iterator[None]:
     """Let torch compute with one thread: on a busy machine several wait for each other."""

@@ -38,13 +38,18 @@ def test_train_prints_the_chapters_table_and_leaves_the_files(trained: TrainedFi
     assert lines[1].split()[3] == "0.495584"
     assert float(lines[10].split()[3]) == pytest.approx(0.968, abs=0.002)
     assert lines[11] == ""
-    assert lines[12].startswith("model.safetensors: the weights, ")
+    assert re.fullmatch(r"model.safetensors  4.2 kB  the weights", lines[12])
     assert re.fullmatch(
-        r"model.onnx: the model, \d,\d{3} bytes; answers 2,038 validation images as torch does, "
-        r"to \de[-+]\d\d",
+        r"model.onnx         4.4 kB  same answers as PyTorch on 2,038 images "
+        r"\(largest difference \de-\d\d\)",
         lines[13],
     )
-    assert lines[14] == "next: mnist-sgd predict --model model.onnx IMAGE..."
+    assert lines[14].startswith("correct: 1,97")
+    # Its path depends on the folder; tests/test_train_words.py looks at it.
+    assert [re.sub(r"\S*mnist-sgd", "mnist-sgd", line) for line in lines[15:]] == [
+        "next: mnist-sgd predict --model model.onnx IMAGE...",
+        "      mnist-sgd serve model.onnx",
+    ]
     assert sorted(path.name for path in trained.folder.iterdir()) == [
         "model.onnx",
         "model.safetensors",
@@ -68,6 +73,11 @@ def test_train_gives_its_history_as_json(tmp_path: Path, capsys: Output) -> None
     assert set(history["epochs"][0]) == {"train_loss", "valid_loss", "batch_accuracy"}
     assert Path(history["artefact"]).is_file()
     assert Path(history["weights"]).is_file()
+    assert history["validation"]["images"] == 2038
+    accuracy = history["validation"]["correct"] / 2038
+    assert accuracy == pytest.approx(history["epochs"][1]["batch_accuracy"], abs=1e-6)
+    low, high = history["validation"]["interval"]
+    assert low < accuracy < high
 
 
 def test_augment_is_for_the_training_images_alone_and_threads_change_nothing(

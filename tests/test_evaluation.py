@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from mnist_sgd.evaluation import Bin, Counts, Evaluation, evaluate, mistakes
+from mnist_sgd.evaluation import Bin, Counts, Evaluation, evaluate, mistakes, wilson_interval
 
 Answers = tuple[NDArray[np.float32], NDArray[np.uint8]]
 
@@ -274,3 +274,38 @@ def test_what_cannot_be_evaluated_is_said(
     with pytest.raises(ValueError, match=r"\A") as error:
         evaluate(probabilities, labels, threshold)
     assert message in str(error.value)
+
+
+def test_wilsons_interval_by_hand() -> None:
+    """For none or all of n its far end is z^2 / (n + z^2) away, and its near end is exact."""
+    z = 1.959963984540054
+    for n in (1, 10, 124):
+        low, high = wilson_interval(n, n)
+        assert (low, high) == pytest.approx((n / (n + z * z), 1))
+        assert high == 1
+        low, high = wilson_interval(0, n)
+        assert (low, high) == pytest.approx((0, z * z / (n + z * z)))
+        assert low == 0
+    # Newcombe, Statistics in Medicine 17 (1998), table I: 81 of 263 and 15 of 148.
+    assert wilson_interval(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
+    assert wilson_interval(15, 148) == pytest.approx((0.0624, 0.1605), abs=5e-5)
+
+
+@given(st.integers(1, 10**6), st.data())
+def test_wilsons_interval_is_the_set_of_proportions_that_the_score_test_does_not_reject(
+    trials: int, data: st.DataObject
+) -> None:
+    successes = data.draw(st.integers(0, trials))
+    low, high = wilson_interval(successes, trials, z=1.5)
+    share = successes / trials
+    assert 0 <= low <= share <= high <= 1
+    for end in {low, high} - {0.0, 1.0}:
+        assert abs(share - end) == pytest.approx(1.5 * (end * (1 - end) / trials) ** 0.5, rel=1e-6)
+    mirrored = wilson_interval(trials - successes, trials, z=1.5)
+    assert mirrored == pytest.approx((1 - high, 1 - low), abs=1e-12)
+
+
+@pytest.mark.parametrize(("successes", "trials"), [(0, 0), (-1, 5), (6, 5)])
+def test_an_interval_of_no_proportion_is_refused(successes: int, trials: int) -> None:
+    with pytest.raises(ValueError, match=f"got {successes} of {trials}$"):
+        wilson_interval(successes, trials)

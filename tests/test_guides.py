@@ -4,10 +4,9 @@ import re
 import shlex
 from argparse import ArgumentParser
 from pathlib import Path
-from shutil import copy
+from shutil import copytree
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
@@ -15,7 +14,6 @@ import mnist_sgd
 import onnx_models
 from guides import ROOT, Block, blocks, documents
 from mnist_sgd.cli import _parser
-from mnist_sgd.data import sample_digits
 from server import running
 
 Names = dict[str, Any]
@@ -38,12 +36,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_readmes_python_runs(folder: Path) -> None:
-    copy(sample_digits()[-1], folder / "three.png")
-    images, labels = np.zeros((4, 28, 28), np.uint8), np.array([0, 1, 0, 1], np.uint8)
-    names = run(ROOT / "README.md", {"parts": [(images, labels), (images, labels)]})
+    copytree(ROOT / "mnist_sgd" / "sample", folder / "mnist_sgd" / "sample")
+    names = run(ROOT / "README.md", {})
     assert names["learn"].recorder.values[-1][2] > 0.96
-    assert names["Predictor"]("model.onnx").predict("three.png").label == "3"
-    assert len(names["train"]) == 8
+    three = "mnist_sgd/sample/digits/three-1.png"
+    assert names["Predictor"]("model.onnx").predict(three).label == "3"
+    assert len(names["train"]) == 12_396 + 2_038
 
 
 def test_the_loaders_guide_runs() -> None:

@@ -512,6 +512,7 @@ def test_a_model_of_ones_own_pictures_carries_their_preparation(
     ("arguments", "text"),
     [
         (["--positive", "3"], "--positive goes with --data"),
+        (["--download"], "--download goes with --dataset NAME: the sample comes with the package"),
         (["--cache", "x"], "--cache goes with --data"),
         (["--skip-unusable"], "--skip-unusable goes with --data"),
         (["--prepare", "fit"], "--prepare goes with --data, or with a set of torchvision's"),
@@ -573,12 +574,18 @@ def test_what_is_left_out_and_noted_is_said_in_lines_on_standard_error(
     shutil.copy(folder / "three" / "00040.png", folder / "three" / "again.png")
     arguments = ["train", "--data", str(folder), "--epochs", "1", "--out", str(tmp_path)]
     assert main([*arguments, "--skip-unusable"]) == 0
+    data = load_data(folder, on_unusable=lambda error: None)
     assert capsys.readouterr().err == (
         f"mnist-sgd: skipped {folder}/three/a.txt: these 8 bytes are not an image: PNG, JPEG, BMP, "
         "GIF, WebP and TIFF are read\n"
         f"mnist-sgd: {folder}: files left out: 1\n"
         f"mnist-sgd: note: {folder}: 1 picture there more than once: "
         "three/00040.png = three/again.png\n"
+        f"mnist-sgd: {folder}: 81 pictures, 40 seven, 41 three; {len(data.train)} to train, "
+        f"{len(data.valid)} to validate.\n"
+        "mnist-sgd: Model: cnn, 1 epoch; it gives the probability of three (--positive seven for "
+        "the other). Pictures prepared as drawn characters (--prepare mnist); for whole pictures: "
+        "--prepare fit.\n"
     )
 
 

@@ -5,24 +5,30 @@ import re
 import shutil
 import subprocess
 import sys
-import sysconfig
 import tarfile
 import venv
 import zipfile
 from pathlib import Path
+from shutil import copytree
 
+import numpy as np
 import pytest
 import yaml
+
+import guides
 
 ROOT = Path(__file__).parent.parent
 BUILD = (sys.executable, "-m", "build", "--no-isolation")
 
 
-def run(*command: str, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
+def run(
+    *command: str, cwd: Path, stdin: str | None = None, **env: str
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         command,
         cwd=cwd,
-        env=os.environ | {"PYTHONSAFEPATH": ""} | env,
+        input=stdin,
+        env=os.environ | env,
         capture_output=True,
         text=True,
         timeout=300,
@@ -99,28 +105,144 @@ def test_the_wheel_works_outside_the_tree(wheel: Path, tmp_path: Path) -> None:
     assert done.stdout == f"{here} 12396 (256, 784)\n", done.stderr
 
 
-def test_the_installed_wheel_does_the_main_job_in_an_empty_folder(
-    wheel: Path, tmp_path: Path
-) -> None:
-    """In an environment of its own, which sees what it needs in that of the tests."""
-    venv.create(tmp_path / "env", symlinks=True)
-    python = tmp_path / "env" / "bin" / "python"
+@pytest.fixture(scope="module")
+def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The interpreter of an environment with the wheel; the rest it sees in that of the tests."""
+    folder = tmp_path_factory.mktemp("environment")
+    venv.create(folder, symlinks=True)
+    python = folder / "bin" / "python"
     install = ("-m", "pip", "--python", str(python), "install", "--no-deps", "--no-index")
-    done = run(sys.executable, *install, str(wheel), cwd=tmp_path, PYTHONPATH="")
+    done = run(sys.executable, *install, str(wheel), cwd=folder, PYTHONPATH="")
     assert done.returncode == 0, done.stderr
-    (packages,) = (tmp_path / "env" / "lib").glob("python3*/site-packages")
-    (packages / "needs.pth").write_text(sysconfig.get_paths()["purelib"])
-    empty = tmp_path / "empty"
-    empty.mkdir()
+    (packages,) = (folder / "lib").glob("python3*/site-packages")
+    needs = [entry for entry in sys.path if Path(entry).name == "site-packages"]
+    (packages / "needs.pth").write_text("\n".join(needs))
+    return python
+
+
+def installed(python: Path) -> Path:
+    """The package that is installed for an interpreter."""
+    (path,) = python.parent.parent.glob("lib/python3*/site-packages/mnist_sgd")
+    return path
+
+
+def test_the_installed_wheel_does_the_main_job_in_an_empty_folder(
+    python: Path, tmp_path: Path
+) -> None:
     program = str(python.with_name("mnist-sgd"))
     outputs = []
-    for arguments in (["train"], ["predict", str(packages / "mnist_sgd/sample/digits")]):
-        done = run(program, *arguments, cwd=empty, PYTHONPATH="")
+    for arguments in (["train"], ["predict", str(installed(python) / "sample/digits")]):
+        done = run(program, *arguments, cwd=tmp_path, PYTHONPATH="")
         assert (done.returncode, done.stderr) == (0, "")
         outputs.append(done.stdout.splitlines())
-    assert outputs[0][-1] == "next: mnist-sgd predict --model model.onnx IMAGE..."
+    assert outputs[0][-2:] == [
+        f"next: {program} predict --model model.onnx IMAGE...",
+        f"      {program} serve model.onnx",
+    ]
     assert [line.split()[1] for line in outputs[1]] == ["7"] * 4 + ["3"] * 4
-    assert sorted(path.name for path in empty.iterdir()) == ["model.onnx", "model.safetensors"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.onnx", "model.safetensors"]
+
+
+# In the root of a clone the source folder mnist_sgd/ comes first on Python's path. It has no
+# extension there, and what is not installed must not be run.
+
+WHERE = "import mnist_sgd, mnist_sgd.data, mnist_sgd_serve\n"
+WHERE += "print(*(each.__file__ for each in (mnist_sgd, mnist_sgd.data, mnist_sgd_serve)))\n"
+
+
+def without_extension(tree: Path) -> bool:
+    return not list((tree / "mnist_sgd").glob("_core.*.so"))
+
+
+@pytest.mark.parametrize("how", ["typed", "script", "one line"])
+def test_in_the_clones_root_the_installed_package_is_imported(
+    how: str, tree: Path, python: Path
+) -> None:
+    assert without_extension(tree)
+    script = tree / "where.py"
+    script.write_text(WHERE)
+    typed = script.read_text() if how == "typed" else None
+    line = {"typed": ["-q", "-i"], "script": ["where.py"], "one line": ["-c", WHERE]}[how]
+    done = run(str(python), *line, cwd=tree, stdin=typed, PYTHONPATH="")
+    ours = installed(python)
+    serving = ours.with_name("mnist_sgd_serve")
+    expected = f"{ours}/__init__.py {ours}/data/__init__.py {serving}/__init__.py\n"
+    assert (done.returncode, done.stdout) == (0, expected), done.stderr
+
+
+def test_the_readmes_python_runs_when_it_is_typed_in_the_clones_root(
+    tree: Path, python: Path
+) -> None:
+    code = "\n".join(block.code for block in guides.blocks(tree / "README.md", "python"))
+    done = run(str(python), "-q", "-i", cwd=tree, stdin=code, PYTHONPATH="")
+    assert "Error" not in done.stderr
+    rows = done.stdout.splitlines()
+    assert rows[0].startswith("epoch     train_loss")
+    assert rows[-1] == "'3'"
+
+
+def test_modules_run_in_the_clones_root(tree: Path, python: Path) -> None:
+    for line, said in (
+        (["-m", "mnist_sgd", "predict", "mnist_sgd/sample/digits", "--help"], "usage: mnist-sgd"),
+        (["-m", "pytest", "-q", "tests/test_public_names.py"], "4 passed"),
+    ):
+        done = run(str(python), *line, cwd=tree, PYTHONPATH="")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert said in done.stdout
+
+
+def test_a_source_folder_that_is_newer_than_what_is_installed_is_not_mixed_with_it(
+    tree: Path, python: Path
+) -> None:
+    """As after `git pull` without another `pip install .`."""
+    newer = tree / "mnist_sgd" / "recipes.py"
+    before = newer.read_bytes()
+    newer.write_text("raise RuntimeError('it is not installed')")
+    try:
+        done = run(str(python), "-c", "import mnist_sgd.recipes", cwd=tree, PYTHONPATH="")
+    finally:
+        newer.write_bytes(before)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_where_nothing_is_installed_the_source_folder_says_how_to_build_it(
+    tree: Path, tmp_path: Path
+) -> None:
+    """Two clones, in the current folder and on the path: neither stands for the other."""
+    other = tmp_path / "other"
+    copytree(tree / "mnist_sgd", other / "mnist_sgd")
+    copytree(tree / "csrc", other / "csrc")
+    venv.create(tmp_path / "environment", symlinks=True)
+    script = "import mnist_sgd; print(mnist_sgd.__file__); import mnist_sgd.augmentation"
+    numpy = str(Path(np.__file__).parents[1])
+    (tmp_path / "packages").mkdir()
+    (tmp_path / "packages" / "numpy").symlink_to(Path(numpy) / "numpy")
+    path = os.pathsep.join([str(other), str(tmp_path / "packages")])
+    bare = str(tmp_path / "environment" / "bin" / "python")
+    done = run(bare, "-c", script, cwd=tree, PYTHONPATH=path)
+    assert done.stdout == f"{tree}/mnist_sgd/__init__.py\n"
+    assert done.stderr.splitlines()[-1] == (
+        "ImportError: the training side of mnist_sgd needs its C++ extension, and "
+        f"{tree}/mnist_sgd is a source folder without one for this Python; in {tree}, "
+        "pip install . builds and "
+        "installs it, pip install -e . builds it there"
+    )
+
+
+def test_an_extension_that_cannot_be_loaded_is_named(wheel: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path)
+    (extension,) = tmp_path.glob("mnist_sgd/_core.*.so")
+    extension.write_bytes(b"of another machine")
+    done = run(
+        *(sys.executable, "-c", "import mnist_sgd.data"), cwd=tmp_path, PYTHONPATH=str(tmp_path)
+    )
+    assert re.fullmatch(
+        r"ImportError: the training side of mnist_sgd needs its C\+\+ extension, and "
+        rf"{re.escape(str(extension))} cannot be loaded \(.*\); pip install --force-reinstall "
+        r"--no-deps \. in a clone builds it anew",
+        done.stderr.splitlines()[-1],
+    )
 
 
 def test_the_wheel_passes_the_check_that_every_wheel_gets_and_the_tree_does_not(

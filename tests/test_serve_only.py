@@ -10,6 +10,7 @@ import os
 import re
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import zipfile
 from collections.abc import Iterator
@@ -58,6 +59,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (tree / name).write_bytes((ROOT / name).read_bytes())
     for name in ("mnist_sgd", "serve"):
         copytree(ROOT / name, tree / name, ignore=ignore_patterns("*.so", "__pycache__"))
+    built = f"_core{sysconfig.get_config_var('EXT_SUFFIX')}"
+    (tree / "mnist_sgd" / built).write_bytes(b"what an editable install has left there")
     environment = without_compilers(tree) | {"MNIST_SGD_WITHOUT_EXTENSION": "1"}
     done = subprocess.run(
         [sys.executable, "-m", "build", "--no-isolation", "--wheel", "--outdir", tree / "out"],

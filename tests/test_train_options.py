@@ -113,6 +113,8 @@ def test_another_optimizer_brings_a_rate_and_a_momentum_unless_they_are_given() 
     ("options", "message"),
     [
         (["--lr", "fnd"], "must be a number above 0, got 'fnd', which is not 'find' either"),
+        (["--lr", "1e39"], "must be a number from 1e-38 to 1e38, got '1e39'"),
+        (["--lr", "1e-50"], "must be a number from 1e-38 to 1e38, got '1e-50'"),
         (["--momentum", "1"], "must be a number from 0 on and below 1, got '1'"),
         (["--weight-decay", "-1"], "must be a number from 0 on, got '-1'"),
         (["--early-stopping", "0"], "must be a whole number above 0, got '0'"),
@@ -125,6 +127,62 @@ def test_values_that_cannot_be_used_are_said(
     with pytest.raises(SystemExit):
         main(["train", *options])
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            ["--early-stopping", "10"],
+            "--early-stopping 10 needs more epochs than the training has (10); give fewer, or "
+            "more --epochs",
+        ),
+        (
+            ["--model", "cnn", "--epochs", "3", "--early-stopping", "4"],
+            "--early-stopping 4 needs more epochs than the training has (3); give fewer, or "
+            "more --epochs",
+        ),
+        (
+            ["--weight-decay", "2"],
+            "--weight-decay 2 with a learning rate of 1 would multiply weights by -1 in each step; "
+            "it must be below 1 here",
+        ),
+        (
+            ["--lr", "0.5", "--weight-decay", "2"],
+            "--weight-decay 2 with a learning rate of 0.5 would multiply weights by 0 in each "
+            "step; it must be below 2 here",
+        ),
+        (
+            ["--csv", "./model.onnx"],
+            "--csv model.onnx is a file that the training itself writes; choose another",
+        ),
+        (
+            ["--run", "a", "--csv", "runs/../runs/a/history.csv"],
+            "--csv runs/../runs/a/history.csv is a file that the training itself writes; choose "
+            "another",
+        ),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(
+    options: list[str], message: str, fits: "Fits", capsys: Output
+) -> None:
+    assert main(["train", *options]) == 2
+    assert capsys.readouterr() == ("", f"mnist-sgd: {message}\n")
+    assert fits.calls == []
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--early-stopping", "9"],
+        ["--weight-decay", "0.9"],
+        ["--csv", "history.csv"],
+        ["--best", "--epochs", "1"],
+    ],
+)
+def test_settings_that_go_together_are_taken(options: list[str], fits: "Fits") -> None:
+    assert main(["train", *options]) == 0
+    assert len(fits.calls) == 1
 
 
 class Fits:

@@ -16,6 +16,8 @@ import pytest
 
 from mnist_sgd import Ranks
 from mnist_sgd.cli import main
+from mnist_sgd.cli.program import program
+from mnist_sgd.cli.training.refusals import first_refusal, refuse_together
 from mnist_sgd.cli.training.run_folder import open_folder
 from mnist_sgd.report.folder import RunError
 from runs import contents
@@ -44,12 +46,15 @@ def test_a_run_gathers_all_files_in_its_folder(here: Path, capsys: Output) -> No
     assert main(["train", "--epochs", "2", "--run", "first"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [path.name for path in here.iterdir()] == ["runs"]
-    assert [line.partition(":")[0] for line in lines[4:]] == [
+    assert [line.split()[0] for line in lines[4:]] == [
         "runs/first/model.safetensors",
         "runs/first/model.onnx",
         "runs/first/report.html",
-        "next",
+        "correct:",
+        "next:",
+        program().split()[0],
     ]
+    assert lines[6].endswith("B  charts, mistakes, settings: open it in a browser")
     folder = here / "runs" / "first"
     config = json.loads((folder / "config.json").read_text())
     assert config["arguments"]["name"] == "first"
@@ -78,7 +83,7 @@ def test_a_run_gathers_all_files_in_its_folder(here: Path, capsys: Output) -> No
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--overwrite"], "--overwrite begins a run anew: say which with --run NAME"),
+        (["--overwrite", "--resume"], "--overwrite begins a run anew, --resume goes on with it; "),
         (["--run", "a/b"], "a run's name is letters, digits, '.', '-' and '_', a letter or digit "),
         (["--run", "a", "--out", "b"], "--run NAME puts all files into runs/NAME; leave --out "),
         (
@@ -114,6 +119,26 @@ def test_every_rank_is_refused_what_the_first_is(here: Path) -> None:
         open_folder(args, SecondRank(1, 2, said=b"it exists"))
     assert open_folder(args, SecondRank(1, 2)) is not None
     assert list(here.iterdir()) == []
+
+
+def test_what_the_first_rank_is_refused_ends_all_and_is_said_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def check() -> None:
+        raise ValueError("no room in \udcff")
+
+    with pytest.raises(ValueError, match="no room in \udcff"):
+        first_refusal(check)  # alone, it need not wait
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert first_refusal(lambda: None, check) == "no room in \udcff"
+    monkeypatch.setenv("RANK", "1")
+    assert first_refusal(check) == ""
+    with pytest.raises(SystemExit) as stop:
+        refuse_together("", SecondRank(1, 2, said=b"no room in \xff"))
+    assert stop.value.code == 2
+    with pytest.raises(ValueError, match="no room in \udcff"):
+        refuse_together("no room in \udcff", Ranks())
+    refuse_together("", SecondRank(1, 2))
 
 
 def test_two_processes_leave_one_run(here: Path) -> None:

@@ -115,6 +115,8 @@ def _check_together(args: argparse.Namespace) -> None:
         if args.dataset != SAMPLE or args.download:
             raise ValueError("--data is a choice of its own: leave out --dataset and --download")
         return
+    if args.dataset == SAMPLE and args.download:
+        raise ValueError("--download goes with --dataset NAME: the sample comes with the package")
     for option in ("positive", "cache", "skip_unusable"):
         if getattr(args, option):
             raise ValueError(f"--{option.replace('_', '-')} goes with --data")

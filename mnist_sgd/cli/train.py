@@ -1,16 +1,16 @@
 """`mnist-sgd train`: the chapter's job, from the images to the files of a model."""
 
 import argparse
-import signal
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Never
+from functools import partial
+from typing import TYPE_CHECKING
 
 from mnist_sgd.cli.arguments import Subcommands, add_json_argument, subcommand
 from mnist_sgd.cli.datasets import add_dataset_arguments, load_datasets
+from mnist_sgd.cli.pictures import say
+from mnist_sgd.cli.training.announcement import announce
 from mnist_sgd.cli.training.batches import add_batch_arguments, make_loaders
 from mnist_sgd.cli.training.checkpoints import add_checkpoint_arguments, checkpointing
+from mnist_sgd.cli.training.earlier_model import check_earlier_model
 from mnist_sgd.cli.training.options import (
     add_training_arguments,
     chosen_loss,
@@ -20,12 +20,18 @@ from mnist_sgd.cli.training.options import (
     watchers,
 )
 from mnist_sgd.cli.training.outputs import add_output_arguments, write_files
+from mnist_sgd.cli.training.places import check_places
+from mnist_sgd.cli.training.refusals import first_refusal, refuse_together
 from mnist_sgd.cli.training.run_folder import (
     add_run_arguments,
     choose_folder,
     only_training,
     open_folder,
 )
+from mnist_sgd.cli.training.settings import check_settings
+from mnist_sgd.cli.training.signals import leaving_on_signals
+from mnist_sgd.cli.training.status import status
+from mnist_sgd.cli.training.table import Table
 from mnist_sgd.recipes import Recipe
 
 if TYPE_CHECKING:
@@ -76,34 +82,43 @@ def run(args: argparse.Namespace) -> int:
     choose_folder(args)
     args.model = chosen_model(args)
     recipe = chosen_recipe(args)
+    check_settings(args, recipe)
+    table = Table()
+    with leaving_on_signals(args):
+        _run(args, recipe, table)
+    return _exit_code(table)
+
+
+def _run(args: argparse.Namespace, recipe: Recipe, table: Table) -> None:
+    """Do all that takes time: what can be known before the first batch is checked before it."""
+    refusal = first_refusal(partial(check_places, args))
     datasets = load_datasets(args)
+    refusal = refusal or first_refusal(partial(check_earlier_model, args, datasets[0].classes))
+    announce(args, recipe, datasets)
+    with status("loading torch"):
+        from mnist_sgd.distributed import joined_ranks
 
-    from mnist_sgd.distributed import joined_ranks
-
-    with _leaving_on_sigterm(), joined_ranks(args.device) as ranks:
+    with joined_ranks(args.device) as ranks:
+        refuse_together(refusal, ranks)
         learn = _learner(args, recipe, datasets, ranks)
         with only_training(args, ranks):
             log = open_folder(args, ranks)
-            if args.json:
-                learn.logger = lambda line: None
+            if ranks.is_first:
+                learn.logger = _no_table if args.json else table
             _fit(args, recipe, learn, log)
             if ranks.is_first:
                 write_files(args, learn, log)
-    return 0
 
 
-@contextmanager
-def _leaving_on_sigterm() -> Iterator[None]:
-    """Let SIGTERM end the command as an exception does, so that no half-written file stays."""
+def _no_table(line: str) -> None:
+    """Print nothing."""
 
-    def leave(number: int, frame: object) -> Never:
-        sys.exit(128 + number)
 
-    before = signal.signal(signal.SIGTERM, leave)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+def _exit_code(table: Table) -> int:
+    """Say if somebody misses lines of the table."""
+    if table.exit_code:
+        say(f"the files are written, but not the whole table: {table.error}")
+    return table.exit_code
 
 
 def _learner(
@@ -114,7 +129,7 @@ def _learner(
 ) -> "Learner":
     import torch
 
-    from mnist_sgd import Learner, batch_accuracy, create_model
+    from mnist_sgd import Learner, MixedPrecision, batch_accuracy, create_model
 
     dls = make_loaders(args, recipe, datasets, ranks)
     options = [args.model, recipe, args.seed, args.checkpoint_every, args.resume]
@@ -129,17 +144,19 @@ def _learner(
         chosen_loss(recipe),
         chosen_optimizer(recipe),
         metrics=batch_accuracy,
+        cbs=MixedPrecision if args.mixed_precision else None,  # also in the search for a rate
         ranks=ranks,
     )
 
 
 def _fit(args: argparse.Namespace, recipe: Recipe, learn: "Learner", log: "RunLog | None") -> None:
     """Train from the first batch, or from where a checkpoint was taken."""
+    watching = watchers(args)  # what they lack is said before a learning rate is looked for
     lr = _found(learn) if recipe.lr == "find" else recipe.lr
     first, last, resume = checkpointing(args, learn)
     logs = [] if log is None else [log]
     fit = learn.fit_one_cycle if recipe.schedule == "one-cycle" else learn.fit
-    fit(recipe.epochs, lr, cbs=[*first, *watchers(args), *logs, *last], resume=resume)
+    fit(recipe.epochs, lr, cbs=[*first, *watching, *logs, *last], resume=resume)
     if learn.ranks.is_first:
         _say_what_was_left_out(args, learn)
 
@@ -148,19 +165,15 @@ def _found(learn: "Learner") -> float:
     """The suggested learning rate; a training that goes on finds it again, from the same start."""
     lr = learn.lr_find().valley
     if learn.ranks.is_first:
-        _say(f"the learning rate found is {lr:.3g}")
+        say(f"the learning rate found is {lr:.3g}")
     return lr
 
 
 def _say_what_was_left_out(args: argparse.Namespace, learn: "Learner") -> None:
     rows = len(learn.recorder.values)
     if rows < learn.n_epoch:
-        _say(f"valid_loss gets no lower: ended after {rows} of {learn.n_epoch} epochs")
+        say(f"valid_loss gets no lower: ended after {rows} of {learn.n_epoch} epochs")
     if args.best and learn.kept_row >= 0:
-        _say(f"the weights are those of epoch {learn.kept_row}")
+        say(f"the weights are those of epoch {learn.kept_row}")
     elif args.best:
-        _say("no epoch has a valid_loss that is a number: the weights are those of the last one")
-
-
-def _say(text: str) -> None:
-    print(f"mnist-sgd: {text}", file=sys.stderr, flush=True)
+        say("no epoch has a valid_loss that is a number: the weights are those of the last one")

@@ -26,16 +26,14 @@ from typing import IO, BinaryIO, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from mnist_sgd._extension import extension_missing
 from mnist_sgd._files import atomic_path
 from mnist_sgd._names import printable
 
 try:
     from mnist_sgd._core import parse_idx_header
 except ImportError as error:
-    raise ImportError(
-        f"the training side of mnist_sgd needs its C++ extension, which is missing here ({error}); "
-        "pip install . without MNIST_SGD_WITHOUT_EXTENSION installs it and torch"
-    ) from error
+    raise extension_missing(error) from error
 
 __all__ = ["IdxError", "IdxWriter", "read_idx", "write_idx"]
 

@@ -9,6 +9,7 @@ from mnist_sgd.evaluation.calibration import Bin
 from mnist_sgd.evaluation.counts import Counts
 from mnist_sgd.evaluation.curves import PrecisionRecallCurve, RocCurve
 from mnist_sgd.evaluation.evaluate import Evaluation, evaluate
+from mnist_sgd.evaluation.interval import wilson_interval
 from mnist_sgd.evaluation.mistakes import mistakes
 from mnist_sgd.evaluation.threshold import ThresholdError, threshold_for
 
@@ -22,4 +23,5 @@ __all__ = [
     "evaluate",
     "mistakes",
     "threshold_for",
+    "wilson_interval",
 ]

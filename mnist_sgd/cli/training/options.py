@@ -145,9 +145,9 @@ def chosen_optimizer(recipe: Recipe) -> Callable[..., Any]:
 
 def watchers(args: argparse.Namespace) -> list["Callback"]:
     """The callbacks of the arguments, in an order in which each sees what it needs."""
-    from mnist_sgd import CSVLogger, EarlyStopping, MixedPrecision, SaveBest, TensorBoard
+    from mnist_sgd import CSVLogger, EarlyStopping, SaveBest, TensorBoard
 
-    cbs: list[Callback] = [MixedPrecision()] if args.mixed_precision else []
+    cbs: list[Callback] = []
     if args.csv:
         cbs.append(CSVLogger(args.csv))
     if args.tensorboard:
@@ -164,9 +164,12 @@ def _learning_rate(text: str) -> float | Literal["find"]:
     if text == "find":
         return "find"
     try:
-        return positive_float(text)
+        rate = positive_float(text)
     except argparse.ArgumentTypeError as error:
         raise argparse.ArgumentTypeError(f"{error}, which is not 'find' either") from None
+    if not 1e-38 <= rate <= 1e38:  # what float32 can hold, which weights are in
+        raise argparse.ArgumentTypeError(f"must be a number from 1e-38 to 1e38, got {text!r}")
+    return rate
 
 
 def _from_zero(text: str, below: float = float("inf")) -> float:

@@ -2,10 +2,17 @@
 
 import argparse
 import json
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mnist_sgd.cli.program import program
+from mnist_sgd.cli.training.status import status
+from mnist_sgd.cli.training.validation import Validation
+from mnist_sgd.report import folder as run_files
+
 if TYPE_CHECKING:
+    from mnist_sgd.export import ExportReport
     from mnist_sgd.learner import Learner
     from mnist_sgd.report.run_log import RunLog
 
@@ -22,28 +29,66 @@ def add_output_arguments(parser: argparse.ArgumentParser) -> None:
 def write_files(args: argparse.Namespace, learn: "Learner", log: "RunLog | None") -> None:
     """Leave the files of the trained model, and of its run, and say what they are."""
     learn.model.cpu()
-    weights, artefact = args.out / "model.safetensors", args.out / "model.onnx"
-    learn.save(weights)
-    report = learn.export(artefact)
-    files = {"weights": str(weights), "artefact": str(artefact)}
+    weights, artefact = args.out / run_files.WEIGHTS, args.out / run_files.ARTEFACT
+    with status("checking the export"):
+        learn.save(weights)
+        report = learn.export(artefact)
+        found = Validation.of(artefact, learn.own_loader().dataset)
+    files = {"weights": weights, "artefact": artefact}
     if log is not None:
         from mnist_sgd.report.writer import finish_run
 
-        files["report"] = str(finish_run(learn, log.folder, log.config, log.seconds))
+        with status("writing the report"):
+            files["report"] = finish_run(learn, log.folder, log.config, log.seconds)
     if args.json:
-        print(json.dumps(_history(learn) | files))
+        names = {kind: str(path) for kind, path in files.items()}
+        print(json.dumps(_history(learn) | {"validation": found.as_dict()} | names))
         return
-    print()
-    print(f"{weights}: the weights, {weights.stat().st_size:,} bytes")
-    print(
-        f"{artefact}: the model, {report.size:,} bytes; answers {report.images:,} validation "
-        f"images as torch does, to {report.max_difference:.0e}"
-    )
-    if log is not None:
-        print(f"{files['report']}: all of it on one page")
-    print(f"next: mnist-sgd predict --model {artefact} IMAGE...")
+    for line in ("", *_lines(files, report), found.line(), *_next(artefact)):
+        learn.logger(line)
 
 
 def _history(learn: "Learner") -> dict[str, Any]:
     names = learn.recorder.metric_names[1:-1]
     return {"epochs": [dict(zip(names, row, strict=True)) for row in learn.recorder.values]}
+
+
+def _lines(files: dict[str, Path], report: "ExportReport") -> list[str]:
+    """A line a file: its path, its size, and what it is."""
+    told = {
+        "weights": "the weights",
+        "artefact": _as_in_torch(report),
+        "report": "charts, mistakes, settings: open it in a browser",
+    }
+    sizes = {kind: _size(path.stat().st_size) for kind, path in files.items()}
+    width, digits = max(len(str(path)) for path in files.values()), max(map(len, sizes.values()))
+    return [
+        f"{path!s:<{width}}  {sizes[kind]:>{digits}}  {told[kind]}" for kind, path in files.items()
+    ]
+
+
+def _as_in_torch(report: "ExportReport") -> str:
+    difference = f"(largest difference {report.max_difference:.0e})"
+    if report.label_disagreements:
+        return (
+            f"same probabilities as PyTorch on {report.images:,} images {difference}, but "
+            f"{report.label_disagreements:,} at the threshold get the other class"
+        )
+    return f"same answers as PyTorch on {report.images:,} images {difference}"
+
+
+def _size(count: int) -> str:
+    """A number of bytes in decimal units."""
+    for unit, name in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if count >= unit:
+            return f"{count / unit:.1f} {name}"
+    return f"{count} bytes"
+
+
+def _next(artefact: Path) -> list[str]:
+    """What to do with the model, as commands that can be typed."""
+    path = shlex.quote(str(artefact))
+    return [
+        f"next: {program()} predict --model {path} IMAGE...",
+        f"      {program()} serve {path}",
+    ]

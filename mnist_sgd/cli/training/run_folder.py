@@ -30,7 +30,8 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--overwrite",
         action="store_true",
-        help="begin anew where a run of that name exists (default: refuse to, without --resume)",
+        help="begin anew where a run of that name exists, or replace the model of another task in "
+        "OUT (default: refuse to)",
     )
 
 
@@ -40,14 +41,12 @@ def choose_folder(args: argparse.Namespace) -> None:
     Raises:
         ValueError: options contradict each other, or the name is not one of a folder.
     """
+    if args.overwrite and args.resume:
+        raise ValueError("--overwrite begins a run anew, --resume goes on with it; take one")
     if args.name is None:
-        if args.overwrite:
-            raise ValueError("--overwrite begins a run anew: say which with --run NAME")
         return
     if args.out != Path():
         raise ValueError("--run NAME puts all files into runs/NAME; leave --out away")
-    if args.overwrite and args.resume:
-        raise ValueError("--overwrite begins a run anew, --resume goes on with it; take one")
     args.out = run_path(args.name)
 
 

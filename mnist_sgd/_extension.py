@@ -1,0 +1,33 @@
+"""What to do where the C++ extension `mnist_sgd._core` cannot be imported."""
+
+import os
+from importlib.machinery import EXTENSION_SUFFIXES
+
+from mnist_sgd._installed import is_source_tree
+
+__all__ = ["extension_missing"]
+
+
+def extension_missing(error: ImportError) -> ImportError:
+    """An error that says why there is no extension, and what to do.
+
+    Args:
+        error: what the import raised.
+    """
+    package = os.path.dirname(os.path.abspath(__file__))
+    root = os.path.dirname(package)
+    needs = "the training side of mnist_sgd needs its C++ extension"
+    files = [os.path.join(package, f"_core{suffix}") for suffix in EXTENSION_SUFFIXES]
+    there = [file for file in files if os.path.exists(file)]
+    if there:
+        how = "pip install --force-reinstall --no-deps . in a clone builds it anew"
+        return ImportError(f"{needs}, and {there[0]} cannot be loaded ({error}); {how}")
+    if is_source_tree(root):
+        return ImportError(
+            f"{needs}, and {package} is a source folder without one for this Python; "
+            f"in {root}, pip install . builds and installs it, pip install -e . builds it there"
+        )
+    return ImportError(
+        f"{needs}, which this installation was made without; "
+        "pip install . without MNIST_SGD_WITHOUT_EXTENSION installs it and torch"
+    )

@@ -1,0 +1,49 @@
+"""What one rank finds before a training is said once, and ends all ranks."""
+
+import os
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mnist_sgd.distributed import Ranks
+
+__all__ = ["first_refusal", "refuse_together"]
+
+
+def first_refusal(*checks: Callable[[], None]) -> str:
+    """Run checks on the first rank, before the ranks have joined.
+
+    Returns:
+        The message of the first check that fails, for `refuse_together`; "" on other ranks.
+
+    Raises:
+        ValueError, OSError: a check failed, and this process trains alone.
+    """
+    if os.environ.get("RANK", "0") != "0":
+        return ""
+    for check in checks:
+        try:
+            check()
+        except (ValueError, OSError) as error:
+            if "WORLD_SIZE" not in os.environ:
+                raise
+            return str(error)
+    return ""
+
+
+def refuse_together(refusal: str, ranks: "Ranks") -> None:
+    """End every rank if the first one was refused; all ranks call this together.
+
+    Raises:
+        ValueError: on the first rank, with the refusal.
+        SystemExit: on the others, with code 2.
+    """
+    refusal = ranks.from_first(refusal.encode(errors="surrogateescape")).decode(
+        errors="surrogateescape"
+    )
+    if not refusal:
+        return
+    if ranks.is_first:
+        raise ValueError(refusal)
+    sys.exit(2)

@@ -1,0 +1,83 @@
+"""How many validation images the written model classifies correctly, as one reads it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from mnist_sgd.data import ImageSet
+
+__all__ = ["Validation"]
+
+BATCH = 1024
+"""Images in a run of the model: the memory stays flat however many there are."""
+
+
+@dataclass(frozen=True)
+class Validation:
+    """The result on the validation images.
+
+    Attributes:
+        correct: images that are classified correctly, at the model's threshold.
+        images: how many there are.
+        kind: what they are called: "images" or "pictures".
+    """
+
+    correct: int
+    images: int
+    kind: str = "images"
+
+    @classmethod
+    def of(cls, artefact: Path, dataset: "ImageSet") -> "Validation":
+        """Ask the file itself, so that this is true of what will be used.
+
+        Raises:
+            ArtefactError: the file is not usable.
+        """
+        from mnist_sgd_serve import Predictor
+
+        predictor = Predictor(artefact)
+        threshold, correct = predictor.metadata.threshold, 0
+        for start in range(0, len(dataset), BATCH):
+            rows = slice(start, start + BATCH)
+            probabilities = predictor.probabilities(dataset.images[rows]).astype(np.float64)
+            correct += int(np.sum((probabilities > threshold) == (dataset.labels[rows] == 1)))
+        return cls(correct, len(dataset), "pictures" if dataset.files else "images")
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Wilson's 95 % interval of the proportion."""
+        from mnist_sgd.evaluation.interval import wilson_interval
+
+        return wilson_interval(self.correct, self.images)
+
+    def line(self) -> str:
+        """It, for people."""
+        low, high = self.interval
+        values = self.correct / self.images, low, high
+        share, low_text, high_text = _percentages(values, 0 if self.images < 1000 else 1)
+        return (
+            f"correct: {self.correct:,} of {self.images:,} validation {self.kind} "
+            f"({share} %; 95 % interval {low_text} to {high_text} %)"
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """It, for other programs."""
+        facts = {"images": self.images, "correct": self.correct}
+        return facts | {"interval": list(self.interval)}
+
+
+def _percentages(shares: tuple[float, ...], digits: int) -> list[str]:
+    """Percentages with so many digits after the point, or more: only a whole one is shown as 100.
+
+    In the same way only nothing is shown as 0.
+    """
+    for more in range(digits, 12):
+        texts = [f"{100 * share:.{more}f}" for share in shares]
+        pairs = zip(shares, texts, strict=True)
+        if all(share in (0, 1) or 0 < float(text) < 100 for share, text in pairs):
+            break
+    ends = {0.0: "0", 1.0: "100"}
+    return [ends.get(share, text) for share, text in zip(shares, texts, strict=True)]

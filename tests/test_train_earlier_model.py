@@ -1,0 +1,128 @@
+"""A training replaces the model of another task only if it is told to."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mnist_sgd.cli import main
+from mnist_sgd.data import write_idx
+from mnist_sgd_serve import Predictor
+from runs import contents, easy_set, learner
+from trained import TrainedFiles
+
+Output = pytest.CaptureFixture[str]
+
+ADVICE = "keep it with --run NAME or --out DIR, or replace it with --overwrite\n"
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The files of a model of other classes."""
+    folder = tmp_path_factory.mktemp("other")
+    learn = learner()
+    learn.save(folder / "model.safetensors")
+    learn.export(folder / "model.onnx")
+    return folder
+
+
+def classes(folder: Path) -> tuple[str, ...]:
+    return Predictor(folder / "model.onnx").metadata.classes
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "model.safetensors"])
+def test_the_model_of_other_classes_is_refused_before_the_training(
+    name: str, other: Path, tmp_path: Path, capsys: Output
+) -> None:
+    shutil.copy(other / name, tmp_path)
+    before = contents(tmp_path)
+    assert main(["train", "--epochs", "1", "--out", str(tmp_path)]) == 2
+    assert capsys.readouterr() == (
+        "",
+        f"mnist-sgd: {tmp_path}/{name} is a model of left and right, and would be replaced by one "
+        f"of 7 and 3; {ADVICE}",
+    )
+    assert contents(tmp_path) == before
+
+
+def test_the_advice_works(
+    other: Path, tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(other, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    for advice in (["--run", "a"], ["--out", "b"]):
+        assert main(["train", "--epochs", "1", *advice]) == 0
+    assert classes(tmp_path) == ("left", "right")
+    assert classes(tmp_path / "runs" / "a") == classes(tmp_path / "b") == ("7", "3")
+    assert main(["train", "--epochs", "1", "--overwrite"]) == 0
+    assert classes(tmp_path) == ("7", "3")
+
+
+def test_the_same_task_is_trained_again_whichever_class_is_positive(
+    tmp_path: Path, capsys: Output
+) -> None:
+    images = easy_set(200)
+    for part in ("train", "t10k"):
+        write_idx(tmp_path / f"{part}-images-idx3-ubyte", images.images)
+        write_idx(tmp_path / f"{part}-labels-idx1-ubyte", images.labels.astype(np.uint8))
+    arguments = ["train", "--data", str(tmp_path), "--model", "linear", "--epochs", "1"]
+    for positive in ("1", "0", "1"):
+        out = ["--positive", positive, "--out", str(tmp_path / "out")]
+        assert main([*arguments, *out]) == 0
+        assert classes(tmp_path / "out")[1] == positive
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("model.onnx", b"notes", " is not a usable artefact: "),
+        ("model.onnx", b"", " is not a usable artefact: it is empty"),
+        ("model.safetensors", b"of another program", ": not a safetensors file: "),
+    ],
+)
+def test_a_file_that_is_no_model_of_ours_is_kept(
+    name: str, content: bytes, reason: str, tmp_path: Path, capsys: Output
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    assert main(["train", "--epochs", "1", "--out", str(tmp_path)]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(f"mnist-sgd: {path}{reason}")
+    assert err.endswith(f"; the training does not replace what it cannot read: {ADVICE}")
+    assert contents(tmp_path) == {name: content}
+
+
+def test_weights_of_another_program_are_kept(tmp_path: Path, capsys: Output) -> None:
+    """Many programs call their weights model.safetensors."""
+    import torch
+    from safetensors.torch import save_file
+
+    save_file({"embedding": torch.zeros(3, 4)}, tmp_path / "model.safetensors")
+    before = contents(tmp_path)
+    assert main(["train", "--epochs", "1", "--out", str(tmp_path)]) == 2
+    assert "not weights of mnist_sgd" in capsys.readouterr().err
+    assert contents(tmp_path) == before
+
+
+def test_a_resumed_run_does_not_become_one_of_another_task(
+    other: Path, tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(other, tmp_path / "runs" / "a")
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", "--run", "a", "--resume"]) == 2
+    assert capsys.readouterr().err == (
+        "mnist-sgd: runs/a/model.onnx is a model of left and right, and would be replaced by one "
+        "of 7 and 3; choose another --run NAME, or begin anew with --overwrite instead of "
+        "--resume\n"
+    )
+
+
+def test_a_model_is_replaced_by_one_of_the_same_task_as_before(
+    trained: TrainedFiles, tmp_path: Path, capsys: Output
+) -> None:
+    for path in (trained.artefact, trained.weights):
+        shutil.copy(path, tmp_path)
+    assert main(["train", "--epochs", "1", "--out", str(tmp_path)]) == 0
+    assert (tmp_path / "model.onnx").read_bytes() != trained.artefact.read_bytes()

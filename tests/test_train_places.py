@@ -1,0 +1,170 @@
+"""A place that cannot be written to is found before the first batch, and the file is named."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mnist_sgd import Learner
+from mnist_sgd.cli import _parser, main
+from mnist_sgd.cli.training.places import check_places
+
+Output = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder; a training that began in it would fail the test."""
+
+    def begun(*arguments: object, **options: object) -> None:
+        pytest.fail("the training has begun")
+
+    monkeypatch.setattr(Learner, "fit", begun)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def unprivileged(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """The command, as somebody whom permissions stop; root is passed over otherwise."""
+    line = [sys.executable, "-m", "mnist_sgd", *arguments]
+    if os.geteuid() == 0:
+        rights = "-dac_override,-dac_read_search"
+        line = ["setpriv", "--bounding-set", rights, "--inh-caps", rights, *line]
+        if shutil.which("setpriv") is None:
+            pytest.skip("root may write everywhere, and there is no setpriv")
+    return subprocess.run(line, cwd=cwd, capture_output=True, text=True, timeout=120, check=False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["--out", "ro"],
+            "ro/model.onnx cannot be written: Permission denied; choose another folder with "
+            "--out DIR",
+        ),
+        (
+            ["--out", "ro/new/folder"],
+            "ro/new/folder/model.onnx cannot be written: ro: Permission denied; choose another "
+            "folder with --out DIR",
+        ),
+        (
+            ["--csv", "ro/h.csv"],
+            "ro/h.csv cannot be written: Permission denied; choose another file with --csv FILE",
+        ),
+        (
+            ["--tensorboard", "ro/events"],
+            "ro/events cannot be written: ro: Permission denied; choose another folder with "
+            "--tensorboard FOLDER",
+        ),
+    ],
+)
+def test_a_folder_that_is_read_only_is_found_first(
+    arguments: list[str], message: str, tmp_path: Path
+) -> None:
+    (tmp_path / "ro").mkdir(mode=0o555)
+    done = unprivileged("train", *arguments, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"mnist-sgd: {message}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            [],
+            "model.onnx cannot be written: Permission denied; choose another folder with --out DIR",
+        ),
+        (
+            ["--run", "first"],
+            "runs/first cannot be written: .: Permission denied; start in another folder, or take "
+            "--out DIR in place of --run NAME",
+        ),
+    ],
+)
+def test_a_current_folder_that_is_read_only_is_found_first(
+    arguments: list[str], message: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "ro"
+    folder.mkdir(mode=0o555)
+    done = unprivileged("train", *arguments, cwd=folder)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"mnist-sgd: {message}\n"
+
+
+LONG = "x" * 250
+"""A name that the system allows; that of the temporary file would be too long."""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--out", "folders"], "folders/model.onnx cannot be written: it is a folder; "),
+        (["--out", "folders/b"], "folders/b/model.safetensors cannot be written: it is a folder; "),
+        (
+            ["--out", "folders/c", "--resume"],
+            "folders/c/checkpoint.safetensors cannot be written: it is a folder; ",
+        ),
+        (["--out", "file"], "file/model.onnx cannot be written: file: it is not a folder; "),
+        (["--out", "gone"], "gone/model.onnx cannot be written: gone: it is not a folder; "),
+        (["--csv", "folders"], "folders cannot be written: it is a folder; "),
+        (["--csv", ""], ". cannot be written: it is a folder; "),
+        (["--csv", LONG], f"{LONG} cannot be written: File name too long; "),
+        (["--csv", "lost"], "lost cannot be written: "),
+        (["--csv", "file/h.csv"], "file/h.csv cannot be written: file: it is not a folder; "),
+        (["--tensorboard", "file"], "file cannot be written: it is not a folder; "),
+        (
+            ["--run", "a", "--resume"],
+            "runs/a/plots cannot be written: it is not a folder; ",
+        ),
+        (
+            ["--run", "b", "--resume"],
+            "runs/b/report.html cannot be written: it is a folder; ",
+        ),
+    ],
+)
+def test_what_is_in_the_way_of_a_file_is_found_first(
+    arguments: list[str], message: str, here: Path, capsys: Output
+) -> None:
+    for folder in ("model.onnx", "b/model.safetensors", "c/checkpoint.safetensors"):
+        (here / "folders" / folder).mkdir(parents=True)
+    (here / "runs/a").mkdir(parents=True)
+    (here / "runs/a/plots").touch()
+    (here / "runs/b/report.html").mkdir(parents=True)
+    (here / "file").touch()
+    (here / "gone").symlink_to(here / "nowhere")
+    (here / "lost").symlink_to(here / "file" / "h.csv")
+    before = sorted(here.rglob("*"))
+    assert main(["train", *arguments]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(f"mnist-sgd: {message}")
+    assert err.count("\n") == 1
+    assert sorted(here.rglob("*")) == before
+
+
+@pytest.mark.parametrize("file", ["/dev/null", "pipe", "link", "replaced"])
+def test_a_place_that_can_be_written_to_is_taken(
+    file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("pipe")
+    (tmp_path / "far").mkdir()
+    (tmp_path / "link").symlink_to("far/history.csv")
+    (tmp_path / "replaced").touch(mode=0o444)
+    before = sorted(tmp_path.rglob("*"))
+    check_places(_parser().parse_args(["train", "--csv", file]))
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("arguments", [["--out", "new/folder"], ["--run", "new"]])
+def test_a_place_that_is_checked_is_left_as_it_was(
+    arguments: list[str], here: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is wrong with the data comes after it, and must find nothing made yet."""
+    assert main(["train", *arguments, "--csv", "logs/h.csv", "--data", "none"]) == 2
+    assert "none" in capsys.readouterr().err
+    assert list(here.iterdir()) == []

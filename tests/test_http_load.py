@@ -5,21 +5,19 @@ Where requests must be in the queue together, the process is stopped while they 
 
 import gzip
 import json
-import os
 import resource
-import signal
 import socket
 import struct
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
 
 import onnx_models
-from server import INFER, PATIENCE, RAW, Reply, Server, message, running
+from server import INFER, RAW, Reply, Server, message, running, stopped
 
 MODEL = onnx_models.content(onnx_models.linear())
 MIB = 2**20
@@ -49,23 +47,6 @@ def impatient(model: Path) -> Iterator[Server]:
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-@contextmanager
-def stopped(server: Server) -> Iterator[None]:
-    """What is sent meanwhile, the server finds all at once."""
-    os.kill(server.pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(server.pid, signal.SIGCONT)
-
-
-def wait_for(state: Callable[[], bool]) -> None:
-    end = time.monotonic() + PATIENCE
-    while not state():
-        assert time.monotonic() < end
-        time.sleep(0.01)
-
-
 def together(server: Server, count: int, body: bytes = bytes(784)) -> list[Reply]:
     """The answers to requests that come together, each over a connection of its own."""
     with ExitStack() as stack:
@@ -89,7 +70,7 @@ def test_a_thousand_slow_heads_are_closed_and_hold_nobody_up(impatient: Server) 
         for client in clients:
             assert client.reply().error == "the head did not arrive within 1 s"
             assert client.rest() == b""
-    wait_for(lambda: impatient.descriptors() <= before)
+    impatient.wait_for_descriptors(before)
     status = 'mnist_sgd_requests_total{route="other",status="408"}'
     assert impatient.metric(status) >= 1000
 
@@ -127,7 +108,7 @@ def test_a_client_that_never_reads_costs_little_and_is_closed(impatient: Server)
         for _ in range(20):
             impatient.check_good()
         assert impatient.memory() < memory + 24 * MIB
-        wait_for(lambda: impatient.descriptors() <= descriptors)
+        impatient.wait_for_descriptors(descriptors)
     impatient.check_good()
 
 
@@ -188,7 +169,7 @@ def test_clients_that_leave_the_queue_cost_no_run_and_leave_nothing(model: Path)
         assert server.metric("mnist_sgd_run_images_sum") < 22 * 100 - 400
         assert server.metric("mnist_sgd_queue_images") == 0
         assert server.memory() < memory + 8 * MIB
-        wait_for(lambda: server.descriptors() <= descriptors)
+        server.wait_for_descriptors(descriptors)
 
 
 def bad_requests() -> dict[str, bytes]:
@@ -252,4 +233,4 @@ def test_a_hundred_of_each_bad_request_leave_memory_and_descriptors_as_they_were
             assert 400 <= send(name) < 500, name
     server.check_good()
     assert server.memory() < memory + 32 * MIB
-    wait_for(lambda: server.descriptors() <= descriptors)
+    server.wait_for_descriptors(descriptors)

@@ -39,6 +39,7 @@ __all__ = [
     "launch",
     "message",
     "running",
+    "stopped",
 ]
 
 PATIENCE = 30.0
@@ -252,10 +253,27 @@ class Server:
         """How many files and sockets the process has open."""
         return len(os.listdir(f"/proc/{self.pid}/fd"))
 
+    def wait_for_descriptors(self, most: int) -> None:
+        """Wait until the process has at most so many open: it sees a client's end a bit later."""
+        end = time.monotonic() + PATIENCE
+        while (count := self.descriptors()) > most:
+            assert time.monotonic() < end, f"{count} files and sockets are open, not {most}"
+            time.sleep(0.01)
+
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Send a signal, wait for the end, and give the exit code."""
         self.process.send_signal(number)
         return self.process.wait(PATIENCE)
+
+
+@contextmanager
+def stopped(server: Server) -> Iterator[None]:
+    """Stop a server's process; what is sent meanwhile it finds all at once."""
+    os.kill(server.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(server.pid, signal.SIGCONT)
 
 
 @contextmanager

@@ -21,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -243,6 +243,17 @@ class Server:
         """Bytes of the process's memory that are resident."""
         pages = Path(f"/proc/{self.pid}/statm").read_text().split()[1]
         return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+    @contextmanager
+    def watched_memory(self) -> Iterator[Callable[[], int]]:
+        """Watch the process's memory; gives how many bytes more than at first it had at most."""
+        Path(f"/proc/{self.pid}/clear_refs").write_text("5")  # the peak is what it has now
+        before = self._peak_memory()
+        yield lambda: self._peak_memory() - before
+
+    def _peak_memory(self) -> int:
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        return 1024 * int(status.partition("VmHWM:")[2].split()[0])
 
     def processor_seconds(self) -> float:
         """Seconds of processor time that the process has used."""

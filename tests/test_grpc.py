@@ -614,7 +614,7 @@ def test_calls_without_their_message_do_not_hold_the_end_up(model: Path) -> None
 
 
 def test_sigterm_says_not_ready_then_answers_what_comes_then_ends_with_0(model: Path) -> None:
-    with launch(model, "--grpc-port", "0", "--drain-seconds", "1") as server:
+    with launch(model, "--grpc-port", "0", "--drain-seconds", "2") as server:
         server.wait_until_ready()
         with client(server) as rpc:
             watch = rpc.channel.unary_stream("/grpc.health.v1.Health/Watch")(b"", timeout=PATIENCE)

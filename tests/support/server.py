@@ -260,6 +260,10 @@ class Server:
         fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
+    def state(self) -> str:
+        """What the process does, in a letter: R it runs, S it sleeps, T it is stopped."""
+        return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0]
+
     def descriptors(self) -> int:
         """How many files and sockets the process has open."""
         return len(os.listdir(f"/proc/{self.pid}/fd"))
@@ -282,6 +286,9 @@ def stopped(server: Server) -> Iterator[None]:
     """Stop a server's process; what is sent meanwhile it finds all at once."""
     os.kill(server.pid, signal.SIGSTOP)
     try:
+        end = time.monotonic() + PATIENCE
+        while server.state() != "T":
+            assert time.monotonic() < end
         yield
     finally:
         os.kill(server.pid, signal.SIGCONT)

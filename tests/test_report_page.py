@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import torch
 from torch import nn
 
 from browser import CHROMIUM, browse
@@ -94,6 +95,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("runs")
     valid = easy_set(classes=STRANGE)
     loaders = DataLoaders(DataLoader(easy_set(), 20), DataLoader(valid, 20))
+    torch.manual_seed(0)
     cnn = Learner(loaders, SmallCnn(), metrics=batch_accuracy)
     with cnn.no_logging():
         cnn.fit_one_cycle(25, 0.1)

@@ -4,6 +4,7 @@ So are the rates and momenta of one cycle, and what the learning rate finder see
 """
 
 import copy
+import os
 import re
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -18,7 +19,10 @@ from mnist_sgd import SGD, DataLoader, DataLoaders, Learner, batch_accuracy, mni
 from mnist_sgd.data import mnist_sample
 
 fastai = pytest.importorskip("fastai", reason="pip install 'mnist-sgd[parity]' brings fastai")
-pytestmark = pytest.mark.filterwarnings("ignore")  # fastai's own, on import and in use
+pytestmark = [
+    pytest.mark.filterwarnings("ignore"),  # fastai's own, on import and in use
+    pytest.mark.usefixtures("one_thread"),
+]
 
 Output = pytest.CaptureFixture[str]
 TIME = re.compile(r"\d\d:\d\d(?= {5}$)", re.MULTILINE)
@@ -30,6 +34,15 @@ def linear() -> nn.Module:
 
 def network() -> nn.Module:
     return nn.Sequential(nn.Linear(28 * 28, 30), nn.ReLU(), nn.Linear(30, 1))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def environment() -> Iterator[None]:
+    """As it was: fastai sets variables for its own process, which those of other tests would get."""
+    before = dict(os.environ)
+    yield
+    for name in os.environ.keys() - before.keys():
+        del os.environ[name]
 
 
 @pytest.fixture(scope="module")

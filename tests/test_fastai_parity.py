@@ -38,7 +38,7 @@ def network() -> nn.Module:
 
 @pytest.fixture(scope="module", autouse=True)
 def environment() -> Iterator[None]:
-    """As it was: fastai sets variables for its own process, which those of other tests would get."""
+    """As it was: fastai sets variables, which the processes of other tests would get."""
     before = dict(os.environ)
     yield
     for name in os.environ.keys() - before.keys():

@@ -17,9 +17,9 @@ from trained import Run, TrainedFiles
 
 # The same examples each time, however slow the machine is. `pytest --hypothesis-profile search`
 # looks for new ones; what it finds becomes an @example.
-_ANY_SPEED = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
-settings.register_profile("suite", derandomize=True, **_ANY_SPEED)
-settings.register_profile("search", **_ANY_SPEED)
+_SEARCH = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("search", _SEARCH)
+settings.register_profile("suite", _SEARCH, derandomize=True)
 settings.load_profile("suite")
 
 

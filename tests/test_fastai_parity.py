@@ -4,7 +4,6 @@ So are the rates and momenta of one cycle, and what the learning rate finder see
 """
 
 import copy
-import os
 import re
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -34,15 +33,6 @@ def linear() -> nn.Module:
 
 def network() -> nn.Module:
     return nn.Sequential(nn.Linear(28 * 28, 30), nn.ReLU(), nn.Linear(30, 1))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def environment() -> Iterator[None]:
-    """As it was: fastai sets variables, which the processes of other tests would get."""
-    before = dict(os.environ)
-    yield
-    for name in os.environ.keys() - before.keys():
-        del os.environ[name]
 
 
 @pytest.fixture(scope="module")

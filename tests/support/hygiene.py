@@ -27,8 +27,13 @@ SEED = 20_240_229
 
 MADE_BY_TOOLS = (".hypothesis", ".mypy_cache", ".pytest_cache", ".ruff_cache", "build", "dist")
 OF_PYTEST = ("PYTEST_CURRENT_TEST", "PYTEST_VERSION")
-ONCE = ("ORT_DISABLE_TELEMETRY", "TORCHINDUCTOR_CACHE_DIR")
-"""Environment variables that the package or torch sets for good, at the first use of a model."""
+ONCE = (
+    "KMP_DUPLICATE_LIB_OK",
+    "KMP_INIT_AT_FORK",
+    "ORT_DISABLE_TELEMETRY",
+    "TORCHINDUCTOR_CACHE_DIR",
+)
+"""Environment variables that scikit-learn, this package and torch set for good when first used."""
 
 _PATIENCE = 10  # seconds for a child process to end
 

@@ -10,6 +10,10 @@
 #include <system_error>
 #include <thread>
 
+#ifdef __linux__
+#include <pthread.h>
+#endif
+
 #include "fork.hpp"
 
 namespace mnist_sgd {
@@ -109,7 +113,11 @@ public:
         const std::size_t threads = crew->loader_.plan_.threads;
         for (std::size_t i = 1; i < threads; ++i) {
             try {
-                std::thread([crew, i] { crew->work_ahead(i); }).detach();
+                std::thread ahead([crew, i] { crew->work_ahead(i); });
+#ifdef __linux__
+                pthread_setname_np(ahead.native_handle(), "mnist_sgd");  // as top and debuggers show it
+#endif
+                ahead.detach();
             } catch (const std::system_error& error) {
                 throw std::runtime_error("thread " + std::to_string(i + 1) + " of num_threads " +
                                          std::to_string(threads) + " could not be started (" + error.what() +

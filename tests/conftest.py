@@ -6,8 +6,21 @@ from subprocess import CompletedProcess, run
 from sys import executable
 
 import pytest
+from hypothesis import HealthCheck, settings
 
+from hygiene import (  # noqa: F401  # pytest finds them here
+    process_stays_as_it_was,
+    pytest_runtest_setup,
+    root_stays_as_it_was,
+)
 from trained import Run, TrainedFiles
+
+# The same examples each time, however slow the machine is. `pytest --hypothesis-profile search`
+# looks for new ones; what it finds becomes an @example.
+_SEARCH = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("search", _SEARCH)
+settings.register_profile("suite", _SEARCH, derandomize=True)
+settings.load_profile("suite")
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,8 @@
 
 import asyncio
 import selectors
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,25 +12,58 @@ from typing import Any
 import pytest
 
 import onnx_models
+from mnist_sgd_serve import busy_poll
 from mnist_sgd_serve.busy_poll import BusyPoll
-from server import INFER, RAW, running
+from server import INFER, RAW, Server, running
+
+TICK = 0.001
+"""Seconds that a turn of the loop takes here, by a clock that nothing else moves."""
+
+
+class Clock:
+    """In the place of the module `time`, for a loop and its poll."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def monotonic(self) -> float:
+        return self.now
 
 
 class Selector(selectors.DefaultSelector):
-    """Remembers how long each turn of a loop was ready to wait, and when."""
+    """Remembers how long each turn of a loop was ready to wait, and waits by its clock alone."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
         super().__init__()
+        self.clock = clock
         self.waits: list[tuple[float, float | None]] = []
 
     def select(self, timeout: float | None = None) -> Any:
-        self.waits.append((time.monotonic(), timeout))
-        return super().select(timeout)
+        self.waits.append((self.clock.now, timeout))
+        self.clock.now += max(TICK, timeout or 0)
+        return super().select(0)
+
+
+class Loop(asyncio.SelectorEventLoop):
+    """Goes by the clock of its selector, and counts the turns that were asked for."""
+
+    def __init__(self, selector: Selector) -> None:
+        super().__init__(selector)
+        self.clock, self.scheduled = selector.clock, 0
+
+    def time(self) -> float:
+        return self.clock.now
+
+    def call_soon(self, *args: Any, **kwargs: Any) -> asyncio.Handle:  # type: ignore[override]
+        self.scheduled += 1
+        return super().call_soon(*args, **kwargs)
 
 
 @pytest.fixture
-def selector() -> Iterator[Selector]:
-    with Selector() as selector:
+def selector(monkeypatch: pytest.MonkeyPatch) -> Iterator[Selector]:
+    clock = Clock()
+    monkeypatch.setattr(busy_poll, "time", clock)
+    with Selector(clock) as selector:
         yield selector
 
 
@@ -47,8 +82,8 @@ def sleeps(selector: Selector, poll: BusyPoll, calls: int, seconds: float) -> tu
             poll.again()
         await asyncio.sleep(seconds)
 
-    start = time.monotonic()
-    with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(selector)) as runner:
+    start = selector.clock.now
+    with asyncio.Runner(loop_factory=lambda: Loop(selector)) as runner:
         runner.run(task())
     for turns, (moment, timeout) in enumerate(selector.waits):
         if timeout is None or timeout > 0:
@@ -58,47 +93,83 @@ def sleeps(selector: Selector, poll: BusyPoll, calls: int, seconds: float) -> tu
 
 def test_a_loop_stays_awake_for_the_time_and_sleeps_after_it(selector: Selector) -> None:
     slept_after, turns = sleeps(selector, BusyPoll(0.05), calls=1, seconds=0.2)
-    assert 0.05 <= slept_after < 0.2
-    assert turns > 10
+    assert slept_after == pytest.approx(0.05, abs=2 * TICK)
+    assert turns == round(slept_after / TICK)
 
 
 def test_with_no_time_a_loop_sleeps_as_ever(selector: Selector) -> None:
     assert sleeps(selector, BusyPoll(0), calls=3, seconds=0.01)[1] <= 2
 
 
+def test_to_ask_again_keeps_it_awake_from_then_on(selector: Selector) -> None:
+    """Half way through the first time, so that it is awake for one and a half."""
+
+    async def task() -> None:
+        poll = BusyPoll(0.04)
+        poll.again()
+        await asyncio.sleep(0.02)
+        poll.again()
+        await asyncio.sleep(0.2)
+
+    start = selector.clock.now
+    with asyncio.Runner(loop_factory=lambda: Loop(selector)) as runner:
+        runner.run(task())
+    first = next(moment for moment, timeout in selector.waits if timeout is None or timeout > 0)
+    assert first - start == pytest.approx(0.06, abs=3 * TICK)
+
+
 def test_to_ask_again_adds_no_second_turn(selector: Selector) -> None:
-    class Loop(asyncio.SelectorEventLoop):
-        scheduled = 0
-
-        def call_soon(self, *args: Any, **kwargs: Any) -> asyncio.Handle:  # type: ignore[override]
-            Loop.scheduled += 1
-            return super().call_soon(*args, **kwargs)
-
     async def calls() -> int:
-        poll, before = BusyPoll(0.05), Loop.scheduled
+        poll, loop = BusyPoll(0.05), asyncio.get_running_loop()
+        assert isinstance(loop, Loop)
+        before = loop.scheduled
         for _ in range(100):
             poll.again()
-        return Loop.scheduled - before
+        return loop.scheduled - before
 
     with asyncio.Runner(loop_factory=lambda: Loop(selector)) as runner:
         assert runner.run(calls()) == 1
 
 
-@pytest.mark.parametrize(("seconds", "awake"), [("0.01", True), ("0", False)])
-def test_a_server_stays_awake_after_a_lone_request(
-    tmp_path: Path, seconds: str, awake: bool
+# The server.
+
+NOTING = """
+import sys
+from mnist_sgd_serve import command, server
+
+class Noting:
+    def __init__(self, seconds):
+        print("stays awake for", seconds, flush=True)
+
+    def again(self):
+        print("again", flush=True)
+
+server.BusyPoll = Noting
+sys.exit(command.main(sys.argv[1:]))
+"""
+
+
+def test_a_server_stays_awake_after_lone_requests_and_for_the_time_of_the_flag(
+    tmp_path: Path,
 ) -> None:
+    """It says so itself here: the processor's time would depend on what else the machine does."""
     model = tmp_path / "model.onnx"
     model.write_bytes(onnx_models.content(onnx_models.linear()))
-    with running(model, "--poll-seconds", seconds) as server, server.connect() as client:
-        for _ in range(10):
-            assert client.ask("POST", INFER, bytes(784), RAW).status == 200
-        before = server.processor_seconds()
-        for _ in range(40):
-            assert client.ask("POST", INFER, bytes(784), RAW).status == 200
-            time.sleep(0.02)
-        used = server.processor_seconds() - before
-    assert (used > 0.15) == awake  # 40 times 10 ms, or 40 answers
+    line = [sys.executable, "-c", NOTING, str(model), "--port", "0", "--drain-seconds", "0"]
+    with (tmp_path / "output").open("w+b") as output:
+        process = subprocess.Popen([*line, "--poll-seconds", "0.004"], stdout=output, stderr=output)
+        try:
+            server = Server(process, output)
+            server.wait_until_ready()
+            for _ in range(3):
+                assert server.post(INFER, bytes(784), RAW).status == 200
+            assert server.get("/v2").status == 200  # runs no model
+            assert server.stop() == 0
+            said = [line for line in server.log.splitlines() if not line.startswith("{")]
+        finally:
+            process.kill()
+            process.wait()
+    assert said == ["stays awake for 0.004", *["again"] * 3]
 
 
 def test_a_server_that_nobody_asks_sleeps(tmp_path: Path) -> None:

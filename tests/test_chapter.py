@@ -4,7 +4,7 @@ from functools import partial
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mnist_sgd import (
     SGD,
@@ -26,6 +26,8 @@ from mnist_sgd import (
 )
 
 Output = pytest.CaptureFixture[str]
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +135,8 @@ def test_twenty_epochs_of_the_linear_model_reach_0978(
 def test_the_learners_first_row_says_0495584(
     dl: DataLoader, valid_dl: DataLoader, capsys: Output
 ) -> None:
-    learn = Learner(DataLoaders(dl, valid_dl), nn.Linear(28 * 28, 1), metrics=batch_accuracy)
+    """From 398 of 400 starts: the two others call an image more right."""
+    learn = Learner(DataLoaders(dl, valid_dl), create_model("linear", 0), metrics=batch_accuracy)
     learn.fit(1, lr=1.0)
     assert capsys.readouterr().out.splitlines()[1].split()[3] == "0.495584"
     assert learn.recorder.values[0][2] == pytest.approx(1010 / 2038)

@@ -1,7 +1,6 @@
 """Compressed bodies come out as they went in, bounded, or are refused."""
 
 import gzip
-import tracemalloc
 import zlib
 from collections.abc import Callable
 
@@ -9,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from memory import traced
 from mnist_sgd_serve.compression import decompress
 from mnist_sgd_serve.protocol import RequestError
 
@@ -80,11 +80,9 @@ def test_the_limit_is_exact(encoding: str) -> None:
 @pytest.mark.parametrize("encoding", PACKERS)
 def test_a_bomb_is_refused_in_little_memory(encoding: str) -> None:
     bomb = PACKERS[encoding](bytes(50_000_000))
-    tracemalloc.start()
-    assert refusal(bomb, encoding, 1_000_000)[:2] == (413, "too_large")
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert peak < 3_000_000
+    with traced() as peak:
+        assert refusal(bomb, encoding, 1_000_000)[:2] == (413, "too_large")
+        assert peak() < 3_000_000
 
 
 @pytest.mark.parametrize("encoding", PACKERS)

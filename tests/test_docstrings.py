@@ -2,11 +2,13 @@
 
 import ast
 import builtins
+import importlib
 import inspect
+import pkgutil
 import re
-import sys
 import textwrap
 from collections.abc import Iterator
+from types import ModuleType
 from typing import Any
 
 import mnist_sgd.data
@@ -57,7 +59,7 @@ def parameters(thing: Any) -> list[str]:
 
 def test_errors_that_are_named_exist() -> None:
     """In Python, or in a module of the packages."""
-    modules = [module for name, module in sys.modules.items() if name.startswith("mnist_sgd")]
+    modules = list(all_modules())
     unknown = {
         name: error
         for name, found in DOCSTRINGS.items()
@@ -65,6 +67,15 @@ def test_errors_that_are_named_exist() -> None:
         if not any(is_exception(getattr(place, error, None)) for place in (builtins, *modules))
     }
     assert unknown == {}
+
+
+def all_modules() -> Iterator[ModuleType]:
+    """Every module of the packages but their programs, whichever other tests have imported."""
+    for package in (mnist_sgd, mnist_sgd_serve):
+        yield package
+        for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            if not found.name.endswith("__main__"):
+                yield importlib.import_module(found.name)
 
 
 def is_exception(thing: object) -> bool:

@@ -1,7 +1,6 @@
-"""What holds over a million requests, half a minute of many clients, and a minute of overload.
+"""What holds over a quarter of a million requests, many clients, and some seconds of overload.
 
-These take two minutes; `pytest --ignore tests/test_endurance.py` leaves them out, and with `-rP`
-they say what they saw.
+With `-rP` the tests say what they saw. None depends on how fast the machine is.
 """
 
 import asyncio
@@ -23,7 +22,7 @@ from numpy.typing import NDArray
 import onnx_models
 from mnist_sgd_serve import Predictor
 from open_loop import press
-from server import INFER, RAW, Server, message, running
+from server import INFER, RAW, Server, message, running, stopped
 
 MODEL = onnx_models.content(onnx_models.linear())
 PREDICTOR = Predictor(MODEL)
@@ -33,9 +32,15 @@ CLIENTS = 64
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
+    """A server whose large buffers go back to the system when they are freed, and that is patient.
+
+    glibc otherwise keeps them or not as it happens, up to 32 MiB, and memory tells nothing. It is
+    slower like that, so an overload presses it harder.
+    """
     model = tmp_path / "model.onnx"
     model.write_bytes(MODEL)
-    with running(model) as started:
+    environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": "131072"}
+    with running(model, "--deadline", "60", environment=environment) as started:
         yield started
 
 
@@ -60,7 +65,21 @@ def receive(connection: socket.socket, size: int) -> bytes:
     return answer
 
 
-def test_a_million_requests_leave_memory_and_descriptors_as_they_were(server: Server) -> None:
+def first_answer(connection: socket.socket) -> bytes:
+    """All of an answer, by the length that it states."""
+    answer = b""
+    while b"\r\n\r\n" not in answer:
+        answer += receive(connection, 1)
+    return answer + receive(connection, content_length(answer))
+
+
+def content_length(head: bytes) -> int:
+    return int(head.lower().partition(b"\r\ncontent-length: ")[2].split(b"\r\n")[0])
+
+
+def test_a_quarter_of_a_million_requests_leave_memory_and_descriptors_as_they_were(
+    server: Server,
+) -> None:
     images, expected = distinct_images()
     requests = [message("POST", INFER, image.tobytes(), RAW) for image in images]
     server.check_good()
@@ -68,8 +87,7 @@ def test_a_million_requests_leave_memory_and_descriptors_as_they_were(server: Se
     with ExitStack() as stack:
         connections = [stack.enter_context(server.connect()).socket for _ in requests]
         connections[0].sendall(requests[0])
-        time.sleep(0.5)
-        size = len(connections[0].recv(65536))  # the same for all
+        size = len(first_answer(connections[0]))  # the same for all
 
         def rounds(count: int) -> None:
             for _ in range(count):
@@ -82,18 +100,18 @@ def test_a_million_requests_leave_memory_and_descriptors_as_they_were(server: Se
 
         rounds(100)
         memory, descriptors = server.memory(), server.descriptors()
-        rounds(1_000_000 // CLIENTS)
+        rounds(250_000 // CLIENTS)
         grown = server.memory() - memory
-        print(f"{grown / MIB:.2f} MiB more after a million")
-        # The buffers of one run come and go, 0 to 2 MiB; to leak Python's smallest object is 15.
-        assert grown < 4 * MIB
+        print(f"{grown / MIB:.2f} MiB more after {250_000 // CLIENTS * CLIENTS} requests")
+        # The buffers of one run come and go, 0 to 1 MiB; to leak Python's smallest object is 4.
+        assert grown < 2.5 * MIB
         assert server.descriptors() == descriptors
     server.check_good()
-    assert server.descriptors() <= kept + 1
+    server.wait_for_descriptors(kept)
 
 
 def test_answers_are_never_swapped_and_a_bad_request_fails_alone(server: Server) -> None:
-    seconds, each = 30, 40
+    each, rounds = 40, 4
     random = np.random.default_rng(7)
     sizes = random.integers(1, 5, (CLIENTS, each))
 
@@ -107,20 +125,20 @@ def test_answers_are_never_swapped_and_a_bad_request_fails_alone(server: Server)
             return message("POST", INFER, json.dumps(document).encode())
         return message("POST", INFER, batch.tobytes(), RAW)
 
-    async def ask(client: int) -> Counter[int]:
-        """One client, which asks until the time is over and checks each answer."""
+    async def ask(client: int, begun: asyncio.Barrier) -> Counter[int]:
+        """One client, which checks each answer; the first requests find the server stopped."""
         batches = [random.integers(0, 256, (size, 28, 28), np.uint8) for size in sizes[client]]
         expected = [PREDICTOR.probabilities(batch) for batch in batches]
         requests = [request(client, *one) for one in enumerate(batches)]
         reader, writer = await asyncio.open_connection(server.host, server.port)
         statuses: Counter[int] = Counter()
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            number = statuses.total() % each
+        for turn in range(rounds * each):
+            number = turn % each
             writer.write(requests[number])
-            head = (await reader.readuntil(b"\r\n\r\n")).lower()
-            size = int(head.partition(b"\r\ncontent-length: ")[2].split(b"\r\n")[0])
-            body, status = await reader.readexactly(size), int(head[9:12])
+            if turn == 0:
+                await begun.wait()
+            head = await reader.readuntil(b"\r\n\r\n")
+            body, status = await reader.readexactly(content_length(head)), int(head[9:12])
             statuses[status] += 1
             if (client + number) % 16 == 0:
                 assert (status, b"no multiple of 784" in body) == (400, True)
@@ -133,64 +151,47 @@ def test_answers_are_never_swapped_and_a_bad_request_fails_alone(server: Server)
         return statuses
 
     async def all_at_once() -> Counter[int]:
-        return sum(await asyncio.gather(*map(ask, range(CLIENTS))), Counter())
+        begun = asyncio.Barrier(CLIENTS + 1)
+        with stopped(server):
+            clients = asyncio.gather(*(ask(client, begun) for client in range(CLIENTS)))
+            await begun.wait()
+        return sum(await clients, Counter())
 
     before = server.metric("mnist_sgd_run_images_count")
     statuses = asyncio.run(all_at_once())
     runs = server.metric("mnist_sgd_run_images_count") - before
     print(f"{statuses[200]} right answers from {runs:.0f} runs, {statuses[400]} refusals")
-    assert statuses[400] > 100
-    assert runs < statuses[200] * 0.9  # they did share runs
+    assert statuses.total() == CLIENTS * rounds * each
+    assert statuses[400] == CLIENTS * rounds * each // 16
+    assert runs < statuses[200] - CLIENTS / 2  # those that came first, at least, shared some
 
 
-@pytest.fixture
-def exact_server(tmp_path: Path) -> Iterator[Server]:
-    """A server whose large buffers go back to the system when they are freed.
-
-    glibc otherwise keeps them or not as it happens, up to 32 MiB, and memory tells nothing. It is
-    slower like that, so an overload presses it harder.
-    """
-    model = tmp_path / "model.onnx"
-    model.write_bytes(MODEL)
-    with running(model, environment=os.environ | {"MALLOC_MMAP_THRESHOLD_": "131072"}) as started:
-        yield started
-
-
-def test_ten_times_the_work_for_a_minute_is_mostly_refused_and_leaves_no_trace(
-    exact_server: Server,
+def test_ten_times_the_work_that_can_be_done_is_refused_in_part_and_leaves_no_trace(
+    server: Server,
 ) -> None:
-    server = exact_server
-    one = message("POST", INFER, bytes(784), RAW)
+    server.check_good()
+    seconds, kept = 10, server.descriptors()
     packed = gzip.compress(bytes(1000 * 784))  # costs the server far more than the client
     thousand = message("POST", INFER, packed, RAW | {"Content-Encoding": "gzip"})
-    normal = press(server, one, rate=200, seconds=2).median(200)
-
-    done, end = 0, time.monotonic() + 2
+    done, end = 0, time.monotonic() + 1
     with server.connect() as client:
         while time.monotonic() < end:
             client.send(thousand)
             assert client.reply().status == 200
             done += 1
-    sustained = done / 2
 
-    press(server, thousand, rate=10 * sustained, seconds=3)
-    memory, descriptors = server.memory(), server.descriptors()
-    answers = press(server, thousand, rate=10 * sustained, seconds=60)
-    grown, after = server.memory() - memory, press(server, one, rate=200, seconds=2)
-
-    statuses = answers.statuses
+    press(server, thousand, rate=10 * done, seconds=2)
+    memory = server.memory()
+    answers = press(server, thousand, rate=10 * done, seconds=seconds)
+    grown, statuses = server.memory() - memory, answers.statuses
     print(
-        f"{sustained:.0f} requests/s can be sustained; of {10 * sustained:.0f} "
-        f"{statuses[200] / 60:.0f} were answered, in {1e3 * answers.median(200):.1f} ms, and "
-        f"{statuses[503] / 60:.0f} refused, in {1e3 * answers.median(503):.1f} ms; "
-        f"{answers.unsent / 60:.0f} found no free connection; {grown / MIB:.1f} MiB more; "
-        f"then {1e3 * after.median(200):.2f} ms, before {1e3 * normal:.2f} ms"
+        f"{done} requests/s can be sustained; of {10 * done} "
+        f"{statuses[200] / seconds:.0f} were answered, in {1e3 * answers.median(200):.1f} ms, and "
+        f"{statuses[503] / seconds:.0f} refused, in {1e3 * answers.median(503):.1f} ms; "
+        f"{answers.unsent / seconds:.0f} found no free connection; {grown / MIB:.1f} MiB more"
     )
     assert set(statuses) == {200, 503}
-    assert statuses[503] > 3 * statuses[200]
-    assert statuses[200] / 60 > sustained / 4
-    assert answers.median(503) < 0.05
     assert grown < 8 * MIB
-    assert server.descriptors() <= descriptors
-    assert set(after.statuses) == {200}
-    assert after.median(200) < max(0.01, 5 * normal)
+    server.check_good()
+    server.wait_for_descriptors(kept)
+    assert server.metric("mnist_sgd_queue_images") == 0

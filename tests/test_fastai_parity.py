@@ -28,7 +28,10 @@ from mnist_sgd.data import mnist_sample
 from mnist_sgd.recorder import Metric
 
 fastai = pytest.importorskip("fastai", reason="pip install 'mnist-sgd[parity]' brings fastai")
-pytestmark = pytest.mark.filterwarnings("ignore")  # fastai's own, on import and in use
+pytestmark = [
+    pytest.mark.filterwarnings("ignore"),  # fastai's own, on import and in use
+    pytest.mark.usefixtures("one_thread"),
+]
 
 Output = pytest.CaptureFixture[str]
 TIME = re.compile(r"\d\d:\d\d(?= {5}$)", re.MULTILINE)

@@ -118,12 +118,6 @@ def raw(images: NDArray[np.uint8]) -> dict[str, Any]:
     return {"model_name": "mnist_sgd", "inputs": inputs, "raw_input_contents": [images.tobytes()]}
 
 
-def peak_memory(server: Server) -> int:
-    """The most bytes that the process has had in memory."""
-    status = Path(f"/proc/{server.pid}/status").read_text()
-    return 1024 * int(status.partition("VmHWM:")[2].split()[0])
-
-
 def over_http(server: Server, header: dict[str, Any], content: bytes = b"") -> Any:
     text = json.dumps(header).encode()
     reply = server.post(INFER, text + content, {"Inference-Header-Content-Length": str(len(text))})
@@ -405,12 +399,12 @@ def test_a_call_whose_message_does_not_come_is_ended(server: Server, rpc: Rpc) -
 def test_a_message_over_the_limit_is_refused_packed_or_not(
     server: Server, rpc: Rpc, compression: Any
 ) -> None:
-    before = peak_memory(server)
-    with refusal() as said:
-        rpc.bytes("ModelInfer", bytes(100 * 2**20), compression=compression)
-    assert said[0] == "RESOURCE_EXHAUSTED"
-    assert "larger than max" in said[1]
-    assert peak_memory(server) - before < 32 * 2**20
+    with server.watched_memory() as more:
+        with refusal() as said:
+            rpc.bytes("ModelInfer", bytes(100 * 2**20), compression=compression)
+        assert said[0] == "RESOURCE_EXHAUSTED"
+        assert "larger than max" in said[1]
+        assert more() < 32 * 2**20
     assert rpc.infer(image()).raw_output_contents
 
 
@@ -620,7 +614,7 @@ def test_calls_without_their_message_do_not_hold_the_end_up(model: Path) -> None
 
 
 def test_sigterm_says_not_ready_then_answers_what_comes_then_ends_with_0(model: Path) -> None:
-    with launch(model, "--grpc-port", "0", "--drain-seconds", "1") as server:
+    with launch(model, "--grpc-port", "0", "--drain-seconds", "2") as server:
         server.wait_until_ready()
         with client(server) as rpc:
             watch = rpc.channel.unary_stream("/grpc.health.v1.Health/Watch")(b"", timeout=PATIENCE)

@@ -7,7 +7,7 @@ import select
 import time
 import zlib
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 import pytest
 
@@ -119,10 +119,10 @@ def test_a_chunked_body_is_answered(server: Server) -> None:
 
 def test_a_million_chunks_of_a_byte_are_refused_in_little_memory(server: Server) -> None:
     server.check_good()
-    before = server.memory()
-    reply = last_answer(server, chunked(*[b"x"] * 1_000_000))
-    server.check_refusal(reply, 400, "the chunks of the body are too small")
-    assert server.memory() < before + 8 * 2**20
+    with server.watched_memory() as more:
+        reply = last_answer(server, chunked(*[b"x"] * 1_000_000))
+        server.check_refusal(reply, 400, "the chunks of the body are too small")
+        assert more() < 8 * 2**20
 
 
 def test_an_endless_trailer_is_refused(server: Server) -> None:
@@ -144,11 +144,11 @@ def test_a_bomb_is_refused_in_little_memory(server: Server, encoding: str) -> No
     bomb = gzip.compress(zeros, 9) if encoding == "gzip" else zlib.compress(zeros, 9)
     assert len(bomb) < MAX_BODY
     server.check_good()
-    before = server.memory()
-    for _ in range(5):
-        reply = server.post(INFER, bomb, {"Content-Encoding": encoding} | RAW)
-        server.check_refusal(reply, 413, f"the body is larger than {MAX_BODY} bytes")
-    assert server.memory() < before + 16 * 2**20
+    with server.watched_memory() as more:
+        for _ in range(5):
+            reply = server.post(INFER, bomb, {"Content-Encoding": encoding} | RAW)
+            server.check_refusal(reply, 413, f"the body is larger than {MAX_BODY} bytes")
+        assert more() < 16 * 2**20
 
 
 @pytest.mark.parametrize(
@@ -397,9 +397,8 @@ def wait_for_answers(clients: list[Client], count: int) -> None:
 
 def test_bodies_that_arrive_at_once_are_bounded_together(server: Server) -> None:
     size = MAX_BODY - 1
-    before = server.memory()
-    clients = [server.connect() for _ in range(40)]
-    try:
+    with server.watched_memory() as more, ExitStack() as stack:
+        clients = [stack.enter_context(server.connect()) for _ in range(40)]
         for client in clients:
             client.send(message("POST", INFER, headers={"Content-Length": str(size)}))
         for client in clients:
@@ -416,8 +415,5 @@ def test_bodies_that_arrive_at_once_are_bounded_together(server: Server) -> None
         refused = next(reply for reply in replies if reply.status == 503)
         server.check_refusal(refused, 503, "too many large bodies are arriving")
         assert refused.headers["retry-after"] == "1"
-    finally:
-        for client in clients:
-            client.close()
+        assert more() < 30 * 2**20  # all of them would be 40 MB
     server.check_refusal(server.post(INFER, b"{}".ljust(size)), 400, "inputs must be")
-    assert server.memory() < before + 64 * 2**20

@@ -7,19 +7,18 @@ import gzip
 import json
 import os
 import resource
-import signal
+import select
 import socket
 import struct
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
 
 import onnx_models
-from server import INFER, PATIENCE, RAW, Reply, Server, message, running
+from server import INFER, RAW, Reply, Server, message, running, stopped
 
 MODEL = onnx_models.content(onnx_models.linear())
 MIB = 2**20
@@ -34,7 +33,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(model: Path) -> Iterator[Server]:
-    with running(model, "--max-rows", "100") as started:
+    """Whose large buffers go back to the system when they are freed, so that memory tells."""
+    environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": "131072"}
+    with running(model, "--max-rows", "100", environment=environment) as started:
         yield started
 
 
@@ -47,23 +48,6 @@ def impatient(model: Path) -> Iterator[Server]:
     with running(model, *[word for one in seconds for word in (one, "1")]) as started:
         yield started
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-
-
-@contextmanager
-def stopped(server: Server) -> Iterator[None]:
-    """What is sent meanwhile, the server finds all at once."""
-    os.kill(server.pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(server.pid, signal.SIGCONT)
-
-
-def wait_for(state: Callable[[], bool]) -> None:
-    end = time.monotonic() + PATIENCE
-    while not state():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 def together(server: Server, count: int, body: bytes = bytes(784)) -> list[Reply]:
@@ -81,15 +65,16 @@ def together(server: Server, count: int, body: bytes = bytes(784)) -> list[Reply
 def test_a_thousand_slow_heads_are_closed_and_hold_nobody_up(impatient: Server) -> None:
     before = impatient.descriptors()
     with ExitStack() as stack:
-        clients = [stack.enter_context(impatient.connect()) for _ in range(1000)]
-        for client in clients:
-            client.send(b"GET / HTTP/1.1\r\nX: ")
+        clients = []
+        for _ in range(1000):
+            clients.append(stack.enter_context(impatient.connect()))
+            clients[-1].send(b"GET / HTTP/1.1\r\nX: ")
         for _ in range(20):
             impatient.check_good()
         for client in clients:
             assert client.reply().error == "the head did not arrive within 1 s"
             assert client.rest() == b""
-    wait_for(lambda: impatient.descriptors() <= before)
+    impatient.wait_for_descriptors(before)
     status = 'mnist_sgd_requests_total{route="other",status="408"}'
     assert impatient.metric(status) >= 1000
 
@@ -97,10 +82,10 @@ def test_a_thousand_slow_heads_are_closed_and_hold_nobody_up(impatient: Server) 
 def test_a_body_that_trickles_is_closed_by_its_deadline(impatient: Server) -> None:
     with impatient.connect() as client:
         client.send(message("POST", INFER, headers={"Content-Length": "784"}))
-        with suppress(ConnectionError):  # it is closed before all have come
-            for _ in range(784):
-                client.send(b"x")
-                time.sleep(0.005)
+        for _ in range(783):
+            client.send(b"x")
+            if select.select([client.socket], [], [], 0.005)[0]:
+                break
         impatient.check_refusal(client.reply(), 408, "the body did not arrive within 1 s")
         assert client.rest() == b""
 
@@ -127,25 +112,21 @@ def test_a_client_that_never_reads_costs_little_and_is_closed(impatient: Server)
         for _ in range(20):
             impatient.check_good()
         assert impatient.memory() < memory + 24 * MIB
-        wait_for(lambda: impatient.descriptors() <= descriptors)
+        impatient.wait_for_descriptors(descriptors)
     impatient.check_good()
 
 
 def test_a_full_queue_is_said_at_once(model: Path) -> None:
     with running(model, "--max-waiting", "3", "--access-log") as server:
         replies = together(server, 64)
-        statuses = Counter(reply.status for reply in replies)
-        assert set(statuses) == {200, 503}
-        assert statuses[503] >= 32
         for reply in replies:
             if reply.status == 503:
                 assert reply.error == "too many images are waiting, try again soon"
                 assert reply.headers["retry-after"] == "1"
+        answered = [event["status"] for event in server.events("request")[64:]]
+        assert answered == [200, *[503] * 60, *[200] * 3]  # none is refused after a wait
         server.check_good()
-        refused = [event for event in server.events("request") if event["status"] == 503]
-        assert len(refused) == statuses[503]
-        assert sorted(event["milliseconds"] for event in refused)[len(refused) // 2] < 50
-        assert server.metric('mnist_sgd_failures_total{reason="overloaded"}') == statuses[503]
+        assert server.metric('mnist_sgd_failures_total{reason="overloaded"}') == 60
 
 
 def test_an_overload_is_logged_in_few_lines(model: Path) -> None:
@@ -188,7 +169,7 @@ def test_clients_that_leave_the_queue_cost_no_run_and_leave_nothing(model: Path)
         assert server.metric("mnist_sgd_run_images_sum") < 22 * 100 - 400
         assert server.metric("mnist_sgd_queue_images") == 0
         assert server.memory() < memory + 8 * MIB
-        wait_for(lambda: server.descriptors() <= descriptors)
+        server.wait_for_descriptors(descriptors)
 
 
 def bad_requests() -> dict[str, bytes]:
@@ -232,7 +213,7 @@ def bad_requests() -> dict[str, bytes]:
     }
 
 
-def test_a_hundred_of_each_bad_request_leave_memory_and_descriptors_as_they_were(
+def test_forty_of_each_bad_request_leave_memory_and_descriptors_as_they_were(
     server: Server,
 ) -> None:
     kinds = bad_requests()
@@ -248,8 +229,8 @@ def test_a_hundred_of_each_bad_request_leave_memory_and_descriptors_as_they_were
     server.check_good()
     memory, descriptors = server.memory(), server.descriptors()
     for name in kinds:
-        for _ in range(100):
+        for _ in range(40):
             assert 400 <= send(name) < 500, name
     server.check_good()
-    assert server.memory() < memory + 32 * MIB
-    wait_for(lambda: server.descriptors() <= descriptors)
+    assert server.memory() < memory + 8 * MIB
+    server.wait_for_descriptors(descriptors)

@@ -4,7 +4,6 @@ import gzip
 import struct
 import subprocess
 import sys
-import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from memory import traced
 from mnist_sgd.data import IdxError, read_idx, write_idx
 
 IMAGES = np.arange(3 * 28 * 28, dtype=np.uint32).astype(np.uint8).reshape(3, 28, 28)
@@ -69,12 +69,10 @@ def test_a_plain_file_is_mapped_and_not_read(tmp_path: Path) -> None:
     path.write_bytes(header(2**20, 28, 28))
     with path.open("r+b") as file:
         file.truncate(16 + 2**20 * 28 * 28)
-    tracemalloc.start()
-    images = read_idx(path)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
+    with traced() as peak:
+        images = read_idx(path)
+        assert peak() < 2**20
     assert images.shape == (2**20, 28, 28)
-    assert peak < 2**20
 
 
 def test_gzip_is_known_by_its_content_and_not_by_its_name(tmp_path: Path) -> None:
@@ -225,12 +223,10 @@ def test_a_gzip_bomb_is_refused_by_name_in_bounded_memory(tmp_path: Path) -> Non
         for _ in range(64):
             file.write(bytes(2**20))
     bomb = path.read_bytes()
-    tracemalloc.start()
-    text = refusal(path, bomb)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
+    with traced() as peak:
+        text = refusal(path, bomb)
+        assert peak() < 2**20
     assert text == "its header states 784 bytes of data, but it holds more"
-    assert peak < 2**20
 
 
 def test_a_header_that_no_gzip_stream_can_fulfil_is_refused_before_memory_is_taken(

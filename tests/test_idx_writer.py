@@ -4,7 +4,6 @@ import gzip
 import resource
 import signal
 import struct
-import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from memory import traced
 from mnist_sgd import IdxError, IdxWriter, read_idx, write_idx
 from processes import in_child
 
@@ -97,13 +97,11 @@ def test_an_exception_leaves_the_old_file_and_no_other(tmp_path: Path, name: str
 @pytest.mark.parametrize("name", ["a", "a.gz"])
 def test_memory_is_flat_whatever_is_written(tmp_path: Path, name: str) -> None:
     many = np.broadcast_to(IMAGES[0], (100_000, 28, 28))  # 78 MB, were it copied
-    tracemalloc.start()
-    with IdxWriter(tmp_path / name, (28, 28)) as out:
-        for _ in range(2):
-            out.append(many)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert peak < 4 * 2**20
+    with traced() as peak:
+        with IdxWriter(tmp_path / name, (28, 28)) as out:
+            for _ in range(2):
+                out.append(many)
+        assert peak() < 4 * 2**20
     assert len(out) == 200_000
 
 

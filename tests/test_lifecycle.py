@@ -43,7 +43,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def server(model: Path) -> Iterator[Server]:
-    with launch(model, "--drain-seconds", "0.5") as launched:
+    """One that goes on for two seconds after SIGTERM, in which a busy machine gets its answers."""
+    with launch(model, "--drain-seconds", "2") as launched:
         launched.wait_until_ready()
         yield launched
 

@@ -2,7 +2,6 @@
 
 import math
 import re
-import resource
 from hashlib import sha256
 
 import numpy as np
@@ -11,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from memory import address_space
 from mnist_sgd import _core
+from processes import in_child
 
 COUNTS = st.integers(1, 5000)
 NUMBERS = st.integers(0, 2**64 - 1)
@@ -125,13 +126,35 @@ def test_one_image_an_epoch_stays_in_its_place_on_average(count: int) -> None:
 
 @settings(max_examples=20, deadline=None)
 @given(start=st.integers(0, 10**12 - 1000), seed=NUMBERS)
-def test_a_part_of_a_huge_order_costs_no_more_memory_than_the_part(start: int, seed: int) -> None:
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+def test_a_part_of_a_huge_order_is_of_different_numbers_below_the_count(
+    start: int, seed: int
+) -> None:
     part = order(10**12, seed, 0, start, start + 1000)
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 16 * 1024  # KiB
     assert len(np.unique(part)) == 1000
     assert part.min() >= 0
     assert part.max() < 10**12
+
+
+@pytest.mark.parametrize("count", [10**7, 10**12])
+@pytest.mark.parametrize("kernel", _core.kernels())
+def test_a_part_of_an_order_costs_no_more_memory_than_the_part(count: int, kernel: str) -> None:
+    """A child that may have 8 MiB more: 80 MB are the whole of the smaller order."""
+
+    def first_middle_last() -> list[int]:
+        starts = (0, count // 2, count - 1000)
+        with address_space(8 * 2**20):
+            parts = [
+                _core.order(count, seed=7, epoch=0, start=start, stop=start + 1000, kernel=kernel)
+                for start in starts
+            ]
+        return [len(part) for part in parts]
+
+    def the_whole() -> None:
+        with address_space(8 * 2**20), pytest.raises(MemoryError):
+            _core.order(10**7, seed=7, epoch=0, start=0, stop=10**7, kernel=kernel)
+
+    assert in_child(first_middle_last) == [1000] * 3
+    in_child(the_whole)  # so the limit does limit
 
 
 @pytest.mark.parametrize(

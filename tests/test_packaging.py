@@ -38,9 +38,12 @@ def run(
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The source tree as the sdist has it, unpacked somewhere else."""
+    """The source tree as the sdist has it, unpacked somewhere else; it is built from a copy."""
     folder = tmp_path_factory.mktemp("sdist")
-    built = run(*BUILD, "--sdist", "--outdir", str(folder), cwd=ROOT)
+    source = tmp_path_factory.mktemp("source") / "copy"
+    left_out = shutil.ignore_patterns(".git", ".venv*", ".*_cache", "build", "*.egg-info", "*.so")
+    shutil.copytree(ROOT, source, ignore=left_out)
+    built = run(*BUILD, "--sdist", "--outdir", str(folder), cwd=source)
     assert built.returncode == 0, built.stdout + built.stderr
     (sdist,) = folder.glob("mnist_sgd-*.tar.gz")
     with tarfile.open(sdist) as archive:

@@ -30,6 +30,8 @@ PHONE: dict[str, Any] = {
     "is_mobile": True,
     "has_touch": True,
 }
+PATIENCE = 20_000
+"""Milliseconds before something that should be on the page counts as missing."""
 INVITATION = "The answer comes with the first stroke."
 
 
@@ -42,6 +44,9 @@ def address(trained: TrainedFiles, tmp_path_factory: pytest.TempPathFactory) -> 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator["Browser"]:
+    from playwright.sync_api import expect
+
+    expect.set_options(timeout=PATIENCE)
     with browse() as started:
         yield started
 
@@ -50,7 +55,7 @@ def browser() -> Iterator["Browser"]:
 def opened(browser: "Browser", address: str, request: pytest.FixtureRequest) -> Iterator[OpenPage]:
     """The page, in the kind of window that the test asks for; nothing may go wrong unnoticed."""
     context = browser.new_context(**getattr(request, "param", DESK))
-    context.set_default_timeout(20_000)
+    context.set_default_timeout(PATIENCE)
     opened = OpenPage(context.new_page(), address)
     yield opened
     context.close()
@@ -76,7 +81,7 @@ def expect_label(opened: OpenPage, label: str) -> None:
     """Wait until the page shows it: a picture is decoded before it is asked about."""
     from playwright.sync_api import expect
 
-    expect(opened.page.locator("#label")).to_have_text(label, timeout=20_000)
+    expect(opened.page.locator("#label")).to_have_text(label)
     opened.settle()
 
 

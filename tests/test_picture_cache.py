@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
 
@@ -159,15 +160,25 @@ from mnist_sgd.data import load_data
 
 def show(done, total):
     print(done, flush=True)
+    if sys.argv[3:]:
+        sys.stdin.readline()
 
 if __name__ == "__main__":
     load_data(sys.argv[1], workers=int(sys.argv[2]), on_progress=show)
 """
 
 
-def importing(folder: Path, workers: int) -> "subprocess.Popen[str]":
-    line = [sys.executable, "-c", IMPORT, str(folder), str(workers)]
-    return subprocess.Popen(line, stdout=subprocess.PIPE, text=True)
+def importing(folder: Path, workers: int, *step: str) -> "subprocess.Popen[str]":
+    """An import that prints how many files it has read; with "step" it then waits for a line."""
+    line = [sys.executable, "-c", IMPORT, str(folder), str(workers), *step]
+    return subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def go_on(process: "subprocess.Popen[str]") -> None:
+    assert process.stdin is not None
+    with suppress(BrokenPipeError):  # it may have ended
+        process.stdin.write("\n")
+        process.stdin.flush()
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -178,22 +189,25 @@ def test_killed_at_any_moment_it_goes_on_and_loses_nothing_that_it_had_shown(
     fill(folder, {"seven": 500, "three": 500}, side=100)
     expected = anew(folder, tmp_path / "cache")
     chance = random.Random(workers)
-    done, kills = 0, 0
-    while done < 1000:
-        with importing(folder, workers) as process:
+    done = 0
+    for _ in range(4):
+        with importing(folder, workers, "step") as process:
             assert process.stdout is not None
-            first = process.stdout.readline()
-            assert int(first or 1000) > done
-            done = int(first or 1000)
-            wanted = done + chance.randrange(300)
-            while done < wanted and (line := process.stdout.readline()):
-                done = int(line)
-            if kills < 4 and done < 1000:
-                time.sleep(chance.random() / 50)
-                kills += 1
-                process.send_signal(signal.SIGKILL)
+            first = int(process.stdout.readline())
+            assert first > done
+            done, wanted = first, first + chance.randrange(100)
+            while done < wanted:
+                go_on(process)
+                done = int(process.stdout.readline())
+            go_on(process)
+            time.sleep(chance.random() / 50)  # somewhere in the next 64 files
+            process.send_signal(signal.SIGKILL)
             done = int([str(done), *process.stdout.read().split()][-1])
-    assert kills > 1
+    assert done < 1000
+    with importing(folder, workers) as process:
+        assert process.stdout is not None
+        assert int(process.stdout.readline()) > done
+        assert process.stdout.read().split()[-1] == "1000"
     assert bytes_of(load_data(folder)) == expected
     left = sorted(path.name for path in (folder / ".mnist_sgd" / "mnist").iterdir())
     assert left[1:] == ["lock", "manifest.json"]

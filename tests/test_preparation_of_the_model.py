@@ -3,7 +3,6 @@
 import base64
 import io
 import os
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,8 +20,6 @@ from mnist_sgd_serve import (
     prepare,
 )
 from server import running
-
-LOADED = 'mnist_sgd_model_reloads_total{result="loaded"}'
 
 
 def model(preparation: str) -> bytes:
@@ -87,8 +84,7 @@ def test_the_server_follows_the_model_that_it_has_now(tmp_path: Path) -> None:
                 new = tmp_path / "new"
                 new.write_bytes(model(preparation))
                 os.replace(new, path)
-            while server.metric(LOADED) < number:
-                time.sleep(0.02)
+                assert server.wait_for("model", number)["result"] == "loaded"
             headers = {"Content-Type": "image/png"}
             facts = server.post("/predict?explain=1", png(boot()), headers).json
             image = expected(preparation)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
@@ -31,8 +32,17 @@ def test_two_workers_give_a_predictors_answers_in_the_order_of_the_paths(tmp_pat
     (folder / "30.png").write_bytes(b"no picture")
 
     line = [sys.executable, str(EXAMPLE), str(model), str(folder), "--workers", "2"]
-    kept = os.environ | {"RAY_DISABLE_IMPORT_WARNING": "1"}
-    done = subprocess.run(line, env=kept, capture_output=True, text=True, timeout=100, check=False)
+    # Of a short name, for sockets, and gone with all that Ray left.
+    with TemporaryDirectory(ignore_cleanup_errors=True) as folder_of_ray:
+        environment = {"RAY_DISABLE_IMPORT_WARNING": "1", "RAY_TMPDIR": folder_of_ray}
+        done = subprocess.run(
+            line,
+            env=os.environ | environment,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
 
     assert done.returncode == 0, done.stderr
     rows = [json.loads(text) for text in done.stdout.splitlines() if text.startswith("{")]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import torch
 from torch import nn
 
 from browser import CHROMIUM, browse
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 pytestmark = [
     pytest.mark.skipif(find_spec("playwright") is None, reason="playwright is not installed"),
     pytest.mark.skipif(not CHROMIUM, reason="there is no chromium on the path"),
+    pytest.mark.usefixtures("one_thread"),
 ]
 
 STRANGE = ("a very long name of a class that goes on and on", "<i>&\"'`$x_1$")
@@ -94,6 +96,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("runs")
     valid = easy_set(classes=STRANGE)
     loaders = DataLoaders(DataLoader(easy_set(), 20), DataLoader(valid, 20))
+    torch.manual_seed(0)
     cnn = Learner(loaders, SmallCnn(), metrics=batch_accuracy)
     with cnn.no_logging():
         cnn.fit_one_cycle(25, 0.1)

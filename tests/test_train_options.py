@@ -25,6 +25,7 @@ from mnist_sgd import (
 )
 from mnist_sgd.cli import _parser, main, train
 from mnist_sgd.cli.training.options import chosen_model, chosen_recipe
+from mnist_sgd.optimizers import exempt_from_decay
 from mnist_sgd.recipes import RECIPES, Recipe
 
 Output = pytest.CaptureFixture[str]
@@ -209,6 +210,7 @@ def fits(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Fits:
 
 
 def made_by(learn: Learner) -> Any:
+    exempt_from_decay(learn.model)  # as its first fit does
     return learn.opt_func(learn.model.parameters(), lr=0.5)
 
 
@@ -233,8 +235,10 @@ def test_the_loss_is_that_of_the_recipe(fits: Fits) -> None:
 
 def test_mixed_precision_comes_before_all_others(fits: Fits) -> None:
     assert main(["train", "--mixed-precision", "--best"]) == 0
-    (call,) = fits.calls
-    assert [type(cb) for cb in call["cbs"]] == [MixedPrecision, SaveBest]
+    (learn,), (call,) = fits.learners, fits.calls
+    every = [*learn.cbs, *call["cbs"]]
+    assert [type(cb) for cb in every] == [MixedPrecision, SaveBest]
+    assert learn.cbs == every[:1]  # of the learner, so that a rate is looked for with it too
 
 
 def test_the_schedule_is_that_of_the_recipe(fits: Fits) -> None:

@@ -4,6 +4,7 @@
 """
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -32,10 +33,12 @@ def stored() -> Notebook:
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Notebook:
     """The notebook after a run, in which none of its assertions failed."""
-    out = tmp_path_factory.mktemp("walkthrough") / "run.ipynb"
-    tool = ROOT / "tools" / "run_walkthrough.py"
+    folder = tmp_path_factory.mktemp("walkthrough")
+    out, tool = folder / "run.ipynb", ROOT / "tools" / "run_walkthrough.py"
+    own = {"IPYTHONDIR": str(folder), "JUPYTER_RUNTIME_DIR": str(folder)}  # nothing in the home
     done = subprocess.run(
         [sys.executable, "-W", "ignore", tool, "--out", out],
+        env=os.environ | own,
         capture_output=True,
         text=True,
         timeout=300,

@@ -11,11 +11,13 @@ It needs nbclient and ipykernel (`pip install '.[test]'`) and takes about 20 s o
 import argparse
 import os
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from nbformat import NotebookNode
+from traitlets.config import Config
 
 from mnist_sgd._files import atomic_write
 
@@ -46,13 +48,19 @@ def executed(notebook: NotebookNode) -> NotebookNode:
     Raises:
         CellExecutionError: a cell failed; the message has its code and the error.
     """
-    NotebookClient(
-        notebook,
-        timeout=_PATIENCE,
-        resources={"metadata": {"path": str(NOTEBOOK.parent)}},
-        record_timing=False,
-        coalesce_streams=True,
-    ).execute(env=os.environ | _ONE_THREAD)
+    with TemporaryDirectory() as folder:
+        # Sockets in a folder: Jupyter would choose free TCP ports before the kernel binds them, and
+        # another program may be faster.
+        sockets = {"transport": "ipc", "ip": f"{folder}/kernel"}
+        NotebookClient(
+            notebook,
+            timeout=_PATIENCE,
+            startup_timeout=_PATIENCE,
+            resources={"metadata": {"path": str(NOTEBOOK.parent)}},
+            record_timing=False,
+            coalesce_streams=True,
+            config=Config({"KernelManager": sockets}),
+        ).execute(env=os.environ | _ONE_THREAD)
     notebook.metadata = nbformat.from_dict(_METADATA)
     for number, cell in enumerate(notebook.cells):
         cell.id = f"cell-{number}"

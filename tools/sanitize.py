@@ -45,6 +45,7 @@ _SUPPRESSIONS = Path(__file__).with_name("tsan.supp")
 # sanitizers, and forks without them.
 _NOT_SANITIZED = (
     "test_memory_that_runs_out_is_an_error_and_the_loader_goes_on",
+    "test_a_part_of_an_order_costs_no_more_memory_than_the_part",
     "test_threads_that_the_machine_does_not_have_are_an_error_and_no_end",
     "test_a_fork_at_any_batch_goes_on_in_both_processes",
     "test_a_grandchild_goes_on_too",

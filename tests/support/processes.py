@@ -1,10 +1,11 @@
-"""Forked children that cannot hang a test, and the threads of this process as Linux counts them."""
+"""Forked children that cannot hang a test, and the threads of loaders as Linux counts them."""
 
 import os
 import pickle
 import signal
 import time
 import traceback
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,7 +22,10 @@ def in_child(work: Callable[[], T]) -> T:
         AssertionError: `work` failed there, or the child hung and was killed by its alarm.
     """
     receiving, sending = os.pipe()
-    child = os.fork()
+    with warnings.catch_warnings():
+        # Python warns of other threads of this process, which depends on the tests before.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
     if child == 0:
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.alarm(_PATIENCE)
@@ -47,9 +51,19 @@ def _outcome(work: Callable[[], Any]) -> bytes:
         return pickle.dumps((traceback.format_exc(), None))
 
 
-def threads() -> set[str]:
-    """The ids of this process's threads, those of C++ too."""
-    return {task.name for task in Path("/proc/self/task").iterdir()}
+def loader_threads() -> set[str]:
+    """The ids of this process's threads that a loader began, and that bear its name.
+
+    Other libraries begin and end threads when they like, in a process that has used them.
+    """
+    return {task.name for task in Path("/proc/self/task").iterdir() if _name(task) == "mnist_sgd"}
+
+
+def _name(task: Path) -> str:
+    try:
+        return (task / "comm").read_text().strip()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""  # it has ended meanwhile
 
 
 def gone(new: Callable[[], set[str]]) -> bool:

@@ -21,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +39,7 @@ __all__ = [
     "launch",
     "message",
     "running",
+    "stopped",
 ]
 
 PATIENCE = 30.0
@@ -243,19 +244,54 @@ class Server:
         pages = Path(f"/proc/{self.pid}/statm").read_text().split()[1]
         return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
+    @contextmanager
+    def watched_memory(self) -> Iterator[Callable[[], int]]:
+        """Watch the process's memory; gives how many bytes more than at first it had at most."""
+        Path(f"/proc/{self.pid}/clear_refs").write_text("5")  # the peak is what it has now
+        before = self._peak_memory()
+        yield lambda: self._peak_memory() - before
+
+    def _peak_memory(self) -> int:
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        return 1024 * int(status.partition("VmHWM:")[2].split()[0])
+
     def processor_seconds(self) -> float:
         """Seconds of processor time that the process has used."""
         fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
+    def state(self) -> str:
+        """What the process does, in a letter: R it runs, S it sleeps, T it is stopped."""
+        return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0]
+
     def descriptors(self) -> int:
         """How many files and sockets the process has open."""
         return len(os.listdir(f"/proc/{self.pid}/fd"))
+
+    def wait_for_descriptors(self, most: int) -> None:
+        """Wait until the process has at most so many open: it sees a client's end a bit later."""
+        end = time.monotonic() + PATIENCE
+        while (count := self.descriptors()) > most:
+            assert time.monotonic() < end, f"{count} files and sockets are open, not {most}"
+            time.sleep(0.01)
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Send a signal, wait for the end, and give the exit code."""
         self.process.send_signal(number)
         return self.process.wait(PATIENCE)
+
+
+@contextmanager
+def stopped(server: Server) -> Iterator[None]:
+    """Stop a server's process; what is sent meanwhile it finds all at once."""
+    os.kill(server.pid, signal.SIGSTOP)
+    try:
+        end = time.monotonic() + PATIENCE
+        while server.state() != "T":
+            assert time.monotonic() < end
+        yield
+    finally:
+        os.kill(server.pid, signal.SIGCONT)
 
 
 @contextmanager

@@ -28,6 +28,8 @@ from mnist_sgd.loader import DataLoader
 from mnist_sgd.models import model_name
 from mnist_sgd.recorder import metric_name
 from mnist_sgd.schedule import schedule_name
+from mnist_sgd.weights import shapes
+from mnist_sgd.wrappers import load_plain_state, plain_state
 
 if TYPE_CHECKING:
     from mnist_sgd.learner import Learner
@@ -118,7 +120,7 @@ def save_checkpoint(
         "epoch": learn.epoch + epoch_done,
         "train": _next_epoch(train) if epoch_done else train,
         "recorder": _as_tensors(learn.recorder.state_dict()),
-        "model": learn.model.state_dict(),
+        "model": plain_state(learn.model),
         "optimizer": _optimizer_state(learn),
         "callbacks": {name: cb.state_dict() for name, cb in _stateful_callbacks(learn).items()},
         "random": random_state(learn.ranks.device),
@@ -157,7 +159,7 @@ def load_checkpoint(learn: "Learner", path: str | os.PathLike[str]) -> None:
         for name, cb in _stateful_callbacks(learn).items():
             cb.load_state_dict(state["callbacks"][name])
         learn.opt.load_state_dict(state["optimizer"])
-        learn.model.load_state_dict(state["model"])
+        load_plain_state(learn.model, state["model"])
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from None
     except (ValueError, RuntimeError) as error:
@@ -185,11 +187,10 @@ def _read(learn: "Learner", path: Path) -> dict[str, Any]:
 
 def _identity(learn: "Learner") -> dict[str, Any]:
     """What a checkpoint must share with the fit that goes on from it, beside the loaders' own."""
-    weights = learn.model.state_dict().items()
     kind = type(learn.opt)
     return {
         "model": model_name(learn.model),
-        "weights": ", ".join(f"{name} {list(t.shape)}" for name, t in weights),
+        "weights": shapes(plain_state(learn.model)),
         "optimizer": f"{kind.__module__}.{kind.__qualname__}",
         "learning rate": learn.base_lr,
         "loss": metric_name(learn.loss_func),

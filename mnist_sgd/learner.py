@@ -8,23 +8,25 @@ epoch's row is printed.
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from functools import partial
+from typing import Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mnist_sgd.callbacks import Callback, CancelFit
+from mnist_sgd.callbacks import Callback, CancelFit, CancelValidate
 from mnist_sgd.checkpoint import load_checkpoint
 from mnist_sgd.distributed import ALONE, Ranks
 from mnist_sgd.export import ExportReport, export_model
 from mnist_sgd.loader import Batch, DataLoader, DataLoaders
-from mnist_sgd.losses import mnist_loss
+from mnist_sgd.losses import at_least_float32, mnist_loss
 from mnist_sgd.lr_finder import LRFind, find_lr
 from mnist_sgd.optimizers import SGD
 from mnist_sgd.progress import ProgressBar
-from mnist_sgd.provenance import describe
+from mnist_sgd.proof import Proof, measured_metrics
+from mnist_sgd.provenance import describe, properties
 from mnist_sgd.recorder import Metric, Recorder
 from mnist_sgd.schedule import OneCycle, Schedule, Scheduler
 from mnist_sgd.training_loop import Loss, TrainingLoop, print_nothing
@@ -196,13 +198,21 @@ class Learner(TrainingLoop):
         Returns:
             The answers and the targets, each `[N, 1]`.
         """
-        self.model.eval()
         preds, targets = [], []
-        with torch.no_grad():
-            for xb, yb in self.ranks.moved(self.dls.valid if dl is None else dl):
-                pred = self.model(xb)
-                preds.append(act(pred) if act else pred)
-                targets.append(yb)
+
+        def one_batch() -> None:
+            self._call("before_batch")
+            self.pred = self.model(self.xb)
+            self._call("after_pred")
+            pred = at_least_float32(self.pred)
+            preds.append(act(pred) if act else pred)
+            targets.append(self.yb)
+
+        self.training = False
+        self.model.eval()
+        each = partial(self._each, self.dls.valid if dl is None else dl, one_batch)
+        with self._calling(self.cbs), torch.no_grad():
+            self._stage("validate", each, CancelValidate)
         return torch.cat(preds), torch.cat(targets)
 
     def predict(self, image: NDArray[np.uint8]) -> tuple[str, int, float]:
@@ -220,9 +230,8 @@ class Learner(TrainingLoop):
         loader = self.own_loader()
         self.model.eval()
         with torch.no_grad():
-            probability = (
-                self.model(loader.normalize(image[None]).to(self.ranks.device)).sigmoid().item()
-            )
+            logits = self.model(loader.normalize(image[None]).to(self.ranks.device))
+        probability = at_least_float32(logits).sigmoid().item()
         label = int(probability > 0.5)
         return loader.dataset.classes[label], label, probability
 
@@ -242,25 +251,45 @@ class Learner(TrainingLoop):
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the weights, with what is known of them, as a safetensors file.
 
+        The metrics in it are those of the row of the recorder that was measured with these
+        weights; without such a row there are none. Where the batches do not come from this
+        package's DataLoader, nothing is said of classes and normalisation.
+
+        Args:
+            path: of the file. Of a wrapped model, as by `torch.compile`, the weights have the
+                names of the model inside.
+
         Raises:
             OSError: the file cannot be written; an older one of that name is untouched.
-            TypeError: the validation batches do not come from this package's DataLoader.
+            WeightsError: the model holds something that such a file cannot.
         """
-        save_weights(self.model, path, describe(self))
+        save_weights(self.model, path, properties(self))
 
-    def load(self, path: str | os.PathLike[str]) -> None:
-        """Take the weights of a file that `save` wrote.
+    def load(self, path: str | os.PathLike[str]) -> Self:
+        """Take the weights of a file that `save` wrote, and return the learner.
 
         Raises:
-            WeightsError: the file is missing, damaged, or of another architecture.
+            WeightsError: the file is missing, damaged, or of another architecture; the weights
+                are then as they were.
         """
         load_weights(self.model, path)
+        return self
 
-    def export(self, path: str | os.PathLike[str]) -> ExportReport:
-        """Write the model as `path`, .onnx, .pt or .pt2, once it answers as here.
+    def export(self, path: str | os.PathLike[str], tolerance: float | None = None) -> ExportReport:
+        """Write the model as `path`, .onnx, .pt or .pt2, once it answers as this learner does.
+
+        Every validation image is answered by the file, by torch and by the learner with its loader
+        and its callbacks. If the recorder has no row that was measured with these weights, the
+        metrics in the file are measured now.
+
+        Args:
+            path: of the file; its suffix names the format.
+            tolerance: the largest difference allowed between two probabilities. None: 1e-5, or
+                what rounding takes: 0.01 in bfloat16, 0.005 on a GPU.
 
         Raises:
-            ExportError: the file's answers on the validation images are not the model's.
+            ExportError: the file's answers on the validation images are not the learner's, or its
+                metrics are not those of the fit.
             TypeError: the validation batches do not come from this package's DataLoader.
             ValueError: the suffix is another one.
         """
@@ -268,9 +297,11 @@ class Learner(TrainingLoop):
         return export_model(
             self.model,
             path,
-            metadata=describe(self),
+            metadata=describe(self, measured_metrics(self)),
             images=loader.dataset.images,
             input_shape=loader.sample_shape,
+            tolerance=tolerance,
+            check=lambda given: Proof.of(self, tolerance)(given),
         )
 
     @contextmanager

@@ -2,6 +2,8 @@
 
 from torch import Tensor
 
+from mnist_sgd.losses import at_least_float32
+
 __all__ = ["batch_accuracy"]
 
 
@@ -9,10 +11,10 @@ def batch_accuracy(predictions: Tensor, targets: Tensor) -> Tensor:
     """The fraction of a batch that is called right at a threshold of 0.5.
 
     Args:
-        predictions: logits, float32 `[B, 1]`.
+        predictions: logits, floats `[B, 1]`.
         targets: 1 for the positive class, 0 for the other, `[B, 1]`.
 
     Returns:
         A scalar in [0, 1].
     """
-    return ((predictions.sigmoid() > 0.5) == targets).float().mean()
+    return ((at_least_float32(predictions).sigmoid() > 0.5) == targets).float().mean()

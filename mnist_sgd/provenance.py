@@ -1,49 +1,150 @@
-"""What is known of a trained model, as the metadata of the files that it leaves as."""
+"""What is known of a trained model, as the metadata of the files that it leaves as.
+
+Metrics in a file belong to its weights. `measured_state` is a fingerprint of all that the metrics
+of a validation depend on; the training loop notes it with each row, and the metrics of a row go
+into a file only if the fingerprint is still the same.
+"""
 
 from __future__ import annotations
 
+import json
+from hashlib import blake2b
 from math import isfinite
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from mnist_sgd.callbacks import Callback
 from mnist_sgd.export.versions import versions
 from mnist_sgd.loader import DataLoader
 from mnist_sgd.models import model_name
+from mnist_sgd.recorder import metric_name
+from mnist_sgd.state_entries import fingerprint
+from mnist_sgd.weights import INPUT_SHAPE
+from mnist_sgd.wrappers import plain_state
 from mnist_sgd_serve.metadata import Metadata
 
 if TYPE_CHECKING:
-    from mnist_sgd.learner import Learner
+    from collections.abc import Mapping
 
-__all__ = ["describe"]
+    from mnist_sgd.training_loop import TrainingLoop
+
+__all__ = ["describe", "measured", "measured_row", "measured_state", "properties"]
 
 LICENCE = "Apache-2.0"
 """Of the code and of weights that it trains; the bundled data has its own, which adds to it."""
 
+KNOWN = ("model", "metrics", "data", "versions", "licence")
+"""The properties that are known also where no DataLoader of this package tells the classes."""
 
-def describe(learn: Learner) -> Metadata:
-    """The metadata of a learner's model: classes, normalisation, data, figures, versions.
 
-    The figures are those of the row that the weights have, without the training loss and without
-    one that is infinite or nan, which JSON cannot hold.
+def describe(learn: TrainingLoop, metrics: Mapping[str, float] | None = None) -> Metadata:
+    """The metadata of a learner's model: classes, normalisation, data, metrics, versions.
+
+    Args:
+        learn: any.
+        metrics: of its weights, by name; None takes the row of the recorder that was measured
+            with these weights, if there is one. Those that are infinite or nan are left out, since
+            JSON cannot hold them.
 
     Raises:
-        TypeError: the validation batches do not come from this package's DataLoader.
+        TypeError: neither its training nor its validation batches come from this package's
+            DataLoader, so that nobody knows the classes.
     """
-    valid = learn.own_loader()
-    names = learn.recorder.metric_names[2:-1]
-    row = learn.recorder.values[learn.kept_row][1:] if learn.recorder.values else []
-    metrics = {name: value for name, value in zip(names, row, strict=False) if isfinite(value)}
-    data = {valid.dataset.name or "valid": valid.dataset.fingerprint()}
-    if isinstance(learn.dls.train, DataLoader):
-        train = learn.dls.train.dataset
-        data = {train.name or "train": train.fingerprint()} | data
+    known = [part for part in (learn.dls.valid, learn.dls.train) if isinstance(part, DataLoader)]
+    if not known:
+        raise TypeError(
+            "class names and normalisation come from a mnist_sgd.DataLoader; the batches come from "
+            f"a {type(learn.dls.valid).__name__}"
+        )
+    loader = known[0]
     return Metadata(
-        classes=valid.dataset.classes,
-        mean=valid.mean,
-        std=valid.std,
-        preparation=valid.dataset.preparation,
-        model=model_name(learn.model),
-        metrics=metrics | {"images": len(valid.dataset)},
-        data=data,
-        versions=versions(),
-        licence=LICENCE,
+        classes=loader.dataset.classes,
+        mean=loader.mean,
+        std=loader.std,
+        dtype=str(loader.dtype).removeprefix("torch."),
+        preparation=loader.dataset.preparation,
+        **_facts(learn, metrics),
     )
+
+
+def properties(learn: TrainingLoop) -> dict[str, str]:
+    """What is known of a learner's weights, for their file, whatever its batches come from."""
+    loaders = [part for part in (learn.dls.valid, learn.dls.train) if isinstance(part, DataLoader)]
+    if loaders:
+        shape = list(loaders[0].sample_shape)
+        more = {} if shape == [784] else {INPUT_SHAPE: json.dumps(shape)}
+        return describe(learn).to_properties() | more
+    everything = Metadata(classes=("0", "1"), **_facts(learn)).to_properties()
+    return {name: everything[name] for name in ("mnist_sgd.format", *map(_property, KNOWN))}
+
+
+def _property(field: str) -> str:
+    return f"mnist_sgd.{field}"
+
+
+def _facts(learn: TrainingLoop, metrics: Mapping[str, float] | None = None) -> dict[str, Any]:
+    """The fields of the metadata that are known also of batches from elsewhere."""
+    if metrics is None:
+        place, recorder = measured_row(learn), learn.recorder
+        row = [] if place is None else recorder.values[place][1:]
+        metrics = dict(zip(recorder.metric_names[2:-1], row, strict=False))
+    known = {name: value for name, value in metrics.items() if isfinite(value)}
+    data = {}
+    for part, batches in (("train", learn.dls.train), ("valid", learn.dls.valid)):
+        if isinstance(batches, DataLoader):
+            data[batches.dataset.name or part] = batches.dataset.fingerprint()
+    if isinstance(learn.dls.valid, DataLoader):
+        known["images"] = len(learn.dls.valid.dataset)
+    return {
+        "model": model_name(learn.model),
+        "metrics": known,
+        "data": data,
+        "versions": versions(),
+        "licence": LICENCE,
+    }
+
+
+def measured(learn: TrainingLoop) -> dict[str, Any]:
+    """What the recorder notes with a row: which weights it is of, and whether `loss` is plain.
+
+    The loss is plain if no callback of the fit could change it or the predictions.
+    """
+    changers = ("after_pred", "after_loss")
+    plain = not any(
+        getattr(type(cb), moment) is not getattr(Callback, moment)
+        for cb in learn.active_cbs
+        for moment in changers
+    )
+    return {"state": measured_state(learn), "plain_loss": plain}
+
+
+def measured_state(learn: TrainingLoop) -> str | None:
+    """A fingerprint of all that a validation's metrics depend on.
+
+    Returns:
+        None if the model's state has no fingerprint.
+    """
+    try:
+        weights = fingerprint(plain_state(learn.model))
+    except Exception:  # a layer's get_extra_state may raise anything, and a training must go on
+        return None
+    facts: list[str | float] = [weights, model_name(learn.model), metric_name(learn.loss_func)]
+    valid = learn.dls.valid
+    if isinstance(valid, DataLoader):
+        facts += [valid.dataset.fingerprint(), valid.mean, valid.std, str(valid.dtype)]
+    return blake2b(json.dumps(facts).encode(), digest_size=16).hexdigest()
+
+
+def measured_row(learn: TrainingLoop) -> int | None:
+    """The place in `recorder.values` of the metrics that the weights have.
+
+    Returns:
+        None if no row was measured with these weights, on these images, each of them once.
+    """
+    valid, recorder = learn.dls.valid, learn.recorder
+    if isinstance(valid, DataLoader):
+        dropped = valid.drop_last and len(valid.dataset) % valid.batch_size
+        if valid.augment is not None or dropped:
+            return None
+    state = measured_state(learn) if recorder.measured else None
+    rows = [i for i, noted in enumerate(recorder.measured) if state and noted["state"] == state]
+    return rows[-1] if rows else None

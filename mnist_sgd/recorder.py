@@ -24,6 +24,9 @@ Metric = Callable[[Tensor, Tensor], Tensor]
 BETA = 0.98
 STATE_KEYS = ("metric_names", "values", "losses", "lrs", "moms", "iters", "lines", "average")
 
+UNKNOWN: Mapping[str, Any] = {"state": None, "plain_loss": False}
+"""Of a row of which nobody noted what it was measured with."""
+
 
 class SmoothLoss:
     """A debiased moving average of the training loss, beta 0.98, over all batches of a fit.
@@ -101,6 +104,7 @@ class Recorder:
     Attributes:
         metric_names: the columns of the table: epoch, train_loss, valid_loss, the metrics, time.
         values: a row an epoch: train_loss, valid_loss and the metrics.
+        measured: for each row what it was measured with, as `provenance.measured` gives it.
         losses: the smoothed training loss after each batch, as shown in the table; it is up to
             date after an epoch, and after `read_losses`.
         lrs: the learning rate of each batch.
@@ -124,6 +128,7 @@ class Recorder:
             "time",
         ]
         self.values: list[list[float]] = []
+        self.measured: list[dict[str, Any]] = []
         self.losses: list[float] = []
         self.lrs: list[float] = []
         self.moms: list[float] = []
@@ -146,11 +151,19 @@ class Recorder:
             self.losses += self._smooth.extend(losses)
             self._unread.clear()
 
-    def add_epoch(self, valid: Sequence[float]) -> list[float]:
-        """Record an epoch, given its validation loss and metrics, and return its row."""
+    def add_epoch(
+        self, valid: Sequence[float], measured: Mapping[str, Any] = UNKNOWN
+    ) -> list[float]:
+        """Record an epoch and return its row.
+
+        Args:
+            valid: the validation loss and the metrics.
+            measured: what they were measured with, as `provenance.measured` gives it.
+        """
         self.read_losses()
         row = [self.losses[-1] if self.losses else float("nan"), *valid]
         self.values.append(row)
+        self.measured.append(dict(measured))
         self.iters.append(len(self.losses))
         return row
 
@@ -160,6 +173,7 @@ class Recorder:
         return {
             "metric_names": list(self.metric_names),
             "values": [list(row) for row in self.values],
+            "measured": [dict(noted) for noted in self.measured],
             "losses": list(self.losses),
             "lrs": list(self.lrs),
             "moms": list(self.moms),
@@ -183,6 +197,8 @@ class Recorder:
                 f"this recorder has {', '.join(self.metric_names)}"
             )
         self.values = [list(row) for row in state["values"]]
+        noted = state.get("measured", [UNKNOWN] * len(self.values))  # older states have none
+        self.measured = [dict(each) for each in noted]
         self.losses = list(state["losses"])
         self.lrs = list(state["lrs"])
         self.moms = list(state["moms"])

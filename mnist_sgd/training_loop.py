@@ -14,6 +14,7 @@ from mnist_sgd.distributed import Ranks
 from mnist_sgd.loader import Batch, DataLoaders
 from mnist_sgd.optimizers import momentum_of
 from mnist_sgd.progress import format_time, table_header, table_row
+from mnist_sgd.provenance import measured
 from mnist_sgd.recorder import Mean, Metric, Recorder
 from mnist_sgd.stages import Stages
 
@@ -74,7 +75,7 @@ class TrainingLoop(Stages):
         start = time.time()
         self._stage("train", self._train, CancelTrain)
         valid = self._validate(self.dls.valid)
-        row = self.recorder.add_epoch(valid)
+        row = self.recorder.add_epoch(valid, measured(self))
         values = [self.epoch, *row, format_time(time.time() - start)]
         self.recorder.lines.append(table_row(values, self.recorder.metric_names))
         self.logger(self.recorder.lines[-1])

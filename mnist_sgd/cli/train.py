@@ -74,9 +74,11 @@ def run(args: argparse.Namespace) -> int:
     datasets = load_datasets(args)
 
     from mnist_sgd.distributed import joined_ranks
+    from mnist_sgd.trial import try_files
 
     with _leaving_on_sigterm(), joined_ranks(args.device) as ranks:
         learn = _learner(args, recipe, datasets, ranks)
+        try_files(learn, args.model)
         log = open_folder(args, ranks)
         if args.json:
             learn.logger = lambda line: None

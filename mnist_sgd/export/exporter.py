@@ -179,7 +179,13 @@ def _reason(error: BaseException) -> str:
     """Give the first line of the error that began it; the exporters wrap theirs in advice."""
     while error.__cause__ is not None:
         error = error.__cause__
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+    text = next(iter(str(error).strip().splitlines()), type(error).__name__)
+    if "data-dependent expression" in text:
+        return (
+            "the model branches on the values of its input, and a file's graph does the same for "
+            f"every image ({text.partition(' (unhinted')[0]})"
+        )
+    return text
 
 
 def _check(path: Path, images: NDArray[np.uint8]) -> None:

@@ -442,7 +442,7 @@ def with_the_older_weight_norm() -> nn.Module:
 
 def with_a_forward_of_its_own() -> nn.Module:
     model = Head()
-    model.head.forward = lambda x: x.sum(1, keepdim=True)  # type: ignore[method-assign]
+    model.head.forward = lambda x: x.sum(1, keepdim=True)  # type: ignore[assignment, method-assign]
     return model
 
 

@@ -158,7 +158,7 @@ def hooked() -> nn.Module:
 
 def with_another_forward() -> nn.Module:
     model = nn.Linear(784, 1)
-    model.forward = lambda x: x[:, :1]  # type: ignore[method-assign]
+    model.forward = lambda x: x[:, :1]  # type: ignore[assignment, method-assign]
     return model
 
 

@@ -359,13 +359,13 @@ def interrupt_within_an_epoch(learn: Learner) -> None:
 
 
 def change_by_hand(learn: Learner) -> None:
-    learn.model.weight.data[0, :400] = 0
+    next(learn.model.parameters()).data[0, :400] = 0
 
 
 def change_after_the_epoch(learn: Learner) -> None:
     class Clip(Callback):
         def after_epoch(self, learn: Learner) -> None:
-            learn.model.weight.data.clamp_(-0.01, 0.01)
+            next(learn.model.parameters()).data.clamp_(-0.01, 0.01)
 
     with learn.no_logging():
         learn.fit(1, lr=0.1, cbs=Clip())
@@ -491,7 +491,7 @@ def test_weights_trained_on_other_loaders_are_saved_with_what_is_known(
     assert json.loads(header["mnist_sgd.metrics"]) == {"valid_loss": best}
     other = Learner(DataLoaders(batches, batches), create_model("linear", 1))
     assert other.load(path) is other
-    assert torch.equal(other.model.weight, learn.model.weight)
+    assert all(map(torch.equal, other.model.parameters(), learn.model.parameters()))
     sentence = (
         f"{path} does not say what its classes are and how its images are normalised, because its "
         "batches did not come from a mnist_sgd.DataLoader; load it into a Learner that has one, "

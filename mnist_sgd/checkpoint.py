@@ -28,6 +28,7 @@ from mnist_sgd.loader import DataLoader
 from mnist_sgd.models import model_name
 from mnist_sgd.recorder import metric_name
 from mnist_sgd.schedule import schedule_name
+from mnist_sgd.state_entries import check_extra
 from mnist_sgd.weights import shapes
 from mnist_sgd.wrappers import load_plain_state, plain_state
 
@@ -76,11 +77,15 @@ class Checkpoint(Callback):
         """See that a checkpoint can be taken, before any work is done.
 
         Raises:
-            CheckpointError: the training batches or the optimizer have no state, or there is no
-                such folder.
+            CheckpointError: the training batches or the optimizer have no state, a layer's extra
+                state cannot be written, or there is no such folder.
         """
         _training_loader(learn)
         _optimizer_state(learn)
+        try:
+            check_extra(plain_state(learn.model))
+        except ValueError as error:
+            raise CheckpointError(f"{self.path} cannot be written: {error}") from error
         if learn.ranks.is_first:
             if not self.path.parent.is_dir():
                 raise CheckpointError(f"{self.path}: there is no folder {self.path.parent}")

@@ -161,6 +161,8 @@ class Proof:
             now["batch_accuracy"] = self._mean(batch_accuracy)
         allowed = max(2e-3, 2 * self.tolerance)
         for name, value in now.items():
+            if not isinstance(row[name], int | float):
+                continue
             if abs(value - row[name]) > max(allowed * max(1.0, abs(value)), 2 / len(self.targets)):
                 return (
                     f"the fit measured a {name} of {row[name]:.6f} with these weights, the file's "

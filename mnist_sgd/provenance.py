@@ -87,7 +87,8 @@ def _facts(learn: TrainingLoop, metrics: Mapping[str, float] | None = None) -> d
         place, recorder = measured_row(learn), learn.recorder
         row = [] if place is None else recorder.values[place][1:]
         metrics = dict(zip(recorder.metric_names[2:-1], row, strict=False))
-    known = {name: value for name, value in metrics.items() if isfinite(value)}
+    numbers = {name: value for name, value in metrics.items() if isinstance(value, int | float)}
+    known = {name: value for name, value in numbers.items() if isfinite(value)}
     data = {}
     for part, batches in (("train", learn.dls.train), ("valid", learn.dls.valid)):
         if isinstance(batches, DataLoader):

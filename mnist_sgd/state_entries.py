@@ -15,7 +15,7 @@ from torch.nn.parameter import is_lazy
 
 from mnist_sgd._document import DocumentError, digest, pack, unpack
 
-__all__ = ["fingerprint", "join", "same_bits", "shared_names", "split"]
+__all__ = ["check_extra", "fingerprint", "join", "same_bits", "shared_names", "split"]
 
 SHARED = "mnist_sgd.shared"
 """The property with the other names of tensors, each with the name under which it is written."""
@@ -44,6 +44,17 @@ def split(state: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, str]]:
             tensors[name] = value.detach().cpu().clone(memory_format=torch.contiguous_format)
     more = {SHARED: shared, EXTRA: extra}
     return tensors, {key: json.dumps(value) for key, value in more.items() if value}
+
+
+def check_extra(state: Mapping[str, Any]) -> None:
+    """See that the entries of a state that are no tensors can be written.
+
+    Raises:
+        ValueError: one cannot; the message says which.
+    """
+    for name, value in state.items():
+        if not isinstance(value, Tensor):
+            _packed(name, value, {})
 
 
 def _packed(name: str, value: Any, tensors: dict[str, Tensor]) -> Any:

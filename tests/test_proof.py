@@ -457,6 +457,20 @@ def test_a_run_says_what_its_files_say(tmp_path: Path) -> None:
             assert "it was trained for" not in (folder / "MODEL_CARD.md").read_text()
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.uint8], ids=str)
+def test_a_report_is_of_the_pixels_as_the_model_takes_them(
+    dtype: torch.dtype, tmp_path: Path
+) -> None:
+    model = Reader(torch.bfloat16 if dtype == torch.bfloat16 else torch.float32)
+    learn = learner(model, dtype=dtype)
+    write_run(learn, tmp_path / "run")
+    evaluation = json.loads((tmp_path / "run" / "evaluation.json").read_text())
+    assert evaluation["accuracy"] == pytest.approx(learn.validate()[1])
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["resolved"]["valid"][
+        "dtype"
+    ] == str(dtype).removeprefix("torch.")
+
+
 def test_a_resumed_fit_that_is_finished_still_knows_its_metrics(tmp_path: Path) -> None:
     def fitted(resume: Path | None) -> Learner:
         learn = learner(epochs=0)

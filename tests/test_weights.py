@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch.nn.utils import parametrizations
 from torch.optim.swa_utils import AveragedModel
 
@@ -19,6 +19,7 @@ from mnist_sgd import (
     Callback,
     CancelFit,
     Checkpoint,
+    CheckpointError,
     DataLoader,
     DataLoaders,
     Learner,
@@ -232,6 +233,18 @@ def test_what_a_file_cannot_hold_is_named(model: nn.Module, reason: str, tmp_pat
     assert path.read_bytes() == b"the old file"
 
 
+def test_a_checkpoint_of_what_a_file_cannot_hold_is_refused_before_the_fit(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint"
+    sentence = (
+        f"{path} cannot be written: _extra_state.rule is a Unknown, which a file of tensors cannot "
+        "hold"
+    )
+    learn = learner(Counting({"rule": Unknown()}), epochs=0)
+    with pytest.raises(CheckpointError, match=f"^{re.escape(sentence)}$"):
+        learn.fit(1, cbs=Checkpoint(path))
+    assert learn.recorder.lrs == []
+
+
 def test_a_model_that_does_not_take_its_extra_state_is_as_it_was(tmp_path: Path) -> None:
     class Refusing(Counting):
         def set_extra_state(self, state: Any) -> None:
@@ -364,6 +377,19 @@ def test_a_checkpoint_of_a_compiled_model_goes_on_in_a_plain_one(tmp_path: Path)
     learner(compiled(create_model("mlp", 0)), epochs=2, cbs=[Checkpoint(path, every=7), StopAt(8)])
     resumed = learner(create_model("mlp", 5), epochs=2, resume=path)
     assert same(plain_state(resumed.model), plain_state(whole.model))
+
+
+def test_a_distributed_model_is_saved_as_the_model_inside(tmp_path: Path) -> None:
+    model = create_model("mlp", 0)
+    save_weights(model, tmp_path / "plain", METADATA)
+    distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
+    try:
+        wrapped = nn.parallel.DistributedDataParallel(model)
+        assert unwrapped(wrapped) is model
+        save_weights(wrapped, tmp_path / "wrapped", METADATA)
+    finally:
+        distributed.destroy_process_group()
+    assert (tmp_path / "wrapped").read_bytes() == (tmp_path / "plain").read_bytes()
 
 
 def test_a_model_inside_two_wrappers_is_found_and_any_other_is_itself() -> None:

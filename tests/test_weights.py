@@ -382,7 +382,7 @@ def test_a_checkpoint_of_a_compiled_model_goes_on_in_a_plain_one(tmp_path: Path)
 def test_a_distributed_model_is_saved_as_the_model_inside(tmp_path: Path) -> None:
     model = create_model("mlp", 0)
     save_weights(model, tmp_path / "plain", METADATA)
-    distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
+    distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)  # type: ignore[attr-defined]
     try:
         wrapped = nn.parallel.DistributedDataParallel(model)
         assert unwrapped(wrapped) is model

@@ -8,7 +8,7 @@ way `validate()` asks, and the file must give the same answers.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -21,7 +21,7 @@ from torch import Tensor
 from mnist_sgd.export.exporter import SHORT_TOLERANCE, TOLERANCE
 from mnist_sgd.export.parity import compare
 from mnist_sgd.layers import evaluating
-from mnist_sgd.loader import DataLoader
+from mnist_sgd.loader import Batch, DataLoader
 from mnist_sgd.metrics import batch_accuracy
 from mnist_sgd.provenance import measured_row
 from mnist_sgd.recorder import Metric, metric_name
@@ -38,14 +38,14 @@ FIELDS = ("training", "xb", "yb", "pred", "loss", "ranks")
 """Where the loop is: what asking the learner changes."""
 
 
-def validation_batches(learn: Learner) -> DataLoader:
+def validation_batches(learn: Learner) -> Iterable[Batch]:
     """Batches of all validation images, each once and in the set's order, for one process.
 
-    A subclass of DataLoader may do anything to its batches: it is taken as it is.
+    A subclass of DataLoader may do anything to its batches: they are taken as they come.
     """
     loader = learn.own_loader()
     if type(loader) is not DataLoader:
-        return loader
+        return iter(loader)
     return DataLoader(
         loader.dataset,
         loader.batch_size,

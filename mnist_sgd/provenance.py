@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import json
 from hashlib import blake2b
-from math import isfinite
+from math import isfinite, isnan
 from typing import TYPE_CHECKING, Any
 
 from mnist_sgd.callbacks import Callback
+from mnist_sgd.data import ImageSet
 from mnist_sgd.export.versions import versions
 from mnist_sgd.loader import DataLoader
 from mnist_sgd.models import model_name
@@ -49,13 +50,13 @@ def describe(learn: TrainingLoop, metrics: Mapping[str, float] | None = None) ->
         TypeError: neither its training nor its validation batches come from this package's
             DataLoader, so that nobody knows the classes.
     """
-    known = [part for part in (learn.dls.valid, learn.dls.train) if isinstance(part, DataLoader)]
+    known = _loaders(learn)
     if not known:
         raise TypeError(
             "class names and normalisation come from a mnist_sgd.DataLoader; the batches come from "
             f"a {type(learn.dls.valid).__name__}"
         )
-    loader = known[0]
+    loader = [*known.values()][-1]  # that of validation, if it is one of them
     return Metadata(
         classes=loader.dataset.classes,
         mean=loader.mean,
@@ -68,13 +69,22 @@ def describe(learn: TrainingLoop, metrics: Mapping[str, float] | None = None) ->
 
 def properties(learn: TrainingLoop) -> dict[str, str]:
     """What is known of a learner's weights, for their file, whatever its batches come from."""
-    loaders = [part for part in (learn.dls.valid, learn.dls.train) if isinstance(part, DataLoader)]
-    if loaders:
-        shape = list(loaders[0].sample_shape)
+    if known := _loaders(learn):
+        shape = list([*known.values()][-1].sample_shape)
         more = {} if shape == [784] else {INPUT_SHAPE: json.dumps(shape)}
         return describe(learn).to_properties() | more
     everything = Metadata(classes=("0", "1"), **_facts(learn)).to_properties()
     return {name: everything[name] for name in ("mnist_sgd.format", *map(_property, KNOWN))}
+
+
+def _loaders(learn: TrainingLoop) -> dict[str, DataLoader]:
+    """Those of training and validation that know classes and normalisation."""
+    parts = {"train": learn.dls.train, "valid": learn.dls.valid}
+    return {
+        name: part
+        for name, part in parts.items()
+        if isinstance(part, DataLoader) and isinstance(part.dataset, ImageSet)
+    }
 
 
 def _property(field: str) -> str:
@@ -89,12 +99,11 @@ def _facts(learn: TrainingLoop, metrics: Mapping[str, float] | None = None) -> d
         metrics = dict(zip(recorder.metric_names[2:-1], row, strict=False))
     numbers = {name: value for name, value in metrics.items() if isinstance(value, int | float)}
     known = {name: value for name, value in numbers.items() if isfinite(value)}
-    data = {}
-    for part, batches in (("train", learn.dls.train), ("valid", learn.dls.valid)):
-        if isinstance(batches, DataLoader):
-            data[batches.dataset.name or part] = batches.dataset.fingerprint()
-    if isinstance(learn.dls.valid, DataLoader):
-        known["images"] = len(learn.dls.valid.dataset)
+    loaders = _loaders(learn)
+    sets = {part: loader.dataset for part, loader in loaders.items()}
+    data = {images.name or part: images.fingerprint() for part, images in sets.items()}
+    if "valid" in sets:
+        known["images"] = len(sets["valid"])
     return {
         "model": model_name(learn.model),
         "metrics": known,
@@ -129,8 +138,7 @@ def measured_state(learn: TrainingLoop) -> str | None:
     except Exception:  # a layer's get_extra_state may raise anything, and a training must go on
         return None
     facts: list[str | float] = [weights, model_name(learn.model), metric_name(learn.loss_func)]
-    valid = learn.dls.valid
-    if isinstance(valid, DataLoader):
+    if valid := _loaders(learn).get("valid"):
         facts += [valid.dataset.fingerprint(), valid.mean, valid.std, str(valid.dtype)]
     return blake2b(json.dumps(facts).encode(), digest_size=16).hexdigest()
 
@@ -141,11 +149,15 @@ def measured_row(learn: TrainingLoop) -> int | None:
     Returns:
         None if no row was measured with these weights, on these images, each of them once.
     """
-    valid, recorder = learn.dls.valid, learn.recorder
-    if isinstance(valid, DataLoader):
+    recorder = learn.recorder
+    if valid := _loaders(learn).get("valid"):
         dropped = valid.drop_last and len(valid.dataset) % valid.batch_size
         if valid.augment is not None or dropped:
             return None
     state = measured_state(learn) if recorder.measured else None
-    rows = [i for i, noted in enumerate(recorder.measured) if state and noted["state"] == state]
+    rows = [
+        i
+        for i, noted in enumerate(recorder.measured)
+        if state and noted["state"] == state and not isnan(recorder.values[i][1])
+    ]
     return rows[-1] if rows else None

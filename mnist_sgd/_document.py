@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["DocumentError", "dump", "parse"]
+__all__ = ["DocumentError", "digest", "dump", "pack", "parse", "unpack"]
 
 KEY = "mnist_sgd.document"
 """The one key of the header's metadata: safetensors writes several in an order that varies."""
@@ -35,8 +35,8 @@ def dump(value: Mapping[str, Any]) -> bytes:
     from safetensors.torch import save
 
     tensors: dict[str, Tensor] = {}
-    text = json.dumps(_packed(value, "", tensors))
-    return save(tensors, {KEY: f"{_digest(text, tensors)} {text}"})
+    text = json.dumps(pack(value, "", tensors))
+    return save(tensors, {KEY: f"{digest(text, tensors)} {text}"})
 
 
 def parse(content: bytes) -> dict[str, Any]:
@@ -56,15 +56,24 @@ def parse(content: bytes) -> dict[str, Any]:
     entry = header.get("__metadata__", {}).get(KEY)
     if entry is None:
         raise DocumentError("a safetensors file of another kind")
-    digest, _, text = entry.partition(" ")
-    if digest != _digest(text, tensors):
+    noted, _, text = entry.partition(" ")
+    if noted != digest(text, tensors):
         raise DocumentError("damaged: its digest is not that of its content")
-    value: dict[str, Any] = _unpacked(json.loads(text), tensors)
+    value: dict[str, Any] = unpack(json.loads(text), tensors)
     return value
 
 
-def _packed(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
-    """The value as JSON has it; its tensors are added to `tensors`."""
+def pack(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
+    """Split a value into what JSON can hold, which is returned, and tensors.
+
+    Args:
+        value: as the module allows.
+        name: what its tensors are named after.
+        tensors: takes copies of its tensors, on the CPU.
+
+    Raises:
+        DocumentError: there is something else in the value; the message says where.
+    """
     if isinstance(value, Tensor):
         while name in tensors:  # as of {"a": {"b": ...}, "a.b": ...}
             name += "_"
@@ -73,10 +82,10 @@ def _packed(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, list | tuple):
-        items = [_packed(item, _join(name, i), tensors) for i, item in enumerate(value)]
+        items = [pack(item, _join(name, i), tensors) for i, item in enumerate(value)]
         return items if isinstance(value, list) else {"$tuple": items}
     if isinstance(value, Mapping):
-        pairs = [(key, _packed(item, _join(name, key), tensors)) for key, item in value.items()]
+        pairs = [(key, pack(item, _join(name, key), tensors)) for key, item in value.items()]
         plain = all(isinstance(key, str) and not key.startswith("$") for key, _ in pairs)
         return dict(pairs) if plain else {"$pairs": pairs}
     raise DocumentError(f"{name} is a {type(value).__name__}, which a file of tensors cannot hold")
@@ -86,25 +95,26 @@ def _join(name: str, key: object) -> str:
     return f"{name}.{key}" if name else str(key)
 
 
-def _unpacked(value: Any, tensors: Mapping[str, Tensor]) -> Any:
+def unpack(value: Any, tensors: Mapping[str, Tensor]) -> Any:
+    """The value that `pack` split, put together again."""
     match value:
         case {"$tensor": name}:
             return tensors[name]
         case {"$tuple": items}:
-            return tuple(_unpacked(item, tensors) for item in items)
+            return tuple(unpack(item, tensors) for item in items)
         case {"$pairs": pairs}:
-            return {key: _unpacked(item, tensors) for key, item in pairs}
+            return {key: unpack(item, tensors) for key, item in pairs}
         case dict():
-            return {key: _unpacked(item, tensors) for key, item in value.items()}
+            return {key: unpack(item, tensors) for key, item in value.items()}
         case list():
-            return [_unpacked(item, tensors) for item in value]
+            return [unpack(item, tensors) for item in value]
     return value
 
 
-def _digest(text: str, tensors: Mapping[str, Tensor]) -> str:
+def digest(text: str, tensors: Mapping[str, Tensor]) -> str:
     """32 hexadecimal digits of the JSON and of every tensor's name, type, shape and bytes."""
-    digest = blake2b(text.encode(), digest_size=16)
+    state = blake2b(text.encode(), digest_size=16)
     for name, tensor in sorted(tensors.items()):
-        digest.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
+        state.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
+        state.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return state.hexdigest()

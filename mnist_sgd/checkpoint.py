@@ -38,6 +38,8 @@ from mnist_sgd.fit_identity import (
     stateful_callbacks,
 )
 from mnist_sgd.loader import DataLoader
+from mnist_sgd.state_entries import check_extra
+from mnist_sgd.wrappers import load_plain_state, plain_state
 
 if TYPE_CHECKING:
     from mnist_sgd.learner import Learner
@@ -86,11 +88,15 @@ class Checkpoint(Callback):
         """See that a checkpoint can be taken, before any work is done.
 
         Raises:
-            CheckpointError: the training batches or the optimizer have no state, or there is no
-                such folder.
+            CheckpointError: the training batches or the optimizer have no state, a layer's extra
+                state cannot be written, or there is no such folder.
         """
         _training_loader(learn)
         _optimizer_state(learn)
+        try:
+            check_extra(plain_state(learn.model))
+        except ValueError as error:
+            raise CheckpointError(f"{self.path} cannot be written: {error}") from error
         _by_first(learn, self._prepare)
 
     def _prepare(self) -> bytes:
@@ -136,7 +142,7 @@ def save_checkpoint(
         "epoch": learn.epoch + epoch_done,
         "train": _next_epoch(train) if epoch_done else train,
         "recorder": _as_tensors(learn.recorder.state_dict()),
-        "model": learn.model.state_dict(),
+        "model": plain_state(learn.model),
         "optimizer": _optimizer_state(learn),
         "callbacks": {
             name: cb.state_dict() for name, cb in stateful_callbacks(learn.active_cbs).items()
@@ -181,7 +187,7 @@ def load_checkpoint(learn: "Learner", path: str | os.PathLike[str]) -> None:
         for name, cb in stateful_callbacks(learn.active_cbs).items():
             cb.load_state_dict(state["callbacks"][name])
         learn.opt.load_state_dict(state["optimizer"])
-        learn.model.load_state_dict(state["model"])
+        load_plain_state(learn.model, state["model"])
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from None
     except (ValueError, RuntimeError) as error:

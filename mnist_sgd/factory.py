@@ -22,11 +22,12 @@ __all__ = ["make_model"]
 BATCH = (2, 28 * 28)
 
 
-def make_model(name: str) -> nn.Module:
+def make_model(name: str, example: Tensor | None = None) -> nn.Module:
     """Import a factory, call it, and see that its model takes and gives what it should.
 
     Args:
         name: `package.module:factory`.
+        example: two images as the model takes them; None stands for float32 `[2, 784]`.
 
     Raises:
         ValueError: there is no such module or name in it, importing or calling it fails, or what
@@ -40,7 +41,7 @@ def make_model(name: str) -> nn.Module:
             raise ValueError(
                 f"{name} failed: {_said(error)}; a factory takes no arguments and gives a model"
             ) from error
-        _check(name, model)
+        _check(name, model, torch.zeros(BATCH) if example is None else example)
         return model
 
 
@@ -88,28 +89,32 @@ def _module(name: str, path: str) -> ModuleType:
         raise ValueError(f"{name}: importing {path} failed: {_said(error)}") from error
 
 
-def _check(name: str, model: object) -> None:
+def _check(name: str, model: object, example: Tensor) -> None:
     """Ask the model for two blank images, in evaluation mode; lazy layers take their shapes."""
     if not isinstance(model, nn.Module):
         raise ValueError(
             f"{name} gave an object of type {type(model).__name__}; a factory gives a "
             "torch.nn.Module"
         )
-    wanted = f"a model takes float32 {list(BATCH)} and gives logits, float32 {[BATCH[0], 1]}"
+    wanted = f"a model takes {_kind(example)} and gives logits, float32 {[BATCH[0], 1]}"
     try:
         with torch.no_grad():
-            logits = model.eval()(torch.zeros(BATCH))
+            logits = model.eval()(example)
     except Exception as error:  # the model's code may raise anything
         raise ValueError(f"{name}: its model failed: {_said(error)}; {wanted}") from error
     finally:
         model.train()
-    given = type(logits).__name__
-    if isinstance(logits, Tensor):
-        given = f"{str(logits.dtype).removeprefix('torch.')} {list(logits.shape)}"
-    if given != f"float32 {[BATCH[0], 1]}":
-        raise ValueError(f"{name}: its model gave {given}; {wanted}")
+    if _kind(logits) != f"float32 {[BATCH[0], 1]}":
+        raise ValueError(f"{name}: its model gave {_kind(logits)}; {wanted}")
     if not any(p.requires_grad for p in model.parameters()):
         raise ValueError(f"{name}: its model has no parameters that can be trained")
+
+
+def _kind(value: object) -> str:
+    """A tensor's dtype and shape; of anything else its type."""
+    if not isinstance(value, Tensor):
+        return type(value).__name__
+    return f"{str(value.dtype).removeprefix('torch.')} {list(value.shape)}"
 
 
 def _near(attribute: str, module: ModuleType) -> str:

@@ -8,7 +8,9 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Layer", "layers", "summary"]
+from mnist_sgd.wrappers import unwrapped
+
+__all__ = ["Layer", "evaluating", "layers", "summary"]
 
 
 @dataclass(frozen=True)
@@ -35,9 +37,11 @@ def layers(model: nn.Module, input_shape: tuple[int, ...] = (784,)) -> list[Laye
     once, in evaluation mode and without gradients, and is afterwards as it was.
 
     Args:
-        model: takes float32 `[B, *input_shape]`.
+        model: takes `[B, *input_shape]`, float32 or the dtype of its first parameter; of a wrapped
+            one, as by `torch.compile`, the layers of the model inside are listed.
         input_shape: of one image.
     """
+    model = unwrapped(model)
     called: list[Layer] = []
     seen: set[nn.Parameter] = set()
 
@@ -52,10 +56,11 @@ def layers(model: nn.Module, input_shape: tuple[int, ...] = (784,)) -> list[Laye
         for name, module in model.named_modules()
         if not list(module.children()) or list(module.parameters(recurse=False))
     ]
-    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    first = next(model.parameters(), torch.empty(0))
+    dtype = first.dtype if first.is_floating_point() else torch.float32
     try:
-        with _evaluating(model):
-            model(torch.zeros(1, *input_shape, device=device))
+        with evaluating(model):
+            model(torch.zeros(1, *input_shape, device=first.device, dtype=dtype))
     finally:
         for hook in hooks:
             hook.remove()
@@ -69,6 +74,7 @@ def summary(model: nn.Module, input_shape: tuple[int, ...] = (784,)) -> str:
         model: takes float32 `[B, *input_shape]`.
         input_shape: of one image.
     """
+    model = unwrapped(model)
     rows = [("layer", "", "output", "parameters")]
     for each in layers(model, input_shape):
         count = f"{each.parameters:,}" if each.parameters else "-"
@@ -90,7 +96,7 @@ def _shape(output: tuple[int, ...] | None) -> str:
 
 
 @contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
+def evaluating(model: nn.Module) -> Iterator[None]:
     """Put all modules in evaluation mode, without gradients, and each back in its own."""
     before = {module: module.training for module in model.modules()}
     model.eval()

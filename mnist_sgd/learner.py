@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from contextlib import contextmanager
 from functools import partial
 from operator import index
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import numpy as np
 import torch
@@ -25,11 +25,12 @@ from mnist_sgd.distributed import ALONE, Ranks
 from mnist_sgd.export import ExportReport, export_model
 from mnist_sgd.fit_identity import group_settings
 from mnist_sgd.loader import Batch, DataLoader, DataLoaders
-from mnist_sgd.losses import mnist_loss
+from mnist_sgd.losses import at_least_float32, mnist_loss
 from mnist_sgd.lr_finder import LRFind, find_lr
 from mnist_sgd.optimizers import SGD, Rates, exempt_from_decay
 from mnist_sgd.progress import ProgressBar
-from mnist_sgd.provenance import describe
+from mnist_sgd.proof import Proof, measured_metrics
+from mnist_sgd.provenance import describe, properties
 from mnist_sgd.recorder import Metric, Recorder
 from mnist_sgd.schedule import OneCycle, Schedule, Scheduler
 from mnist_sgd.training_loop import NOTHING, Loss, TrainingLoop, print_nothing
@@ -298,8 +299,8 @@ class Learner(TrainingLoop):
             cbs: callbacks of these predictions alone, after the learner's own.
 
         Returns:
-            The predictions and the targets, each `[N, 1]`, on the CPU; the targets are empty
-            where batches have none.
+            The predictions, of float32 at least, and the targets, each `[N, 1]`, on the CPU; the
+            targets are empty where batches have none.
 
         Raises:
             ValueError: there is no batch.
@@ -315,7 +316,7 @@ class Learner(TrainingLoop):
             self._evaluate(_with_targets(_all_in_order(self._batches(dl))), gather)
         if not preds:
             raise ValueError("there is nothing to predict: there was no batch")
-        logits = torch.cat(preds)
+        logits = at_least_float32(torch.cat(preds))
         return act(logits) if act else logits, torch.cat(targets)
 
     def predict(self, image: Source) -> tuple[str, int, float]:
@@ -383,26 +384,45 @@ class Learner(TrainingLoop):
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the weights, with what is known of them, as a safetensors file.
 
+        The metrics in it are those of the row of the recorder that was measured with these
+        weights; without such a row there are none. Where the batches do not come from this
+        package's DataLoader, nothing is said of classes and normalisation.
+
+        Args:
+            path: of the file. Of a wrapped model, as by `torch.compile`, the weights have the
+                names of the model inside.
+
         Raises:
             OSError: the file cannot be written; an older one of that name is untouched.
-            TypeError: the validation batches do not come from this package's DataLoader.
+            WeightsError: the model holds something that such a file cannot.
         """
-        save_weights(self.model, path, describe(self))
+        save_weights(self.model, path, properties(self))
 
-    def load(self, path: str | os.PathLike[str]) -> "Learner":
+    def load(self, path: str | os.PathLike[str]) -> Self:
         """Take the weights of a file that `save` wrote, and return the learner.
 
         Raises:
-            WeightsError: the file is missing, damaged, or of another architecture.
+            WeightsError: the file is missing, damaged, or of another architecture; the weights
+                are then as they were.
         """
         load_weights(self.model, path)
         return self
 
-    def export(self, path: str | os.PathLike[str]) -> ExportReport:
-        """Write the model as `path`, .onnx, .pt or .pt2, once it answers as here.
+    def export(self, path: str | os.PathLike[str], tolerance: float | None = None) -> ExportReport:
+        """Write the model as `path`, .onnx, .pt or .pt2, once it answers as this learner does.
+
+        Every validation image is answered by the file, by torch and by the learner with its loader
+        and its callbacks. If the recorder has no row that was measured with these weights, the
+        metrics in the file are measured now.
+
+        Args:
+            path: of the file; its suffix names the format.
+            tolerance: the largest difference allowed between two probabilities. None: 1e-5, or
+                what rounding takes: 0.01 in bfloat16, 0.005 on a GPU.
 
         Raises:
-            ExportError: the file's answers on the validation images are not the model's.
+            ExportError: the file's answers on the validation images are not the learner's, or its
+                metrics are not those of the fit.
             TypeError: the validation batches do not come from this package's DataLoader.
             ValueError: the suffix is another one.
         """
@@ -410,9 +430,11 @@ class Learner(TrainingLoop):
         return export_model(
             self.model,
             path,
-            metadata=describe(self),
+            metadata=describe(self, measured_metrics(self)),
             images=loader.dataset.images,
             input_shape=loader.sample_shape,
+            tolerance=tolerance,
+            check=lambda given: Proof.of(self, tolerance)(given),
         )
 
     @contextmanager

@@ -43,9 +43,11 @@ class CSVLogger(Callback):
         """Write all rows."""
         if not learn.ranks.is_first:
             return
+        from mnist_sgd.recorder import unique_names
+
         text = io.StringIO()
         table = csv.writer(text, lineterminator="\n")
-        table.writerow(learn.recorder.metric_names)
+        table.writerow(unique_names(learn.recorder.metric_names))
         for line, row in zip(learn.recorder.lines, learn.recorder.values, strict=True):
             epoch, *_, time = line.split()
             table.writerow([epoch, *row, time])
@@ -96,7 +98,10 @@ class TensorBoard(Callback):
         for name, values in columns.items():
             for step in steps:
                 self._writer.add_scalar(f"train/{name}", values[step], step)
-        for name, value in zip(recorder.metric_names[1:-1], recorder.values[-1], strict=True):
+        from mnist_sgd.recorder import unique_names
+
+        names = unique_names(recorder.metric_names[1:-1])
+        for name, value in zip(names, recorder.values[-1], strict=True):
             self._writer.add_scalar(f"epoch/{name}", value, len(recorder.losses) - 1)
         self._written = len(recorder.losses)
         self._writer.flush()

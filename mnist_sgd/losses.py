@@ -1,18 +1,24 @@
 """The loss of the chapter, and cross-entropy."""
 
+import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from mnist_sgd.batch_errors import check_same_shape
 
-__all__ = ["cross_entropy", "mnist_loss"]
+__all__ = ["at_least_float32", "cross_entropy", "mnist_loss"]
+
+
+def at_least_float32(values: Tensor) -> Tensor:
+    """Floats of fewer bits as float32: their mean over a batch would have three digits."""
+    return values.float() if values.dtype in (torch.bfloat16, torch.float16) else values
 
 
 def mnist_loss(predictions: Tensor, targets: Tensor) -> Tensor:
     """How far the probability is from the target, on average: 0 is certain and right, 1 wrong.
 
     Args:
-        predictions: logits, float32 `[B, 1]`.
+        predictions: logits, floats `[B, 1]`; those of fewer bits count as float32.
         targets: 1 for the positive class, 0 for the other, `[B, 1]`.
 
     Returns:
@@ -25,7 +31,7 @@ def mnist_loss(predictions: Tensor, targets: Tensor) -> Tensor:
     check_same_shape("mnist_loss", predictions, targets)
     # The chapter's torch.where(targets == 1, 1 - p, p).mean(), value and gradient bit for bit, in
     # two operations fewer: a tenth of a training step of the linear model.
-    return (targets - predictions.sigmoid()).abs().mean()
+    return (targets - at_least_float32(predictions).sigmoid()).abs().mean()
 
 
 def cross_entropy(predictions: Tensor, targets: Tensor) -> Tensor:
@@ -35,7 +41,7 @@ def cross_entropy(predictions: Tensor, targets: Tensor) -> Tensor:
     `mnist_loss`, and the probabilities come out nearer to how often they are right.
 
     Args:
-        predictions: logits, float32 `[B, 1]`.
+        predictions: logits, floats `[B, 1]`; those of fewer bits count as float32.
         targets: 1 for the positive class, 0 for the other, `[B, 1]`.
 
     Returns:
@@ -46,4 +52,5 @@ def cross_entropy(predictions: Tensor, targets: Tensor) -> Tensor:
         ValueError: the two have different shapes.
     """
     check_same_shape("cross_entropy", predictions, targets)
-    return binary_cross_entropy_with_logits(predictions, targets.to(predictions.dtype))
+    logits = at_least_float32(predictions)
+    return binary_cross_entropy_with_logits(logits, targets.to(logits.dtype))

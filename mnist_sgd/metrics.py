@@ -3,6 +3,7 @@
 from torch import Tensor
 
 from mnist_sgd.batch_errors import check_same_shape
+from mnist_sgd.losses import at_least_float32
 
 __all__ = ["batch_accuracy"]
 
@@ -11,7 +12,7 @@ def batch_accuracy(predictions: Tensor, targets: Tensor) -> Tensor:
     """The fraction of a batch that is classified correctly at a threshold of 0.5.
 
     Args:
-        predictions: logits, float32 `[B, 1]`.
+        predictions: logits, floats `[B, 1]`.
         targets: 1 for the positive class, 0 for the other, `[B, 1]`.
 
     Returns:
@@ -21,4 +22,4 @@ def batch_accuracy(predictions: Tensor, targets: Tensor) -> Tensor:
         ValueError: the two have different shapes.
     """
     check_same_shape("batch_accuracy", predictions, targets)
-    return ((predictions.sigmoid() > 0.5) == targets).float().mean()
+    return ((at_least_float32(predictions).sigmoid() > 0.5) == targets).float().mean()

@@ -1,12 +1,13 @@
 """The models that have a name, and one's own: float32 `[B, 784]` to logits `[B, 1]`."""
 
 from collections.abc import Callable
-from weakref import WeakKeyDictionary
+from functools import cache
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from mnist_sgd.factory import make_model
+from mnist_sgd.wrappers import unwrapped
 
 __all__ = ["MODELS", "cnn", "create_model", "linear", "mlp", "model_name"]
 
@@ -52,17 +53,18 @@ def _halving_convolution(inputs: int, outputs: int, size: int) -> list[nn.Module
 
 MODELS: dict[str, Callable[[], nn.Module]] = {"linear": linear, "mlp": mlp, "cnn": cnn}
 
-_FACTORIES: WeakKeyDictionary[nn.Module, str] = WeakKeyDictionary()
-"""The names of the factories that made the models which live and have no name of their own."""
+FACTORY = "_mnist_sgd_factory"
+"""The attribute that keeps the name of a custom model's factory; a copy of the model has it too."""
 
 
-def create_model(name: str, seed: int | None = None) -> nn.Module:
+def create_model(name: str, seed: int | None = None, example: Tensor | None = None) -> nn.Module:
     """A new model with random weights.
 
     Args:
         name: a key of `MODELS`, or `package.module:factory` as `factory.make_model` takes it.
         seed: draws the weights from a generator of their own and leaves torch's as it was; None
             draws them from torch's.
+        example: two images as a custom model takes them; None stands for float32 `[2, 784]`.
 
     Raises:
         ValueError: there is no model of that name, or its factory gives none.
@@ -73,24 +75,65 @@ def create_model(name: str, seed: int | None = None) -> nn.Module:
             "package.module:factory for one of your own"
         )
     if seed is None:
-        return _made(name)
+        return _made(name, example)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return _made(name)
+        return _made(name, example)
 
 
-def _made(name: str) -> nn.Module:
+def _made(name: str, example: Tensor | None) -> nn.Module:
     if name in MODELS:
         return MODELS[name]()
-    model = make_model(name)
-    _FACTORIES[model] = name
+    model = make_model(name, example)
+    setattr(unwrapped(model), FACTORY, name)
     return model
 
 
 def model_name(model: nn.Module) -> str:
-    """What `create_model` makes models of this architecture by, or else the class's name."""
-    with torch.device("meta"):  # neither memory nor random numbers are spent
-        for name, make in MODELS.items():
-            if repr(make()) == repr(model):
-                return name
-    return _FACTORIES.get(model, type(model).__name__)
+    """What makes a model of this architecture, or else the name of its class.
+
+    A built-in name is given to what is built of the same torch layers with the same settings,
+    whoever built it, and to nothing else: not to a subclass, nor to a layer with hooks. A custom
+    model has the name of its factory, `package.module:factory`.
+
+    Args:
+        model: any; of a wrapped one, as by `torch.compile`, the model inside is named.
+    """
+    model = unwrapped(model)
+    for name in MODELS:
+        if _same_architecture(_built_in(name), model):
+            return name
+    kind = type(model)
+    name = kind.__qualname__.rpartition(".")[2]
+    if name in MODELS:  # a class of that name is another model, and must not be taken for it
+        name = f"{kind.__module__}.{name}"
+    factory: str = getattr(model, FACTORY, name)
+    return factory
+
+
+@cache
+def _built_in(name: str) -> nn.Module:
+    """A built-in model without memory for its weights."""
+    with torch.device("meta"):
+        return MODELS[name]()
+
+
+def _same_architecture(built_in: nn.Module | None, model: nn.Module | None) -> bool:
+    """Whether the two compute alike, given the same weights."""
+    if built_in is None or model is None or type(model) is not type(built_in):
+        return built_in is model
+    if list(model._modules) != list(built_in._modules):
+        return False
+    if _shapes(model) != _shapes(built_in) or model.extra_repr() != built_in.extra_repr():
+        return False
+    if "forward" in vars(model) or model._forward_hooks or model._forward_pre_hooks:
+        return False
+    return all(
+        _same_architecture(ours, model._modules[name]) for name, ours in built_in._modules.items()
+    )
+
+
+def _shapes(module: nn.Module) -> dict[str, tuple[int, ...] | None]:
+    """Of a layer's own parameters and buffers, by name."""
+    own = {**module._parameters, **module._buffers}
+    return {name: None if t is None else tuple(t.shape) for name, t in own.items()}

@@ -8,13 +8,13 @@ best weights themselves are in the checkpoint.
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
-
 from mnist_sgd.callbacks import Callback, CancelFit
+from mnist_sgd.wrappers import load_plain_state, plain_state
 
 if TYPE_CHECKING:
     from mnist_sgd.learner import Learner
@@ -115,7 +115,7 @@ class SaveBest(_Monitor):
     ) -> None:
         super().__init__(monitor, min_delta)
         self.path = path
-        self.weights: dict[str, Tensor] = {}
+        self.weights: dict[str, Any] = {}
 
     def before_fit(self, learn: Learner) -> None:
         """Forget the last fit's, unless this one goes on."""
@@ -126,7 +126,7 @@ class SaveBest(_Monitor):
     def after_epoch(self, learn: Learner) -> None:
         """Keep the weights, if they are the best so far."""
         if self.improvements(learn)[-1]:
-            self.weights = {name: t.clone() for name, t in learn.model.state_dict().items()}
+            self.weights = copy.deepcopy(plain_state(learn.model))
             if self.path is not None and learn.ranks.is_first:
                 learn.save(self.path)
 
@@ -134,10 +134,10 @@ class SaveBest(_Monitor):
         """Put the best weights back."""
         best = self.best_row(learn) if self.weights else None
         if best is not None:
-            learn.model.load_state_dict(self.weights)
+            load_plain_state(learn.model, self.weights)
             learn.kept_row = best
 
-    def state_dict(self) -> dict[str, Tensor]:
+    def state_dict(self) -> dict[str, Any]:
         """The best weights so far, for a checkpoint."""
         return self.weights
 

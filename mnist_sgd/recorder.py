@@ -26,6 +26,9 @@ Metric = Callable[[Tensor, Tensor], Any]
 BETA = 0.98
 STATE_KEYS = ("metric_names", "values", "losses", "lrs", "moms", "iters", "lines", "average")
 
+UNKNOWN: Mapping[str, Any] = {"state": None, "plain_loss": False}
+"""Of a row of which nobody noted what it was measured with."""
+
 
 class SmoothLoss:
     """A debiased moving average of the training loss, beta 0.98, over all batches of a fit.
@@ -128,6 +131,7 @@ class Recorder:
             epoch did not measure is nan.
         partial: the indices of the rows whose validation was cancelled midway: their validation
             loss and metrics are means over a part of the images.
+        measured: for each row what it was measured with, as `provenance.measured` gives it.
         losses: the smoothed training loss after each batch, as shown in the table; up to date
             after an epoch, after the fit, and after `read_losses`.
         lrs: the learning rate of each batch.
@@ -153,6 +157,7 @@ class Recorder:
         ]
         self.values: list[list[float]] = []
         self.partial: list[int] = []
+        self.measured: list[dict[str, Any]] = []
         self.losses: list[float] = []
         self.lrs: list[float] = []
         self.moms: list[float] = []
@@ -175,11 +180,17 @@ class Recorder:
             self.losses += self._smooth.extend(losses)
             self._unread.clear()
 
-    def add_epoch(self, valid: Sequence[float], partial: bool = False) -> list[float]:
+    def add_epoch(
+        self,
+        valid: Sequence[float],
+        measured: Mapping[str, Any] = UNKNOWN,
+        partial: bool = False,
+    ) -> list[float]:
         """Record an epoch and return its row.
 
         Args:
             valid: the validation loss and the metrics.
+            measured: what they were measured with, as `provenance.measured` gives it.
             partial: whether they are means over a part of the validation images.
         """
         self.read_losses()
@@ -187,6 +198,7 @@ class Recorder:
         if partial:
             self.partial.append(len(self.values))
         self.values.append(row)
+        self.measured.append(dict(measured))
         self.iters.append(len(self.losses))
         return row
 
@@ -197,6 +209,7 @@ class Recorder:
             "metric_names": list(self.metric_names),
             "values": [list(row) for row in self.values],
             "partial": list(self.partial),
+            "measured": [dict(noted) for noted in self.measured],
             "losses": list(self.losses),
             "lrs": list(self.lrs),
             "moms": list(self.moms),
@@ -221,6 +234,8 @@ class Recorder:
             )
         self.values = [list(row) for row in state["values"]]
         self.partial = list(state.get("partial", []))
+        noted = state.get("measured", [UNKNOWN] * len(self.values))  # older states have none
+        self.measured = [dict(each) for each in noted]
         self.losses = list(state["losses"])
         self.lrs = list(state["lrs"])
         self.moms = list(state["moms"])

@@ -23,6 +23,7 @@ from mnist_sgd.distributed import Ranks
 from mnist_sgd.loader import Batch, DataLoaders
 from mnist_sgd.optimizers import momentum_of
 from mnist_sgd.progress import format_time, table_header, table_row
+from mnist_sgd.provenance import measured
 from mnist_sgd.recorder import Mean, Metric, Recorder
 from mnist_sgd.stages import Stages
 
@@ -131,7 +132,7 @@ class TrainingLoop(Stages):
 
     def _add_row(self) -> None:
         valid, is_partial = self._validated
-        row = self.recorder.add_epoch(valid, is_partial)
+        row = self.recorder.add_epoch(valid, measured(self), is_partial)
         cells: list[object] = [self.epoch, *row, format_time(time.time() - self._start)]
         if is_partial:  # means over the validation images that came before it was cancelled
             cells[2:-1] = [f"~{value:.6f}" for value in valid]

@@ -1,17 +1,23 @@
 """A model of one's own is named package.module:factory; what is wrong with one is said."""
 
+import copy
+import re
+import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
+from torch.optim.swa_utils import AveragedModel
 
-from mnist_sgd import create_model
+from mnist_sgd import DataLoader, DataLoaders, Learner, create_model
 from mnist_sgd.cli import main
 from mnist_sgd.models import model_name
+from mnist_sgd.trial import try_files
 from mnist_sgd_serve import Predictor
+from runs import easy_set
 from trained import Run
 
 NETS = """\
@@ -62,6 +68,39 @@ def half():
     return Half()
 """
 
+HARD = """\
+import torch
+from torch import nn
+
+class Branch(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(784, 1)
+
+    def forward(self, x):
+        return self.layer(x) if x.sum() > 1e6 else self.layer(1 - x)
+
+class Noisy(Branch):
+    def forward(self, x):
+        return self.layer(x + torch.rand_like(x))
+
+class Unknown(Branch):
+    def get_extra_state(self):
+        return {"rule": object()}
+
+class NotTaken(Branch):
+    def get_extra_state(self):
+        return 3
+
+def tied():
+    model = nn.Sequential(nn.Linear(784, 5), nn.Linear(5, 5), nn.Linear(5, 5), nn.Linear(5, 1))
+    model[2].weight = model[1].weight
+    return model
+
+def compiled():
+    return torch.compile(tied(), backend="eager")
+"""
+
 WANTED = r"; a model takes float32 \[2, 784\] and gives logits, float32 \[2, 1\]"
 
 
@@ -69,6 +108,7 @@ WANTED = r"; a model takes float32 \[2, 784\] and gives logits, float32 \[2, 1\]
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The current folder, with a module and a package; neither stays imported."""
     (tmp_path / "own_nets.py").write_text(NETS)
+    (tmp_path / "own_hard.py").write_text(HARD)
     (tmp_path / "own_package").mkdir()
     (tmp_path / "own_package" / "nets.py").write_text(NETS)
     (tmp_path / "own_needs.py").write_text("import not_installed_anywhere\n")
@@ -100,6 +140,78 @@ def test_a_model_is_named_after_its_factory_while_it_lives(folder: Path) -> None
     assert model_name(create_model("own_nets:small", 0)) == "own_nets:small"
     assert model_name(nn.Linear(784, 1)) == "linear"
     assert model_name(nn.Linear(784, 2)) == "Linear"
+
+
+class Linear(nn.Linear):
+    """Prints as torch's own does, and is another layer."""
+
+
+class linear(nn.Module):  # noqa: N801 (the name is what is tried)
+    """Has the name of a built-in model."""
+
+
+def hooked() -> nn.Module:
+    model = nn.Linear(784, 1)
+    model.register_forward_hook(lambda module, inputs, output: -output)
+    return model
+
+
+def with_another_forward() -> nn.Module:
+    model = nn.Linear(784, 1)
+    model.forward = lambda x: x[:, :1]  # type: ignore[assignment, method-assign]
+    return model
+
+
+def mlp(width: int = 30, activation: type[nn.Module] = nn.ReLU) -> nn.Module:
+    return nn.Sequential(nn.Linear(784, width), activation(), nn.Linear(width, 1))
+
+
+def cnn_with(change: str) -> nn.Module:
+    """The built-in cnn with one setting changed, which may change no weight's shape."""
+    model = create_model("cnn", 0)
+    assert isinstance(model, nn.Sequential)
+    if change == "stride":
+        model[1].stride = (1, 1)  # type: ignore[assignment]
+    elif change == "eps":
+        model[2].eps = 0.1  # type: ignore[assignment]
+    elif change == "one activation for all":
+        model[3] = model[6] = model[9]
+    return model
+
+
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (lambda: nn.Linear(784, 1), "linear"),
+        (lambda: nn.Linear(784, 1).bfloat16(), "linear"),
+        (lambda: nn.Linear(784, 1).requires_grad_(False), "linear"),
+        (lambda: nn.Linear(784, 1, bias=False), "Linear"),
+        (lambda: Linear(784, 1), "Linear"),
+        (linear, f"{__name__}.linear"),
+        (hooked, "Linear"),
+        (with_another_forward, "Linear"),
+        (lambda: nn.utils.parametrizations.weight_norm(nn.Linear(784, 1)), "ParametrizedLinear"),
+        (mlp, "mlp"),
+        (lambda: mlp(31), "Sequential"),
+        (lambda: mlp(activation=nn.GELU), "Sequential"),
+        (lambda: create_model("cnn", 3), "cnn"),
+        (lambda: cnn_with("one activation for all"), "cnn"),
+        (lambda: cnn_with("stride"), "Sequential"),
+        (lambda: cnn_with("eps"), "Sequential"),
+        (lambda: torch.compile(mlp(), backend="eager"), "mlp"),
+        (lambda: nn.DataParallel(mlp()), "mlp"),
+    ],
+)
+def test_a_model_has_a_built_in_name_only_if_it_computes_the_same(
+    make: Callable[[], nn.Module], name: str
+) -> None:
+    assert model_name(make()) == name
+
+
+def test_a_copy_of_a_custom_model_has_its_name(folder: Path) -> None:
+    model = create_model("own_nets:Own", 0)
+    assert model_name(copy.deepcopy(model)) == "own_nets:Own"
+    assert model_name(AveragedModel(model)) == "own_nets:Own"
 
 
 @pytest.mark.parametrize(
@@ -197,3 +309,80 @@ def test_the_commands_train_go_on_with_and_export_it(
     )
     assert main(["export", "model.safetensors", "again.onnx", "--model", "own_nets:small"]) == 0
     assert Path("again.onnx").read_bytes() == Path("model.onnx").read_bytes()
+
+
+BRANCHES = (
+    "it could not be exported: the model branches on the values of its input, and a file's graph "
+    "does the same for every image (Could not guard on data-dependent expression Eq(u0, 1))"
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("Branch", re.escape(BRANCHES)),
+        (
+            "Noisy",
+            r"it could not be exported: onnxruntime and torch give \d+ of 16 images different "
+            r"labels and probabilities up to 0\.\d+ apart; 1e-05 is allowed",
+        ),
+        (
+            "Unknown",
+            r"its weights could not be saved and loaded: these weights cannot be written: "
+            r"_extra_state\.rule is a object, which a file of tensors cannot hold",
+        ),
+        (
+            "NotTaken",
+            r"its weights could not be saved and loaded: this model does not take its weights: .+",
+        ),
+    ],
+)
+@pytest.mark.parametrize("options", [["--run", "first"], ["--out", "out", "--resume"]], ids=str)
+def test_a_model_that_leaves_no_files_is_refused_before_the_first_batch(
+    folder: Path,
+    name: str,
+    reason: str,
+    options: list[str],
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["train", "--model", f"own_hard:{name}", "--epochs", "1", *options]) == 2
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert re.fullmatch(rf"mnist-sgd: own_hard:{name}: {reason}; nothing was trained\n", err), err
+    assert not Path("runs").exists()
+    assert not Path("out").exists()
+
+
+def test_all_ranks_end_alike_where_a_model_is_refused(folder: Path) -> None:
+    line = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--no-python"]
+    line += ["sh", "-c", '"$0" -m mnist_sgd "$@"; echo "rank $RANK ends with $?"; exit 0']
+    line += [sys.executable, "train", "--model", "own_hard:Branch", "--epochs", "1"]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=120, check=False)
+    assert sorted(done.stdout.splitlines()) == ["rank 0 ends with 2", "rank 1 ends with 2"]
+    assert f"mnist-sgd: own_hard:Branch: {BRANCHES}; nothing was trained" in done.stderr
+
+
+def test_a_trial_changes_nothing(folder: Path) -> None:
+    model = nn.Sequential(nn.Linear(784, 4), nn.BatchNorm1d(4), nn.Dropout(), nn.Linear(4, 1))
+    model[1].eval()
+    loader = DataLoader(easy_set(), 16)
+    learn = Learner(DataLoaders(loader, loader), model)
+    before = copy.deepcopy(model.state_dict())
+    random_state = torch.get_rng_state()
+    try_files(learn, "nets:model")
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    assert [module.training for module in model] == [True, False, True, True]
+    assert torch.equal(torch.get_rng_state(), random_state)
+    assert loader.state_dict()["samples_seen"] == 0
+    assert not list(folder.glob("model*"))
+
+
+@pytest.mark.parametrize("name", ["tied", "compiled"])
+def test_shared_and_compiled_models_leave_their_files(
+    folder: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", "--model", f"own_hard:{name}", "--epochs", "1"]) == 0
+    factory = ["--model", f"own_hard:{name}"]
+    assert main(["export", "model.safetensors", "again.onnx", *factory]) == 0
+    assert Path("again.onnx").read_bytes() == Path("model.onnx").read_bytes()
+    assert Predictor("model.onnx").metadata.model == f"own_hard:{name}"

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -55,6 +56,8 @@ def test_properties_of_others_are_passed_over() -> None:
         ("classes", ("", "3"), r"classes must be two different names, got \['', '3'\]"),
         ("classes", (3, 7), r"classes must be two different names, got \[3, 7\]"),
         ("classes", ("1", "2", "3"), r"classes must be two different names, got \['1', '2', '3'"),
+        ("dtype", "float16", r"dtype must be one of float32, bfloat16, uint8, got 'float16'"),
+        ("dtype", ["uint8"], r"dtype must be one of float32, bfloat16, uint8, got \['uint8'\]"),
         ("threshold", 1.5, r"threshold must lie in \[0, 1\], got 1.5"),
         ("threshold", float("nan"), r"threshold must lie in \[0, 1\], got nan"),
         ("image_size", (32, 32), r"image_size must be \[28, 28\], got \[32, 32\]"),
@@ -100,6 +103,23 @@ def test_a_property_that_is_wrong_is_refused(key: str, value: str, message: str)
     properties = METADATA.to_properties() | {f"mnist_sgd.{key}": value}
     with pytest.raises(MetadataError, match=f"^{message}"):
         Metadata.from_properties(properties)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "uint8"])
+def test_the_dtype_of_the_pixels_stands_with_their_normalisation(dtype: str) -> None:
+    metadata = replace(METADATA, mean=0.0, std=1.0, dtype=dtype)
+    properties = metadata.to_properties()
+    assert Metadata.from_properties(properties) == metadata
+    usual = {"divisor": 1 if dtype == "uint8" else 255, "mean": 0.0, "std": 1.0}
+    more = {} if dtype == "float32" else {"dtype": dtype}  # as in files of earlier versions
+    assert json.loads(properties["mnist_sgd.normalization"]) == usual | more
+
+
+def test_pixels_that_are_not_normalised_have_no_mean_and_deviation() -> None:
+    with pytest.raises(
+        MetadataError, match=r"^pixels of dtype uint8 have mean 0 and std 1, got 0.1307 and 0.3081$"
+    ):
+        replace(METADATA, dtype="uint8")
 
 
 def test_the_label_of_a_probability_at_the_threshold_is_the_negative_class() -> None:

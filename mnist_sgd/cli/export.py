@@ -4,12 +4,25 @@ import argparse
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mnist_sgd.cli.arguments import Subcommands, add_json_argument, share, subcommand
 from mnist_sgd.cli.datasets import add_dataset_arguments, load_datasets
 from mnist_sgd.cli.model_files import weights_file
 
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import nn
+
+    from mnist_sgd.data import ImageSet
+    from mnist_sgd.export.exporter import Check
+    from mnist_sgd.weights import WeightsFile
+
 __all__ = ["add_parser", "run"]
+
+ACCURACY_TOLERANCE = 2e-3
+"""How far a file's accuracy may lie from that of its weights, which another device measured."""
 
 EXAMPLES = """\
   mnist-sgd export model.safetensors model.onnx
@@ -49,18 +62,25 @@ def add_parser(commands: Subcommands) -> None:
 def run(args: argparse.Namespace) -> int:
     """Export, once each file's answers on the validation images are the model's."""
     from mnist_sgd.export import export_model
-    from mnist_sgd.models import create_model
-    from mnist_sgd.weights import load_weights, read_weights
+    from mnist_sgd.weights import open_weights
 
     args.weights = weights_file(args.weights)
-    metadata = read_weights(args.weights)[1]
+    file = open_weights(args.weights)
+    metadata = file.metadata
+    model = _model(args, file)
+    valid = load_datasets(args, metadata)[1]
     if args.threshold is not None:
         metadata = replace(metadata, threshold=args.threshold)
-    model = create_model(args.model or _trusted(metadata.model, args.weights), seed=0)
-    load_weights(model, args.weights)
-    images = load_datasets(args, metadata)[1].images
     reports = [
-        export_model(model, output, metadata=metadata, images=images) for output in args.outputs
+        export_model(
+            model,
+            output,
+            metadata=metadata,
+            images=valid.images,
+            input_shape=file.input_shape,
+            check=_accuracy_check(file, valid),
+        )
+        for output in args.outputs
     ]
     for report in reports:
         facts = {
@@ -78,15 +98,70 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _trusted(model: str, weights: Path) -> str:
+def _model(args: argparse.Namespace, file: "WeightsFile") -> "nn.Module":
+    """A model with the weights of a file, in the type of number that they were trained in."""
+    import torch
+
+    from mnist_sgd.models import create_model
+    from mnist_sgd.weights import load_weights
+    from mnist_sgd.wrappers import unwrapped
+
+    dtype: torch.dtype = getattr(torch, file.metadata.dtype)
+    example = torch.zeros(2, *file.input_shape, dtype=dtype)
+    if dtype == torch.bfloat16:  # a factory makes float32; it is converted below
+        example = example.float()
+    model = create_model(args.model or _trusted(file), seed=0, example=example)
+    inner = unwrapped(model)
+    for name, tensor in [*inner.named_parameters(), *inner.named_buffers()]:
+        saved = file.state.get(name)
+        if isinstance(saved, torch.Tensor) and saved.is_floating_point():
+            tensor.data = tensor.data.to(saved.dtype)
+    load_weights(model, args.weights)
+    return model
+
+
+def _accuracy_check(file: "WeightsFile", valid: "ImageSet") -> "Check | None":
+    """Compares a file's accuracy with that of the weights, where it was measured on these images.
+
+    The weights' file names its model but does not hold it, and a factory may make another one by
+    now, or take the pixels otherwise.
+    """
+    metadata = file.metadata
+    measured = metadata.metrics.get("batch_accuracy")
+    if measured is None or valid.fingerprint() not in metadata.data.values():
+        return None
+    allowed = max(ACCURACY_TOLERANCE, 2 / len(valid))
+
+    def check(given: "NDArray[np.float32]") -> str | None:
+        accuracy = float(((given > 0.5) == (valid.labels == 1)).mean())
+        if abs(accuracy - measured) <= allowed:
+            return None
+        return (
+            f"on its validation images it has a batch_accuracy of {accuracy:.6f}, and the "
+            f"weights had {measured:.6f} when {file.path} was written: the model is another one, "
+            "or a callback changed its batches"
+        )
+
+    return check
+
+
+def _trusted(file: "WeightsFile") -> str:
     """The name that a file gives its model, unless it is one of code to run.
 
     Raises:
-        ValueError: it is.
+        ValueError: it is, or it is the name of a class, which says nothing of how to make one.
     """
+    from mnist_sgd.models import MODELS
+
+    model = file.metadata.model
     if ":" in model:
         raise ValueError(
-            f"{weights} is of a model that {model} makes; its code is run if you name it with "
+            f"{file.path} is of a model that {model} makes; its code is run if you name it with "
             f"--model {model}"
+        )
+    if model not in MODELS:
+        raise ValueError(
+            f"{file.path} is of a custom model of the class {model!r}; name a function that makes "
+            "one with --model package.module:factory"
         )
     return model

@@ -97,10 +97,12 @@ def _run(args: argparse.Namespace, recipe: Recipe, table: Table) -> None:
     announce(args, recipe, datasets)
     with status("loading torch"):
         from mnist_sgd.distributed import joined_ranks
+        from mnist_sgd.trial import try_files
 
     with joined_ranks(args.device) as ranks:
         refuse_together(refusal, ranks)
         learn = _learner(args, recipe, datasets, ranks)
+        try_files(learn, args.model)
         with only_training(args, ranks):
             log = open_folder(args, ranks)
             if ranks.is_first:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import nn
 
@@ -22,7 +23,16 @@ from mnist_sgd.export.graph import IMAGE_SIZE, Classifier
 from mnist_sgd.export.parity import Answer, ExportError, answer_all, compare, torch_answer
 from mnist_sgd_serve.metadata import Metadata
 
-__all__ = ["ExportReport", "export_model"]
+__all__ = ["SHORT_TOLERANCE", "TOLERANCE", "Check", "ExportReport", "export_model"]
+
+TOLERANCE = 1e-5
+"""How far two probabilities of one model in float32 may lie apart."""
+
+SHORT_TOLERANCE = 1e-2
+"""The same of a model in bfloat16 or float16: two sums in another order may round to neighbours."""
+
+Check = Callable[[NDArray[np.float32]], str | None]
+"""Takes a file's probabilities, float32 [N], and says what is wrong with them, if anything."""
 
 
 @dataclass(frozen=True)
@@ -68,20 +78,26 @@ def export_model(
     metadata: Metadata,
     images: NDArray[np.uint8],
     input_shape: tuple[int, ...] = (784,),
-    tolerance: float = 1e-5,
+    tolerance: float | None = None,
+    check: Check | None = None,
 ) -> ExportReport:
     """Write `model` as the file `path`, in the format that its suffix names, once it is proved.
 
     Args:
-        model: takes float32 [B, *input_shape] and gives float32 logits [B, 1]; it is not changed.
+        model: takes [B, *input_shape] of the metadata's dtype and gives logits [B, 1]; it is not
+            changed. Of a wrapped one, as by `torch.compile`, the model inside is written.
         path: ends in .onnx, .pt or .pt2.
-        metadata: goes into the file; its mean, std and threshold also rule the answers.
+        metadata: goes into the file; its mean, std, dtype and threshold also rule the answers.
         images: uint8 [N, 28, 28], N at least 1: the validation set, every image of which is
             answered by torch and by the file.
         input_shape: of one image as the model takes it: (784,) or (1, 28, 28).
         tolerance: the largest difference allowed between two probabilities; `parity` says what
-            it means for labels. Rounding alone took up to 4e-7 for the linear model and the mlp,
-            and 1.4e-6 for the cnn; in deeper models, or with large weights, it may take more.
+            it means for labels. None: 1e-5, or 0.01 for a model whose weights are bfloat16 or
+            float16, which round each layer's output to 3 digits. Rounding alone took up to 4e-7
+            for the linear model and the mlp, and 1.4e-6 for the cnn; in deeper models, or with
+            large weights, it may take more.
+        check: is asked last, with the file's probabilities float32 [N]; what it says, if it says
+            anything, is the reason why the file is not written.
 
     Raises:
         ValueError: the suffix, the images or the input shape are not as above.
@@ -93,13 +109,8 @@ def export_model(
     path = Path(path)
     _check(path, images)
     form = _FORMATS[path.suffix]
-    classifier = Classifier(model, mean=metadata.mean, std=metadata.std, input_shape=input_shape)
-    expected = answer_all(torch_answer(classifier), images)
-    if unanswered := int(np.isnan(expected).sum()):
-        raise ExportError(
-            f"{path} was not written: for {unanswered:,} of {len(images):,} images the model "
-            "answers nan, as after a training that diverged; train with a smaller learning rate"
-        )
+    classifier, expected = _answers_of_torch(model, path, metadata, images, input_shape)
+    allowed = _rounding(classifier) if tolerance is None else tolerance
     with atomic_path(path) as temporary:
         try:
             form.write(classifier, temporary, metadata)
@@ -107,23 +118,74 @@ def export_model(
         except OSError:
             raise
         except Exception as error:  # the exporters and runtimes have no error class in common
-            raise ExportError(f"{path} was not written: {_reason(error)}") from error
+            raise ExportError(_reason(error), path) from error
         parity = compare(expected, given, threshold=metadata.threshold)
-        if not parity.max_difference <= tolerance:  # written so that nan does not pass
+        if not parity.max_difference <= allowed:  # written so that nan does not pass
             raise ExportError(
-                f"{path} was not written: {form.runtime} and torch give "
+                f"{form.runtime} and torch give "
                 f"{parity.label_disagreements:,} of {len(images):,} images different labels and "
-                f"probabilities up to {parity.max_difference:.2g} apart; {tolerance:g} is allowed"
+                f"probabilities up to {parity.max_difference:.2g} apart; {allowed:g} is allowed",
+                path,
             )
+        if check is not None and (reason := check(given)) is not None:
+            raise ExportError(reason, path)
         size = temporary.stat().st_size
     return ExportReport(path, size, len(images), parity.max_difference, parity.label_disagreements)
+
+
+def _answers_of_torch(
+    model: nn.Module,
+    path: Path,
+    metadata: Metadata,
+    images: NDArray[np.uint8],
+    input_shape: tuple[int, ...],
+) -> tuple[Classifier, NDArray[np.float32]]:
+    """The model between bytes and probability, and what it answers in torch."""
+    dtype: torch.dtype = getattr(torch, metadata.dtype)
+    try:
+        classifier = Classifier(
+            model,
+            mean=metadata.mean,
+            std=metadata.std,
+            input_shape=input_shape,
+            dtype=dtype,
+        )
+    except (RuntimeError, TypeError) as error:  # what a model holds may not be copied
+        raise ExportError(f"the model cannot be copied: {_reason(error)}", path) from error
+    try:
+        expected = answer_all(torch_answer(classifier), images)
+    except ExportError as error:
+        raise ExportError(error.reason, path) from error
+    except Exception as error:  # the model's code may raise anything
+        reason = f"given {metadata.dtype} [B, {', '.join(map(str, input_shape))}], the model fails"
+        raise ExportError(f"{reason}: {_reason(error)}", path) from error
+    if unanswered := int(np.isnan(expected).sum()):
+        raise ExportError(
+            f"for {unanswered:,} of {len(images):,} images the model "
+            "answers nan, as after a training that diverged; train with a smaller learning rate",
+            path,
+        )
+    return classifier, expected
+
+
+def _rounding(classifier: Classifier) -> float:
+    """The difference of two probabilities that rounding explains."""
+    weights = [*classifier.parameters(), *classifier.buffers()]
+    short = any(t.is_floating_point() and t.dtype.itemsize < 4 for t in weights)
+    return SHORT_TOLERANCE if short else TOLERANCE
 
 
 def _reason(error: BaseException) -> str:
     """Give the first line of the error that began it; the exporters wrap theirs in advice."""
     while error.__cause__ is not None:
         error = error.__cause__
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+    text = next(iter(str(error).strip().splitlines()), type(error).__name__)
+    if "data-dependent expression" in text:
+        return (
+            "the model branches on the values of its input, and a file's graph does the same for "
+            f"every image ({text.partition(' (unhinted')[0]})"
+        )
+    return text
 
 
 def _check(path: Path, images: NDArray[np.uint8]) -> None:

@@ -1,14 +1,16 @@
 """The graph that every exported file carries: uint8 images in, probabilities out.
 
 Normalisation and sigmoid stand inside, so nothing can be prepared differently at serving. The
-arithmetic is the loader's, in the same order, so the model sees the bytes it was trained on.
+arithmetic is the loader's, in the same order and rounded to the same type of number, so the model
+sees the bytes it was trained on.
 """
 
-import copy
 import math
 
 import torch
 from torch import Tensor, nn
+
+from mnist_sgd.wrappers import plain_copy
 
 __all__ = ["IMAGE_SIZE", "Classifier", "example_batch"]
 
@@ -20,13 +22,16 @@ class Classifier(nn.Module):
     """A trained model between bytes and probability: uint8 [B, 28, 28] to float32 [B, 1].
 
     It works on a copy of the model, on the CPU, in evaluation mode and without gradients; the
-    caller's model keeps its mode, its device and its weights.
+    caller's model keeps its mode, its device and its weights. Of a wrapped model, as by
+    `torch.compile`, it copies the one inside.
 
     Args:
-        model: takes float32 [B, *input_shape] and gives logits [B, 1].
+        model: takes `dtype` [B, *input_shape] and gives logits [B, 1].
         mean: subtracted from image / 255.
         std: divides the difference; above 0.
         input_shape: of one image as the model takes it, (784,) or (1, 28, 28).
+        dtype: of the pixels as the model takes them: float32, bfloat16, or uint8 for the pixels
+            themselves, which mean and std leave alone.
 
     Raises:
         ValueError: `input_shape` does not hold the pixels of one image.
@@ -39,6 +44,7 @@ class Classifier(nn.Module):
         mean: float = 0.0,
         std: float = 1.0,
         input_shape: tuple[int, ...] = (784,),
+        dtype: torch.dtype = torch.float32,
     ) -> None:
         super().__init__()
         if math.prod(input_shape) != math.prod(IMAGE_SIZE):
@@ -47,19 +53,30 @@ class Classifier(nn.Module):
                 f"got {input_shape}"
             )
         # torch.export's archive warns of weights in another memory format, as the cnn's are.
-        self.model = copy.deepcopy(model).cpu().to(memory_format=torch.contiguous_format)
+        self.model = plain_copy(model).cpu().to(memory_format=torch.contiguous_format)
         self.mean = mean
         self.std = std
         self.input_shape = input_shape
+        self.dtype = dtype
         self.eval().requires_grad_(False)
 
     def forward(self, image: Tensor) -> Tensor:
         """Probabilities float32 [B, 1] of the positive class for uint8 images [B, 28, 28]."""
+        return torch.sigmoid(self.logits(image))
+
+    def logits(self, image: Tensor) -> Tensor:
+        """Logits float32 [B, 1] for uint8 images [B, 28, 28]."""
+        logits: Tensor = self.model(self._pixels(image).reshape(-1, *self.input_shape))
+        return logits if logits.dtype == torch.float32 else logits.to(torch.float32)
+
+    def _pixels(self, image: Tensor) -> Tensor:
+        """The pixels as the loader gives them."""
+        if self.dtype == torch.uint8:
+            return image
         x = image.to(torch.float32) / 255
         if (self.mean, self.std) != (0.0, 1.0):
             x = (x - self.mean) / self.std
-        logits: Tensor = self.model(x.reshape(-1, *self.input_shape))
-        return torch.sigmoid(logits)
+        return x if self.dtype == torch.float32 else x.to(self.dtype)
 
 
 def example_batch() -> Tensor:

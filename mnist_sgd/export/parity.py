@@ -7,6 +7,7 @@ alone decides and which torch itself may decide otherwise in another batch or on
 processor. Such a label proves nothing against the file; it is counted and reported, not refused.
 """
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
@@ -25,7 +26,19 @@ Answer = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 
 class ExportError(RuntimeError):
-    """A model cannot be exported, or its file does not answer as the model does."""
+    """A model cannot be exported, or its file does not answer as the model does.
+
+    Attributes:
+        reason: why, without the name of the file.
+
+    Args:
+        reason: why.
+        path: of the file that was not written; None where there is none.
+    """
+
+    def __init__(self, reason: str, path: str | os.PathLike[str] | None = None) -> None:
+        super().__init__(reason if path is None else f"{path} was not written: {reason}")
+        self.reason = reason
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,11 @@ class Answers:
         """
         loader = learn.own_loader()
         classifier = Classifier(
-            learn.model, mean=loader.mean, std=loader.std, input_shape=loader.sample_shape
+            learn.model,
+            mean=loader.mean,
+            std=loader.std,
+            input_shape=loader.sample_shape,
+            dtype=loader.dtype,
         )
         return cls(classifier, loader.dataset, threshold)
 
@@ -50,13 +54,8 @@ class Answers:
         """The log-odds for the positive class, `[N]`, of images uint8 `[N, 28, 28]`."""
         parts = [images[start : start + BATCH] for start in range(0, len(images), BATCH)]
         with torch.inference_mode():
-            return np.concatenate([self._logits(torch.tensor(part)) for part in parts])
-
-    def _logits(self, images: torch.Tensor) -> NDArray[np.float64]:
-        model = self.classifier
-        x = (images.to(torch.float32) / 255 - model.mean) / model.std
-        logits: torch.Tensor = model.model(x.reshape(-1, *model.input_shape))
-        return logits.reshape(-1).double().numpy()
+            logits = [self.classifier.logits(torch.tensor(part)) for part in parts]
+        return torch.cat(logits).reshape(-1).double().numpy()
 
     @cached_property
     def sureness(self) -> NDArray[np.float64]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnist_sgd.evaluation import Evaluation, evaluate
-from mnist_sgd.provenance import describe
+from mnist_sgd.provenance import measured_row
 from mnist_sgd.report.answers import Answers
 from mnist_sgd.report.chart import Chart, number
 from mnist_sgd.report.evaluation_plots import evaluation_charts
@@ -14,6 +14,7 @@ from mnist_sgd.report.folder import ARTEFACT
 from mnist_sgd.report.history import History
 from mnist_sgd.report.insight import attention_chart, mistakes_chart, weights_chart
 from mnist_sgd.report.training_plots import training_charts
+from mnist_sgd_serve import load_artefact
 
 if TYPE_CHECKING:
     from mnist_sgd.learner import Learner
@@ -30,7 +31,7 @@ class Findings:
         name: of its folder.
         config, environment: as in their files.
         history: of the training.
-        kept_epoch: the epoch whose weights these are, from 0; None if nothing was trained.
+        kept_epoch: the epoch whose weights these are, from 0; None if they are of none.
         metadata: of the model's files.
         evaluation: on the validation images, at the metadata's threshold.
         answers: on the same.
@@ -93,18 +94,17 @@ def gather(
         config: as in its file.
         environment: as in its file.
     """
-    metadata = describe(learn)
+    metadata = load_artefact(folder / ARTEFACT).metadata
     answers = Answers.of(learn, metadata.threshold)
     evaluation = evaluate(answers.probabilities, answers.dataset.labels, metadata.threshold)
     history = History.of(learn.recorder)
     seen = (mistakes_chart(answers), weights_chart(learn.model, metadata.classes))
-    epochs = len(history.epochs)
     return Findings(
         name=folder.resolve().name,
         config=config,
         environment=environment,
         history=history,
-        kept_epoch=range(epochs)[learn.kept_row] if epochs else None,
+        kept_epoch=measured_row(learn),
         metadata=metadata,
         evaluation=evaluation,
         answers=answers,

@@ -38,9 +38,11 @@ class History:
     @classmethod
     def of(cls, recorder: "Recorder") -> "History":
         """What the recorder has read so far, see `Recorder.read_losses`."""
+        from mnist_sgd.recorder import unique_names
+
         count = len(recorder.losses)
         return cls(
-            names=tuple(recorder.metric_names[1:-1]),
+            names=tuple(unique_names(recorder.metric_names[1:-1])),
             epochs=recorder.values,
             ends=recorder.iters,
             losses=recorder.losses,

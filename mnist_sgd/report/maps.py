@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from mnist_sgd.report.answers import Answers
+from mnist_sgd.wrappers import unwrapped
 from mnist_sgd_serve.picture import border
 
 __all__ = ["PATCH", "linear_weights", "occlusion_map", "paper"]
@@ -21,7 +22,8 @@ PATCH = 5
 
 def linear_weights(model: nn.Module) -> NDArray[np.float64] | None:
     """The weight of each pixel, `[28, 28]`, of a model that is one linear layer; else None."""
-    if isinstance(model, nn.Linear) and model.weight.numel() == 28 * 28:
+    model = unwrapped(model)
+    if type(model) is nn.Linear and model.weight.numel() == 28 * 28:
         return model.weight.detach().cpu().double().numpy().reshape(28, 28)
     return None
 

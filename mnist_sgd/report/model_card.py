@@ -69,7 +69,8 @@ def summary(run: Findings) -> str:
     images = len(run.answers.dataset)
     right = images - len(run.answers.mistakes)
     epochs = len(run.history.epochs)
-    trained = f"; it was trained for {plural(epochs, 'epoch')}" if epochs else ""
+    known = run.kept_epoch is not None
+    trained = f"; it was trained for {plural(epochs, 'epoch')}" if known else ""
     return (
         f"This {run.metadata.model} model tells {positive} from {negative} on grey images of 28 by "
         f"28 pixels{trained}. It calls {right:,} of {plural(images, 'validation image')} right "

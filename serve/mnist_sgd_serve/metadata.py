@@ -26,6 +26,9 @@ IMAGE_PROPERTIES = {
 
 PREFIX = "mnist_sgd."
 
+DTYPES = ("float32", "bfloat16", "uint8")
+"""The types of number in which a model can take its pixels."""
+
 
 class MetadataError(ValueError):
     """The properties of a file are not those of an artefact."""
@@ -41,6 +44,8 @@ class Metadata:
         image_size: height and width of the input, in pixels.
         mean: subtracted from x / 255 inside the graph.
         std: divides the difference inside the graph; above 0.
+        dtype: the type of number in which the model inside the graph takes its pixels: float32,
+            bfloat16, or uint8 for a model that takes the pixels themselves, 0 to 255.
         preparation: how a picture of any size becomes an input: mnist, fit or stretch, see
             `preparation`.
         model: the name of the architecture.
@@ -55,6 +60,7 @@ class Metadata:
     image_size: tuple[int, int] = (28, 28)
     mean: float = 0.0
     std: float = 1.0
+    dtype: str = "float32"
     preparation: str = "mnist"
     model: str = ""
     metrics: Mapping[str, float] = field(default_factory=dict)
@@ -79,6 +85,12 @@ class Metadata:
             raise MetadataError(f"mean must be finite, got {self.mean}")
         if not (self.std > 0 and math.isfinite(self.std)):
             raise MetadataError(f"std must be finite and above 0, got {self.std}")
+        if self.dtype not in DTYPES:
+            raise MetadataError(f"dtype must be one of {', '.join(DTYPES)}, got {self.dtype!r}")
+        if self.dtype == "uint8" and (self.mean, self.std) != (0.0, 1.0):
+            raise MetadataError(
+                f"pixels of dtype uint8 have mean 0 and std 1, got {self.mean} and {self.std}"
+            )
         try:
             check_preparation(self.preparation)
         except ValueError as error:
@@ -104,7 +116,7 @@ class Metadata:
             "classes": list(self.classes),
             "threshold": self.threshold,
             "image_size": list(self.image_size),
-            "normalization": {"divisor": 255, "mean": self.mean, "std": self.std},
+            "normalization": self._normalization(),
             "preparation": self.preparation,
             "model": self.model,
             "metrics": dict(self.metrics),
@@ -113,6 +125,12 @@ class Metadata:
             "licence": self.licence,
         }
         return {PREFIX + key: _encode(value) for key, value in values.items()} | IMAGE_PROPERTIES
+
+    def _normalization(self) -> dict[str, Any]:
+        """What is done to the pixels, the usual dtype left out."""
+        divisor = 1 if self.dtype == "uint8" else 255
+        usual = {"divisor": divisor, "mean": self.mean, "std": self.std}
+        return usual if self.dtype == "float32" else usual | {"dtype": self.dtype}
 
     @classmethod
     def from_properties(cls, properties: Mapping[str, str]) -> "Metadata":
@@ -135,6 +153,7 @@ class Metadata:
                 image_size=tuple(_decode(properties, "image_size", list)),
                 mean=float(normalization["mean"]),
                 std=float(normalization["std"]),
+                dtype=normalization.get("dtype", "float32"),
                 preparation=properties[PREFIX + "preparation"],
                 model=properties[PREFIX + "model"],
                 metrics=_decode(properties, "metrics", dict),

@@ -49,7 +49,9 @@ def write_files(args: argparse.Namespace, learn: "Learner", log: "RunLog | None"
 
 
 def _history(learn: "Learner") -> dict[str, Any]:
-    names = learn.recorder.metric_names[1:-1]
+    from mnist_sgd.recorder import unique_names
+
+    names = unique_names(learn.recorder.metric_names[1:-1])
     return {"epochs": [dict(zip(names, row, strict=True)) for row in learn.recorder.values]}
 
 

@@ -1,0 +1,192 @@
+"""What a learner measured, held against what an exported file answers.
+
+`export_model` compares a file with the model between bytes and probability. That the graph around
+the model is right, too, only the learner knows: how its loader turns images into batches, and what
+callbacks do to batches and predictions. So the learner is asked about each validation image, the
+way `validate()` asks, and the file must give the same answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mnist_sgd.export.exporter import SHORT_TOLERANCE, TOLERANCE
+from mnist_sgd.export.parity import compare
+from mnist_sgd.layers import evaluating
+from mnist_sgd.loader import Batch, DataLoader
+from mnist_sgd.metrics import batch_accuracy
+from mnist_sgd.provenance import measured_row
+from mnist_sgd.recorder import Metric, metric_name, unique_names
+
+if TYPE_CHECKING:
+    from mnist_sgd.learner import Learner
+
+__all__ = ["Proof", "measured_metrics"]
+
+DEVICE_TOLERANCE = 5e-3
+"""How far the answers of another device may lie from the CPU's: GPUs multiply in TF32."""
+
+FIELDS = ("training", "xb", "yb", "pred", "loss", "ranks")
+"""Where the loop is: what asking the learner changes."""
+
+
+def validation_batches(learn: Learner) -> Iterable[Batch]:
+    """Batches of all validation images, each once and in the set's order, for one process.
+
+    A subclass of DataLoader may do anything to its batches: they are taken as they come.
+    """
+    loader = learn.own_loader()
+    if type(loader) is not DataLoader:
+        return iter(loader)
+    return DataLoader(
+        loader.dataset,
+        loader.batch_size,
+        flatten=loader.sample_shape == (784,),
+        mean=loader.mean,
+        std=loader.std,
+        dtype=loader.dtype,
+    )
+
+
+def measured_metrics(learn: Learner) -> dict[str, float] | None:
+    """The validation loss and the metrics of the weights as they are.
+
+    Returns:
+        None if the recorder has a row of them, which then counts.
+    """
+    if measured_row(learn) is not None:
+        return None
+    with undisturbed(learn):
+        row = learn.validate(validation_batches(learn))
+    names = unique_names(["valid_loss", *map(metric_name, learn.metrics)])
+    return dict(zip(names, row, strict=True))
+
+
+@contextmanager
+def undisturbed(learn: Learner) -> Iterator[None]:
+    """Let this process ask the learner alone, and put everything back, also in a fit."""
+    before = {name: getattr(learn, name) for name in FIELDS}
+    try:
+        with evaluating(learn.model):
+            learn.ranks = replace(learn.ranks, rank=0, world_size=1)
+            yield
+    finally:
+        for name, value in before.items():
+            setattr(learn, name, value)
+
+
+@dataclass(frozen=True, eq=False)
+class Proof:
+    """What a learner answers about its validation images.
+
+    Attributes:
+        learn: the learner.
+        logits: float32 or bfloat16 `[N, 1]`, in the order of `targets`.
+        targets: `[N, 1]`.
+        ordered: whether they are in the order of the set, or in one that a loader chose.
+        tolerance: the largest difference allowed between two probabilities.
+    """
+
+    learn: Learner
+    logits: Tensor
+    targets: Tensor
+    ordered: bool
+    tolerance: float
+
+    @classmethod
+    def of(cls, learn: Learner, tolerance: float | None = None) -> Proof:
+        """Ask a learner.
+
+        Args:
+            learn: with a validation loader of this package.
+            tolerance: the largest difference allowed between two probabilities; None: 1e-5, or
+                what rounding takes on another device or in bfloat16.
+        """
+        loader = learn.own_loader()
+        plain = type(loader) is DataLoader
+        with undisturbed(learn):
+            logits, targets = learn.get_preds(validation_batches(learn), act=None)
+        allowed = _tolerance(learn, logits) if tolerance is None else tolerance
+        return cls(learn, logits, targets, plain, allowed)
+
+    def __call__(self, given: NDArray[np.float32]) -> str | None:
+        """Say why a file's probabilities, `[N]` in the set's order, are not the learner's.
+
+        Returns:
+            None if they are.
+        """
+        return self._other_answers(given) or self._other_metrics()
+
+    def _other_answers(self, given: NDArray[np.float32]) -> str | None:
+        expected = self.logits.float().sigmoid().cpu().numpy().reshape(-1)
+        labels = self.learn.own_loader().dataset.labels
+        theirs = self.targets.cpu().numpy().reshape(-1)
+        if np.bincount(theirs, minlength=2).tolist() != np.bincount(labels, minlength=2).tolist():
+            return (
+                f"the learner answers {len(theirs):,} images, and not each of the {len(labels):,} "
+                "of the validation set once: a callback, or the loader, leaves some out"
+            )
+        if not self.ordered:
+            # In another order: then each class must have the same probabilities.
+            expected = expected[np.lexsort((expected, theirs))]
+            given = given[np.lexsort((given, labels))]
+        parity = compare(expected, given, threshold=0.5)
+        if parity.max_difference <= self.tolerance:
+            return None
+        return (
+            f"the learner and the file give {parity.label_disagreements:,} of {len(labels):,} "
+            f"validation images different labels and probabilities up to "
+            f"{parity.max_difference:.2g} apart; {self.tolerance:g} is allowed. The file holds the "
+            "model and the loader's mean, std and dtype, but not what callbacks or a loader's "
+            "subclass do to batches and predictions: do that in the model"
+        )
+
+    def _other_metrics(self) -> str | None:
+        """Say what the fit measured with these weights and the learner now measures otherwise."""
+        recorder, place = self.learn.recorder, measured_row(self.learn)
+        if place is None:
+            return None
+        row = dict(zip(recorder.metric_names[1:-1], recorder.values[place], strict=True))
+        now = {}
+        if recorder.measured[place]["plain_loss"]:
+            now["valid_loss"] = self._mean(self.learn.loss_func)
+        if batch_accuracy in self.learn.metrics and "batch_accuracy" in row:
+            now["batch_accuracy"] = self._mean(batch_accuracy)
+        allowed = max(2e-3, 2 * self.tolerance)
+        for name, value in now.items():
+            if not isinstance(row[name], int | float):
+                continue
+            if abs(value - row[name]) > max(allowed * max(1.0, abs(value)), 2 / len(self.targets)):
+                return (
+                    f"the fit measured a {name} of {row[name]:.6f} with these weights, the file's "
+                    f"is {value:.6f}: a callback of that fit must have changed the batches or the "
+                    "predictions, which the file cannot do; do that in the model"
+                )
+        return None
+
+    def _mean(self, figure: Metric) -> float:
+        """The mean of a loss or a metric over batches, as a validation computes it."""
+        size = self.learn.own_loader().batch_size
+        device = self.learn.ranks.device
+        total = 0.0
+        with torch.no_grad():
+            for start in range(0, len(self.targets), size):
+                preds, targets = (t[start : start + size] for t in (self.logits, self.targets))
+                value = figure(preds.to(device), targets.to(device))
+                total += float(value.float().mean()) * len(targets)
+        return total / len(self.targets)
+
+
+def _tolerance(learn: Learner, logits: Tensor) -> float:
+    weights = [*learn.model.parameters(), *learn.model.buffers(), logits]
+    if any(t.is_floating_point() and t.dtype.itemsize < 4 for t in weights):
+        return SHORT_TOLERANCE
+    return TOLERANCE if learn.ranks.device.type == "cpu" else DEVICE_TOLERANCE

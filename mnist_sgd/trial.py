@@ -1,0 +1,71 @@
+"""Try before a training what comes after it: writing the weights, and exporting the model.
+
+Some models train and can be neither saved nor exported, and the end of a long training is a bad
+moment to learn that. A trial of the untrained model takes the seconds of one export.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+import torch
+
+from mnist_sgd.export import ExportError, export_model
+from mnist_sgd.models import MODELS, model_name
+from mnist_sgd.provenance import describe, properties
+from mnist_sgd.weights import WeightsError, load_weights, save_weights
+from mnist_sgd.wrappers import plain_copy
+
+if TYPE_CHECKING:
+    from mnist_sgd.learner import Learner
+
+__all__ = ["try_files"]
+
+IMAGES = 16
+"""How many validation images the untrained model is asked about."""
+
+
+def try_files(learn: Learner, name: str) -> None:
+    """See that a learner's model can be saved, loaded and exported; all ranks call this together.
+
+    The model stays as it is, and torch's random state too. Built-in models are not tried.
+
+    Args:
+        learn: before its fit, with loaders of this package.
+        name: of the model, for the message.
+
+    Raises:
+        ValueError: on every rank, if it cannot; the message says why.
+    """
+    said = b""
+    if learn.ranks.is_first and model_name(learn.model) not in MODELS:
+        said = (_obstacle(learn) or "").encode()
+    said = learn.ranks.from_first(said)
+    if said:
+        raise ValueError(f"{name}: {said.decode()}; nothing was trained")
+
+
+def _obstacle(learn: Learner) -> str | None:
+    """Why the model's files could not be written, if so."""
+    loader = learn.own_loader()
+    with TemporaryDirectory() as folder, torch.random.fork_rng(devices=[]):
+        weights, artefact = Path(folder, "model.safetensors"), Path(folder, "model.onnx")
+        try:
+            save_weights(learn.model, weights, properties(learn))
+            load_weights(plain_copy(learn.model), weights)
+        except (WeightsError, RuntimeError, TypeError) as error:
+            text = str(error).removeprefix(f"{weights}: ")
+            return f"its weights could not be saved and loaded: {text}"
+        try:
+            export_model(
+                learn.model,
+                artefact,
+                metadata=describe(learn),
+                images=loader.dataset.images[:IMAGES],
+                input_shape=loader.sample_shape,
+            )
+        except ExportError as error:
+            return f"it could not be exported: {error.reason}"
+    return None

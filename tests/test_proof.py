@@ -1,5 +1,6 @@
 """What a learner measures, its files answer and say, whatever its loader, model and callbacks."""
 
+import copy
 import json
 import re
 import sys
@@ -311,7 +312,8 @@ def test_asking_the_learner_leaves_it_as_it_was_also_in_a_fit(tmp_path: Path) ->
                 assert learn.training
                 assert learn.model.training
 
-    plain, exporting = learner(Reader()), learner(Reader(), cbs=Exporting())
+    model = Reader()
+    plain, exporting = learner(copy.deepcopy(model)), learner(model, cbs=Exporting())
     assert exporting.recorder.values == plain.recorder.values
     assert (tmp_path / "model.pt").is_file()
 

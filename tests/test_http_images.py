@@ -145,10 +145,10 @@ def test_dark_ink_on_light_paper_is_recognised_and_said(server: Server) -> None:
 def test_the_answer_is_the_predictors(server: Server) -> None:
     answer = predict(server, file(seven())).json
     expected = Predictor(MODEL).predict(file(seven()))
-    assert answer["probability"] == expected.probability
-    assert answer["label"] == expected.label
-    assert (answer["positive"], answer["classes"], answer["threshold"]) == ("3", ["7", "3"], 0.5)
-    assert answer["milliseconds"] > 0
+    assert answer.pop("milliseconds") > 0
+    assert answer == expected.as_dict() | {"classes": ["7", "3"], "threshold": 0.5}
+    assert list(answer["probabilities"]) == ["7", "3"]
+    assert answer["confidence"] == answer["probabilities"][answer["label"]]
 
 
 def test_an_explanation_is_given_where_it_is_asked_for(server: Server) -> None:

@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 import pytest
 
 import onnx_models
+from mnist_sgd.data import sample_digits
 from server import Server, running
 
 needs_schemathesis = pytest.mark.skipif(
@@ -98,6 +99,12 @@ def test_the_page_shows_every_operation_and_schema_without_a_script(server: Serv
     assert {link[1:] for link in page.links if link.startswith("#")} <= page.names
     assert set(document["components"]["schemas"]) <= page.names
     assert not {"script", "img", "iframe", "object", "form"} & page.tags
+
+
+def test_an_answer_about_a_picture_has_the_members_that_the_document_names(server: Server) -> None:
+    schema = server.get("/openapi.json").json["components"]["schemas"]["Prediction"]
+    answer = server.post("/predict", sample_digits()[0].read_bytes()).json
+    assert list(answer) == schema["required"] == list(schema["properties"])
 
 
 def test_every_path_of_the_document_is_there(server: Server) -> None:

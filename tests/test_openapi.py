@@ -23,6 +23,7 @@ def test_the_description_names_the_model_its_classes_and_the_version_of_the_serv
     prediction = DOCUMENT["components"]["schemas"]["Prediction"]["properties"]
     assert prediction["label"]["enum"] == ["7", "3"]
     assert prediction["positive"]["const"] == "3"
+    assert prediction["probabilities"]["required"] == ["7", "3"]
 
 
 def test_the_description_has_every_route() -> None:

@@ -390,6 +390,7 @@ def test_names_from_the_server_are_text_and_never_markup(opened: OpenPage) -> No
     def rename(route: "Route") -> None:
         answer = route.fetch().json()
         new = {"classes": ["7", name], "label": name, "positive": name, "probability": 0.9}
+        new["confidence"] = 0.9
         route.fulfill(json=answer | new | {"threshold": 0.8, "contributions": None})
 
     opened.page.route("**/predict?explain=1", rename)

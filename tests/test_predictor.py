@@ -133,15 +133,43 @@ def test_a_prediction_says_label_probability_and_what_the_model_saw() -> None:
     assert answer.label == ("3" if answer.probability > 0.5 else "7")
     assert answer.inverted
     assert predictor().predict(255 - np.asarray(seven())) == Prediction(
-        answer.label, answer.probability, False, answer.image
+        answer.label, answer.probabilities, False, answer.image
     )
 
 
-def test_a_prediction_is_plain_json() -> None:
-    answer = Prediction("3", 0.75, True, np.zeros((28, 28), np.uint8))
-    assert answer.as_dict() == {"label": "3", "probability": 0.75, "inverted": True}
+def test_a_prediction_is_plain_json_that_names_the_class_of_each_probability() -> None:
+    answer = Prediction("3", {"7": 0.25, "3": 0.75}, True, np.zeros((28, 28), np.uint8))
+    assert answer.as_dict() == {
+        "label": "3",
+        "confidence": 0.75,
+        "probabilities": {"7": 0.25, "3": 0.75},
+        "probability": 0.75,
+        "positive": "3",
+        "inverted": True,
+    }
     assert json.loads(json.dumps(answer.as_dict())) == answer.as_dict()
+    answer.as_dict()["probabilities"]["7"] = 1.0
+    assert answer.probabilities == {"7": 0.25, "3": 0.75}
     assert type(predictor().predict(seven()).probability) is float
+
+
+@pytest.mark.parametrize(
+    ("bias", "threshold", "label"),
+    [(-9.0, 0.5, "cat"), (9.0, 0.5, "dog"), (1.0, 0.9, "cat"), (-1.0, 0.1, "dog")],
+)
+def test_the_confidence_is_the_probability_of_the_label_whatever_the_threshold(
+    bias: float, threshold: float, label: str
+) -> None:
+    metadata = Metadata(classes=("cat", "dog"), threshold=threshold)
+    model = onnx_models.linear(np.zeros(784, np.float32), bias, properties=metadata.to_properties())
+    answer = Predictor(onnx_models.content(model)).predict(seven())
+    dog = 1 / (1 + np.exp(-bias))
+    assert list(answer.probabilities) == ["cat", "dog"]
+    assert answer.probabilities == pytest.approx({"cat": 1 - dog, "dog": dog}, abs=1e-6)
+    assert sum(answer.probabilities.values()) == 1
+    assert (answer.label, answer.positive) == (label, "dog")
+    assert answer.confidence == answer.probabilities[label]
+    assert answer.probability == answer.probabilities["dog"]
 
 
 def test_the_label_is_the_metadatas() -> None:

@@ -93,6 +93,10 @@ class Metadata:
         """Name the class of a probability: `classes[1]` above the threshold, else `classes[0]`."""
         return self.classes[int(probability > self.threshold)]
 
+    def class_probabilities(self, probability: float) -> dict[str, float]:
+        """Give every class its probability, in label order, from that of the positive class."""
+        return dict(zip(self.classes, (1 - probability, probability), strict=True))
+
     def to_properties(self) -> dict[str, str]:
         """Say the same in ONNX metadata properties, in a fixed order."""
         values: dict[str, Any] = {

@@ -168,11 +168,15 @@ def _schemas(model_name: str, classes: tuple[str, str]) -> Json:
         "InferenceRequest": _inference_request(),
         "InferenceResponse": _inference_response(model_name, probability),
         "Prediction": _object(
-            label={"type": "string", "enum": list(classes)},
+            label={"type": "string", "enum": list(classes), "description": "The predicted class"},
+            confidence=probability | {"description": "The probability of the label"},
+            probabilities=_object(**dict.fromkeys(classes, probability))
+            | {"description": "Of every class, in label order", "additionalProperties": False},
             probability=probability | {"description": "Of the positive class"},
             positive=_string(classes[1]),
-            threshold=probability | {"description": "Above it, the label is the positive class"},
             inverted={"type": "boolean", "description": "The picture was dark on light"},
+            classes=_exactly(list(classes)) | {"description": "In label order"},
+            threshold=probability | {"description": "Above it, the label is the positive class"},
             milliseconds={"type": "number", "minimum": 0},
         ),
     }
@@ -249,7 +253,7 @@ def _array(items: Json, length: int | None = None) -> Json:
     return {"type": "array", "items": items, **exact}
 
 
-def _exactly(values: list[int]) -> Json:
+def _exactly(values: list[int] | list[str]) -> Json:
     return {"type": "array", "const": values}
 
 

@@ -7,9 +7,9 @@ not made for it. One answer costs about 10 us beside the preparation.
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,22 +34,53 @@ class Prediction:
     """The answer for one picture.
 
     Attributes:
-        label: the class.
-        probability: of the positive class, whatever the label; in [0, 1].
+        label: the predicted class.
+        probabilities: of every class by its name, in label order; each in [0, 1], together 1.
         inverted: the picture was dark ink on light paper.
         image: uint8 `[28, 28]`, what the model saw.
     """
 
     label: str
-    probability: float
+    probabilities: Mapping[str, float] = field(hash=False)
     inverted: bool
     image: NDArray[np.uint8] = field(repr=False, compare=False)
 
-    def as_dict(self) -> dict[str, str | float | bool]:
+    @classmethod
+    def of(cls, metadata: Metadata, probability: float, prepared: Prepared) -> "Prediction":
+        """Make the answer of what a model gave.
+
+        Args:
+            metadata: of the model; names the classes and has the threshold.
+            probability: of the positive class, in [0, 1].
+            prepared: what the model saw.
+        """
+        label = metadata.label(probability)
+        probabilities = metadata.class_probabilities(probability)
+        return cls(label, probabilities, prepared.inverted, prepared.image)
+
+    @property
+    def confidence(self) -> float:
+        """The probability of `label`, in [0, 1]; with a threshold other than 0.5 it may be low."""
+        return self.probabilities[self.label]
+
+    @property
+    def positive(self) -> str:
+        """The positive class, which is the last in label order."""
+        return [*self.probabilities][-1]
+
+    @property
+    def probability(self) -> float:
+        """The probability of the positive class, whatever the label; in [0, 1]."""
+        return self.probabilities[self.positive]
+
+    def as_dict(self) -> dict[str, Any]:
         """Give the answer for JSON, without the image."""
         return {
             "label": self.label,
+            "confidence": self.confidence,
+            "probabilities": dict(self.probabilities),
             "probability": self.probability,
+            "positive": self.positive,
             "inverted": self.inverted,
         }
 
@@ -146,6 +177,6 @@ class Predictor:
     def _answer(self, prepared: list[Prepared]) -> list[Prediction]:
         probabilities = self.probabilities(np.stack([one.image for one in prepared])).tolist()
         return [
-            Prediction(self.metadata.label(probability), probability, one.inverted, one.image)
+            Prediction.of(self.metadata, probability, one)
             for probability, one in zip(probabilities, prepared, strict=True)
         ]

@@ -24,6 +24,7 @@ from mnist_sgd_serve.model_host import Model, ModelHost
 from mnist_sgd_serve.multipart import image_part
 from mnist_sgd_serve.openapi import openapi
 from mnist_sgd_serve.pages import PAGES
+from mnist_sgd_serve.predictor import Prediction
 from mnist_sgd_serve.preparation import Prepared, prepare
 from mnist_sgd_serve.protocol import (
     LIVE,
@@ -171,14 +172,10 @@ class Routes:
             )
             if model.metadata.preparation == preparation:  # else a reload came between
                 break
-        probability = float(probabilities[0])
-        answer: dict[str, object] = {
-            "label": model.metadata.label(probability),
-            "probability": probability,
-            "positive": model.metadata.positive,
+        prediction = Prediction.of(model.metadata, float(probabilities[0]), prepared)
+        answer = prediction.as_dict() | {
             "classes": list(model.metadata.classes),
             "threshold": model.metadata.threshold,
-            "inverted": prepared.inverted,
         }
         if parse_qs(exchange.query.decode("latin-1")).get("explain") == ["1"]:
             answer |= self._explain(model, prepared.image)

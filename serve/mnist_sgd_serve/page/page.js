@@ -291,11 +291,10 @@ function words(result) {
   if (!result) return ["", "The answer comes with the first stroke.", ""];
   const { error, blank } = result;
   if (error) return [blank ? "No digit here" : "No answer", sentence(error), ""];
-  const { label, positive, probability, milliseconds, trip, inverted } = result;
-  const share = label === positive ? probability : 1 - probability;
+  const { label, confidence, milliseconds, trip, inverted } = result;
   const time = `${milliseconds.toFixed(1)} ms in the server, ${trip.toFixed(0)} ms in all.`;
   const note = inverted ? `${time} Dark on light: inverted.` : time;
-  return [label, `Probability ${percent(share)}`, note];
+  return [label, `Probability ${percent(confidence)}`, note];
 }
 
 /** Name the classes, which the page knows from its first answer on. */

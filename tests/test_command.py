@@ -125,8 +125,31 @@ def test_the_token_comes_from_the_environment_unless_it_is_given(
     monkeypatch.setenv("MNIST_SGD_TOKEN", "of-the-environment")
     assert parse().token == "of-the-environment"
     assert parse("--token", "given").token == "given"
-    monkeypatch.setenv("MNIST_SGD_TOKEN", "")
+    monkeypatch.delenv("MNIST_SGD_TOKEN")
     assert parse().token is None
+
+
+@pytest.mark.parametrize("token", ["", "\n", "  "], ids=["empty", "newline", "spaces"])
+def test_a_token_that_is_empty_never_opens_the_server(token: str, model: Path) -> None:
+    """As of a secret that is not mounted."""
+    command = [sys.executable, "-m", "mnist_sgd_serve", str(model), "--port", "0"]
+    said = (
+        "mnist_sgd_serve: token must be visible ASCII characters without spaces, at least one; to "
+        "ask for no token, leave out --token and unset MNIST_SGD_TOKEN\n"
+    )
+    for options, environment in (
+        ([], {"MNIST_SGD_TOKEN": token}),
+        (["--token", token], {"MNIST_SGD_TOKEN": "of-the-environment"}),
+        (["--workers", "2", f"--token={token}"], {}),
+    ):
+        done = subprocess.run(
+            [*command, *options],
+            env=os.environ | environment,
+            capture_output=True,
+            text=True,
+            timeout=30,
+        )
+        assert (done.returncode, done.stdout, done.stderr) == (2, "", said)
 
 
 def test_help_names_every_flag_and_loads_nothing_heavy() -> None:

@@ -141,10 +141,15 @@ def _option(name: str) -> str:
 
 
 def _settings(args: argparse.Namespace) -> Settings:
-    """The settings of parsed arguments; the environment may have the token."""
+    """The settings of parsed arguments; the environment may have the token.
+
+    An empty token is passed on, and refused: it is a secret that was not there, and a server that
+    was to be closed must not open for want of it.
+    """
     names = [field.name for field in dataclasses.fields(Settings)]
     given = {name: getattr(args, name) for name in names if hasattr(args, name)}
-    return Settings(**given | {"token": args.token or os.environ.get(TOKEN) or None})
+    token = os.environ.get(TOKEN) if args.token is None else args.token
+    return Settings(**given | {"token": token})
 
 
 def _serve(settings: Settings) -> int:
@@ -165,7 +170,7 @@ def _serve(settings: Settings) -> int:
         from mnist_sgd_serve.logs import Log
         from mnist_sgd_serve.supervisor import supervise
 
-        environment = dict(os.environ) | ({TOKEN: settings.token} if settings.token else {})
+        environment = dict(os.environ) | ({} if settings.token is None else {TOKEN: settings.token})
         command = partial(_command, settings)
         return supervise(command, environment, settings.workers, listener, Log())
 

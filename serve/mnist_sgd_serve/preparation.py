@@ -39,7 +39,8 @@ def prepare(grey: NDArray[np.uint8], preparation: str = "mnist") -> Prepared:
     """Make a model's image of a picture.
 
     Args:
-        grey: uint8 `[height, width]`; for `mnist` ink of either polarity, whose border is paper.
+        grey: uint8 `[height, width]`; for `mnist` ink of either polarity on a sheet that takes up
+            the middle of the picture.
         preparation: one of `PREPARATIONS`, the one that the model's artefact names.
 
     Raises:

@@ -17,8 +17,8 @@ __all__ = ["DESCRIPTION", "EXAMPLES", "add_arguments", "main", "run"]
 
 DESCRIPTION = """\
 Answer over HTTP from an artefact: the Open Inference Protocol v2 for programs, POST /predict
-for image files, and a page at / where one draws a digit. With --grpc-port the protocol is spoken
-over gRPC too.
+for image files, and a page at / to draw on or to give a picture. With --grpc-port the protocol
+is spoken over gRPC too.
 """
 
 EXAMPLES = """\

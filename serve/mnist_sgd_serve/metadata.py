@@ -43,6 +43,8 @@ class Metadata:
         std: divides the difference inside the graph; above 0.
         preparation: how a picture of any size becomes an input: mnist, fit or stretch, see
             `preparation`.
+        paper: for fit and stretch the median grey of the borders of the training's images, 0 to
+            255: the ground on which the model knows things. None where it is not known.
         model: the name of the architecture.
         metrics: figures on the validation set, by name.
         data: what it was trained and validated on: names of sets to their fingerprints.
@@ -56,6 +58,7 @@ class Metadata:
     mean: float = 0.0
     std: float = 1.0
     preparation: str = "mnist"
+    paper: int | None = None
     model: str = ""
     metrics: Mapping[str, float] = field(default_factory=dict)
     data: Mapping[str, str] = field(default_factory=dict)
@@ -68,7 +71,7 @@ class Metadata:
         Raises:
             MetadataError: a value is outside its range; the message names it.
         """
-        names = {name for name in self.classes if isinstance(name, str) and name}
+        names = {name for name in self.classes if isinstance(name, str) and _is_text(name)}
         if len(self.classes) != 2 or len(names) != 2:
             raise MetadataError(f"classes must be two different names, got {list(self.classes)}")
         if not 0 <= self.threshold <= 1:
@@ -79,6 +82,8 @@ class Metadata:
             raise MetadataError(f"mean must be finite, got {self.mean}")
         if not (self.std > 0 and math.isfinite(self.std)):
             raise MetadataError(f"std must be finite and above 0, got {self.std}")
+        if self.paper is not None and not 0 <= self.paper <= 255:
+            raise MetadataError(f"paper must be a grey, 0 to 255, got {self.paper}")
         try:
             check_preparation(self.preparation)
         except ValueError as error:
@@ -106,6 +111,7 @@ class Metadata:
             "image_size": list(self.image_size),
             "normalization": {"divisor": 255, "mean": self.mean, "std": self.std},
             "preparation": self.preparation,
+            **({} if self.paper is None else {"paper": self.paper}),
             "model": self.model,
             "metrics": dict(self.metrics),
             "data": dict(self.data),
@@ -136,6 +142,7 @@ class Metadata:
                 mean=float(normalization["mean"]),
                 std=float(normalization["std"]),
                 preparation=properties[PREFIX + "preparation"],
+                paper=int(properties[PREFIX + "paper"]) if PREFIX + "paper" in properties else None,
                 model=properties[PREFIX + "model"],
                 metrics=_decode(properties, "metrics", dict),
                 data=_decode(properties, "data", dict),
@@ -148,6 +155,11 @@ class Metadata:
             raise MetadataError(f"its metadata lacks {error.args[0]!r}") from error
         except (ValueError, TypeError, OverflowError, RecursionError) as error:
             raise MetadataError(f"its metadata cannot be read: {error}") from error
+
+
+def _is_text(name: str) -> bool:
+    """Whether it says something, and JSON and HTTP can say it: no half of a character."""
+    return bool(name) and not any("\ud800" <= character <= "\udfff" for character in name)
 
 
 def _encode(value: Any) -> str:

@@ -203,6 +203,8 @@ class Routes:
         if model.metadata.model == "linear":
             added = contributions(model.predictor.probabilities, image)
         return {
+            "preparation": model.metadata.preparation,
+            "paper": model.metadata.paper,
             "image": base64.b64encode(image.tobytes()).decode(),
             "contributions": None
             if added is None

@@ -298,8 +298,8 @@ class Stream:
 def test_a_log_is_written_to_any_stream_or_to_none(monkeypatch: pytest.MonkeyPatch) -> None:
     closed = open(os.devnull, "w")  # noqa: SIM115  (it is closed at once)
     closed.close()
-    for stream in (None, closed):
-        monkeypatch.setattr(sys, "stderr", stream)
+    for none in (None, closed):
+        monkeypatch.setattr(sys, "stderr", none)
         Log().info("ready")
     stream = Stream()
     monkeypatch.setattr(sys, "stderr", stream)

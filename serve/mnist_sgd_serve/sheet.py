@@ -39,7 +39,7 @@ def find_sheet(grey: NDArray[np.uint8]) -> NDArray[np.bool_] | None:
     height, width = grey.shape
     middle = grey[height // 4 : -height // 4, width // 4 : -width // 4]
     for paper in (float(np.median(grey)), float(np.median(middle))):  # the second on a wide table
-        around = np.zeros(grey.shape, np.bool_)
+        around: NDArray[np.bool_] = np.zeros(grey.shape, np.bool_)
         for level in _levels_at_the_border(grey, paper):
             around |= _regions(grey, level, paper)
         if 2 * np.count_nonzero(border(around)) > border(around).size:
@@ -52,7 +52,7 @@ def find_sheet(grey: NDArray[np.uint8]) -> NDArray[np.bool_] | None:
 
 def _margin(grey: NDArray[np.uint8]) -> int:
     """How far an edge is blurred, in pixels."""
-    return max(2, max(grey.shape) // 128)
+    return max(2, *(side // 128 for side in grey.shape))
 
 
 def _levels_at_the_border(grey: NDArray[np.uint8], paper: float) -> list[float]:

@@ -52,7 +52,8 @@ def find_sheet(grey: NDArray[np.uint8]) -> NDArray[np.bool_] | None:
 
 def _margin(grey: NDArray[np.uint8]) -> int:
     """How far an edge is blurred, in pixels."""
-    return max(2, *(side // 128 for side in grey.shape))
+    height, width = grey.shape
+    return int(max(2, height // 128, width // 128))
 
 
 def _levels_at_the_border(grey: NDArray[np.uint8], paper: float) -> list[float]:

@@ -12,6 +12,9 @@ from hashlib import blake2b
 from math import isfinite, isnan
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from mnist_sgd.callbacks import Callback
 from mnist_sgd.data import ImageSet
 from mnist_sgd.export.versions import versions
@@ -57,14 +60,24 @@ def describe(learn: TrainingLoop, metrics: Mapping[str, float] | None = None) ->
             f"a {type(learn.dls.valid).__name__}"
         )
     loader = [*known.values()][-1]  # that of validation, if it is one of them
+    trained = next(iter(known.values())).dataset
     return Metadata(
         classes=loader.dataset.classes,
         mean=loader.mean,
         std=loader.std,
         dtype=str(loader.dtype).removeprefix("torch."),
         preparation=loader.dataset.preparation,
+        paper=None if loader.dataset.preparation == "mnist" else _paper(trained.images),
         **_facts(learn, metrics),
     )
+
+
+def _paper(images: NDArray[np.uint8]) -> int:
+    """The median grey of the images' borders; of a large set 1,024 images, evenly spaced."""
+    count = min(len(images), 1024)
+    some = images[np.arange(count) * len(images) // count]
+    borders = [some[:, 0], some[:, -1], some[:, :, 0], some[:, :, -1]]
+    return int(np.median(np.concatenate(borders, axis=1)) + 0.5)
 
 
 def properties(learn: TrainingLoop) -> dict[str, str]:

@@ -1,6 +1,11 @@
+import gzip
+import io
 import os
+import pickle
+import re
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from dataclasses import FrozenInstanceError
 from hashlib import sha256
@@ -9,12 +14,14 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import safetensors.numpy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import onnx_models
 from mnist_sgd_serve import artefact as artefact_module
 from mnist_sgd_serve.artefact import ArtefactError, load_artefact
+from mnist_sgd_serve.model_host import ModelHost
 from mnist_sgd_serve.wire import WireError, check_self_contained
 
 GOOD = onnx_models.content(onnx_models.linear())
@@ -83,11 +90,111 @@ def test_a_file_that_is_no_model_is_refused_by_name(
     assert capfd.readouterr() == ("", "")
 
 
+def spoiled(spoil: Callable[[onnx.ModelProto], object]) -> bytes:
+    model = onnx_models.linear()
+    spoil(model)
+    return bytes(model.SerializeToString())
+
+
+REASONS: dict[str, tuple[bytes, str]] = {
+    "a newer ONNX": (
+        spoiled(lambda model: setattr(model, "ir_version", 99)),
+        r"FAIL: Unsupported model IR version: 99, max supported IR version: \d+",
+    ),
+    "newer operators": (
+        spoiled(lambda model: setattr(model.opset_import[0], "version", 99)),
+        r"FAIL: ONNX Runtime only \*guarantees\* .* \.\.\. .* ai\.onnx is till opset \d+\.",
+    ),
+    "weights cut short": (
+        spoiled(lambda model: setattr(model.graph.initializer[0], "raw_data", b"abc")),
+        r"FAIL: Initializer 'weights': raw_data size \(3 bytes\) does not match .*",
+    ),
+    "an operator with a long name": (
+        spoiled(lambda model: setattr(model.graph.node[0], "op_type", "X" * 2000)),
+        r"INVALID_GRAPH: This is an invalid model\. .* \.\.\. X* with domain_version of 18",
+    ),
+    "an operator with control characters": (
+        spoiled(lambda model: setattr(model.graph.node[0], "op_type", "A\n\x1b[31mB")),
+        r"INVALID_GRAPH: This is an invalid model\. .* for A \\x1b\[31mB with domain_version .*",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REASONS)
+def test_the_reason_that_onnxruntime_gives_is_kept_and_nothing_of_its_source_code(
+    name: str, tmp_path: Path
+) -> None:
+    content, reason = REASONS[name]
+    path = write(tmp_path / "model.onnx", content)
+    said = f"{re.escape(str(path))} is not a usable artefact: onnxruntime cannot load it: {reason}"
+    with pytest.raises(ArtefactError, match=f"^{said}$") as refusal:
+        load_artefact(path)
+    text = str(refusal.value)
+    assert text.isprintable()
+    assert len(text) < len(str(path)) + 400
+    assert "onnxruntime_src" not in text
+    assert "ONNXRuntimeError" not in text
+    with pytest.raises(ArtefactError, match=f"^{said}$"):
+        ModelHost(path, lambda result, text: None)
+
+
+def zipped() -> bytes:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        archive.writestr("model/data.pkl", b"")
+    return content.getvalue()
+
+
+OTHER_FILES: dict[str, tuple[bytes, str]] = {
+    "weights": (safetensors.numpy.save({"w": np.zeros(3)}), "a weights file (safetensors)"),
+    "PyTorch's": (zipped(), "a zip archive, as PyTorch's .pt and .pt2 files are"),
+    "pickle": (pickle.dumps({}, 2), "a Python pickle, as old .pth and .pkl files are"),
+    "gzip": (gzip.compress(GOOD), "a gzip file; unpack it first"),
+    "error page": (
+        b"\n<!DOCTYPE html><title>404</title>",
+        "an HTML page; a download may have ended at an error page",
+    ),
+    "Git LFS": (
+        b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 4438\n",
+        "a Git LFS pointer; git lfs pull fetches the file",
+    ),
+    "JSON": (b'{"classes": ["7", "3"]}', "a JSON file"),
+    "picture": (b"\x89PNG\r\n\x1a\n", "a PNG picture"),
+}
+
+
+@pytest.mark.parametrize("name", OTHER_FILES)
+def test_another_file_is_called_what_it_is_and_the_model_next_to_it_is_named(
+    name: str, tmp_path: Path
+) -> None:
+    content, kind = OTHER_FILES[name]
+    path = write(tmp_path / "three.file", content)
+    said = f"{path} is not a usable artefact: it is not an ONNX model but {kind}"
+    with pytest.raises(ArtefactError) as refusal:
+        load_artefact(path)
+    assert str(refusal.value) == said
+    model = write(tmp_path / "model.onnx", GOOD)
+    with pytest.raises(ArtefactError) as refusal:
+        load_artefact(path)
+    assert str(refusal.value) == f"{said}; the model is {model}"
+    of_that_name = write(tmp_path / "three.onnx", GOOD)
+    with pytest.raises(ArtefactError) as refusal:
+        load_artefact(path)
+    assert str(refusal.value) == f"{said}; the model is {of_that_name}"
+    with pytest.raises(ArtefactError) as refusal:
+        load_artefact(content)
+    assert str(refusal.value) == said.replace(str(path), "the model")
+
+
 def test_a_missing_file_and_a_folder_are_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(ArtefactError, match=r"none\.onnx cannot be read: No such file"):
         load_artefact(tmp_path / "none.onnx")
-    with pytest.raises(ArtefactError, match=r"cannot be read: Is a directory"):
+    with pytest.raises(ArtefactError, match=r"cannot be read: Is a directory$"):
         load_artefact(tmp_path)
+    model = write(tmp_path / "model.onnx", GOOD)
+    with pytest.raises(ArtefactError) as refusal:
+        load_artefact(tmp_path)
+    assert str(refusal.value) == f"{tmp_path} cannot be read: Is a directory; the model is {model}"
 
 
 def test_a_file_over_the_size_cap_is_refused(

@@ -2,12 +2,16 @@
 
 import argparse
 import dataclasses
+import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
+import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +23,7 @@ from hypothesis import strategies as st
 from mnist_sgd.cli import main as cli
 from mnist_sgd.data import sample_digits
 from mnist_sgd_serve.command import HELP, _command, _settings, add_arguments
+from mnist_sgd_serve.logs import Log
 from mnist_sgd_serve.settings import _RANGES, Settings
 from onnx_models import content, linear
 from server import Server, running
@@ -125,8 +130,31 @@ def test_the_token_comes_from_the_environment_unless_it_is_given(
     monkeypatch.setenv("MNIST_SGD_TOKEN", "of-the-environment")
     assert parse().token == "of-the-environment"
     assert parse("--token", "given").token == "given"
-    monkeypatch.setenv("MNIST_SGD_TOKEN", "")
+    monkeypatch.delenv("MNIST_SGD_TOKEN")
     assert parse().token is None
+
+
+@pytest.mark.parametrize("token", ["", "\n", "  "], ids=["empty", "newline", "spaces"])
+def test_a_token_that_is_empty_never_opens_the_server(token: str, model: Path) -> None:
+    """As of a secret that is not mounted."""
+    command = [sys.executable, "-m", "mnist_sgd_serve", str(model), "--port", "0"]
+    said = (
+        "mnist_sgd_serve: token must be visible ASCII characters without spaces, at least one; to "
+        "ask for no token, leave out --token and unset MNIST_SGD_TOKEN\n"
+    )
+    for options, environment in (
+        ([], {"MNIST_SGD_TOKEN": token}),
+        (["--token", token], {"MNIST_SGD_TOKEN": "of-the-environment"}),
+        (["--workers", "2", f"--token={token}"], {}),
+    ):
+        done = subprocess.run(
+            [*command, *options],
+            env=os.environ | environment,
+            capture_output=True,
+            text=True,
+            timeout=30,
+        )
+        assert (done.returncode, done.stdout, done.stderr) == (2, "", said)
 
 
 def test_help_names_every_flag_and_loads_nothing_heavy() -> None:
@@ -203,6 +231,95 @@ def test_mnist_sgd_says_in_one_line_which_flag_is_bad(capsys: pytest.CaptureFixt
         assert said.startswith("mnist-sgd: ")
         assert said.endswith(f"; {help_of} --help shows what is allowed\n")
         assert said.count("\n") == 1
+
+
+# Streams that are not there, and names that are not text.
+
+CLOSED = ["2>&-", ">&- 2>&-", "<&- >&- 2>&-"]
+
+
+@pytest.mark.parametrize("closed", CLOSED)
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_it_serves_where_its_streams_are_closed(
+    closed: str, workers: str, model: Path, tmp_path: Path
+) -> None:
+    """No socket takes their numbers, where a library's messages would reach a client."""
+    port = free_port()
+    options = f"--port {port} --workers {workers} --drain-seconds 0"
+    line = f'exec "$0" -m mnist_sgd_serve "$1" {options} {closed}'
+    process = subprocess.Popen(["sh", "-c", line, sys.executable, str(model)])
+    try:
+        address = f"http://127.0.0.1:{port}"
+        assert answers(f"{address}/v2/health/ready")
+        for number in (0, 1, 2):
+            if f"{number}>&-" in closed or (number == 1 and closed.startswith(">&-")):
+                assert os.readlink(f"/proc/{process.pid}/fd/{number}") == os.devnull
+        request = urllib.request.Request(f"{address}/predict", sample_digits()[0].read_bytes())
+        with urllib.request.urlopen(request, timeout=30) as reply:
+            assert json.load(reply)["label"] in ("3", "7")
+        process.terminate()
+        assert process.wait(30) == 0
+    finally:
+        process.kill()
+        process.wait()
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def answers(address: str) -> bool:
+    """Whether there is an answer within half a minute."""
+    for _ in range(300):
+        try:
+            with urllib.request.urlopen(address, timeout=30) as reply:
+                return bool(reply.status == 200)
+        except OSError:
+            time.sleep(0.1)
+    return False
+
+
+def test_a_start_that_fails_says_nothing_on_standard_output(tmp_path: Path) -> None:
+    line = f'"{sys.executable}" -m mnist_sgd_serve none.onnx 2>&-'
+    done = subprocess.run(["sh", "-c", line], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+
+
+class Stream:
+    """A stream that is no file, as a notebook's or a program's own may be."""
+
+    def __init__(self) -> None:
+        self.text = ""
+
+    def write(self, text: str) -> int:
+        self.text += text
+        return len(text)
+
+
+def test_a_log_is_written_to_any_stream_or_to_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    closed = open(os.devnull, "w")  # noqa: SIM115  (it is closed at once)
+    closed.close()
+    for none in (None, closed):
+        monkeypatch.setattr(sys, "stderr", none)
+        Log().info("ready")
+    stream = Stream()
+    monkeypatch.setattr(sys, "stderr", stream)
+    Log().warning("ready", model=Path("m\udcff.onnx"), name="\udcfe")
+    said = json.loads(stream.text)
+    assert stream.text.endswith("}\n")
+    assert (said["model"], said["name"]) == ("m\\udcff.onnx", "\\udcfe")
+
+
+def test_a_models_name_need_not_be_text(model: Path, tmp_path: Path) -> None:
+    odd = os.fsencode(tmp_path) + b"/m\xff.onnx"
+    with open(odd, "wb") as file:
+        file.write(model.read_bytes())
+    with running(Path(os.fsdecode(odd)), "--workers", "2") as server:
+        assert server.post("/predict", sample_digits()[0].read_bytes()).status == 200
+        (ready, *_) = server.events("ready")
+        assert ready["model"].endswith("/m\\udcff.onnx")
 
 
 # What it needs of the machine.

@@ -53,6 +53,19 @@ def test_a_linear_artefact_gives_back_its_weights_times_the_pixels(
     np.testing.assert_allclose(found, image / 255 * weight.reshape(28, 28), atol=1e-4)
 
 
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 99), paper=st.integers(0, 255))
+def test_what_is_as_grey_as_the_paper_adds_nothing(seed: int, paper: int) -> None:
+    """A model of whole pictures knows things on the paper of its training, not on black."""
+    weight = weights(0.02, seed)
+    image = np.where(digit(seed) > 0, digit(seed), paper).astype(np.uint8)
+    bias = -paper / 255 * float(weight.sum(dtype=np.float64))  # blank paper tells nothing
+    found = contributions(artefact(weight, bias), image, paper)
+    assert found is not None
+    expected = (image.astype(int) - paper) / 255 * weight.reshape(28, 28)
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
 def test_contributions_and_the_blank_images_logit_sum_to_the_logit() -> None:
     image, model = digit(), artefact(weights(0.2), 0.7)
     found = contributions(model, image)

@@ -7,6 +7,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 import onnx_models
-from mnist_sgd_serve import Predictor
+from mnist_sgd_serve import Metadata, Predictor
 from server import INFER, RAW, Reply, Server, message, running, stopped
 
 MODEL = onnx_models.content(onnx_models.linear())
@@ -161,6 +162,27 @@ def test_an_explanation_is_given_where_it_is_asked_for(server: Server) -> None:
     assert added == pytest.approx(np.linspace(-0.02, 0.02, 784) * image.ravel() / 255, abs=1e-3)
     for query in ("?explain=0", "?explain", "?" + "&" * 9000, "?explain=%ff", ""):
         assert "image" not in server.post("/predict" + query, file(seven())).json
+
+
+@pytest.mark.parametrize(
+    ("preparation", "known", "ground"),
+    [("mnist", None, 0), ("fit", 200, 200), ("fit", None, 190), ("stretch", None, 190)],
+)
+def test_an_explanation_is_relative_to_the_paper_that_the_model_knows(
+    preparation: str, known: int | None, ground: int, tmp_path: Path
+) -> None:
+    metadata = Metadata(
+        classes=("7", "3"), model="linear", preparation=preparation, paper=known
+    ).to_properties()
+    (tmp_path / "model.onnx").write_bytes(
+        onnx_models.content(onnx_models.linear(properties=metadata))
+    )
+    with running(tmp_path / "model.onnx") as server:
+        reply = server.post("/predict?explain=1", file(seven(ink=20, paper=190))).json
+    assert (reply["preparation"], reply["paper"]) == (preparation, known)
+    image = np.frombuffer(base64.b64decode(reply["image"]), np.uint8).astype(int)
+    added = np.frombuffer(base64.b64decode(reply["contributions"]), "<f4")
+    assert added == pytest.approx(np.linspace(-0.02, 0.02, 784) * (image - ground) / 255, abs=1e-3)
 
 
 @pytest.mark.parametrize(

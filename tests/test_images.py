@@ -22,6 +22,7 @@ from mnist_sgd_serve.images import (
     UnsupportedFormat,
     decode,
 )
+from mnist_sgd_serve.orientation import orientation
 
 
 def drawing() -> Image.Image:
@@ -130,6 +131,118 @@ def test_big_endian_exif_is_read_and_damaged_exif_is_ignored() -> None:
     for damaged in (exif[:20], exif[:8], b"", b"Exif\0\0XX" + exif[8:], exif[:10] + b"\xff" * 30):
         np.testing.assert_array_equal(decode(encode(DRAWING, "PNG", exif=damaged)), GREY)
         assert decode(encode(DRAWING, "JPEG", exif=damaged)).shape == GREY.shape
+
+
+def exif_entry(value: int, kind: int = 3, order: str = "<", tag: int = 0x0112) -> bytes:
+    """EXIF data with one entry, as a file holds it after its header."""
+    letter = {1: "B", 2: "B", 3: "H", 4: "I", 8: "h", 9: "i"}[kind]
+    number = struct.pack(order + letter, value).ljust(4, b"\0")
+    start = (b"II" if order == "<" else b"MM") + struct.pack(order + "HI", 42, 8)
+    return start + struct.pack(order + "HHHI", 1, tag, kind, 1) + number + bytes(4)
+
+
+def with_segment(data: bytes) -> bytes:
+    """A JPEG with data of an application."""
+    jpeg = LOSSY["JPEG L"]
+    return jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(data) + 2) + data + jpeg[2:]
+
+
+def with_chunk(kind: bytes, data: bytes) -> bytes:
+    """A PNG with one chunk more."""
+    png = LOSSLESS["PNG L"]
+    chunk = struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    return png[:33] + chunk + png[33:]
+
+
+def raw_profile(name: str, data: bytes) -> bytes:
+    """A PNG as ImageMagick writes it, which keeps a block of data as a text."""
+    digits = data.hex().encode()
+    lines = b"\n".join(digits[at : at + 72] for at in range(0, len(digits), 72))
+    text = b"\n%b\n%8d\n%b\n" % (name.lower().encode(), len(data), lines)
+    return with_chunk(b"zTXt", f"Raw profile type {name}\0\0".encode() + zlib.compress(text))
+
+
+EXIF, XMP = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
+ATTRIBUTE = b'<x xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="6"/>'
+QUARTER_TURNS = {
+    "a 32-bit number": with_segment(EXIF + exif_entry(6, 4)),
+    "a 32-bit number, big-endian": with_segment(EXIF + exif_entry(6, 4, ">")),
+    "a signed number": with_segment(EXIF + exif_entry(6, 8)),
+    "a byte": with_segment(EXIF + exif_entry(6, 1)),
+    "two headers": with_segment(EXIF * 2 + exif_entry(6)),
+    "PNG's chunk": with_chunk(b"eXIf", exif_entry(6, 4)),
+    "PNG's chunk with a header": with_chunk(b"eXIf", EXIF + exif_entry(6)),
+    "WebP, a 32-bit number": encode(DRAWING, "WEBP", exif=EXIF + exif_entry(6, 4), lossless=True),
+    "ImageMagick's exif": raw_profile("exif", EXIF + exif_entry(6)),
+    "ImageMagick's APP1": raw_profile("APP1", EXIF + exif_entry(6, 3, ">")),
+    "ImageMagick's xmp": raw_profile("xmp", ATTRIBUTE),
+    "XMP in a JPEG": with_segment(XMP + ATTRIBUTE),
+    "XMP, single quotes": with_segment(XMP + ATTRIBUTE.replace(b'"6"', b"'6'")),
+    "XMP, an element": with_segment(XMP + b"<x><tiff:Orientation>6</tiff:Orientation></x>"),
+    "XMP in a PNG": with_chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + ATTRIBUTE),
+    "XMP in a WebP": encode(DRAWING, "WEBP", xmp=ATTRIBUTE, lossless=True),
+    "XMP beside EXIF data without it": encode(
+        DRAWING, "WEBP", exif=EXIF + exif_entry(2, tag=0x0128), xmp=ATTRIBUTE, lossless=True
+    ),
+}
+
+
+@pytest.mark.parametrize("name", QUARTER_TURNS)
+def test_a_quarter_turn_is_undone_wherever_a_file_names_it(name: str) -> None:
+    turned = decode(QUARTER_TURNS[name]).astype(int)
+    assert turned.shape == (40, 60)
+    assert np.abs(turned - np.rot90(GREY, -1)).mean() < 2
+
+
+NOT_TURNED = {
+    "0": with_segment(EXIF + exif_entry(0)),
+    "9": with_segment(EXIF + exif_entry(9)),
+    "2**32 - 1": with_segment(EXIF + exif_entry(2**32 - 1, 4)),
+    "-6": with_segment(EXIF + exif_entry(-6, 9)),
+    "a text": with_segment(EXIF + exif_entry(6, 2)),
+    "headers alone": with_segment(EXIF * 1000),
+    "a directory beyond the end": with_segment(EXIF + b"II*\0\xff\xff\xff\xff"),
+    "more entries than there are": with_segment(EXIF + b"II*\0\x08\0\0\0\xff\xff" + bytes(60)),
+    "not hexadecimal": with_chunk(b"tEXt", b"Raw profile type exif\0\nexif\n 4\nxyz"),
+    "half a byte": with_chunk(b"tEXt", b"Raw profile type exif\0\nexif\n 4\n123"),
+    "XMP of 9": with_segment(XMP + ATTRIBUTE.replace(b'"6"', b'"9"')),
+    "XMP of 66": with_segment(XMP + ATTRIBUTE.replace(b'"6"', b'"66"')),
+    "XMP that ends early": with_segment(XMP + ATTRIBUTE[:-4]),
+}
+
+
+@pytest.mark.parametrize("name", NOT_TURNED)
+def test_a_picture_is_upright_where_its_orientation_is_none(name: str) -> None:
+    turned = decode(NOT_TURNED[name]).astype(int)
+    assert turned.shape == GREY.shape
+    assert np.abs(turned - GREY).mean() < 2
+
+
+def test_of_exif_data_and_xmp_that_disagree_the_former_count() -> None:
+    exif = exif_entry(3)
+    content = encode(DRAWING, "WEBP", exif=EXIF + exif, xmp=ATTRIBUTE, lossless=True)
+    np.testing.assert_array_equal(decode(content), GREY[::-1, ::-1])
+
+
+@pytest.mark.parametrize("turned", range(1, 9))
+def test_a_tiff_is_turned_once(turned: int) -> None:
+    xmp = ATTRIBUTE.replace(b"6", b"%d" % turned)
+    for tags in ({274: turned}, {274: turned, 700: xmp}, {700: xmp}):
+        content = encode(DRAWING, "TIFF", tiffinfo=tags)
+        upright = ImageOps.exif_transpose(
+            Image.open(io.BytesIO(encode(DRAWING, "PNG", exif=orientation_exif(turned))))
+        )
+        np.testing.assert_array_equal(decode(content, tiff=True), np.asarray(upright))
+
+
+@given(
+    info=st.dictionaries(
+        st.sampled_from(["exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif"]),
+        st.binary(max_size=60) | st.text(max_size=60) | st.none() | st.integers() | st.tuples(),
+    )
+)
+def test_whatever_a_file_says_its_orientation_is_one_of_eight(info: dict[str, Any]) -> None:
+    assert orientation(info) in range(1, 9)
 
 
 @pytest.mark.parametrize("form", ["PNG", "GIF", "WEBP"])

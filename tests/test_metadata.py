@@ -31,6 +31,7 @@ finite = st.floats(allow_nan=False, allow_infinity=False)
         threshold=st.floats(0, 1),
         mean=finite,
         std=finite.filter(lambda std: std > 0),
+        paper=st.none() | st.integers(0, 255),
         model=st.text(max_size=9),
         metrics=st.dictionaries(names, finite, max_size=3),
         data=st.dictionaries(names, names, max_size=3),
@@ -64,6 +65,13 @@ def test_properties_of_others_are_passed_over() -> None:
         ("mean", float("inf"), r"mean must be finite, got inf"),
         ("std", 0.0, r"std must be finite and above 0, got 0.0"),
         ("std", float("inf"), r"std must be finite and above 0, got inf"),
+        (
+            "classes",
+            ("\udcff", "3"),
+            r"classes must be two different names, got \['\\udcff', '3'\]",
+        ),
+        ("paper", 256, r"paper must be a grey, 0 to 255, got 256"),
+        ("paper", -1, r"paper must be a grey, 0 to 255, got -1"),
         ("preparation", "crop", r"preparation must be mnist, fit or stretch, got 'crop'"),
     ],
 )
@@ -93,6 +101,8 @@ def test_a_property_that_is_missing_is_named(key: str) -> None:
         ("metrics", "[]", r"its metrics must be a JSON object"),
         ("metrics", '{"loss": NaN}', r"its metadata cannot be read: NaN is no JSON number"),
         ("data", "[" * 100_000, r"its metadata cannot be read: maximum recursion"),
+        ("paper", "white", r"its metadata cannot be read: invalid literal"),
+        ("paper", "300", r"paper must be a grey, 0 to 255, got 300"),
         ("threshold", "half", r"its metadata cannot be read: could not convert"),
         ("normalization", '{"mean": 0}', r"its metadata lacks 'std'"),
         ("normalization", '{"mean": [], "std": 1}', r"its metadata cannot be read: float\(\)"),
@@ -120,6 +130,15 @@ def test_pixels_that_are_not_normalised_have_no_mean_and_deviation() -> None:
         MetadataError, match=r"^pixels of dtype uint8 have mean 0 and std 1, got 0.1307 and 0.3081$"
     ):
         replace(METADATA, dtype="uint8")
+
+
+def test_the_paper_is_a_property_that_a_file_may_lack() -> None:
+    """As the files of earlier versions do, and those of the preparation `mnist`."""
+    assert "mnist_sgd.paper" not in METADATA.to_properties()
+    assert Metadata.from_properties(METADATA.to_properties()).paper is None
+    known = Metadata(classes=("7", "3"), preparation="fit", paper=0).to_properties()
+    assert known["mnist_sgd.paper"] == "0"
+    assert Metadata.from_properties(known).paper == 0
 
 
 def test_the_label_of_a_probability_at_the_threshold_is_the_negative_class() -> None:

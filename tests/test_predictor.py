@@ -226,6 +226,40 @@ def test_what_is_no_picture_is_refused(tmp_path: Path) -> None:
         Predictor(tmp_path / "none.onnx")
 
 
+class Wrapped:
+    """An array of another library."""
+
+    def __init__(self, values: NDArray[Any]) -> None:
+        self.values = values
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return self.values
+
+
+def test_an_array_of_another_library_is_read_as_numpy_reads_it() -> None:
+    grey = np.asarray(seven())
+    alike: Any = Wrapped(grey)
+    assert predictor().predict(alike) == predictor().predict(grey)
+    with pytest.raises(TypeError, match=r"dtype uint8, got float64: make 0 to 255 of its greys$"):
+        predictor().predict(Wrapped(grey / 255))  # type: ignore[arg-type]  # the point of the test
+
+
+@pytest.mark.parametrize(
+    ("shape", "says"),
+    [
+        ((60, 40, 3), "got [60, 40, 3]: PIL.Image.fromarray(picture) takes colours"),
+        ((60, 40, 4), "got [60, 40, 4]: PIL.Image.fromarray(picture) takes colours"),
+        ((1, 28, 28), "got [1, 28, 28]"),
+        ((784,), "got [784]"),
+        ((0, 28), "got [0, 28]"),
+    ],
+)
+def test_an_array_of_another_shape_is_refused(shape: tuple[int, ...], says: str) -> None:
+    with pytest.raises(ValueError, match="shape") as refusal:
+        predictor().predict(np.zeros(shape, np.uint8))
+    assert str(refusal.value) == f"a picture must have the shape [height, width], {says}"
+
+
 @settings(max_examples=100, deadline=None)
 @given(content=st.binary(max_size=100))
 def test_random_bytes_give_an_image_error_only(content: bytes) -> None:

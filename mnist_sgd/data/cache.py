@@ -37,7 +37,7 @@ from mnist_sgd.data.journal import Journal
 
 __all__ = ["Cache", "CacheError", "Contents", "cache_folder"]
 
-_VERSION = 1
+_VERSION = 2
 """Of the manifest and of what the preparations make of a picture; another one is read anew."""
 
 _MANIFEST = "manifest.json"

@@ -31,7 +31,7 @@ class Access:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self.token = settings.token.encode() if settings.token else None
+        self.token = None if settings.token is None else settings.token.encode()
         self.headers: Headers = []
         if settings.cors:
             self.headers = [

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mnist_sgd_serve.file_kinds import foreign_kind, model_beside
 from mnist_sgd_serve.metadata import Metadata, MetadataError
+from mnist_sgd_serve.reason import one_line, runtime_reason
 from mnist_sgd_serve.wire import WireError, check_self_contained
 
 if TYPE_CHECKING:
@@ -71,6 +73,9 @@ def load_artefact(source: "str | os.PathLike[str] | bytes") -> Artefact:
         content = source if isinstance(source, bytes) else _read(source)
         if not content:
             raise ArtefactError("it is empty")
+        kind = foreign_kind(content)
+        if kind is not None:
+            raise ArtefactError(f"it is not an ONNX model but {kind}{_hint(source)}")
         if len(content) > MAX_BYTES:
             raise ArtefactError(f"it is larger than {MAX_BYTES} bytes, the most allowed")
         check_self_contained(content)
@@ -81,10 +86,18 @@ def load_artefact(source: "str | os.PathLike[str] | bytes") -> Artefact:
     except UnicodeDecodeError as error:  # onnxruntime passes names and metadata on unchecked
         raise ArtefactError(f"{name} is not a usable artefact: its text is not UTF-8") from error
     except (ArtefactError, MetadataError, WireError) as error:
-        raise ArtefactError(f"{name} is not a usable artefact: {_one_line(error)}") from error
+        raise ArtefactError(f"{name} is not a usable artefact: {one_line(error)}") from error
     except OSError as error:
-        raise ArtefactError(f"{name} cannot be read: {error.strerror or error}") from error
+        raise ArtefactError(
+            f"{name} cannot be read: {error.strerror or error}{_hint(source)}"
+        ) from error
     return Artefact(session, metadata, content)
+
+
+def _hint(source: "str | os.PathLike[str] | bytes") -> str:
+    """The rest of a sentence about a file that is no model: where the model is."""
+    model = None if isinstance(source, bytes) else model_beside(source)
+    return "" if model is None else f"; the model is {model}"
 
 
 def _read(path: "str | os.PathLike[str]") -> bytes:
@@ -121,7 +134,7 @@ def _start(content: bytes) -> "InferenceSession":
             enable_fallback=0,  # it prints an error and tries the same again
         )
     except Exception as error:  # onnxruntime has a class an error code, under Exception
-        raise ArtefactError(f"onnxruntime cannot load it: {_one_line(error)}") from error
+        raise ArtefactError(f"onnxruntime cannot load it: {runtime_reason(error)}") from error
 
 
 def _check_signature(session: "InferenceSession") -> None:
@@ -146,13 +159,8 @@ def _check_answers(session: "InferenceSession") -> None:
     try:
         (answers,) = session.run(None, {"image": images})
     except Exception as error:  # as at the load
-        raise ArtefactError(f"it does not run: {_one_line(error)}") from error
+        raise ArtefactError(f"it does not run: {runtime_reason(error)}") from error
     if answers.shape != (2, 1):
         raise ArtefactError(f"two images gave answers of shape {list(answers.shape)}, not [2, 1]")
     if not np.all((answers >= 0) & (answers <= 1)):
         raise ArtefactError(f"its answers are no probabilities: {answers.ravel().tolist()}")
-
-
-def _one_line(error: Exception) -> str:
-    """Put an error's text on one line of bounded length."""
-    return " ".join(str(error).split())[:300]

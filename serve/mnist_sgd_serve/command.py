@@ -17,8 +17,8 @@ __all__ = ["DESCRIPTION", "EXAMPLES", "add_arguments", "main", "run"]
 
 DESCRIPTION = """\
 Answer over HTTP from an artefact: the Open Inference Protocol v2 for programs, POST /predict
-for image files, and a page at / where one draws a digit. With --grpc-port the protocol is spoken
-over gRPC too.
+for image files, and a page at / to draw on or to give a picture. With --grpc-port the protocol
+is spoken over gRPC too.
 """
 
 EXAMPLES = """\
@@ -94,6 +94,7 @@ def run(args: argparse.Namespace) -> int:
         ValueError: a setting is out of its range, or the system is Windows.
     """
     settings = _settings(args)
+    _fill_standard_files()
     if not hasattr(signal, "pthread_sigmask"):
         raise ValueError("serve needs the signals of Linux or macOS; on Windows run it under WSL")
     # Until the server is there: SIGTERM ends the start, as Ctrl-C does, and SIGHUP waits.
@@ -125,7 +126,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return run(args) if args.inherit is None else _work(_settings(args), args.inherit)
     except (ValueError, OSError) as error:
-        print(f"mnist_sgd_serve: {' '.join(str(error).split())}", file=sys.stderr)
+        from mnist_sgd_serve.logs import write
+
+        write(f"mnist_sgd_serve: {' '.join(str(error).split())}\n")
         return 2
 
 
@@ -141,10 +144,29 @@ def _option(name: str) -> str:
 
 
 def _settings(args: argparse.Namespace) -> Settings:
-    """The settings of parsed arguments; the environment may have the token."""
+    """The settings of parsed arguments; the environment may have the token.
+
+    An empty token is passed on, and refused: it is a secret that was not there, and a server that
+    was to be closed must not open for want of it.
+    """
     names = [field.name for field in dataclasses.fields(Settings)]
     given = {name: getattr(args, name) for name in names if hasattr(args, name)}
-    return Settings(**given | {"token": args.token or os.environ.get(TOKEN) or None})
+    token = os.environ.get(TOKEN) if args.token is None else args.token
+    return Settings(**given | {"token": token})
+
+
+def _fill_standard_files() -> None:
+    """Open the null device as standard input, output or error where one of them is closed.
+
+    Else a socket would get its number, and what a library writes to standard error would go to
+    somebody's browser.
+    """
+    while True:
+        file = os.open(os.devnull, os.O_RDWR)
+        if file > 2:
+            os.close(file)
+            return
+        os.set_inheritable(file, True)  # as these three are for the workers
 
 
 def _serve(settings: Settings) -> int:
@@ -165,13 +187,14 @@ def _serve(settings: Settings) -> int:
         from mnist_sgd_serve.logs import Log
         from mnist_sgd_serve.supervisor import supervise
 
-        environment = dict(os.environ) | ({TOKEN: settings.token} if settings.token else {})
+        environment = dict(os.environ) | ({} if settings.token is None else {TOKEN: settings.token})
         command = partial(_command, settings)
         return supervise(command, environment, settings.workers, listener, Log())
 
 
 def _work(settings: Settings, inherited: Sequence[int]) -> int:
     """Serve as one of several workers."""
+    _fill_standard_files()
     from mnist_sgd_serve.server import serve
     from mnist_sgd_serve.supervisor import inherit
 

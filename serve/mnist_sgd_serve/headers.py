@@ -5,9 +5,8 @@ prints nothing for a stranger's bytes and imports little. Everything here is lin
 """
 
 import struct
-from typing import Any
 
-__all__ = ["gif_size", "orientation", "split_exif", "still_png"]
+__all__ = ["gif_size", "split_exif", "still_png"]
 
 _BARE_MARKERS = {0x01, *range(0xD0, 0xDA)}
 """JPEG markers that no length follows: TEM, the restarts, start and end of image."""
@@ -75,22 +74,3 @@ def split_exif(content: bytes) -> tuple[bytes, bytes]:
         else:
             kept.append(content[at:end])
         at = end
-
-
-def orientation(exif: Any) -> int:
-    """Read the orientation, 1 to 8, from EXIF data; 1 where it gives none or is damaged.
-
-    Exif 2.32, section 4.6: the first directory's entry 0x0112, one 16-bit number.
-    """
-    try:
-        tiff = bytes(exif).removeprefix(b"Exif\0\0")
-        order = {b"II": "<", b"MM": ">"}[tiff[:2]]
-        (directory,) = struct.unpack_from(order + "I", tiff, 4)
-        (entries,) = struct.unpack_from(order + "H", tiff, directory)
-        for at in range(directory + 2, directory + 2 + 12 * entries, 12):
-            tag, kind, _, value = struct.unpack_from(order + "HHIH", tiff, at)
-            if (tag, kind) == (0x0112, 3) and 1 <= value <= 8:
-                return int(value)
-    except (KeyError, struct.error, TypeError, ValueError):
-        return 1
-    return 1

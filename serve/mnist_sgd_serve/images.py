@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_sgd_serve.headers import gif_size, orientation, split_exif, still_png
+from mnist_sgd_serve.headers import gif_size, split_exif, still_png
+from mnist_sgd_serve.orientation import orientation
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -112,7 +113,9 @@ def decode(
     transparent becomes the colour of the paper (see `_composite`).
 
     Args:
-        source: the bytes of an image file, the path of one, or a Pillow image.
+        source: the bytes of an image file, the path of one, or a Pillow image, which is turned as
+            its `info` says: for one that you have turned yourself, delete what is there, as
+            `PIL.ImageOps.exif_transpose` does.
         max_pixels: width times height that is still decoded.
         max_bytes: length of a file that is still read.
         tiff: read TIFF too, for files of one's own.
@@ -200,7 +203,8 @@ def _pixels(image: "Image.Image", max_pixels: int) -> NDArray[np.uint8]:
     name = image.format or "given"
     try:
         image.load()
-        turned = orientation(image.info.get("exif", b""))
+        # Pillow turns a TIFF itself when it decodes it.
+        turned = 1 if image.format == "TIFF" else orientation(image.info)
         grey = _grey(image)
     except ImageError:
         raise

@@ -5,12 +5,13 @@ say; that of a request has its id. A server answers though nobody can read what 
 """
 
 import contextlib
+import io
 import json
 import os
 import sys
 from datetime import UTC, datetime
 
-__all__ = ["Log"]
+__all__ = ["Log", "write"]
 
 
 class Log:
@@ -34,8 +35,31 @@ class Log:
     def _write(self, level: str, event: str, fields: dict[str, object]) -> None:
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
         line = {"time": now, "level": level, "event": event, "worker": self.worker} | fields
-        if sys.stderr is None:  # it was closed before the start
-            return
-        with contextlib.suppress(OSError):  # a full disk or a closed pipe, and no place to say so
-            text = json.dumps(line, default=str, separators=(",", ":"))
-            os.write(sys.stderr.fileno(), f"{text}\n".encode())
+        write(json.dumps(_plain(line), default=_text, separators=(",", ":")) + "\n")
+
+
+def _plain(fields: dict[str, object]) -> dict[str, object]:
+    return {key: _text(one) if isinstance(one, str) else one for key, one in fields.items()}
+
+
+def _text(value: object) -> str:
+    """What JSON can hold: a name's bytes that are not UTF-8 are shown by their escapes."""
+    return str(value).encode(errors="backslashreplace").decode()
+
+
+def write(text: str) -> None:
+    """Write to standard error in one piece, if there is one; never raise, never write elsewhere.
+
+    It may be None, as in a process that was started without one, a stream without a file, or
+    closed; a disk may be full and a pipe without a reader.
+    """
+    stream = sys.stderr
+    if stream is None:
+        return
+    with contextlib.suppress(OSError, ValueError):
+        try:
+            file = stream.fileno()
+        except (AttributeError, io.UnsupportedOperation):
+            stream.write(text)
+        else:
+            os.write(file, text.encode(errors="backslashreplace"))

@@ -48,6 +48,8 @@ class Metadata:
             bfloat16, or uint8 for a model that takes the pixels themselves, 0 to 255.
         preparation: how a picture of any size becomes an input: mnist, fit or stretch, see
             `preparation`.
+        paper: for fit and stretch the median grey of the borders of the training's images, 0 to
+            255: the ground on which the model knows things. None where it is not known.
         model: the name of the architecture.
         metrics: figures on the validation set, by name.
         data: what it was trained and validated on: names of sets to their fingerprints.
@@ -62,6 +64,7 @@ class Metadata:
     std: float = 1.0
     dtype: str = "float32"
     preparation: str = "mnist"
+    paper: int | None = None
     model: str = ""
     metrics: Mapping[str, float] = field(default_factory=dict)
     data: Mapping[str, str] = field(default_factory=dict)
@@ -74,7 +77,7 @@ class Metadata:
         Raises:
             MetadataError: a value is outside its range; the message names it.
         """
-        names = {name for name in self.classes if isinstance(name, str) and name}
+        names = {name for name in self.classes if isinstance(name, str) and _is_text(name)}
         if len(self.classes) != 2 or len(names) != 2:
             raise MetadataError(f"classes must be two different names, got {list(self.classes)}")
         if not 0 <= self.threshold <= 1:
@@ -91,6 +94,8 @@ class Metadata:
             raise MetadataError(
                 f"pixels of dtype uint8 have mean 0 and std 1, got {self.mean} and {self.std}"
             )
+        if self.paper is not None and not 0 <= self.paper <= 255:
+            raise MetadataError(f"paper must be a grey, 0 to 255, got {self.paper}")
         try:
             check_preparation(self.preparation)
         except ValueError as error:
@@ -118,6 +123,7 @@ class Metadata:
             "image_size": list(self.image_size),
             "normalization": self._normalization(),
             "preparation": self.preparation,
+            **({} if self.paper is None else {"paper": self.paper}),
             "model": self.model,
             "metrics": dict(self.metrics),
             "data": dict(self.data),
@@ -155,6 +161,7 @@ class Metadata:
                 std=float(normalization["std"]),
                 dtype=normalization.get("dtype", "float32"),
                 preparation=properties[PREFIX + "preparation"],
+                paper=int(properties[PREFIX + "paper"]) if PREFIX + "paper" in properties else None,
                 model=properties[PREFIX + "model"],
                 metrics=_decode(properties, "metrics", dict),
                 data=_decode(properties, "data", dict),
@@ -167,6 +174,11 @@ class Metadata:
             raise MetadataError(f"its metadata lacks {error.args[0]!r}") from error
         except (ValueError, TypeError, OverflowError, RecursionError) as error:
             raise MetadataError(f"its metadata cannot be read: {error}") from error
+
+
+def _is_text(name: str) -> bool:
+    """Whether it says something, and JSON and HTTP can say it: no half of a character."""
+    return bool(name) and not any("\ud800" <= character <= "\udfff" for character in name)
 
 
 def _encode(value: Any) -> str:

@@ -19,6 +19,7 @@ from mnist_sgd_serve.artefact import ArtefactError
 from mnist_sgd_serve.metadata import Metadata
 from mnist_sgd_serve.one_image import OneImage
 from mnist_sgd_serve.predictor import Predictor
+from mnist_sgd_serve.reason import runtime_reason
 
 if TYPE_CHECKING:
     from mnist_sgd_serve.batcher import Batcher
@@ -133,7 +134,7 @@ def _load(path: str | os.PathLike[str]) -> Model:
         except Exception as error:  # onnxruntime has a class an error code, under Exception
             raise ArtefactError(
                 f"{os.fspath(path)} is not a usable artefact: it does not run with {count} "
-                f"images: {' '.join(str(error).split())[:200]}"
+                f"images: {runtime_reason(error)}"
             ) from error
         if answers != count:
             raise ArtefactError(

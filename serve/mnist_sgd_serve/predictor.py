@@ -138,7 +138,8 @@ class Predictor:
 
         Args:
             source: the path of an image file, which may also be TIFF; the bytes of one; a Pillow
-                image; or a grey array uint8 `[height, width]`.
+                image; or a grey array uint8 `[height, width]`, also one of another library that
+                NumPy can read, such as a torch tensor.
 
         Raises:
             ImageError: it is no readable image, too large, or has no ink; see `decode`.
@@ -166,7 +167,10 @@ class Predictor:
     def _prepare(self, source: "Source") -> Prepared:
         """Decode a picture and prepare it as the model wants; an error names its file."""
         path = source if isinstance(source, (str, os.PathLike)) else None
-        grey = source if isinstance(source, np.ndarray) else decode(source, tiff=path is not None)
+        if isinstance(source, np.ndarray) or hasattr(source, "__array__"):
+            grey = np.asarray(source)
+        else:
+            grey = decode(source, tiff=path is not None)
         try:
             return prepare(grey, self.metadata.preparation)
         except NoInk as error:

@@ -39,7 +39,8 @@ def prepare(grey: NDArray[np.uint8], preparation: str = "mnist") -> Prepared:
     """Make a model's image of a picture.
 
     Args:
-        grey: uint8 `[height, width]`; for `mnist` ink of either polarity, whose border is paper.
+        grey: uint8 `[height, width]`; for `mnist` ink of either polarity on a sheet that takes up
+            the middle of the picture.
         preparation: one of `PREPARATIONS`, the one that the model's artefact names.
 
     Raises:
@@ -49,9 +50,14 @@ def prepare(grey: NDArray[np.uint8], preparation: str = "mnist") -> Prepared:
     """
     if not isinstance(grey, np.ndarray) or grey.dtype != np.uint8:
         given = getattr(grey, "dtype", type(grey).__name__)
-        raise TypeError(f"a picture must be an array of dtype uint8, got {given}")
+        raise TypeError(
+            f"a picture must be an array of dtype uint8, got {given}: make 0 to 255 of its greys"
+        )
     if grey.ndim != 2 or grey.size == 0:
-        raise ValueError(f"a picture must have the shape [height, width], got {list(grey.shape)}")
+        colour = grey.ndim == 3 and grey.shape[2] in (3, 4) and grey.size > 0
+        hint = ": PIL.Image.fromarray(picture) takes colours" if colour else ""
+        shape = list(grey.shape)
+        raise ValueError(f"a picture must have the shape [height, width], got {shape}{hint}")
     check_preparation(preparation)
     if preparation == "mnist":
         if is_mnist(grey):

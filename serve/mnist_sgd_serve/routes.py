@@ -24,6 +24,7 @@ from mnist_sgd_serve.model_host import Model, ModelHost
 from mnist_sgd_serve.multipart import image_part
 from mnist_sgd_serve.openapi import openapi
 from mnist_sgd_serve.pages import PAGES
+from mnist_sgd_serve.picture import border
 from mnist_sgd_serve.predictor import Prediction
 from mnist_sgd_serve.preparation import Prepared, prepare
 from mnist_sgd_serve.protocol import (
@@ -199,10 +200,15 @@ class Routes:
             self.decoding -= 1
 
     def _explain(self, model: Model, image: NDArray[np.uint8]) -> dict[str, object]:
-        added = None
+        added, paper = None, model.metadata.paper
         if model.metadata.model == "linear":
-            added = contributions(model.predictor.probabilities, image)
+            ground = 0 if model.metadata.preparation == "mnist" else paper
+            if ground is None:  # not in the file: as `fit` takes it for the picture at hand
+                ground = int(np.median(border(image)) + 0.5)
+            added = contributions(model.predictor.probabilities, image, ground)
         return {
+            "preparation": model.metadata.preparation,
+            "paper": paper,
             "image": base64.b64encode(image.tobytes()).decode(),
             "contributions": None
             if added is None

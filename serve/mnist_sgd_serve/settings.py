@@ -99,7 +99,10 @@ class Settings:
         if not self.host:
             raise ValueError("host must be an address or a name, such as 127.0.0.1, not empty")
         if self.token is not None and not _TOKEN.fullmatch(self.token):
-            raise ValueError("token must be visible ASCII characters without spaces")
+            raise ValueError(
+                "token must be visible ASCII characters without spaces, at least one; to ask for "
+                "no token, leave out --token and unset MNIST_SGD_TOKEN"
+            )
         if self.cors is not None and not _ORIGIN.fullmatch(self.cors):
             raise ValueError(
                 f"cors must be * or an origin such as https://example.org, not {self.cors!r}"

@@ -1,5 +1,5 @@
 /**
- * The page of the server: draw a digit or give a picture of one, see what the model says and why.
+ * The page of the server: draw something or give a picture, see what the model says and why.
  *
  * What is on the paper is a list of marks: strokes, pictures and wipes. Undo drops the last one.
  * After each change the paper goes to the server as an image file; one request is under way at
@@ -26,6 +26,10 @@ const marks = [];
 let stroke = null;
 const pen = { x: 0.3, y: 0.2 }; // where the arrow keys have moved it
 let aiming = false; // the arrow keys are in use, so that the page shows the pen
+/** The grey of the paper that the model knows, 0 to 255; null where it takes any. */
+let paper = null;
+let whole = false; // the model sees the whole picture, not the drawn thing alone
+let digits = false; // all classes are digits
 
 // The paper
 
@@ -80,11 +84,18 @@ function render() {
   }
 }
 
-/** Strokes as an image file: white ink on black paper, whatever the screen shows. */
+const grey = (level) => `rgb(${level} ${level} ${level})`;
+const inkOn = (level) => grey(level > 127 ? 0 : 255);
+
+/**
+ * Strokes as an image file: what the pad shows, where the model depends on it; else white ink on
+ * black paper, whatever the screen shows.
+ */
 function drawn(strokes) {
   const context = new OffscreenCanvas(SIDE, SIDE).getContext("2d");
-  context.fillRect(0, 0, SIDE, SIDE); // black
-  context.strokeStyle = "white";
+  context.fillStyle = grey(paper ?? 0);
+  context.fillRect(0, 0, SIDE, SIDE);
+  context.strokeStyle = inkOn(paper ?? 0);
   paint(context, SIDE, strokes);
   return context.canvas.convertToBlob();
 }
@@ -282,23 +293,28 @@ function show(result) {
   text("note", note);
   $("chart").style.setProperty("--probability", answer?.probability ?? "var(--threshold)");
   $("bar").setAttribute("aria-valuenow", (100 * (answer?.probability ?? 0)).toFixed(1));
-  fill("seen", bytes(answer?.image ?? ""), (grey) => [`rgb(${grey} ${grey} ${grey})`, 1]);
+  fill("seen", bytes(answer?.image ?? ""), (level) => [grey(level), 1]);
   showAdded(new Float32Array(bytes(answer?.contributions ?? "").buffer));
 }
 
 /** The verdict, what is to be said of it, and a note. */
 function words(result) {
-  if (!result) return ["", "The answer comes with the first stroke.", ""];
+  const invitation = `The answer comes with ${whole ? "a picture or " : ""}the first stroke.`;
+  if (!result) return ["", invitation, ""];
   const { error, blank } = result;
-  if (error) return [blank ? "No digit here" : "No answer", sentence(error), ""];
+  if (error) {
+    return [blank ? `${digits ? "No digit" : "Nothing"} here` : "No answer", sentence(error), ""];
+  }
   const { label, confidence, milliseconds, trip, inverted } = result;
   const time = `${milliseconds.toFixed(1)} ms in the server, ${trip.toFixed(0)} ms in all.`;
   const note = inverted ? `${time} Dark on light: inverted.` : time;
   return [label, `Probability ${percent(confidence)}`, note];
 }
 
-/** Name the classes, which the page knows from its first answer on. */
-function name({ classes, positive, threshold, contributions }) {
+/** Name the classes, which the page knows from its first answer on, and be as the model needs. */
+function name({ classes, positive, threshold, contributions, preparation, paper: known }) {
+  digits = classes.every((one) => /^\d$/.test(one));
+  adapt(preparation === "fit" || preparation === "stretch", known ?? 255);
   const negative = classes.find((one) => one !== positive);
   document.title = `${positive} or ${negative}?`;
   text("question", document.title);
@@ -308,6 +324,26 @@ function name({ classes, positive, threshold, contributions }) {
   $("chart").style.setProperty("--threshold", threshold);
   $("bar").setAttribute("aria-label", `Probability of ${positive}`);
   $("added").hidden = contributions === null;
+}
+
+/**
+ * Lead with pictures for a model of whole pictures, and draw on the paper that it was trained on:
+ * it knows nothing else. What was sent before the page knew is sent again.
+ */
+function adapt(wholePictures, known) {
+  const level = wholePictures ? known : null;
+  if (whole === wholePictures && paper === level) return;
+  [whole, paper] = [wholePictures, level];
+  document.body.classList.toggle("whole", whole);
+  const ways = ["Draw it, or drop or paste a picture.", "Choose, drop or paste a picture; or draw."];
+  text("how", ways[Number(whole)]);
+  text("choose", whole ? "Choose a picture…" : "Picture…");
+  if (whole) pad.before($("choose"));
+  else $("tools").insertBefore($("choose"), $("file"));
+  pad.style.backgroundColor = whole ? grey(paper) : "";
+  pad.style.color = whole ? inkOn(paper) : "";
+  render();
+  if (visible().strokes.length) ask();
 }
 
 /** Colour each pixel by its class, the stronger the more it adds; no pixels leave it empty. */

@@ -1,0 +1,78 @@
+"""Which way up a picture is, from what its file says of it.
+
+The orientation is in EXIF data, in the text chunk of a PNG in which ImageMagick keeps EXIF data, or
+in XMP alone. Pillow finds it there too, but imports its TIFF reader for that and warns of damage.
+Nothing here raises an error, and all of it is linear in the length of the data.
+"""
+
+import re
+import struct
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["orientation"]
+
+_EXIF_HEADER = b"Exif\0\0"
+_TAG = 0x0112
+_WHOLE_NUMBERS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i"}
+"""TIFF 6.0's types of whole numbers, as `struct` reads them. The standard asks for type 3."""
+
+_PROFILES = ("exif", "APP1", "xmp")
+"""ImageMagick's names: the text "Raw profile type NAME" is a length and hexadecimal digits."""
+
+_XMP = re.compile(rb"tiff:Orientation\s*(?:=\s*[\"']|>)\s*([1-8])\s*[\"'<]")
+
+
+def orientation(info: Mapping[Any, Any]) -> int:
+    """Find the orientation, 1 to 8; 1, upright, where nothing usable gives one.
+
+    EXIF data come first: XMP counts where they have no such entry.
+
+    Args:
+        info: the `info` of a Pillow image whose pixels were decoded.
+    """
+    profiles = [_unpacked(info.get(f"Raw profile type {name}")) for name in _PROFILES]
+    for data in (info.get("exif"), *profiles):
+        found = _in_exif(_bytes(data))
+        if found is not None:
+            return found if 1 <= found <= 8 else 1
+    for data in (info.get("xmp"), info.get("XML:com.adobe.xmp"), *profiles):
+        match = _XMP.search(_bytes(data))
+        if match:
+            return int(match[1])
+    return 1
+
+
+def _bytes(data: object) -> bytes:
+    """Take bytes as they are and text as UTF-8; anything else is none."""
+    if isinstance(data, str):
+        return data.encode("utf-8", "replace")
+    return bytes(data) if isinstance(data, (bytes, bytearray)) else b""
+
+
+def _unpacked(profile: object) -> bytes:
+    """Read a raw profile: an empty line, its name, its length, then hexadecimal lines."""
+    try:
+        return bytes.fromhex("".join(_bytes(profile).decode("ascii").split("\n")[3:]))
+    except ValueError:
+        return b""
+
+
+def _in_exif(exif: bytes) -> int | None:
+    """Read the first directory's entry: Exif 2.32, section 4.6. None where there is none."""
+    start = 0
+    while exif.startswith(_EXIF_HEADER, start):  # some programs write it twice
+        start += len(_EXIF_HEADER)
+    tiff = memoryview(exif)[start:]
+    try:
+        order = {b"II": "<", b"MM": ">"}[bytes(tiff[:2])]
+        (directory,) = struct.unpack_from(order + "I", tiff, 4)
+        (entries,) = struct.unpack_from(order + "H", tiff, directory)
+        for at in range(directory + 2, directory + 2 + 12 * entries, 12):
+            tag, kind = struct.unpack_from(order + "HH", tiff, at)
+            if tag == _TAG and kind in _WHOLE_NUMBERS:
+                (value,) = struct.unpack_from(order + _WHOLE_NUMBERS[kind], tiff, at + 8)
+                return int(value)
+    except (KeyError, struct.error):
+        return None
+    return None

@@ -19,6 +19,8 @@ from mnist_sgd.models import model_name
 from mnist_sgd.optimizers import momentum_of
 from mnist_sgd.recorder import metric_name
 from mnist_sgd.schedule import schedule_name
+from mnist_sgd.weights import shapes
+from mnist_sgd.wrappers import plain_state, unwrapped
 
 if TYPE_CHECKING:
     from mnist_sgd.learner import Learner
@@ -50,11 +52,10 @@ LOSS, OTHERS = "settings of the loss", "of the optimizer"
 
 def fit_identity(learn: "Learner") -> dict[str, Any]:
     """The kinds of what takes part in a fit: a checkpoint of other ones cannot be loaded."""
-    weights = learn.model.state_dict().items()
     kind = type(learn.opt)
     return {
         "model": model_name(learn.model),
-        "weights": ", ".join(f"{name} {list(t.shape)}" for name, t in weights),
+        "weights": shapes(plain_state(learn.model)),
         "optimizer": f"{kind.__module__}.{kind.__qualname__}",
         "learning rate": learn.base_lr,
         "loss": metric_name(learn.loss_func),
@@ -68,8 +69,8 @@ def fit_settings(learn: "Learner") -> dict[str, str]:
     loaders = {"training": learn.dls.train, "validation": learn.dls.valid}
     return {
         **_optimizer_settings(learn.opt_settings or group_settings(learn.opt)),
-        DTYPE: _dtypes(learn.model.state_dict()),
-        LAYERS: _without_addresses(repr(learn.model)),
+        DTYPE: _dtypes(plain_state(learn.model)),
+        LAYERS: _without_addresses(repr(unwrapped(learn.model))),
         LOSS: _loss_settings(learn.loss_func),
         **{f"{part} batches": _batches(loader) for part, loader in loaders.items()},
         **callback_settings(learn.active_cbs),
@@ -155,8 +156,9 @@ def _text(value: object) -> str:
     return str(float(value) if type(value) is int else value)
 
 
-def _dtypes(tensors: Mapping[str, Tensor]) -> str:
-    kinds = {str(t.dtype).removeprefix("torch.") for t in tensors.values() if t.is_floating_point()}
+def _dtypes(state: Mapping[str, Any]) -> str:
+    tensors = [value for value in state.values() if isinstance(value, Tensor)]
+    kinds = {str(t.dtype).removeprefix("torch.") for t in tensors if t.is_floating_point()}
     return ", ".join(sorted(kinds)) or NONE
 
 

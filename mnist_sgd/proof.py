@@ -160,11 +160,11 @@ class Proof:
             now["valid_loss"] = self._mean(self.learn.loss_func)
         if batch_accuracy in self.learn.metrics and "batch_accuracy" in row:
             now["batch_accuracy"] = self._mean(batch_accuracy)
-        allowed = max(2e-3, 2 * self.tolerance)
         for name, value in now.items():
             if not isinstance(row[name], int | float):
                 continue
-            if abs(value - row[name]) > max(allowed * max(1.0, abs(value)), 2 / len(self.targets)):
+            images = 2 / len(self.targets) if name == "batch_accuracy" else 0.0
+            if abs(value - row[name]) > max(self.tolerance * max(1.0, abs(value)), images):
                 return (
                     f"the fit measured a {name} of {row[name]:.6f} with these weights, the file's "
                     f"is {value:.6f}: a callback of that fit must have changed the batches or the "

@@ -254,10 +254,20 @@ def test_a_file_that_would_answer_otherwise_than_the_learner_is_refused(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_callback_of_the_fit_alone_is_found_by_the_figures_of_its_row(tmp_path: Path) -> None:
+class Normalised(Callback):
+    """Changes the answers a little, and hardly a label."""
+
+    def before_batch(self, learn: Learner) -> None:
+        learn.xb = (learn.xb - 0.01) / 0.99
+
+
+@pytest.mark.parametrize("callback", [Inverted(), Normalised()], ids=["inverted", "normalised"])
+def test_a_callback_of_the_fit_alone_is_found_by_the_figures_of_its_row(
+    callback: Callback, tmp_path: Path
+) -> None:
     learn = learner(epochs=0)
     with learn.no_logging():
-        learn.fit(2, lr=0.5, cbs=Inverted())
+        learn.fit(1, lr=0.01, cbs=callback)
     with pytest.raises(
         ExportError,
         match=r"model\.onnx was not written: the fit measured a valid_loss of 0\.\d{6} with these "

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import BinaryIO
 
 __all__ = ["atomic_path", "atomic_write", "remove_leftovers"]
 
@@ -31,7 +32,8 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     Raises:
         IsADirectoryError: `path` is a folder, before anything is written.
-        OSError: the file cannot be written or renamed; the error names `path`.
+        OSError: the file cannot be written or renamed, or is a pipe that nobody reads; the error
+            names `path`.
     """
     mode = _mode(path)
     if mode is not None and stat.S_ISDIR(mode):
@@ -40,16 +42,14 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         with TemporaryDirectory() as folder, _errors_that_name(path, Path(folder)):
             temporary = Path(folder) / f"content{Path(path).suffix}"
             yield temporary
-            with open(temporary, "rb") as content, open(path, "ab") as stream:
+            with open(temporary, "rb") as content, _open_stream(path) as stream:
                 shutil.copyfileobj(content, stream)
         return
     final = _final(path)
     temporary = final.with_name(f".{final.stem}.{secrets.token_hex(4)}{final.suffix}")
     with _errors_that_name(path, temporary):
         try:
-            if (
-                mode is not None
-            ):  # readable to nobody who could not read the old one, from the start
+            if mode is not None:  # from the start, nobody reads it who could not read the old one
                 os.close(os.open(temporary, os.O_CREAT | os.O_EXCL, stat.S_IMODE(mode) | 0o600))
             yield temporary
             with open(temporary, "rb+") as file:
@@ -82,6 +82,26 @@ def remove_leftovers(path: str | os.PathLike[str]) -> None:
     for leftover in final.parent.iterdir():
         if re.fullmatch(name, leftover.name):
             leftover.unlink()
+
+
+def _open_stream(path: str | os.PathLike[str]) -> BinaryIO:
+    """Open a pipe or a device for writing, without waiting for somebody to read it.
+
+    Raises:
+        OSError: nobody reads the pipe.
+    """
+
+    def opener(name: str, flags: int) -> int:
+        try:
+            descriptor = os.open(name, flags | os.O_NONBLOCK)
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                raise
+            raise OSError(errno.ENXIO, "nobody reads this pipe", os.fspath(path)) from error
+        os.set_blocking(descriptor, True)
+        return descriptor
+
+    return open(path, "ab", opener=opener)
 
 
 def _final(path: str | os.PathLike[str]) -> Path:

@@ -111,6 +111,14 @@ def test_a_pipe_stays_a_pipe_and_gets_the_content(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [pipe]
 
 
+def test_a_pipe_that_nobody_reads_is_an_error_and_not_an_endless_wait(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe.csv"
+    os.mkfifo(pipe)
+    with pytest.raises(OSError, match=r"nobody reads this pipe: '.*/pipe\.csv'$"):
+        atomic_write(pipe, b"rows")
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+
+
 def test_standard_output_is_a_file_to_write_to() -> None:
     script = "from mnist_sgd._files import atomic_write; atomic_write('/dev/stdout', b'rows')"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)

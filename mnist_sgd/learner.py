@@ -289,7 +289,7 @@ class Learner(TrainingLoop):
 
         For batches of this package's DataLoader they are those of all images in the set's order,
         never augmented, whether the loader shuffles or drops its last batch, and in each of several
-        processes; any other batches are taken as they come.
+        processes; any other batches, also of a subclass, are taken as they come.
 
         Args:
             dl: batches; or 0 for the training, 1 for the validation batches; None for these.
@@ -485,8 +485,11 @@ def _kind(batches: object) -> str:
 
 
 def _all_in_order(batches: Iterable[Batch]) -> Iterable[Batch]:
-    """Of this package's loader a sibling that gives every image in the set's order."""
-    return batches.in_order() if isinstance(batches, DataLoader) else batches
+    """Of this package's loader a sibling that gives every image in the set's order.
+
+    A subclass may do anything to its batches: they are taken as they come.
+    """
+    return batches.in_order() if type(batches) is DataLoader else batches
 
 
 def _with_targets(batches: Iterable[Any]) -> Iterable[Batch]:

@@ -35,6 +35,7 @@ from mnist_sgd import (
     Learner,
     batch_accuracy,
     create_model,
+    first,
     mnist_loss,
     mnist_sample,
 )
@@ -574,6 +575,20 @@ def test_predictions_are_those_of_every_image_in_the_sets_order(
     assert targets.flatten().tolist() == images.labels.tolist()
     assert torch.allclose(probabilities, learn.get_preds()[0])
     assert shuffled.state_dict() == position
+
+
+def test_predictions_of_a_subclass_of_the_loader_are_of_its_batches() -> None:
+    class Flipped(DataLoader):
+        def __iter__(self) -> Any:
+            return ((xb.flip(1), yb) for xb, yb in super().__iter__())
+
+    images = random_set(6)
+    learn = Learner(
+        DataLoaders(DataLoader(images, 4), Flipped(images, 4)), create_model("linear", 0)
+    )
+    xb, _ = first(DataLoader(images, 6))
+    expected = learn.model(xb.flip(1)).detach().sigmoid()
+    assert torch.allclose(learn.get_preds()[0], expected, atol=1e-6)
 
 
 def test_predictions_need_no_targets(learn: Learner) -> None:

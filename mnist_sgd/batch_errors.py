@@ -9,17 +9,21 @@ from torch import Tensor
 
 from mnist_sgd.recorder import metric_name
 
-__all__ = ["check_same_shape", "raise_explained", "warn_of_broadcasting"]
+__all__ = ["ShapeError", "check_same_shape", "raise_explained", "warn_of_broadcasting"]
+
+
+class ShapeError(ValueError):
+    """Predictions and targets have different shapes; the message names both."""
 
 
 def check_same_shape(name: str, predictions: Tensor, targets: Tensor) -> None:
     """Refuse a pair that broadcasting would turn into a comparison of all with all.
 
     Raises:
-        ValueError: the shapes differ; the message names both.
+        ShapeError: the shapes differ.
     """
     if predictions.shape != targets.shape:
-        raise ValueError(
+        raise ShapeError(
             f"{name} takes predictions and targets of one shape, [B, 1]; got predictions "
             f"{list(predictions.shape)} and targets {list(targets.shape)}"
             f"{_advice(predictions, targets)}"
@@ -72,7 +76,8 @@ def raise_explained(
                     f"{str(targets.dtype).removeprefix('torch.')}; use mnist_sgd.cross_entropy, "
                     "which takes them as they are, or convert them in a callback's before_batch"
                 ) from error
-    error.add_note(f"in {name}(predictions {_shown(predictions)}, targets {_shown(targets)})")
+    if not isinstance(error, ShapeError):  # which says it already
+        error.add_note(f"in {name}(predictions {_shown(predictions)}, targets {_shown(targets)})")
     raise error
 
 

@@ -39,16 +39,27 @@ def try_files(learn: Learner, name: str) -> None:
     Raises:
         ValueError: on every rank, if it cannot; the message says why.
     """
-    said = b""
+    failure: _TrialError | None = None
     if learn.ranks.is_first and model_name(learn.model) not in MODELS:
-        said = (_obstacle(learn) or "").encode()
-    said = learn.ranks.from_first(said)
+        try:
+            _try(learn)
+        except _TrialError as error:
+            failure = error
+    said = learn.ranks.from_first(str(failure or "").encode())
     if said:
-        raise ValueError(f"{name}: {said.decode()}; nothing was trained")
+        raise ValueError(f"{name}: {said.decode()}; nothing was trained") from failure
 
 
-def _obstacle(learn: Learner) -> str | None:
-    """Why the model's files could not be written, if so."""
+class _TrialError(Exception):
+    """A file could not be written; the message says which, and why."""
+
+
+def _try(learn: Learner) -> None:
+    """Write the model's files into a temporary folder.
+
+    Raises:
+        _TrialError: one of them could not be written or read.
+    """
     loader = learn.own_loader()
     with TemporaryDirectory() as folder, torch.random.fork_rng(devices=[]):
         weights, artefact = Path(folder, "model.safetensors"), Path(folder, "model.onnx")
@@ -57,7 +68,7 @@ def _obstacle(learn: Learner) -> str | None:
             load_weights(plain_copy(learn.model), weights)
         except (WeightsError, RuntimeError, TypeError) as error:
             text = str(error).removeprefix(f"{weights}: ")
-            return f"its weights could not be saved and loaded: {text}"
+            raise _TrialError(f"its weights could not be saved and loaded: {text}") from error
         try:
             export_model(
                 learn.model,
@@ -67,5 +78,4 @@ def _obstacle(learn: Learner) -> str | None:
                 input_shape=loader.sample_shape,
             )
         except ExportError as error:
-            return f"it could not be exported: {error.reason}"
-    return None
+            raise _TrialError(f"it could not be exported: {error.reason}") from error

@@ -377,7 +377,7 @@ class Faulty(nn.Module):
         self.layer = nn.Linear(784, 1)
 
     def forward(self, x):
-        if len(x) > 2:
+        if self.training:
             raise RuntimeError("the fault\\nof mine")
         return self.layer(x)
 """
@@ -397,6 +397,20 @@ def test_debug_shows_where_in_a_custom_model_an_error_came_from(
     assert err.startswith("Traceback (most recent call last):\n")
     assert 'faulty_nets.py", line 11, in forward\n' in err
     assert err.endswith("\nmnist-sgd: the fault of mine\n")
+
+
+def test_debug_shows_where_a_model_fails_that_is_tried_before_its_training(
+    tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "faulty_tried.py").write_text(FAULTY.replace("self.training", "len(x) > 2"))
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", "--model", "faulty_tried:Faulty", "--debug"]) == 2
+    err = capsys.readouterr().err
+    assert 'faulty_tried.py", line 11, in forward\n' in err
+    assert err.endswith(
+        "\nmnist-sgd: faulty_tried:Faulty: it could not be exported: given float32 [B, 784], the "
+        "model fails: the fault; nothing was trained\n"
+    )
 
 
 def test_a_failed_export_ends_with_code_1_and_keeps_the_old_file(

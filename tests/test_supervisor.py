@@ -104,6 +104,7 @@ def test_a_killed_worker_is_replaced_while_the_other_answers_and_no_count_is_los
     wait_until_ended(before[1])
     ask(pair, 20)
     assert metric(pair, LIVE) == 80
+    pair.wait_for("worker died", 2)  # else its end may be noticed only among the others' after stop
     assert pair.stop() == 0, pair.log
 
 

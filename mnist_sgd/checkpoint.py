@@ -143,6 +143,7 @@ def save_checkpoint(
         "train": _next_epoch(train) if epoch_done else train,
         "recorder": _as_tensors(learn.recorder.state_dict()),
         "model": plain_state(learn.model),
+        **_gradients(learn),
         "optimizer": _optimizer_state(learn),
         "callbacks": {
             name: cb.state_dict() for name, cb in stateful_callbacks(learn.active_cbs).items()
@@ -180,10 +181,8 @@ def load_checkpoint(learn: "Learner", path: str | os.PathLike[str]) -> None:
     state = _read(learn, Path(path))
     try:
         _check(learn, state)
+        _load_loaders(learn, state)
         learn.recorder.load_state_dict(_as_lists(state["recorder"]))
-        _training_loader(learn).load_state_dict(state["train"])
-        if isinstance(learn.dls.valid, DataLoader) and "valid" in state:
-            learn.dls.valid.load_state_dict(state["valid"])
         for name, cb in stateful_callbacks(learn.active_cbs).items():
             cb.load_state_dict(state["callbacks"][name])
         learn.opt.load_state_dict(state["optimizer"])
@@ -192,6 +191,9 @@ def load_checkpoint(learn: "Learner", path: str | os.PathLike[str]) -> None:
         raise CheckpointError(f"{path}: {error}") from None
     except (ValueError, RuntimeError) as error:
         raise CheckpointError(f"{path}: {error}") from error
+    for name, gradient in state.get("gradients", {}).items():
+        p = learn.model.get_parameter(name)
+        p.grad = gradient.to(p, copy=True)
     learn.epoch = state["epoch"]
     learn.batch = -(-state["train"]["samples_seen"] // _training_loader(learn).batch_size)
     set_random_state(learn.ranks.device, _own_random_state(learn.ranks.rank, state))
@@ -203,6 +205,24 @@ def _by_first(learn: "Learner", work: Callable[[], bytes]) -> bytes:
         return learn.ranks.done_by_first(work)
     except ValueError as error:
         raise CheckpointError(str(error)) from None
+
+
+def _gradients(learn: "Learner") -> dict[str, dict[str, torch.Tensor]]:
+    """What cancelled batches have accumulated for the next step; usually nothing."""
+    found = {name: p.grad for name, p in learn.model.named_parameters() if p.grad is not None}
+    return {"gradients": found} if found else {}
+
+
+def _load_loaders(learn: "Learner", state: dict[str, Any]) -> None:
+    """Put both loaders where they stood, or neither of them."""
+    states = [(_training_loader(learn), state["train"])]
+    if isinstance(learn.dls.valid, DataLoader) and "valid" in state:
+        states.append((learn.dls.valid, state["valid"]))
+    for loader, each in states:
+        with loader.undisturbed():  # refuses what is not of this loader
+            loader.load_state_dict(each)
+    for loader, each in states:
+        loader.load_state_dict(each)
 
 
 def _read(learn: "Learner", path: Path) -> dict[str, Any]:

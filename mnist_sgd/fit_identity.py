@@ -40,6 +40,7 @@ NONE = "none"
 """Stands for a setting that a fit does not have."""
 
 MOMENTUM, DECAY, DTYPE, LAYERS = "momentum", "weight decay", "dtype of the weights", "layers"
+RATIOS = "learning rates of the groups, relative to the last"
 
 OWN_NAMES = ("betas", "momentum", "mom", "wd", "weight_decay")
 """Entries of a group that are told as momentum and weight decay, whatever the optimizer's name."""
@@ -136,8 +137,10 @@ def stateful_callbacks(cbs: Iterable[Callback]) -> dict[str, Any]:
 
 def _optimizer_settings(groups: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     """Each setting's value in the groups, once if it is the same in all."""
-    found: dict[str, list[str]] = {MOMENTUM: [], DECAY: []}
+    found: dict[str, list[str]] = {MOMENTUM: [], DECAY: [], RATIOS: []}
+    last = groups[-1]["lr"]
     for group in groups:
+        found[RATIOS].append(f"{group['lr'] / last if last else 1.0:.6g}")
         found[MOMENTUM].append(_text(momentum_of(group)))
         found[DECAY].append(_text(group.get("wd", group.get("weight_decay", 0.0))))
         others = {k: v for k, v in group.items() if k not in OWN_NAMES and k not in LEFT_OUT}

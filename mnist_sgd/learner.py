@@ -154,6 +154,7 @@ class Learner(TrainingLoop):
             if resume is not None:
                 load_checkpoint(self, resume)
             try:
+                self._wrap()
                 self._stage("fit", self._fit, CancelFit, finish=self.recorder.read_losses)
                 self.ranks.share_buffers(self.model)  # also of an epoch that was left early
             finally:
@@ -235,7 +236,8 @@ class Learner(TrainingLoop):
             CheckpointError, TypeError: as in `fit`.
         """
         if lr_max is None:
-            keywords = getattr(self.opt_func, "keywords", {}) if self.opt is None else {}
+            made = self.opt is None or reset_opt
+            keywords = getattr(self.opt_func, "keywords", {}) if made else {}
             lr_max = keywords.get("lr", self.lr)
         cycle = OneCycle(lr_max, div, div_final, pct_start, moms)
         self.fit(n_epoch, lr_max, cbs, reset_opt, resume, cycle)

@@ -13,7 +13,8 @@ Guarantees:
 - no global random state is read or changed, and no worker process is started.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from operator import index
 from typing import Any, Never, SupportsIndex
 
@@ -252,6 +253,15 @@ class DataLoader:
                 f"{total} images of the dataset, got {seen}"
             )
         self._start, self._progress = (epoch, seen), None
+
+    @contextmanager
+    def undisturbed(self) -> Iterator[None]:
+        """Put back afterwards where the loader stands, whatever was read or loaded meanwhile."""
+        before = self._start, self._progress
+        try:
+            yield
+        finally:
+            self._start, self._progress = before
 
     def in_order(self) -> "DataLoader":
         """A loader of all that the dataset holds, in its order, never augmented, for one rank."""

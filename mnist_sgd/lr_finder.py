@@ -12,14 +12,15 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from math import isnan
 from typing import TYPE_CHECKING
 
-from mnist_sgd.callbacks import Callback, CancelFit, CancelValidate
+from mnist_sgd.callbacks import Callback, CancelFit, CancelValidate, as_callbacks
 from mnist_sgd.checkpoint import random_state, set_random_state
 from mnist_sgd.fit_identity import stateful_callbacks
+from mnist_sgd.loader import DataLoader
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -103,10 +104,16 @@ def find_lr(
     finder = _Finder(start_lr, end_lr, num_it, stop_div)
     epochs = num_it // len(learn.dls.train) + 1  # type: ignore[arg-type]  # a length is needed
     with _undone(learn), learn.no_logging():
-        learn.cbs = [cb for cb in learn.cbs if cb.during_lr_find]
+        learn.cbs = [cb for cb in as_callbacks(learn.cbs) if cb.during_lr_find]
         learn.fit(epochs, start_lr, finder)
         lrs, losses = learn.recorder.lrs, learn.recorder.losses
+    seen = len(losses)
     lrs, losses = lrs[num_it // 10 : -LAST], losses[num_it // 10 : -LAST]
+    if not losses:
+        raise ValueError(
+            f"the search ended after {seen} batches, too few to suggest a rate: the loss rose at "
+            f"once, or a callback ended it; start below {start_lr:g}"
+        )
     usable = next((i for i, loss in enumerate(losses) if isnan(loss)), len(losses))
     if usable == 0:
         raise ValueError(
@@ -149,6 +156,8 @@ class _Finder(Callback):
 
     def after_batch(self, learn: Learner) -> None:
         learn.recorder.read_losses()
+        if not learn.recorder.losses:  # the batch was cancelled before it had a loss
+            return
         loss = learn.recorder.losses[-1]
         self.best = min(self.best, loss)
         if (self.stop_div and loss > 4 * self.best) or len(learn.recorder.lrs) >= self.num_it:
@@ -165,21 +174,26 @@ def _undone(learn: Learner) -> Iterator[None]:
     The optimizer of the last fit is used, with its averages, if it can say and take its state.
     """
     before = {name: getattr(learn, name) for name in CHANGED}
+    cbs, train = as_callbacks(learn.cbs), learn.dls.train
+    runs = [(cb, cb.run) for cb in cbs]
     weights = copy.deepcopy(learn.model.state_dict())
     modes = [(module, module.training) for module in learn.model.modules()]
     states = [
         (each, copy.deepcopy(each.state_dict()))
-        for each in (learn.opt, learn.dls.train, *stateful_callbacks(learn.cbs).values())
+        for each in (learn.opt, *stateful_callbacks(cbs).values())
         if hasattr(each, "state_dict") and hasattr(each, "load_state_dict")
     ]
     random = random_state(learn.ranks.device)
     if all(each is not learn.opt for each, _ in states):
         learn.opt = None
     try:
-        yield
+        with train.undisturbed() if isinstance(train, DataLoader) else nullcontext():
+            yield
     finally:
         for name, value in before.items():
             setattr(learn, name, value)
+        for cb, run in runs:
+            cb.run = run
         learn.model.load_state_dict(weights)
         for p in learn.model.parameters():
             p.grad = None

@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Mapping
+from math import nan
 from typing import TYPE_CHECKING, Any
 
 from mnist_sgd.callbacks import Callback, CancelFit
@@ -56,8 +57,9 @@ class _Monitor(Callback):
         """For each row of the recorder, whether it is better than all before it."""
         column = learn.recorder.metric_names.index(self.monitor) - 1
         best, better = float("-inf"), []
-        for row in learn.recorder.values:
-            value = self.sign * row[column]
+        for i, row in enumerate(learn.recorder.values):
+            # A mean over a part of the validation images is no match for one over all.
+            value = nan if i in learn.recorder.partial else self.sign * row[column]
             better.append(value - self.min_delta > best)
             best = value if better[-1] else best
         return better
@@ -116,30 +118,35 @@ class SaveBest(_Monitor):
         super().__init__(monitor, min_delta)
         self.path = path
         self.weights: dict[str, Any] = {}
+        self.row: int | None = None
 
     def before_fit(self, learn: Learner) -> None:
         """Forget the last fit's, unless this one goes on."""
         super().before_fit(learn)
         if not learn.recorder.values:
-            self.weights = {}
+            self.weights, self.row = {}, None
 
     def after_epoch(self, learn: Learner) -> None:
         """Keep the weights, if they are the best so far."""
         if self.improvements(learn)[-1]:
             self.weights = copy.deepcopy(plain_state(learn.model))
+            self.row = len(learn.recorder.values) - 1
             if self.path is not None and learn.ranks.is_first:
                 learn.save(self.path)
 
     def cleanup_fit(self, learn: Learner) -> None:
         """Put the best weights back."""
-        best = self.best_row(learn) if self.weights else None
-        if best is not None:
+        best = self.best_row(learn) if learn.recorder.values else None
+        row = best if self.row is None else self.row
+        if best is not None and best == len(learn.recorder.values) - 1 and _is_of_last_row(learn):
+            learn.kept_row = best  # also where a cancellation left `after_epoch` out
+        elif self.weights and row is not None:
             load_plain_state(learn.model, self.weights)
-            learn.kept_row = best
+            learn.kept_row = row
 
     def state_dict(self) -> dict[str, Any]:
-        """The best weights so far, for a checkpoint."""
-        return self.weights
+        """The best weights so far and their row, for a checkpoint."""
+        return {"row": self.row, "weights": self.weights}
 
     def fit_settings(self) -> dict[str, str]:
         """What a fit that resumes must share, or else the weights are not those of `kept_row`."""
@@ -147,7 +154,18 @@ class SaveBest(_Monitor):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take the best weights of a checkpoint."""
-        self.weights = dict(state)
+        if set(state) == {"row", "weights"}:
+            self.row, self.weights = state["row"], dict(state["weights"])
+        else:  # of a checkpoint that an earlier version wrote
+            self.row, self.weights = None, dict(state)
+
+
+def _is_of_last_row(learn: Learner) -> bool:
+    """Whether the recorder's last row was measured with the weights as they are."""
+    from mnist_sgd.provenance import measured_state
+
+    noted = learn.recorder.measured[-1]["state"]
+    return noted is not None and noted == measured_state(learn)
 
 
 class ReduceLROnPlateau(_Monitor):

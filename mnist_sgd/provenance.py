@@ -19,6 +19,7 @@ from mnist_sgd.callbacks import Callback
 from mnist_sgd.data import ImageSet
 from mnist_sgd.export.versions import versions
 from mnist_sgd.loader import DataLoader
+from mnist_sgd.mixed_precision import MixedPrecision
 from mnist_sgd.models import model_name
 from mnist_sgd.recorder import Recorder, metric_name, unique_names
 from mnist_sgd.state_entries import fingerprint
@@ -137,6 +138,7 @@ def measured(learn: TrainingLoop) -> dict[str, Any]:
         getattr(type(cb), moment) is not getattr(Callback, moment)
         for cb in learn.active_cbs
         for moment in changers
+        if not isinstance(cb, MixedPrecision)  # which leaves validation alone
     )
     return {"state": measured_state(learn), "plain_loss": plain}
 

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from typing import Any
 
@@ -20,7 +20,7 @@ from mnist_sgd.callbacks import (
     CancelValidate,
 )
 from mnist_sgd.distributed import Ranks
-from mnist_sgd.loader import Batch, DataLoaders
+from mnist_sgd.loader import Batch, DataLoader, DataLoaders
 from mnist_sgd.optimizers import momentum_of
 from mnist_sgd.progress import format_time, table_header, table_row
 from mnist_sgd.provenance import measured
@@ -104,8 +104,6 @@ class TrainingLoop(Stages):
                 self.recorder.read_losses()
 
     def _epochs(self) -> None:
-        if self.ranks.world_size > 1:  # before any callback, so that all begin with equal weights
-            self._shared_model(), self._shared_loss()
         for line in (table_header(self.recorder.metric_names), *self.recorder.lines):
             self.logger(line)
         for epoch in range(self.epoch, self.n_epoch):
@@ -150,26 +148,33 @@ class TrainingLoop(Stages):
         """Run the model over batches in evaluation mode; False if this was cancelled."""
         complete = False
 
+        def one_batch() -> None:
+            # A rank's empty part of a small last batch has no mean.
+            whole[0] &= not len(self.xb) or self._batch(do_nothing, record)
+
         def every_batch() -> None:
             nonlocal complete
-            self._each(batches, partial(self._valid_batch, record))
+            self._each(batches, one_batch)
             complete = True
 
+        whole = [True]
         with self._evaluating(batches), torch.no_grad():
             self._stage("validate", every_batch, CancelValidate)
-        return complete
+        return complete and whole[0]
 
     @contextmanager
     def _evaluating(self, batches: Iterable[Batch]) -> Iterator[None]:
-        """Evaluation mode; to a training that is under way, all comes back as it was."""
+        """Evaluation mode; a training or validation that is under way finds all as it left it."""
         names = ("training", "dl", "xb", "yb", "pred", "loss", "loss_grad", "_in_batch")
-        within = self.training
-        before = {name: getattr(self, name) for name in names if within}
-        modes = [(module, module.training) for module in self.model.modules() if within]
+        before = {name: getattr(self, name) for name in names}
+        modes = [(module, module.training) for module in self.model.modules() if self.training]
         self.training, self._in_batch, self.dl = False, False, batches
         self.model.eval()
+        # The training's order goes on where it was, though its batches are looked at.
+        is_train = batches is self.dls.train and isinstance(batches, DataLoader)
         try:
-            yield
+            with batches.undisturbed() if is_train else nullcontext():  # type: ignore[attr-defined]
+                yield
         finally:
             for name, value in before.items():
                 setattr(self, name, value)
@@ -204,16 +209,15 @@ class TrainingLoop(Stages):
         self._in_batch = True
         self._batch(self._update, self._record_batch)
 
-    def _valid_batch(self, record: Callable[[], None]) -> None:
-        if len(self.xb):  # else a rank's empty part of a small last batch: it has no mean
-            self._batch(do_nothing, record)
-
-    def _batch(self, update: Callable[[], None], record: Callable[[], None]) -> None:
+    def _batch(self, update: Callable[[], None], record: Callable[[], None]) -> bool:
         """Call the model and the loss on the batch at hand, between their events.
 
         Args:
             update: changes the weights, after the loss.
             record: keeps the loss, unless the batch was cancelled before there was one.
+
+        Returns:
+            Whether it was recorded.
         """
         known = False
         try:
@@ -234,6 +238,7 @@ class TrainingLoop(Stages):
             record()
         with suppress(CancelBatch):  # the batch is over anyway
             self._call("after_batch")
+        return known
 
     def _called(self) -> tuple[Callable[[Tensor], Tensor], Loss]:
         """What to call for the model and the loss: in training, several ranks wrap both."""
@@ -253,6 +258,12 @@ class TrainingLoop(Stages):
         ):
             self._wrapped_loss = given, self.ranks.synced_loss(*given)
         return self._wrapped_loss[1]
+
+    def _wrap(self) -> None:
+        """Let several ranks begin with equal weights, before any callback sees them."""
+        if self.ranks.world_size > 1:
+            self._shared_model()
+            self._shared_loss()
 
     def _unwrap(self) -> None:
         """Let go of what the ranks share, before they part."""

@@ -15,7 +15,7 @@ import torch
 from mnist_sgd.export import ExportError, export_model
 from mnist_sgd.models import MODELS, model_name
 from mnist_sgd.provenance import describe, properties
-from mnist_sgd.weights import WeightsError, load_weights, save_weights
+from mnist_sgd.weights import load_weights, save_weights
 from mnist_sgd.wrappers import plain_copy
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def _try(learn: Learner) -> None:
         try:
             save_weights(learn.model, weights, properties(learn))
             load_weights(plain_copy(learn.model), weights)
-        except (WeightsError, RuntimeError, TypeError) as error:
+        except Exception as error:  # the model's code may raise anything
             text = str(error).removeprefix(f"{weights}: ")
             raise _TrialError(f"its weights could not be saved and loaded: {text}") from error
         try:
@@ -77,5 +77,6 @@ def _try(learn: Learner) -> None:
                 images=loader.dataset.images[:IMAGES],
                 input_shape=loader.sample_shape,
             )
-        except ExportError as error:
-            raise _TrialError(f"it could not be exported: {error.reason}") from error
+        except Exception as error:
+            reason = error.reason if isinstance(error, ExportError) else error
+            raise _TrialError(f"it could not be exported: {reason}") from error

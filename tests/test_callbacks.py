@@ -313,6 +313,58 @@ def test_validating_in_the_middle_of_a_training_changes_nothing_of_it() -> None:
     assert rows == peeked_rows
 
 
+def test_validating_the_training_batches_does_not_move_the_training_order() -> None:
+    class Peek(Callback):
+        def after_batch(self, learn: Learner) -> None:
+            if learn.training and learn.batch == 2:
+                learn.validate(0)
+
+    weights = []
+    for cbs in ([], [Peek()]):
+        train = DataLoader(random_set(12), 4, shuffle=True)
+        learn = Learner(DataLoaders(train, DataLoader(random_set(6), 4)), create_model("linear", 0))
+        with learn.no_logging():
+            if cbs:
+                learn.validate(0)
+            learn.fit(2, lr=0.1, cbs=cbs)
+        weights.append((learn.model.state_dict()["weight"].clone(), train.state_dict()))
+    assert torch.equal(weights[0][0], weights[1][0])
+    assert weights[0][1] == weights[1][1]
+
+
+def test_predicting_within_a_validation_changes_nothing_of_it(learn: Learner) -> None:
+    class Peek(Callback):
+        def after_loss(self, learn: Learner) -> None:
+            learn.get_preds([torch.zeros(1, 784)])  # type: ignore[list-item]
+
+        def __init__(self) -> None:
+            self.run_train = False
+
+    class Once(Peek):
+        def after_loss(self, learn: Learner) -> None:
+            if not self.inside:
+                self.inside = True
+                super().after_loss(learn)
+                self.inside = False
+
+        inside = False
+
+    expected = learn.validate()
+    assert learn.validate(cbs=Once) == expected
+
+
+def test_a_validation_that_leaves_batches_out_is_marked_as_partial(learn: Learner) -> None:
+    class Skip(Callback):
+        run_train = False
+
+        def before_batch(self, learn: Learner) -> None:
+            if len(learn.xb) == 2:
+                raise CancelBatch
+
+    learn.fit(1, cbs=Skip())
+    assert learn.recorder.partial == [0]
+
+
 def test_callbacks_are_called_by_their_order_and_otherwise_as_they_were_given(
     learn: Learner,
 ) -> None:

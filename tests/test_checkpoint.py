@@ -17,6 +17,7 @@ from mnist_sgd import (
     Augmentation,
     BasicOptim,
     Callback,
+    CancelBatch,
     CancelTrain,
     CancelValidate,
     Checkpoint,
@@ -588,3 +589,57 @@ def test_what_has_no_state_is_refused_before_any_work(tmp_path: Path) -> None:
         Checkpoint(path, every=0)
     assert list(tmp_path.iterdir()) == []
     assert load_checkpoint.__module__ == "mnist_sgd.checkpoint"
+
+
+class StepOnEverySecond(Callback):
+    """Accumulates the gradients of two batches."""
+
+    def before_step(self, learn: Learner) -> None:
+        if len(learn.recorder.lrs) % 2 == 0:
+            raise CancelBatch
+
+
+def test_gradients_that_are_being_accumulated_are_in_a_checkpoint(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint"
+    undisturbed, copies = learner(), Copies(path)
+    undisturbed.fit(2, lr=0.1, cbs=[StepOnEverySecond(), Checkpoint(path, every=1), copies])
+    for cut in copies.copies:
+        resumed = learner(create_model("linear", 1))
+        resumed.fit(2, lr=0.1, cbs=StepOnEverySecond(), resume=cut)
+        assert same(outcome(resumed)["weights"], outcome(undisturbed)["weights"])
+
+
+def test_a_checkpoint_that_is_refused_leaves_the_loaders_where_they_stood(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint"
+
+    class Cut(Callback):
+        def after_batch(self, learn: Learner) -> None:
+            if learn.training and len(learn.recorder.lrs) == 3:
+                raise CancelFit
+
+    learner().fit(2, lr=0.1, cbs=[Checkpoint(path, every=3), Cut()])
+    other = learner()
+    other.dls.valid = DataLoader(random_set(11), 4)
+    with pytest.raises(CheckpointError, match="the state is of another dataset"):
+        other.fit(2, lr=0.1, resume=path)
+    other.fit(1, lr=0.1)
+    assert len(other.recorder.lrs) == BATCHES
+
+
+def test_groups_whose_rates_have_another_ratio_are_refused(tmp_path: Path) -> None:
+    def groups(tenth: float) -> Callable[..., torch.optim.Optimizer]:
+        def make(parameters: Any, lr: float) -> torch.optim.Optimizer:
+            weight, bias = parameters
+            each: list[dict[str, Any]] = [{"params": [weight], "lr": lr * tenth}]
+            return torch.optim.SGD([*each, {"params": [bias]}], lr=lr)
+
+        return make
+
+    path = tmp_path / "checkpoint"
+    learner(opt_func=groups(0.1)).fit(1, lr=0.1, cbs=Checkpoint(path))
+    message = (
+        "other learning rates of the groups, relative to the last: the checkpoint has 0.1 and 1, "
+        "this fit has 0.01 and 1$"
+    )
+    with pytest.raises(CheckpointError, match=message):
+        learner(opt_func=groups(0.01)).fit(2, lr=0.1, resume=path)

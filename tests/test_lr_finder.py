@@ -24,6 +24,8 @@ from image_sets import random_set
 from mnist_sgd import (
     SGD,
     Callback,
+    CancelBatch,
+    CancelFit,
     CSVLogger,
     DataLoader,
     DataLoaders,
@@ -174,6 +176,40 @@ def test_a_search_gives_stateful_callbacks_their_state_back() -> None:
     before = counts.state_dict()
     learn.lr_find()
     assert counts.state_dict() == before
+
+
+def test_the_fit_after_a_cut_fit_and_a_search_begins_an_epoch() -> None:
+    class Cut(Callback):
+        def after_batch(self, learn: Learner) -> None:
+            if learn.batch == 5:
+                raise CancelFit
+
+    learn = learner()
+    learn.fit(1, cbs=Cut())
+    learn.lr_find()
+    learn.fit(1)
+    assert len(learn.recorder.lrs) == len(learn.dls.train) == 13  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("cbs", [None, Counts, Counts()])
+def test_a_search_takes_callbacks_as_a_fit_does_and_leaves_them_switched_off(cbs: Any) -> None:
+    learn = learner()
+    learn.cbs = cbs
+    if isinstance(cbs, Callback):
+        cbs.run = False
+    learn.lr_find()
+    assert learn.cbs is cbs
+    assert not isinstance(cbs, Callback) or not cbs.run
+
+
+def test_a_search_that_ends_at_once_says_so() -> None:
+    class Cut(Callback):
+        def before_batch(self, learn: Learner) -> None:
+            raise CancelBatch if learn.batch == 1 else CancelFit
+
+    message = "^the search ended after 0 batches, too few to suggest a rate: the loss rose at once"
+    with pytest.raises(ValueError, match=message):
+        learner(cbs=Cut()).lr_find()
 
 
 def test_a_search_on_no_batches_is_refused() -> None:

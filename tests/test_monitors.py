@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from image_sets import random_set
 from mnist_sgd import (
     Callback,
     CancelEpoch,
+    CancelFit,
+    CancelValidate,
     Checkpoint,
     CSVLogger,
     DataLoader,
@@ -29,6 +32,7 @@ from mnist_sgd import (
     create_model,
 )
 from mnist_sgd._document import parse
+from mnist_sgd.provenance import measured_row
 from mnist_sgd.recorder import Metric
 from mnist_sgd.weights import read_weights
 from values import same
@@ -217,6 +221,37 @@ def test_an_epoch_that_was_cancelled_is_no_better_than_the_others() -> None:
     assert len(learn.recorder.values) == 3
     assert learn.kept_row == 0
     assert same(dict(learn.model.state_dict()), seen.weights[0])
+
+
+@pytest.mark.parametrize("error", [CancelFit, KeyboardInterrupt])
+def test_the_kept_row_is_that_of_the_weights_also_where_the_best_epoch_ends_the_fit(
+    error: type[BaseException],
+) -> None:
+    """A callback that comes first may end the fit as soon as the figure is good enough."""
+
+    class GoodEnough(Callback):
+        def after_epoch(self, learn: Learner) -> None:
+            if learn.recorder.values[-1][-1] > 0.8:
+                raise error
+
+    learn = learner(scripted("score", [0.5, 0.75, 0.6, 0.9]))
+    with suppress(KeyboardInterrupt):
+        learn.fit(9, lr=0.1, cbs=[GoodEnough(), SaveBest(monitor="score")])
+    assert learn.kept_row == 3
+    assert measured_row(learn) == 3
+
+
+def test_a_mean_over_a_part_of_the_images_is_never_the_best() -> None:
+    class Cut(Callback):
+        def after_batch(self, learn: Learner) -> None:
+            if not learn.training and learn.epoch == 0:
+                raise CancelValidate
+
+    learn = learner(scripted("score", [0.9, 0.5, 0.6]))
+    learn.dls.valid = DataLoader(random_set(10), 4)
+    learn.fit(3, lr=0.1, cbs=[Cut(), SaveBest(monitor="score")])
+    assert learn.recorder.partial == [0]
+    assert learn.kept_row > 0
 
 
 class Plain(Callback):

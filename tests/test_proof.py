@@ -572,3 +572,13 @@ def test_weights_are_not_exported_as_another_model_of_the_same_shape(
         capsys.readouterr().err,
     )
     assert not Path("m.onnx").exists()
+
+
+def test_targets_that_a_callback_makes_floats_are_compared_too(tmp_path: Path) -> None:
+    class Cast(Callback):
+        def before_batch(self, learn: Learner) -> None:
+            learn.yb = learn.yb.float()
+
+    learn = learner(cbs=Cast())
+    learn.loss_func = nn.functional.binary_cross_entropy_with_logits
+    assert learn.export(tmp_path / "model.pt").images == 60

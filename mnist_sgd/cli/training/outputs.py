@@ -28,7 +28,6 @@ def add_output_arguments(parser: argparse.ArgumentParser) -> None:
 
 def write_files(args: argparse.Namespace, learn: "Learner", log: "RunLog | None") -> None:
     """Leave the files of the trained model, and of its run, and say what they are."""
-    learn.model.cpu()
     weights, artefact = args.out / run_files.WEIGHTS, args.out / run_files.ARTEFACT
     with status("checking the export"):
         learn.save(weights)

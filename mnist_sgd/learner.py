@@ -73,8 +73,8 @@ class Learner(TrainingLoop):
         epoch, n_epoch, batch, pct_train, training, xb, yb, pred, loss, loss_grad: where the loop
             is, for callbacks; `batch` counts the training batches of the epoch, including the
             current one; `xb` and `yb` are empty between batches.
-        kept_row: the index in `recorder.values` of the row that describes the current weights: the
-            last, unless a callback brought back earlier weights.
+        kept_row: the index in `recorder.values` of the row of the weights that the newest fit ended
+            with: the last, unless a callback brought back earlier weights.
 
     Raises:
         TypeError: an argument is not of its kind; the message names it.
@@ -269,7 +269,9 @@ class Learner(TrainingLoop):
     def validate(
         self, dl: Iterable[Batch] | int | None = None, cbs: Callbacks = None
     ) -> list[float]:
-        """The loss and the metrics, as means over all images.
+        """The loss and the metrics, as means over the images of the batches.
+
+        In several processes all call it together, and the means are over all of theirs.
 
         Args:
             dl: batches; or 0 for the training, 1 for the validation batches; None for these.

@@ -154,8 +154,9 @@ def measured_state(learn: TrainingLoop) -> str | None:
     except Exception:  # a layer's get_extra_state may raise anything, and a training must go on
         return None
     facts: list[str | float] = [weights, model_name(learn.model), metric_name(learn.loss_func)]
-    if valid := _loaders(learn).get("valid"):
-        facts += [valid.dataset.fingerprint(), valid.mean, valid.std, str(valid.dtype)]
+    valid = learn.dls.valid
+    if isinstance(valid, DataLoader):
+        facts += [valid.state_dict()["dataset"], valid.mean, valid.std, str(valid.dtype)]
     return blake2b(json.dumps(facts).encode(), digest_size=16).hexdigest()
 
 
@@ -165,8 +166,8 @@ def measured_row(learn: TrainingLoop) -> int | None:
     Returns:
         None if no row was measured with these weights, on these images, each of them once.
     """
-    recorder = learn.recorder
-    if valid := _loaders(learn).get("valid"):
+    recorder, valid = learn.recorder, learn.dls.valid
+    if isinstance(valid, DataLoader):
         dropped = valid.drop_last and len(valid.dataset) % valid.batch_size
         if valid.augment is not None or dropped:
             return None

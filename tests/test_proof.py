@@ -36,6 +36,7 @@ from mnist_sgd import (
 from mnist_sgd.cli import main
 from mnist_sgd.data import ImageSet
 from mnist_sgd.export import exported_program, onnx_file, torchscript
+from mnist_sgd.provenance import measured_row
 from mnist_sgd.report.folder import ARTEFACT, WEIGHTS
 from mnist_sgd.weights import WeightsError, read_weights
 from mnist_sgd_serve import Metadata, Predictor
@@ -582,3 +583,18 @@ def test_targets_that_a_callback_makes_floats_are_compared_too(tmp_path: Path) -
     learn = learner(cbs=Cast())
     learn.loss_func = nn.functional.binary_cross_entropy_with_logits
     assert learn.export(tmp_path / "model.pt").images == 60
+
+
+def test_metrics_of_other_items_are_never_in_a_file(tmp_path: Path) -> None:
+    """Of a loader of pairs, too, the file has no metrics that other images gave."""
+
+    def items(seed: int) -> DataLoader:
+        torch.manual_seed(seed)
+        return DataLoader([(torch.rand(784), torch.tensor([i % 2])) for i in range(8)], 4)
+
+    learn = Learner(DataLoaders(items(0), items(1)), create_model("linear", 0))
+    with learn.no_logging():
+        learn.fit(1)
+    assert measured_row(learn) == 0
+    learn.dls = DataLoaders(items(0), items(2))
+    assert measured_row(learn) is None

@@ -192,6 +192,6 @@ def _portable(error: Exception) -> Exception:
     """The exception, or one that tells of it if it cannot be pickled."""
     try:
         pickle.loads(pickle.dumps(error))
-    except Exception:
+    except Exception:  # an exception class's own __reduce__ or __init__ may raise anything
         return RuntimeError(f"{type(error).__name__}: {error}")
     return error

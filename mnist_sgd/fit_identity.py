@@ -17,7 +17,7 @@ from mnist_sgd.callbacks import Callback
 from mnist_sgd.loader import DataLoader
 from mnist_sgd.models import model_name
 from mnist_sgd.optimizers import momentum_of
-from mnist_sgd.recorder import metric_name
+from mnist_sgd.recorder import metric_name, unique_names
 from mnist_sgd.schedule import schedule_name
 from mnist_sgd.weights import shapes
 from mnist_sgd.wrappers import plain_state, unwrapped
@@ -110,11 +110,11 @@ def difference(there: Mapping[str, Any], here: Mapping[str, Any]) -> str | None:
 
 
 def callback_settings(cbs: Iterable[Callback]) -> dict[str, str]:
-    """What callbacks that change the training tell of themselves."""
-    found: dict[str, str] = {}
-    for cb in cbs:
-        found |= cb.fit_settings() if hasattr(cb, "fit_settings") else {}
-    return found
+    """What callbacks that change the training tell of themselves; repeated names are numbered."""
+    told = [cb.fit_settings() for cb in cbs if hasattr(cb, "fit_settings")]
+    entries = [entry for settings in told for entry in settings.items()]
+    names = unique_names([name for name, _ in entries])
+    return dict(zip(names, [value for _, value in entries], strict=True))
 
 
 def group_settings(optimizer: Any) -> list[dict[str, Any]]:

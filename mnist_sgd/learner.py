@@ -184,7 +184,8 @@ class Learner(TrainingLoop):
         lr = _checked_rate(self.lr if lr is None else lr)
         if made:
             exempt_from_decay(self.model)
-            self.opt = self.opt_func(self.model.parameters(), lr=lr)
+            # Groups whose rates are all 0 would lose their ratios.
+            self.opt = self.opt_func(self.model.parameters(), lr=lr or 1.0)
             self.opt_settings = group_settings(self.opt)
         if self._rates is None or self._rates.opt is not self.opt:
             self._rates = Rates(self.opt)

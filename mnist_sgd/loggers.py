@@ -25,6 +25,9 @@ __all__ = ["CSVLogger", "TensorBoard"]
 class CSVLogger(Callback):
     """Writes the table as CSV, its figures with all their digits.
 
+    In a row whose validation was cancelled midway they are means over a part of the images, see
+    `Recorder.partial`.
+
     Args:
         path: the file, which is replaced after each epoch; its folder is made.
     """

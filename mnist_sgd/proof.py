@@ -68,7 +68,7 @@ def undisturbed(learn: Learner) -> Iterator[None]:
     """Let this process ask the learner alone, and put everything back, also in a fit."""
     before = {name: getattr(learn, name) for name in FIELDS}
     try:
-        with evaluating(learn.model):
+        with evaluating(learn.model), learn.own_loader().undisturbed():
             learn.ranks = replace(learn.ranks, rank=0, world_size=1)
             yield
     finally:

@@ -643,3 +643,16 @@ def test_groups_whose_rates_have_another_ratio_are_refused(tmp_path: Path) -> No
     )
     with pytest.raises(CheckpointError, match=message):
         learner(opt_func=groups(0.01)).fit(2, lr=0.1, resume=path)
+
+
+def test_each_of_two_callbacks_of_one_kind_is_compared(tmp_path: Path) -> None:
+    def watching(patience: int) -> list[Callback]:
+        return [ReduceLROnPlateau(patience), ReduceLROnPlateau(4, monitor="batch_accuracy")]
+
+    path = tmp_path / "checkpoint"
+    learner().fit(1, lr=0.1, cbs=[*watching(2), Checkpoint(path)])
+    learner().fit(2, lr=0.1, cbs=watching(2), resume=path)
+    with pytest.raises(CheckpointError, match=r"other ReduceLROnPlateau: the checkpoint has pati"):
+        learner().fit(2, lr=0.1, cbs=watching(3), resume=path)
+    with pytest.raises(CheckpointError, match=r"other ReduceLROnPlateau_2: .* this fit has none$"):
+        learner().fit(2, lr=0.1, cbs=watching(2)[:1], resume=path)

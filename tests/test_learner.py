@@ -42,6 +42,7 @@ from mnist_sgd import (
 from mnist_sgd.callbacks import EVENTS
 from mnist_sgd.loader import Batch
 from mnist_sgd.weights import WeightsError, read_weights
+from values import same
 
 Output = pytest.CaptureFixture[str]
 HEADER = "epoch     train_loss  valid_loss  batch_accuracy  time    "
@@ -380,6 +381,16 @@ def test_parameter_groups_keep_the_ratio_of_their_rates(small: DataLoaders) -> N
     assert rates.seen[4] == [0.03125, 0.25]
     assert len({last for _, last in rates.seen}) == 2 + 4 + 20
     assert all(first == last / 8 for first, last in rates.seen)
+
+
+def test_parameter_groups_made_at_the_rate_0_keep_their_ratio(small: DataLoaders) -> None:
+    learn = Learner(small, create_model("linear", 0), opt_func=two_groups)
+    with learn.no_logging():
+        learn.fit(1, lr=0.0)
+        assert [group["lr"] for group in learn.opt.param_groups] == [0.0, 0.0]
+        assert same(dict(learn.model.state_dict()), dict(create_model("linear", 0).state_dict()))
+        learn.fit(1, lr=0.5)
+    assert [group["lr"] for group in learn.opt.param_groups] == [0.0625, 0.5]
 
 
 def test_metrics_loss_and_model_are_taken_up_when_they_are_assigned(small: DataLoaders) -> None:

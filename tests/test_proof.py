@@ -293,7 +293,10 @@ def test_a_callback_that_changes_the_loss_alone_is_no_hindrance(tmp_path: Path) 
 def test_a_loader_of_another_order_is_proved_and_one_that_leaves_images_out_is_not(
     tmp_path: Path,
 ) -> None:
-    learner(kind=ShuffledLoader).export(tmp_path / "shuffled.onnx")
+    learn = learner(kind=ShuffledLoader)
+    before = learn.dls.valid.state_dict()
+    learn.export(tmp_path / "shuffled.onnx")
+    assert learn.dls.valid.state_dict() == before
     with pytest.raises(
         ExportError,
         match=r"half\.onnx was not written: the learner answers 28 images, and not each of the 60 "

@@ -97,6 +97,7 @@ def _run(args: argparse.Namespace, recipe: Recipe, table: Table) -> None:
     announce(args, recipe, datasets)
     with status("loading torch"):
         from mnist_sgd.distributed import joined_ranks
+        from mnist_sgd.training_loop import print_nothing
         from mnist_sgd.trial import try_files
 
     with joined_ranks(args.device) as ranks:
@@ -106,14 +107,10 @@ def _run(args: argparse.Namespace, recipe: Recipe, table: Table) -> None:
         with only_training(args, ranks):
             log = open_folder(args, ranks)
             if ranks.is_first:
-                learn.logger = _no_table if args.json else table
+                learn.logger = print_nothing if args.json else table
             _fit(args, recipe, learn, log)
             if ranks.is_first:
                 write_files(args, learn, log)
-
-
-def _no_table(line: str) -> None:
-    """Print nothing."""
 
 
 def _exit_code(table: Table) -> int:

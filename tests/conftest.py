@@ -1,6 +1,6 @@
 """What several tests need: a model trained once, with its files."""
 
-from collections.abc import Iterator
+import os
 from pathlib import Path
 from subprocess import CompletedProcess, run
 from sys import executable
@@ -15,23 +15,16 @@ from hygiene import (  # noqa: F401  # pytest finds them here
 )
 from trained import Run, TrainedFiles
 
+# Torch takes one thread, here and in the processes that tests start: on a busy machine several wait
+# for each other, and the last digits of a sum depend on their number.
+os.environ["OMP_NUM_THREADS"] = "1"
+
 # The same examples each time, however slow the machine is. `pytest --hypothesis-profile search`
 # looks for new ones; what it finds becomes an @example.
 _SEARCH = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("search", _SEARCH)
 settings.register_profile("suite", _SEARCH, derandomize=True)
 settings.load_profile("suite")
-
-
-@pytest.fixture(scope="module")
-def one_thread() -> Iterator[None]:
-    """Let torch compute with one thread: on a busy machine several wait for each other."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

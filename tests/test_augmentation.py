@@ -99,9 +99,12 @@ def test_digits_come_out_as_torchvisions_to_two_grey_levels(
 def test_the_usual_digits_are_torchvisions_to_one_grey_level_but_for_one_pixel_in_a_thousand() -> (
     None
 ):
-    draws = [USUAL.core().draw(seed=0, epoch=0, sample=i) for i in range(len(DIGITS))]
-    ours = USUAL.apply(DIGITS, seed=0, epoch=0)
-    theirs = [torchvisions(DIGITS[i : i + 1], *draw)[0] for i, draw in enumerate(draws)]
+    chosen = range(0, len(DIGITS), 4)
+    ours = USUAL.apply(DIGITS, seed=0, epoch=0)[chosen]
+    draws = [USUAL.core().draw(seed=0, epoch=0, sample=i) for i in chosen]
+    theirs = [
+        torchvisions(DIGITS[i : i + 1], *draw)[0] for i, draw in zip(chosen, draws, strict=True)
+    ]
     difference = np.abs(ours - np.stack(theirs))
     assert np.mean(difference > 1) < 0.001
     assert difference.mean() < 0.25  # what rounding alone costs, where pixels are not 0

@@ -16,8 +16,6 @@ from mnist_sgd.cli import main
 
 Output = pytest.CaptureFixture[str]
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 ADVICE = "leave that batch out (drop_last=True; train --drop-last) or take another batch size"
 
 

@@ -27,8 +27,6 @@ from mnist_sgd import (
 
 Output = pytest.CaptureFixture[str]
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 @pytest.fixture(scope="module")
 def dl() -> DataLoader:

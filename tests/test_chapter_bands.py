@@ -28,8 +28,6 @@ AFTER_EPOCHS = {
 }
 
 
-pytestmark = pytest.mark.usefixtures("one_thread")  # as the bands were made
-
 Loaders = tuple[DataLoader, DataLoader]
 
 

@@ -28,9 +28,6 @@ from mnist_sgd.models import model_name
 AUGMENT = Augmentation(degrees=10, translate=0.05, scale=(0.9, 1.1), shear=5)
 
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
-
 @pytest.fixture(scope="module")
 def data() -> tuple[ImageSet, ImageSet]:
     """Every sixth training image, and all validation images."""

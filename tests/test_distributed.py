@@ -44,7 +44,7 @@ def torchrun(count: int, *arguments: str | Path, cwd: Path) -> Iterator[subproce
             stderr=err,
             text=True,
             cwd=cwd,
-            env=os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
+            env=os.environ | {"PYTHONPATH": path},
         )
         try:
             yield process

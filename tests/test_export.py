@@ -96,9 +96,6 @@ def train(model: nn.Module, input_shape: tuple[int, ...], data: ImageSet) -> Non
             optimizer.step()
 
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
-
 @pytest.fixture(scope="module")
 def sample() -> tuple[ImageSet, ImageSet]:
     return mnist_sample()
@@ -540,9 +537,7 @@ def test_a_fresh_process_elsewhere_gives_the_same_bytes_and_imports_exporters_la
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", FRESH_PROCESS],
         cwd=tmp_path,
-        env=os.environ
-        | {"PYTHONPATH": os.pathsep.join(sys.path)}
-        | {"PYTHONHASHSEED": "123", "OMP_NUM_THREADS": "1"},
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)} | {"PYTHONHASHSEED": "123"},
         capture_output=True,
         text=True,
         check=False,

@@ -30,7 +30,6 @@ from mnist_sgd.recorder import Metric
 fastai = pytest.importorskip("fastai", reason="pip install 'mnist-sgd[parity]' brings fastai")
 pytestmark = [
     pytest.mark.filterwarnings("ignore"),  # fastai's own, on import and in use
-    pytest.mark.usefixtures("one_thread"),
 ]
 
 Output = pytest.CaptureFixture[str]

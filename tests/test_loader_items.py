@@ -57,7 +57,7 @@ class Squares(Dataset[tuple[float, int]]):
 
 @pytest.mark.parametrize("form", [lambda x, y: list(zip(x, y, strict=True)), TensorDataset])
 def test_the_chapters_own_data_set_gives_the_readmes_table(
-    form: Callable[[Tensor, Tensor], Any], one_thread: None
+    form: Callable[[Tensor, Tensor], Any],
 ) -> None:
     lines: list[str] = []
     loaders = [DataLoader(form(*chapters(part)), batch_size=256) for part in mnist_sample()]

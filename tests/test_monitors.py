@@ -305,7 +305,7 @@ class Copies(Callback):
         self.keep()
 
 
-def test_from_every_batch_a_watched_fit_goes_on_to_the_same_bits(tmp_path: Path) -> None:
+def test_from_any_batch_a_watched_fit_goes_on_to_the_same_bits(tmp_path: Path) -> None:
     """The loss is lowest in the fourth epoch of 12, and the fit stops after the seventh."""
     path, cut = tmp_path / "c.safetensors", tmp_path / "cut.safetensors"
 
@@ -334,7 +334,9 @@ def test_from_every_batch_a_watched_fit_goes_on_to_the_same_bits(tmp_path: Path)
     assert len(copies.contents) == 7 * epochs
     assert set(parse(copies.contents[-1])["callbacks"]) == {"SaveBest", "SaveBest 2"}
     assert not same(*undisturbed["best"])
-    for content in copies.contents:
+    for content in copies.contents[
+        ::3
+    ]:  # of 7 an epoch: each of its places, in one epoch or another
         cut.write_bytes(content)
         assert same(watched(resume=cut), undisturbed)
 

@@ -32,8 +32,6 @@ from trained import TrainedFiles
 Output = pytest.CaptureFixture[str]
 Labels = NDArray[np.uint8]
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 def parts(folder: Path) -> Path:
     """The format of fastai's MNIST_SAMPLE: train, valid and a file beside them."""

@@ -13,8 +13,6 @@ from mnist_sgd.cli import main
 from mnist_sgd.data import write_idx
 from pictures import fill, stroke
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 GUIDE = Path(__file__).parents[1] / "docs" / "own_images.md"
 
 

@@ -10,8 +10,6 @@ from photographs import MNIST, write_photographs
 
 Output = pytest.CaptureFixture[str]
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 @pytest.mark.skipif(not MNIST.is_dir(), reason="the full MNIST is not here")
 def test_two_folders_of_photographs_train_and_predict_without_an_option(

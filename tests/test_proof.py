@@ -42,8 +42,6 @@ from mnist_sgd.weights import WeightsError, read_weights
 from mnist_sgd_serve import Metadata, Predictor
 from runs import easy_set
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 RUNTIMES = {".onnx": onnx_file.load, ".pt": torchscript.load, ".pt2": exported_program.load}
 
 

@@ -28,8 +28,6 @@ from mnist_sgd.report.pictures import grey_png, signed_png
 from mnist_sgd.report.training_plots import epoch_axis, training_charts
 from runs import easy_set, learner
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 def luminance(colour: str) -> float:
     """The relative luminance of WCAG 2.2."""

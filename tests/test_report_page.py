@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 pytestmark = [
     pytest.mark.skipif(find_spec("playwright") is None, reason="playwright is not installed"),
     pytest.mark.skipif(not CHROMIUM, reason="there is no chromium on the path"),
-    pytest.mark.usefixtures("one_thread"),
 ]
 
 STRANGE = ("a very long name of a class that goes on and on", "<i>&\"'`$x_1$")

@@ -25,8 +25,6 @@ from values import same
 
 Output = pytest.CaptureFixture[str]
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 FILES = ("model.safetensors", "model.onnx")
 
 

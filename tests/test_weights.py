@@ -34,8 +34,6 @@ from mnist_sgd.wrappers import plain_copy, plain_state, unwrapped
 from mnist_sgd_serve import Metadata, Predictor
 from runs import easy_set
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 METADATA = Metadata(classes=("left", "right"))
 
 

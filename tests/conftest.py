@@ -1,6 +1,7 @@
 """What several tests need: a model trained once, with its files."""
 
 import os
+import signal
 from pathlib import Path
 from subprocess import CompletedProcess, run
 from sys import executable
@@ -18,6 +19,9 @@ from trained import Run, TrainedFiles
 # Torch takes one thread, here and in the processes that tests start: on a busy machine several wait
 # for each other, and the last digits of a sum depend on their number.
 os.environ["OMP_NUM_THREADS"] = "1"
+
+# What a shell starts in the background ignores Ctrl-C; the commands that tests start must not.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The same examples each time, however slow the machine is. `pytest --hypothesis-profile search`
 # looks for new ones; what it finds becomes an @example.

@@ -141,6 +141,11 @@ class Learner(TrainingLoop):
         """
         if (n_epoch := index(n_epoch)) < 0:
             raise ValueError(f"n_epoch must be 0 or more, got {n_epoch}")
+        if "fit" in self._under_way:
+            raise ValueError(
+                "a callback cannot start a fit within a fit: both would have the same optimizer, "
+                "recorder and counters; fit before or afterwards, or with another Learner"
+            )
         self.check_batches()
         every: list[Callback] = [Scheduler(schedule)] if schedule else []
         every += [*as_callbacks(self.cbs), *as_callbacks(cbs)]
@@ -187,8 +192,6 @@ class Learner(TrainingLoop):
             # Groups whose rates are all 0 would lose their ratios.
             self.opt = self.opt_func(self.model.parameters(), lr=lr or 1.0)
             self.opt_settings = group_settings(self.opt)
-        if self._rates is None or self._rates.opt is not self.opt:
-            self._rates = Rates(self.opt)
         self.model.zero_grad()  # what a cancelled batch of the last fit left
         self.set_lr(lr)
         return lr
@@ -203,8 +206,10 @@ class Learner(TrainingLoop):
         Raises:
             ValueError: there is no optimizer yet.
         """
-        if self._rates is None:
+        if self.opt is None:
             raise ValueError("there is no optimizer yet: the first fit makes it")
+        if self._rates is None or self._rates.opt is not self.opt:
+            self._rates = Rates(self.opt)
         self._rates.set(lr, mom)
 
     def fit_one_cycle(

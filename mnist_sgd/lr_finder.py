@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from math import isnan
 from typing import TYPE_CHECKING
 
+from torch.nn.parameter import is_lazy
+
 from mnist_sgd.callbacks import Callback, CancelFit, CancelValidate, as_callbacks
 from mnist_sgd.checkpoint import random_state, set_random_state
 from mnist_sgd.fit_identity import stateful_callbacks
@@ -51,6 +53,7 @@ CHANGED = (
     "loss_grad",
     "_rates",
     "_in_batch",
+    "_under_way",
 )
 """The attributes of a learner that a fit changes."""
 
@@ -100,10 +103,21 @@ def find_lr(
         raise ValueError(f"start_lr must be above 0 and below end_lr, got {start_lr} and {end_lr}")
     if num_it < LEAST:
         raise ValueError(f"num_it must be at least {LEAST}, got {num_it}")
+    if {"train", "validate"} & set(learn._under_way):
+        raise ValueError(
+            "lr_find cannot search within a training or a validation, whose batch it would change: "
+            "call it before the fit, or in before_fit, before_epoch or after_epoch"
+        )
+    if any(map(is_lazy, learn.model.parameters())):
+        raise ValueError(
+            "lr_find puts the weights back, and lazy layers have none yet: call the model on a "
+            "batch first, learn.model(first(learn.dls.train)[0])"
+        )
     learn.check_batches()
     finder = _Finder(start_lr, end_lr, num_it, stop_div)
     epochs = num_it // len(learn.dls.train) + 1  # type: ignore[arg-type]  # a length is needed
     with _undone(learn), learn.no_logging():
+        learn._under_way = []
         learn.cbs = [cb for cb in as_callbacks(learn.cbs) if cb.during_lr_find]
         learn.fit(epochs, start_lr, finder)
         lrs, losses = learn.recorder.lrs, learn.recorder.losses

@@ -119,12 +119,14 @@ class SaveBest(_Monitor):
         self.path = path
         self.weights: dict[str, Any] = {}
         self.row: int | None = None
+        self._in_fit = False
 
     def before_fit(self, learn: Learner) -> None:
         """Forget the last fit's, unless this one goes on."""
         super().before_fit(learn)
         if not learn.recorder.values:
             self.weights, self.row = {}, None
+        self._in_fit = True
 
     def after_epoch(self, learn: Learner) -> None:
         """Keep the weights, if they are the best so far."""
@@ -135,7 +137,10 @@ class SaveBest(_Monitor):
                 learn.save(self.path)
 
     def cleanup_fit(self, learn: Learner) -> None:
-        """Put the best weights back."""
+        """Put the best weights back; none of an earlier fit, if this one was refused."""
+        if not self._in_fit:
+            return
+        self._in_fit = False
         best = self.best_row(learn) if learn.recorder.values else None
         row = best if self.row is None else self.row
         if best is not None and best == len(learn.recorder.values) - 1 and _is_of_last_row(learn):

@@ -198,25 +198,25 @@ def _is_decayed(p: Tensor) -> bool:
 class Rates:
     """Sets an optimizer's learning rate and momentum, keeping what tells its groups apart.
 
-    The groups keep the ratios of the learning rates that they were made with, and groups that were
-    made without momentum stay without.
+    The groups keep the ratios of the learning rates that they were made with or added with, and
+    groups that were made without momentum stay without.
     """
 
     def __init__(self, opt: Any) -> None:
         self.opt = opt
-        groups = opt.param_groups
-        last = groups[-1]["lr"]
-        self._ratios = [group["lr"] / last if last else 1.0 for group in groups]
-        self._has_momentum = [bool(momentum_of(group)) for group in groups]
+        self._made: list[tuple[float, bool]] = []  # each group's rate, and whether it has momentum
 
     def set(self, lr: float, mom: float | None = None) -> None:
         """Set the last group's learning rate, the others in proportion; and the momentum."""
-        for group, ratio, has_momentum in zip(
-            self.opt.param_groups, self._ratios, self._has_momentum, strict=True
-        ):
-            group["lr"] = lr * ratio
+        groups = self.opt.param_groups
+        added = groups[len(self._made) :]
+        self._made = self._made[: len(groups)]
+        self._made += [(float(group["lr"]), bool(momentum_of(group))) for group in added]
+        last, _ = self._made[-1]
+        for group, (made_with, has_momentum) in zip(groups, self._made, strict=True):
+            group["lr"] = float(lr) * (made_with / last if last else 1.0)
             if mom is not None and has_momentum:
-                set_momentum(group, mom)
+                set_momentum(group, float(mom))
 
 
 def momentum_of(group: Mapping[str, Any]) -> float:

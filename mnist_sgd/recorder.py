@@ -24,6 +24,9 @@ Metric = Callable[[Tensor, Tensor], Any]
 """Takes (predictions, targets) of a batch; returns a number or a tensor, NumPy's included."""
 
 BETA = 0.98
+LOSSES = ("epoch", "train_loss", "valid_loss")
+"""What heads the columns before the metrics."""
+
 STATE_KEYS = ("metric_names", "values", "losses", "lrs", "moms", "iters", "lines", "average")
 
 UNKNOWN: Mapping[str, Any] = {"state": None, "plain_loss": False}
@@ -148,13 +151,7 @@ class Recorder:
     def __init__(
         self, metrics: Sequence[Metric], over_ranks: Callable[[Tensor], Tensor] = _unchanged
     ) -> None:
-        self.metric_names = [
-            "epoch",
-            "train_loss",
-            "valid_loss",
-            *(metric_name(metric) for metric in metrics),
-            "time",
-        ]
+        self.set_metrics(metrics)
         self.values: list[list[float]] = []
         self.partial: list[int] = []
         self.measured: list[dict[str, Any]] = []
@@ -166,6 +163,24 @@ class Recorder:
         self._smooth = SmoothLoss()
         self._over_ranks = over_ranks
         self._unread: list[Tensor] = []  # the losses of batches, as they came
+
+    def set_metrics(self, metrics: Sequence[Metric]) -> None:
+        """Head the columns after the losses with these; for a recorder without rows."""
+        self.metric_names = [*LOSSES, *map(metric_name, metrics), "time"]
+
+    def check_metrics(self, metrics: Sequence[Metric]) -> None:
+        """See that these head the columns.
+
+        Raises:
+            ValueError: they are others.
+        """
+        now = [*map(metric_name, metrics)]
+        if now != (columns := self.metric_names[len(LOSSES) : -1]):
+            raise ValueError(
+                f"the metrics are {', '.join(now) or 'none'}, but the table of this fit has the "
+                f"columns {', '.join(columns) or 'of the losses alone'}: assign learn.metrics "
+                "before the fit, or in before_fit"
+            )
 
     def add_batch(self, loss: Tensor, lr: float, mom: float = 0.0) -> None:
         """Record a training batch: its loss, a scalar or `[1]`, its rate and its momentum."""

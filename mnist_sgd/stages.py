@@ -22,6 +22,7 @@ class Stages:
     def __init__(self) -> None:
         self.active_cbs: list[Callback] = []
         self._handlers: dict[str, list[Handler]] = {}
+        self._under_way: list[str] = []  # the names of the stages that run, from the outermost
 
     def _stage(
         self,
@@ -34,6 +35,7 @@ class Stages:
 
         `finish` is called before `after_...`, whether the stage was cancelled or not.
         """
+        self._under_way.append(name)
         try:
             try:
                 self._call(f"before_{name}")
@@ -45,11 +47,22 @@ class Stages:
             with suppress(cancelled):  # the stage is over anyway
                 self._call(f"after_{name}")
         finally:
-            self._call(f"cleanup_{name}")
+            try:
+                self._call_all(self._handlers.get(f"cleanup_{name}", ()))
+            finally:
+                self._under_way.pop()
 
     def _call(self, event: str) -> None:
         for handler in self._handlers.get(event, ()):
             handler(self)
+
+    def _call_all(self, handlers: Sequence[Handler]) -> None:
+        """Call each, also after an error in one before it."""
+        if handlers:
+            try:
+                handlers[0](self)
+            finally:
+                self._call_all(handlers[1:])
 
     @contextmanager
     def _calling(self, cbs: Sequence[Callback]) -> Iterator[None]:

@@ -104,6 +104,8 @@ class TrainingLoop(Stages):
                 self.recorder.read_losses()
 
     def _epochs(self) -> None:
+        if not self.recorder.values:  # callbacks may have changed the metrics in before_fit
+            self.recorder.set_metrics(self.metrics)
         for line in (table_header(self.recorder.metric_names), *self.recorder.lines):
             self.logger(line)
         for epoch in range(self.epoch, self.n_epoch):
@@ -116,6 +118,7 @@ class TrainingLoop(Stages):
 
     def _epoch(self) -> None:
         self._check_optimizer()
+        self.recorder.check_metrics(self.metrics)
         self.training = True
         self.model.train()
         self.dl = self.dls.train

@@ -613,3 +613,67 @@ def test_a_batch_that_is_no_pair_is_named() -> None:
         pytest.raises(TypeError, match=r"^a batch must be a pair of tensors \(xb, yb\), got list$"),
     ):
         learn.fit(1)
+
+
+def test_every_cleanup_is_called_after_an_error_in_one(learn: Learner) -> None:
+    seen: list[str] = []
+
+    class Fails(Callback):
+        def cleanup_fit(self, learn: Learner) -> None:
+            raise OSError("the disk is full")
+
+        def cleanup_train(self, learn: Learner) -> None:
+            raise KeyboardInterrupt
+
+    with pytest.raises(OSError, match=r"^the disk is full\n") as raised:
+        learn.fit(1, cbs=[Fails(), recording(seen)()])
+    assert isinstance(raised.value.__context__, KeyboardInterrupt)
+    assert seen[-3:] == ["cleanup_train", "cleanup_epoch", "cleanup_fit"]
+
+
+def test_metrics_that_are_added_before_the_fit_begins_have_a_column(learn: Learner) -> None:
+    def half(predictions: Tensor, targets: Tensor) -> float:
+        return 0.5
+
+    class Adds(Callback):
+        def before_fit(self, learn: Learner) -> None:
+            learn.metrics = [batch_accuracy, half]
+
+    lines: list[str] = []
+    learn.logger = lines.append
+    learn.fit(1, cbs=Adds())
+    names = ["train_loss", "valid_loss", "batch_accuracy", "half"]
+    assert lines[0].split() == ["epoch", *names, "time"]
+    assert learn.recorder.values[0][3] == 0.5
+
+
+def test_metrics_that_change_in_the_middle_of_a_fit_are_refused_before_the_epoch(
+    learn: Learner,
+) -> None:
+    class Changes(Callback):
+        def before_epoch(self, learn: Learner) -> None:
+            if learn.epoch == 1:
+                learn.metrics = None
+
+    message = (
+        "^the metrics are none, but the table of this fit has the columns batch_accuracy: assign "
+        "learn.metrics before the fit, or in before_fit$"
+    )
+    with pytest.raises(ValueError, match=message):
+        learn.fit(2, cbs=Changes())
+    assert len(learn.recorder.lrs) == 3
+
+
+@pytest.mark.parametrize("event", [event for event in EVENTS if event != "after_create"])
+def test_a_fit_within_a_fit_is_refused(learn: Learner, event: str) -> None:
+    class Again(Callback):
+        pass
+
+    def again(self: Callback, learn: Learner) -> None:
+        with pytest.raises(ValueError, match=r"^a callback cannot start a fit within a fit: "):
+            learn.fit(1)
+
+    setattr(Again, event, again)
+    learn.fit(2, cbs=Again())
+    assert len(learn.recorder.values) == 2
+    learn.fit(1)

@@ -383,6 +383,47 @@ def test_parameter_groups_keep_the_ratio_of_their_rates(small: DataLoaders) -> N
     assert all(first == last / 8 for first, last in rates.seen)
 
 
+def test_a_parameter_group_that_is_added_has_its_own_rate_from_then_on(small: DataLoaders) -> None:
+    learn = Learner(small, create_model("mlp", 0), opt_func=of_the_last_layer)
+    with learn.no_logging():
+        learn.fit(1, lr=0.5)
+        first_layer = list(learn.model.parameters())[:2]
+        learn.opt.add_param_group({"params": first_layer, "lr": 0.125})
+        learn.fit(1, lr=0.25)
+        assert [group["lr"] for group in learn.opt.param_groups] == [1.0, 0.25]
+        learn.fit_one_cycle(1, lr_max=1.0)
+        learn.lr_find(num_it=20)
+    last, added = (group["lr"] for group in learn.opt.param_groups)
+    assert last == 4 * added
+
+
+def of_the_last_layer(parameters: Iterator[nn.Parameter], lr: float) -> torch.optim.Optimizer:
+    return torch.optim.SGD(list(parameters)[-2:], lr=lr)
+
+
+def test_an_optimizer_that_a_callback_sets_has_the_rates_of_the_schedule(
+    small: DataLoaders,
+) -> None:
+    class Sets(Callback):
+        def before_fit(self, learn: Learner) -> None:
+            learn.opt = torch.optim.SGD(learn.model.parameters(), lr=0.01)
+
+    scheduled, set_later = (Learner(small, create_model("linear", 0)) for _ in range(2))
+    with scheduled.no_logging(), set_later.no_logging():
+        scheduled.fit_one_cycle(2, lr_max=0.1)
+        set_later.fit_one_cycle(2, lr_max=0.1, cbs=Sets())
+    assert len(set(scheduled.recorder.lrs)) == len(scheduled.recorder.lrs)
+    assert set_later.recorder.lrs == scheduled.recorder.lrs
+
+
+def test_rates_of_numpy_are_kept_as_numbers(small: DataLoaders) -> None:
+    learn = Learner(small, create_model("linear", 0), opt_func=partial(SGD, mom=0.9))
+    with learn.no_logging():
+        learn.fit(1, schedule=lambda progress: (np.float32(0.5), np.float32(0.75)))  # type: ignore[arg-type,return-value]
+    (group,) = learn.opt.param_groups
+    assert (type(group["lr"]), type(group["mom"])) == (float, float)
+
+
 def test_parameter_groups_made_at_the_rate_0_keep_their_ratio(small: DataLoaders) -> None:
     learn = Learner(small, create_model("linear", 0), opt_func=two_groups)
     with learn.no_logging():

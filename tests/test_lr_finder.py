@@ -35,6 +35,7 @@ from mnist_sgd import (
     SaveBest,
     TensorBoard,
     batch_accuracy,
+    first,
 )
 from mnist_sgd.lr_finder import valley
 from values import same
@@ -305,3 +306,50 @@ def test_the_plot_shows_the_curve_and_the_suggestion() -> None:
     assert ax.get_xscale() == "log"
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("learning rate", "loss")
     pyplot.close("all")
+
+
+class Searches(Callback):
+    """Searches in the second epoch, once; always in before_fit."""
+
+    during_lr_find = False
+
+    def __init__(self, event: str) -> None:
+        self.found: list[float] = []
+        setattr(self, event, self.search)
+
+    def search(self, learn: Learner) -> None:
+        if learn.epoch == learn.n_epoch - 1 and not self.found:
+            self.found.append(learn.lr_find().valley)
+
+
+def before_and_after(*events: str) -> list[str]:
+    return [f"{when}_{event}" for event in events for when in ("before", "after")]
+
+
+@pytest.mark.parametrize("event", before_and_after("fit", "epoch"))
+def test_a_search_between_epochs_leaves_the_fit_as_it_is(event: str) -> None:
+    undisturbed = learner()
+    undisturbed.fit(1, lr=0.1)
+    searching = Searches(event)
+    learn = learner()
+    learn.fit(1, lr=0.1, cbs=searching)
+    assert len(searching.found) == 1
+    assert same(state(learn), state(undisturbed))
+
+
+@pytest.mark.parametrize("event", before_and_after("train", "batch", "step", "validate"))
+def test_a_search_among_batches_is_refused(event: str) -> None:
+    message = "^lr_find cannot search within a training or a validation, whose batch it would"
+    learn = learner()
+    with pytest.raises(ValueError, match=message):
+        learn.fit(1, lr=0.1, cbs=Searches(event))
+    learn.lr_find()
+
+
+def test_a_search_for_a_model_without_weights_says_how_it_gets_some() -> None:
+    learn = learner()
+    learn.model = nn.Sequential(nn.LazyLinear(1))
+    with pytest.raises(ValueError, match=r"^lr_find puts the weights back, and lazy layers have n"):
+        learn.lr_find()
+    learn.model(first(learn.dls.train)[0])
+    learn.lr_find()

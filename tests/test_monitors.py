@@ -125,6 +125,18 @@ def test_the_best_weights_come_back_after_an_exception_too() -> None:
     assert same(dict(learn.model.state_dict()), seen.weights[0])
 
 
+def test_a_refused_fit_brings_back_no_earlier_fits_weights() -> None:
+    learn = learner(scripted("score", [0.75, 0.5, 0.5, 0.5]))
+    best = SaveBest(monitor="score")
+    learn.fit(2, lr=0.1, cbs=best)
+    learn.fit(2, lr=0.1)
+    before = {name: t.clone() for name, t in learn.model.state_dict().items()}
+    with pytest.raises(ValueError, match=r"^EarlyStopping watches 'accuracy'; there are train_los"):
+        learn.fit(1, lr=0.1, cbs=[EarlyStopping(monitor="accuracy"), best])
+    assert same(dict(learn.model.state_dict()), before)
+    assert learn.kept_row == -1
+
+
 def test_the_files_figures_are_those_of_the_best_epoch(tmp_path: Path) -> None:
     learn = learner(scripted("score", [0.5, 0.75, 0.25]))
     learn.fit(3, lr=0.1, cbs=SaveBest(tmp_path / "best.safetensors", monitor="score"))

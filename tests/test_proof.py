@@ -292,9 +292,9 @@ def test_a_loader_of_another_order_is_proved_and_one_that_leaves_images_out_is_n
     tmp_path: Path,
 ) -> None:
     learn = learner(kind=ShuffledLoader)
-    before = learn.dls.valid.state_dict()
+    before = learn.own_loader().state_dict()
     learn.export(tmp_path / "shuffled.onnx")
-    assert learn.dls.valid.state_dict() == before
+    assert learn.own_loader().state_dict() == before
     with pytest.raises(
         ExportError,
         match=r"half\.onnx was not written: the learner answers 28 images, and not each of the 60 "

@@ -10,7 +10,16 @@ from torch import Tensor, nn
 
 from mnist_sgd.wrappers import unwrapped
 
-__all__ = ["Layer", "evaluating", "layers", "summary"]
+__all__ = ["ENDS_IN_SIGMOID", "Layer", "ends_in_sigmoid", "evaluating", "layers", "summary"]
+
+ENDS_IN_SIGMOID = (
+    "the model ends in a sigmoid, and what makes probabilities of its logits applies another, "
+    "after which all are above 0.5; leave the model's own out, and train on logits (mnist_loss, "
+    "cross_entropy)"
+)
+
+RESHAPING = ("View", "UnsafeView", "ReshapeAlias", "Squeeze", "Unsqueeze", "Alias", "ToCopy")
+"""How autograd's names of operations begin that change no value."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +74,22 @@ def layers(model: nn.Module, input_shape: tuple[int, ...] = (784,)) -> list[Laye
         for hook in hooks:
             hook.remove()
     return called
+
+
+def ends_in_sigmoid(model: nn.Module, xb: Tensor) -> bool:
+    """Whether the last step of a model is a sigmoid, so that it gives probabilities.
+
+    Args:
+        model: of a wrapped one, as by `torch.compile`, the model inside is asked.
+        xb: a batch; if its numbers are integers, a model without trainable weights says no.
+    """
+    xb = xb.detach().clone()
+    xb.requires_grad_(xb.is_floating_point())
+    with evaluating(unwrapped(model)), torch.enable_grad():
+        step = getattr(unwrapped(model)(xb), "grad_fn", None)
+    while step is not None and step.name().startswith(RESHAPING):
+        step = step.next_functions[0][0]
+    return step is not None and step.name().startswith("Sigmoid")
 
 
 def summary(model: nn.Module, input_shape: tuple[int, ...] = (784,)) -> str:

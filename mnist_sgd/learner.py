@@ -24,6 +24,7 @@ from mnist_sgd.data import ImageSet
 from mnist_sgd.distributed import ALONE, Ranks
 from mnist_sgd.export import ExportReport, export_model
 from mnist_sgd.fit_identity import group_settings
+from mnist_sgd.layers import ENDS_IN_SIGMOID, ends_in_sigmoid
 from mnist_sgd.loader import Batch, DataLoader, DataLoaders
 from mnist_sgd.losses import at_least_float32, mnist_loss
 from mnist_sgd.lr_finder import LRFind, find_lr
@@ -313,12 +314,19 @@ class Learner(TrainingLoop):
             targets are empty where batches have none.
 
         Raises:
-            ValueError: there is no batch.
+            ValueError: there is no batch, or the model ends in a sigmoid and `act` is another.
         """
         preds: list[Tensor] = []
         targets: list[Tensor] = []
 
+        def refuse_probabilities(logits: Tensor) -> None:
+            within = bool(((logits >= 0) & (logits <= 1)).all())
+            if within and ends_in_sigmoid(self.model, self.xb):
+                raise ValueError(f"{ENDS_IN_SIGMOID}; or give act=None")
+
         def gather() -> None:
+            if not preds and act is torch.sigmoid:
+                refuse_probabilities(self.pred)
             preds.append(self.pred.cpu())
             targets.append(self.yb.cpu())
 
@@ -387,7 +395,9 @@ class Learner(TrainingLoop):
         if not isinstance(self.dls.valid.dataset, ImageSet):
             raise TypeError(
                 "class names and pixels come from a DataLoader of an ImageSet; the validation "
-                f"loader has a {type(self.dls.valid.dataset).__name__} of items, without either"
+                f"loader has a {type(self.dls.valid.dataset).__name__} of items, without either; "
+                "to predict and export, give learn.dls.valid a DataLoader of an ImageSet, or of "
+                "items of uint8 images of 784 pixels and labels 0 and 1"
             )
         return self.dls.valid
 

@@ -78,6 +78,9 @@ class LRFind:
     losses: tuple[float, ...]
     valley: float
 
+    def __repr__(self) -> str:
+        return f"LRFind(valley={self.valley:.3g}, of {len(self.lrs)} rates)"
+
     def plot(self, ax: Axes | None = None) -> Axes:
         """Plot the loss against the rate, and mark the suggestion.
 

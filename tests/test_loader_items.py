@@ -331,7 +331,8 @@ def test_a_learner_says_what_items_lack_to_predict_and_export(tmp_path: Path) ->
     learn = Learner(DataLoaders(images, items), create_model("linear", 0))
     text = (
         "class names and pixels come from a DataLoader of an ImageSet; the validation loader has a "
-        "list of items, without either"
+        "list of items, without either; to predict and export, give learn.dls.valid a DataLoader "
+        "of an ImageSet, or of items of uint8 images of 784 pixels and labels 0 and 1"
     )
     for call in (
         lambda: learn.predict(part.images[0]),

@@ -143,6 +143,7 @@ def test_rates_grow_by_one_factor_and_validation_is_left_out() -> None:
     assert found.lrs == pytest.approx([1e-4 * 1e4 ** (i / 40) for i in range(4, 35)])
     assert len(found.losses) == len(found.lrs)
     assert found.valley == found.lrs[valley(found.losses)]
+    assert repr(found) == f"LRFind(valley={found.valley:.3g}, of 31 rates)"
     assert counts.seen == {"train": 40, "epoch": 3}
 
 

@@ -260,6 +260,39 @@ class Normalised(Callback):
         learn.xb = (learn.xb - 0.01) / 0.99
 
 
+class Squashed(nn.Module):
+    """Gives probabilities, as people write it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(784, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.sigmoid(self.layer(x).squeeze(1)).unsqueeze(1)
+
+
+@pytest.mark.parametrize("options", [{}, {"mean": 0.5, "std": 0.5}], ids=str)
+def test_a_model_that_gives_probabilities_itself_is_not_squashed_again(
+    options: dict[str, Any], tmp_path: Path
+) -> None:
+    learn = learner(Squashed(), **options)
+    message = "^the model ends in a sigmoid, and what makes probabilities of its logits applies ano"
+    with pytest.raises(ExportError, match=message.replace("^", r"model\.onnx was not written: ")):
+        learn.export(tmp_path / "model.onnx")
+    with pytest.raises(ValueError, match=message + r".*; or give act=None$"):
+        learn.get_preds()
+    with pytest.raises(ValueError, match=message):
+        learn.predict(learn.own_loader().dataset.images[0])
+    probabilities, _ = learn.get_preds(act=None)
+    assert 0 <= probabilities.min() <= probabilities.max() <= 1
+
+
+def test_a_sigmoid_before_the_last_step_is_a_models_own_affair(tmp_path: Path) -> None:
+    learn = learner(nn.Sequential(nn.Linear(784, 4), nn.Sigmoid(), nn.Linear(4, 1)))
+    learn.export(tmp_path / "model.onnx")
+    learn.get_preds()
+
+
 @pytest.mark.parametrize("callback", [Inverted(), Normalised()], ids=["inverted", "normalised"])
 def test_a_callback_of_the_fit_alone_is_found_by_the_figures_of_its_row(
     callback: Callback, tmp_path: Path

@@ -21,6 +21,7 @@ from mnist_sgd._files import atomic_path
 from mnist_sgd.export import exported_program, onnx_file, torchscript
 from mnist_sgd.export.graph import IMAGE_SIZE, Classifier
 from mnist_sgd.export.parity import Answer, ExportError, answer_all, compare, torch_answer
+from mnist_sgd.layers import ENDS_IN_SIGMOID, ends_in_sigmoid
 from mnist_sgd_serve.metadata import Metadata
 
 __all__ = ["SHORT_TOLERANCE", "TOLERANCE", "Check", "ExportReport", "export_model"]
@@ -63,6 +64,8 @@ class _Format:
     write: Callable[[Classifier, Path, Metadata], None]
     load: Callable[[Path], Answer]
 
+
+SIGMOID_OF_1 = 0.7310586
 
 _FORMATS = {
     ".onnx": _Format("onnxruntime", onnx_file.write, onnx_file.load),
@@ -154,6 +157,10 @@ def _answers_of_torch(
         raise ExportError(f"the model cannot be copied: {_reason(error)}", path) from error
     try:
         expected = answer_all(torch_answer(classifier), images)
+        if 0.5 <= expected.min() <= expected.max() <= SIGMOID_OF_1:  # all logits lie in [0, 1]
+            pixels = classifier.pixels(torch.from_numpy(np.array(images[:2])))
+            if ends_in_sigmoid(classifier.model, pixels):
+                raise ExportError(ENDS_IN_SIGMOID, path)
     except ExportError as error:
         raise ExportError(error.reason, path) from error
     except Exception as error:  # the model's code may raise anything

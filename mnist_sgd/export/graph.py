@@ -66,17 +66,18 @@ class Classifier(nn.Module):
 
     def logits(self, image: Tensor) -> Tensor:
         """Logits float32 [B, 1] for uint8 images [B, 28, 28]."""
-        logits: Tensor = self.model(self._pixels(image).reshape(-1, *self.input_shape))
+        logits: Tensor = self.model(self.pixels(image))
         return logits if logits.dtype == torch.float32 else logits.to(torch.float32)
 
-    def _pixels(self, image: Tensor) -> Tensor:
-        """The pixels as the loader gives them."""
+    def pixels(self, image: Tensor) -> Tensor:
+        """What the loader makes of uint8 images [B, 28, 28]: `dtype` [B, *input_shape]."""
         if self.dtype == torch.uint8:
-            return image
+            return image.reshape(-1, *self.input_shape)
         x = image.to(torch.float32) / 255
         if (self.mean, self.std) != (0.0, 1.0):
             x = (x - self.mean) / self.std
-        return x if self.dtype == torch.float32 else x.to(self.dtype)
+        x = x if self.dtype == torch.float32 else x.to(self.dtype)
+        return x.reshape(-1, *self.input_shape)
 
 
 def example_batch() -> Tensor:

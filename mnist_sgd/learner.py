@@ -58,7 +58,9 @@ class Learner(TrainingLoop):
             `lr` is the last group's. A partial with `lr=` sets the learner's `lr`.
         lr: the learning rate of a fit that is given none.
         metrics: one function of (logits, targets) or several, that return a number or a tensor;
-            their names head the columns.
+            their names head the columns. A column is the mean over the batches, weighted by their
+            sizes, as in fastai: right for what is a mean over images, as the accuracy is, and not
+            for F1 or an AUC; for these give `get_preds` to a function of all predictions.
         cbs: callbacks of every fit, validation and prediction; classes are instantiated.
         ranks: this process among those that train together; the loaders must have its rank. The
             model goes to its device.

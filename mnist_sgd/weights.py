@@ -18,6 +18,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from mnist_sgd import _document
 from mnist_sgd._files import atomic_write
 from mnist_sgd.state_entries import join, same_bits, shared_names, split
 from mnist_sgd.wrappers import load_plain_state, plain_state
@@ -147,12 +148,18 @@ def open_weights(path: str | os.PathLike[str]) -> WeightsFile:
         raise WeightsError(f"{path}: there is no such file")
     try:
         with safe_open(path, framework="pt") as file:
-            properties = json.loads((file.metadata() or {}).get(KEY, "{}"))
+            header = file.metadata() or {}
+            properties = json.loads(header.get(KEY, "{}"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
         raise WeightsError(f"{path}: not a safetensors file: {error}") from error
     except (json.JSONDecodeError, RecursionError) as error:
         raise WeightsError(f"{path}: not weights of mnist_sgd: {error}") from error
+    if _document.KEY in header:
+        raise WeightsError(
+            f"{path}: a checkpoint of a training, not weights: resume that training, which writes "
+            "them at its end (train --resume; in Python fit(resume=...) and save)"
+        )
     if not isinstance(properties, dict) or "mnist_sgd.format" not in properties:
         raise WeightsError(f"{path}: not weights of mnist_sgd: it has no mnist_sgd metadata")
     try:

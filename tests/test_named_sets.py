@@ -163,7 +163,7 @@ def test_missing_files_are_refused_with_the_folder_and_what_to_do(
         torchvision_set(name, (0, 1), root=tmp_path)
     text = str(caught.value)
     assert text.startswith(f"{name} cannot be loaded from {tmp_path / name / 'raw'} (torchvision: ")
-    assert text.endswith("); put its files there, or set download=True")
+    assert text.endswith("); put its files there, or set download=True (--download)")
 
 
 @pytest.mark.parametrize("content", [b"", b"\0\0\x08", b"\0\0\x0a\x03" + bytes(12), b"garbage" * 9])
@@ -191,6 +191,6 @@ def test_a_download_is_asked_of_torchvision_only_when_wanted(
     with pytest.raises(ValueError, match="Dataset not found"):
         torchvision_set("MNIST", ("7", "3"), root=tmp_path)
     assert not asked
-    with pytest.raises(ValueError, match=r"\(torchvision: no network here\)"):
+    with pytest.raises(ValueError, match=r"\(torchvision: no network here\); put its files there$"):
         torchvision_set("MNIST", ("7", "3"), root=tmp_path, download=True)
     assert len(asked) == 1

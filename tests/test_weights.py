@@ -287,6 +287,17 @@ def test_a_header_that_is_wrong_is_refused_in_one_sentence(header: str, tmp_path
         open_weights(path)
 
 
+def test_a_checkpoint_is_told_from_weights(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.safetensors"
+    learn = learner(create_model("linear", 0), cbs=Checkpoint(path))
+    with pytest.raises(WeightsError) as refused:
+        learn.load(path)
+    assert str(refused.value) == (
+        f"{path}: a checkpoint of a training, not weights: resume that training, which writes them "
+        "at its end (train --resume; in Python fit(resume=...) and save)"
+    )
+
+
 def test_a_file_of_an_earlier_version_is_loaded(tmp_path: Path) -> None:
     model = create_model("mlp", 0)
     properties = METADATA.to_properties()

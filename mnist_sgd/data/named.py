@@ -77,9 +77,10 @@ def _open(name: str, root: Path, **options: Any) -> Any:
         return getattr(torchvision.datasets, name)(root, **options)
     except (AssertionError, LookupError, OSError, RuntimeError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split()) or "a file is damaged"
+        how = "" if options["download"] else ", or set download=True (--download)"
         raise ValueError(
             f"{name} cannot be loaded from {root / name / 'raw'} (torchvision: {reason}); "
-            "put its files there, or set download=True"
+            f"put its files there{how}"
         ) from error
 
 

@@ -20,8 +20,11 @@ from trained import Run, TrainedFiles
 # for each other, and the last digits of a sum depend on their number.
 os.environ["OMP_NUM_THREADS"] = "1"
 
-# What a shell starts in the background ignores Ctrl-C; the commands that tests start must not.
+# What a shell starts in the background ignores Ctrl-C, what nohup starts SIGHUP too; the commands
+# that tests start must not.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGHUP"):
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # The same examples each time, however slow the machine is. `pytest --hypothesis-profile search`
 # looks for new ones; what it finds becomes an @example.

@@ -530,16 +530,36 @@ def test_options_that_would_do_nothing_are_refused(
 
 
 @pytest.mark.parametrize(
-    "arguments",
-    [["train", "--data", ""], ["evaluate", "--data", ""], ["train", "--data", "x", "--cache", ""]],
+    ("command", "argument"),
+    [
+        ("train", "--data"),
+        ("train", "--cache"),
+        ("train", "--root"),
+        ("evaluate", "--data"),
+        ("evaluate", "--plot"),
+        ("evaluate", "--write"),
+        ("evaluate", "model"),
+        ("compare", "RUN"),
+        ("compare", "--html"),
+        ("inspect", "model"),
+        ("predict", "--model"),
+        ("pack", "FOLDER"),
+        ("serve", "model"),
+    ],
 )
-def test_an_empty_name_of_a_folder_is_refused(capsys: Output, arguments: list[str]) -> None:
+def test_an_empty_path_is_refused(capsys: Output, command: str, argument: str) -> None:
     """As of a variable that is not set; it would be the folder that one is in."""
     with pytest.raises(SystemExit) as ended:
-        main(arguments)
+        main([command, *([argument] if argument.startswith("-") else []), ""])
     assert ended.value.code == 2
-    text = f"argument {arguments[-2]}: must name a file or a folder, got ''; mnist-sgd "
-    assert text in capsys.readouterr().err
+    text = f"mnist-sgd: argument {argument}: must name a file or a folder, got ''; mnist-sgd "
+    assert capsys.readouterr().err.startswith(text)
+
+
+def test_an_empty_name_of_an_image_is_refused(capsys: Output) -> None:
+    assert main(["predict", "three.png", ""]) == 2
+    text = "mnist-sgd: IMAGE must name a file, a folder or a pattern, got ''\n"
+    assert capsys.readouterr() == ("", text)
 
 
 @pytest.mark.parametrize("load", [load_data, load_whole, lambda folder: pack_folder(folder, "x")])

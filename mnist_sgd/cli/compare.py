@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnist_sgd._names import printable
-from mnist_sgd.cli.arguments import Subcommands, add_json_argument, subcommand
+from mnist_sgd.cli.arguments import Subcommands, add_json_argument, path, subcommand
 from mnist_sgd.cli.terminal import one_line
 
 if TYPE_CHECKING:
@@ -29,10 +29,10 @@ def add_parser(commands: Subcommands) -> None:
     summary = "put runs side by side: figures, settings, loss curves"
     parser = subcommand(commands, "compare", summary, EXAMPLES, run)
     parser.add_argument(
-        "runs", type=Path, nargs="+", metavar="RUN", help="a folder that train --run made"
+        "runs", type=path, nargs="+", metavar="RUN", help="a folder that train --run made"
     )
     parser.add_argument(
-        "--html", type=Path, metavar="FILE", help="write a page with the loss curves, too"
+        "--html", type=path, metavar="FILE", help="write a page with the loss curves, too"
     )
     add_json_argument(parser)
 

@@ -3,11 +3,10 @@
 import argparse
 import json
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnist_sgd._names import printable
-from mnist_sgd.cli.arguments import Subcommands, add_json_argument, share, subcommand
+from mnist_sgd.cli.arguments import Subcommands, add_json_argument, path, share, subcommand
 from mnist_sgd.cli.datasets import add_dataset_arguments
 from mnist_sgd.cli.measured import images_to_measure
 from mnist_sgd.cli.model_files import DEFAULT, MODEL_HELP, model_file
@@ -46,7 +45,7 @@ def add_parser(commands: Subcommands) -> None:
     """Add the subcommand."""
     summary = "measure a model on validation images, and choose its threshold"
     parser = subcommand(commands, "evaluate", summary, EXAMPLES, run)
-    parser.add_argument("model", type=Path, nargs="?", default=DEFAULT, help=MODEL_HELP)
+    parser.add_argument("model", type=path, nargs="?", default=DEFAULT, help=MODEL_HELP)
     group = parser.add_argument_group("threshold")
     wish = group.add_mutually_exclusive_group()
     wish.add_argument(
@@ -66,7 +65,7 @@ def add_parser(commands: Subcommands) -> None:
     )
     group.add_argument(
         "--write",
-        type=Path,
+        type=path,
         nargs="?",
         const=True,
         metavar="FILE",
@@ -78,7 +77,7 @@ def add_parser(commands: Subcommands) -> None:
         help="list the images that are called wrong, the furthest from the threshold first",
     )
     parser.add_argument(
-        "--plot", type=Path, metavar="FILE", help="draw the curves; the suffix names the format"
+        "--plot", type=path, metavar="FILE", help="draw the curves; the suffix names the format"
     )
     add_dataset_arguments(parser, trained=True)
     parser.add_argument(
@@ -120,10 +119,10 @@ def run(args: argparse.Namespace) -> int:
     if args.write is not None:
         from mnist_sgd.artefact import write_threshold
 
-        path = args.model if args.write is True else args.write
-        size = write_threshold(predictor.artefact.content, chosen.threshold, path)
-        facts["written"] = str(path)
-        written = printable(str(path))
+        target = args.model if args.write is True else args.write
+        size = write_threshold(predictor.artefact.content, chosen.threshold, target)
+        facts["written"] = str(target)
+        written = printable(str(target))
         lines += ["", f"{written}: the model with the threshold {chosen.threshold}, {size:,} bytes"]
     elif chosen.threshold != own.threshold:
         lines += ["", f"the model keeps {own.threshold}; --write puts {chosen.threshold} into it"]

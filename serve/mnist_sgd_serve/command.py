@@ -62,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add an argument for each of the settings, with its default."""
     parser.add_argument(
         "model",
-        type=Path,
+        type=_path,
         nargs="?",
         default=Path("model.onnx"),
         help="the .onnx file (default: %(default)s)",
@@ -80,6 +80,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
             option, type=kind, default=field.default, metavar="X", help=text + shown
         )
+
+
+def _path(text: str) -> Path:
+    """An argument that is a path; an empty one, as of a variable that is not set, is refused."""
+    if not text:
+        raise argparse.ArgumentTypeError("must name a file or a folder, got ''")
+    return Path(text)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -17,6 +17,8 @@ import pytest
 import torch
 
 from mnist_sgd import SGD, BasicOptim, Callback, Checkpoint, Learner, write_run
+from mnist_sgd.cli import main
+from mnist_sgd.data import mnist_sample
 from mnist_sgd.report import writer
 from mnist_sgd.report.facts import configuration
 from mnist_sgd.report.folder import RunError, create_run, is_finished, run_path
@@ -206,6 +208,35 @@ def test_the_evaluation_is_that_of_the_artefact(run: Path) -> None:
     assert evaluation["accuracy"] == 57 / 60
     assert evaluation["artefact_bytes"] == (run / "model.onnx").stat().st_size
     assert evaluation["classes"] == ["left", "right"]
+
+
+def test_every_figure_is_the_one_that_evaluate_gives_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of a model so sure that the file gives many images exactly 0, where torch does not."""
+    monkeypatch.chdir(tmp_path)
+    line = "--optimizer adam --loss cross-entropy --lr 0.1 --epochs 2 --run sure"
+    assert main(["train", "--model", "linear", *line.split()]) == 0
+    capsys.readouterr()
+    assert main(["evaluate", "runs/sure", "--json"]) == 0
+    evaluated = json.loads(capsys.readouterr().out)
+    probabilities = Predictor("runs/sure/model.onnx").probabilities(mnist_sample()[1].images)
+    assert np.sum(probabilities == 0) > 100
+    written = read(Path("runs/sure/evaluation.json"))
+    figures = set(evaluated) - {"roc", "precision_recall", "confusion", "model_threshold"}
+    assert {"auc", "average_precision", "calibration", "brier_score", "counts"} <= figures
+    for name in figures:
+        assert written[name] == evaluated[name], name
+    assert written["errors"] == evaluated["confusion"][0][1] + evaluated["confusion"][1][0]
+    assert main(["compare", "runs/sure", "--json"]) == 0
+    row = json.loads(capsys.readouterr().out)["runs"][0]
+    assert (row["AUC"], row["accuracy"]) == (evaluated["auc"], evaluated["accuracy"])
+    auc, average = f"{evaluated['auc']:.4f}", f"{evaluated['average_precision']:.4f}"
+    card = Path("runs/sure/MODEL_CARD.md").read_text()
+    assert f"- area under the ROC curve: {auc}\n- average precision: {average}\n" in card
+    page = Path("runs/sure/report.html").read_text()
+    assert f"The area below the curve is {auc};" in page
+    assert f"average precision is {average};" in page
 
 
 def test_figures_that_are_no_numbers_are_null(tmp_path: Path) -> None:

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from mnist_sgd.data import ImageSet
     from mnist_sgd.evaluation import Evaluation
-    from mnist_sgd_serve import Predictor
 
 __all__ = ["add_parser", "run"]
 
@@ -36,9 +35,6 @@ A probability above the threshold is called the positive class; the model carrie
 unless another was written, and predict and serve follow it. A threshold that is chosen here gives
 its precision or recall on these images, on others about that.
 """
-
-BATCH = 1024
-"""Images in a run of the model: the memory stays flat however many there are."""
 
 
 def add_parser(commands: Subcommands) -> None:
@@ -92,6 +88,7 @@ def add_parser(commands: Subcommands) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print what the model's answers are worth; write and draw what was asked for."""
     from mnist_sgd.evaluation import evaluate
+    from mnist_sgd.evaluation.ask import file_probabilities
     from mnist_sgd_serve import Predictor
 
     if args.write and (args.threshold, args.precision, args.recall) == (None,) * 3:
@@ -99,7 +96,7 @@ def run(args: argparse.Namespace) -> int:
     args.model = model_file(args.model, "mnist-sgd evaluate {}")
     predictor = Predictor(args.model)
     valid, loaded = images_to_measure(args, predictor.metadata)
-    probabilities = _probabilities(predictor, valid.images)
+    probabilities = file_probabilities(predictor, valid.images)
     own = evaluate(probabilities, valid.labels, predictor.metadata.threshold)
     chosen = evaluate(probabilities, valid.labels, _threshold(args, own, probabilities, valid))
     facts = _facts(own, chosen, valid)
@@ -128,13 +125,6 @@ def run(args: argparse.Namespace) -> int:
         lines += ["", f"the model keeps {own.threshold}; --write puts {chosen.threshold} into it"]
     print(json.dumps(facts) if args.json else "\n".join(lines))
     return 0
-
-
-def _probabilities(predictor: "Predictor", images: "NDArray[np.uint8]") -> "NDArray[np.float32]":
-    import numpy as np
-
-    starts = range(0, len(images), BATCH)
-    return np.concatenate([predictor.probabilities(images[i : i + BATCH]) for i in starts])
 
 
 def _threshold(

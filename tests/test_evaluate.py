@@ -144,6 +144,34 @@ def test_the_mistakes_among_pictures_are_named_by_their_files(
     )
 
 
+def test_the_mistakes_among_the_rows_of_a_file_are_numbered_as_there(
+    model: Path, tmp_path: Path, capsys: Output
+) -> None:
+    """The files hold ones, too, and two of the digits have the wrong label."""
+    sample, folder = mnist_sample()[0], tmp_path / "idx"
+    folder.mkdir()
+    right = np.flatnonzero((Predictor(model).probabilities(sample.images) > 0.5) == sample.labels)
+    digits = {label: right[sample.labels[right] == label][:20] for label in (0, 1)}
+    labels = np.array([7, 1, 3, 1] * 5, np.uint8)
+    for number, part in enumerate(("train", "t10k")):
+        images = np.zeros((20, 28, 28), np.uint8)
+        images[0::4] = sample.images[digits[0][number * 5 :][:5]]
+        images[2::4] = sample.images[digits[1][number * 5 :][:5]]
+        images[6 if number else 8] = sample.images[digits[0 if number else 1][19]]
+        write_idx(folder / f"{part}-images-idx3-ubyte", images)
+        write_idx(folder / f"{part}-labels-idx1-ubyte", labels)
+    first, second = (folder / f"{part}-images-idx3-ubyte" for part in ("train", "t10k"))
+    arguments = [str(model), "--data", str(folder), "--mistakes"]
+    (wrong,) = facts_of(capsys, *arguments)["mistakes"]
+    assert (wrong["image"], wrong["file"], wrong["class"]) == (6, str(second), "3")
+    assert main(["evaluate", *arguments]) == 0
+    line = f"  is 3  {wrong['probability']:.4f}  image 6 of {second}\n"
+    assert capsys.readouterr().out.endswith(f"with the probability of 3:\n{line}")
+    every = facts_of(capsys, *arguments, "--all")["mistakes"]
+    found = [(one["image"], one["file"], one["class"]) for one in every]
+    assert sorted(found) == [(6, str(second), "3"), (8, str(first), "7")]
+
+
 def test_the_share_that_is_measured_is_said(model: Path, tmp_path: Path, capsys: Output) -> None:
     photos = digits(tmp_path / "photos", model)
     arguments = [str(model), "--data", str(photos)]

@@ -21,6 +21,7 @@ from mnist_sgd.data import (
     load_whole,
     mnist_sample,
     pack_folder,
+    read_idx,
     write_idx,
 )
 from mnist_sgd.data.importer import in_valid_share
@@ -440,6 +441,32 @@ def test_the_whole_of_a_folder_is_its_training_and_its_validation_images(tmp_pat
             assert whole.name == name
     (packed,) = pack_folder(folders["one"], tmp_path / "single")
     np.testing.assert_array_equal(load_whole(tmp_path / "single").images, packed.images)
+
+
+def test_every_image_is_found_again_by_its_file_and_row(tmp_path: Path) -> None:
+    """Where the file holds other classes, the other side, or both."""
+    labels = np.arange(60, dtype=np.uint8) % 10
+    folders = {
+        "idx": idx_files(tmp_path / "idx", labels, "t10k"),
+        "gzipped": idx_files(tmp_path / "gzipped" / "MNIST" / "raw", labels, "t10k", packed=True),
+    }
+    fill(tmp_path / "one", {"7": 40, "3": 40})
+    pack_folder(tmp_path / "one", tmp_path / "packed")
+    pack_folder(parts(tmp_path / "parts"), tmp_path / "packed parts")
+    with PackedWriter(tmp_path / "old", ("7", "3")) as old:  # its images are told by their content
+        old.append(load_whole(tmp_path / "one").images, np.arange(80, dtype=np.uint8) % 2)
+    folders |= {name: tmp_path / name for name in ("packed", "packed parts", "old")}
+    for name, folder in folders.items():
+        data = load_data(folder, classes=("7", "3"))
+        whole = load_whole(folder, classes=("7", "3"))
+        for one in (data.train, data.valid, whole):
+            places = [one.row_of(i) for i in range(len(one))]
+            assert len(set(places)) == len(one), name
+            for image, (file, row) in zip(one.images, places, strict=True):
+                assert Path(file).is_relative_to(folder)
+                np.testing.assert_array_equal(image, read_idx(file)[row])
+    rows = [load_data(folders["idx"], classes=("7", "3")).valid.row_of(i) for i in range(2)]
+    assert rows == [(str(folders["idx"] / "t10k-images-idx3-ubyte"), row) for row in (3, 7)]
 
 
 def test_the_whole_of_a_folder_needs_no_two_sides(tmp_path: Path) -> None:

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
@@ -141,32 +140,19 @@ def swap(one: Path, other: Path) -> None:
     between.rename(other)
 
 
-def replace_in_place(folder: Path) -> None:
-    bitmap(folder / "seven" / "3.bmp", 999)
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda folder: swap(folder / "seven" / "1.bmp", folder / "seven" / "2.bmp"),
-        lambda folder: swap(folder / "seven" / "1.bmp", folder / "three" / "31.bmp"),
-        lambda folder: [
-            swap(folder / "seven", folder / "three"),
-            *(
-                path.rename(path.with_name(f"{(int(path.stem) + 30) % 60}.bmp"))
-                for path in sorted(folder.glob("*/*.bmp"))
-            ),
-        ],
-        replace_in_place,
-    ],
-    ids=["within a class", "between classes", "the classes", "in place"],
-)
+@pytest.mark.parametrize("change", ["within a class", "between classes", "in place"])
 def test_pictures_that_changed_places_are_seen_though_size_and_time_are_equal(
-    bitmaps: Path, tmp_path: Path, change: Callable[[Path], object]
+    bitmaps: Path, tmp_path: Path, change: str
 ) -> None:
     """As when two that lie in the wrong folders are exchanged, and an archive gave all one time."""
     before = bytes_of(load_data(bitmaps))
-    change(bitmaps)
+    match change:
+        case "within a class":
+            swap(bitmaps / "seven" / "1.bmp", bitmaps / "seven" / "2.bmp")
+        case "between classes":
+            swap(bitmaps / "seven" / "1.bmp", bitmaps / "three" / "31.bmp")
+        case "in place":
+            bitmap(bitmaps / "seven" / "3.bmp", 999)
     after = bytes_of(load_data(bitmaps))
     assert after != before
     assert after == anew(bitmaps, tmp_path / "cache")

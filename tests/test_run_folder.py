@@ -18,7 +18,7 @@ import torch
 
 from mnist_sgd import SGD, BasicOptim, Callback, Checkpoint, Learner, write_run
 from mnist_sgd.cli import main
-from mnist_sgd.data import mnist_sample
+from mnist_sgd.data import load_idx_set, mnist_sample, write_idx
 from mnist_sgd.report import writer
 from mnist_sgd.report.facts import configuration
 from mnist_sgd.report.folder import RunError, create_run, is_finished, run_path
@@ -167,6 +167,28 @@ def test_the_mistakes_among_pictures_are_named_by_their_files(tmp_path: Path, ru
         (str(i), escape(names[i]), valid.classes[int(valid.labels[i])]) for i in indices
     ]
     assert "Their files" not in (run / "report.html").read_text()
+
+
+def test_the_mistakes_among_rows_of_a_file_are_numbered_as_there(tmp_path: Path, run: Path) -> None:
+    """The file holds a third class, whose images come between."""
+    plain = easy_set(flipped=3)
+    images, labels = np.zeros((180, 28, 28), np.uint8), np.full(180, 7, np.uint8)
+    images[2::3], labels[2::3] = plain.images, plain.labels
+    write_idx(tmp_path / "images", images)
+    write_idx(tmp_path / "labels", labels)
+    files = (tmp_path / "images", tmp_path / "labels")
+    of_file = load_idx_set(*files, classes=plain.classes, pair=(0, 1), name="easy")
+    write_run(learner(valid=of_file), tmp_path / "run", {"lr": 0.5})
+    indices = read(run / "evaluation.json")["worst_mistakes"]
+    assert sorted(indices) == [0, 1, 2]
+    found = read(tmp_path / "run" / "evaluation.json")
+    assert found["worst_mistakes"] == [3 * i + 2 for i in indices]
+    assert found["worst_mistakes_files"] == ["images"] * 3
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "the probability of right that it got, and its place in images, from 0." in page
+    assert [int(n) for n in re.findall(r">no\. (\d+)<", page)] == [3 * i + 2 for i in indices]
+    assert str(tmp_path) not in page
+    assert "and its place in the validation set, from 0." in (run / "report.html").read_text()
 
 
 def test_the_pictures_that_were_measured_are_listed_whatever_their_order(

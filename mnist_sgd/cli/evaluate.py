@@ -152,17 +152,25 @@ def _mistakes(
     probabilities: "NDArray[np.float32]",
     valid: "ImageSet",
 ) -> list[dict[str, Any]]:
-    """Each image that is called wrong: its file, or its place in the set; class; probability."""
+    """Each image that is called wrong: where it is, its class, its probability."""
     from mnist_sgd.evaluation import mistakes
 
     return [
         {
-            "image": os.path.join(args.data, valid.files[i]) if valid.files else i,
+            **_place(args, valid, i),
             "class": valid.classes[int(valid.labels[i])],
             "probability": float(probabilities[i]),
         }
         for i in mistakes(probabilities, valid.labels, chosen.threshold).tolist()
     ]
+
+
+def _place(args: argparse.Namespace, valid: "ImageSet", index: int) -> dict[str, Any]:
+    """The picture that an image was; or its file and row there; or its place in the set."""
+    if valid.files:
+        return {"image": os.path.join(args.data, valid.files[index])}
+    file, row = valid.row_of(index)
+    return {"image": row, "file": file} if file else {"image": row}
 
 
 def _mistake_lines(
@@ -173,15 +181,22 @@ def _mistake_lines(
         return [f"No mistakes among {len(valid):,} {kind}{'' if len(valid) == 1 else 's'}"]
     classes = [printable(name) for name in valid.classes]
     width = max(map(len, classes))
-    which = "" if valid.files else "image "
     return [
         f"called wrong, with the probability of {classes[1]}:",
         *(
             f"  is {printable(one['class']):<{width}}  {one['probability']:.4f}  "
-            f"{which}{printable(str(one['image']))}"
+            f"{printable(_shown(one))}"
             for one in wrong
         ),
     ]
+
+
+def _shown(mistake: dict[str, Any]) -> str:
+    """Where an image is, in words."""
+    image = mistake["image"]
+    if isinstance(image, str):
+        return image
+    return f"image {image} of {mistake['file']}" if "file" in mistake else f"image {image}"
 
 
 def _facts(own: "Evaluation", chosen: "Evaluation", valid: "ImageSet") -> dict[str, Any]:

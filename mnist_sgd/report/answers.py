@@ -6,12 +6,14 @@ users get. Torch gives the log-odds, which order the images and show what the mo
 
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from mnist_sgd._names import printable
 from mnist_sgd.evaluation.ask import file_probabilities
 from mnist_sgd.export.graph import Classifier
 
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from mnist_sgd.learner import Learner
     from mnist_sgd_serve import Predictor
 
-__all__ = ["Answers"]
+__all__ = ["Answers", "file_name"]
 
 BATCH = 1024
 
@@ -96,3 +98,8 @@ class Answers:
         order = right[np.argsort(self.sureness[right] * (1 if label else -1), kind="stable")]
         steps = (np.arange(count) + 0.5) / count * len(order)
         return list(dict.fromkeys(order[steps.astype(int)].tolist())) if len(order) else []
+
+
+def file_name(path: str) -> str:
+    """The name of a file that a report may tell: without its folders, which are the machine's."""
+    return printable(PurePath(path).name)

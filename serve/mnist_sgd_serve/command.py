@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Never, get_args, get_type_hints
 
+from mnist_sgd_serve.interruption import was_interrupted
 from mnist_sgd_serve.settings import Settings
 
 __all__ = ["DESCRIPTION", "EXAMPLES", "add_arguments", "main", "run"]
@@ -111,6 +112,10 @@ def run(args: argparse.Namespace) -> int:
         return _serve(settings)
     except KeyboardInterrupt:
         return 0
+    except ImportError as error:
+        if was_interrupted(error):
+            return 0
+        raise
 
 
 def main(argv: Sequence[str] | None = None) -> int:

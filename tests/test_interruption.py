@@ -40,7 +40,7 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
-def ended(script: str, *arguments: str | Path) -> tuple[int, str, str]:
+def ended(script: str, *arguments: object) -> tuple[int, str, str]:
     line = [sys.executable, "-c", script, *map(str, arguments)]
     done = subprocess.run(line, capture_output=True, text=True, timeout=100, check=False)
     return done.returncode, done.stdout, done.stderr

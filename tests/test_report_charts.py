@@ -18,6 +18,7 @@ from torch import nn
 from mnist_sgd import Learner
 from mnist_sgd.data import ImageSet, mnist_sample
 from mnist_sgd.evaluation import evaluate
+from mnist_sgd.evaluation.plot_text import drawn_name
 from mnist_sgd.export.graph import Classifier
 from mnist_sgd.report.answers import Answers
 from mnist_sgd.report.chart import Chart
@@ -26,6 +27,7 @@ from mnist_sgd.report.history import History
 from mnist_sgd.report.insight import attention_chart, mistakes_chart, weights_chart
 from mnist_sgd.report.maps import linear_weights, occlusion_map
 from mnist_sgd.report.maps import paper as paper_of
+from mnist_sgd.report.markup import utf8
 from mnist_sgd.report.palette import INK, LINE, NEGATIVE, PAGE, PAPER, POSITIVE, ROLES, SERIES, SOFT
 from mnist_sgd.report.pictures import grey_png, signed_png
 from mnist_sgd.report.training_plots import epoch_axis, training_charts
@@ -147,6 +149,35 @@ def test_class_names_are_text_whatever_they_are() -> None:
     texts = ["".join(element.itertext()) for root in roots for element in root.iter()]
     assert any(f"is {strange[0]}" == text for text in texts)
     assert all(strange[1] in root.attrib["aria-label"] for root in roots[:-1])
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("größe 猫", "größe 猫"),
+        ("$5$", "$5$"),
+        (r"$\frac$", r"$\frac$"),
+        ("👩‍👩‍👧", "👩‍👩‍👧"),
+        ("नमस्ते", "नमस्ते"),
+        ("_x", "_x"),
+        ("a\x01\x1b[31m\ufffe", r"a\x01\x1b[31m\ufffe"),
+        ("a" * 100 + "b" * 155, "a" * 15 + "…" + "b" * 14),
+    ],
+)
+def test_a_name_that_no_font_has_and_no_formula_is_drawn_without_a_word(
+    name: str, shown: str
+) -> None:
+    """A warning of Matplotlib's is an error here, and SVG keeps the name as text."""
+    assert drawn_name(name) == shown
+    answers = answers_of(learner(valid=easy_set(classes=("other", name), flipped=3), epochs=1))
+    evaluation = evaluate(answers.probabilities, answers.dataset.labels)
+    texts = [
+        "".join(element.itertext())
+        for chart in evaluation_charts(evaluation, answers)
+        for element in ElementTree.fromstring(utf8(chart.svg)).iter()
+    ]
+    for text in (f"is {shown}", f"probability of {shown}", f"Share that is {shown}"):
+        assert text in texts
 
 
 # Training.

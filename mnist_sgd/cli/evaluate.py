@@ -10,6 +10,7 @@ from mnist_sgd.cli.arguments import Subcommands, add_json_argument, path, share,
 from mnist_sgd.cli.datasets import add_dataset_arguments
 from mnist_sgd.cli.measured import images_to_measure
 from mnist_sgd.cli.model_files import DEFAULT, MODEL_HELP, model_file
+from mnist_sgd.cli.run_files import check_not_a_runs_file
 
 if TYPE_CHECKING:
     import numpy as np
@@ -93,6 +94,11 @@ def run(args: argparse.Namespace) -> int:
 
     if args.write and (args.threshold, args.precision, args.recall) == (None,) * 3:
         raise ValueError("--write needs a threshold: give --threshold, --precision or --recall")
+    if args.plot is not None:
+        from mnist_sgd.evaluation.plot import check_plot_file
+
+        check_plot_file(args.plot)
+        check_not_a_runs_file(args.plot, "--plot")
     args.model = model_file(args.model, "mnist-sgd evaluate {}")
     predictor = Predictor(args.model)
     valid, loaded = images_to_measure(args, predictor.metadata)
@@ -107,12 +113,6 @@ def run(args: argparse.Namespace) -> int:
         wrong = _mistakes(args, chosen, probabilities, valid)
         facts["mistakes"] = wrong
         lines += ["", *_mistake_lines(args, wrong, valid)]
-    if args.plot is not None:
-        from mnist_sgd.evaluation.plot import plot_evaluation
-
-        plot_evaluation(chosen, args.plot, valid.classes[1])
-        facts["plot"] = str(args.plot)
-        lines += ["", f"{printable(str(args.plot))}: the curves"]
     if args.write is not None:
         from mnist_sgd.artefact import write_threshold
 
@@ -123,8 +123,25 @@ def run(args: argparse.Namespace) -> int:
         lines += ["", f"{written}: the model with the threshold {chosen.threshold}, {size:,} bytes"]
     elif chosen.threshold != own.threshold:
         lines += ["", f"the model keeps {own.threshold}; --write puts {chosen.threshold} into it"]
-    print(json.dumps(facts) if args.json else "\n".join(lines))
+    if not args.json:
+        print("\n".join(lines))
+    try:
+        if args.plot is not None:  # last of all: whatever it fails at, the figures are there
+            _plot(args, chosen, valid)
+            facts["plot"] = str(args.plot)
+    finally:
+        if args.json:
+            print(json.dumps(facts))
     return 0
+
+
+def _plot(args: argparse.Namespace, chosen: "Evaluation", valid: "ImageSet") -> None:
+    """Draw the curves, and say so."""
+    from mnist_sgd.evaluation.plot import plot_evaluation
+
+    plot_evaluation(chosen, args.plot, valid.classes[1])
+    if not args.json:
+        print(f"\n{printable(str(args.plot))}: the curves")
 
 
 def _threshold(

@@ -108,6 +108,21 @@ def test_a_full_disk_is_said_in_one_line(trained: TrainedFiles) -> None:
     assert (done.returncode, done.stderr) == (2, message)
 
 
+@pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["train", "--help"]])
+def test_the_help_and_the_version_are_output_like_any(arguments: list[str]) -> None:
+    line = [sys.executable, "-m", "mnist_sgd", *arguments]
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "wb") as unread:
+        done = subprocess.run(line, stdout=unread, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "")  # as where `head` has seen enough
+    done = shell(">/dev/full", *arguments)
+    message = "mnist-sgd: [Errno 28] No space left on device: 'standard output'\n"
+    assert (done.returncode, done.stderr) == (2, message)
+    done = shell(">&-", *arguments)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 @pytest.mark.parametrize("make", [lambda: None, WriteOnly], ids=["none", "write only"])
 def test_streams_that_are_missing_or_bare_will_do(make: type, trained: TrainedFiles) -> None:
     out, err = make(), make()

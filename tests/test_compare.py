@@ -13,10 +13,11 @@ import pytest
 from mnist_sgd import write_run
 from mnist_sgd.cli import main
 from mnist_sgd.data import ImageSet
+from mnist_sgd.evaluation.plot_text import drawn_name
 from mnist_sgd.report.comparison import compare_runs
 from mnist_sgd.report.folder import write_json
 from mnist_sgd.report.reader import read_run
-from runs import easy_set, learner
+from runs import contents, easy_set, learner
 
 Output = pytest.CaptureFixture[str]
 
@@ -320,6 +321,61 @@ def test_a_file_among_the_runs_is_passed_over_and_a_misspelt_folder_is_not(
     assert main(["compare", str(made / "good"), str(tmp_path / "goood")]) == 2
     said = f"mnist-sgd: {tmp_path / 'goood'}: there is no such folder\n"
     assert capsys.readouterr() == ("", said)
+
+
+@pytest.mark.parametrize("target", ["gone", "latest"])
+def test_a_link_that_leads_nowhere_is_listed_with_the_reason(
+    target: str, made: Path, tmp_path: Path, capsys: Output
+) -> None:
+    """As `latest`, whose run was removed; a link to itself leads nowhere, too."""
+    link = tmp_path / "latest"
+    link.symlink_to(target)
+    assert main(["compare", str(made / "good"), str(link)]) == 0
+    reason = f"unreadable: it is a link to {target}, which is not there"
+    assert f"\nnot shown\n{link}  {reason}\n" in capsys.readouterr().out
+    assert main(["compare", str(link), str(made / "good"), "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert [row["run"] for row in facts["runs"]] == ["good"]
+    assert facts["not_shown"] == {str(link): reason}
+
+
+def test_the_folder_of_the_runs_is_told_how_they_are_named(
+    made: Path, tmp_path: Path, capsys: Output
+) -> None:
+    folder = Path(shutil.copytree(made, tmp_path / "my runs"))
+    text = (
+        f"not a run's folder: config.json is missing; name its runs: mnist-sgd compare '{folder}'/*"
+    )
+    assert main(["compare", str(folder)]) == 2
+    assert capsys.readouterr() == ("", f"mnist-sgd: {folder}: {text}\n")
+    assert main(["compare", str(folder), str(folder / "good")]) == 0
+    assert f"\nnot shown\n{folder}  unreadable: {text}\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["report.html", "config.json", "model.onnx", "link", "cut"])
+def test_the_page_never_takes_the_place_of_a_runs_file(
+    name: str, made: Path, unfinished: Path, tmp_path: Path, capsys: Output
+) -> None:
+    """Nor of one that a run has only when it is finished."""
+    good = Path(shutil.copytree(made / "good", tmp_path / "good"))
+    (tmp_path / "link").symlink_to(good / "report.html")
+    page = {"link": tmp_path / "link", "cut": unfinished / "report.html"}.get(name, good / name)
+    before = contents(tmp_path)
+    assert main(["compare", str(good), str(made / "mixed"), "--html", str(page)]) == 2
+    text = f"mnist-sgd: {page} belongs to the run {page.parent}; choose another name for --html\n"
+    assert capsys.readouterr() == ("", text)
+    assert contents(tmp_path) == before
+    assert main(["compare", str(good), "--html", str(good / "compare.html")]) == 0
+
+
+def test_a_run_of_any_name_is_in_the_legend(made: Path, tmp_path: Path) -> None:
+    """Also one that begins with "_", which Matplotlib leaves out by itself."""
+    names = ["_hidden", "$5$", "größe 猫", "x" * 200]
+    runs = [str(shutil.copytree(made / "good", tmp_path / name)) for name in names]
+    page = tmp_path / "compare.html"
+    assert main(["compare", *runs, "--html", str(page)]) == 0
+    for name in names:
+        assert f">{drawn_name(name)}</text>" in page.read_text()
 
 
 @pytest.mark.parametrize(("text", "message"), [("{", "not JSON: "), ("[]", "not a JSON object")])

@@ -18,8 +18,9 @@ import pytest
 from PIL import Image
 
 from mnist_sgd.cli import main
-from mnist_sgd.data import mnist_sample, sample_digits, write_idx
+from mnist_sgd.data import PackedWriter, mnist_sample, sample_digits, write_idx
 from mnist_sgd.evaluation import evaluate
+from mnist_sgd.evaluation.plot_text import drawn_name, in_the_font
 from mnist_sgd_serve import Predictor, load_artefact
 from server import PATIENCE, running
 from trained import TrainedFiles
@@ -144,6 +145,34 @@ def test_the_mistakes_among_pictures_are_named_by_their_files(
     )
 
 
+def test_the_mistakes_among_the_rows_of_a_file_are_numbered_as_there(
+    model: Path, tmp_path: Path, capsys: Output
+) -> None:
+    """The files hold ones, too, and two of the digits have the wrong label."""
+    sample, folder = mnist_sample()[0], tmp_path / "idx"
+    folder.mkdir()
+    right = np.flatnonzero((Predictor(model).probabilities(sample.images) > 0.5) == sample.labels)
+    digits = {label: right[sample.labels[right] == label][:20] for label in (0, 1)}
+    labels = np.array([7, 1, 3, 1] * 5, np.uint8)
+    for number, part in enumerate(("train", "t10k")):
+        images = np.zeros((20, 28, 28), np.uint8)
+        images[0::4] = sample.images[digits[0][number * 5 :][:5]]
+        images[2::4] = sample.images[digits[1][number * 5 :][:5]]
+        images[6 if number else 8] = sample.images[digits[0 if number else 1][19]]
+        write_idx(folder / f"{part}-images-idx3-ubyte", images)
+        write_idx(folder / f"{part}-labels-idx1-ubyte", labels)
+    first, second = (folder / f"{part}-images-idx3-ubyte" for part in ("train", "t10k"))
+    arguments = [str(model), "--data", str(folder), "--mistakes"]
+    (wrong,) = facts_of(capsys, *arguments)["mistakes"]
+    assert (wrong["image"], wrong["file"], wrong["class"]) == (6, str(second), "3")
+    assert main(["evaluate", *arguments]) == 0
+    line = f"  is 3  {wrong['probability']:.4f}  image 6 of {second}\n"
+    assert capsys.readouterr().out.endswith(f"with the probability of 3:\n{line}")
+    every = facts_of(capsys, *arguments, "--all")["mistakes"]
+    found = [(one["image"], one["file"], one["class"]) for one in every]
+    assert sorted(found) == [(6, str(second), "3"), (8, str(first), "7")]
+
+
 def test_the_share_that_is_measured_is_said(model: Path, tmp_path: Path, capsys: Output) -> None:
     photos = digits(tmp_path / "photos", model)
     arguments = [str(model), "--data", str(photos)]
@@ -202,6 +231,41 @@ def test_a_model_of_other_data_is_measured_by_what_the_advice_says(
     assert capsys.readouterr().err.splitlines()[-1] == (
         "mnist-sgd: model.onnx takes images prepared by 'mnist', the data was prepared by 'fit'"
     )
+
+
+def test_the_advice_names_the_data_as_it_is_reached_from_here(
+    model: Path, tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run knows how the folder was named where it was trained."""
+    photos = digits(tmp_path / "data" / "g", model)
+    for part in ("train", "valid"):
+        for old, new in (("7", "phone"), ("3", "umbrella")):
+            (photos / part / old).rename(photos / part / new)
+    trained_on(model, "g", ("phone", "umbrella"))
+    run = tmp_path / "work" / "runs" / "pm"
+    run.mkdir(parents=True)
+    shutil.copy(model, run)
+    config = {"run_format": 1, "arguments": {"data": "../data/g"}}
+    (run / "config.json").write_text(json.dumps(config))
+    for here, name, data in (
+        (tmp_path / "work", "runs/pm", "../data/g"),
+        (tmp_path / "work" / "runs", "pm", "../../data/g"),
+        (tmp_path, "work/runs/pm", "data/g"),
+    ):
+        monkeypatch.chdir(here)
+        assert main(["evaluate", name]) == 2
+        advice = capsys.readouterr().err.rpartition(" was trained on 'g': ")[2]
+        assert advice == f"mnist-sgd evaluate {name}/model.onnx --data {data}\n"
+        assert main([*shlex.split(advice)[1:], "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["accuracy"] == 1
+    photos.rename(tmp_path / "data" / "elsewhere")
+    for unknown in ("work/runs/pm/model.onnx", "model.onnx"):
+        assert main(["evaluate", unknown]) == 2
+        assert capsys.readouterr().err == (
+            f"mnist-sgd: {unknown} knows the classes phone and umbrella; the sample has 7 and 3, "
+            "this model was trained on 'g', and it is not known where that is: mnist-sgd evaluate "
+            f"{unknown} --data DIR\n"
+        )
 
 
 def test_a_model_of_other_data_with_the_samples_classes_is_not_taken_for_the_samples(
@@ -356,6 +420,59 @@ def test_the_curves_are_drawn_in_the_format_of_the_suffix(
             assert picture.width > 2 * picture.height
             colours = {colour for _, colour in picture.convert("RGB").getcolors(2**24) or ()}
         assert {(31, 119, 180), (214, 39, 40)} <= colours  # the curves and the threshold's place
+
+
+@pytest.mark.parametrize("suffix", [".png", ".svg", ".pdf"])
+@pytest.mark.parametrize("name", ["$5$", r"$\frac$", "größe 猫", "x" * 255])
+def test_a_class_of_any_name_is_on_the_curves(
+    name: str, suffix: str, model: Path, tmp_path: Path, capsys: Output
+) -> None:
+    """A warning of Matplotlib's is an error here."""
+    valid, path = mnist_sample()[1], tmp_path / f"curves{suffix}"
+    trained_on(model, "odd", ("seven", name))
+    with PackedWriter(tmp_path / "odd", ("seven", name)) as odd:
+        odd.append(valid.images[::9], valid.labels[::9].astype(np.uint8))
+    arguments = [str(model), "--data", str(tmp_path / "odd"), "--all", "--plot", str(path)]
+    assert main(["evaluate", *arguments]) == 0
+    out, err = capsys.readouterr()
+    assert out.endswith(f"\n\n{path}: the curves\n")
+    assert err == ""
+    if suffix == ".svg":
+        assert f">Probability of {drawn_name(name)}</text>" in path.read_text(encoding="utf-8")
+
+
+def test_a_letter_that_the_font_lacks_is_an_escape_where_text_is_drawn() -> None:
+    assert in_the_font("größe 猫 $5$") == r"größe \u732b $5$"
+
+
+def test_a_plot_that_fails_costs_nothing_else(model: Path, tmp_path: Path, capsys: Output) -> None:
+    (tmp_path / "curves.png").mkdir()
+    said = f"mnist-sgd: [Errno 21] Is a directory: '{tmp_path}/curves.png'\n"
+    arguments = [str(model), "--recall", "0.99", "--plot", str(tmp_path / "curves.png"), "--write"]
+    assert main(["evaluate", *arguments]) == 2
+    out, err = capsys.readouterr()
+    assert err == said
+    assert out.startswith(f"{model}: 1,951 of 2,038 right, accuracy 0.9573\n")
+    assert out.endswith(
+        f"\n{model}: the model with the threshold 0.004, {model.stat().st_size:,} bytes\n"
+    )
+    assert Predictor(model).metadata.threshold == 0.004
+    assert main(["evaluate", *arguments, "--json"]) == 2
+    out, err = capsys.readouterr()
+    assert err == said
+    facts = json.loads(out)
+    assert (facts["threshold"], facts["written"], "plot" in facts) == (0.004, str(model), False)
+
+
+def test_a_plot_never_takes_the_place_of_a_runs_file(model: Path, capsys: Output) -> None:
+    run = model.parent / "runs" / "a"
+    (run / "plots").mkdir(parents=True)
+    (run / "config.json").write_text('{"run_format": 1}')
+    for chart in (run / "plots" / "roc.svg", run / "plots" / "new.svg"):
+        assert main(["evaluate", str(model), "--plot", str(chart)]) == 2
+        text = f"mnist-sgd: {chart} belongs to the run {run}; choose another name for --plot\n"
+        assert capsys.readouterr() == ("", text)
+    assert main(["evaluate", str(model), "--plot", str(run / "mine.svg")]) == 0
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mnist_sgd.data import IdxError, ImageSet, load_idx_set, select_classes, write_idx
+from mnist_sgd.data import IdxError, ImageSet, Rows, load_idx_set, select_classes, write_idx
 
 CLASSES = ("7", "3")
 
@@ -192,6 +192,28 @@ def test_select_classes_keeps_the_two_classes_in_their_order(
     np.testing.assert_array_equal(chosen.images, images[kept])
     assert chosen.labels.tolist() == [pair.index(labels[i]) for i in kept]
     assert (chosen.classes, chosen.name) == (CLASSES, "n")
+
+
+@given(st.lists(st.integers(0, 3), min_size=4, max_size=40), st.permutations(range(4)))
+def test_a_selected_image_is_found_again_by_its_row(labels: list[int], pair: list[int]) -> None:
+    labels += range(4)
+    images = random_images(len(labels))
+    chosen = select_classes(images, np.array(labels), (pair[0], pair[1]), CLASSES)
+    for index, image in enumerate(chosen.images):
+        file, row = chosen.row_of(index)
+        assert file == ""
+        np.testing.assert_array_equal(image, images[row])
+
+
+def test_another_number_of_rows_than_images_is_refused() -> None:
+    rows = [Rows(range(7, 9), "a"), Rows(np.array([5, 3]), "b")]
+    data = ImageSet(IMAGES, LABELS, CLASSES, rows=rows)
+    assert [data.row_of(i) for i in range(4)] == [("a", 7), ("a", 8), ("b", 5), ("b", 3)]
+    assert ImageSet(IMAGES, LABELS, CLASSES).row_of(2) == ("", 2)
+    with pytest.raises(
+        ValueError, match=r"^every image needs its row, or none, got 4 images and 2 rows$"
+    ):
+        ImageSet(IMAGES, LABELS, CLASSES, rows=rows[:1])
 
 
 def test_select_classes_makes_the_images_of_any_layout_contiguous() -> None:

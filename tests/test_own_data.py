@@ -21,6 +21,7 @@ from mnist_sgd.data import (
     load_whole,
     mnist_sample,
     pack_folder,
+    read_idx,
     write_idx,
 )
 from mnist_sgd.data.importer import in_valid_share
@@ -442,6 +443,32 @@ def test_the_whole_of_a_folder_is_its_training_and_its_validation_images(tmp_pat
     np.testing.assert_array_equal(load_whole(tmp_path / "single").images, packed.images)
 
 
+def test_every_image_is_found_again_by_its_file_and_row(tmp_path: Path) -> None:
+    """Where the file holds other classes, the other side, or both."""
+    labels = np.arange(60, dtype=np.uint8) % 10
+    folders = {
+        "idx": idx_files(tmp_path / "idx", labels, "t10k"),
+        "gzipped": idx_files(tmp_path / "gzipped" / "MNIST" / "raw", labels, "t10k", packed=True),
+    }
+    fill(tmp_path / "one", {"7": 40, "3": 40})
+    pack_folder(tmp_path / "one", tmp_path / "packed")
+    pack_folder(parts(tmp_path / "parts"), tmp_path / "packed parts")
+    with PackedWriter(tmp_path / "old", ("7", "3")) as old:  # its images are told by their content
+        old.append(load_whole(tmp_path / "one").images, np.arange(80, dtype=np.uint8) % 2)
+    folders |= {name: tmp_path / name for name in ("packed", "packed parts", "old")}
+    for name, folder in folders.items():
+        data = load_data(folder, classes=("7", "3"))
+        whole = load_whole(folder, classes=("7", "3"))
+        for one in (data.train, data.valid, whole):
+            places = [one.row_of(i) for i in range(len(one))]
+            assert len(set(places)) == len(one), name
+            for image, (file, row) in zip(one.images, places, strict=True):
+                assert Path(file).is_relative_to(folder)
+                np.testing.assert_array_equal(image, read_idx(file)[row])
+    rows = [load_data(folders["idx"], classes=("7", "3")).valid.row_of(i) for i in range(2)]
+    assert rows == [(str(folders["idx"] / "t10k-images-idx3-ubyte"), row) for row in (3, 7)]
+
+
 def test_the_whole_of_a_folder_needs_no_two_sides(tmp_path: Path) -> None:
     fill(tmp_path, {"seven": 1, "three": 1})
     with pytest.raises(ValueError, match="by their content no picture"):
@@ -530,16 +557,36 @@ def test_options_that_would_do_nothing_are_refused(
 
 
 @pytest.mark.parametrize(
-    "arguments",
-    [["train", "--data", ""], ["evaluate", "--data", ""], ["train", "--data", "x", "--cache", ""]],
+    ("command", "argument"),
+    [
+        ("train", "--data"),
+        ("train", "--cache"),
+        ("train", "--root"),
+        ("evaluate", "--data"),
+        ("evaluate", "--plot"),
+        ("evaluate", "--write"),
+        ("evaluate", "model"),
+        ("compare", "RUN"),
+        ("compare", "--html"),
+        ("inspect", "model"),
+        ("predict", "--model"),
+        ("pack", "FOLDER"),
+        ("serve", "model"),
+    ],
 )
-def test_an_empty_name_of_a_folder_is_refused(capsys: Output, arguments: list[str]) -> None:
+def test_an_empty_path_is_refused(capsys: Output, command: str, argument: str) -> None:
     """As of a variable that is not set; it would be the folder that one is in."""
     with pytest.raises(SystemExit) as ended:
-        main(arguments)
+        main([command, *([argument] if argument.startswith("-") else []), ""])
     assert ended.value.code == 2
-    text = f"argument {arguments[-2]}: must name a file or a folder, got ''; mnist-sgd "
-    assert text in capsys.readouterr().err
+    text = f"mnist-sgd: argument {argument}: must name a file or a folder, got ''; mnist-sgd "
+    assert capsys.readouterr().err.startswith(text)
+
+
+def test_an_empty_name_of_an_image_is_refused(capsys: Output) -> None:
+    assert main(["predict", "three.png", ""]) == 2
+    text = "mnist-sgd: IMAGE must name a file, a folder or a pattern, got ''\n"
+    assert capsys.readouterr() == ("", text)
 
 
 @pytest.mark.parametrize("load", [load_data, load_whole, lambda folder: pack_folder(folder, "x")])

@@ -19,7 +19,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mnist_sgd.data import CacheError, LoadedData, UnusableFile, decoding, load_data
+from mnist_sgd.data import CacheError, LoadedData, UnusableFile, decoding, load_data, unchanged
 from pictures import fill, stroke
 
 COUNTS = {"seven": 30, "three": 25}
@@ -95,9 +95,10 @@ def test_the_manifest_says_what_was_read(folder: Path) -> None:
     facts = json.loads((folder / ".mnist_sgd" / "mnist" / "manifest.json").read_text())
     assert (facts["version"], facts["preparation"], len(facts["files"])) == (2, "mnist", 56)
     rows = {name: rest for name, *rest in facts["files"]}
-    size, mtime, digest, why = rows["seven/notes.txt"]
+    size, mtime, digest, why, ctime, inode = rows["seven/notes.txt"]
     status = (folder / "seven" / "notes.txt").stat()
     assert (size, mtime) == (8, status.st_mtime_ns)
+    assert (ctime, inode) == (status.st_ctime_ns, status.st_ino)
     assert digest == blake2b(b"Thursday", digest_size=16).hexdigest()
     assert why == "these 8 bytes are not an image: PNG, JPEG, BMP, GIF, WebP and TIFF are read"
 
@@ -115,8 +116,150 @@ def test_only_what_changed_is_read_again(folder: Path, tmp_path: Path, read: lis
     assert changed == anew(folder, tmp_path / "cache")
 
 
+def bitmap(path: Path, number: int) -> None:
+    """Write a picture of one size and with one time, whatever is on it."""
+    stroke(number, 30).save(path, "BMP")
+    os.utime(path, (0, 0))
+
+
+@pytest.fixture
+def bitmaps(tmp_path: Path) -> Path:
+    """A folder of pictures that differ in nothing but their names and what is on them."""
+    folder = tmp_path / "bitmaps"
+    for name, start in (("seven", 0), ("three", 30)):
+        (folder / name).mkdir(parents=True)
+        for number in range(start, start + 30):
+            bitmap(folder / name / f"{number}.bmp", number)
+    return folder
+
+
+def swap(one: Path, other: Path) -> None:
+    between = one.with_name("between")
+    one.rename(between)
+    other.rename(one)
+    between.rename(other)
+
+
+@pytest.mark.parametrize("change", ["within a class", "between classes", "in place"])
+def test_pictures_that_changed_places_are_seen_though_size_and_time_are_equal(
+    bitmaps: Path, tmp_path: Path, change: str
+) -> None:
+    """As when two that lie in the wrong folders are exchanged, and an archive gave all one time."""
+    before = bytes_of(load_data(bitmaps))
+    match change:
+        case "within a class":
+            swap(bitmaps / "seven" / "1.bmp", bitmaps / "seven" / "2.bmp")
+        case "between classes":
+            swap(bitmaps / "seven" / "1.bmp", bitmaps / "three" / "31.bmp")
+        case "in place":
+            bitmap(bitmaps / "seven" / "3.bmp", 999)
+    after = bytes_of(load_data(bitmaps))
+    assert after != before
+    assert after == anew(bitmaps, tmp_path / "cache")
+
+
+def test_folders_that_changed_places_are_seen_though_no_file_was_touched(
+    bitmaps: Path, tmp_path: Path
+) -> None:
+    """A folder's new name leaves the times of its files, and only their inodes tell."""
+    for number in range(30):
+        (bitmaps / "three" / f"{number + 30}.bmp").rename(bitmaps / "three" / f"{number}.bmp")
+    load_data(bitmaps)
+    swap(bitmaps / "seven", bitmaps / "three")
+    assert bytes_of(load_data(bitmaps)) == anew(bitmaps, tmp_path / "cache")
+
+
+def test_a_swap_is_seen_by_an_import_that_goes_on(
+    bitmaps: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(decoding, "BATCH_FILES", 40)
+    with pytest.raises(KeyboardInterrupt):
+        load_data(bitmaps, on_progress=stop)
+    swap(bitmaps / "seven" / "1.bmp", bitmaps / "three" / "31.bmp")
+    assert bytes_of(load_data(bitmaps)) == anew(bitmaps, tmp_path / "cache")
+
+
+@pytest.fixture
+def checked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the files whose digests were compared, and which were not decoded for it."""
+    names: list[str] = []
+
+    def read_content(folder: str, name: str) -> decoding.Content:
+        names.append(name)
+        return decoding.read_content(folder, name)
+
+    monkeypatch.setattr(unchanged, "read_content", read_content)
+    return names
+
+
+def test_a_folder_that_was_copied_is_checked_once_and_not_decoded(
+    folder: Path, tmp_path: Path, read: list[str], checked: list[str]
+) -> None:
+    first = bytes_of(load_data(folder))
+    read.clear()
+    copy = Path(shutil.copytree(folder, tmp_path / "copy" / "scans"))
+    reads = Reads()
+    assert bytes_of(load_data(copy, on_progress=reads)) == first
+    assert (read, sorted(checked)) == ([], names(folder))
+    assert reads.shown == [(number, 55) for number in range(1, 56)]
+    checked.clear()
+    assert bytes_of(load_data(copy)) == first
+    assert (read, checked) == ([], [])
+    shutil.copystat(copy / "seven" / "00001.png", copy / "seven" / "00002.png")
+    (copy / "seven" / "00003.png").chmod(0o600)
+    load_data(copy)
+    assert (read, checked) == (["seven/00002.png"], ["seven/00003.png"])
+
+
+def test_the_cache_of_an_earlier_version_is_checked_once_and_not_made_anew(
+    folder: Path, read: list[str], checked: list[str]
+) -> None:
+    """Its rows lack the last two values."""
+    first = bytes_of(load_data(folder))
+    cache = folder / ".mnist_sgd" / "mnist"
+    manifest = cache / "manifest.json"
+    facts = json.loads(manifest.read_text())
+    facts["files"] = [row[:5] for row in facts["files"]]
+    (images,) = cache.glob("*-images-idx3-ubyte")
+    facts["images"] = "0123456789abcdef-images-idx3-ubyte"
+    kept = images.rename(cache / facts["images"]).stat()
+    manifest.write_text(json.dumps(facts))
+    read.clear()
+    assert bytes_of(load_data(folder)) == first
+    assert (read, sorted(checked)) == ([], names(folder))
+    (left,) = cache.glob("*-images-idx3-ubyte")
+    assert (left.name, left.stat().st_mtime_ns) == (facts["images"], kept.st_mtime_ns)
+    checked.clear()
+    assert bytes_of(load_data(folder)) == first
+    assert (read, checked) == ([], [])
+
+
+def test_a_copy_whose_cache_cannot_be_written_is_used_if_nothing_changed(
+    folder: Path, tmp_path: Path, read: list[str]
+) -> None:
+    """As on a read-only disk, and in the image of a container."""
+    first = bytes_of(load_data(folder))
+    copy = Path(shutil.copytree(folder, tmp_path / "copy" / "scans"))
+    lock = copy / ".mnist_sgd" / "mnist" / "lock"
+    lock.unlink()
+    lock.symlink_to("/proc/nowhere/lock")  # which cannot be opened, not even by root
+    read.clear()
+    assert bytes_of(load_data(copy)) == first
+    assert read == []
+    content = (copy / "seven" / "00001.png").read_bytes()
+    (copy / "seven" / "00001.png").write_bytes(bytes(content[:-1]) + b"#")
+    with pytest.raises(CacheError, match="prepared pictures cannot be kept here: No such file"):
+        load_data(copy)
+
+
 operations = st.lists(
-    st.tuples(st.sampled_from(["add", "change", "remove", "spoil", "touch"]), st.integers(0, 99)),
+    st.tuples(
+        st.sampled_from(["add", "change", "exchange", "remove", "spoil", "touch"]),
+        st.integers(0, 99),
+    ),
     max_size=6,
 )
 
@@ -128,6 +271,8 @@ def test_after_any_changes_the_cache_gives_what_reading_anew_gives(
 ) -> None:
     folder = tmp_path_factory.mktemp("scans")
     fill(folder, {"seven": 12, "three": 12}, side=30)
+    for place, path in enumerate(sorted(folder.glob("*/*"))):
+        bitmap(path, place)
     number = 1000
     for changes in steps:
         for what, at in changes:
@@ -136,9 +281,11 @@ def test_after_any_changes_the_cache_gives_what_reading_anew_gives(
             path = paths[at % len(paths)]
             match what:
                 case "add":
-                    stroke(number, 30).save(path.with_name(f"{number}.png"))
+                    bitmap(path.with_name(f"{number}.png"), number)
                 case "change":
-                    stroke(number, 30).save(path, "PNG")
+                    bitmap(path, number)
+                case "exchange" if path != paths[0]:
+                    swap(path, paths[0])
                 case "remove" if len(list(path.parent.iterdir())) > 8:
                     path.unlink()
                 case "spoil":

@@ -4,6 +4,8 @@ import re
 from base64 import b64decode
 from io import BytesIO
 from itertools import combinations
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from xml.etree import ElementTree
 
 import numpy as np
@@ -13,8 +15,10 @@ from matplotlib import rcParams
 from PIL import Image
 from torch import nn
 
+from mnist_sgd import Learner
 from mnist_sgd.data import ImageSet, mnist_sample
 from mnist_sgd.evaluation import evaluate
+from mnist_sgd.evaluation.plot_text import drawn_name
 from mnist_sgd.export.graph import Classifier
 from mnist_sgd.report.answers import Answers
 from mnist_sgd.report.chart import Chart
@@ -23,9 +27,11 @@ from mnist_sgd.report.history import History
 from mnist_sgd.report.insight import attention_chart, mistakes_chart, weights_chart
 from mnist_sgd.report.maps import linear_weights, occlusion_map
 from mnist_sgd.report.maps import paper as paper_of
+from mnist_sgd.report.markup import utf8
 from mnist_sgd.report.palette import INK, LINE, NEGATIVE, PAGE, PAPER, POSITIVE, ROLES, SERIES, SOFT
 from mnist_sgd.report.pictures import grey_png, signed_png
 from mnist_sgd.report.training_plots import epoch_axis, training_charts
+from mnist_sgd_serve import Predictor
 from runs import easy_set, learner
 
 
@@ -54,6 +60,13 @@ def test_light_colours_tell_the_roles_apart() -> None:
     assert len({colour.light for colour in ROLES}) == len(ROLES)
 
 
+def answers_of(learn: Learner) -> Answers:
+    """The answers of a model that is exported for them."""
+    with TemporaryDirectory() as folder:
+        learn.export(Path(folder) / "model.onnx")
+        return Answers.of(learn, Predictor(Path(folder) / "model.onnx"))
+
+
 def matplotlibs_settings() -> dict[str, object]:
     """All but the backend, which Matplotlib chooses when it is asked for."""
     return {name: value for name, value in dict.items(rcParams) if name != "backend"}
@@ -68,7 +81,7 @@ def settings() -> dict[str, object]:
 @pytest.fixture(scope="module")
 def charts(settings: dict[str, object]) -> list[Chart]:
     learn = learner(valid=easy_set(flipped=3))
-    answers = Answers.of(learn, 0.5)
+    answers = answers_of(learn)
     evaluation = evaluate(answers.probabilities, answers.dataset.labels)
     mistakes, weights = mistakes_chart(answers), weights_chart(learn.model, ("left", "right"))
     assert mistakes is not None
@@ -129,13 +142,42 @@ def test_drawing_leaves_matplotlibs_settings_alone(
 def test_class_names_are_text_whatever_they_are() -> None:
     strange = ('<b>$x_1$&"', "a|b*c`d")
     learn = learner(valid=easy_set(classes=strange, flipped=3), epochs=1)
-    answers = Answers.of(learn, 0.5)
+    answers = answers_of(learn)
     evaluation = evaluate(answers.probabilities, answers.dataset.labels)
     drawn = [*evaluation_charts(evaluation, answers), attention_chart(answers)]
     roots = [ElementTree.fromstring(chart.svg) for chart in drawn]
     texts = ["".join(element.itertext()) for root in roots for element in root.iter()]
     assert any(f"is {strange[0]}" == text for text in texts)
     assert all(strange[1] in root.attrib["aria-label"] for root in roots[:-1])
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("größe 猫", "größe 猫"),
+        ("$5$", "$5$"),
+        (r"$\frac$", r"$\frac$"),
+        ("👩‍👩‍👧", "👩‍👩‍👧"),
+        ("नमस्ते", "नमस्ते"),
+        ("_x", "_x"),
+        ("a\x01\x1b[31m\ufffe", r"a\x01\x1b[31m\ufffe"),
+        ("a" * 100 + "b" * 155, "a" * 15 + "…" + "b" * 14),
+    ],
+)
+def test_a_name_that_no_font_has_and_no_formula_is_drawn_without_a_word(
+    name: str, shown: str
+) -> None:
+    """A warning of Matplotlib's is an error here, and SVG keeps the name as text."""
+    assert drawn_name(name) == shown
+    answers = answers_of(learner(valid=easy_set(classes=("other", name), flipped=3), epochs=1))
+    evaluation = evaluate(answers.probabilities, answers.dataset.labels)
+    texts = [
+        "".join(element.itertext())
+        for chart in evaluation_charts(evaluation, answers)
+        for element in ElementTree.fromstring(utf8(chart.svg)).iter()
+    ]
+    for text in (f"is {shown}", f"probability of {shown}", f"Share that is {shown}"):
+        assert text in texts
 
 
 # Training.
@@ -182,7 +224,7 @@ def test_a_loss_that_is_no_number_is_left_out() -> None:
 
 
 def test_without_a_mistake_there_is_no_sheet_of_them() -> None:
-    answers = Answers.of(learner(), 0.5)
+    answers = answers_of(learner())
     assert mistakes_chart(answers) is None
     chart = attention_chart(answers)
     assert chart.svg.count("<image") == 2 * 10
@@ -192,14 +234,14 @@ def test_without_a_mistake_there_is_no_sheet_of_them() -> None:
 def test_mistakes_of_one_class_alone_are_shown() -> None:
     wrong = easy_set()
     wrong.labels[[0, 2]] = 1
-    chart = mistakes_chart(Answers.of(learner(valid=wrong), 0.5))
+    chart = mistakes_chart(answers_of(learner(valid=wrong)))
     assert chart is not None
     assert chart.caption.startswith("All 2 mistakes in 60 images, ")
     assert re.findall(">is (.*?)<", chart.svg) == ["right", "right"]
 
 
 def test_many_mistakes_are_cut_to_the_surest() -> None:
-    answers = Answers.of(learner(valid=easy_set(flipped=50)), 0.5)
+    answers = answers_of(learner(valid=easy_set(flipped=50)))
     chart = mistakes_chart(answers)
     assert chart is not None
     assert chart.caption.startswith("The worst 30 of 50 mistakes in 60 images, ")
@@ -211,14 +253,14 @@ def test_many_mistakes_are_cut_to_the_surest() -> None:
 def test_images_of_one_class_have_no_curve() -> None:
     valid = easy_set()
     valid.labels[:] = 0
-    answers = Answers.of(learner(valid=valid), 0.5)
+    answers = answers_of(learner(valid=valid))
     evaluation = evaluate(answers.probabilities, valid.labels)
     names = [chart.name for chart in evaluation_charts(evaluation, answers)]
     assert names == ["probabilities", "calibration"]
 
 
 def test_typical_images_go_from_the_least_to_the_most_sure() -> None:
-    answers = Answers.of(learner(), 0.5)
+    answers = answers_of(learner())
     for label, sign in ((0, -1), (1, 1)):
         chosen = answers.typical(label, 3)
         assert answers.dataset.labels[chosen].tolist() == [label] * 3
@@ -235,7 +277,7 @@ def opened(png: bytes) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
 
 
 def test_a_sheet_holds_the_images_as_they_are() -> None:
-    answers = Answers.of(learner(valid=easy_set(flipped=3)), 0.5)
+    answers = answers_of(learner(valid=easy_set(flipped=3)))
     chart = mistakes_chart(answers)
     assert chart is not None
     pictures = re.findall(
@@ -261,7 +303,7 @@ def test_an_occlusion_map_of_a_linear_model_is_the_sum_of_what_each_patch_adds()
     with torch.no_grad():
         model.weight.copy_(torch.linspace(-1, 1, 784))
     images = easy_set(1)
-    answers = Answers(Classifier(model), images, 0.5)
+    answers = Answers(Classifier(model), images, 0.5, np.array([0.5]))
     weights = linear_weights(model)
     assert weights is not None
     added = np.pad(weights * images.images[0] / 255, 2)
@@ -279,7 +321,7 @@ def test_an_occlusion_map_covers_a_whole_picture_with_the_grey_of_its_border() -
     image[0, 0, :20] = 7  # the thing may touch the border
     for preparation, blank in (("fit", 203), ("stretch", 203), ("mnist", 0)):
         images = ImageSet(image, np.array([1], np.uint8), ("a", "b"), preparation=preparation)
-        answers = Answers(Classifier(model), images, 0.5)
+        answers = Answers(Classifier(model), images, 0.5, np.array([0.5]))
         weights = linear_weights(model)
         assert weights is not None
         added = np.pad(weights * (image[0].astype(float) - blank) / 255, 2)

@@ -17,6 +17,8 @@ import pytest
 import torch
 
 from mnist_sgd import SGD, BasicOptim, Callback, Checkpoint, Learner, write_run
+from mnist_sgd.cli import main
+from mnist_sgd.data import load_idx_set, mnist_sample, write_idx
 from mnist_sgd.report import writer
 from mnist_sgd.report.facts import configuration
 from mnist_sgd.report.folder import RunError, create_run, is_finished, run_path
@@ -167,6 +169,28 @@ def test_the_mistakes_among_pictures_are_named_by_their_files(tmp_path: Path, ru
     assert "Their files" not in (run / "report.html").read_text()
 
 
+def test_the_mistakes_among_rows_of_a_file_are_numbered_as_there(tmp_path: Path, run: Path) -> None:
+    """The file holds a third class, whose images come between."""
+    plain = easy_set(flipped=3)
+    images, labels = np.zeros((180, 28, 28), np.uint8), np.full(180, 7, np.uint8)
+    images[2::3], labels[2::3] = plain.images, plain.labels
+    write_idx(tmp_path / "images", images)
+    write_idx(tmp_path / "labels", labels)
+    files = (tmp_path / "images", tmp_path / "labels")
+    of_file = load_idx_set(*files, classes=plain.classes, pair=(0, 1), name="easy")
+    write_run(learner(valid=of_file), tmp_path / "run", {"lr": 0.5})
+    indices = read(run / "evaluation.json")["worst_mistakes"]
+    assert sorted(indices) == [0, 1, 2]
+    found = read(tmp_path / "run" / "evaluation.json")
+    assert found["worst_mistakes"] == [3 * i + 2 for i in indices]
+    assert found["worst_mistakes_files"] == ["images"] * 3
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "the probability of right that it got, and its place in images, from 0." in page
+    assert [int(n) for n in re.findall(r">no\. (\d+)<", page)] == [3 * i + 2 for i in indices]
+    assert str(tmp_path) not in page
+    assert "and its place in the validation set, from 0." in (run / "report.html").read_text()
+
+
 def test_the_pictures_that_were_measured_are_listed_whatever_their_order(
     tmp_path: Path, run: Path
 ) -> None:
@@ -206,6 +230,35 @@ def test_the_evaluation_is_that_of_the_artefact(run: Path) -> None:
     assert evaluation["accuracy"] == 57 / 60
     assert evaluation["artefact_bytes"] == (run / "model.onnx").stat().st_size
     assert evaluation["classes"] == ["left", "right"]
+
+
+def test_every_figure_is_the_one_that_evaluate_gives_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of a model so sure that the file gives many images exactly 0, where torch does not."""
+    monkeypatch.chdir(tmp_path)
+    line = "--optimizer adam --loss cross-entropy --lr 0.1 --epochs 2 --run sure"
+    assert main(["train", "--model", "linear", *line.split()]) == 0
+    capsys.readouterr()
+    assert main(["evaluate", "runs/sure", "--json"]) == 0
+    evaluated = json.loads(capsys.readouterr().out)
+    probabilities = Predictor("runs/sure/model.onnx").probabilities(mnist_sample()[1].images)
+    assert np.sum(probabilities == 0) > 100
+    written = read(Path("runs/sure/evaluation.json"))
+    figures = set(evaluated) - {"roc", "precision_recall", "confusion", "model_threshold"}
+    assert {"auc", "average_precision", "calibration", "brier_score", "counts"} <= figures
+    for name in figures:
+        assert written[name] == evaluated[name], name
+    assert written["errors"] == evaluated["confusion"][0][1] + evaluated["confusion"][1][0]
+    assert main(["compare", "runs/sure", "--json"]) == 0
+    row = json.loads(capsys.readouterr().out)["runs"][0]
+    assert (row["AUC"], row["accuracy"]) == (evaluated["auc"], evaluated["accuracy"])
+    auc, average = f"{evaluated['auc']:.4f}", f"{evaluated['average_precision']:.4f}"
+    card = Path("runs/sure/MODEL_CARD.md").read_text()
+    assert f"- area under the ROC curve: {auc}\n- average precision: {average}\n" in card
+    page = Path("runs/sure/report.html").read_text()
+    assert f"The area below the curve is {auc};" in page
+    assert f"average precision is {average};" in page
 
 
 def test_figures_that_are_no_numbers_are_null(tmp_path: Path) -> None:

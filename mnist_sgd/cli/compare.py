@@ -2,12 +2,15 @@
 
 import argparse
 import json
+import os
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnist_sgd._names import printable
-from mnist_sgd.cli.arguments import Subcommands, add_json_argument, subcommand
+from mnist_sgd.cli.arguments import Subcommands, add_json_argument, path, subcommand
+from mnist_sgd.cli.run_files import check_not_a_runs_file
 from mnist_sgd.cli.terminal import one_line
 
 if TYPE_CHECKING:
@@ -29,10 +32,10 @@ def add_parser(commands: Subcommands) -> None:
     summary = "put runs side by side: figures, settings, loss curves"
     parser = subcommand(commands, "compare", summary, EXAMPLES, run)
     parser.add_argument(
-        "runs", type=Path, nargs="+", metavar="RUN", help="a folder that train --run made"
+        "runs", type=path, nargs="+", metavar="RUN", help="a folder that train --run made"
     )
     parser.add_argument(
-        "--html", type=Path, metavar="FILE", help="write a page with the loss curves, too"
+        "--html", type=path, metavar="FILE", help="write a page with the loss curves, too"
     )
     add_json_argument(parser)
 
@@ -50,7 +53,9 @@ def run(args: argparse.Namespace) -> int:
     from mnist_sgd.report.comparison_page import comparison_page
     from mnist_sgd.report.markup import utf8
 
-    runs, left_out = _read({folder.resolve(): folder for folder in args.runs}.values())
+    if args.html is not None:
+        check_not_a_runs_file(args.html, "--html")
+    runs, left_out = _read({os.path.realpath(folder): folder for folder in args.runs}.values())
     pairs = compare_runs(runs)
     rows, found, notes = [row for row, _ in pairs], differences(pairs), warnings(runs)
     if args.html is not None:
@@ -92,14 +97,23 @@ def _read(folders: Iterable[Path]) -> tuple[list["RunRecord"], dict[str, str]]:
         try:
             runs.append(read_run(folder))
         except RunError as error:
-            if not folder.exists():
+            if not os.path.lexists(folder):  # a link that leads nowhere is no misspelt name
                 raise
-            errors[str(folder)] = error
+            errors[str(folder)] = RunError(f"{error}{_advice(folder)}")
     if not runs:
         first, *others = errors.values()
         more = f" (and {len(others):,} more cannot be shown)" if others else ""
         raise RunError(f"{first}{more}")
     return runs, {folder: _reason(Path(folder), error) for folder, error in errors.items()}
+
+
+def _advice(folder: Path) -> str:
+    """What to name instead of a folder of runs."""
+    from mnist_sgd.report.folder import is_run
+
+    if is_run(folder) or not folder.is_dir() or not any(map(is_run, folder.iterdir())):
+        return ""
+    return f"; name its runs: mnist-sgd compare {shlex.quote(str(folder))}/*"
 
 
 def _reason(folder: Path, error: Exception) -> str:

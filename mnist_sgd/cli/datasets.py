@@ -54,7 +54,10 @@ def add_dataset_arguments(parser: argparse.ArgumentParser, *, trained: bool = Fa
         f"(default: {MODELS if trained else 'the two that there are; 7 3 of a torchvision set'})",
     )
     group.add_argument(
-        "--root", default="data", help="the folder of torchvision's sets (default: %(default)s)"
+        "--root",
+        type=path,
+        default="data",
+        help="the folder of torchvision's sets (default: %(default)s)",
     )
     group.add_argument(
         "--download", action="store_true", help="let torchvision download a set that is missing"

@@ -3,14 +3,14 @@
 import argparse
 import json
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnist_sgd._names import printable
-from mnist_sgd.cli.arguments import Subcommands, add_json_argument, share, subcommand
+from mnist_sgd.cli.arguments import Subcommands, add_json_argument, path, share, subcommand
 from mnist_sgd.cli.datasets import add_dataset_arguments
 from mnist_sgd.cli.measured import images_to_measure
 from mnist_sgd.cli.model_files import DEFAULT, MODEL_HELP, model_file
+from mnist_sgd.cli.run_files import check_not_a_runs_file
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from mnist_sgd.data import ImageSet
     from mnist_sgd.evaluation import Evaluation
-    from mnist_sgd_serve import Predictor
 
 __all__ = ["add_parser", "run"]
 
@@ -38,15 +37,12 @@ unless another was written, and predict and serve follow it. A threshold that is
 its precision or recall on these images, on others about that.
 """
 
-BATCH = 1024
-"""Images in a run of the model: the memory stays flat however many there are."""
-
 
 def add_parser(commands: Subcommands) -> None:
     """Add the subcommand."""
     summary = "measure a model on validation images, and choose its threshold"
     parser = subcommand(commands, "evaluate", summary, EXAMPLES, run)
-    parser.add_argument("model", type=Path, nargs="?", default=DEFAULT, help=MODEL_HELP)
+    parser.add_argument("model", type=path, nargs="?", default=DEFAULT, help=MODEL_HELP)
     group = parser.add_argument_group("threshold")
     wish = group.add_mutually_exclusive_group()
     wish.add_argument(
@@ -66,7 +62,7 @@ def add_parser(commands: Subcommands) -> None:
     )
     group.add_argument(
         "--write",
-        type=Path,
+        type=path,
         nargs="?",
         const=True,
         metavar="FILE",
@@ -78,7 +74,7 @@ def add_parser(commands: Subcommands) -> None:
         help="list the images that are called wrong, the furthest from the threshold first",
     )
     parser.add_argument(
-        "--plot", type=Path, metavar="FILE", help="draw the curves; the suffix names the format"
+        "--plot", type=path, metavar="FILE", help="draw the curves; the suffix names the format"
     )
     add_dataset_arguments(parser, trained=True)
     parser.add_argument(
@@ -93,14 +89,20 @@ def add_parser(commands: Subcommands) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print what the model's answers are worth; write and draw what was asked for."""
     from mnist_sgd.evaluation import evaluate
+    from mnist_sgd.evaluation.ask import file_probabilities
     from mnist_sgd_serve import Predictor
 
     if args.write and (args.threshold, args.precision, args.recall) == (None,) * 3:
         raise ValueError("--write needs a threshold: give --threshold, --precision or --recall")
+    if args.plot is not None:
+        from mnist_sgd.evaluation.plot import check_plot_file
+
+        check_plot_file(args.plot)
+        check_not_a_runs_file(args.plot, "--plot")
     args.model = model_file(args.model, "mnist-sgd evaluate {}")
     predictor = Predictor(args.model)
     valid, loaded = images_to_measure(args, predictor.metadata)
-    probabilities = _probabilities(predictor, valid.images)
+    probabilities = file_probabilities(predictor, valid.images)
     own = evaluate(probabilities, valid.labels, predictor.metadata.threshold)
     chosen = evaluate(probabilities, valid.labels, _threshold(args, own, probabilities, valid))
     facts = _facts(own, chosen, valid)
@@ -111,31 +113,35 @@ def run(args: argparse.Namespace) -> int:
         wrong = _mistakes(args, chosen, probabilities, valid)
         facts["mistakes"] = wrong
         lines += ["", *_mistake_lines(args, wrong, valid)]
-    if args.plot is not None:
-        from mnist_sgd.evaluation.plot import plot_evaluation
-
-        plot_evaluation(chosen, args.plot, valid.classes[1])
-        facts["plot"] = str(args.plot)
-        lines += ["", f"{printable(str(args.plot))}: the curves"]
     if args.write is not None:
         from mnist_sgd.artefact import write_threshold
 
-        path = args.model if args.write is True else args.write
-        size = write_threshold(predictor.artefact.content, chosen.threshold, path)
-        facts["written"] = str(path)
-        written = printable(str(path))
+        target = args.model if args.write is True else args.write
+        size = write_threshold(predictor.artefact.content, chosen.threshold, target)
+        facts["written"] = str(target)
+        written = printable(str(target))
         lines += ["", f"{written}: the model with the threshold {chosen.threshold}, {size:,} bytes"]
     elif chosen.threshold != own.threshold:
         lines += ["", f"the model keeps {own.threshold}; --write puts {chosen.threshold} into it"]
-    print(json.dumps(facts) if args.json else "\n".join(lines))
+    if not args.json:
+        print("\n".join(lines))
+    try:
+        if args.plot is not None:  # last of all: whatever it fails at, the figures are there
+            _plot(args, chosen, valid)
+            facts["plot"] = str(args.plot)
+    finally:
+        if args.json:
+            print(json.dumps(facts))
     return 0
 
 
-def _probabilities(predictor: "Predictor", images: "NDArray[np.uint8]") -> "NDArray[np.float32]":
-    import numpy as np
+def _plot(args: argparse.Namespace, chosen: "Evaluation", valid: "ImageSet") -> None:
+    """Draw the curves, and say so."""
+    from mnist_sgd.evaluation.plot import plot_evaluation
 
-    starts = range(0, len(images), BATCH)
-    return np.concatenate([predictor.probabilities(images[i : i + BATCH]) for i in starts])
+    plot_evaluation(chosen, args.plot, valid.classes[1])
+    if not args.json:
+        print(f"\n{printable(str(args.plot))}: the curves")
 
 
 def _threshold(
@@ -163,17 +169,25 @@ def _mistakes(
     probabilities: "NDArray[np.float32]",
     valid: "ImageSet",
 ) -> list[dict[str, Any]]:
-    """Each image that is called wrong: its file, or its place in the set; class; probability."""
+    """Each image that is called wrong: where it is, its class, its probability."""
     from mnist_sgd.evaluation import mistakes
 
     return [
         {
-            "image": os.path.join(args.data, valid.files[i]) if valid.files else i,
+            **_place(args, valid, i),
             "class": valid.classes[int(valid.labels[i])],
             "probability": float(probabilities[i]),
         }
         for i in mistakes(probabilities, valid.labels, chosen.threshold).tolist()
     ]
+
+
+def _place(args: argparse.Namespace, valid: "ImageSet", index: int) -> dict[str, Any]:
+    """The picture that an image was; or its file and row there; or its place in the set."""
+    if valid.files:
+        return {"image": os.path.join(args.data, valid.files[index])}
+    file, row = valid.row_of(index)
+    return {"image": row, "file": file} if file else {"image": row}
 
 
 def _mistake_lines(
@@ -184,15 +198,22 @@ def _mistake_lines(
         return [f"No mistakes among {len(valid):,} {kind}{'' if len(valid) == 1 else 's'}"]
     classes = [printable(name) for name in valid.classes]
     width = max(map(len, classes))
-    which = "" if valid.files else "image "
     return [
         f"called wrong, with the probability of {classes[1]}:",
         *(
             f"  is {printable(one['class']):<{width}}  {one['probability']:.4f}  "
-            f"{which}{printable(str(one['image']))}"
+            f"{printable(_shown(one))}"
             for one in wrong
         ),
     ]
+
+
+def _shown(mistake: dict[str, Any]) -> str:
+    """Where an image is, in words."""
+    image = mistake["image"]
+    if isinstance(image, str):
+        return image
+    return f"image {image} of {mistake['file']}" if "file" in mistake else f"image {image}"
 
 
 def _facts(own: "Evaluation", chosen: "Evaluation", valid: "ImageSet") -> dict[str, Any]:

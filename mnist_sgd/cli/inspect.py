@@ -3,10 +3,9 @@
 import argparse
 import json
 from dataclasses import asdict
-from pathlib import Path
 
 from mnist_sgd._names import printable
-from mnist_sgd.cli.arguments import Subcommands, add_json_argument, subcommand
+from mnist_sgd.cli.arguments import Subcommands, add_json_argument, path, subcommand
 from mnist_sgd.cli.model_files import DEFAULT, MODEL_HELP, model_file
 
 __all__ = ["add_parser", "run"]
@@ -22,7 +21,7 @@ def add_parser(commands: Subcommands) -> None:
     """Add the subcommand."""
     summary = "show what a model file says: classes, threshold, data, figures, versions"
     parser = subcommand(commands, "inspect", summary, EXAMPLES, run)
-    parser.add_argument("model", type=Path, nargs="?", default=DEFAULT, help=MODEL_HELP)
+    parser.add_argument("model", type=path, nargs="?", default=DEFAULT, help=MODEL_HELP)
     add_json_argument(parser)
 
 
@@ -30,10 +29,10 @@ def run(args: argparse.Namespace) -> int:
     """Print the metadata, the size and the digest of the file."""
     from mnist_sgd_serve import load_artefact
 
-    path = model_file(args.model, "mnist-sgd inspect {}")
-    artefact = load_artefact(path)
+    file = model_file(args.model, "mnist-sgd inspect {}")
+    artefact = load_artefact(file)
     facts = {
-        "file": str(path),
+        "file": str(file),
         "bytes": len(artefact.content),
         "sha256": artefact.sha256,
         "input": "image uint8 [batch, 28, 28]",

@@ -1,12 +1,17 @@
 """The labelled images that `evaluate` measures a model on, which must be of the model's kind."""
 
 import argparse
+import json
 import os
 import shlex
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mnist_sgd._names import printable
 from mnist_sgd.cli.datasets import NAMED, SAMPLE, load_datasets, load_whole_set
 from mnist_sgd.cli.terminal import say
+from mnist_sgd.report.folder import CONFIG
 
 if TYPE_CHECKING:
     from mnist_sgd.data import ImageSet
@@ -65,11 +70,42 @@ def _other_classes(args: argparse.Namespace, valid: "ImageSet", model: "Metadata
     if not origin or not _takes_the_sample(args):
         trained = f"; it was trained on {origin!r}" if origin else ""
         return f"{args.model} knows the classes {wanted}, the data has {given}{trained}"
-    data, _, _ = origin.partition(" ")  # EMNIST's splits follow its name
-    named = data in NAMED and not os.path.isdir(origin)
-    option = f"--dataset {data}" if named else f"--data {shlex.quote(origin)}"
-    return (
+    trained = (
         f"{args.model} knows the classes {wanted}; the sample has {given}, this model was trained "
-        f"on {origin!r}: "
-        f"mnist-sgd evaluate {shlex.quote(str(args.model))} {option}"
+        f"on {origin!r}"
     )
+    command = f"mnist-sgd evaluate {shlex.quote(str(args.model))}"
+    folder = _folder_of_the_data(args.model, origin)
+    data, _, _ = origin.partition(" ")  # EMNIST's splits follow its name
+    if folder is not None:
+        return f"{trained}: {command} --data {shlex.quote(folder)}"
+    if data in NAMED:
+        return f"{trained}: {command} --dataset {data}"
+    return f"{trained}, and it is not known where that is: {command} --data DIR"
+
+
+def _folder_of_the_data(model: Path, name: str) -> str | None:
+    """The folder of this name that a model was trained on, as it is reached from here.
+
+    A model's file has only the name. A run knows how the folder was named where it was trained,
+    which is usually the folder that `runs` lies in.
+    """
+    if os.path.isdir(name):
+        return name
+    given = _given_to_train(model.parent)
+    for start in ("", model.parent / ".." / ".."):
+        place = os.path.realpath(os.path.join(start, given))
+        if given and os.path.isdir(place) and printable(os.path.basename(place)) == name:
+            with suppress(ValueError):  # on another drive
+                return os.path.relpath(place, os.path.realpath("."))
+            return place
+    return None
+
+
+def _given_to_train(run: Path) -> str:
+    """The `--data` of the training that a run's folder is of; "" where it is not known."""
+    try:
+        found = json.loads((run / CONFIG).read_bytes())["arguments"]["data"]
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return ""
+    return found if isinstance(found, str) else ""

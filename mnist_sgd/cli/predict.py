@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mnist_sgd._names import printable
-from mnist_sgd.cli.arguments import Subcommands, add_json_argument, subcommand
+from mnist_sgd.cli.arguments import Subcommands, add_json_argument, path, subcommand
 from mnist_sgd.cli.model_files import DEFAULT, MODEL_HELP, model_file
 from mnist_sgd.report.folder import ARTEFACT
 
@@ -45,7 +45,7 @@ def add_parser(commands: Subcommands) -> None:
         metavar="IMAGE",
         help="a file, a folder, a pattern such as '*.png', or - for standard input",
     )
-    parser.add_argument("--model", type=Path, default=DEFAULT, metavar="MODEL", help=MODEL_HELP)
+    parser.add_argument("--model", type=path, default=DEFAULT, metavar="MODEL", help=MODEL_HELP)
     add_json_argument(parser)
 
 
@@ -56,24 +56,24 @@ def run(args: argparse.Namespace) -> int:
     """
     from mnist_sgd_serve import ImageError, Predictor
 
-    paths = list(image_files(args.images))
+    images = list(image_files(args.images))
     _check_no_other_model(args)
     predictor = Predictor(model_file(args.model, "--model {}"))
-    width = max(len(printable(path)) for path in paths)
+    width = max(len(printable(image)) for image in images)
     code = 0
-    for path in paths:
+    for image in images:
         try:
-            prediction = _prediction(predictor, path)
+            prediction = _prediction(predictor, image)
         except (ImageError, OSError) as error:
-            text = error if isinstance(error, ImageError) else f"{path}: {error.strerror or error}"
+            text = error if isinstance(error, ImageError) else f"{image}: {error.strerror or error}"
             print(f"mnist-sgd: {printable(str(text))}", file=sys.stderr)
             code = 2
             continue
         if args.json:
-            print(json.dumps({"file": path} | prediction.as_dict()))
+            print(json.dumps({"file": image} | prediction.as_dict()))
         else:
             label, confidence = printable(prediction.label), percent(prediction.confidence)
-            print(f"{printable(path):{width}}  {label}  {confidence}")
+            print(f"{printable(image):{width}}  {label}  {confidence}")
     return code
 
 
@@ -110,7 +110,7 @@ def _is_same_file(one: str, other: Path) -> bool:
         return False
 
 
-def _prediction(predictor: "Predictor", path: str) -> "Prediction":
+def _prediction(predictor: "Predictor", image: str) -> "Prediction":
     """Classify an image.
 
     Raises:
@@ -120,8 +120,8 @@ def _prediction(predictor: "Predictor", path: str) -> "Prediction":
     from mnist_sgd_serve import ImageError
     from mnist_sgd_serve.images import MAX_BYTES, decode
 
-    if path != STANDARD_INPUT:
-        return predictor.predict(path)
+    if image != STANDARD_INPUT:
+        return predictor.predict(image)
     stream = getattr(sys.stdin, "buffer", None)
     if stream is None:
         raise ImageError("standard input is closed")
@@ -135,12 +135,14 @@ def image_files(arguments: Sequence[str]) -> Iterator[str]:
     """The files that the arguments name, folders searched and patterns expanded, in order.
 
     Raises:
-        ValueError: an argument names nothing, a folder holds no image, or standard input is
-            named twice.
+        ValueError: an argument is empty or names nothing, a folder holds no image, or standard
+            input is named twice.
     """
     if arguments.count(STANDARD_INPUT) > 1:
         raise ValueError("- is standard input, which can be read once; name it once")
     for argument in arguments:
+        if not argument:
+            raise ValueError("IMAGE must name a file, a folder or a pattern, got ''")
         if argument == STANDARD_INPUT:
             found = [argument]
         elif os.path.isdir(argument):

@@ -13,7 +13,7 @@ from typing import Any, TextIO, cast
 
 from mnist_sgd._names import printable
 
-__all__ = ["OutputClosedError", "one_line", "say", "usable_streams"]
+__all__ = ["OutputClosedError", "one_line", "quiet_libraries", "say", "usable_streams"]
 
 
 class OutputClosedError(BrokenPipeError):
@@ -47,6 +47,23 @@ def usable_streams() -> Iterator[None]:
             yield
         finally:
             sys.stdout, sys.stderr = before
+
+
+@contextmanager
+def quiet_libraries() -> Iterator[None]:
+    """Keep what Matplotlib logs from standard error, as of fonts and of the folder of its cache.
+
+    It makes its pictures all the same.
+    """
+    import logging
+
+    logger = logging.getLogger("matplotlib")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def _open_closed_descriptors() -> None:

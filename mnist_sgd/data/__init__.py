@@ -12,6 +12,7 @@ from mnist_sgd.data.mapped import advise
 from mnist_sgd.data.named import torchvision_set
 from mnist_sgd.data.packed import PackedWriter, load_packed
 from mnist_sgd.data.packing import pack_folder
+from mnist_sgd.data.rows import Rows
 from mnist_sgd.data.sample import mnist_sample, sample_digits
 from mnist_sgd.data.source import LoadedData, load_data, load_whole
 
@@ -22,6 +23,7 @@ __all__ = [
     "ImageSet",
     "LoadedData",
     "PackedWriter",
+    "Rows",
     "UnusableFile",
     "advise",
     "load_data",

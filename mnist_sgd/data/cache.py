@@ -5,8 +5,8 @@
     .mnist_sgd/mnist/lock                     held by the one import that may write
     .mnist_sgd/mnist/journal*                 of an import that goes on, or was cut off
 
-There is one such folder for each preparation. A file counts as unchanged, and is not opened again,
-while its size and its time of change are those in the manifest. The manifest is what counts: it
+There is one such folder for each preparation. A file is not opened again while all that a listing
+tells of it is as in the manifest, see `mnist_sgd.data.unchanged`. The manifest is what counts: it
 takes its name when it and the images that it names are whole, so that at every moment the cache is
 the old one or the new one. Images have a name of their content, and those of the old manifest go
 when the new one is there; whoever has mapped them keeps them.
@@ -17,7 +17,7 @@ the second waits, and finds the work done.
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -31,9 +31,10 @@ from mnist_sgd._files import atomic_write
 from mnist_sgd._lock import holding
 from mnist_sgd._names import is_ignored, printable
 from mnist_sgd.data.decoding import Record, read_pictures
-from mnist_sgd.data.folders import Found, Listing
+from mnist_sgd.data.folders import Listing
 from mnist_sgd.data.idx import IdxError, IdxWriter, read_idx
 from mnist_sgd.data.journal import Journal
+from mnist_sgd.data.unchanged import all_unchanged, as_listed, still_known
 
 __all__ = ["Cache", "CacheError", "Contents", "cache_folder"]
 
@@ -43,8 +44,8 @@ _VERSION = 2
 _MANIFEST = "manifest.json"
 _LOCK = "lock"
 _IMAGES = "images-idx3-ubyte"
-_TYPES = [str, int, int, str, str]
-"""Of a record's values."""
+_TYPES = [str, int, int, str, str, int, int]
+"""Of a record's values. Earlier versions did not keep the last two."""
 _WRITTEN = 4096
 """Images that are gathered and written at once, 3 MB."""
 
@@ -60,10 +61,12 @@ class Contents:
     Attributes:
         records: of all files that were read, usable or not.
         images: uint8 `[n, 28, 28]`, of the usable ones in their order; mapped.
+        images_name: the name of their file; "" if there is none.
     """
 
     records: list[Record] = field(repr=False)
     images: NDArray[np.uint8] = field(repr=False)
+    images_name: str = ""
 
     def rows(self) -> dict[str, int]:
         """The row of the image of each usable file."""
@@ -123,7 +126,9 @@ class Cache:
             images = read_idx(self.folder / facts["images"]) if usable else nothing.images
         except (OSError, IdxError, ValueError, TypeError, LookupError, RecursionError):
             return nothing
-        return Contents(records, images) if images.shape == (usable, 28, 28) else nothing
+        if images.shape != (usable, 28, 28):
+            return nothing
+        return Contents(records, images, facts["images"] if usable else "")
 
     def update(
         self,
@@ -154,20 +159,34 @@ class Cache:
             RuntimeError: one of the other processes was killed.
         """
         before = self.load()
-        if _is_current(before, listing):
+        known = {record.name: record for record in before.records if listing.has(record.name)}
+        if all_unchanged(known, listing):
             return before, []
+        try:
+            return self._update(listing, order, workers, on_progress, on_wait)
+        except CacheError:
+            if len(known) != len(listing.pictures) or len(still_known(known, listing)) < len(known):
+                raise
+            return before, []  # all that had to be written is what a listing tells now
+
+    def _update(
+        self,
+        listing: Listing,
+        order: Callable[[Record], Any],
+        workers: int,
+        on_progress: Callable[[int, int], None] | None,
+        on_wait: Callable[[], None] | None,
+    ) -> tuple[Contents, list[Record]]:
         with self._locked(on_wait), Journal(self.folder, _VERSION) as journal:
             before = self.load()  # another import may have ended meanwhile
             known = {record.name: record for record in before.records} | journal.records
-            files = [each for each in listing.files if not each.problem]
-            same = [each for each in files if _is_same(known.get(each.name), each)]
-            current = {each.name: known[each.name] for each in same}
-            missing = [each for each in files if each.name not in current]
+            files = {each.name: each for each in listing.pictures}
+            current = still_known(known, listing, on_progress)
+            missing = [each for each in files.values() if each.name not in current]
             unreadable: list[Record] = []
-            done = len(same)
-            for records, images in read_pictures(
-                listing.folder, missing, self.preparation, workers
-            ):
+            done = len(current)
+            for found, images in read_pictures(listing.folder, missing, self.preparation, workers):
+                records = [as_listed(record, files[record.name]) for record in found]
                 journal.append(records, images)
                 current |= {record.name: record for record in records if record.digest}
                 unreadable += [record for record in records if not record.digest]
@@ -193,44 +212,43 @@ class Cache:
 
     def _write(self, records: list[Record], before: Contents, journal: Journal) -> Contents:
         """Make these records and their images what the cache holds."""
+        name = before.images_name
+        if _usable(records) != _usable(before.records):
+            name = self._write_images(records, before, journal)
         text = ",\n".join(json.dumps(record) for record in records)
-        name = f"{blake2b(text.encode(), digest_size=8).hexdigest()}-{_IMAGES}"
-        rows, old = before.rows(), len(before.images)
-        sources = [
-            old + journal.rows[record.name]
-            if journal.records.get(record.name) == record
-            else rows[record.name]
-            for record in records
-            if not record.why
-        ]
-        if sources and records != before.records:
-            _gather(self.folder / name, before.images, journal.images(), np.array(sources))
         facts = {"version": _VERSION, "preparation": self.preparation, "images": name}
         head = json.dumps(facts | {"files": []})
         atomic_write(self.folder / _MANIFEST, f"{head[:-2]}\n{text}\n]}}\n".encode())
         for path in self.folder.iterdir():
             if path.name not in (_MANIFEST, _LOCK, name):
                 path.unlink(missing_ok=True)
-        images = read_idx(self.folder / name) if sources else before.images[:0]
-        return Contents(records, images)
+        return Contents(records, read_idx(self.folder / name) if name else before.images[:0], name)
+
+    def _write_images(self, records: list[Record], before: Contents, journal: Journal) -> str:
+        """Write the images of records in their order; the name of the file, "" without an image."""
+        usable = _usable(records)
+        if not usable:
+            return ""
+        name = f"{blake2b(json.dumps(usable).encode(), digest_size=8).hexdigest()}-{_IMAGES}"
+        rows, old, new = before.rows(), len(before.images), {*_usable(journal.records.values())}
+        sources = [
+            old + journal.rows[file] if (file, digest) in new else rows[file]
+            for file, digest in usable
+        ]
+        _gather(self.folder / name, before.images, journal.images(), np.array(sources))
+        return name
 
 
 def _record(row: list[Any]) -> Record:
-    if [type(value) for value in row] != _TYPES or "/" not in row[0]:
+    types = [type(value) for value in row]
+    if types not in (_TYPES, _TYPES[:-2]) or "/" not in row[0]:
         raise TypeError("a row of the manifest is damaged")
     return Record(*row)
 
 
-def _is_same(record: Record | None, found: Found) -> bool:
-    """Whether a file is as it was when it was read, as far as can be told from outside."""
-    return record is not None and (record.size, record.mtime) == (found.size, found.mtime)
-
-
-def _is_current(contents: Contents, listing: Listing) -> bool:
-    """Whether nothing was added, changed or removed."""
-    known = {record.name: record for record in contents.records if listing.has(record.name)}
-    files = [each for each in listing.files if not each.problem]
-    return len(files) == len(known) and all(_is_same(known.get(each.name), each) for each in files)
+def _usable(records: Iterable[Record]) -> list[tuple[str, str]]:
+    """The names and the digests of the usable files, which their images follow from."""
+    return [(record.name, record.digest) for record in records if not record.why]
 
 
 def _gather(

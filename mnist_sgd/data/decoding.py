@@ -24,7 +24,7 @@ from mnist_sgd.data.workers import Workers, available
 from mnist_sgd_serve.images import MAX_BYTES, ImageError, decode
 from mnist_sgd_serve.preparation import prepare
 
-__all__ = ["Outcome", "Record", "read_pictures"]
+__all__ = ["Content", "Outcome", "Record", "read_content", "read_pictures"]
 
 BATCH_FILES = 64
 BATCH_BYTES = 2**20
@@ -47,6 +47,9 @@ class Record(NamedTuple):
         digest: the BLAKE2b digest of its bytes, 32 hexadecimal digits; empty where it could not be
             read, which may be otherwise the next time.
         why: why it is no usable picture; empty where it is one.
+        ctime: as a listing of its folder told it, see `mnist_sgd.data.folders.Found`; 0 where it
+            was read by a version that did not look at it.
+        inode: likewise.
     """
 
     name: str
@@ -54,6 +57,22 @@ class Record(NamedTuple):
     mtime: int
     digest: str
     why: str
+    ctime: int = 0
+    inode: int = 0
+
+
+class Content(NamedTuple):
+    """A file's bytes, at most one more than a picture may have, with their digest.
+
+    Attributes:
+        status: of the file, before it was read.
+        content: the bytes.
+        digest: their BLAKE2b digest, 32 hexadecimal digits.
+    """
+
+    status: os.stat_result
+    content: bytes
+    digest: str
 
 
 Outcome: TypeAlias = tuple[list[Record], NDArray[np.uint8]]
@@ -120,15 +139,24 @@ def _read_batch(folder: str, preparation: str, names: list[str]) -> Outcome:
     return [record for record, _ in read], stacked
 
 
+def read_content(folder: str, name: str) -> Content:
+    """Read a file.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with open(os.path.join(folder, name), "rb") as file:
+        status = os.fstat(file.fileno())
+        content = file.read(MAX_BYTES + 1)
+    return Content(status, content, blake2b(content, digest_size=DIGEST_BYTES).hexdigest())
+
+
 def _read_file(folder: str, name: str, preparation: str) -> tuple[Record, NDArray[np.uint8] | None]:
     """Prepare a file as `predict` would, whatever it is."""
     try:
-        with open(os.path.join(folder, name), "rb") as file:
-            status = os.fstat(file.fileno())
-            content = file.read(MAX_BYTES + 1)
+        status, content, digest = read_content(folder, name)
     except OSError as error:
         return Record(name, 0, 0, "", f"it cannot be read: {error.strerror}"), None
-    digest = blake2b(content, digest_size=DIGEST_BYTES).hexdigest()
     record = Record(name, status.st_size, status.st_mtime_ns, digest, "")
     try:
         return record, prepare(decode(content, tiff=True), preparation).image

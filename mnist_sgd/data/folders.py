@@ -47,6 +47,9 @@ class Found(NamedTuple):
         mtime: when it was last changed, in nanoseconds.
         problem: why it can be no picture, where that is known without reading it; else empty.
         files: how many files it is: those in a folder that is no picture, else 1.
+        ctime: when anything of it was last changed, its name and permissions included, in
+            nanoseconds; on Windows when it was made.
+        inode: its number in the file system; 0 where there is none, as on Windows.
     """
 
     name: str
@@ -54,6 +57,8 @@ class Found(NamedTuple):
     mtime: int
     problem: str = ""
     files: int = 1
+    ctime: int = 0
+    inode: int = 0
 
 
 @dataclass(frozen=True)
@@ -77,6 +82,11 @@ class Listing:
     files: list[Found] = field(repr=False)
     strangers: list[UnusableFile]
     notes: list[str]
+
+    @property
+    def pictures(self) -> list[Found]:
+        """Those of the files that may be pictures."""
+        return [each for each in self.files if not each.problem]
 
     def has(self, name: str) -> bool:
         """Whether a file of this name, with slashes, would be one of the two classes'."""
@@ -210,7 +220,8 @@ def _found(entry: "os.DirEntry[str]", name: str) -> Found:
     except OSError as error:  # a link that leads nowhere or round in a circle
         return Found(name, 0, 0, f"it cannot be read: {error.strerror}")
     if stat.S_ISREG(status.st_mode):
-        return Found(name, status.st_size, status.st_mtime_ns)
+        changed, touched = status.st_mtime_ns, status.st_ctime_ns
+        return Found(name, status.st_size, changed, ctime=touched, inode=status.st_ino)
     if not stat.S_ISDIR(status.st_mode):
         return Found(name, 0, 0, "it is a special file, not a picture")
     held = 0 if entry.is_symlink() else _count_files(entry.path)

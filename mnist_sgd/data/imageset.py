@@ -9,7 +9,7 @@ labels 0.15 ms, or 0.4 ms with the mapping of their file (Zen 4, page cache warm
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import blake2b
 from typing import Any
@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_sgd.data.idx import IdxError, read_idx
+from mnist_sgd.data.rows import Rows, row_of
 from mnist_sgd_serve.preparation import check_preparation
 
 __all__ = [
@@ -47,6 +48,8 @@ class ImageSet:
         files: the picture that each image was, N names from the data's folder on, with slashes; or
             none, where the images came in another way.
         digests: of the bytes of these files, N hexadecimal numbers; or none.
+        rows: the rows that the images are of a file, or of several one after the other, N together;
+            or none, where they are not known or are the images' places in the set.
     """
 
     images: NDArray[np.uint8]
@@ -56,6 +59,7 @@ class ImageSet:
     preparation: str = "mnist"
     files: Sequence[str] = ()
     digests: Sequence[str] = ()
+    rows: Sequence[Rows] = ()
 
     def __post_init__(self) -> None:
         """Check everything but the pixels, which may be any bytes.
@@ -63,7 +67,7 @@ class ImageSet:
         Raises:
             TypeError: images or labels are not NumPy arrays.
             ValueError: a type, a shape, a layout, a label, the class names, the preparation or the
-                number of files or digests are not as above.
+                number of files, digests or rows are not as above.
         """
         check_images(self.images)
         _check_array("labels", self.labels, (), ("uint8", "int64"))
@@ -87,6 +91,11 @@ class ImageSet:
                 f"every image needs the digest of its file, or none, got {len(self):,} images and "
                 f"{len(self.digests):,} digests"
             )
+        if self.rows and sum(map(len, self.rows)) != len(self):
+            raise ValueError(
+                f"every image needs its row, or none, got {len(self):,} images and "
+                f"{sum(map(len, self.rows)):,} rows"
+            )
 
     def __len__(self) -> int:
         """Count the images."""
@@ -98,6 +107,18 @@ class ImageSet:
         parts = zip(self.classes, (negative, positive), strict=True)
         counts = ", ".join(f"{count:,} of {name!r}" for name, count in parts)
         return f"ImageSet({self.name!r}: {len(self):,} images, {counts})"
+
+    def row_of(self, index: int) -> tuple[str, int]:
+        """Where an image can be found again.
+
+        Args:
+            index: of the image in this set, from 0.
+
+        Returns:
+            The path of its file and its row there, from 0; "" and its place in the set that it was
+            selected from, or in this one, where no file is known.
+        """
+        return row_of(self.rows, index)
 
     def fingerprint(self) -> str:
         """16 hexadecimal digits that tell this set from another; the first call computes them.
@@ -139,6 +160,9 @@ def select_classes(
         name: the name of the new set.
         preparation: how pictures became the images.
 
+    Returns:
+        The set, which knows the rows of its images in `images`.
+
     Raises:
         ValueError: a label of the pair has no image, or the result would not be an `ImageSet`.
     """
@@ -157,7 +181,7 @@ def select_classes(
     rows = np.flatnonzero((labels == negative) | (labels == positive))
     chosen = np.ascontiguousarray(take_rows(images, rows))
     chosen_labels = (labels[rows] == positive).astype(np.uint8)
-    return ImageSet(chosen, chosen_labels, classes, name, preparation)
+    return ImageSet(chosen, chosen_labels, classes, name, preparation, rows=[Rows(rows)])
 
 
 def take_rows(images: NDArray[np.uint8], rows: NDArray[np.intp]) -> NDArray[np.uint8]:
@@ -183,6 +207,8 @@ def load_idx_set(
 ) -> ImageSet:
     """Make a set of two IDX files, plain or gzipped, one of images and one of labels.
 
+    The set knows which rows of the file its images are.
+
     Args:
         images: the path of the images, uint8 `[N, 28, 28]`; a plain file is mapped, not read.
         labels: the path of the labels, uint8 `[N]`.
@@ -198,10 +224,12 @@ def load_idx_set(
     pixels, targets = read_idx(images), read_idx(labels)
     try:
         if pair is None:
-            return ImageSet(pixels, targets, classes, name, preparation)
-        return select_classes(pixels, targets, pair, classes, name=name, preparation=preparation)
+            rows = [Rows(range(len(pixels)), os.fspath(images))]
+            return ImageSet(pixels, targets, classes, name, preparation, rows=rows)
+        chosen = select_classes(pixels, targets, pair, classes, name=name, preparation=preparation)
     except ValueError as error:
         raise IdxError(f"{os.fspath(images)} with {os.fspath(labels)}: {error}") from error
+    return replace(chosen, rows=[replace(each, file=os.fspath(images)) for each in chosen.rows])
 
 
 def _check_array(

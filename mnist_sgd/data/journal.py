@@ -1,6 +1,6 @@
 """What an import has done so far, kept while it goes on.
 
-    journal         a line for each batch: [check, [[name, size, mtime, digest, why], ...]]
+    journal         a line for each batch: [check, [record, ...]]
     journal-images  784 bytes for each usable picture of these lines, in their order
 
 A line is written after its images, so whatever kills the import, what was written before stands.

@@ -158,6 +158,7 @@ def load_whole(
         images=np.concatenate([each.images for each in found]),
         labels=np.concatenate([each.labels for each in found]),
         name=name,
+        rows=[rows for each in found for rows in each.rows],
     )
 
 
@@ -235,12 +236,21 @@ def _shared_out_set(folder: Path, data: ImageSet) -> LoadedData:
     for_valid = np.arange(len(data)) >= count
     _check_parts(folder, for_valid, data.labels, data.classes)
     train, valid = (
-        replace(
-            data, images=data.images[side], labels=data.labels[side], name=f"{data.name}, {part}"
-        )
+        _side(data, side, part)
         for part, side in (("train", slice(count)), ("valid", slice(count, None)))
     )
     return LoadedData(train, valid)
+
+
+def _side(data: ImageSet, which: slice | NDArray[np.bool_], part: str) -> ImageSet:
+    """One side of a packed set, whose rows are those of one file."""
+    return replace(
+        data,
+        images=data.images[which],
+        labels=data.labels[which],
+        name=f"{data.name}, {part}",
+        rows=[rows.at(which) for rows in data.rows],
+    )
 
 
 def _by_content(folder: Path, data: ImageSet) -> LoadedData:
@@ -249,10 +259,7 @@ def _by_content(folder: Path, data: ImageSet) -> LoadedData:
     for_valid = np.array([in_valid_share(digest) for digest in digests])
     _check_parts(folder, for_valid, data.labels, data.classes)
     train, valid = (
-        replace(
-            data, images=data.images[side], labels=data.labels[side], name=f"{data.name}, {part}"
-        )
-        for part, side in (("train", ~for_valid), ("valid", for_valid))
+        _side(data, side, part) for part, side in (("train", ~for_valid), ("valid", for_valid))
     )
     note = (
         f"{printable(str(folder))}: the set does not say which images are for training; they are "

@@ -12,30 +12,56 @@ from matplotlib.figure import Figure
 
 from mnist_sgd._files import atomic_path
 from mnist_sgd.evaluation.evaluate import Evaluation
+from mnist_sgd.evaluation.plot_text import drawn_name, in_the_font, plain_text
 
-__all__ = ["draw_calibration", "draw_precision_recall", "draw_roc", "plot_evaluation"]
+__all__ = [
+    "check_plot_file",
+    "draw_calibration",
+    "draw_precision_recall",
+    "draw_roc",
+    "plot_evaluation",
+]
+
+
+def check_plot_file(path: str | os.PathLike[str]) -> None:
+    """Refuse the name of a file that `plot_evaluation` could not write, before anything is done.
+
+    Raises:
+        OSError: its folder does not exist.
+        ValueError: matplotlib does not write the format that the suffix names.
+    """
+    path = Path(path)
+    formats = sorted(Figure().canvas.get_supported_filetypes())
+    if path.suffix[1:].lower() not in formats:
+        raise ValueError(f"{path}: the name must end in one of .{', .'.join(formats)}")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"{path}: the folder {path.parent} does not exist; make it first")
 
 
 def plot_evaluation(evaluation: Evaluation, path: str | os.PathLike[str], positive: str) -> None:
     """Write the three pictures side by side as the file `path`, whose suffix names the format.
+
+    Args:
+        evaluation: with the curves.
+        path: of the file.
+        positive: the name of the positive class, any text.
 
     Raises:
         OSError: the file cannot be written.
         ValueError: matplotlib does not write the format.
     """
     path = Path(path)
-    figure = Figure(figsize=(13, 4.4), layout="constrained")
-    formats = sorted(figure.canvas.get_supported_filetypes())
-    if path.suffix[1:].lower() not in formats:
-        raise ValueError(f"{path}: the name must end in one of .{', .'.join(formats)}")
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"{path}: the folder {path.parent} does not exist; make it first")
-    roc, precision_recall, calibration = figure.subplots(1, 3)
-    draw_roc(roc, evaluation)
-    draw_precision_recall(precision_recall, evaluation)
-    draw_calibration(calibration, evaluation, positive)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=120)
+    check_plot_file(path)
+    with plain_text():
+        figure = Figure(figsize=(13, 4.4), layout="constrained")
+        roc, precision_recall, calibration = figure.subplots(1, 3)
+        draw_roc(roc, evaluation)
+        draw_precision_recall(precision_recall, evaluation)
+        keeps_text = path.suffix.lower() in (".svg", ".svgz")
+        name = drawn_name(positive)
+        draw_calibration(calibration, evaluation, name if keeps_text else in_the_font(name))
+        with atomic_path(path) as temporary:
+            figure.savefig(temporary, dpi=120)
 
 
 def draw_roc(axes: Axes, evaluation: Evaluation) -> None:
@@ -67,7 +93,13 @@ def draw_precision_recall(axes: Axes, evaluation: Evaluation) -> None:
 
 
 def draw_calibration(axes: Axes, evaluation: Evaluation, positive: str) -> None:
-    """Draw the reliability diagram: a point a bin, the larger the more images it holds."""
+    """Draw the reliability diagram: a point a bin, the larger the more images it holds.
+
+    Args:
+        axes: to draw on.
+        evaluation: with the bins.
+        positive: what the positive class is called there, see `plot_text.drawn_name`.
+    """
     _frame(axes, f"Probability of {positive}", f"Share that is {positive}")
     axes.set_title(f"Calibration, expected error {evaluation.expected_calibration_error:.4f}")
     axes.plot([0, 1], [0, 1], color="0.7", linestyle="--", linewidth=1)

@@ -1,20 +1,28 @@
-"""What a trained model answers on its validation images, and which of the answers tell most."""
+"""What a trained model answers on its validation images, and which of the answers tell most.
+
+Probabilities, and all that is counted of them, are those of the model's file: they are what its
+users get. Torch gives the log-odds, which order the images and show what the model looks at.
+"""
 
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from mnist_sgd._names import printable
+from mnist_sgd.evaluation.ask import file_probabilities
 from mnist_sgd.export.graph import Classifier
 
 if TYPE_CHECKING:
     from mnist_sgd.data import ImageSet
     from mnist_sgd.learner import Learner
+    from mnist_sgd_serve import Predictor
 
-__all__ = ["Answers"]
+__all__ = ["Answers", "file_name"]
 
 BATCH = 1024
 
@@ -27,15 +35,22 @@ class Answers:
         classifier: the model as its artefact has it, a copy on the CPU.
         dataset: the images, prepared.
         threshold: a probability above it is called the positive class.
+        probabilities: of the positive class for every image, float64 `[N]`, in [0, 1]; those of
+            the artefact, which are float32.
     """
 
     classifier: Classifier
     dataset: "ImageSet"
     threshold: float
+    probabilities: NDArray[np.float64]
 
     @classmethod
-    def of(cls, learn: "Learner", threshold: float) -> "Answers":
+    def of(cls, learn: "Learner", predictor: "Predictor") -> "Answers":
         """The answers of a learner's model on its validation images.
+
+        Args:
+            learn: holds the model and the images.
+            predictor: of the artefact that was made of the model.
 
         Raises:
             TypeError: the validation batches do not come from this package's DataLoader.
@@ -48,7 +63,8 @@ class Answers:
             input_shape=loader.sample_shape,
             dtype=loader.dtype,
         )
-        return cls(classifier, loader.dataset, threshold)
+        probabilities = file_probabilities(predictor, loader.dataset.images).astype(np.float64)
+        return cls(classifier, loader.dataset, predictor.metadata.threshold, probabilities)
 
     def logits(self, images: NDArray[np.uint8]) -> NDArray[np.float64]:
         """The log-odds for the positive class, `[N]`, of images uint8 `[N, 28, 28]`."""
@@ -61,11 +77,6 @@ class Answers:
     def sureness(self) -> NDArray[np.float64]:
         """The log-odds of every image, `[N]`, which go on where probabilities are rounded to 1."""
         return self.logits(self.dataset.images)
-
-    @cached_property
-    def probabilities(self) -> NDArray[np.float64]:
-        """Of the positive class for every image, `[N]`, in [0, 1], to float32 as the artefact's."""
-        return torch.from_numpy(self.sureness).float().sigmoid().double().numpy()
 
     @cached_property
     def called(self) -> NDArray[np.bool_]:
@@ -87,3 +98,8 @@ class Answers:
         order = right[np.argsort(self.sureness[right] * (1 if label else -1), kind="stable")]
         steps = (np.arange(count) + 0.5) / count * len(order)
         return list(dict.fromkeys(order[steps.astype(int)].tolist())) if len(order) else []
+
+
+def file_name(path: str) -> str:
+    """The name of a file that a report may tell: without its folders, which are the machine's."""
+    return printable(PurePath(path).name)

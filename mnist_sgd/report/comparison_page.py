@@ -6,16 +6,18 @@ from itertools import cycle
 from math import isfinite
 from typing import TYPE_CHECKING
 
+from mnist_sgd.evaluation.plot_text import drawn_name
 from mnist_sgd.report.chart import Chart, draw, plural
 from mnist_sgd.report.comparable import warnings
 from mnist_sgd.report.comparison import COLUMNS, Row, differences
-from mnist_sgd.report.markup import document, figure, section, table, visible
+from mnist_sgd.report.markup import document, figure, section, table
 from mnist_sgd.report.palette import SERIES
 from mnist_sgd.report.reader import RunRecord
 from mnist_sgd.report.training_plots import plain_log_axis, whole_epochs
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.lines import Line2D
 
 __all__ = ["comparison_page"]
 
@@ -71,15 +73,16 @@ def _curves(pairs: Sequence[tuple[Row, RunRecord]], name: str, title: str) -> Ch
         return None
 
     def paint(axes: "Axes") -> None:
+        lines: list[Line2D] = []
         looks = cycle((colour.light, style) for style in STYLES for colour in SERIES)
-        for (run, losses), (colour, style) in zip(curves.items(), looks, strict=False):
+        for losses, (colour, style) in zip(curves.values(), looks, strict=False):
             marks = {"marker": "o", "markersize": 5} if len(losses) == 1 else {}
             places = range(1, len(losses) + 1)
-            axes.plot(places, losses, style, color=colour, label=visible(run), **marks)  # type: ignore[arg-type]
+            lines += axes.plot(places, losses, style, color=colour, **marks)  # type: ignore[arg-type]
         axes.set(xlabel="epochs trained", ylabel="loss (logarithmic)")
         whole_epochs(axes)
         plain_log_axis(axes, [loss for losses in curves.values() for loss in losses])
-        axes.legend()
+        axes.legend(lines, [*map(drawn_name, curves)])  # also names that begin with "_"
 
     low = {run: min(filter(isfinite, losses)) for run, losses in curves.items()}
     best = min(low, key=lambda run: low[run])

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mnist_sgd.evaluation.plot import draw_calibration, draw_precision_recall, draw_roc
+from mnist_sgd.evaluation.plot_text import drawn_name
 from mnist_sgd.report.chart import Chart, draw
 from mnist_sgd.report.palette import LINE, NEGATIVE, PAPER, POSITIVE, SOFT
 
@@ -42,12 +43,14 @@ def _spread(answers: "Answers") -> Chart:
     def paint(axes: "Axes") -> None:
         for label, colour in ((0, NEGATIVE.light), (1, POSITIVE.light)):
             counts, _ = np.histogram(probabilities[labels == label], edges)
-            name = f"is {answers.dataset.classes[label]}"
+            name = f"is {drawn_name(answers.dataset.classes[label])}"
             axes.stairs(counts, edges, baseline=0.5, color=colour, label=name, linewidth=1.8)
         axes.axvline(answers.threshold, color=SOFT.light, linestyle=":", linewidth=1.2)
         axes.set_yscale("log")
         axes.set_ylim(0.5, None)
-        axes.set(xlim=(-0.01, 1.01), xlabel=f"probability of {positive}", ylabel="images")
+        axes.set(
+            xlim=(-0.01, 1.01), xlabel=f"probability of {drawn_name(positive)}", ylabel="images"
+        )
         _plain_counts(axes)
         axes.legend(loc="upper center", bbox_to_anchor=(0.28, 1))
 
@@ -118,7 +121,7 @@ def _precision_recall(evaluation: "Evaluation", positive: str) -> Chart:
 
 def _calibration(evaluation: "Evaluation", positive: str) -> Chart:
     def paint(axes: "Axes") -> None:
-        draw_calibration(axes, evaluation, positive)
+        draw_calibration(axes, evaluation, drawn_name(positive))
         _dress(axes)
 
     caption = (

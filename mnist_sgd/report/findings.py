@@ -14,7 +14,7 @@ from mnist_sgd.report.folder import ARTEFACT
 from mnist_sgd.report.history import History
 from mnist_sgd.report.insight import attention_chart, mistakes_chart, weights_chart
 from mnist_sgd.report.training_plots import training_charts
-from mnist_sgd_serve import load_artefact
+from mnist_sgd_serve import Predictor
 
 if TYPE_CHECKING:
     from mnist_sgd.learner import Learner
@@ -94,8 +94,9 @@ def gather(
         config: as in its file.
         environment: as in its file.
     """
-    metadata = load_artefact(folder / ARTEFACT).metadata
-    answers = Answers.of(learn, metadata.threshold)
+    predictor = Predictor(folder / ARTEFACT)
+    metadata = predictor.metadata
+    answers = Answers.of(learn, predictor)
     evaluation = evaluate(answers.probabilities, answers.dataset.labels, metadata.threshold)
     history = History.of(learn.recorder)
     seen = (mistakes_chart(answers), weights_chart(learn.model, metadata.classes))

@@ -84,7 +84,7 @@ def is_run(folder: str | os.PathLike[str]) -> bool:
     """Whether a folder is that of a run, finished or not."""
     try:
         content = json.loads((Path(folder) / CONFIG).read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
     return isinstance(content, dict) and content.get("run_format") == FORMAT
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_sgd.report.answers import Answers
+from mnist_sgd.report.answers import Answers, file_name
 from mnist_sgd.report.chart import Chart, plural
 from mnist_sgd.report.maps import PATCH, linear_weights, occlusion_map, paper
 from mnist_sgd.report.pictures import grey_png, signed_png
@@ -36,7 +36,7 @@ def mistakes_chart(answers: Answers) -> Chart | None:
     caption = (
         f"{_which(len(mistakes), len(answers.dataset))}, those first that the model was surest of. "
         f"Below each: its true class, the probability of {answers.dataset.classes[1]} that it got, "
-        "and its place in the validation set, from 0."
+        f"and its place in {_numbered(answers)}, from 0."
     )
     alt = f"Contact sheet of {plural(len(cells), 'image')} that the model got wrong."
     return Chart("mistakes", "Worst mistakes", caption, sheet(cells, COLUMNS, alt))
@@ -52,7 +52,22 @@ def _which(mistakes: int, images: int) -> str:
 
 def _words(answers: Answers, index: int) -> list[str]:
     name = answers.dataset.classes[int(answers.dataset.labels[index])]
-    return [f"is {name}", f"P = {probability(answers, index)}", f"no. {index}"]
+    return [
+        f"is {name}",
+        f"P = {probability(answers, index)}",
+        f"no. {answers.dataset.row_of(index)[1]}",
+    ]
+
+
+def _numbered(answers: Answers) -> str:
+    """What the numbers of the images count through."""
+    rows = answers.dataset.rows
+    if not rows:
+        return "the validation set"
+    files = {file_name(part.file) for part in rows}
+    if len(files) > 1:
+        return "its file"
+    return next(iter(files)) or "the set of all classes that it was selected from"
 
 
 def probability(answers: Answers, index: int) -> str:

@@ -46,7 +46,7 @@ def document(title: str, body: Iterable[str]) -> str:
 
 def visible(text: str) -> str:
     """A text with U+FFFD for what is no character, as there may be in the name of a file."""
-    return re.sub("[\ud800-\udfff\x00-\x08\x0b-\x1f\x7f-\x9f]", "\ufffd", text)
+    return re.sub("[\ud800-\udfff\x00-\x08\x0b-\x1f\x7f-\x9f\ufffe\uffff]", "\ufffd", text)
 
 
 def utf8(text: str) -> bytes:

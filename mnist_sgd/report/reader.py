@@ -59,8 +59,7 @@ def read_run(folder: str | os.PathLike[str]) -> RunRecord:
     """
     path = Path(folder)
     if not path.is_dir():
-        what = "it is a file, not a folder" if path.exists() else "there is no such folder"
-        raise RunError(f"{path}: {what}")
+        raise RunError(f"{path}: {_what_it_is(path)}")
     config = _read(path / files.CONFIG)
     if config is None or config.get("run_format") != files.FORMAT:
         raise RunError(
@@ -77,6 +76,15 @@ def read_run(folder: str | os.PathLike[str]) -> RunRecord:
     )
     _check(run)
     return run
+
+
+def _what_it_is(path: Path) -> str:
+    """What a path is that leads to no folder."""
+    if path.exists():
+        return "it is a file, not a folder"
+    if path.is_symlink():
+        return f"it is a link to {os.readlink(path)}, which is not there"
+    return "there is no such folder"
 
 
 def _read(path: Path) -> dict[str, Any] | None:

@@ -12,6 +12,7 @@ from io import StringIO
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
+from mnist_sgd.evaluation.plot_text import plain_text
 from mnist_sgd.report.palette import INK, LINE, PAPER, SERIES, SOFT, dark_svg_rules
 
 if TYPE_CHECKING:
@@ -25,9 +26,7 @@ STYLE = f"<style>{dark_svg_rules()}</style>"
 FONTS = "system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', sans-serif"
 
 _STYLE = {
-    "svg.fonttype": "none",
     "svg.hashsalt": "mnist_sgd",
-    "text.parse_math": False,  # a class may be named "$"
     "font.family": ["sans-serif"],
     "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib, so that the layout is the same
     "font.size": 11,
@@ -65,7 +64,7 @@ def plot_style() -> Iterator[None]:
     from matplotlib import style
 
     colours = cycler(color=[colour.light for colour in SERIES])
-    with style.context(["default", _STYLE | {"axes.prop_cycle": colours}]):
+    with style.context(["default", _STYLE | {"axes.prop_cycle": colours}]), plain_text():
         yield
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from mnist_sgd._files import atomic_write
 from mnist_sgd._lock import one_writer
 from mnist_sgd.report import folder as files
+from mnist_sgd.report.answers import Answers, file_name
 from mnist_sgd.report.chart import Chart
 from mnist_sgd.report.facts import configuration, environment
 from mnist_sgd.report.findings import Findings, gather
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["finish_run", "write_run"]
 
 WORST = 100
-"""Mistakes that `evaluation.json` has the indices of, the surest first."""
+"""Mistakes that `evaluation.json` names, the surest first."""
 
 
 def write_run(
@@ -118,14 +119,24 @@ def _evaluation(run: Findings) -> dict[str, Any]:
     figures = run.evaluation.as_dict()
     for curve in ("roc", "precision_recall"):
         del figures[curve]
-    worst, files = run.answers.mistakes[:WORST].tolist(), run.answers.dataset.files
     return {
         "images": len(run.answers.dataset),
         "classes": run.metadata.classes,
         "errors": len(run.answers.mistakes),
-        "worst_mistakes": [files[i] for i in worst] if files else worst,
+        **_worst_mistakes(run.answers),
         "valid_loss": run.valid_loss,
         "kept_epoch": run.kept_epoch,
         "artefact_bytes": run.artefact_size,
         **figures,
     }
+
+
+def _worst_mistakes(answers: Answers) -> dict[str, Any]:
+    """The pictures that they were; or their rows, in which files; or their places in the set."""
+    worst, data = answers.mistakes[:WORST].tolist(), answers.dataset
+    if data.files:
+        return {"worst_mistakes": [data.files[i] for i in worst]}
+    rows = [data.row_of(i) for i in worst]
+    found: dict[str, Any] = {"worst_mistakes": [row for _, row in rows]}
+    files = [file_name(file) for file, _ in rows]
+    return found | ({"worst_mistakes_files": files} if any(files) else {})

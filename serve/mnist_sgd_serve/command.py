@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Never, get_args, get_type_hints
 
+from mnist_sgd_serve.interruption import was_interrupted
 from mnist_sgd_serve.settings import Settings
 
 __all__ = ["DESCRIPTION", "EXAMPLES", "add_arguments", "main", "run"]
@@ -62,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add an argument for each of the settings, with its default."""
     parser.add_argument(
         "model",
-        type=Path,
+        type=_path,
         nargs="?",
         default=Path("model.onnx"),
         help="the .onnx file (default: %(default)s)",
@@ -80,6 +81,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
             option, type=kind, default=field.default, metavar="X", help=text + shown
         )
+
+
+def _path(text: str) -> Path:
+    """An argument that is a path; an empty one, as of a variable that is not set, is refused."""
+    if not text:
+        raise argparse.ArgumentTypeError("must name a file or a folder, got ''")
+    return Path(text)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -104,6 +112,10 @@ def run(args: argparse.Namespace) -> int:
         return _serve(settings)
     except KeyboardInterrupt:
         return 0
+    except ImportError as error:
+        if was_interrupted(error):
+            return 0
+        raise
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -3,8 +3,6 @@
 import argparse
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from mnist_sgd.cli.datasets import SAMPLE
 from mnist_sgd.cli.pictures import say
 from mnist_sgd.recipes import Recipe
@@ -31,6 +29,8 @@ def announce(
 
 
 def _data(args: argparse.Namespace, datasets: tuple["ImageSet", "ImageSet"]) -> str:
+    import numpy as np  # here: every command imports this module
+
     train, valid = datasets
     positive = sum(int(np.count_nonzero(each.labels)) for each in datasets)
     every = len(train) + len(valid)

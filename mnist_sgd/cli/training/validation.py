@@ -4,8 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 if TYPE_CHECKING:
     from mnist_sgd.data import ImageSet
 
@@ -36,6 +34,8 @@ class Validation:
         Raises:
             ArtefactError: the file is not usable.
         """
+        import numpy as np  # here: every command imports this module
+
         from mnist_sgd_serve import Predictor
 
         predictor = Predictor(artefact)

@@ -1,0 +1,82 @@
+"""Running one subcommand, and what becomes of its errors."""
+
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from mnist_sgd.cli.parser import parser
+from mnist_sgd.cli.terminal import OutputClosedError, one_line, quiet_libraries, usable_streams
+from mnist_sgd_serve.interruption import was_interrupted
+
+__all__ = ["run"]
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run the subcommand that the arguments name.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        SystemExit: as `mnist_sgd.cli.main`.
+    """
+    with usable_streams():
+        return _run(argv)
+
+
+def _run(argv: Sequence[str]) -> int:
+    debug = False
+    try:
+        with _output_written(), quiet_libraries():
+            whole = parser()
+            if not argv:
+                whole.print_help(sys.stderr)  # the error that follows says what is missing
+            args = whole.parse_args(argv)
+            debug = vars(args).pop("debug", False)
+            code: int = args.run(args)
+    except OutputClosedError:  # the reader has seen enough
+        return 1
+    except KeyboardInterrupt:
+        return _interrupted()
+    except (ValueError, OSError, ImportError) as error:
+        if isinstance(error, ImportError) and was_interrupted(error):
+            return _interrupted()
+        _say_what_failed(error, debug)
+        return 2
+    except RuntimeError as error:
+        _say_what_failed(error, debug)
+        return 1
+    return code
+
+
+def _interrupted() -> int:
+    print("mnist-sgd: interrupted", file=sys.stderr)
+    return 130
+
+
+@contextmanager
+def _output_written() -> Iterator[None]:
+    """Write at the end what standard output still holds, also after the help or the version.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    try:
+        yield
+    except SystemExit:
+        sys.stdout.flush()
+        raise
+    sys.stdout.flush()
+
+
+def _say_what_failed(error: Exception, debug: bool) -> None:
+    """Print an error as one line, below its traceback if that is wanted."""
+    if debug:
+        traceback.print_exception(error)
+    text = one_line(error) or type(error).__name__
+    if isinstance(error, UnicodeEncodeError):  # it has lost sight of what was to be written
+        text = f"a name cannot be written in {error.encoding}: {one_line(error.object)}"
+    # Those of this package have classes of their own, and say what to do.
+    hint = "; --debug shows where" if type(error) is RuntimeError and not debug else ""
+    print(f"mnist-sgd: {text}{hint}", file=sys.stderr)

@@ -1,0 +1,94 @@
+"""The parser of the command line, which loads no more than the subcommands' own modules."""
+
+import argparse
+import re
+import sys
+from difflib import get_close_matches
+from typing import Any, Never
+
+from mnist_sgd._names import printable
+from mnist_sgd.cli import (
+    benchmark,
+    compare,
+    evaluate,
+    export,
+    inspect,
+    pack,
+    predict,
+    serve,
+    summary,
+    train,
+)
+from mnist_sgd.cli.arguments import add_debug_argument
+
+__all__ = ["parser"]
+
+DESCRIPTION = (
+    "Train a two-class classifier of small grey images, export it as one ONNX file, use it."
+)
+EPILOG = """\
+the main job, with the threes and sevens that come with the package:
+  mnist-sgd train                       the chapter's ten epochs; leaves model.onnx
+  mnist-sgd predict three.png seven.jpg
+  mnist-sgd evaluate                    accuracy and mistakes on the validation images
+  mnist-sgd serve                       answer over HTTP, with a page to draw on
+  mnist-sgd COMMAND --help              what a command can do, with examples
+  mnist-sgd COMMAND --debug             show the traceback of an error
+
+exit codes: 0 done, 1 the work failed, 2 an argument, file or image is not usable, 130 interrupted
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser, and those of its subcommands, whose error is one line.
+
+    Its help is written like any output: argparse's own way is to say nothing where that fails.
+    """
+
+    def print_help(self, file: Any = None) -> None:
+        (sys.stdout if file is None else file).write(self.format_help())
+
+    def error(self, message: str) -> Never:
+        text = printable(_with_suggestion(message))
+        self.exit(2, f"mnist-sgd: {text}; {self.prog} --help shows what is allowed\n")
+
+
+def _with_suggestion(message: str) -> str:
+    """An error of argparse; of a misspelt choice it names the one that was probably meant."""
+    found = re.fullmatch(r"(.*invalid choice: '(.*)') (\(choose from (.*)\))", message, re.DOTALL)
+    if found is None:
+        return message
+    start, given, allowed, names = found.groups()
+    choices = {name.casefold(): name for name in re.findall(r"[^\s',]+", names)}
+    near = get_close_matches(given.casefold(), choices, n=1)
+    return f"{start}, did you mean {choices[near[0]]}? {allowed}" if near else message
+
+
+class _Version(argparse.Action):
+    """Prints the version; it is looked up only then."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *others: Any) -> Never:
+        from importlib.metadata import version
+
+        print(f"mnist-sgd {version('mnist-sgd')}")
+        parser.exit()
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of all subcommands, each of which sets `run`."""
+    whole = _Parser(
+        prog="mnist-sgd",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    whole.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
+    add_debug_argument(whole)
+    commands = whole.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    modules = (
+        *(train, compare, export, evaluate, predict, pack),
+        *(serve, inspect, summary, benchmark),
+    )
+    for module in modules:
+        module.add_parser(commands)
+    return whole

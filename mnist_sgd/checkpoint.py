@@ -129,7 +129,8 @@ def save_checkpoint(
         CheckpointError: the training batches or the optimizer have no state that could be written.
         OSError: the file cannot be written; an older one of that name is untouched.
     """
-    train = _training_loader(learn).state_dict()
+    _training_loader(learn)
+    train = learn.train_place.state_dict()
     learn.recorder.read_losses()  # in which all ranks take part
     learn.ranks.share_buffers(learn.model)
     own = random_state(learn.ranks.device)
@@ -153,8 +154,8 @@ def save_checkpoint(
         "random": own,
         "random of ranks": random,
     }
-    if isinstance(learn.dls.valid, DataLoader):
-        state["valid"] = _next_epoch(learn.dls.valid.state_dict())
+    if _has_own_place(learn):
+        state["valid"] = _next_epoch(learn.valid_place.state_dict())
     try:
         content = dump(state)
     except DocumentError as error:
@@ -216,13 +217,19 @@ def _gradients(learn: "Learner") -> dict[str, dict[str, torch.Tensor]]:
 def _load_loaders(learn: "Learner", state: dict[str, Any]) -> None:
     """Put both loaders where they stood, or neither of them."""
     states = [(_training_loader(learn), state["train"])]
-    if isinstance(learn.dls.valid, DataLoader) and "valid" in state:
-        states.append((learn.dls.valid, state["valid"]))
+    valid = learn.dls.valid
+    if isinstance(valid, DataLoader) and _has_own_place(learn) and "valid" in state:
+        states.append((valid, state["valid"]))
     for loader, each in states:
         with loader.undisturbed():  # refuses what is not of this loader
             loader.load_state_dict(each)
     for loader, each in states:
         loader.load_state_dict(each)
+
+
+def _has_own_place(learn: "Learner") -> bool:
+    """Whether the validation batches have a place, which is not the training's."""
+    return isinstance(learn.dls.valid, DataLoader) and learn.dls.valid is not learn.dls.train
 
 
 def _read(learn: "Learner", path: Path) -> dict[str, Any]:

@@ -73,6 +73,7 @@ class Learner(TrainingLoop):
         epoch, n_epoch, batch, pct_train, training, xb, yb, pred, loss, loss_grad: where the loop
             is, for callbacks; `batch` counts the training batches of the epoch, including the
             current one; `xb` and `yb` are empty between batches.
+        train_place: where the fit is in its training batches, which callbacks may look at.
         kept_row: the index in `recorder.values` of the row of the weights that the newest fit ended
             with: the last, unless a callback brought back earlier weights.
 
@@ -158,6 +159,8 @@ class Learner(TrainingLoop):
         with self._calling(every):
             if resume is not None:
                 load_checkpoint(self, resume)
+            self.train_place.begin(self.dls.train)
+            self.valid_place.begin(self.dls.valid)
             try:
                 self._wrap()
                 self._stage("fit", self._fit, CancelFit, finish=self.recorder.read_losses)

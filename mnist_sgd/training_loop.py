@@ -21,6 +21,7 @@ from mnist_sgd.callbacks import (
 )
 from mnist_sgd.distributed import Ranks
 from mnist_sgd.fit_place import FitPlace
+from mnist_sgd.fit_start import FitStart
 from mnist_sgd.loader import Batch, DataLoader, DataLoaders
 from mnist_sgd.optimizers import momentum_of
 from mnist_sgd.progress import format_time, table_header, table_row
@@ -54,6 +55,8 @@ class TrainingLoop(Stages):
         self.training = False
         self.dl: Iterable[Batch] = ()
         self.train_place, self.valid_place = FitPlace(), FitPlace()
+        self.fit_start: FitStart | None = None  # of a fit with checkpoints
+        self._put_back: Callable[[], None] | None = None  # puts the state of a checkpoint back
         self.xb = self.yb = self.pred = self.loss = self.loss_grad = NOTHING
         self._in_batch = False
         self._wrapped_model: tuple[nn.Module, Callable[[Tensor], Any]] | None = None
@@ -99,11 +102,23 @@ class TrainingLoop(Stages):
         return (self.epoch + (self.batch - self._in_batch) / batches) / self.n_epoch
 
     def _fit(self) -> None:
+        self._settle(done=not self.batch)
         try:
             self._epochs()
         finally:
             if self.ranks.world_size == 1:  # several ranks could not wait for one that failed
                 self.recorder.read_losses()
+
+    def _settle(self, done: bool) -> None:
+        """Put back what hooks changed that a resumed fit calls for the second time.
+
+        Args:
+            done: whether they are all called; those of an epoch that goes on come later.
+        """
+        if self._put_back is not None:
+            self._put_back()
+        if done:
+            self._put_back = None
 
     def _epochs(self) -> None:
         if not self.recorder.values:  # callbacks may have changed the metrics in before_fit
@@ -115,6 +130,7 @@ class TrainingLoop(Stages):
             self._start = time.time()
             self._validated = [float("nan")] * (1 + len(self.metrics)), False
             self._stage("epoch", self._epoch, CancelEpoch, finish=self._add_row)
+            self._put_back = None
             if epoch + 1 < self.n_epoch:
                 self.batch = 0
 
@@ -132,6 +148,7 @@ class TrainingLoop(Stages):
         self._validated = self._validate(valid, place)
 
     def _train(self) -> None:
+        self._settle(done=True)
         check_batch_norm(self.model, self.dl, self.ranks)
         self.train_place.begin_epoch(self.dls.train, begun=self.dl is not self.dls.train)
         with explaining_batch_norm():

@@ -1,10 +1,10 @@
 """A value with tensors in it, as the bytes of one safetensors file: reading one runs no code.
 
 The value is what an optimizer's `state_dict()` is made of: dictionaries, lists, tuples, strings,
-numbers, booleans, None and tensors, in any depth. Its tensors become tensors of the file, named by
-where they are (`optimizer.state.0.momentum_buffer`), and the rest is JSON in the file's header, in
-which integers and floats keep every digit. A BLAKE2b digest of it all lies beside the JSON, since
-safetensors itself does not notice a changed byte.
+numbers, booleans, None and tensors, in any depth; NumPy's numbers become Python's. Its tensors
+become tensors of the file, named by where they are (`optimizer.state.0.momentum_buffer`), and the
+rest is JSON in the file's header, in which integers and floats keep every digit. A BLAKE2b digest
+of it all lies beside the JSON, since safetensors itself does not notice a changed byte.
 """
 
 import json
@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from hashlib import blake2b
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -79,6 +80,8 @@ def pack(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
             name += "_"
         tensors[name] = value.detach().cpu().clone(memory_format=torch.contiguous_format)
         return {"$tensor": name}
+    if isinstance(value, np.generic):
+        value = value.item()
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, list | tuple):

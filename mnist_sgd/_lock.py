@@ -7,14 +7,22 @@ descriptor, and a forked child gives it up at once.
 
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-__all__ = ["FolderInUseError", "holding", "one_writer"]
+__all__ = ["FileInUseError", "FolderInUseError", "holding", "one_writer", "only_writer"]
 
 _HELD: set[int] = set()
 """The descriptors of the locks that this process holds."""
+
+_WRITTEN: set[Path] = set()
+"""The files of which this process is the only writer, by their real paths."""
+
+
+class FileInUseError(ValueError):
+    """Another process writes a file; the message names it."""
 
 
 class FolderInUseError(ValueError):
@@ -107,8 +115,96 @@ def _shown(folder: Path) -> Path:
     return Path.cwd() if folder == Path() else folder
 
 
+@contextmanager
+def only_writer(path: Path) -> Iterator[bool]:
+    """Be the only process that replaces a file again and again.
+
+    The file itself cannot hold the lock, as it is another one each time: a hidden file next to it
+    does, and is removed at the end. What a killed process left of it is taken over. A process that
+    holds the whole folder, see `one_writer`, needs none.
+
+    Args:
+        path: the file; its folder is there.
+
+    Returns:
+        Whether what killed writers left may be removed: nobody else writes, neither another process
+        nor another fit of this one.
+
+    Raises:
+        FileInUseError: another process writes it, or the folder that the command writes to.
+        OSError: the folder cannot be written to.
+    """
+    real = Path(os.path.realpath(path))
+    if sys.platform == "win32" or real in _WRITTEN or (real.exists() and not real.is_file()):
+        yield False
+        return
+    hidden = real.with_name(f".{real.stem}.writer{real.suffix}")
+    whole = _is_held(real.parent)
+    with ExitStack() as lock:
+        safe = True
+        if hidden.exists() or not whole:
+            safe = lock.enter_context(_hidden_lock(path, hidden))
+        _WRITTEN.add(real)
+        lock.callback(_WRITTEN.discard, real)
+        yield safe
+
+
+@contextmanager
+def _hidden_lock(path: Path, hidden: Path) -> Iterator[bool]:
+    """Hold the lock of a hidden file, made for this; False if its file system has no locks."""
+    import fcntl
+
+    while True:
+        try:
+            descriptor = os.open(hidden, os.O_RDWR | os.O_CREAT, 0o666)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, os.fspath(path)) from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(descriptor)
+            if isinstance(error, BlockingIOError):
+                raise FileInUseError(
+                    f"{path}: another training writes this file; wait until it has ended, or "
+                    "choose another file"
+                ) from None
+            hidden.unlink(missing_ok=True)
+            warnings.warn(
+                f"{path}: this file cannot be locked ({error.strerror or error}): see that no "
+                "other training writes it",
+                stacklevel=2,
+            )
+            yield False
+            return
+        if _is_at(descriptor, hidden):  # else its holder has removed it meanwhile
+            break
+        os.close(descriptor)
+    _HELD.add(descriptor)
+    try:
+        yield True
+    finally:
+        if _is_at(descriptor, hidden):
+            hidden.unlink()
+        _HELD.discard(descriptor)
+        os.close(descriptor)
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    """Whether an open file has this path."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except FileNotFoundError:
+        return False
+
+
+def _is_held(folder: Path) -> bool:
+    """Whether this process holds the lock of a folder."""
+    return any(_is_at(descriptor, folder) for descriptor in _HELD)
+
+
 def _give_up() -> None:
     """Put another file in the place of each lock, in a forked child; its parent keeps them."""
+    _WRITTEN.clear()
     if not _HELD:
         return
     nothing = os.open(os.devnull, os.O_RDONLY)

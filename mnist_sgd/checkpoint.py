@@ -4,54 +4,57 @@
     learn.fit(10, lr=1.0, cbs=Checkpoint(...), resume="checkpoint.safetensors")  # a new process
 
 A checkpoint is one file, old or new but never a part of one, and reading it runs no code. It holds
-the weights and buffers, the optimizer's settings and averages, where the loaders stand, what the
-recorder recorded, and the state of torch's random numbers on each rank. In one process the resumed
-fit leaves the same weights and figures to the last bit. Another number of ranks may resume it too,
-with the same batches and the rounding of another order of sums.
+the weights and all buffers, the optimizer's settings and averages, where the loaders stand, what
+the recorder recorded, which parameters are frozen, the plain attributes of the model and the loss
+that the fit has changed, the loss's own state if it is a module, and the state of torch's random
+numbers on each rank. In one process the resumed fit leaves the same weights and figures to the last
+bit. Another number of ranks may resume it too, with the same batches and the rounding of another
+order of sums.
 
 Of callbacks it holds what those with a `state_dict()` and a `load_state_dict()` give. It does not
-hold the random numbers of Python and NumPy. The hooks `before_fit`, `before_epoch` and
-`before_train` are called again for the epoch in which the fit resumes.
+hold the random numbers of Python and NumPy. The hook `before_fit` is called again when a fit
+resumes, and for an epoch that was under way `before_epoch` and `before_train` are, too. What they
+change of the above is then put back to what the checkpoint has, which their first call had already
+changed.
 
-A fit whose settings would compute something else is refused, see `fit_identity`. A callback that
-changes what is computed can take part in this: its method `fit_settings()` gives its settings, a
-text by a name each, which an error repeats.
+A fit that began with other settings is refused, see `fit_identity` and `fit_start`, and the learner
+is left as it was. A callback that changes what is computed can take part in this: its method
+`fit_settings()` gives its settings, a text by a name each, which an error repeats.
 """
 
 import os
 from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from mnist_sgd._document import DocumentError, dump, parse
+from mnist_sgd._document import DocumentError, dump, pack, parse
 from mnist_sgd._files import atomic_write, remove_leftovers
+from mnist_sgd._lock import only_writer
 from mnist_sgd.callbacks import Callback
 from mnist_sgd.fit_identity import (
     callback_settings,
     comparable,
     difference,
-    fit_identity,
-    fit_settings,
     settings_of_format_2,
     stateful_callbacks,
+    with_loss_buffers,
 )
+from mnist_sgd.fit_start import FitStart, other_start, other_weights
+from mnist_sgd.fit_state import begin_loaders, fit_state, put_state, take_up
 from mnist_sgd.loader import DataLoader
+from mnist_sgd.random_states import random_state
+from mnist_sgd.remembered import Remembered
 from mnist_sgd.state_entries import check_extra
-from mnist_sgd.wrappers import load_plain_state, plain_state
+from mnist_sgd.wrappers import plain_state
 
 if TYPE_CHECKING:
     from mnist_sgd.learner import Learner
 
-__all__ = [
-    "Checkpoint",
-    "CheckpointError",
-    "load_checkpoint",
-    "random_state",
-    "save_checkpoint",
-    "set_random_state",
-]
+__all__ = ["Checkpoint", "CheckpointError", "begin_fit", "load_checkpoint", "save_checkpoint"]
 
 FORMAT = 2
 
@@ -63,9 +66,15 @@ class CheckpointError(ValueError):
 class Checkpoint(Callback):
     """Writes a checkpoint at the end of each epoch, and after every so many batches.
 
-    Put it last among the callbacks, so that it sees what the others changed. When the fit is over
-    the file stays: it then holds the finished fit. In several processes each rank has one, and the
-    first writes.
+    Wherever it stands in the list, it is called after the callbacks of an `order` below its own,
+    80, so that it sees what they changed. A callback that ends the epoch or the fit by an exception
+    in `after_batch` or `after_epoch` keeps those after it from being called: the checkpoint of that
+    moment is then not written, and the file holds an earlier one. `EarlyStopping` ends the fit in
+    `before_epoch`, when that of the last epoch has been written.
+
+    When the fit is over the file stays: it then holds the finished fit. In several processes each
+    rank has one, and the first writes. As long as a fit writes it, another process cannot: its fit
+    is refused.
 
     Args:
         path: the file, which is replaced each time; its folder must exist.
@@ -76,6 +85,7 @@ class Checkpoint(Callback):
         ValueError: `every` is below 1.
     """
 
+    order = 80
     during_lr_find = False
 
     def __init__(self, path: str | os.PathLike[str], every: int | None = None) -> None:
@@ -83,18 +93,25 @@ class Checkpoint(Callback):
             raise ValueError(f"every must be at least 1 batch, got {every}")
         self.path = Path(path)
         self.every = every
+        self._lock = ExitStack()
 
     def before_fit(self, learn: "Learner") -> None:
         """See that a checkpoint can be taken, before any work is done.
 
         Raises:
-            CheckpointError: the training batches or the optimizer have no state, a layer's extra
-                state cannot be written, or there is no such folder.
+            CheckpointError: the training batches or the optimizer have no state; what a layer or a
+                callback gives as its state cannot be written, or a callback could not take it
+                again; there is no such folder; or another process writes the file.
         """
         _training_loader(learn)
         _optimizer_state(learn)
+        _check_callbacks(learn)
+        states = {
+            name: cb.state_dict() for name, cb in stateful_callbacks(learn.active_cbs).items()
+        }
         try:
             check_extra(plain_state(learn.model))
+            pack({"callbacks": states, "settings": callback_settings(learn.active_cbs)}, "", {})
         except ValueError as error:
             raise CheckpointError(f"{self.path} cannot be written: {error}") from error
         _by_first(learn, self._prepare)
@@ -102,7 +119,11 @@ class Checkpoint(Callback):
     def _prepare(self) -> bytes:
         if not self.path.parent.is_dir():
             raise CheckpointError(f"{self.path}: there is no folder {self.path.parent}")
-        remove_leftovers(self.path)
+        if self.path.is_dir():
+            raise CheckpointError(f"{self.path} is a folder: name a file in it")
+        self._lock.close()
+        if self._lock.enter_context(only_writer(self.path)):
+            remove_leftovers(self.path)
         return b""
 
     def after_batch(self, learn: "Learner") -> None:
@@ -113,6 +134,37 @@ class Checkpoint(Callback):
     def after_epoch(self, learn: "Learner") -> None:
         """Write what the next epoch begins with."""
         save_checkpoint(learn, self.path, epoch_done=True)
+
+    def cleanup_fit(self, learn: "Learner") -> None:
+        """Let other processes write the file."""
+        self._lock.close()
+
+
+def begin_fit(
+    learn: "Learner", resume: str | os.PathLike[str] | None, before: Remembered | None
+) -> None:
+    """Note what a fit begins with, and take up a checkpoint; all ranks call this together.
+
+    Args:
+        learn: in a fit that has not begun, its optimizer made.
+        resume: the checkpoint's file; None begins anew.
+        before: the learner before this fit, to which a refusal leads back.
+
+    Raises:
+        CheckpointError: as in `load_checkpoint`.
+    """
+    noted = resume is not None or any(isinstance(cb, Checkpoint) for cb in learn.active_cbs)
+    learn.fit_start = FitStart.of(learn) if noted else None
+    if resume is None:
+        learn.train_place.begin(learn.dls.train)
+        learn.valid_place.begin(None if learn.dls.valid is learn.dls.train else learn.dls.valid)
+        return
+    try:
+        load_checkpoint(learn, resume)
+    except BaseException:
+        if before is not None:
+            before.put_back()
+        raise
 
 
 def save_checkpoint(
@@ -129,35 +181,24 @@ def save_checkpoint(
         CheckpointError: the training batches or the optimizer have no state that could be written.
         OSError: the file cannot be written; an older one of that name is untouched.
     """
-    train = _training_loader(learn).state_dict()
+    _training_loader(learn)
     learn.recorder.read_losses()  # in which all ranks take part
     learn.ranks.share_buffers(learn.model)
     own = random_state(learn.ranks.device)
     random = {name: learn.ranks.stacked(values) for name, values in own.items()}
     if not learn.ranks.is_first:
         return
-    state = {
-        "checkpoint": FORMAT,
-        "fit": fit_identity(learn),
-        "epoch": learn.epoch + epoch_done,
-        "train": _next_epoch(train) if epoch_done else train,
-        "recorder": _as_tensors(learn.recorder.state_dict()),
-        "model": plain_state(learn.model),
-        **_gradients(learn),
-        "optimizer": _optimizer_state(learn),
-        "callbacks": {
-            name: cb.state_dict() for name, cb in stateful_callbacks(learn.active_cbs).items()
-        },
-        "settings": fit_settings(learn),
-        "torch": torch.__version__,
-        "random": own,
-        "random of ranks": random,
-    }
-    if isinstance(learn.dls.valid, DataLoader):
-        state["valid"] = _next_epoch(learn.dls.valid.state_dict())
     try:
-        content = dump(state)
-    except DocumentError as error:
+        content = dump(
+            {
+                "checkpoint": FORMAT,
+                **fit_state(learn, learn.fit_start or FitStart.of(learn), epoch_done),
+                "torch": torch.__version__,
+                "random": own,
+                "random of ranks": random,
+            }
+        )
+    except (DocumentError, ValueError) as error:
         raise CheckpointError(f"{path} cannot be written: {error}") from error
     atomic_write(path, content)
 
@@ -174,29 +215,35 @@ def load_checkpoint(learn: "Learner", path: str | os.PathLike[str]) -> None:
     Raises:
         CheckpointError: the file is missing, damaged or none of these; or it is of another model,
             optimizer, learning rate, momentum, weight decay, precision, loss, schedule, data set,
-            augmentation, seed or batch size, or of other callbacks that have a state or settings;
-            or it is further than the fit's last epoch. The message names the file and both values.
-            The weights are then as they were.
+            augmentation, seed or batch size, of other frozen parameters, or of other callbacks that
+            have a state or settings; or it is further than the fit's last epoch. The message names
+            the file and both values.
     """
     state = _read(learn, Path(path))
+
+    def checked() -> bytes:
+        if found := _other_fit(learn, state):
+            raise CheckpointError(found)
+        return b""
+
     try:
-        _check(learn, state)
-        _load_loaders(learn, state)
-        learn.recorder.load_state_dict(_as_lists(state["recorder"]))
-        for name, cb in stateful_callbacks(learn.active_cbs).items():
-            cb.load_state_dict(state["callbacks"][name])
-        learn.opt.load_state_dict(state["optimizer"])
-        load_plain_state(learn.model, state["model"])
+        _check_callbacks(learn)
+        _by_first(learn, checked)  # attributes of another rank may say which rank it is
+        begin_loaders(learn, state)
+        take_up(learn, state)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from None
     except (ValueError, RuntimeError) as error:
         raise CheckpointError(f"{path}: {error}") from error
-    for name, gradient in state.get("gradients", {}).items():
-        p = learn.model.get_parameter(name)
-        p.grad = gradient.to(p, copy=True)
-    learn.epoch = state["epoch"]
-    learn.batch = -(-state["train"]["samples_seen"] // _training_loader(learn).batch_size)
-    set_random_state(learn.ranks.device, _own_random_state(learn.ranks.rank, state))
+    learn._put_back = partial(_put_back, learn, path, state)
+
+
+def _put_back(learn: "Learner", path: str | os.PathLike[str], state: dict[str, Any]) -> None:
+    """Take the state again, after callbacks that had already changed it when it was written."""
+    try:
+        put_state(learn, state)
+    except (ValueError, RuntimeError) as error:
+        raise CheckpointError(f"{path}: {error}") from error
 
 
 def _by_first(learn: "Learner", work: Callable[[], bytes]) -> bytes:
@@ -205,24 +252,6 @@ def _by_first(learn: "Learner", work: Callable[[], bytes]) -> bytes:
         return learn.ranks.done_by_first(work)
     except ValueError as error:
         raise CheckpointError(str(error)) from None
-
-
-def _gradients(learn: "Learner") -> dict[str, dict[str, torch.Tensor]]:
-    """What cancelled batches have accumulated for the next step; usually nothing."""
-    found = {name: p.grad for name, p in learn.model.named_parameters() if p.grad is not None}
-    return {"gradients": found} if found else {}
-
-
-def _load_loaders(learn: "Learner", state: dict[str, Any]) -> None:
-    """Put both loaders where they stood, or neither of them."""
-    states = [(_training_loader(learn), state["train"])]
-    if isinstance(learn.dls.valid, DataLoader) and "valid" in state:
-        states.append((learn.dls.valid, state["valid"]))
-    for loader, each in states:
-        with loader.undisturbed():  # refuses what is not of this loader
-            loader.load_state_dict(each)
-    for loader, each in states:
-        loader.load_state_dict(each)
 
 
 def _read(learn: "Learner", path: Path) -> dict[str, Any]:
@@ -243,23 +272,30 @@ def _read(learn: "Learner", path: Path) -> dict[str, Any]:
     return state
 
 
-def _check(learn: "Learner", state: dict[str, Any]) -> None:
-    found = difference(state["fit"], fit_identity(learn)) or _other_setting(learn, state)
-    if found:
-        raise CheckpointError(found)
+def _other_fit(learn: "Learner", state: dict[str, Any]) -> str | None:
+    """Why a fit cannot go on from a checkpoint, as a sentence; None if it can."""
     if state["epoch"] > learn.n_epoch:
-        raise CheckpointError(
-            f"it has {state['epoch']} finished epochs, this fit is of {learn.n_epoch}"
-        )
+        return f"it has {state['epoch']} finished epochs, this fit is of {learn.n_epoch}"
+    here = learn.fit_start or FitStart.of(learn)
+    same_torch = state.get("torch") == torch.__version__
+    if "start" in state:
+        return other_start(learn, state, same_torch, here)
+    kinds = [{**each, "weights": ""} for each in (state["fit"], here.identity)]
+    return (
+        difference(*kinds)
+        or other_weights(learn, state["model"])
+        or _other_setting(learn, state, same_torch, here.settings)
+    )
 
 
-def _other_setting(learn: "Learner", state: dict[str, Any]) -> str | None:
-    here = fit_settings(learn)
+def _other_setting(
+    learn: "Learner", state: dict[str, Any], same_torch: bool, here: dict[str, str]
+) -> str | None:
+    """The first setting that differs from those in a checkpoint of an earlier version."""
+    here = with_loss_buffers(here, learn.loss_func)
     if "settings" in state:
         there = state["settings"]
-        if state["torch"] != torch.__version__:
-            there, here = comparable(there), comparable(here)
-        return difference(there, here)
+        return difference(*((there, here) if same_torch else map(comparable, (there, here))))
     there = settings_of_format_2(state)
     unknown = callback_settings(cb for cb in learn.active_cbs if not hasattr(cb, "state_dict"))
     for name, value in unknown.items():
@@ -268,6 +304,15 @@ def _other_setting(learn: "Learner", state: dict[str, Any]) -> str | None:
             "begin anew, without the checkpoint"
         )
     return difference(there, {name: value for name, value in here.items() if name in there})
+
+
+def _check_callbacks(learn: "Learner") -> None:
+    for name, cb in stateful_callbacks(learn.active_cbs).items():
+        if not hasattr(cb, "load_state_dict"):
+            raise CheckpointError(
+                "a checkpoint needs callbacks that have a state_dict() to have a "
+                f"load_state_dict(), too; {name} has none"
+            )
 
 
 def _training_loader(learn: "Learner") -> DataLoader:
@@ -287,56 +332,3 @@ def _optimizer_state(learn: "Learner") -> dict[str, Any]:
         )
     state: dict[str, Any] = learn.opt.state_dict()
     return state
-
-
-def _as_tensors(recorder: dict[str, Any]) -> dict[str, Any]:
-    """A recorder's state with its long lists as tensors, a twentieth of the time in JSON."""
-    numbers = {
-        name: torch.tensor(recorder[name], dtype=torch.float64)
-        for name in ("losses", "lrs", "moms")
-    }
-    return recorder | numbers
-
-
-def _as_lists(recorder: dict[str, Any]) -> dict[str, Any]:
-    return {
-        name: value.tolist() if isinstance(value, torch.Tensor) else value
-        for name, value in recorder.items()
-    }
-
-
-def _next_epoch(loader_state: dict[str, int]) -> dict[str, int]:
-    """The state from which the next epoch begins, also if the last one was left in the middle."""
-    if loader_state["samples_seen"] == 0:
-        return loader_state
-    return loader_state | {"epoch": loader_state["epoch"] + 1, "samples_seen": 0}
-
-
-def _own_random_state(rank: int, state: dict[str, Any]) -> dict[str, torch.Tensor]:
-    """A rank's part of the random numbers; nothing for one that was not there.
-
-    It is a copy: torch reads a state from the beginning of its storage, whatever its offset.
-    """
-    rows = state.get("random of ranks") or {name: t[None] for name, t in state["random"].items()}
-    return {name: each[rank].clone() for name, each in rows.items() if rank < len(each)}
-
-
-def random_state(device: torch.device) -> dict[str, torch.Tensor]:
-    """The states of torch's generators that a model on a device draws from."""
-    state = {"cpu": torch.get_rng_state()}
-    if device.type != "cpu":
-        state[device.type] = torch.get_device_module(device).get_rng_state(*_which(device))
-    return state
-
-
-def _which(device: torch.device) -> tuple[torch.device, ...]:
-    """What a device's generator is asked for by: there is one alone on Apple's GPUs."""
-    return () if device.type == "mps" else (device,)
-
-
-def set_random_state(device: torch.device, state: dict[str, torch.Tensor]) -> None:
-    """Put the generators back to a state of `random_state`; those that it lacks are left alone."""
-    if "cpu" in state:
-        torch.set_rng_state(state["cpu"])
-    if device.type in state and device.type != "cpu":
-        torch.get_device_module(device).set_rng_state(state[device.type], *_which(device))

@@ -12,6 +12,7 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
+from torch.nn.modules.lazy import LazyModuleMixin
 
 from mnist_sgd.callbacks import Callback
 from mnist_sgd.loader import DataLoader
@@ -34,6 +35,7 @@ __all__ = [
     "group_settings",
     "settings_of_format_2",
     "stateful_callbacks",
+    "with_loss_buffers",
 ]
 
 NONE = "none"
@@ -55,7 +57,7 @@ def fit_identity(learn: "Learner") -> dict[str, Any]:
     """The kinds of what takes part in a fit: a checkpoint of other ones cannot be loaded."""
     kind = type(learn.opt)
     return {
-        "model": model_name(learn.model),
+        "model": _name(learn.model),
         "weights": shapes(plain_state(learn.model)),
         "optimizer": f"{kind.__module__}.{kind.__qualname__}",
         "learning rate": learn.base_lr,
@@ -71,7 +73,7 @@ def fit_settings(learn: "Learner") -> dict[str, str]:
     return {
         **_optimizer_settings(learn.opt_settings or group_settings(learn.opt)),
         DTYPE: _dtypes(plain_state(learn.model)),
-        LAYERS: _without_addresses(repr(unwrapped(learn.model))),
+        LAYERS: _without_addresses(_layers(unwrapped(learn.model))),
         LOSS: _loss_settings(learn.loss_func),
         **{f"{part} batches": _batches(loader) for part, loader in loaders.items()},
         **callback_settings(learn.active_cbs),
@@ -102,9 +104,9 @@ def difference(there: Mapping[str, Any], here: Mapping[str, Any]) -> str | None:
     """The first entry in which a checkpoint and a fit differ, as a sentence; None if none does."""
     for name in dict.fromkeys([*here, *there]):
         before, now = there.get(name, NONE), here.get(name, NONE)
+        if name == LAYERS:
+            before, now = _first_other_line(before, now)
         if before != now:
-            if name == LAYERS:
-                before, now = _first_other_line(before, now)
             return f"other {name}: the checkpoint has {before}, this fit has {now}"
     return None
 
@@ -171,10 +173,33 @@ def _loss_settings(loss_func: Any) -> str:
         arguments += [f"{key}={value!r}" for key, value in sorted(loss_func.keywords.items())]
         name = metric_name(loss_func.func)
         return _without_addresses(f"{name}({', '.join(arguments)})")
-    if isinstance(loss_func, nn.Module):
-        buffers = {name: t.tolist() for name, t in loss_func.state_dict().items()}
-        return _without_addresses(repr(loss_func)) + (f" {buffers}" if buffers else "")
-    return NONE
+    return _without_addresses(repr(loss_func)) if isinstance(loss_func, nn.Module) else NONE
+
+
+def with_loss_buffers(settings: Mapping[str, str], loss_func: Any) -> dict[str, str]:
+    """The settings as checkpoints have them that do not note attributes."""
+    state = loss_func.state_dict() if isinstance(loss_func, nn.Module) else {}
+    buffers = {name: t.tolist() for name, t in state.items()}
+    return {**settings, LOSS: f"{settings[LOSS]} {buffers}" if buffers else settings[LOSS]}
+
+
+def _name(model: nn.Module) -> str:
+    """The name of a model; that of a lazy layer is what it will be."""
+    inner = unwrapped(model)
+    kind = getattr(inner, "cls_to_become", None) if isinstance(inner, LazyModuleMixin) else None
+    return kind.__name__ if kind else model_name(model)
+
+
+def _layers(module: nn.Module) -> str:
+    """The `repr` of a module, as if none in it were wrapped."""
+    if all(unwrapped(each) is each for each in module.modules()):
+        return repr(module)
+    lines = []
+    for name, child in module.named_children():
+        first, *others = _layers(unwrapped(child)).split("\n")
+        lines += [f"  ({name}): {first}", *(f"  {line}" for line in others)]
+    extra = [f"  {line}" for line in module.extra_repr().splitlines()]
+    return "\n".join([f"{module._get_name()}(", *extra, *lines, ")"])
 
 
 def _batches(loader: object) -> str:
@@ -191,6 +216,9 @@ def _without_addresses(text: str) -> str:
 
 
 def _first_other_line(there: str, here: str) -> tuple[str, str]:
+    """The first line in which two models differ; a lazy layer is like what it becomes."""
     pairs = zip_longest(there.splitlines(), here.splitlines(), fillvalue=NONE)
-    before, now = next(pair for pair in pairs if pair[0] != pair[1])
+    lazy = re.compile(r"^\s*(\(\w+\): )?Lazy[A-Z]")
+    others = (pair for pair in pairs if pair[0] != pair[1] and not any(map(lazy.match, pair)))
+    before, now = next(others, ("", ""))
     return before.strip(), now.strip()

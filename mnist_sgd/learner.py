@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mnist_sgd.callbacks import Callback, CancelFit, as_callbacks
-from mnist_sgd.checkpoint import load_checkpoint
+from mnist_sgd.checkpoint import begin_fit
 from mnist_sgd.coming_from_fastai import INSTEAD
 from mnist_sgd.data import ImageSet
 from mnist_sgd.distributed import ALONE, Ranks
@@ -33,6 +33,7 @@ from mnist_sgd.progress import ProgressBar
 from mnist_sgd.proof import Proof, measured_metrics
 from mnist_sgd.provenance import describe, properties
 from mnist_sgd.recorder import Metric, Recorder
+from mnist_sgd.remembered import Remembered
 from mnist_sgd.schedule import OneCycle, Schedule, Scheduler
 from mnist_sgd.training_loop import NOTHING, Loss, TrainingLoop, print_nothing
 from mnist_sgd.weights import load_weights, save_weights
@@ -76,6 +77,7 @@ class Learner(TrainingLoop):
         epoch, n_epoch, batch, pct_train, training, xb, yb, pred, loss, loss_grad: where the loop
             is, for callbacks; `batch` counts the training batches of the epoch, including the
             current one; `xb` and `yb` are empty between batches.
+        train_place: where the fit is in its training batches, which callbacks may look at.
         kept_row: the index in `recorder.values` of the row of the weights that the newest fit ended
             with: the last, unless a callback brought back earlier weights.
 
@@ -136,7 +138,8 @@ class Learner(TrainingLoop):
                 rate and the momentum of the next batch; None keeps both.
 
         Raises:
-            CheckpointError: the file is missing, damaged, or of another fit.
+            CheckpointError: the file is missing, damaged, or of another fit; the learner is then as
+                it was.
             TypeError: in several processes the training batches are not from this package's
                 DataLoader; or a callback has a method that is no event.
             ValueError: `n_epoch` or `lr` is out of range; there are no training batches; the
@@ -153,14 +156,14 @@ class Learner(TrainingLoop):
         every: list[Callback] = [Scheduler(schedule)] if schedule else []
         every += [*as_callbacks(self.cbs), *as_callbacks(cbs)]
         every += [ProgressBar()] if self.bar else []
+        before = None if resume is None else Remembered(self, every)
         lr = self._set_optimizer(lr, reset_opt)
         self.recorder = Recorder(self.metrics, self.ranks.mean)
         self.epoch, self.batch, self.n_epoch = 0, 0, n_epoch
         self.base_lr, self.schedule, self.kept_row = lr, schedule, -1
         self._in_batch = False
         with self._calling(every):
-            if resume is not None:
-                load_checkpoint(self, resume)
+            begin_fit(self, resume, before)
             try:
                 self._wrap()
                 self._stage("fit", self._fit, CancelFit, finish=self.recorder.read_losses)

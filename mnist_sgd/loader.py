@@ -33,6 +33,7 @@ try:
     from mnist_sgd.augmentation import Augmentation
     from mnist_sgd.data_loaders import Batch, DataLoaders, first
     from mnist_sgd.items import ItemEpoch, ItemLoader, Items, images_or_items
+    from mnist_sgd.place import Place
 except ImportError as error:
     raise ImportError(
         f"mnist_sgd.loader needs torch, which cannot be imported here ({error}); pip install . "
@@ -144,6 +145,7 @@ class DataLoader:
         # there is none, where the next one begins.
         self._start = (0, 0)
         self._progress: Any = None
+        self._moves = 0
 
     def _images(self, data: ImageSet, flatten: bool, rank: int, world_size: int) -> _core.Loader:
         advise(data.images, shuffled=read_shuffled(self, data.images, self.shuffle))
@@ -189,26 +191,28 @@ class DataLoader:
             RuntimeError: the threads of `num_threads` cannot be had.
         """
         if self._progress is not None:
-            self.set_epoch(self._start[0] + 1)
+            self._start = _integer("epoch", self._start[0] + 1, 0), 0
         epoch, samples_seen = self._start
         batches = self._core.epoch(epoch, -(-samples_seen // self.batch_size))
         self._progress = batches.progress
         return batches
 
-    def _position(self) -> tuple[int, int]:
-        """The epoch and the samples seen of the newest iterator, or where the next one begins."""
-        epoch, samples_seen = self._start
-        if self._progress is None:
-            return epoch, samples_seen
-        if self._progress.exhausted:
-            return epoch + 1, 0
-        last = len(self) * self.batch_size if self.drop_last else len(self.dataset)
-        return epoch, min(self._progress.delivered * self.batch_size, last)
+    def place(self) -> Place:
+        """Where the newest iterator stands, which newer ones do not change."""
+        return Place(self, self._start, self._progress, self._moves)
+
+    def put_back(self, place: Place) -> None:
+        """Be where `place`, of this loader, stands, as if its iterator were the newest."""
+        self._start, self._progress, self._moves = place.start, place.progress, place.moves
+
+    def was_moved(self, place: Place) -> bool:
+        """Whether `set_epoch` or `load_state_dict` was called since `place` was taken."""
+        return self._moves != place.moves
 
     @property
     def samples_seen(self) -> int:
         """Images of the newest iterator's epoch that were given so far, over all ranks."""
-        return self._position()[1]
+        return self.place().position[1]
 
     def set_epoch(self, epoch: int) -> None:
         """Make `epoch` (from 0) the one that the next `iter()` begins.
@@ -218,10 +222,15 @@ class DataLoader:
             ValueError: it does not lie in 0 to 2**64 - 1.
         """
         self._start, self._progress = (_integer("epoch", epoch, 0), 0), None
+        self._moves += 1
 
-    def state_dict(self) -> dict[str, int]:
-        """Where the newest iterator stands, as integers; `samples_seen` counts over all ranks."""
-        epoch, samples_seen = self._position()
+    def state_dict(self, place: Place | None = None) -> dict[str, int]:
+        """Where an iterator stands, as integers; `samples_seen` counts over all ranks.
+
+        Args:
+            place: of the iterator; None takes the newest one.
+        """
+        epoch, samples_seen = (place or self.place()).position
         return {"epoch": epoch, "samples_seen": samples_seen} | self._identity()
 
     def load_state_dict(self, state: Mapping[str, int]) -> None:
@@ -253,15 +262,16 @@ class DataLoader:
                 f"{total} images of the dataset, got {seen}"
             )
         self._start, self._progress = (epoch, seen), None
+        self._moves += 1
 
     @contextmanager
     def undisturbed(self) -> Iterator[None]:
         """Put back afterwards where the loader stands, whatever was read or loaded meanwhile."""
-        before = self._start, self._progress
+        before = self.place()
         try:
             yield
         finally:
-            self._start, self._progress = before
+            self.put_back(before)
 
     def in_order(self) -> "DataLoader":
         """A loader of all that the dataset holds, in its order, never augmented, for one rank."""

@@ -10,9 +10,8 @@ Source: Smith, "Cyclical Learning Rates for Training Neural Networks", 2017, sec
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import isnan
 from typing import TYPE_CHECKING
@@ -20,9 +19,7 @@ from typing import TYPE_CHECKING
 from torch.nn.parameter import is_lazy
 
 from mnist_sgd.callbacks import Callback, CancelFit, CancelValidate, as_callbacks
-from mnist_sgd.checkpoint import random_state, set_random_state
-from mnist_sgd.fit_identity import stateful_callbacks
-from mnist_sgd.loader import DataLoader
+from mnist_sgd.remembered import Remembered
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,29 +30,6 @@ __all__ = ["LRFind", "find_lr", "valley"]
 
 LAST = 5
 """How many of the last batches are left out: there the loss is already rising steeply."""
-
-CHANGED = (
-    "opt",
-    "opt_settings",
-    "cbs",
-    "recorder",
-    "epoch",
-    "n_epoch",
-    "batch",
-    "training",
-    "base_lr",
-    "schedule",
-    "kept_row",
-    "lr",
-    "dl",
-    "pred",
-    "loss",
-    "loss_grad",
-    "_rates",
-    "_in_batch",
-    "_under_way",
-)
-"""The attributes of a learner that a fit changes."""
 
 LEAST = 20
 """Batches from which on something is left to look at."""
@@ -190,32 +164,10 @@ def _undone(learn: Learner) -> Iterator[None]:
 
     The optimizer of the last fit is used, with its averages, if it can say and take its state.
     """
-    before = {name: getattr(learn, name) for name in CHANGED}
-    cbs, train = as_callbacks(learn.cbs), learn.dls.train
-    runs = [(cb, cb.run) for cb in cbs]
-    weights = copy.deepcopy(learn.model.state_dict())
-    modes = [(module, module.training) for module in learn.model.modules()]
-    states = [
-        (each, copy.deepcopy(each.state_dict()))
-        for each in (learn.opt, *stateful_callbacks(cbs).values())
-        if hasattr(each, "state_dict") and hasattr(each, "load_state_dict")
-    ]
-    random = random_state(learn.ranks.device)
-    if all(each is not learn.opt for each, _ in states):
+    before = Remembered(learn, as_callbacks(learn.cbs))
+    if not before.keeps_optimizer():
         learn.opt = None
     try:
-        with train.undisturbed() if isinstance(train, DataLoader) else nullcontext():
-            yield
+        yield
     finally:
-        for name, value in before.items():
-            setattr(learn, name, value)
-        for cb, run in runs:
-            cb.run = run
-        learn.model.load_state_dict(weights)
-        for p in learn.model.parameters():
-            p.grad = None
-        for module, mode in modes:
-            module.training = mode
-        for each, state in states:
-            each.load_state_dict(state)
-        set_random_state(learn.ranks.device, random)
+        before.put_back()

@@ -15,7 +15,7 @@ from math import nan
 from typing import TYPE_CHECKING, Any
 
 from mnist_sgd.callbacks import Callback, CancelFit
-from mnist_sgd.wrappers import load_plain_state, plain_state
+from mnist_sgd.wrappers import load_passing_buffers, load_plain_state, passing_buffers, plain_state
 
 if TYPE_CHECKING:
     from mnist_sgd.learner import Learner
@@ -118,6 +118,7 @@ class SaveBest(_Monitor):
         super().__init__(monitor, min_delta)
         self.path = path
         self.weights: dict[str, Any] = {}
+        self.buffers: dict[str, Any] = {}
         self.row: int | None = None
         self._in_fit = False
 
@@ -125,13 +126,14 @@ class SaveBest(_Monitor):
         """Forget the last fit's, unless this one goes on."""
         super().before_fit(learn)
         if not learn.recorder.values:
-            self.weights, self.row = {}, None
+            self.weights, self.buffers, self.row = {}, {}, None
         self._in_fit = True
 
     def after_epoch(self, learn: Learner) -> None:
         """Keep the weights, if they are the best so far."""
         if self.improvements(learn)[-1]:
             self.weights = copy.deepcopy(plain_state(learn.model))
+            self.buffers = copy.deepcopy(passing_buffers(learn.model))
             self.row = len(learn.recorder.values) - 1
             if self.path is not None and learn.ranks.is_first:
                 learn.save(self.path)
@@ -147,11 +149,12 @@ class SaveBest(_Monitor):
             learn.kept_row = best  # also where a cancellation left `after_epoch` out
         elif self.weights and row is not None:
             load_plain_state(learn.model, self.weights)
+            load_passing_buffers(learn.model, self.buffers)
             learn.kept_row = row
 
     def state_dict(self) -> dict[str, Any]:
-        """The best weights so far and their row, for a checkpoint."""
-        return {"row": self.row, "weights": self.weights}
+        """The best weights so far, the buffers that no file has, and their row."""
+        return {"row": self.row, "weights": self.weights, "buffers": self.buffers}
 
     def fit_settings(self) -> dict[str, str]:
         """What a fit that resumes must share, or else the weights are not those of `kept_row`."""
@@ -159,10 +162,11 @@ class SaveBest(_Monitor):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take the best weights of a checkpoint."""
-        if set(state) == {"row", "weights"}:
+        if {"row", "weights"} <= set(state):
             self.row, self.weights = state["row"], dict(state["weights"])
         else:  # of a checkpoint that an earlier version wrote
             self.row, self.weights = None, dict(state)
+        self.buffers = dict(state.get("buffers", {})) if "row" in state else {}
 
 
 def _is_of_last_row(learn: Learner) -> bool:

@@ -24,7 +24,7 @@ from mnist_sgd.models import model_name
 from mnist_sgd.recorder import Recorder, metric_name, unique_names
 from mnist_sgd.state_entries import fingerprint
 from mnist_sgd.weights import INPUT_SHAPE
-from mnist_sgd.wrappers import plain_state
+from mnist_sgd.wrappers import passing_buffers, plain_state
 from mnist_sgd_serve.metadata import Metadata
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ def measured_state(learn: TrainingLoop) -> str | None:
         None if the model's state has no fingerprint.
     """
     try:
-        weights = fingerprint(plain_state(learn.model))
+        weights = fingerprint({**plain_state(learn.model), **passing_buffers(learn.model)})
     except Exception:  # a layer's get_extra_state may raise anything, and a training must go on
         return None
     facts: list[str | float] = [weights, model_name(learn.model), metric_name(learn.loss_func)]

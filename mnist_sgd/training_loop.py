@@ -20,6 +20,8 @@ from mnist_sgd.callbacks import (
     CancelValidate,
 )
 from mnist_sgd.distributed import Ranks
+from mnist_sgd.fit_place import FitPlace
+from mnist_sgd.fit_start import FitStart
 from mnist_sgd.loader import Batch, DataLoader, DataLoaders
 from mnist_sgd.optimizers import momentum_of
 from mnist_sgd.progress import format_time, table_header, table_row
@@ -52,6 +54,9 @@ class TrainingLoop(Stages):
         self.epoch = self.n_epoch = self.batch = 0
         self.training = False
         self.dl: Iterable[Batch] = ()
+        self.train_place, self.valid_place = FitPlace(), FitPlace()
+        self.fit_start: FitStart | None = None  # of a fit with checkpoints
+        self._put_back: Callable[[], None] | None = None  # puts the state of a checkpoint back
         self.xb = self.yb = self.pred = self.loss = self.loss_grad = NOTHING
         self._in_batch = False
         self._wrapped_model: tuple[nn.Module, Callable[[Tensor], Any]] | None = None
@@ -97,11 +102,23 @@ class TrainingLoop(Stages):
         return (self.epoch + (self.batch - self._in_batch) / batches) / self.n_epoch
 
     def _fit(self) -> None:
+        self._settle(done=not self.batch)
         try:
             self._epochs()
         finally:
             if self.ranks.world_size == 1:  # several ranks could not wait for one that failed
                 self.recorder.read_losses()
+
+    def _settle(self, done: bool) -> None:
+        """Put back what hooks changed that a resumed fit calls for the second time.
+
+        Args:
+            done: whether they are all called; those of an epoch that goes on come later.
+        """
+        if self._put_back is not None:
+            self._put_back()
+        if done:
+            self._put_back = None
 
     def _epochs(self) -> None:
         if not self.recorder.values:  # callbacks may have changed the metrics in before_fit
@@ -113,6 +130,7 @@ class TrainingLoop(Stages):
             self._start = time.time()
             self._validated = [float("nan")] * (1 + len(self.metrics)), False
             self._stage("epoch", self._epoch, CancelEpoch, finish=self._add_row)
+            self._put_back = None
             if epoch + 1 < self.n_epoch:
                 self.batch = 0
 
@@ -124,12 +142,18 @@ class TrainingLoop(Stages):
         self.dl = self.dls.train
         self._stage("train", self._train, CancelTrain)
         self.training = False
-        self._validated = self._validate(self.dls.valid)
+        valid = self.dls.valid
+        # One loader for both has one place, the training's.
+        place = None if valid is self.dls.train else self.valid_place
+        self._validated = self._validate(valid, place)
 
     def _train(self) -> None:
+        self._settle(done=True)
         check_batch_norm(self.model, self.dl, self.ranks)
+        self.train_place.begin_epoch(self.dls.train, begun=self.dl is not self.dls.train)
         with explaining_batch_norm():
             self._each(self.dl, self._train_batch)
+        self.train_place.follow(self.dls.train)  # if there was no batch
 
     def _add_row(self) -> None:
         valid, is_partial = self._validated
@@ -140,24 +164,32 @@ class TrainingLoop(Stages):
         self.recorder.lines.append(table_row(cells, self.recorder.metric_names))
         self.logger(self.recorder.lines[-1])
 
-    def _validate(self, batches: Iterable[Batch]) -> tuple[list[float], bool]:
+    def _validate(
+        self, batches: Iterable[Batch], place: FitPlace | None = None
+    ) -> tuple[list[float], bool]:
         """The loss and the metrics over the batches, and whether they are means over a part."""
         self.ranks.share_buffers(self.model)  # what is measured is what is saved
         means = [Mean() for _ in range(1 + len(self.metrics))]
-        complete = self._evaluate(batches, partial(self._record_metrics, means))
+        complete = self._evaluate(batches, partial(self._record_metrics, means), place)
         return self._over_ranks(means), not complete and means[0].count > 0
 
-    def _evaluate(self, batches: Iterable[Batch], record: Callable[[], None]) -> bool:
+    def _evaluate(
+        self, batches: Iterable[Batch], record: Callable[[], None], place: FitPlace | None = None
+    ) -> bool:
         """Run the model over batches in evaluation mode; False if this was cancelled."""
+        place = place or FitPlace()
         complete = False
 
         def one_batch() -> None:
+            place.follow(batches)
             # A rank's empty part of a small last batch has no mean.
             whole[0] &= not len(self.xb) or self._batch(do_nothing, record)
 
         def every_batch() -> None:
             nonlocal complete
+            place.begin_epoch(batches)
             self._each(batches, one_batch)
+            place.follow(batches)  # if there was no batch
             complete = True
 
         whole = [True]
@@ -208,6 +240,7 @@ class TrainingLoop(Stages):
             self.xb = self.yb = NOTHING
 
     def _train_batch(self) -> None:
+        self.train_place.follow(self.dls.train)
         self.batch += 1
         self._in_batch = True
         self._batch(self._update, self._record_batch)

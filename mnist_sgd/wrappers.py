@@ -7,13 +7,24 @@ weights saved from a compiled model load into a plain one and the other way roun
 
 import copy
 import sys
+from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 
-__all__ = ["load_plain_state", "plain_copy", "plain_state", "unwrapped"]
+__all__ = [
+    "load_passing_buffers",
+    "load_plain_state",
+    "passing_buffers",
+    "plain_copy",
+    "plain_modules",
+    "plain_parameters",
+    "plain_state",
+    "unwrapped",
+]
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
@@ -32,15 +43,74 @@ def plain_state(model: nn.Module) -> dict[str, Any]:
     return {_plain_name(model, name): value for name, value in model.state_dict().items()}
 
 
-def load_plain_state(model: nn.Module, state: dict[str, Any]) -> None:
+def load_plain_state(model: nn.Module, state: Mapping[str, Any], strict: bool = True) -> None:
     """Load what `plain_state` gave, also from a model that is wrapped in another way.
+
+    Args:
+        model: any.
+        state: of a model of the same architecture.
+        strict: whether all of the model's names must be there, and no other.
 
     Raises:
         RuntimeError: names or shapes are not the model's.
     """
     model = unwrapped(model)
     names = {_plain_name(model, name): name for name in model.state_dict()}
-    model.load_state_dict({names.get(name, name): value for name, value in state.items()})
+    renamed = {names.get(name, name): value for name, value in state.items()}
+    model.load_state_dict(renamed, strict=strict)
+
+
+def plain_modules(model: nn.Module) -> dict[str, nn.Module]:
+    """All modules but the wrappers, by the names that they have where no module is wrapped."""
+    model = unwrapped(model)
+    found: dict[str, nn.Module] = {}
+    for name, module in model.named_modules():
+        if unwrapped(module) is module:
+            found.setdefault(_plain_name(model, name), module)
+    return found
+
+
+def plain_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
+    """All parameters, each once, by the names that they have where no module is wrapped."""
+    model = unwrapped(model)
+    return {_plain_name(model, name): p for name, p in model.named_parameters()}
+
+
+def passing_buffers(model: nn.Module) -> dict[str, Tensor | None]:
+    """The buffers that are in no `state_dict`, as they were registered with `persistent=False`.
+
+    A model computes with them as with the others, so what keeps its state keeps them too.
+    """
+    return {
+        f"{place}.{name}" if place else name: module._buffers[name]
+        for place, module in plain_modules(model).items()
+        for name in sorted(module._non_persistent_buffers_set)
+        if name in module._buffers
+    }
+
+
+def load_passing_buffers(model: nn.Module, buffers: Mapping[str, Tensor | None]) -> None:
+    """Put back what `passing_buffers` gave; a buffer that a batch has made is made."""
+    modules = plain_modules(model)
+    for name, value in buffers.items():
+        place, _, own = name.rpartition(".")
+        module = modules.get(place)
+        if module is None or (own not in module._buffers and hasattr(module, own)):
+            continue  # it is another model now
+        there = module._buffers.get(own)
+        if value is not None and there is not None and _fits(there, value):
+            with torch.no_grad():
+                there.copy_(value)
+            continue
+        device = next((p.device for p in model.parameters()), None)
+        fresh = value if value is None else value.detach().to(device, copy=True)
+        module.register_buffer(own, fresh, persistent=False)
+
+
+def _fits(there: Tensor, value: Tensor) -> bool:
+    """Whether a buffer can take a value in its own memory."""
+    alike = there.shape == value.shape and there.dtype == value.dtype
+    return alike and there.is_contiguous() and not there.requires_grad
 
 
 def plain_copy(model: nn.Module) -> nn.Module:

@@ -41,6 +41,8 @@ from values import same
 
 BATCHES = 6  # of 22 images, 4 at a time
 
+AFTER_CHECKPOINTS = Checkpoint.order + 1
+
 
 def dropping(p: float = 0.5) -> nn.Module:
     """A model that draws random numbers and has buffers."""
@@ -96,6 +98,8 @@ def outcome(learn: Learner) -> dict[str, Any]:
 
 class Copies(Callback):
     """Keeps a copy of each checkpoint that a fit writes."""
+
+    order = AFTER_CHECKPOINTS
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -162,6 +166,8 @@ def test_from_every_batch_of_two_epochs_the_fit_goes_on_to_the_same_bits(
 
 def test_a_fit_cut_off_again_and_again_goes_on_each_time(tmp_path: Path) -> None:
     class Stop(Callback):
+        order = AFTER_CHECKPOINTS
+
         def after_batch(self, learn: Learner) -> None:
             if learn.training:
                 raise CancelFit
@@ -170,7 +176,7 @@ def test_a_fit_cut_off_again_and_again_goes_on_each_time(tmp_path: Path) -> None
     whole.fit(2)
     path = tmp_path / "c.safetensors"
     resumes = 0
-    while len(learn_rows(path)) < 2:
+    while len(learn_rows(path)) < 2 and resumes < 3 * BATCHES:
         learn = learner(create_model("linear", resumes))
         cbs = [Checkpoint(path, every=1), Stop()]
         learn.fit(2, cbs=cbs, resume=path if path.exists() else None)
@@ -193,6 +199,8 @@ def test_batches_between_two_checkpoints_are_done_again(tmp_path: Path) -> None:
     seen: list[int] = []
 
     class Seen(Callback):
+        order = AFTER_CHECKPOINTS
+
         def after_batch(self, learn: Learner) -> None:
             if learn.training:
                 state = parse(path.read_bytes()) if path.exists() else None
@@ -613,6 +621,8 @@ def test_a_checkpoint_that_is_refused_leaves_the_loaders_where_they_stood(tmp_pa
     path = tmp_path / "checkpoint"
 
     class Cut(Callback):
+        order = AFTER_CHECKPOINTS
+
         def after_batch(self, learn: Learner) -> None:
             if learn.training and len(learn.recorder.lrs) == 3:
                 raise CancelFit

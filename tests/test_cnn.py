@@ -76,6 +76,8 @@ def test_a_seed_gives_the_same_weights_to_the_last_bit(
 class Stop(Callback):
     """Ends the process's fit after ten batches."""
 
+    order = Checkpoint.order + 1
+
     def after_batch(self, learn: Learner) -> None:
         if learn.training and learn.batch == 10:
             raise KeyboardInterrupt

@@ -302,6 +302,8 @@ def cross_entropy(predictions: Tensor, targets: Tensor) -> Tensor:
 class Copies(Callback):
     """Keeps the content of each checkpoint that a fit writes."""
 
+    order = Checkpoint.order + 1
+
     def __init__(self, path: Path) -> None:
         self.path = path
         self.contents: list[bytes] = []

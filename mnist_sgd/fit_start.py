@@ -1,0 +1,211 @@
+"""What a fit begins with: a checkpoint notes it, and a fit that resumes it must begin alike.
+
+It is taken once, before the first callback, and not when a checkpoint is written: what a fit and
+its callbacks change on the way is the checkpoint's state, and no setting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import isclose
+from typing import TYPE_CHECKING, Any
+
+from torch.nn.modules.lazy import LazyModuleMixin
+from torch.nn.parameter import is_lazy
+
+from mnist_sgd.attributes import Attribute, attributes
+from mnist_sgd.fit_identity import (
+    NONE,
+    comparable,
+    difference,
+    fit_identity,
+    fit_settings,
+)
+from mnist_sgd.loader import DataLoader
+from mnist_sgd.weights import shapes
+from mnist_sgd.wrappers import plain_modules, plain_parameters, plain_state
+
+if TYPE_CHECKING:
+    from mnist_sgd.learner import Learner
+
+__all__ = ["FitStart", "fit_attributes", "other_start", "other_weights", "trained"]
+
+POINTS = 16
+"""Places in a fit at which schedules are compared: every sixteenth of it."""
+
+Attributes = dict[str, dict[str, Attribute]]
+
+
+@dataclass(frozen=True)
+class FitStart:
+    """What decides the arithmetic of a fit, as it is at its begin; all that JSON can hold.
+
+    Attributes:
+        identity: the kinds of what takes part, see `fit_identity`.
+        settings: texts by the names that an error has for them, see `fit_settings`.
+        facts: what checkpoints of earlier versions did not note.
+    """
+
+    identity: dict[str, Any]
+    settings: dict[str, str]
+    facts: dict[str, Any]
+
+    @classmethod
+    def of(cls, learn: Learner) -> FitStart:
+        """That of a learner whose fit is about to begin, its optimizer made."""
+        loaders = {"train": learn.dls.train, "valid": learn.dls.valid}
+        facts = {
+            "trained": trained(learn),
+            "places": _places(learn),
+            "rates": _rates(learn),
+            "attributes": {
+                part: {name: each.text for name, each in found.items()}
+                for part, found in fit_attributes(learn).items()
+            },
+            "loaders": {
+                part: loader.state_dict()
+                for part, loader in loaders.items()
+                if isinstance(loader, DataLoader)
+            },
+            "columns": list(learn.recorder.metric_names),
+            "lazy": [
+                name
+                for name, module in plain_modules(learn.model).items()
+                if isinstance(module, LazyModuleMixin)
+            ],
+        }
+        return cls(fit_identity(learn), fit_settings(learn), facts)
+
+
+def fit_attributes(learn: Learner) -> Attributes:
+    """The plain attributes of the model, the loss and the optimizer, see `attributes`.
+
+    Those of a loss include its buffers and tensors, such as the weights of the classes; those of
+    an optimizer are what it holds besides the settings of its groups.
+    """
+    own = {
+        name: each
+        for name, each in attributes(learn.opt).items()
+        if isinstance(each.value, bool | int | float | str) and name.isidentifier()
+        if not name.startswith("_")
+    }
+    loss = attributes(learn.loss_func, tensors=True, apart=learn.model.modules())
+    return {"model": attributes(learn.model), "loss": loss, "optimizer": own}
+
+
+def trained(learn: Learner) -> dict[str, bool]:
+    """Of each parameter whether it is trained, and not frozen, as it is now."""
+    return {name: p.requires_grad for name, p in plain_parameters(learn.model).items()}
+
+
+def other_start(
+    learn: Learner, state: Mapping[str, Any], same_torch: bool, here: FitStart
+) -> str | None:
+    """In what the fit of a checkpoint began otherwise, as a sentence; None if it began alike.
+
+    Args:
+        learn: its fit is about to begin.
+        state: of a checkpoint that notes what its fit began with.
+        same_torch: whether the same version of torch wrote it: others may note other settings.
+        here: what the learner's fit begins with.
+    """
+    identity = {name: state["fit"][name] for name in state["fit"] if name != "weights"}
+    own = {name: here.identity[name] for name in here.identity if name != "weights"}
+    settings = [state["settings"], here.settings]
+    if not same_torch:
+        settings = [comparable(each) for each in settings]
+    weights = None
+    if state["fit"]["weights"] != here.identity["weights"]:
+        weights = other_weights(learn, state["model"])
+    there = state["start"]
+    return (
+        difference(identity, own)
+        or weights
+        or difference(*settings)
+        or _other_facts(there, here.facts)
+        or _other_attributes(there, here.facts, state["changed"], same_torch)
+    )
+
+
+def other_weights(learn: Learner, weights: Mapping[str, Any]) -> str | None:
+    """In what the names and shapes of weights are others than a model's, as a sentence.
+
+    The weights of a lazy layer that had no batch have no shape, and take any.
+    """
+    own = plain_state(learn.model)
+    here = {name: weights.get(name, t) if is_lazy(t) else t for name, t in own.items()}
+    return difference({"weights": shapes(weights)}, {"weights": shapes(here)})
+
+
+def _places(learn: Learner) -> dict[str, str]:
+    """Where the optimizer has each of the model's parameters."""
+    names = {id(p): name for name, p in plain_parameters(learn.model).items()}
+    found, number = {}, 0
+    for i, group in enumerate(learn.opt.param_groups, 1):
+        for p in group.get("params", ()):
+            number += 1
+            name = names.get(id(p), f"parameter {number}, which is not the model's")
+            found[name] = f"number {number}, in group {i}"
+    return found
+
+
+def _rates(learn: Learner) -> list[list[float | None]]:
+    """What the schedule gives on its way, each the rate and the momentum."""
+    if learn.schedule is None:
+        return []
+    found = []
+    for i in range(POINTS):
+        lr, mom = learn.schedule(i / POINTS)
+        found.append([float(lr), None if mom is None else float(mom)])
+    return found
+
+
+def _other_facts(there: Mapping[str, Any], here: Mapping[str, Any]) -> str | None:
+    texts = {"trained": "requires_grad of {}", "places": "place of {} in the optimizer"}
+    for kind, name in texts.items():
+        before = {name.format(key): value for key, value in there[kind].items()}
+        found = difference(before, {name.format(key): value for key, value in here[kind].items()})
+        if found:
+            return found
+    for i, (before, now) in enumerate(zip(there["rates"], here["rates"], strict=False)):
+        for name, a, b in zip(("learning rate", "momentum"), before, now, strict=True):
+            if a != b and (a is None or b is None or not isclose(a, b, rel_tol=1e-6)):
+                where = f"{name} of the schedule after {i}/{POINTS} of the fit"
+                return difference({where: a}, {where: b})
+    return _other_columns(there["columns"], here["columns"])
+
+
+def _other_columns(there: list[str], here: list[str]) -> str | None:
+    if there == here:
+        return None
+    return f"the state has the columns {', '.join(there)}; this recorder has {', '.join(here)}"
+
+
+def _other_attributes(
+    there: Mapping[str, Any],
+    here: Mapping[str, Any],
+    changed: Mapping[str, Sequence[str]],
+    same_torch: bool,
+) -> str | None:
+    """The first attribute in which a checkpoint and a fit differ.
+
+    One that the checkpoint's fit changed is none. Lazy layers have none before their first batch.
+    """
+    lazy = {*there["lazy"], *here["lazy"]}
+    for part, before in there["attributes"].items():
+        now = here["attributes"][part]
+        names = [
+            name
+            for name in dict.fromkeys([*now, *before])
+            if name not in changed[part]
+            and (same_torch or (name in now and name in before))
+            and not (part == "model" and name.rpartition(".")[0] in lazy)
+        ]
+        found = difference(
+            {f"{name} of the {part}": before.get(name, NONE) for name in names},
+            {f"{name} of the {part}": now.get(name, NONE) for name in names},
+        )
+        if found:
+            return found
+    return None

@@ -1,0 +1,267 @@
+"""The state of a fit that is under way: what a checkpoint holds, and how a learner takes it up."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.nn.parameter import is_lazy
+
+from mnist_sgd.attributes import modules_within
+from mnist_sgd.fit_identity import stateful_callbacks
+from mnist_sgd.fit_start import FitStart, fit_attributes, other_weights, trained
+from mnist_sgd.loader import DataLoader
+from mnist_sgd.random_states import set_random_state
+from mnist_sgd.wrappers import (
+    load_passing_buffers,
+    load_plain_state,
+    passing_buffers,
+    plain_parameters,
+    plain_state,
+)
+
+if TYPE_CHECKING:
+    from mnist_sgd.learner import Learner
+
+__all__ = ["begin_loaders", "fit_state", "put_state", "take_up"]
+
+
+def fit_state(learn: Learner, start: FitStart, epoch_done: bool) -> dict[str, Any]:
+    """Where a fit stands, but for the random numbers.
+
+    Args:
+        learn: in a fit, after a training batch or after an epoch.
+        start: what the fit began with.
+        epoch_done: whether `learn.epoch` is over.
+
+    Raises:
+        ValueError: a layer's weights have no shape yet.
+    """
+    model = plain_state(learn.model)
+    for name, value in model.items():
+        if isinstance(value, Tensor) and is_lazy(value):
+            raise ValueError(f"{name} has no shape yet, as the layer has had no batch")
+    train = learn.train_place.state_dict()
+    state = {
+        "fit": start.identity,
+        "settings": start.settings,
+        "start": start.facts,
+        "epoch": learn.epoch + epoch_done,
+        "train": _next_epoch(train) if epoch_done else train,
+        "recorder": _as_tensors(learn.recorder.state_dict()),
+        "model": model,
+        "passing buffers": passing_buffers(learn.model),
+        "trained": trained(learn),
+        **_gradients(learn),
+        **_attributes(learn, start),
+        "loss": {
+            place: {"state": plain_state(each), "passing buffers": passing_buffers(each)}
+            for place, each in _loss_modules(learn).items()
+        },
+        "optimizer": learn.opt.state_dict(),
+        "callbacks": {
+            name: cb.state_dict() for name, cb in stateful_callbacks(learn.active_cbs).items()
+        },
+    }
+    if isinstance(learn.dls.valid, DataLoader) and learn.dls.valid is not learn.dls.train:
+        state["valid"] = _next_epoch(learn.valid_place.state_dict())
+    return state
+
+
+def take_up(learn: Learner, state: Mapping[str, Any]) -> None:
+    """Put a learner where a fit stood, before its callbacks are called.
+
+    What callbacks have yet to bring in, another model or optimizer, waits for them, see
+    `put_state`.
+
+    Raises:
+        ValueError, RuntimeError: the recorder, a callback or the optimizer refuses its state.
+    """
+    recorder = _as_lists(state["recorder"])
+    if "start" in state:  # the columns with which both fits began were compared
+        learn.recorder.metric_names = list(recorder["metric_names"])
+    learn.recorder.load_state_dict(recorder)
+    learn.epoch = state["epoch"]
+    learn.batch = -(-state["train"]["samples_seen"] // state["train"]["batch_size"])
+    awaited = "start" in state
+    put_state(
+        learn,
+        state,
+        model=not (awaited and other_weights(learn, state["model"])),
+        optimizer=not (awaited and _other_groups(learn, state["optimizer"])),
+    )
+
+
+def put_state(
+    learn: Learner, state: Mapping[str, Any], *, model: bool = True, optimizer: bool = True
+) -> None:
+    """Put the weights, the optimizer, the callbacks and the random numbers where a fit stood.
+
+    Args:
+        learn: any; the callbacks of its fit are the active ones.
+        state: of a checkpoint.
+        model: whether the model is the one that the state is of.
+        optimizer: whether the optimizer is.
+
+    Raises:
+        ValueError, RuntimeError: the model, the optimizer or a callback refuses its state.
+    """
+    for name, cb in stateful_callbacks(learn.active_cbs).items():
+        cb.load_state_dict(copy.deepcopy(state["callbacks"][name]))
+    if model:
+        if found := other_weights(learn, state["model"]):
+            raise ValueError(found)
+        load_plain_state(learn.model, _own_copy(state["model"]))
+        load_passing_buffers(learn.model, state.get("passing buffers", {}))
+        _put_parameters(learn, state)
+    modules = _loss_modules(learn)
+    for place, each in state.get("loss", {}).items():
+        if place in modules:
+            load_plain_state(modules[place], _own_copy(each["state"]))
+            load_passing_buffers(modules[place], each["passing buffers"])
+    if optimizer:
+        learn.opt.load_state_dict(copy.deepcopy(state["optimizer"]))
+    here = fit_attributes(learn) if "attributes" in state else {}
+    for part, values in state.get("attributes", {}).items():
+        for name, value in values.items():
+            if name in here[part]:
+                here[part][name].put(copy.deepcopy(value))
+    set_random_state(learn.ranks.device, _own_random_state(learn.ranks.rank, state))
+
+
+def begin_loaders(learn: Learner, state: Mapping[str, Any]) -> None:
+    """Put the loaders where a fit stood: both of them, or neither.
+
+    A loader that callbacks have yet to put in the place of another is awaited.
+
+    Raises:
+        ValueError: a loader is not one of the same batches; the message says what differs.
+    """
+    loaders = {"train": learn.dls.train, "valid": learn.dls.valid}
+    if learn.dls.valid is learn.dls.train:  # which has one place, the training's
+        del loaders["valid"]
+    begun = state["start"]["loaders"] if "start" in state else state
+    known = {
+        part: loader
+        for part, loader in loaders.items()
+        if isinstance(loader, DataLoader) and part in begun
+    }
+    for part, loader in known.items():
+        with loader.undisturbed():  # refuses what is not of this loader
+            loader.load_state_dict(begun[part])
+    places = {"train": learn.train_place, "valid": learn.valid_place}
+    for part, place in places.items():
+        there = state.get(part)
+        awaited = None
+        if there and part in known:
+            if _same_order(there, begun[part]):
+                known[part].load_state_dict(there)
+            else:
+                awaited = there
+        place.begin(loaders.get(part), awaited)
+
+
+def _same_order(there: Mapping[str, int], begun: Mapping[str, int]) -> bool:
+    """Whether two states are of loaders with the same batches."""
+    place = ("epoch", "samples_seen")
+    return all(there[key] == begun[key] for key in begun if key not in place)
+
+
+def _put_parameters(learn: Learner, state: Mapping[str, Any]) -> None:
+    """Freeze what was frozen, and take the gradients that were being accumulated."""
+    parameters = plain_parameters(learn.model)
+    for name, is_trained in state.get("trained", {}).items():
+        if name in parameters:
+            parameters[name].requires_grad_(is_trained)
+    for p in parameters.values():
+        p.grad = None
+    for name, gradient in state.get("gradients", {}).items():
+        # Earlier versions noted the names that wrappers give.
+        p = parameters[name if name in parameters else _without_wrappers(name)]
+        p.grad = gradient.to(p, copy=True)
+
+
+def _own_copy(state: Mapping[str, Any]) -> dict[str, Any]:
+    """The state of a module whose extra states it may keep; tensors are copied anyway."""
+    return {
+        name: value if isinstance(value, Tensor) else copy.deepcopy(value)
+        for name, value in state.items()
+    }
+
+
+def _without_wrappers(name: str) -> str:
+    return ".".join(part for part in name.split(".") if part not in ("_orig_mod", "module"))
+
+
+def _gradients(learn: Learner) -> dict[str, dict[str, Tensor]]:
+    """What cancelled batches have accumulated for the next step; usually nothing."""
+    parameters = plain_parameters(learn.model)
+    found = {name: p.grad for name, p in parameters.items() if p.grad is not None}
+    return {"gradients": found} if found else {}
+
+
+def _attributes(learn: Learner, start: FitStart) -> dict[str, Any]:
+    """Which attributes the fit has changed, and their values, but for those of tensors."""
+    changed: dict[str, list[str]] = {}
+    values: dict[str, dict[str, Any]] = {}
+    for part, found in fit_attributes(learn).items():
+        before = start.facts["attributes"][part]
+        other = {name: each for name, each in found.items() if before.get(name) != each.text}
+        changed[part] = [*other, *(name for name in before if name not in found)]
+        values[part] = {name: each.value for name, each in other.items() if _is_plain(each.value)}
+    return {"changed": changed, "attributes": values}
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a file of tensors can hold a value, and JSON tells it from others."""
+    if isinstance(value, list | tuple):
+        return all(map(_is_plain, value))
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and _is_plain(each) for key, each in value.items())
+    return value is None or type(value) in (bool, int, float, str)
+
+
+def _loss_modules(learn: Learner) -> dict[str, torch.nn.Module]:
+    return modules_within(learn.loss_func, apart=learn.model.modules())
+
+
+def _other_groups(learn: Learner, optimizer: Mapping[str, Any]) -> bool:
+    """Whether the optimizer has other groups of parameters than the state of one."""
+    groups = (optimizer.get("param_groups", []), learn.opt.param_groups)
+    there, here = ([len(group.get("params", ())) for group in each] for each in groups)
+    return there != here
+
+
+def _as_tensors(recorder: dict[str, Any]) -> dict[str, Any]:
+    """A recorder's state with its long lists as tensors, a twentieth of the time in JSON."""
+    numbers = {
+        name: torch.tensor(recorder[name], dtype=torch.float64)
+        for name in ("losses", "lrs", "moms")
+    }
+    return recorder | numbers
+
+
+def _as_lists(recorder: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: value.tolist() if isinstance(value, Tensor) else value
+        for name, value in recorder.items()
+    }
+
+
+def _next_epoch(loader_state: dict[str, int]) -> dict[str, int]:
+    """The state from which the next epoch begins, also if the last one was left in the middle."""
+    if loader_state["samples_seen"] == 0:
+        return loader_state
+    return loader_state | {"epoch": loader_state["epoch"] + 1, "samples_seen": 0}
+
+
+def _own_random_state(rank: int, state: Mapping[str, Any]) -> dict[str, Tensor]:
+    """A rank's part of the random numbers; nothing for one that was not there.
+
+    It is a copy: torch reads a state from the beginning of its storage, whatever its offset.
+    """
+    rows = state.get("random of ranks") or {name: t[None] for name, t in state["random"].items()}
+    return {name: each[rank].clone() for name, each in rows.items() if rank < len(each)}

@@ -1,0 +1,139 @@
+"""All that a fit changes of a learner, to put it back: for a search, and for a refused resume."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+from torch.nn.parameter import is_lazy
+
+from mnist_sgd.attributes import Attribute, attributes, modules_within
+from mnist_sgd.callbacks import Callback
+from mnist_sgd.fit_identity import stateful_callbacks
+from mnist_sgd.loader import DataLoader
+from mnist_sgd.random_states import (
+    global_random_states,
+    put_back_global,
+    random_state,
+    set_random_state,
+)
+from mnist_sgd.wrappers import load_passing_buffers, load_plain_state, passing_buffers, plain_state
+
+if TYPE_CHECKING:
+    from mnist_sgd.learner import Learner
+
+__all__ = ["Remembered"]
+
+FIELDS = (
+    *("opt", "opt_settings", "_rates", "lr", "base_lr", "schedule", "cbs", "recorder", "kept_row"),
+    *("epoch", "n_epoch", "batch", "training", "dl", "pred", "loss", "loss_grad"),
+    *("dls", "loss_func", "_model", "_metrics", "fit_start"),
+    *("_in_batch", "_under_way", "_put_back"),
+)
+"""The attributes of a learner that a fit and its callbacks change."""
+
+
+class Remembered:
+    """A learner as it is now.
+
+    Args:
+        learn: any; its fit may be about to begin.
+        cbs: the callbacks that will be called.
+    """
+
+    def __init__(self, learn: Learner, cbs: Sequence[Callback]) -> None:
+        self._learn = learn
+        self._fields = {name: getattr(learn, name) for name in FIELDS}
+        self._runs = [(cb, cb.run) for cb in cbs]
+        modules = [
+            learn.model,
+            *modules_within(learn.loss_func, apart=learn.model.modules()).values(),
+        ]
+        self._modules = [_Module(module) for module in modules]
+        self._attributes = {
+            name: (each.text, copy.deepcopy(each.value)) for name, each in self._now().items()
+        }
+        self._states = [
+            (each, copy.deepcopy(each.state_dict()))
+            for each in (learn.opt, *stateful_callbacks(cbs).values())
+            if hasattr(each, "state_dict") and hasattr(each, "load_state_dict")
+        ]
+        both = learn.train_place, learn.valid_place
+        self._fit_places = [(each, dict(vars(each))) for each in both]
+        loaders = {id(each): each for each in (learn.dls.train, learn.dls.valid)}.values()
+        self._places = [each.place() for each in loaders if isinstance(each, DataLoader)]
+        generators = [each for loader in loaders for each in _generators(loader)]
+        self._generators = [(each, each.get_state()) for each in generators]
+        self._random = random_state(learn.ranks.device), global_random_states()
+
+    def _now(self) -> dict[tuple[str, str], Attribute]:
+        """The plain attributes of the model and of the loss."""
+        model, loss = self._learn.model, self._learn.loss_func
+        found = {"model": attributes(model), "loss": attributes(loss, apart=model.modules())}
+        return {(part, name): each for part in found for name, each in found[part].items()}
+
+    def keeps_optimizer(self) -> bool:
+        """Whether the optimizer is among what is put back."""
+        return any(each is self._learn.opt for each, _ in self._states)
+
+    def put_back(self) -> None:
+        """Let the learner be as it was."""
+        learn = self._learn
+        for name, value in self._fields.items():
+            setattr(learn, name, value)
+        for cb, run in self._runs:
+            cb.run = run
+        for module in self._modules:
+            module.put_back()
+        now = self._now()
+        for key, (text, value) in self._attributes.items():
+            if key in now and now[key].text != text:
+                now[key].put(value)
+        for each, state in self._states:
+            each.load_state_dict(state)
+        for fit_place, fields in self._fit_places:
+            vars(fit_place).update(fields)
+        for place in self._places:
+            place.loader.put_back(place)
+        for generator, state in self._generators:
+            generator.set_state(state)
+        set_random_state(learn.ranks.device, self._random[0])
+        put_back_global(self._random[1])
+
+
+class _Module:
+    """A module as it is now: its state, its modes and its gradients."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self._module = module
+        self._state = copy.deepcopy(plain_state(module))
+        self._buffers = copy.deepcopy(passing_buffers(module))
+        self._modes = [(each, each.training) for each in module.modules()]
+        self._parameters = [
+            (p, p.requires_grad, None if p.grad is None else p.grad.clone())
+            for p in module.parameters()
+        ]
+
+    def put_back(self) -> None:
+        whole = {name: value for name, value in self._state.items() if not is_lazy(value)}
+        load_plain_state(self._module, whole, strict=len(whole) == len(self._state))
+        load_passing_buffers(self._module, self._buffers)
+        for each, mode in self._modes:
+            each.training = mode
+        for p, requires_grad, grad in self._parameters:
+            p.requires_grad_(requires_grad)
+            p.grad = grad
+
+
+def _generators(loader: object) -> list[torch.Generator]:
+    """The generators of torch's loader: its own, and those of what chooses and gives the items."""
+    parts = [
+        loader,
+        *(getattr(loader, name, None) for name in ("sampler", "batch_sampler", "dataset")),
+    ]
+    parts.append(getattr(getattr(loader, "batch_sampler", None), "sampler", None))
+    values: list[Any] = [each for part in parts for each in getattr(part, "__dict__", {}).values()]
+    return [each for each in values if isinstance(each, torch.Generator)]

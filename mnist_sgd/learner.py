@@ -398,8 +398,8 @@ class Learner(TrainingLoop):
             raise TypeError(
                 "class names and pixels come from a DataLoader of an ImageSet; the validation "
                 f"loader has a {type(self.dls.valid.dataset).__name__} of items, without either; "
-                "to predict and export, give learn.dls.valid a DataLoader of an ImageSet, or of "
-                "items of uint8 images of 784 pixels and labels 0 and 1"
+                "to predict and export, give learn.dls.valid a DataLoader of an ImageSet, or of a "
+                "list or a TensorDataset of uint8 images of 784 pixels and labels 0 and 1"
             )
         return self.dls.valid
 

@@ -113,6 +113,7 @@ class DataLoader:
         _refuse_unknown(unknown)
         world_size = _integer("world_size", world_size, 1)
         rank = _integer("rank", rank, 0, world_size - 1)
+        self.rank, self.world_size = rank, world_size
         self.num_threads = _integer("num_threads", num_threads, 1, 256)
         self.batch_size = _integer("batch_size", batch_size, 1)
         self.shuffle = bool(shuffle)

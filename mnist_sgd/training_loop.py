@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import partial
 from typing import Any
 
@@ -33,6 +33,12 @@ NOTHING = torch.empty(0)
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
+_OF_A_BATCH = (
+    *("training", "dl", "xb", "yb", "pred", "loss", "loss_grad"),
+    *("_in_batch", "forward_context"),
+)
+"""The attributes of a loop that say where it is in its batches."""
+
 
 class TrainingLoop(Stages):
     """What the `Learner` does in a fit; its attributes are described there."""
@@ -53,6 +59,7 @@ class TrainingLoop(Stages):
         self.training = False
         self.dl: Iterable[Batch] = ()
         self.xb = self.yb = self.pred = self.loss = self.loss_grad = NOTHING
+        self.forward_context: Callable[[], AbstractContextManager[object]] = nullcontext
         self._in_batch = False
         self._wrapped_model: tuple[nn.Module, Callable[[Tensor], Any]] | None = None
         self._wrapped_loss: tuple[tuple[Loss, object], Loss] | None = None
@@ -168,8 +175,7 @@ class TrainingLoop(Stages):
     @contextmanager
     def _evaluating(self, batches: Iterable[Batch]) -> Iterator[None]:
         """Evaluation mode; a training or validation that is under way finds all as it left it."""
-        names = ("training", "dl", "xb", "yb", "pred", "loss", "loss_grad", "_in_batch")
-        before = {name: getattr(self, name) for name in names}
+        before = {name: getattr(self, name) for name in _OF_A_BATCH}
         modes = [(module, module.training) for module in self.model.modules() if self.training]
         self.training, self._in_batch, self.dl = False, False, batches
         self.model.eval()
@@ -223,10 +229,12 @@ class TrainingLoop(Stages):
             Whether it was recorded.
         """
         known = False
+        self.forward_context = nullcontext
         try:
             self._call("before_batch")
             model, loss_func = self._called()
-            self.pred = model(self.xb)
+            with self.forward_context():
+                self.pred = model(self.xb)
             self._call("after_pred")
             if len(self.yb) or not len(self.xb):  # else there are no targets, see get_preds
                 self._take_loss(loss_func)

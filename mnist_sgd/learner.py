@@ -73,11 +73,11 @@ class Learner(TrainingLoop):
         logger: called with each line of the table; `print` to begin with.
         base_lr, schedule: the learning rate and the schedule of the newest fit.
         dl: the batches that are being used.
-        epoch, n_epoch, batch, pct_train, training, xb, yb, pred, loss, loss_grad: where the loop
-            is, for callbacks; `batch` counts the training batches of the epoch, including the
-            current one; `xb` and `yb` are empty between batches.
-        forward_context: makes the context manager in which the model is called with the batch at
-            hand; a callback's `before_batch` may set it, and the next batch begins with none.
+        epoch, n_epoch, batch, pct_train, training, xb, yb, pred, loss, loss_grad, forward_context:
+            where the loop is, for callbacks; `batch` counts the training batches of the epoch,
+            including the current one; `xb` and `yb` are empty between batches;
+            `forward_context()` is the context manager in which the model is called, which
+            `before_batch` may set for its batch.
         kept_row: the index in `recorder.values` of the row of the weights that the newest fit ended
             with: the last, unless a callback brought back earlier weights.
 

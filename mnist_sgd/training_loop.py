@@ -9,7 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mnist_sgd.batch_errors import raise_explained, warn_of_broadcasting
+from mnist_sgd.batch_errors import (
+    raise_explained,
+    raise_explained_backward,
+    raise_explained_forward,
+    warn_of_broadcasting,
+)
 from mnist_sgd.batch_norm import check_batch_norm, explaining_batch_norm
 from mnist_sgd.callbacks import (
     CancelBackward,
@@ -21,6 +26,7 @@ from mnist_sgd.callbacks import (
 )
 from mnist_sgd.distributed import Ranks
 from mnist_sgd.loader import Batch, DataLoader, DataLoaders
+from mnist_sgd.optimizer_errors import check_interface, holds_any
 from mnist_sgd.optimizers import momentum_of
 from mnist_sgd.progress import format_time, table_header, table_row
 from mnist_sgd.provenance import measured
@@ -233,8 +239,7 @@ class TrainingLoop(Stages):
         try:
             self._call("before_batch")
             model, loss_func = self._called()
-            with self.forward_context():
-                self.pred = model(self.xb)
+            self._forward(model)
             self._call("after_pred")
             if len(self.yb) or not len(self.xb):  # else there are no targets, see get_preds
                 self._take_loss(loss_func)
@@ -250,6 +255,14 @@ class TrainingLoop(Stages):
         with suppress(CancelBatch):  # the batch is over anyway
             self._call("after_batch")
         return known
+
+    def _forward(self, model: Callable[[Tensor], Tensor]) -> None:
+        """Call the model on the batch at hand."""
+        try:
+            with self.forward_context():
+                self.pred = model(self.xb)
+        except (RuntimeError, ValueError) as error:
+            raise_explained_forward(error, self.model, self.xb)
 
     def _called(self) -> tuple[Callable[[Tensor], Tensor], Loss]:
         """What to call for the model and the loss: in training, several ranks wrap both."""
@@ -289,7 +302,8 @@ class TrainingLoop(Stages):
         if getattr(self.pred, "shape", None) != self.yb.shape:
             warn_of_broadcasting(self.pred, self.yb)
         # A callback may change one of them in place, and must not change the other by that.
-        self.loss = self.loss_grad.clone() if "after_loss" in self._handlers else self.loss_grad
+        copied = "after_loss" in self._handlers and isinstance(self.loss_grad, Tensor)
+        self.loss = self.loss_grad.clone() if copied else self.loss_grad
 
     def _update(self) -> None:
         self._stage("backward", self._backward, CancelBackward)
@@ -297,7 +311,10 @@ class TrainingLoop(Stages):
         self.opt.zero_grad()
 
     def _backward(self) -> None:
-        self.loss_grad.backward()  # type: ignore[no-untyped-call]
+        try:
+            self.loss_grad.backward()  # type: ignore[no-untyped-call]
+        except (RuntimeError, AttributeError) as error:
+            raise_explained_backward(error, self.loss_func, self.loss_grad, self.model)
 
     def _record_batch(self) -> None:
         group = self.opt.param_groups[-1]
@@ -324,11 +341,11 @@ class TrainingLoop(Stages):
         """See that the optimizer is of this model, which may have been assigned since.
 
         Raises:
+            TypeError: it is none that the loop can use.
             ValueError: it has none of the model's parameters.
         """
-        held = {id(p) for group in self.opt.param_groups for p in group["params"]}
-        trained = [p for p in self.model.parameters() if p.requires_grad]
-        if trained and not any(id(p) in held for p in trained):
+        check_interface(self.opt)
+        if not holds_any(self.opt, self.model.parameters()):
             raise ValueError(
                 "the optimizer has none of the model's parameters, so the model would not change: "
                 "after assigning learn.model, fit with reset_opt=True"

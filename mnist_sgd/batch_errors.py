@@ -1,15 +1,37 @@
-"""What to say when predictions and targets do not fit each other, or a loss fails on a batch."""
+"""What to say when a batch does not fit the model, or predictions their targets or the loss."""
 
+import re
 import warnings
 from collections.abc import Callable
 from typing import Any, NoReturn
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mnist_sgd.recorder import metric_name
 
-__all__ = ["ShapeError", "check_same_shape", "raise_explained", "warn_of_broadcasting"]
+__all__ = [
+    "ShapeError",
+    "check_one_tensor",
+    "check_same_shape",
+    "raise_explained",
+    "raise_explained_backward",
+    "raise_explained_forward",
+    "warn_of_broadcasting",
+]
+
+OF_DTYPES = re.compile(
+    r"dtype|datatype|scalar type|types? .*should be the same|Type promoting|not implemented for '"
+)
+"""What torch's layers say of an input whose dtype is not that of their weights."""
+
+CONVERSIONS = {
+    torch.float32: "float",
+    torch.float64: "double",
+    torch.bfloat16: "bfloat16",
+    torch.float16: "half",
+}
+"""The methods of tensors and modules that convert them."""
 
 
 class ShapeError(ValueError):
@@ -20,8 +42,10 @@ def check_same_shape(name: str, predictions: Tensor, targets: Tensor) -> None:
     """Refuse a pair that broadcasting would turn into a comparison of all with all.
 
     Raises:
+        TypeError: the predictions are no tensor.
         ShapeError: the shapes differ.
     """
+    check_one_tensor(predictions)
     if predictions.shape != targets.shape:
         raise ShapeError(
             f"{name} takes predictions and targets of one shape, [B, 1]; got predictions "
@@ -38,6 +62,20 @@ def _advice(predictions: Tensor, targets: Tensor) -> str:
     if predictions.shape[:1] == targets.shape[:1] and predictions.shape[1:] != (1,):
         return "; the model must have one output"
     return ""
+
+
+def check_one_tensor(predictions: Any) -> None:
+    """See that predictions are a tensor.
+
+    Raises:
+        TypeError: it gives something else.
+    """
+    if not isinstance(predictions, Tensor):
+        raise TypeError(
+            f"predictions must be a tensor of logits [B, 1], got a {type(predictions).__name__}: "
+            "of several outputs of a model choose one in a callback's after_pred, as "
+            "learn.pred = learn.pred[0] does"
+        )
 
 
 def warn_of_broadcasting(predictions: Any, targets: Tensor) -> None:
@@ -73,7 +111,7 @@ def raise_explained(
             else:
                 raise TypeError(
                     f"{name} needs floating-point targets, the batches have "
-                    f"{str(targets.dtype).removeprefix('torch.')}; use mnist_sgd.cross_entropy, "
+                    f"{_name(targets.dtype)}; use mnist_sgd.cross_entropy, "
                     "which takes them as they are, or convert them in a callback's before_batch"
                 ) from error
     if not isinstance(error, ShapeError):  # which says it already
@@ -81,7 +119,79 @@ def raise_explained(
     raise error
 
 
+def raise_explained_forward(error: Exception, model: nn.Module, xb: Any) -> NoReturn:
+    """Raise an error of a model again, with what to do if its batch has another dtype.
+
+    Raises:
+        TypeError: torch complains of dtypes, and the batch has not the weights'.
+        Exception: otherwise the same error.
+    """
+    weights = [p.dtype for p in model.parameters() if p.is_floating_point()]
+    if (
+        not isinstance(xb, Tensor)
+        or not weights
+        or xb.dtype in weights
+        or not OF_DTYPES.search(str(error))
+    ):
+        raise error
+    raise TypeError(
+        f"the batches are {_name(xb.dtype)} and the model's weights {_name(weights[0])}: "
+        f"{_dtype_advice(xb.dtype, weights[0])}"
+    ) from error
+
+
+def _dtype_advice(batches: torch.dtype, weights: torch.dtype) -> str:
+    ways = []
+    if weights in (torch.float32, torch.bfloat16):
+        ways.append(f"give a DataLoader of images dtype=torch.{_name(weights)}")
+    scaled = " / 255" if batches == torch.uint8 else ""
+    if weights in CONVERSIONS:
+        ways.append(f"convert the items in the data set, as x.{CONVERSIONS[weights]}(){scaled}")
+    if batches in CONVERSIONS:
+        ways.append(f"convert the model, as model.{CONVERSIONS[batches]}()")
+    else:
+        ways.append("let the model's forward convert its input so")
+    return f"{', '.join(ways[:-1])}, or {ways[-1]}"
+
+
+def raise_explained_backward(
+    error: Exception, function: Callable[..., Any], loss: Any, model: nn.Module
+) -> NoReturn:
+    """Raise an error of a backward pass again, with what to do.
+
+    Raises:
+        TypeError: the loss is no tensor.
+        ValueError: it is no scalar, or has no gradient.
+        Exception: otherwise the same error.
+    """
+    name = metric_name(function)
+    if not isinstance(loss, Tensor):
+        raise TypeError(
+            f"{name} must return a tensor, the mean loss of a batch, got {type(loss).__name__}"
+        ) from error
+    if loss.numel() != 1:
+        raise ValueError(
+            f"{name} must return a scalar, the mean loss of a batch, got {_shown(loss)}; "
+            "give its mean()"
+        ) from error
+    if loss.requires_grad:
+        raise error
+    if not any(p.requires_grad for p in model.parameters()):
+        raise ValueError(
+            "the model has no parameter that is trained: all are frozen, or there is none; "
+            "requires_grad_(True) on a layer lets it learn"
+        ) from error
+    raise ValueError(
+        f"the loss of {name} has no gradient: it must be computed from the model's predictions by "
+        "differentiable operations, which comparisons, rounding, item() and detach() are not"
+    ) from error
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
 def _shown(value: Any) -> str:
     if not isinstance(value, Tensor):
         return type(value).__name__
-    return f"{str(value.dtype).removeprefix('torch.')} {list(value.shape)}"
+    return f"{_name(value.dtype)} {list(value.shape)}"

@@ -80,10 +80,31 @@ class CancelStep(Exception):  # noqa: N818 (control flow, not an error)
     """Skips the optimizer's step: `after_step` follows, and the gradients are zeroed."""
 
 
-CANCELLATIONS = (
-    *(CancelFit, CancelEpoch, CancelTrain, CancelValidate),
-    *(CancelBatch, CancelBackward, CancelStep),
-)
+_STAGES: dict[type[Exception], tuple[str, str]] = {
+    CancelFit: ("fit", "a fit"),
+    CancelEpoch: ("epoch", "an epoch"),
+    CancelTrain: ("train", "an epoch's training"),
+    CancelValidate: ("validate", "a validation"),
+    CancelBatch: ("batch", "a batch"),
+    CancelBackward: ("backward", "a backward pass"),
+    CancelStep: ("step", "a step"),
+}
+"""Which stage a cancellation ends: in the names of its events, and in words."""
+
+CANCELLATIONS = tuple(_STAGES)
+
+
+def explained(cancellation: Exception) -> Exception:
+    """A cancellation that no stage took, as one of its kind that says where it may be raised."""
+    kind = next(kind for kind in _STAGES if isinstance(cancellation, kind))
+    stage, words = _STAGES[kind]
+    notes = getattr(cancellation, "__notes__", ["outside of a callback"])
+    said = f" ({cancellation})" if str(cancellation) else ""
+    return kind(
+        f"{kind.__name__} was raised {notes[0]}, where there is nothing that it ends: it ends "
+        f"{words}, and is for the events from before_{stage} to after_{stage} of one, other than "
+        f"after_cancel_{stage}{said}"
+    )
 
 
 class Callback:

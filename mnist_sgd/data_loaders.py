@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 
 from mnist_sgd.data import ImageSet
 
-__all__ = ["Batch", "DataLoaders", "first"]
+__all__ = ["Batch", "DataLoaders", "check_classes", "first"]
 
 T = TypeVar("T")
 
@@ -29,11 +29,13 @@ class DataLoaders:
 
     Raises:
         TypeError: one of them is no such iterable, or a data set, of which a loader makes batches.
+        ValueError: they are of image sets, and a class has the label 0 in one and 1 in the other.
     """
 
     def __init__(self, train: Iterable[Batch], valid: Iterable[Batch]) -> None:
         _check_batches("train", train)
         _check_batches("valid", valid)
+        check_classes(train, valid)
         self.train = train
         self.valid = valid
 
@@ -51,6 +53,29 @@ def first(items: Iterable[T]) -> T:
     for item in items:
         return item
     raise ValueError("there is no first item: the iterable is empty")
+
+
+def check_classes(train: object, valid: object) -> None:
+    """See that no class has one label in training and another one in validation.
+
+    Args:
+        train: anything; a loader of an `ImageSet` says what its labels mean.
+        valid: the same.
+
+    Raises:
+        ValueError: one has.
+    """
+    sets = [getattr(each, "dataset", None) for each in (train, valid)]
+    classes = [each.classes for each in sets if isinstance(each, ImageSet)]
+    if len(classes) < 2:
+        return
+    ours, theirs = classes
+    if ours[0] == theirs[1] or ours[1] == theirs[0]:
+        raise ValueError(
+            f"the training set has the classes {ours} and the validation set {theirs}, so that "
+            f"label 1 is {ours[1]!r} in one and {theirs[1]!r} in the other; make both with the "
+            "classes, and so the labels, in the same order"
+        )
 
 
 def _check_batches(name: str, batches: object) -> None:

@@ -21,6 +21,9 @@ from mnist_sgd.data import ImageSet
 
 __all__ = ["ItemEpoch", "ItemLoader", "Items", "images_or_items"]
 
+FIXED = (TensorDataset, list, tuple)
+"""The data sets whose items stay the same. Not their subclasses, whose code may change an item."""
+
 _FINGERPRINT_ROWS = 4096
 
 
@@ -48,7 +51,7 @@ class Items:
                 "a data set must be an ImageSet, a TensorDataset, or anything with a length and an "
                 f"index that gives (x, y) pairs, got {type(dataset).__name__}{_advice(dataset)}"
             )
-        if isinstance(dataset, TensorDataset) and len(dataset.tensors) != 2:
+        if type(dataset) is TensorDataset and len(dataset.tensors) != 2:
             raise TypeError(
                 f"a TensorDataset of two tensors is needed, x and y, got {len(dataset.tensors)}"
             )
@@ -62,7 +65,7 @@ class Items:
 
     def take(self, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
         """The items of these indices, at least one, as a batch of new tensors."""
-        if isinstance(self.dataset, TensorDataset):
+        if type(self.dataset) is TensorDataset:  # a subclass may give others than its tensors
             index = torch.from_numpy(rows)
             x, y = (each[index.to(each.device)] for each in self.dataset.tensors)
             return x, y
@@ -72,6 +75,7 @@ class Items:
             if not isinstance(item, tuple | list) or len(item) != 2:
                 raise TypeError(
                     f"each item of a data set must be a pair (x, y), got {type(item).__name__}"
+                    f"{_advice_on_columns(self.dataset)}"
                 )
         try:
             x, y = default_collate(items)
@@ -97,19 +101,26 @@ class Items:
             ValueError: one has; the message says why that cannot be.
         """
         names = [name for name, other in changed.items() if other]
-        if names:
-            kinds = [f"{each.dtype} {list(each.shape[1:])}" for each in (self.x, self.y)]
+        if not names:
+            return
+        if _are_images(self.x, self.y):
             raise ValueError(
-                f"{' and '.join(names)} cannot be used here: only images of uint8 [28, 28] with "
-                f"labels 0 and 1 can be changed, and the items are {' and '.join(kinds)}"
+                f"{' and '.join(names)} cannot be used here: a {type(self.dataset).__name__} is "
+                "asked for its items in every epoch, and they are batched as they are; if they "
+                "are always the same, DataLoader(list(dataset)) reads them once, as images"
             )
+        kinds = [f"{each.dtype} {list(each.shape[1:])}" for each in (self.x, self.y)]
+        raise ValueError(
+            f"{' and '.join(names)} cannot be used here: only images of uint8 [28, 28] with "
+            f"labels 0 and 1 can be changed, and the items are {' and '.join(kinds)}"
+        )
 
     def fingerprint(self) -> str:
         """16 hexadecimal digits that tell this data set from another; the first call computes them.
 
-        Of tensors, lists and tuples: a digest of the count and of the items, beyond 4,096 of 4,096
-        evenly spaced ones. Of what else is asked for its items, and may give others each time: of
-        the count and the first item's types and shapes.
+        Of the kinds in `FIXED`: a digest of the count and of the items, beyond 4,096 of 4,096
+        evenly spaced ones. Any other data set may give other items each time: a digest of the
+        count and of the first item's types and shapes.
         """
         return self._fingerprint
 
@@ -117,7 +128,7 @@ class Items:
     def _fingerprint(self) -> str:
         kinds = [[str(each.dtype), *each.shape[1:]] for each in (self.x, self.y)]
         digest = blake2b(f"{len(self)} {kinds}".encode(), digest_size=8)
-        if isinstance(self.dataset, TensorDataset | list | tuple):
+        if type(self.dataset) in FIXED:
             taken = min(len(self), _FINGERPRINT_ROWS)
             for each in self.take(np.arange(taken) * len(self) // taken):
                 digest.update(each.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
@@ -198,24 +209,22 @@ class ItemEpoch(Iterator[tuple[Tensor, Tensor]]):
 
 
 def images_or_items(dataset: Any) -> ImageSet | Items:
-    """The data set as images, where all x are 784 bytes and all y whole numbers, else as items.
+    """The data set as images, if it holds images of bytes that stay the same, else as items.
 
     Args:
         dataset: as `Items` takes it.
 
     Returns:
-        An `ImageSet` of the classes "0" and "1", which reads a `TensorDataset` in place; other
-        items are read once and copied. Or items that are batched as they are.
+        An `ImageSet` of the classes "0" and "1", of a data set of one of the kinds in `FIXED`
+        whose x are uint8 of 784 pixels and whose y are integers: a `TensorDataset` is read in
+        place, a list or a tuple is copied once. Otherwise items, which are batched as they are.
 
     Raises:
         TypeError: it is no data set of pairs.
-        ValueError: it is empty, or a label of images of bytes is neither 0 nor 1.
+        ValueError: it is empty, or a label of such images is neither 0 nor 1.
     """
     items = Items(dataset)
-    kinds = ((784,), (28, 28), (1, 28, 28))
-    images = items.x.dtype == torch.uint8 and tuple(items.x.shape[1:]) in kinds
-    labels = items.y.numel() == 1 and not items.y.is_floating_point() and not items.y.is_complex()
-    if not images or not labels:
+    if type(dataset) not in FIXED or not _are_images(items.x, items.y):
         return items
     if isinstance(dataset, TensorDataset):
         x, y = dataset.tensors
@@ -223,6 +232,21 @@ def images_or_items(dataset: Any) -> ImageSet | Items:
         x, y = items.take(np.arange(len(items)))
     pixels = x.detach().cpu().contiguous().reshape(-1, 28, 28).numpy()
     return ImageSet(pixels, y.detach().cpu().reshape(-1).to(torch.int64).numpy(), ("0", "1"))
+
+
+def _are_images(x: Tensor, y: Tensor) -> bool:
+    """Whether a batch of one holds an image of bytes and a label."""
+    kinds = ((784,), (28, 28), (1, 28, 28))
+    images = x.dtype == torch.uint8 and tuple(x.shape[1:]) in kinds
+    return images and y.numel() == 1 and not y.is_floating_point() and not y.is_complex()
+
+
+def _advice_on_columns(dataset: object) -> str:
+    """What would help with (x, y), two arrays instead of pairs."""
+    if type(dataset) not in (list, tuple) or len(dataset) != 2:  # type: ignore[arg-type]
+        return ""
+    lengths = {len(each) for each in dataset if isinstance(each, Tensor | np.ndarray) and each.ndim}  # type: ignore[attr-defined]
+    return "; of two arrays list(zip(x, y)) makes pairs" if len(lengths) == 1 else ""
 
 
 def _advice(dataset: object) -> str:

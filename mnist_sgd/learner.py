@@ -17,10 +17,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from mnist_sgd.batch_errors import check_one_tensor
 from mnist_sgd.callbacks import Callback, CancelFit, as_callbacks
 from mnist_sgd.checkpoint import begin_fit
 from mnist_sgd.coming_from_fastai import INSTEAD
 from mnist_sgd.data import ImageSet
+from mnist_sgd.data_loaders import check_classes
 from mnist_sgd.distributed import ALONE, Ranks
 from mnist_sgd.export import ExportReport, export_model
 from mnist_sgd.fit_identity import group_settings
@@ -28,6 +30,7 @@ from mnist_sgd.layers import ENDS_IN_SIGMOID, ends_in_sigmoid
 from mnist_sgd.loader import Batch, DataLoader, DataLoaders
 from mnist_sgd.losses import at_least_float32, mnist_loss
 from mnist_sgd.lr_finder import LRFind, find_lr
+from mnist_sgd.optimizer_errors import check_interface, check_made_for
 from mnist_sgd.optimizers import SGD, Rates, exempt_from_decay
 from mnist_sgd.progress import ProgressBar
 from mnist_sgd.proof import Proof, measured_metrics
@@ -74,10 +77,18 @@ class Learner(TrainingLoop):
         logger: called with each line of the table; `print` to begin with.
         base_lr, schedule: the learning rate and the schedule of the newest fit.
         dl: the batches that are being used.
+<<<<<<< HEAD
         epoch, n_epoch, batch, pct_train, training, xb, yb, pred, loss, loss_grad: where the loop
             is, for callbacks; `batch` counts the training batches of the epoch, including the
             current one; `xb` and `yb` are empty between batches.
         train_place: where the fit is in its training batches, which callbacks may look at.
+=======
+        epoch, n_epoch, batch, pct_train, training, xb, yb, pred, loss, loss_grad, forward_context:
+            where the loop is, for callbacks; `batch` counts the training batches of the epoch,
+            including the current one; `xb` and `yb` are empty between batches;
+            `forward_context()` is the context manager in which the model is called, which
+            `before_batch` may set for its batch.
+>>>>>>> rest
         kept_row: the index in `recorder.values` of the row of the weights that the newest fit ended
             with: the last, unless a callback brought back earlier weights.
 
@@ -175,12 +186,13 @@ class Learner(TrainingLoop):
                     cb.run = True
 
     def check_batches(self) -> None:
-        """Refuse to train on nothing.
+        """Refuse to train on nothing, or with classes that validation has in another order.
 
         Raises:
-            ValueError: the training loader is empty.
+            ValueError: the training loader is empty, or a label has two names.
         """
         train = self.dls.train
+        check_classes(train, self.dls.valid)
         if isinstance(train, Sized) and len(train) == 0:
             raise ValueError(
                 "there are no training batches: the training loader is empty, as it is with "
@@ -196,8 +208,11 @@ class Learner(TrainingLoop):
         if made:
             exempt_from_decay(self.model)
             # Groups whose rates are all 0 would lose their ratios.
-            self.opt = self.opt_func(self.model.parameters(), lr=lr or 1.0)
-            self.opt_settings = group_settings(self.opt)
+            opt = self.opt_func(self.model.parameters(), lr=lr or 1.0)
+            check_interface(opt)
+            check_made_for(opt, self.model)
+            self.opt, self.opt_settings = opt, group_settings(opt)
+        check_interface(self.opt)  # it may have been assigned
         self.model.zero_grad()  # what a cancelled batch of the last fit left
         self.set_lr(lr)
         return lr
@@ -319,6 +334,7 @@ class Learner(TrainingLoop):
             targets are empty where batches have none.
 
         Raises:
+            TypeError: the model gives something else than a tensor.
             ValueError: there is no batch, or the model ends in a sigmoid and `act` is another.
         """
         preds: list[Tensor] = []
@@ -330,6 +346,7 @@ class Learner(TrainingLoop):
                 raise ValueError(f"{ENDS_IN_SIGMOID}; or give act=None")
 
         def gather() -> None:
+            check_one_tensor(self.pred)
             if not preds and act is torch.sigmoid:
                 refuse_probabilities(self.pred)
             preds.append(self.pred.cpu())
@@ -356,12 +373,19 @@ class Learner(TrainingLoop):
         Raises:
             TypeError: the validation batches do not come from this package's DataLoader, or
                 `image` is none of these.
-            ValueError: an array has another shape; or the picture cannot be read.
+            ValueError: an array has another shape; or the picture cannot be read; or the model has
+                several outputs.
             OSError: the file cannot be opened.
         """
         loader = self.own_loader()
         pixels = _prepared(image, loader.dataset.preparation)
-        probability = self.get_preds([(loader.normalize(pixels[None]), NOTHING)])[0].item()
+        found, _ = self.get_preds([(loader.normalize(pixels[None]), NOTHING)])
+        if found.numel() != 1:
+            raise ValueError(
+                "predict needs a model of one output, logits [B, 1]: for one image this one gives "
+                f"{list(found.shape)}; get_preds gives all of them"
+            )
+        probability = found.item()
         label = int(probability > 0.5)
         return loader.dataset.classes[label], label, probability
 
@@ -401,8 +425,8 @@ class Learner(TrainingLoop):
             raise TypeError(
                 "class names and pixels come from a DataLoader of an ImageSet; the validation "
                 f"loader has a {type(self.dls.valid.dataset).__name__} of items, without either; "
-                "to predict and export, give learn.dls.valid a DataLoader of an ImageSet, or of "
-                "items of uint8 images of 784 pixels and labels 0 and 1"
+                "to predict and export, give learn.dls.valid a DataLoader of an ImageSet, or of a "
+                "list or a TensorDataset of uint8 images of 784 pixels and labels 0 and 1"
             )
         return self.dls.valid
 

@@ -61,10 +61,11 @@ class DataLoader:
         dataset: an `ImageSet`, whose images and labels are read in place, never copied: if they are
             a mapped file, the kernel is told how it will be read, see `data.mapped.advise`. Or a
             `TensorDataset` of two tensors, or anything with a length and an index that gives pairs
-            (x, y) of tensors, arrays or numbers: if all x are uint8 of 784 pixels and all y 0 or 1,
-            they become an `ImageSet` of the classes "0" and "1"; else batches are put together of
-            them as they are, as torch does, and `flatten`, `mean`, `std`, `dtype` and `augment` are
-            not for them, and `num_threads` makes no difference.
+            (x, y) of tensors, arrays or numbers. A `TensorDataset`, list or tuple whose x are uint8
+            of 784 pixels and whose y are 0 or 1 becomes an `ImageSet` of the classes "0" and "1".
+            Other items are asked for in every epoch, one by one, and batched as they are, as torch
+            does; `flatten`, `mean`, `std`, `dtype` and `augment` are not for them, and
+            `num_threads` makes no difference.
         batch_size: images in a batch over all ranks, at least 1; the last batch of an epoch holds
             what is left.
         shuffle: whether the order is a new permutation each epoch, else that of the dataset.
@@ -113,6 +114,7 @@ class DataLoader:
         _refuse_unknown(unknown)
         world_size = _integer("world_size", world_size, 1)
         rank = _integer("rank", rank, 0, world_size - 1)
+        self.rank, self.world_size = rank, world_size
         self.num_threads = _integer("num_threads", num_threads, 1, 256)
         self.batch_size = _integer("batch_size", batch_size, 1)
         self.shuffle = bool(shuffle)

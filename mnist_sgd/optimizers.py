@@ -41,9 +41,19 @@ class _Optimizer(torch.optim.Optimizer):
         raise TypeError(f"{type(self).__name__} calls no step hooks: use a callback's after_step")
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add parameters with settings of their own; the defaults apply to the rest."""
+        """Add parameters with settings of their own; the defaults apply to the rest.
+
+        Raises:
+            TypeError: one of the parameters is no tensor.
+        """
         params = param_group["params"]
-        params = [params] if isinstance(params, Tensor) else list(params)
+        params = [params] if isinstance(params, Tensor) else _unnamed(params)
+        for p in params:
+            if not isinstance(p, Tensor):
+                raise TypeError(
+                    f"{type(self).__name__} takes parameters, as model.parameters() gives them, or "
+                    f"groups of them; got {type(p).__name__}"
+                )
         self.param_groups.append(self.defaults | param_group | {"params": params})
 
     def zero_grad(self, set_to_none: bool = True) -> None:
@@ -164,11 +174,16 @@ def adamw(
         mom: the first of Adam's betas, in [0, 1); the second is 0.999.
         wd: decoupled weight decay, 0 or more.
     """
-    params = list(params)
+    params = _unnamed(params)
     groups: list[dict[str, Any]] = [{"params": [p for p in params if _is_decayed(p)]}]
     groups.append({"params": [p for p in params if not _is_decayed(p)], "weight_decay": 0.0})
     used = [group for group in groups if group["params"]]
     return torch.optim.AdamW(used, lr=lr, betas=(mom, 0.999), weight_decay=wd)
+
+
+def _unnamed(params: Iterable[Any]) -> list[Any]:
+    """Parameters as they are given; of `named_parameters()` without the names."""
+    return [p[1] if isinstance(p, tuple) and len(p) == 2 else p for p in params]
 
 
 NORMS = (

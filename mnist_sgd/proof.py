@@ -23,8 +23,8 @@ from mnist_sgd.export.parity import compare
 from mnist_sgd.layers import evaluating
 from mnist_sgd.loader import Batch, DataLoader
 from mnist_sgd.metrics import batch_accuracy
-from mnist_sgd.provenance import measured_row
-from mnist_sgd.recorder import Metric, metric_name, unique_names
+from mnist_sgd.provenance import accuracy_column, measured_row, metric_keys
+from mnist_sgd.recorder import Metric, metric_name
 
 if TYPE_CHECKING:
     from mnist_sgd.learner import Learner
@@ -59,8 +59,8 @@ def measured_metrics(learn: Learner) -> dict[str, float] | None:
         return None
     with undisturbed(learn):
         row = learn.validate(validation_batches(learn))
-    names = unique_names(["valid_loss", *map(metric_name, learn.metrics)])
-    return dict(zip(names, row, strict=True))
+    names = ["valid_loss", *map(metric_name, learn.metrics)]
+    return dict(zip(metric_keys(names, accuracy_column(learn)), row, strict=True))
 
 
 @contextmanager
@@ -147,20 +147,18 @@ class Proof:
         recorder, place = self.learn.recorder, measured_row(self.learn)
         if place is None:
             return None
-        row = dict(zip(recorder.metric_names[1:-1], recorder.values[place], strict=True))
-        now = {}
-        if recorder.measured[place]["plain_loss"]:
-            now["valid_loss"] = self._mean(self.learn.loss_func)
-        if batch_accuracy in self.learn.metrics and "batch_accuracy" in row:
-            now["batch_accuracy"] = self._mean(batch_accuracy)
-        for name, value in now.items():
-            if not isinstance(row[name], int | float):
-                continue
-            images = 2 / len(self.targets) if name == "batch_accuracy" else 0.0
-            if abs(value - row[name]) > max(self.tolerance * max(1.0, abs(value)), images):
+        noted, (_, *row) = recorder.measured[place], recorder.values[place]
+        compared: list[tuple[str, int, Metric, float]] = []
+        if noted["plain_loss"]:
+            compared.append(("valid_loss", 0, self.learn.loss_func, 0.0))
+        if (column := noted.get("accuracy")) is not None:
+            compared.append(("batch_accuracy", column, batch_accuracy, 2 / len(self.targets)))
+        for name, column, figure, images in compared:
+            before, now = row[column], self._mean(figure)
+            if abs(now - before) > max(self.tolerance * max(1.0, abs(now)), images):
                 return (
-                    f"the fit measured a {name} of {row[name]:.6f} with these weights, the file's "
-                    f"is {value:.6f}: a callback of that fit must have changed the batches or the "
+                    f"the fit measured a {name} of {before:.6f} with these weights, the file's "
+                    f"is {now:.6f}: a callback of that fit must have changed the batches or the "
                     "predictions, which the file cannot do; do that in the model"
                 )
         return None

@@ -1,13 +1,14 @@
 """What is known of a trained model, as the metadata of the files that it leaves as.
 
-Metrics in a file belong to its weights. `measured_state` is a fingerprint of all that the metrics
-of a validation depend on; the training loop notes it with each row, and the metrics of a row go
-into a file only if the fingerprint is still the same.
+Metrics in a file belong to its weights and to the validation data. `measured_state` is a
+fingerprint of all that the metrics of a validation depend on; the training loop notes it with each
+row, and the metrics of a row go into a file only if the fingerprint is still the same.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from hashlib import blake2b
 from math import isfinite, isnan
 from typing import TYPE_CHECKING, Any
@@ -18,21 +19,34 @@ from numpy.typing import NDArray
 from mnist_sgd.callbacks import Callback
 from mnist_sgd.data import ImageSet
 from mnist_sgd.export.versions import versions
+from mnist_sgd.identity import identity
+from mnist_sgd.items import FIXED
 from mnist_sgd.loader import DataLoader
+from mnist_sgd.metrics import batch_accuracy
 from mnist_sgd.mixed_precision import MixedPrecision
 from mnist_sgd.models import model_name
-from mnist_sgd.recorder import Recorder, metric_name, unique_names
+from mnist_sgd.recorder import Recorder, unique_names
 from mnist_sgd.state_entries import fingerprint
 from mnist_sgd.weights import INPUT_SHAPE
-from mnist_sgd.wrappers import passing_buffers, plain_state
+from mnist_sgd.wrappers import passing_buffers, plain_state, unwrapped
 from mnist_sgd_serve.metadata import Metadata
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+
+    from torch import nn
 
     from mnist_sgd.training_loop import TrainingLoop
 
-__all__ = ["describe", "measured", "measured_row", "measured_state", "properties"]
+__all__ = [
+    "accuracy_column",
+    "describe",
+    "measured",
+    "measured_row",
+    "measured_state",
+    "metric_keys",
+    "properties",
+]
 
 LICENCE = "Apache-2.0"
 """Of the code and of weights that it trains; the bundled data has its own, which adds to it."""
@@ -108,10 +122,7 @@ def _property(field: str) -> str:
 def _facts(learn: TrainingLoop, metrics: Mapping[str, float] | None = None) -> dict[str, Any]:
     """The fields of the metadata that are known also of batches from elsewhere."""
     if metrics is None:
-        place, recorder = measured_row(learn), learn.recorder
-        row = [] if place is None else recorder.values[place][1:]
-        names = unique_names(recorder.metric_names[2:-1])
-        metrics = dict(zip(names, row, strict=False))
+        metrics = _recorded(learn)
     numbers = {name: value for name, value in metrics.items() if isinstance(value, int | float)}
     known = {name: value for name, value in numbers.items() if isfinite(value)}
     loaders = _loaders(learn)
@@ -128,8 +139,36 @@ def _facts(learn: TrainingLoop, metrics: Mapping[str, float] | None = None) -> d
     }
 
 
+def _recorded(learn: TrainingLoop) -> dict[str, float]:
+    """The metrics of the row that was measured with the weights as they are, if there is one."""
+    place, recorder = measured_row(learn), learn.recorder
+    if place is None:
+        return {}
+    _, *row = recorder.values[place]
+    keys = metric_keys(recorder.metric_names[2:-1], recorder.measured[place].get("accuracy"))
+    return dict(zip(keys, row, strict=True))
+
+
+def metric_keys(names: Sequence[str], accuracy: int | None) -> list[str]:
+    """What a validation's loss and metrics are called in a file, no two of them alike.
+
+    Args:
+        names: of the loss and the metrics, in their order.
+        accuracy: which of them is this package's `batch_accuracy`; None if none is.
+    """
+    others = [name for i, name in enumerate(names) if i != accuracy]
+    reserved = ["images"] if accuracy is None else ["images", "batch_accuracy"]
+    keys = unique_names([*reserved, *others])[len(reserved) :]
+    return keys if accuracy is None else [*keys[:accuracy], "batch_accuracy", *keys[accuracy:]]
+
+
+def accuracy_column(learn: TrainingLoop) -> int | None:
+    """Which of a validation's loss and metrics is this package's `batch_accuracy`, from 0."""
+    return 1 + learn.metrics.index(batch_accuracy) if batch_accuracy in learn.metrics else None
+
+
 def measured(learn: TrainingLoop) -> dict[str, Any]:
-    """What the recorder notes with a row: which weights it is of, and whether `loss` is plain.
+    """What the recorder notes with a row: of which weights and data it is, and what can be checked.
 
     The loss is plain if no callback of the fit could change it or the predictions.
     """
@@ -140,7 +179,8 @@ def measured(learn: TrainingLoop) -> dict[str, Any]:
         for moment in changers
         if not isinstance(cb, MixedPrecision)  # which leaves validation alone
     )
-    return {"state": measured_state(learn), "plain_loss": plain}
+    state, accuracy = measured_state(learn), accuracy_column(learn)
+    return {"state": state, "plain_loss": plain, "accuracy": accuracy}
 
 
 def measured_state(learn: TrainingLoop) -> str | None:
@@ -150,14 +190,44 @@ def measured_state(learn: TrainingLoop) -> str | None:
         None if the model's state has no fingerprint.
     """
     try:
-        weights = fingerprint({**plain_state(learn.model), **passing_buffers(learn.model)})
+        state = {**plain_state(learn.model), **passing_buffers(learn.model)}
+        facts = [fingerprint(state), _layers(learn.model)]
     except Exception:  # a layer's get_extra_state may raise anything, and a training must go on
         return None
-    facts: list[str | float] = [weights, model_name(learn.model), metric_name(learn.loss_func)]
     valid = learn.dls.valid
-    if isinstance(valid, DataLoader):
-        facts += [valid.state_dict()["dataset"], valid.mean, valid.std, str(valid.dtype)]
+    facts += [model_name(learn.model), identity(learn.loss_func)]
+    if not isinstance(valid, DataLoader):
+        facts.append(identity(valid))
+    else:
+        tensors = [str(valid.dtype), list(valid.sample_shape), valid.mean, valid.std]
+        facts += [repr([valid.state_dict()["dataset"], *tensors, *_left_out(learn, valid)])]
+        if type(valid) is not DataLoader:
+            facts.append(identity(valid))
+        if not isinstance(valid.dataset, ImageSet) and type(valid.dataset) not in FIXED:
+            facts.append(identity(valid.dataset))
     return blake2b(json.dumps(facts).encode(), digest_size=16).hexdigest()
+
+
+def _layers(model: nn.Module) -> str:
+    """The layers of a model as text, but for what a dropout does in training alone."""
+    text = re.sub(r" at 0x[0-9a-f]+", "", repr(unwrapped(model)))
+    return re.sub(r"(\w*Dropout\w*)\([^()]*\)", r"\1", text)
+
+
+def _left_out(learn: TrainingLoop, valid: DataLoader) -> list[object]:
+    """What makes a validation's images others than each of the data set once; [] if nothing does.
+
+    These are a short last batch that is dropped, an augmentation, and a cut for other ranks than
+    those that validate together.
+    """
+    found: list[object] = []
+    if valid.drop_last and len(valid.dataset) % valid.batch_size:
+        found.append(["drop_last", valid.batch_size])
+    if valid.augment is not None:
+        found.append(["augment", valid.augment.fingerprint()])
+    if valid.world_size not in (1, learn.ranks.world_size):
+        found.append(["rank", valid.rank, valid.world_size])
+    return found
 
 
 def measured_row(learn: TrainingLoop) -> int | None:
@@ -167,10 +237,8 @@ def measured_row(learn: TrainingLoop) -> int | None:
         None if no row was measured with these weights, on these images, each of them once.
     """
     recorder, valid = learn.recorder, learn.dls.valid
-    if isinstance(valid, DataLoader):
-        dropped = valid.drop_last and len(valid.dataset) % valid.batch_size
-        if valid.augment is not None or dropped:
-            return None
+    if isinstance(valid, DataLoader) and _left_out(learn, valid):
+        return None
     state = measured_state(learn) if recorder.measured else None
     rows = [
         i

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import cos, pi
+from math import cos, inf, pi
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -85,8 +85,11 @@ def schedule_name(schedule: Schedule | None, n_epoch: int) -> str:
     """What tells the rates of one fit from another's: those of a flat one need no length."""
     if schedule is None:
         return "flat"
-    name = getattr(schedule, "__qualname__", None) or repr(schedule)
-    return f"{name} over {n_epoch} epochs"
+    return f"{_name(schedule)} over {n_epoch} epochs"
+
+
+def _name(schedule: Schedule) -> str:
+    return getattr(schedule, "__qualname__", None) or repr(schedule)
 
 
 class Scheduler(Callback):
@@ -96,5 +99,26 @@ class Scheduler(Callback):
         self.schedule = schedule
 
     def before_step(self, learn: Learner) -> None:
-        """Set them for the current batch."""
-        learn.set_lr(*self.schedule(learn.pct_train))
+        """Set them for the current batch.
+
+        Raises:
+            TypeError: the schedule gives something else than a rate and a momentum.
+            ValueError: they are out of their ranges.
+        """
+        progress = learn.pct_train
+        given = self.schedule(progress)
+        try:
+            rate, mom = given
+            lr, mom = float(rate), None if mom is None else float(mom)
+        except (TypeError, ValueError) as error:
+            raise TypeError(
+                "a schedule must give a learning rate and a momentum, None for a momentum that "
+                f"stays, as in (0.1, None); {_name(self.schedule)} at the progress {progress:.3g} "
+                f"gives {given!r}"
+            ) from error
+        if not 0 <= lr < inf or (mom is not None and not 0 <= mom < 1):
+            raise ValueError(
+                "a schedule must give a finite learning rate, 0 or more, and a momentum in [0, 1); "
+                f"{_name(self.schedule)} at the progress {progress:.3g} gives {given!r}"
+            )
+        learn.set_lr(lr, mom)

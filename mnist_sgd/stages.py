@@ -5,7 +5,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
-from mnist_sgd.callbacks import CANCELLATIONS, EVENTS, WITHIN_A_BATCH, Callback
+from mnist_sgd.callbacks import CANCELLATIONS, EVENTS, WITHIN_A_BATCH, Callback, explained
 
 __all__ = ["Stages"]
 
@@ -66,7 +66,11 @@ class Stages:
 
     @contextmanager
     def _calling(self, cbs: Sequence[Callback]) -> Iterator[None]:
-        """Call `cbs`, sorted by their `order`, at the events that they define, and no other."""
+        """Call `cbs`, sorted by their `order`, at the events that they define, and no other.
+
+        Raises:
+            Exception: a cancellation that no stage took, with what to do.
+        """
         ordered = sorted(cbs, key=lambda cb: cb.order)
         handlers: dict[str, list[Handler]] = {}
         for cb in ordered:
@@ -75,8 +79,13 @@ class Stages:
                     handlers.setdefault(event, []).append(partial(_run_callback, cb, event))
         before = self.active_cbs, self._handlers
         self.active_cbs, self._handlers = ordered, handlers
+        outermost = not self._under_way  # a stage further out may take a cancellation
         try:
             yield
+        except CANCELLATIONS as error:
+            if not outermost:
+                raise
+            raise explained(error) from error
         finally:
             self.active_cbs, self._handlers = before
 
@@ -89,7 +98,9 @@ def _run_callback(cb: Callback, event: str, learn: Any) -> None:
         return
     try:
         getattr(cb, event)(learn)
-    except CANCELLATIONS:
+    except CANCELLATIONS as error:
+        if not hasattr(error, "__notes__"):  # one that no stage takes says where it comes from
+            error.add_note(f"in the callback {type(cb).__name__}, {event}")
         raise
     except Exception as error:
         if not type(cb).__module__.startswith("mnist_sgd."):  # those name themselves

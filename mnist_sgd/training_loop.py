@@ -2,14 +2,19 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from mnist_sgd.batch_errors import raise_explained, warn_of_broadcasting
+from mnist_sgd.batch_errors import (
+    raise_explained,
+    raise_explained_backward,
+    raise_explained_forward,
+    warn_of_broadcasting,
+)
 from mnist_sgd.batch_norm import check_batch_norm, explaining_batch_norm
 from mnist_sgd.callbacks import (
     CancelBackward,
@@ -23,6 +28,7 @@ from mnist_sgd.distributed import Ranks
 from mnist_sgd.fit_place import FitPlace
 from mnist_sgd.fit_start import FitStart
 from mnist_sgd.loader import Batch, DataLoader, DataLoaders
+from mnist_sgd.optimizer_errors import check_interface, holds_any
 from mnist_sgd.optimizers import momentum_of
 from mnist_sgd.progress import format_time, table_header, table_row
 from mnist_sgd.provenance import measured
@@ -34,6 +40,12 @@ __all__ = ["Loss", "TrainingLoop"]
 NOTHING = torch.empty(0)
 
 Loss = Callable[[Tensor, Tensor], Tensor]
+
+_OF_A_BATCH = (
+    *("training", "dl", "xb", "yb", "pred", "loss", "loss_grad"),
+    *("_in_batch", "forward_context"),
+)
+"""The attributes of a loop that say where it is in its batches."""
 
 
 class TrainingLoop(Stages):
@@ -58,6 +70,7 @@ class TrainingLoop(Stages):
         self.fit_start: FitStart | None = None  # of a fit with checkpoints
         self._put_back: Callable[[], None] | None = None  # puts the state of a checkpoint back
         self.xb = self.yb = self.pred = self.loss = self.loss_grad = NOTHING
+        self.forward_context: Callable[[], AbstractContextManager[object]] = nullcontext
         self._in_batch = False
         self._wrapped_model: tuple[nn.Module, Callable[[Tensor], Any]] | None = None
         self._wrapped_loss: tuple[tuple[Loss, object], Loss] | None = None
@@ -200,8 +213,7 @@ class TrainingLoop(Stages):
     @contextmanager
     def _evaluating(self, batches: Iterable[Batch]) -> Iterator[None]:
         """Evaluation mode; a training or validation that is under way finds all as it left it."""
-        names = ("training", "dl", "xb", "yb", "pred", "loss", "loss_grad", "_in_batch")
-        before = {name: getattr(self, name) for name in names}
+        before = {name: getattr(self, name) for name in _OF_A_BATCH}
         modes = [(module, module.training) for module in self.model.modules() if self.training]
         self.training, self._in_batch, self.dl = False, False, batches
         self.model.eval()
@@ -256,10 +268,11 @@ class TrainingLoop(Stages):
             Whether it was recorded.
         """
         known = False
+        self.forward_context = nullcontext
         try:
             self._call("before_batch")
             model, loss_func = self._called()
-            self.pred = model(self.xb)
+            self._forward(model)
             self._call("after_pred")
             if len(self.yb) or not len(self.xb):  # else there are no targets, see get_preds
                 self._take_loss(loss_func)
@@ -275,6 +288,14 @@ class TrainingLoop(Stages):
         with suppress(CancelBatch):  # the batch is over anyway
             self._call("after_batch")
         return known
+
+    def _forward(self, model: Callable[[Tensor], Tensor]) -> None:
+        """Call the model on the batch at hand."""
+        try:
+            with self.forward_context():
+                self.pred = model(self.xb)
+        except (RuntimeError, ValueError) as error:
+            raise_explained_forward(error, self.model, self.xb)
 
     def _called(self) -> tuple[Callable[[Tensor], Tensor], Loss]:
         """What to call for the model and the loss: in training, several ranks wrap both."""
@@ -314,7 +335,8 @@ class TrainingLoop(Stages):
         if getattr(self.pred, "shape", None) != self.yb.shape:
             warn_of_broadcasting(self.pred, self.yb)
         # A callback may change one of them in place, and must not change the other by that.
-        self.loss = self.loss_grad.clone() if "after_loss" in self._handlers else self.loss_grad
+        copied = "after_loss" in self._handlers and isinstance(self.loss_grad, Tensor)
+        self.loss = self.loss_grad.clone() if copied else self.loss_grad
 
     def _update(self) -> None:
         self._stage("backward", self._backward, CancelBackward)
@@ -322,7 +344,10 @@ class TrainingLoop(Stages):
         self.opt.zero_grad()
 
     def _backward(self) -> None:
-        self.loss_grad.backward()  # type: ignore[no-untyped-call]
+        try:
+            self.loss_grad.backward()  # type: ignore[no-untyped-call]
+        except (RuntimeError, AttributeError) as error:
+            raise_explained_backward(error, self.loss_func, self.loss_grad, self.model)
 
     def _record_batch(self) -> None:
         group = self.opt.param_groups[-1]
@@ -349,11 +374,11 @@ class TrainingLoop(Stages):
         """See that the optimizer is of this model, which may have been assigned since.
 
         Raises:
+            TypeError: it is none that the loop can use.
             ValueError: it has none of the model's parameters.
         """
-        held = {id(p) for group in self.opt.param_groups for p in group["params"]}
-        trained = [p for p in self.model.parameters() if p.requires_grad]
-        if trained and not any(id(p) in held for p in trained):
+        check_interface(self.opt)
+        if not holds_any(self.opt, self.model.parameters()):
             raise ValueError(
                 "the optimizer has none of the model's parameters, so the model would not change: "
                 "after assigning learn.model, fit with reset_opt=True"

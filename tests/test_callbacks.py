@@ -1,5 +1,6 @@
 """Callbacks: fastai's events in fastai's order, in the state that they promise, none left out."""
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -129,6 +130,74 @@ def test_an_exception_cleans_up_every_stage_that_it_ends(learn: Learner) -> None
         learn.fit(1, cbs=recording(seen, {"after_loss": ZeroDivisionError}))
     assert seen[-4:] == ["after_loss", "cleanup_train", "cleanup_epoch", "cleanup_fit"]
     assert raised.value.__notes__ == ["in the callback Recording, after_loss"]
+
+
+ENDS = {
+    CancelFit: ("fit", "a fit"),
+    CancelEpoch: ("epoch", "an epoch"),
+    CancelTrain: ("train", "an epoch's training"),
+    CancelValidate: ("validate", "a validation"),
+    CancelBatch: ("batch", "a batch"),
+    CancelBackward: ("backward", "a backward pass"),
+    CancelStep: ("step", "a step"),
+}
+
+
+@pytest.mark.parametrize(
+    ("event", "error"),
+    [
+        ("before_fit", CancelEpoch),
+        ("before_epoch", CancelTrain),
+        ("before_batch", CancelValidate),
+        ("before_batch", CancelBackward),
+        ("before_step", CancelBackward),
+        ("before_backward", CancelStep),
+        ("after_epoch", CancelBatch),
+        ("cleanup_epoch", CancelEpoch),
+        ("cleanup_fit", CancelFit),
+    ],
+)
+def test_a_cancellation_that_ends_nothing_says_what_it_is_for(
+    learn: Learner, event: str, error: type[Exception]
+) -> None:
+    with pytest.raises(error) as raised:
+        learn.fit(1, cbs=recording([], {event: error}))
+    stage, words = ENDS[error]
+    assert str(raised.value) == (
+        f"{error.__name__} was raised in the callback Recording, {event}, where there is nothing "
+        f"that it ends: it ends {words}, and is for the events from before_{stage} to "
+        f"after_{stage} of one, other than after_cancel_{stage}"
+    )
+    learn.fit(1)
+    assert len(learn.recorder.values) == 1
+
+
+def test_a_cancellation_that_ends_nothing_keeps_what_it_says(learn: Learner) -> None:
+    class Enough(Callback):
+        def before_validate(self, learn: Learner) -> None:
+            raise CancelFit("it is enough")
+
+    expected = (
+        "CancelFit was raised in the callback Enough, before_validate, where there is nothing that "
+        "it ends: it ends a fit, and is for the events from before_fit to after_fit of one, other "
+        "than after_cancel_fit (it is enough)"
+    )
+    for call in (learn.validate, learn.get_preds):
+        with pytest.raises(CancelFit, match=f"^{re.escape(expected)}$"):
+            call(cbs=Enough())
+
+
+def test_a_validation_within_a_fit_may_end_the_fit(learn: Learner) -> None:
+    class Stop(Callback):
+        def before_validate(self, learn: Learner) -> None:
+            raise CancelFit
+
+    class Validating(Callback):
+        def after_train(self, learn: Learner) -> None:
+            learn.validate(cbs=Stop())
+
+    learn.fit(3, cbs=Validating())
+    assert learn.recorder.values == []
 
 
 def test_a_callback_is_told_when_the_learner_is_made() -> None:

@@ -675,8 +675,87 @@ def test_a_model_that_diverged_is_refused_with_what_to_do(
 
 
 def test_a_model_with_two_logits_is_refused(images: NDArray[np.uint8], tmp_path: Path) -> None:
-    with pytest.raises(ExportError, match=r"\[1, 1\], got torch.float32 \[1, 2\]"):
-        export_model(nn.Linear(784, 2), tmp_path / "model.onnx", metadata=METADATA, images=images)
+    path = tmp_path / "model.onnx"
+    with pytest.raises(ExportError) as refused:
+        export_model(nn.Linear(784, 2), path, metadata=METADATA, images=images)
+    assert str(refused.value) == (
+        f"{path} was not written: the model must have one output, torch.float32 [B, 1]: for a "
+        "batch of 1 it gives torch.float32 [1, 2]"
+    )
+
+
+def test_a_model_that_gives_no_tensor_is_refused(images: NDArray[np.uint8], tmp_path: Path) -> None:
+    class Both(nn.Linear):
+        def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+            return super().forward(x), x
+
+    with pytest.raises(
+        ExportError,
+        match=r"model\.pt was not written: given float32 \[B, 784\], the model fails: it gives a "
+        r"tuple, not a tensor of logits \[B, 1\]$",
+    ):
+        export_model(Both(784, 1), tmp_path / "model.pt", metadata=METADATA, images=images)
+
+
+class Norm(nn.Module):
+    """A batch norm without running statistics, of a value or of a picture for each channel."""
+
+    def __init__(self, pictures: bool) -> None:
+        super().__init__()
+        self.pictures = pictures
+        kind = nn.BatchNorm2d if pictures else nn.BatchNorm1d
+        self.norm = kind(1 if pictures else 784, track_running_stats=False)
+        self.head = nn.Linear(784, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.norm(x.reshape(-1, 1, 28, 28)).flatten(1) if self.pictures else self.norm(x)
+        logits: Tensor = self.head(x)
+        return logits
+
+
+@pytest.mark.parametrize("pictures", [False, True])
+def test_a_batch_norm_without_running_statistics_is_refused(
+    pictures: bool, images: NDArray[np.uint8], tmp_path: Path
+) -> None:
+    path = tmp_path / "model.onnx"
+    with pytest.raises(ExportError) as refused:
+        export_model(Norm(pictures), path, metadata=METADATA, images=images[:20])
+    assert str(refused.value) == (
+        f"{path} was not written: batch norm (layer 'norm') keeps no running statistics, so that "
+        "each answer depends on the other images of its batch; make it with "
+        "track_running_stats=True and train again"
+    )
+
+
+class Centred(nn.Linear):
+    """Takes from each image the mean of its batch."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x - x.mean(0))
+
+
+class AtRandom(nn.Linear):
+    """Drops pixels also when it is to answer."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(nn.functional.dropout(x, 0.5, training=True))
+
+
+@pytest.mark.parametrize("kind", [Centred, AtRandom])
+@pytest.mark.parametrize("suffix", [".onnx", ".pt", ".pt2"])
+def test_a_model_whose_answer_depends_on_more_than_the_image_is_refused(
+    kind: type[nn.Linear], suffix: str, images: NDArray[np.uint8], tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    path = tmp_path / f"model{suffix}"
+    with pytest.raises(
+        ExportError,
+        match=r"was not written: the model gives an image alone and among others probabilities up "
+        r"to [01]\.\d+ apart; 1e-05 is allowed\. An answer must depend on its image alone, not on "
+        r"the other images of its batch, nor on chance$",
+    ):
+        export_model(kind(784, 1), path, metadata=METADATA, images=images[:20])
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_another_suffix_is_refused_with_those_there_are(tmp_path: Path) -> None:
@@ -756,5 +835,5 @@ def test_labels_differ_only_where_the_threshold_is_within_the_difference(
 
 
 def test_a_torch_module_of_another_answer_shape_is_named() -> None:
-    with pytest.raises(ExportError, match=r"3 images must have .* \[3, 1\], got .* \[3, 28, 28\]"):
+    with pytest.raises(ExportError, match=r"for a batch of 3 it gives torch\.uint8 \[3, 28, 28\]$"):
         torch_answer(nn.Identity())(np.zeros((3, 28, 28), np.uint8))

@@ -328,8 +328,9 @@ BRANCHES = (
         ("probability", re.escape(f"it could not be exported: {ENDS_IN_SIGMOID}")),
         (
             "Noisy",
-            r"it could not be exported: onnxruntime and torch give \d+ of 16 images different "
-            r"labels and probabilities up to 0\.\d+ apart; 1e-05 is allowed",
+            r"it could not be exported: the model gives an image alone and among others "
+            r"probabilities up to 0\.\d+ apart; 1e-05 is allowed\. An answer must depend on its "
+            r"image alone, not on the other images of its batch, nor on chance",
         ),
         (
             "Unknown",

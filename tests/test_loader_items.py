@@ -10,7 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.utils.data import Dataset, TensorDataset
+from torch.utils.data import ConcatDataset, Dataset, Subset, TensorDataset
 
 from image_sets import as_bytes, joined, random_set, taken
 from mnist_sgd import (
@@ -157,6 +157,116 @@ def test_a_batch_is_the_holders_own_and_the_items_stay_as_they_are() -> None:
     assert torch.equal(torch.cat([xb for xb, _ in loader]), before)
 
 
+class Inverted(TensorDataset):
+    """Takes each item of the tensors and changes it."""
+
+    def __getitem__(self, index: Any) -> tuple[Tensor, Tensor]:
+        x, y = (each[index] for each in self.tensors)
+        return 255 - x, 1 - y
+
+
+class InvertedList(list[Any]):
+    """Takes each item of the list and changes it."""
+
+    def __getitem__(self, index: Any) -> Any:
+        x, y = super().__getitem__(index)
+        return 255 - x, 1 - y
+
+
+class InvertedTuple(tuple[Any, ...]):
+    """Takes each item of the tuple and changes it."""
+
+    def __getitem__(self, index: Any) -> Any:
+        x, y = super().__getitem__(index)
+        return 255 - x, 1 - y
+
+
+def bytes_and_labels(count: int = 12) -> tuple[Tensor, Tensor]:
+    part = random_set(count)
+    return torch.tensor(part.images), torch.tensor(part.labels).long()
+
+
+def chosen(x: Tensor, y: Tensor) -> Any:
+    return Subset(Inverted(x, y), [5, 3, 8])
+
+
+def concatenated(x: Tensor, y: Tensor) -> Any:
+    return ConcatDataset([TensorDataset(x, y), Inverted(x, y)])
+
+
+def listed(x: Tensor, y: Tensor) -> Any:
+    return InvertedList(zip(x, y, strict=True))
+
+
+def in_a_tuple(x: Tensor, y: Tensor) -> Any:
+    return InvertedTuple(zip(x, y, strict=True))
+
+
+@pytest.mark.parametrize("form", [Inverted, listed, in_a_tuple, chosen, concatenated])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32], ids=str)
+def test_a_data_set_with_code_of_its_own_gives_what_torchs_loader_gives(
+    form: Callable[[Tensor, Tensor], Any], dtype: torch.dtype
+) -> None:
+    x, y = bytes_and_labels()
+    data = form(x.to(dtype), y)
+    for ours, theirs in zip(DataLoader(data, 5), torch.utils.data.DataLoader(data, 5), strict=True):
+        assert as_bytes(ours) == as_bytes(theirs)
+        assert [each.dtype for each in ours] == [each.dtype for each in theirs]
+
+
+class Rolled(Dataset[tuple[Tensor, int]]):
+    """Moves each image at random whenever it is asked for it, and counts."""
+
+    def __init__(self, convert: Callable[[Tensor], Tensor]) -> None:
+        self.x, self.y = bytes_and_labels()
+        self.convert = convert
+        self.asked = 0
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        self.asked += 1
+        return self.convert(self.x[index].roll(self.asked, 1)), int(self.y[index])
+
+
+@pytest.mark.parametrize("convert", [Tensor.byte, Tensor.float])
+def test_items_that_are_made_at_random_are_made_anew_in_every_epoch(
+    convert: Callable[[Tensor], Tensor],
+) -> None:
+    data = Rolled(convert)
+    loader = DataLoader(data, 5)
+    assert data.asked == 1  # to see what an item is
+    for epoch in range(1, 4):
+        assert taken(loader) != taken(loader)
+        assert data.asked == 1 + epoch * 2 * len(data)
+    once = DataLoader([Rolled(Tensor.byte)[i] for i in range(12)], 5)
+    assert taken(once) == taken(once)
+
+
+def test_images_of_a_data_set_with_code_of_its_own_say_how_to_become_images(
+    tmp_path: Path,
+) -> None:
+    data = Rolled(Tensor.byte)
+    with pytest.raises(ValueError, match=r".") as caught:
+        DataLoader(data, 5, mean=0.1, flatten=False)
+    assert str(caught.value) == (
+        "flatten and mean cannot be used here: a Rolled is asked for its items in every epoch, and "
+        "they are batched as they are; if they are always the same, DataLoader(list(dataset)) "
+        "reads them once, as images"
+    )
+    loader = DataLoader(data, 5)
+    learn = Learner(DataLoaders(loader, loader), create_model("linear", 0))
+    with pytest.raises(TypeError) as refused:
+        learn.export(tmp_path / "model.onnx")
+    assert str(refused.value) == (
+        "class names and pixels come from a DataLoader of an ImageSet; the validation loader has a "
+        "Rolled of items, without either; to predict and export, give learn.dls.valid a DataLoader "
+        "of an ImageSet, or of a list or a TensorDataset of uint8 images of 784 pixels and labels "
+        "0 and 1"
+    )
+
+
 def test_every_kind_of_pairs_is_batched_as_torch_does() -> None:
     class Many(Squares):
         def __getitems__(self, rows: list[int]) -> list[tuple[float, int]]:
@@ -242,6 +352,16 @@ def endless() -> Iterator[Any]:
         (DataLoader(pairs(3)), f"{NEEDED}DataLoader; batches need no loader"),
         (torch.rand(5, 784), "each item of a data set must be a pair (x, y), got Tensor"),
         ([1, 2], "each item of a data set must be a pair (x, y), got int"),
+        (
+            (torch.rand(5, 784), torch.ones(5, 1)),
+            "each item of a data set must be a pair (x, y), got Tensor; of two arrays "
+            "list(zip(x, y)) makes pairs",
+        ),
+        (
+            [np.zeros((5, 784)), np.zeros(5)],
+            "each item of a data set must be a pair (x, y), got ndarray; of two arrays "
+            "list(zip(x, y)) makes pairs",
+        ),
         ([(1, 2, 3)], "each item of a data set must be a pair (x, y), got tuple"),
         (
             [("a", 1)],
@@ -332,7 +452,8 @@ def test_a_learner_says_what_items_lack_to_predict_and_export(tmp_path: Path) ->
     text = (
         "class names and pixels come from a DataLoader of an ImageSet; the validation loader has a "
         "list of items, without either; to predict and export, give learn.dls.valid a DataLoader "
-        "of an ImageSet, or of items of uint8 images of 784 pixels and labels 0 and 1"
+        "of an ImageSet, or of a list or a TensorDataset of uint8 images of 784 pixels and labels "
+        "0 and 1"
     )
     for call in (
         lambda: learn.predict(part.images[0]),

@@ -5,6 +5,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from inspect import getsource
 from itertools import product
 from pathlib import Path
@@ -16,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors import safe_open
 from torch import Tensor, nn
+from torch.utils.data import Dataset
 
 from mnist_sgd import (
     Augmentation,
@@ -36,7 +38,7 @@ from mnist_sgd import (
 from mnist_sgd.cli import main
 from mnist_sgd.data import ImageSet
 from mnist_sgd.export import exported_program, onnx_file, torchscript
-from mnist_sgd.provenance import measured_row
+from mnist_sgd.provenance import measured_row, measured_state
 from mnist_sgd.report.folder import ARTEFACT, WEIGHTS
 from mnist_sgd.weights import WeightsError, read_weights
 from mnist_sgd_serve import Metadata, Predictor
@@ -482,6 +484,174 @@ def test_metrics_of_other_images_than_the_validation_images_are_measured_anew(
     metrics = metadata_of(tmp_path / "m.onnx").metrics
     assert metrics["batch_accuracy"] == pytest.approx(np.mean((given > 0.5) == (labels == 1)))
     assert metrics["valid_loss"] == pytest.approx(np.abs(labels - given).mean(), abs=1e-6)
+
+
+class Pairs(Dataset[tuple[Tensor, Tensor]]):
+    """Makes its items when they are asked for."""
+
+    def __init__(self, images: ImageSet) -> None:
+        self.x = torch.tensor(images.images).reshape(-1, 784).float() / 255
+        self.y = torch.tensor(images.labels).long()[:, None]
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        return self.x[index], self.y[index]
+
+
+def batches_of(images: ImageSet) -> list[tuple[Tensor, Tensor]]:
+    return [(x, y) for x, y in DataLoader(images, 16)]
+
+
+Source = Callable[[ImageSet], Any]
+
+SOURCES: dict[str, Source] = {
+    "whole": lambda images: DataLoader(images, 16),
+    "dropped": lambda images: DataLoader(images, 16, drop_last=True),
+    "augmented": lambda images: DataLoader(images, 16, augment=Augmentation(degrees=40)),
+    "normalised": lambda images: DataLoader(images, 16, mean=0.1),
+    "subclass": lambda images: InvertedLoader(images, 16),
+    "half": lambda images: DataLoader(images, 16, rank=0, world_size=2),
+    "pairs": lambda images: DataLoader(Pairs(images), 16),
+    "dropped pairs": lambda images: DataLoader(Pairs(images), 16, drop_last=True),
+    "torch": lambda images: torch.utils.data.DataLoader(Pairs(images), 16),
+    "torch dropped": lambda images: torch.utils.data.DataLoader(Pairs(images), 16, drop_last=True),
+    "batches": batches_of,
+}
+
+
+@pytest.mark.parametrize("before", SOURCES)
+def test_figures_of_other_validation_data_are_never_in_a_file(before: str, tmp_path: Path) -> None:
+    """A file has the figures of data that are known to be the same, or none."""
+    learn = learner(epochs=0)
+    learn.dls.valid = SOURCES[before](easy_set(60, flipped=3))
+    with learn.no_logging():
+        learn.fit(1, lr=0.5)
+    _, loss, accuracy = learn.recorder.values[0]
+    for after in SOURCES:
+        learn.dls.valid = SOURCES[after](easy_set(60, flipped=9))
+        assert set(saved_metrics(learn, tmp_path)) <= {"images"}
+        learn.dls.valid = SOURCES[after](easy_set(60, flipped=3))
+        saved = saved_metrics(learn, tmp_path)
+        assert saved.pop("images", 60) == 60
+        known = before == after and before in ("whole", "normalised")
+        assert saved == ({"valid_loss": loss, "batch_accuracy": accuracy} if known else {})
+
+
+@pytest.mark.parametrize("kind", ["pairs", "subclass", "torch", "batches"])
+def test_figures_of_data_that_are_still_there_are_in_the_file(kind: str, tmp_path: Path) -> None:
+    learn = learner(epochs=0)
+    learn.dls.valid = SOURCES[kind](easy_set(60, flipped=3))
+    with learn.no_logging():
+        learn.fit(1, lr=0.5)
+    _, loss, accuracy = learn.recorder.values[0]
+    saved = saved_metrics(learn, tmp_path)
+    assert (saved["valid_loss"], saved["batch_accuracy"]) == (loss, accuracy)
+
+
+def test_a_batch_that_was_changed_in_place_is_other_data(tmp_path: Path) -> None:
+    learn = learner(epochs=0)
+    learn.dls.valid = batches = batches_of(easy_set(60, flipped=3))
+    with learn.no_logging():
+        learn.fit(1, lr=0.5)
+    assert saved_metrics(learn, tmp_path) != {}
+    for changed in (batches[1][0], batches[2][1]):
+        state = measured_state(learn)
+        changed.add_(1)
+        assert measured_state(learn) != state
+        assert saved_metrics(learn, tmp_path) == {}
+
+
+def test_a_model_of_other_layers_has_no_figures_of_the_one_before(tmp_path: Path) -> None:
+    """The weights have the same names in both; what a dropout does in training changes nothing."""
+    learn = learner(nn.Sequential(nn.Linear(784, 4), nn.ReLU(), nn.Dropout(0.1), nn.Linear(4, 1)))
+    layers: Any = learn.model
+    layers[2].p = 0.5
+    assert saved_metrics(learn, tmp_path) == row(learn)
+    layers[1] = nn.Tanh()
+    assert saved_metrics(learn, tmp_path) == {"images": 60}
+
+
+# --- metrics and losses of one name
+
+
+def scaled(factor: float) -> Callable[[Tensor, Tensor], Tensor]:
+    return lambda predictions, targets: mnist_loss(predictions, targets) * factor
+
+
+class Scaled(nn.Module):
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, predictions: Tensor, targets: Tensor) -> Tensor:
+        return mnist_loss(predictions, targets) * self.factor
+
+
+def partly(factor: float) -> Any:
+    def loss(predictions: Tensor, targets: Tensor, *, factor: float) -> Tensor:
+        return mnist_loss(predictions, targets) * factor
+
+    return partial(loss, factor=factor)
+
+
+@pytest.mark.parametrize("make", [scaled, Scaled, partly])
+def test_another_loss_of_the_same_name_is_another_loss(
+    make: Callable[[float], Any], tmp_path: Path
+) -> None:
+    learn = learner(epochs=0)
+    learn.loss_func = make(3.0)
+    with learn.no_logging():
+        learn.fit(1, lr=0.1)
+    learn.loss_func = make(3.0)
+    assert saved_metrics(learn, tmp_path) == row(learn)
+    learn.loss_func = make(1.0)
+    assert saved_metrics(learn, tmp_path) == {"images": 60}
+    loss, accuracy = learn.validate()
+    measured_now = {"valid_loss": loss, "batch_accuracy": accuracy, "images": 60}
+    assert exported_metrics(learn, tmp_path) == measured_now
+
+
+def called(name: str, value: float) -> Any:
+    def metric(predictions: Tensor, targets: Tensor) -> float:
+        return value
+
+    metric.__name__ = name
+    return metric
+
+
+@pytest.mark.parametrize(
+    ("metrics", "expected"),
+    [
+        ([batch_accuracy, called("batch_accuracy", 0.25)], {"batch_accuracy_2": 0.25}),
+        ([called("batch_accuracy", 0.25), batch_accuracy], {"batch_accuracy_2": 0.25}),
+        ([called("valid_loss", 0.75), batch_accuracy], {"valid_loss_2": 0.75}),
+        ([called("images", 0.5), batch_accuracy], {"images_2": 0.5}),
+        (
+            [called("f1", 0.5), batch_accuracy, called("f1", 0.25), called("images", 0.125)],
+            {"f1": 0.5, "f1_2": 0.25, "images_2": 0.125},
+        ),
+    ],
+)
+def test_metrics_of_one_name_are_all_in_a_file_and_no_hindrance(
+    metrics: list[Any], expected: dict[str, float], tmp_path: Path
+) -> None:
+    learn = learner(metrics=metrics)
+    loss, *figures = learn.recorder.values[-1][1:]
+    accuracy = figures[metrics.index(batch_accuracy)]
+    everything = {"valid_loss": loss, "batch_accuracy": accuracy, "images": 60, **expected}
+    assert saved_metrics(learn, tmp_path) == exported_metrics(learn, tmp_path) == everything
+    change_by_hand(learn)
+    again = exported_metrics(learn, tmp_path)
+    assert again.keys() == everything.keys()
+    assert {key: again[key] for key in expected} == expected
+
+
+def test_another_metric_that_heads_the_column_is_no_accuracy(tmp_path: Path) -> None:
+    learn = learner(metrics=called("batch_accuracy", 0.25))
+    learn.metrics = [batch_accuracy]
+    assert exported_metrics(learn, tmp_path)["batch_accuracy"] == 0.25
 
 
 def test_a_run_says_what_its_files_say(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from mnist_sgd._files import atomic_path
 from mnist_sgd.export import exported_program, onnx_file, torchscript
@@ -31,6 +32,9 @@ TOLERANCE = 1e-5
 
 SHORT_TOLERANCE = 1e-2
 """The same of a model in bfloat16 or float16: two sums in another order may round to neighbours."""
+
+ALONE = 8
+"""How many images are asked one by one, to see that an answer depends on its image alone."""
 
 Check = Callable[[NDArray[np.float32]], str | None]
 """Takes a file's probabilities, float32 [N], and says what is wrong with them, if anything."""
@@ -104,9 +108,9 @@ def export_model(
 
     Raises:
         ValueError: the suffix, the images or the input shape are not as above.
-        ExportError: the model's own answers are no numbers, or it cannot be written in this
-            format, or the file does not answer as the model does. The old file of this name, if
-            any, is untouched.
+        ExportError: the model's own answers are no numbers, or depend on more than their image,
+            or it cannot be written in this format, or the file does not answer as the model does.
+            The old file of this name, if any, is untouched.
         OSError: the file cannot be written.
     """
     path = Path(path)
@@ -114,6 +118,7 @@ def export_model(
     form = _FORMATS[path.suffix]
     classifier, expected = _answers_of_torch(model, path, metadata, images, input_shape)
     allowed = _rounding(classifier) if tolerance is None else tolerance
+    _check_alone(classifier, path, images[1:ALONE], expected[1:ALONE], allowed)
     with atomic_path(path) as temporary:
         try:
             form.write(classifier, temporary, metadata)
@@ -155,6 +160,14 @@ def _answers_of_torch(
         )
     except (RuntimeError, TypeError) as error:  # what a model holds may not be copied
         raise ExportError(f"the model cannot be copied: {_reason(error)}", path) from error
+    for name, layer in classifier.model.named_modules():
+        if isinstance(layer, _BatchNorm) and layer.running_mean is None:
+            raise ExportError(
+                f"batch norm (layer {name!r}) keeps no running statistics, so that each answer "
+                "depends on the other images of its batch; make it with track_running_stats=True "
+                "and train again",
+                path,
+            )
     try:
         expected = answer_all(torch_answer(classifier), images)
         if 0.5 <= expected.min() <= expected.max() <= SIGMOID_OF_1:  # all logits lie in [0, 1]
@@ -173,6 +186,32 @@ def _answers_of_torch(
             path,
         )
     return classifier, expected
+
+
+def _check_alone(
+    classifier: Classifier,
+    path: Path,
+    images: NDArray[np.uint8],
+    expected: NDArray[np.float32],
+    allowed: float,
+) -> None:
+    """See that torch answers images one by one as it answered them among others.
+
+    Raises:
+        ExportError: it does not, so that no server could give the right answer.
+    """
+    if len(images) == 0:
+        return
+    answer = torch_answer(classifier)
+    alone = np.concatenate([answer(np.array(images[i : i + 1])) for i in range(len(images))])
+    difference = compare(expected, alone, threshold=0.5).max_difference
+    if not difference <= allowed:
+        raise ExportError(
+            f"the model gives an image alone and among others probabilities up to {difference:.2g} "
+            f"apart; {allowed:g} is allowed. An answer must depend on its image alone, not on the "
+            "other images of its batch, nor on chance",
+            path,
+        )
 
 
 def _rounding(classifier: Classifier) -> float:

@@ -66,7 +66,9 @@ class Classifier(nn.Module):
 
     def logits(self, image: Tensor) -> Tensor:
         """Logits float32 [B, 1] for uint8 images [B, 28, 28]."""
-        logits: Tensor = self.model(self.pixels(image))
+        logits = self.model(self.pixels(image))
+        if not isinstance(logits, Tensor):
+            raise TypeError(f"it gives a {type(logits).__name__}, not a tensor of logits [B, 1]")
         return logits if logits.dtype == torch.float32 else logits.to(torch.float32)
 
     def pixels(self, image: Tensor) -> Tensor:

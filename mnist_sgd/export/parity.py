@@ -62,8 +62,8 @@ def torch_answer(module: nn.Module) -> Answer:
             probability = module(torch.from_numpy(images))
         if probability.shape != (len(images), 1) or probability.dtype != torch.float32:
             raise ExportError(
-                f"{len(images)} images must have answers of torch.float32 [{len(images)}, 1], "
-                f"got {probability.dtype} {list(probability.shape)}"
+                "the model must have one output, torch.float32 [B, 1]: for a batch of "
+                f"{len(images)} it gives {probability.dtype} {list(probability.shape)}"
             )
         result: NDArray[np.float32] = probability.numpy().reshape(-1)
         return result

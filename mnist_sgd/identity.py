@@ -1,0 +1,120 @@
+"""What tells one loss, or one source of batches, from another of the same name.
+
+Where the parts of an object say all about it, its identity is made of them, and is the same in
+every process. Any other object has an identity as long as it lives, which no other process shares:
+it may hold other content tomorrow, and another object may look alike.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from functools import partial
+from hashlib import blake2b
+from types import BuiltinFunctionType, CodeType, FunctionType, MethodType
+from typing import Any
+from uuid import uuid4
+
+import torch
+from torch import Tensor, nn
+from torch.utils.weak import WeakIdKeyDictionary
+
+__all__ = ["identity"]
+
+PLAIN = (type(None), bool, int, float, complex, str, bytes, torch.dtype, torch.device)
+"""What its `repr` says all about."""
+
+SMALL = 1 << 12
+"""Elements of a tensor up to which it is read; a larger one is told by its object and version."""
+
+_tokens: Any = WeakIdKeyDictionary()
+
+
+def identity(thing: object) -> str:
+    """32 hexadecimal digits that change with whatever may make `thing` another one.
+
+    Args:
+        thing: a function, a loss module, a loader, a list of batches, or anything else.
+    """
+    return _digest(_parts(thing, ()))
+
+
+def _parts(thing: Any, outer: tuple[int, ...]) -> object:
+    """What an object is made of, as nested lists of text; `outer` are the ids it is a part of."""
+    if type(thing) in PLAIN:
+        return repr(thing)
+    if id(thing) in outer:  # a function that calls itself
+        return "itself"
+    within = (*outer, id(thing))
+
+    def parts(*others: object) -> list[object]:
+        return [type(thing).__qualname__, *(_parts(other, within) for other in others)]
+
+    if type(thing) in _CONTAINERS:
+        return parts(*_CONTAINERS[type(thing)](thing))
+    for kind, taken in _PARTS:
+        if isinstance(thing, kind):
+            return parts(*taken(thing))
+    return parts(_token(thing))
+
+
+def _of_function(function: FunctionType) -> list[object]:
+    cells = [_content(cell) for cell in function.__closure__ or ()]
+    named = [function.__module__, function.__qualname__, function.__defaults__]
+    return [*named, function.__kwdefaults__, function.__code__, cells]
+
+
+def _content(cell: Any) -> object:
+    try:
+        return cell.cell_contents
+    except ValueError:  # a variable without a value yet
+        return None
+
+
+def _of_module(module: nn.Module) -> list[object]:
+    attributes = {name: value for name, value in vars(module).items() if name != "training"}
+    return [type(module), type(module).forward, attributes]
+
+
+def _of_tensor(tensor: Tensor) -> list[object]:
+    described = [str(tensor.dtype), str(tensor.device), list(tensor.shape)]
+    if tensor.layout != torch.strided or tensor.is_meta or tensor.numel() > SMALL:
+        version = None if tensor.is_inference() else tensor._version
+        return [*described, _token(tensor), version]
+    values = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+    return [*described, blake2b(values.numpy().data).hexdigest()]
+
+
+_PARTS: tuple[tuple[Any, Callable[[Any], Sequence[object]]], ...] = (
+    (type, lambda kind: [kind.__module__, kind.__qualname__]),
+    (BuiltinFunctionType, lambda each: [each.__module__, each.__qualname__]),
+    (FunctionType, _of_function),
+    (MethodType, lambda method: [method.__func__, method.__self__]),
+    (CodeType, lambda code: [code.co_code, code.co_consts, code.co_names, code.co_varnames]),
+    (partial, lambda each: [each.func, each.args, each.keywords]),
+    (nn.Module, _of_module),
+    (Tensor, _of_tensor),
+)
+"""What an object of a kind is made of; the first kind that fits counts."""
+
+_CONTAINERS: dict[type, Callable[[Any], Sequence[object]]] = {
+    list: list,
+    tuple: list,
+    set: lambda each: sorted(map(repr, each)),
+    frozenset: lambda each: sorted(map(repr, each)),
+    dict: lambda each: [*each, *each.values()],
+    OrderedDict: lambda each: [*each, *each.values()],
+}
+"""The same of containers. Not of their subclasses, whose code may give other content."""
+
+
+def _token(thing: object) -> str:
+    """Text that stands for an object as long as it lives; where that is unknown, for nothing."""
+    try:
+        return str(_tokens.setdefault(thing, uuid4().hex))
+    except TypeError:  # of some kinds no weak reference can be made
+        return uuid4().hex
+
+
+def _digest(parts: object) -> str:
+    return blake2b(repr(parts).encode(errors="surrogatepass"), digest_size=16).hexdigest()

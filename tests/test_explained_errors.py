@@ -1,0 +1,414 @@
+"""What cannot be trained or predicted is refused with what was given and what to do."""
+
+import re
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils.data import TensorDataset
+
+from image_sets import random_set
+from mnist_sgd import (
+    SGD,
+    Callback,
+    DataLoader,
+    DataLoaders,
+    ImageSet,
+    Learner,
+    MixedPrecision,
+    adamw,
+    create_model,
+    cross_entropy,
+)
+
+IMAGES = random_set(24)
+
+
+def loaders(**options: Any) -> DataLoaders:
+    return DataLoaders(*(DataLoader(IMAGES, 8, **options) for _ in range(2)))
+
+
+def items(dtype: torch.dtype) -> DataLoaders:
+    x = torch.tensor(IMAGES.images).reshape(-1, 784).to(dtype)
+    y = torch.tensor(IMAGES.labels).long()[:, None]
+    if dtype == torch.uint8:
+        return loaders(dtype=dtype)
+    return DataLoaders(*(DataLoader(TensorDataset(x, y), 8) for _ in range(2)))
+
+
+def learner(
+    dls: DataLoaders | None = None, model: nn.Module | None = None, **kinds: Any
+) -> Learner:
+    model = model or create_model("linear", 0)
+    learn = Learner(dls or loaders(), model, **{"loss_func": cross_entropy, **kinds})
+    learn.logger, learn.bar = lambda line: None, False
+    return learn
+
+
+def refused(kind: type[Exception], call: Callable[[], Any]) -> str:
+    with pytest.raises(kind) as caught:
+        call()
+    return str(caught.value)
+
+
+# --- batches of another dtype than the model
+
+
+class Pictures(nn.Module):
+    """The same complaint in a convolution's words, or another layer's."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer, self.head = layer, nn.LazyLinear(1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.head(self.layer(x.reshape(-1, 1, 28, 28)).flatten(1))
+        return out
+
+
+LAYERS: list[nn.Module] = [
+    nn.Identity(),
+    nn.Conv2d(1, 2, 3),
+    nn.ConvTranspose2d(1, 2, 3),
+    nn.BatchNorm2d(1),
+    nn.GroupNorm(1, 1),
+    nn.PReLU(),
+]
+
+TO_FLOAT = "give a DataLoader of images dtype=torch.float32, convert the items in the data set, as "
+MISMATCHES = {
+    torch.uint8: f"{TO_FLOAT}x.float() / 255, or let the model's forward convert its input so",
+    torch.float64: f"{TO_FLOAT}x.float(), or convert the model, as model.double()",
+    torch.bfloat16: f"{TO_FLOAT}x.float(), or convert the model, as model.bfloat16()",
+    torch.int64: f"{TO_FLOAT}x.float(), or let the model's forward convert its input so",
+}
+
+
+@pytest.mark.parametrize("dtype", MISMATCHES, ids=str)
+@pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: type(layer).__name__)
+def test_batches_of_another_dtype_than_the_model_are_named_with_it(
+    dtype: torch.dtype, layer: nn.Module
+) -> None:
+    model = Pictures(layer)
+    with torch.no_grad():
+        model.eval()(torch.zeros(2, 784))  # the head has weights from here on
+    learn = learner(items(dtype), model)
+    name = str(dtype).removeprefix("torch.")
+    expected = f"the batches are {name} and the model's weights float32: {MISMATCHES[dtype]}"
+    for call in (lambda: learn.fit(1), learn.validate, learn.get_preds):
+        with pytest.raises(TypeError) as caught:
+            call()
+        assert str(caught.value) == expected
+        assert isinstance(caught.value.__cause__, RuntimeError)
+
+
+def test_models_in_other_dtypes_are_named_too() -> None:
+    half = learner(model=nn.Linear(784, 1).half())
+    assert refused(TypeError, half.validate) == (
+        "the batches are float32 and the model's weights float16: convert the items in the data "
+        "set, as x.half(), or convert the model, as model.float()"
+    )
+    short = learner(model=nn.Linear(784, 1).bfloat16())
+    assert refused(TypeError, lambda: short.predict(IMAGES.images[0])) == (
+        "the batches are float32 and the model's weights bfloat16: give a DataLoader of images "
+        "dtype=torch.bfloat16, convert the items in the data set, as x.bfloat16(), or convert the "
+        "model, as model.float()"
+    )
+
+
+def test_mixed_precision_does_not_hide_whose_dtype_is_wrong() -> None:
+    learn = learner(loaders(dtype=torch.uint8))
+    assert refused(TypeError, lambda: learn.fit(1, cbs=MixedPrecision())) == (
+        f"the batches are uint8 and the model's weights float32: {MISMATCHES[torch.uint8]}"
+    )
+
+
+def test_another_error_of_a_model_is_its_own() -> None:
+    wrong_size = learner(model=nn.Linear(700, 1))
+    with pytest.raises(RuntimeError, match=r"mat1 and mat2 shapes cannot be multiplied"):
+        wrong_size.fit(1)
+
+    class Within(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x) @ torch.ones(1, 1, dtype=torch.float64)
+
+    with pytest.raises(RuntimeError, match=r"^expected m1 and m2 to have the same dtype"):
+        learner(model=Within(784, 1)).fit(1)  # the batches have the dtype of the weights
+
+
+# --- optimizers
+
+
+class Chapters:
+    """The chapter's optimizer, written by hand."""
+
+    def __init__(self, params: Iterable[Any], lr: float) -> None:
+        self.params, self.lr = list(params), lr
+
+    def step(self) -> None:
+        for p in self.params:
+            p.data -= p.grad.data * self.lr
+
+    def zero_grad(self) -> None:
+        for p in self.params:
+            p.grad = None
+
+
+class WithoutRate(Chapters):
+    def __init__(self, params: Iterable[Any], lr: float) -> None:
+        super().__init__(params, lr)
+        self.param_groups = [{"params": self.params}]
+
+
+OPTIMIZERS: list[tuple[Any, str]] = [
+    (
+        torch.optim.LBFGS,
+        "LBFGS cannot be used here, as its step() needs arguments (missing a required argument: "
+        "'closure'): an optimizer that computes the loss again by a closure, such as "
+        "torch.optim.LBFGS, needs a loop of its own; take SGD, adamw or torch.optim.AdamW",
+    ),
+    (
+        Chapters,
+        "Chapters has no param_groups with 'params' and 'lr', in which the Learner sets the "
+        "learning rate: derive it from torch.optim.Optimizer, or take mnist_sgd.BasicOptim, the "
+        "chapter's",
+    ),
+    (
+        WithoutRate,
+        "WithoutRate has no param_groups with 'params' and 'lr', in which the Learner sets the "
+        "learning rate: derive it from torch.optim.Optimizer, or take mnist_sgd.BasicOptim, the "
+        "chapter's",
+    ),
+    (
+        lambda params, lr: None,
+        "opt_func must make an optimizer with step() and zero_grad(), got NoneType",
+    ),
+    (
+        lambda params, lr: SGD(["weight"], lr),
+        "SGD takes parameters, as model.parameters() gives them, or groups of them; got str",
+    ),
+]
+
+
+@pytest.mark.parametrize(("opt_func", "text"), OPTIMIZERS)
+def test_an_optimizer_that_the_loop_cannot_use_is_refused_before_any_batch(
+    opt_func: Any, text: str
+) -> None:
+    learn = learner(opt_func=opt_func)
+    assert refused(TypeError, lambda: learn.fit(1, lr=0.1)) == text
+    learn.opt_func = SGD
+    learn.fit(1, lr=0.1)
+    assert len(learn.recorder.values) == 1
+
+
+def test_an_optimizer_that_is_assigned_is_looked_at_too() -> None:
+    learn = learner()
+    learn.opt = Chapters(learn.model.parameters(), 0.1)
+    assert refused(TypeError, lambda: learn.fit(1)) == OPTIMIZERS[1][1]
+
+    class Assigns(Callback):
+        def before_epoch(self, learn: Learner) -> None:
+            learn.opt = torch.optim.LBFGS(learn.model.parameters())
+
+    learn = learner()
+    assert refused(TypeError, lambda: learn.fit(1, cbs=Assigns())) == OPTIMIZERS[0][1]
+
+
+def test_an_optimizer_of_parameters_that_it_was_not_given_says_who_made_it() -> None:
+    other = create_model("linear", 1)
+    learn = learner(opt_func=lambda params, lr: SGD(other.parameters(), lr))
+    expected = (
+        "opt_func made an optimizer of other parameters than it was given, so the model would not "
+        "change: let it use its first argument, as lambda params, lr: SGD(params, lr) does"
+    )
+    for reset in (False, True):
+        assert refused(ValueError, lambda: learn.fit(1, reset_opt=reset)) == expected  # noqa: B023
+
+
+@pytest.mark.parametrize("make", [SGD, adamw, torch.optim.SGD])
+def test_named_parameters_train_as_those_without_names(make: Callable[..., Any]) -> None:
+    plain, named = learner(opt_func=make), learner()
+    named.opt_func = lambda params, lr: make(named.model.named_parameters(), lr=lr)
+    for learn in (plain, named):
+        learn.fit(2, lr=0.1)
+    assert named.recorder.values == plain.recorder.values
+
+
+# --- losses without a gradient
+
+
+def not_reduced(predictions: Tensor, targets: Tensor) -> Tensor:
+    return (predictions - targets) ** 2
+
+
+def compares(predictions: Tensor, targets: Tensor) -> Tensor:
+    return ((predictions > 0) != targets).float().mean()
+
+
+def number(predictions: Tensor, targets: Tensor) -> Any:
+    return float((predictions - targets).detach().abs().mean())
+
+
+@pytest.mark.parametrize(
+    ("loss", "kind", "text"),
+    [
+        (
+            not_reduced,
+            ValueError,
+            "not_reduced must return a scalar, the mean loss of a batch, got float32 [8, 1]; give "
+            "its mean()",
+        ),
+        (
+            compares,
+            ValueError,
+            "the loss of compares has no gradient: it must be computed from the model's "
+            "predictions by differentiable operations, which comparisons, rounding, item() and "
+            "detach() are not",
+        ),
+        (
+            number,
+            TypeError,
+            "number must return a tensor, the mean loss of a batch, got float",
+        ),
+    ],
+)
+def test_a_loss_that_no_gradient_can_be_taken_of_is_named(
+    loss: Any, kind: type[Exception], text: str
+) -> None:
+    class Looks(Callback):
+        def after_loss(self, learn: Learner) -> None:
+            assert learn.loss is not None
+
+    for cbs in ([], [Looks()]):
+        learn = learner(loss_func=loss, cbs=cbs)
+        assert refused(kind, lambda: learn.fit(1)) == text  # noqa: B023
+
+
+def test_a_model_that_is_all_frozen_is_refused() -> None:
+    expected = (
+        "the model has no parameter that is trained: all are frozen, or there is none; "
+        "requires_grad_(True) on a layer lets it learn"
+    )
+    learn = learner()
+    learn.model.requires_grad_(False)
+    assert refused(ValueError, lambda: learn.fit(1)) == expected
+    learn.model.requires_grad_(True)
+    learn.fit(1)
+    assert refused(ValueError, lambda: learner(model=nn.Flatten()).fit(1)) != expected
+
+
+# --- schedules
+
+
+GIVES = (
+    "a schedule must give a learning rate and a momentum, None for a momentum that stays, as in "
+    "(0.1, None); falling at the progress 0 gives "
+)
+RANGES = (
+    "a schedule must give a finite learning rate, 0 or more, and a momentum in [0, 1); falling at "
+    "the progress 0 gives "
+)
+
+
+@pytest.mark.parametrize(
+    ("gives", "kind", "text"),
+    [
+        (0.1, TypeError, f"{GIVES}0.1"),
+        (None, TypeError, f"{GIVES}None"),
+        ((0.1,), TypeError, f"{GIVES}(0.1,)"),
+        ((None, 0.9), TypeError, f"{GIVES}(None, 0.9)"),
+        ((float("nan"), None), ValueError, f"{RANGES}(nan, None)"),
+        ((-0.1, None), ValueError, f"{RANGES}(-0.1, None)"),
+        ((0.1, 1.5), ValueError, f"{RANGES}(0.1, 1.5)"),
+    ],
+)
+def test_a_schedule_that_gives_no_rate_and_momentum_is_named(
+    gives: Any, kind: type[Exception], text: str
+) -> None:
+    def falling(progress: float) -> Any:
+        return gives
+
+    falling.__qualname__ = "falling"
+    assert refused(kind, lambda: learner().fit(1, schedule=falling)) == text
+
+
+def test_a_schedule_may_give_any_kind_of_number() -> None:
+    half: Any = np.float32(0.5)
+    learn = learner()
+    learn.fit(1, schedule=lambda progress: (half, None))
+    assert learn.recorder.lrs == [0.5, 0.5, 0.5]
+    assert type(learn.opt.param_groups[0]["lr"]) is float
+
+
+# --- several outputs
+
+
+class Both(nn.Module):
+    """Gives its logits and something else."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inside = nn.Linear(784, 1)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self.inside(x), x
+
+
+class First(Callback):
+    def after_pred(self, learn: Learner) -> None:
+        learn.pred = learn.pred[0]
+
+
+def test_predictions_of_several_tensors_say_how_to_choose_one() -> None:
+    learn = learner(model=Both())
+    expected = (
+        "predictions must be a tensor of logits [B, 1], got a tuple: of several outputs of a model "
+        "choose one in a callback's after_pred, as learn.pred = learn.pred[0] does"
+    )
+    assert refused(TypeError, lambda: learn.fit(1)) == expected  # by the loss
+    learn.loss_func = lambda predictions, targets: cross_entropy(predictions[0], targets)
+    learn.fit(1)
+    for call in (learn.get_preds, lambda: learn.predict(IMAGES.images[0])):
+        assert refused(TypeError, call) == expected
+    learn.loss_func = cross_entropy
+    assert len(learn.get_preds(cbs=First())[0]) == len(IMAGES)
+
+
+def test_predict_refuses_a_model_of_two_outputs() -> None:
+    learn = learner(model=nn.Linear(784, 2), loss_func=lambda p, t: p.mean())
+    assert refused(ValueError, lambda: learn.predict(IMAGES.images[0])) == (
+        "predict needs a model of one output, logits [B, 1]: for one image this one gives [1, 2]; "
+        "get_preds gives all of them"
+    )
+    assert learn.get_preds()[0].shape == (24, 2)
+
+
+# --- sets that name their classes otherwise
+
+
+def named(*classes: str) -> DataLoader:
+    return DataLoader(ImageSet(IMAGES.images, IMAGES.labels, (classes[0], classes[1])), 8)
+
+
+@pytest.mark.parametrize("valid", [("3", "7"), ("9", "7"), ("3", "9")])
+def test_a_class_has_the_same_label_in_training_and_validation(valid: tuple[str, str]) -> None:
+    expected = (
+        f"the training set has the classes ('7', '3') and the validation set {valid}, so that "
+        f"label 1 is '3' in one and {valid[1]!r} in the other; make both with the classes, and so "
+        "the labels, in the same order"
+    )
+    train = named("7", "3")
+    assert refused(ValueError, lambda: DataLoaders(train, named(*valid))) == expected
+    learn = learner(DataLoaders(train, named("7", "3")))
+    learn.dls.valid = named(*valid)
+    for call in (lambda: learn.fit(1), learn.lr_find):
+        assert re.fullmatch(re.escape(expected), refused(ValueError, call))
+
+
+def test_sets_with_other_names_for_the_same_labels_are_taken() -> None:
+    DataLoaders(named("7", "3"), named("0", "1"))
+    DataLoaders(named("7", "3"), named("seven", "three"))
+    DataLoaders(named("7", "3"), named("7", "9"))

@@ -30,7 +30,7 @@ from mnist_sgd.layers import ENDS_IN_SIGMOID, ends_in_sigmoid
 from mnist_sgd.loader import Batch, DataLoader, DataLoaders
 from mnist_sgd.losses import at_least_float32, mnist_loss
 from mnist_sgd.lr_finder import LRFind, find_lr
-from mnist_sgd.optimizer_errors import check_interface, check_made_for
+from mnist_sgd.optimizer_errors import check_rates
 from mnist_sgd.optimizers import SGD, Rates, exempt_from_decay
 from mnist_sgd.progress import ProgressBar
 from mnist_sgd.proof import Proof, measured_metrics
@@ -209,10 +209,10 @@ class Learner(TrainingLoop):
             exempt_from_decay(self.model)
             # Groups whose rates are all 0 would lose their ratios.
             opt = self.opt_func(self.model.parameters(), lr=lr or 1.0)
-            check_interface(opt)
-            check_made_for(opt, self.model)
+            check_rates(opt)
             self.opt, self.opt_settings = opt, group_settings(opt)
-        check_interface(self.opt)  # it may have been assigned
+            self._opt_made_for = opt, self.model
+        check_rates(self.opt)  # it may have been assigned
         self.model.zero_grad()  # what a cancelled batch of the last fit left
         self.set_lr(lr)
         return lr

@@ -6,7 +6,22 @@ from typing import Any
 
 from torch import nn
 
-__all__ = ["check_interface", "check_made_for", "holds_any"]
+__all__ = ["check_interface", "check_rates", "holds_any"]
+
+
+def check_rates(opt: Any) -> None:
+    """See that an optimizer has groups with learning rates, which a fit sets.
+
+    Raises:
+        TypeError: it has not.
+    """
+    groups = getattr(opt, "param_groups", None)
+    if not groups or any("lr" not in group for group in groups):
+        raise TypeError(
+            f"opt_func must make an optimizer with param_groups, in whose 'lr' the Learner sets "
+            f"the learning rate, got {type(opt).__name__}: derive it from torch.optim.Optimizer, "
+            "or take mnist_sgd.BasicOptim, the chapter's"
+        )
 
 
 def check_interface(opt: Any) -> None:
@@ -15,19 +30,13 @@ def check_interface(opt: Any) -> None:
     Raises:
         TypeError: it has not, or its `step` needs arguments.
     """
+    check_rates(opt)
     kind = type(opt).__name__
     for name in ("step", "zero_grad"):
         if not callable(getattr(opt, name, None)):
             raise TypeError(
                 f"opt_func must make an optimizer with step() and zero_grad(), got {kind}"
             )
-    groups = getattr(opt, "param_groups", None)
-    if not groups or any("lr" not in group or "params" not in group for group in groups):
-        raise TypeError(
-            f"{kind} has no param_groups with 'params' and 'lr', in which the Learner sets the "
-            "learning rate: derive it from torch.optim.Optimizer, or take mnist_sgd.BasicOptim, "
-            "the chapter's"
-        )
     try:
         inspect.signature(opt.step).bind()
     except TypeError as error:
@@ -40,21 +49,8 @@ def check_interface(opt: Any) -> None:
         pass
 
 
-def check_made_for(opt: Any, model: nn.Module) -> None:
-    """See that `opt_func` made an optimizer of parameters that it was given.
-
-    Raises:
-        ValueError: it has none of them.
-    """
-    if not holds_any(opt, model.parameters()):
-        raise ValueError(
-            "opt_func made an optimizer of other parameters than it was given, so the model would "
-            "not change: let it use its first argument, as lambda params, lr: SGD(params, lr) does"
-        )
-
-
 def holds_any(opt: Any, params: Iterable[nn.Parameter]) -> bool:
     """Whether an optimizer has one of the trained parameters; True if none is trained."""
-    held = {id(p) for group in opt.param_groups for p in group["params"]}
+    held = {id(p) for group in opt.param_groups for p in group.get("params", ())}
     trained = [p for p in params if p.requires_grad]
     return not trained or any(id(p) in held for p in trained)

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 __all__ = ["Remembered"]
 
 FIELDS = (
-    *("opt", "opt_settings", "_rates", "lr", "base_lr", "schedule", "cbs", "recorder", "kept_row"),
+    *("opt", "opt_settings", "_opt_made_for", "_rates", "lr", "base_lr", "schedule"),
+    *("cbs", "recorder", "kept_row"),
     *("epoch", "n_epoch", "batch", "training", "dl", "pred", "loss", "loss_grad"),
     *("dls", "loss_func", "_model", "_metrics", "fit_start"),
     *("_in_batch", "_under_way", "_put_back"),

@@ -62,6 +62,7 @@ class TrainingLoop(Stages):
         self.metrics = metrics  # type: ignore[assignment]  # the setter takes one or None too
         self.recorder = Recorder(self.metrics)
         self.opt: Any = None
+        self._opt_made_for: tuple[Any, nn.Module | None] = None, None
         self.logger: Callable[[str], None] = print_line if ranks.is_first else print_nothing
         self.epoch = self.n_epoch = self.batch = 0
         self.training = False
@@ -377,12 +378,25 @@ class TrainingLoop(Stages):
             TypeError: it is none that the loop can use.
             ValueError: it has none of the model's parameters.
         """
-        check_interface(self.opt)
-        if not holds_any(self.opt, self.model.parameters()):
+        try:
+            check_interface(self.opt)
+        except TypeError:
+            self.opt = None  # so that the next fit makes another one
+            raise
+        if holds_any(self.opt, self.model.parameters()):
+            return
+        opt, model = self._opt_made_for
+        if opt is self.opt and model is self.model:
+            self.opt = None
             raise ValueError(
-                "the optimizer has none of the model's parameters, so the model would not change: "
-                "after assigning learn.model, fit with reset_opt=True"
+                "opt_func made an optimizer of other parameters than it was given, so the model "
+                "would not change: let it use its first argument, as "
+                "lambda params, lr: SGD(params, lr) does"
             )
+        raise ValueError(
+            "the optimizer has none of the model's parameters, so the model would not change: "
+            "after assigning learn.model, fit with reset_opt=True"
+        )
 
 
 def print_line(line: str) -> None:

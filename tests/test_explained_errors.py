@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -172,19 +173,25 @@ OPTIMIZERS: list[tuple[Any, str]] = [
     ),
     (
         Chapters,
-        "Chapters has no param_groups with 'params' and 'lr', in which the Learner sets the "
-        "learning rate: derive it from torch.optim.Optimizer, or take mnist_sgd.BasicOptim, the "
-        "chapter's",
+        "opt_func must make an optimizer with param_groups, in whose 'lr' the Learner sets the "
+        "learning rate, got Chapters: derive it from torch.optim.Optimizer, or take "
+        "mnist_sgd.BasicOptim, the chapter's",
     ),
     (
         WithoutRate,
-        "WithoutRate has no param_groups with 'params' and 'lr', in which the Learner sets the "
-        "learning rate: derive it from torch.optim.Optimizer, or take mnist_sgd.BasicOptim, the "
-        "chapter's",
+        "opt_func must make an optimizer with param_groups, in whose 'lr' the Learner sets the "
+        "learning rate, got WithoutRate: derive it from torch.optim.Optimizer, or take "
+        "mnist_sgd.BasicOptim, the chapter's",
     ),
     (
         lambda params, lr: None,
-        "opt_func must make an optimizer with step() and zero_grad(), got NoneType",
+        "opt_func must make an optimizer with param_groups, in whose 'lr' the Learner sets the "
+        "learning rate, got NoneType: derive it from torch.optim.Optimizer, or take "
+        "mnist_sgd.BasicOptim, the chapter's",
+    ),
+    (
+        lambda params, lr: SimpleNamespace(param_groups=[{"params": list(params), "lr": lr}]),
+        "opt_func must make an optimizer with step() and zero_grad(), got SimpleNamespace",
     ),
     (
         lambda params, lr: SGD(["weight"], lr),
@@ -224,8 +231,10 @@ def test_an_optimizer_of_parameters_that_it_was_not_given_says_who_made_it() -> 
         "opt_func made an optimizer of other parameters than it was given, so the model would not "
         "change: let it use its first argument, as lambda params, lr: SGD(params, lr) does"
     )
-    for reset in (False, True):
-        assert refused(ValueError, lambda: learn.fit(1, reset_opt=reset)) == expected  # noqa: B023
+    for _ in range(2):
+        assert refused(ValueError, lambda: learn.fit(1)) == expected
+    learn.opt_func = SGD
+    learn.fit(1)
 
 
 @pytest.mark.parametrize("make", [SGD, adamw, torch.optim.SGD])

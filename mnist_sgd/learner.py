@@ -76,19 +76,12 @@ class Learner(TrainingLoop):
             or a checkpoint changed them.
         logger: called with each line of the table; `print` to begin with.
         base_lr, schedule: the learning rate and the schedule of the newest fit.
-        dl: the batches that are being used.
-<<<<<<< HEAD
         epoch, n_epoch, batch, pct_train, training, xb, yb, pred, loss, loss_grad: where the loop
             is, for callbacks; `batch` counts the training batches of the epoch, including the
             current one; `xb` and `yb` are empty between batches.
-        train_place: where the fit is in its training batches, which callbacks may look at.
-=======
-        epoch, n_epoch, batch, pct_train, training, xb, yb, pred, loss, loss_grad, forward_context:
-            where the loop is, for callbacks; `batch` counts the training batches of the epoch,
-            including the current one; `xb` and `yb` are empty between batches;
-            `forward_context()` is the context manager in which the model is called, which
-            `before_batch` may set for its batch.
->>>>>>> rest
+        dl, train_place, forward_context: the batches that are being used; where the fit is in its
+            training batches, which callbacks may look at; and what makes the context manager in
+            which the model is called, which `before_batch` may set for its batch.
         kept_row: the index in `recorder.values` of the row of the weights that the newest fit ended
             with: the last, unless a callback brought back earlier weights.
 

@@ -71,10 +71,10 @@ class Learner(TrainingLoop):
         logger: called with each line of the table; `print` to begin with.
         base_lr, schedule: the learning rate and the schedule of the newest fit.
         dl: the batches that are being used.
-        epoch, n_epoch, batch, pct_train, training, xb, yb, pred, loss, loss_grad: where the loop
-            is, for callbacks; `batch` counts the training batches of the epoch, including the
-            current one; `xb` and `yb` are empty between batches.
-        train_place: where the fit is in its training batches, which callbacks may look at.
+        epoch, n_epoch, batch, pct_train, training, xb, yb, pred, loss, loss_grad, train_place:
+            where the loop is, for callbacks; `batch` counts the training batches of the epoch,
+            including the current one; `xb` and `yb` are empty between batches; `train_place` says
+            how far into the loader's epoch the fit is, whatever callbacks look at.
         kept_row: the index in `recorder.values` of the row of the weights that the newest fit ended
             with: the last, unless a callback brought back earlier weights.
 

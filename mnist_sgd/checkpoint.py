@@ -242,7 +242,7 @@ def load_checkpoint(learn: "Learner", path: str | os.PathLike[str]) -> None:
 
 
 def _load_loader(
-    path: str | os.PathLike[str], loader: DataLoader, state: Mapping[str, int]
+    path: str | os.PathLike[str], state: Mapping[str, int], loader: DataLoader
 ) -> None:
     try:
         loader.load_state_dict(state)

@@ -136,7 +136,7 @@ def put_state(
 def begin_loaders(
     learn: Learner,
     state: Mapping[str, Any],
-    later: Callable[[DataLoader, Mapping[str, int]], None],
+    later: Callable[[Mapping[str, int], DataLoader], None],
 ) -> None:
     """Put the loaders where a fit stood: both of them, or neither.
 
@@ -168,7 +168,7 @@ def begin_loaders(
             if _same_order(there, begun[part]):
                 known[part].load_state_dict(there)
             else:
-                awaited = partial(later, state=there)
+                awaited = partial(later, there)
         place.begin(loaders.get(part), awaited)
 
 

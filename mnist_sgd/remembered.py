@@ -118,7 +118,9 @@ class _Module:
         state, buffers = plain_state(module), passing_buffers(module)
         # What has no shape yet cannot be copied, and has nothing to put back.
         self._state = copy.deepcopy({name: t for name, t in state.items() if not is_lazy(t)})
-        self._buffers = copy.deepcopy({name: t for name, t in buffers.items() if not is_lazy(t)})
+        self._buffers = copy.deepcopy(
+            {name: t for name, t in buffers.items() if t is None or not is_lazy(t)}
+        )
         self._is_whole = len(self._state) == len(state)
         self._modes = [(each, each.training) for each in module.modules()]
         self._parameters = [

@@ -405,18 +405,18 @@ class Drops(Callback):
 
     def before_epoch(self, learn: Learner) -> None:
         if learn.epoch == 1:
-            learn.model[2].p = 0.5  # type: ignore[index, union-attr]
+            learn.model[2].p = 0.5  # type: ignore[index]
 
 
 class Thaws(Callback):
     """Trains the first layer from the second epoch on."""
 
     def before_fit(self, learn: Learner) -> None:
-        learn.model[0].requires_grad_(False)  # type: ignore[index, union-attr]
+        learn.model[0].requires_grad_(False)  # type: ignore[index]
 
     def before_epoch(self, learn: Learner) -> None:
         if learn.epoch == 1:
-            learn.model[0].requires_grad_(True)  # type: ignore[index, union-attr]
+            learn.model[0].requires_grad_(True)  # type: ignore[index]
 
 
 class Decays(Callback):
@@ -437,7 +437,7 @@ class Begins(Callback):
 
     def before_fit(self, learn: Learner) -> None:
         self.batches = 0
-        nn.init.normal_(learn.model[3].weight)  # type: ignore[index, union-attr, arg-type]
+        nn.init.normal_(learn.model[3].weight)  # type: ignore[index]
 
     def before_batch(self, learn: Learner) -> None:
         self.batches += 1
@@ -694,7 +694,7 @@ def test_a_refused_resume_leaves_the_learner_as_it_was(fitted: int, tmp_path: Pa
     if fitted:
         learn.fit(fitted, lr=0.05)
         first(learn.dls.train)
-    learn.model[0].weight.grad = torch.ones(8, 784)  # type: ignore[index, union-attr]
+    learn.model[0].weight.grad = torch.ones(8, 784)  # type: ignore[index]
     begins.batches = 3
 
     def state() -> dict[str, Any]:

@@ -14,6 +14,9 @@ from pathlib import Path
 
 __all__ = ["FileInUseError", "FolderInUseError", "holding", "one_writer", "only_writer"]
 
+COMMANDS_FILE = "checkpoint.safetensors"
+"""What `mnist-sgd train` writes again and again, in a folder that it holds."""
+
 _HELD: set[int] = set()
 """The descriptors of the locks that this process holds."""
 
@@ -140,6 +143,8 @@ def only_writer(path: Path) -> Iterator[bool]:
         return
     hidden = real.with_name(f".{real.stem}.writer{real.suffix}")
     whole = _is_held(real.parent)
+    if not whole and real.name == COMMANDS_FILE and _others_hold(real.parent):
+        raise _in_use(path)
     with ExitStack() as lock:
         safe = True
         if hidden.exists() or not whole:
@@ -164,10 +169,7 @@ def _hidden_lock(path: Path, hidden: Path) -> Iterator[bool]:
         except OSError as error:
             os.close(descriptor)
             if isinstance(error, BlockingIOError):
-                raise FileInUseError(
-                    f"{path}: another training writes this file; wait until it has ended, or "
-                    "choose another file"
-                ) from None
+                raise _in_use(path) from None
             hidden.unlink(missing_ok=True)
             warnings.warn(
                 f"{path}: this file cannot be locked ({error.strerror or error}): see that no "
@@ -187,6 +189,29 @@ def _hidden_lock(path: Path, hidden: Path) -> Iterator[bool]:
             hidden.unlink()
         _HELD.discard(descriptor)
         os.close(descriptor)
+
+
+def _in_use(path: Path) -> FileInUseError:
+    return FileInUseError(
+        f"{path}: another training writes this file; wait until it has ended, or choose another "
+        "file"
+    )
+
+
+def _others_hold(folder: Path) -> bool:
+    """Whether another process holds the lock of a folder."""
+    import fcntl
+
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # its file system has no locks
+        return False
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def _is_at(descriptor: int, path: Path) -> bool:

@@ -23,7 +23,7 @@ is left as it was. A callback that changes what is computed can take part in thi
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -161,9 +161,12 @@ def begin_fit(
         return
     try:
         load_checkpoint(learn, resume)
-    except BaseException:
-        if before is not None:
-            before.put_back()
+    except BaseException as error:
+        try:
+            if before is not None:
+                before.put_back()
+        except Exception as other:
+            error.add_note(f"the learner could not be put back as it was: {other}")
         raise
 
 
@@ -229,13 +232,22 @@ def load_checkpoint(learn: "Learner", path: str | os.PathLike[str]) -> None:
     try:
         _check_callbacks(learn)
         _by_first(learn, checked)  # attributes of another rank may say which rank it is
-        begin_loaders(learn, state)
+        begin_loaders(learn, state, partial(_load_loader, path))
         take_up(learn, state)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from None
     except (ValueError, RuntimeError) as error:
         raise CheckpointError(f"{path}: {error}") from error
     learn._put_back = partial(_put_back, learn, path, state)
+
+
+def _load_loader(
+    path: str | os.PathLike[str], state: Mapping[str, int], loader: DataLoader
+) -> None:
+    try:
+        loader.load_state_dict(state)
+    except ValueError as error:
+        raise CheckpointError(f"{path}: {error}") from error
 
 
 def _put_back(learn: "Learner", path: str | os.PathLike[str], state: dict[str, Any]) -> None:

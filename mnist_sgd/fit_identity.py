@@ -199,7 +199,7 @@ def _layers(module: nn.Module) -> str:
         first, *others = _layers(unwrapped(child)).split("\n")
         lines += [f"  ({name}): {first}", *(f"  {line}" for line in others)]
     extra = [f"  {line}" for line in module.extra_repr().splitlines()]
-    return "\n".join([f"{module._get_name()}(", *extra, *lines, ")"])
+    return "\n".join([f"{type(module).__name__}(", *extra, *lines, ")"])
 
 
 def _batches(loader: object) -> str:

@@ -6,7 +6,7 @@ therefore remembers its own: `learn.train_place` is read by what must know where
 and each epoch of the fit begins where the fit's last one ended.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable
 
 from mnist_sgd.loader import DataLoader
 from mnist_sgd.place import Place
@@ -22,7 +22,7 @@ class FitPlace:
 
     def __init__(self) -> None:
         self._place: Place | None = None
-        self._awaited: Mapping[str, int] | None = None
+        self._awaited: Callable[[DataLoader], None] | None = None
         self._is_new = False
 
     @property
@@ -43,16 +43,19 @@ class FitPlace:
         place = self._known()
         return place.loader.state_dict(place)
 
-    def begin(self, loader: object, awaited: Mapping[str, int] | None = None) -> None:
+    def begin(self, loader: object, awaited: Callable[[DataLoader], None] | None = None) -> None:
         """Begin a fit where a loader stands.
 
         Args:
             loader: before any callback of the fit sees it.
-            awaited: where to go on in the loader that callbacks put in this one's place before
-                the next epoch; None if they do not.
+            awaited: called with the loader that callbacks put in this one's place before the next
+                epoch, to put it where the fit goes on; None if they put in none.
         """
         self._take(loader)
         self._awaited = awaited
+        if self._place is not None and self._place.is_at_an_end:
+            # The fit has the empty rest of that epoch; who looks at the loader has the next one.
+            self._place.loader.put_back(self._place.of_next_epoch())
 
     def begin_epoch(self, loader: object, begun: bool = False) -> None:
         """Let the next `iter(loader)` go on where the fit stands; call it before.
@@ -64,12 +67,12 @@ class FitPlace:
             begun: whether a callback has begun the iterator, as by an `islice` of the loader.
 
         Raises:
-            ValueError: a place is awaited, and the loader is not one of that order.
+            CheckpointError: another loader is awaited than this one.
         """
         place, awaited = self._place, self._awaited
         if awaited is not None and isinstance(loader, DataLoader):
             self._awaited = None
-            loader.load_state_dict(awaited)
+            awaited(loader)
         elif place and place.loader is loader and not begun and not place.loader.was_moved(place):
             place.loader.put_back(place)
         self._take(loader)

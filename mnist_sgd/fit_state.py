@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -132,10 +133,17 @@ def put_state(
     set_random_state(learn.ranks.device, _own_random_state(learn.ranks.rank, state))
 
 
-def begin_loaders(learn: Learner, state: Mapping[str, Any]) -> None:
+def begin_loaders(
+    learn: Learner,
+    state: Mapping[str, Any],
+    later: Callable[[Mapping[str, int], DataLoader], None],
+) -> None:
     """Put the loaders where a fit stood: both of them, or neither.
 
-    A loader that callbacks have yet to put in the place of another is awaited.
+    Args:
+        learn: its fit is about to begin.
+        state: of a checkpoint.
+        later: puts a loader into a state, which callbacks have yet to put in another's place.
 
     Raises:
         ValueError: a loader is not one of the same batches; the message says what differs.
@@ -160,7 +168,7 @@ def begin_loaders(learn: Learner, state: Mapping[str, Any]) -> None:
             if _same_order(there, begun[part]):
                 known[part].load_state_dict(there)
             else:
-                awaited = there
+                awaited = partial(later, there)
         place.begin(loaders.get(part), awaited)
 
 

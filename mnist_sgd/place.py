@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -39,3 +39,13 @@ class Place:
         loader = self.loader
         last = len(loader) * loader.batch_size if loader.drop_last else len(loader.dataset)
         return epoch, min(self.progress.delivered * loader.batch_size, last)
+
+    @property
+    def is_at_an_end(self) -> bool:
+        """Whether an iterator that began here would give nothing, the rest of its epoch."""
+        batches = -(-self.start[1] // self.loader.batch_size)
+        return self.progress is None and batches >= len(self.loader) > 0
+
+    def of_next_epoch(self) -> Place:
+        """The place at which the next epoch begins."""
+        return replace(self, start=(self.start[0] + 1, 0), progress=None)

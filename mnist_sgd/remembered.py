@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -81,7 +82,11 @@ class Remembered:
         return any(each is self._learn.opt for each, _ in self._states)
 
     def put_back(self) -> None:
-        """Let the learner be as it was."""
+        """Let the learner be as it was.
+
+        Raises:
+            Exception: a callback does not take its state, when all else is put back.
+        """
         learn = self._learn
         for name, value in self._fields.items():
             setattr(learn, name, value)
@@ -93,8 +98,6 @@ class Remembered:
         for key, (text, value) in self._attributes.items():
             if key in now and now[key].text != text:
                 now[key].put(value)
-        for each, state in self._states:
-            each.load_state_dict(state)
         for fit_place, fields in self._fit_places:
             vars(fit_place).update(fields)
         for place in self._places:
@@ -103,6 +106,9 @@ class Remembered:
             generator.set_state(state)
         set_random_state(learn.ranks.device, self._random[0])
         put_back_global(self._random[1])
+        with ExitStack() as each_of_them:  # also after one that refuses
+            for each, state in self._states:
+                each_of_them.callback(each.load_state_dict, state)
 
 
 class _Module:
@@ -110,8 +116,13 @@ class _Module:
 
     def __init__(self, module: nn.Module) -> None:
         self._module = module
-        self._state = copy.deepcopy(plain_state(module))
-        self._buffers = copy.deepcopy(passing_buffers(module))
+        state, buffers = plain_state(module), passing_buffers(module)
+        # What has no shape yet cannot be copied, and has nothing to put back.
+        self._state = copy.deepcopy({name: t for name, t in state.items() if not is_lazy(t)})
+        self._buffers = copy.deepcopy(
+            {name: t for name, t in buffers.items() if t is None or not is_lazy(t)}
+        )
+        self._is_whole = len(self._state) == len(state)
         self._modes = [(each, each.training) for each in module.modules()]
         self._parameters = [
             (p, p.requires_grad, None if p.grad is None else p.grad.clone())
@@ -119,8 +130,7 @@ class _Module:
         ]
 
     def put_back(self) -> None:
-        whole = {name: value for name, value in self._state.items() if not is_lazy(value)}
-        load_plain_state(self._module, whole, strict=len(whole) == len(self._state))
+        load_plain_state(self._module, self._state, strict=self._is_whole)
         load_passing_buffers(self._module, self._buffers)
         for each, mode in self._modes:
             each.training = mode

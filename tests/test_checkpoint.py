@@ -599,6 +599,118 @@ def test_what_has_no_state_is_refused_before_any_work(tmp_path: Path) -> None:
     assert load_checkpoint.__module__ == "mnist_sgd.checkpoint"
 
 
+def test_a_callback_that_gives_its_state_and_does_not_take_it_is_refused_before_any_work(
+    tmp_path: Path,
+) -> None:
+    class Gives(Callback):
+        def state_dict(self) -> dict[str, Any]:
+            return {}
+
+    class GivesASet(Gives):
+        def state_dict(self) -> dict[str, Any]:
+            return {"seen": {1, 2}}
+
+        def load_state_dict(self, state: dict[str, Any]) -> None:
+            pass
+
+    path = tmp_path / "c"
+    learner().fit(1, cbs=Checkpoint(path))
+    for settings in ({"cbs": [Gives(), Checkpoint(path)]}, {"cbs": Gives(), "resume": path}):
+        learn = learner()
+        with pytest.raises(CheckpointError) as refused:
+            learn.fit(2, **settings)
+        assert str(refused.value).removeprefix(f"{path}: ") == (
+            "a checkpoint needs callbacks that have a state_dict() to have a load_state_dict(), "
+            "too; Gives has none"
+        )
+        assert learn.recorder.lrs == []
+    learn = learner()
+    with pytest.raises(CheckpointError) as refused:
+        learn.fit(1, cbs=[GivesASet(), Checkpoint(path)])
+    assert str(refused.value) == (
+        f"{path} cannot be written: callbacks.GivesASet.seen is a set, which a file of tensors "
+        "cannot hold"
+    )
+    assert learn.recorder.lrs == []
+
+
+def test_a_folder_in_the_place_of_the_file_is_refused_before_any_work(tmp_path: Path) -> None:
+    learn = learner()
+    with pytest.raises(CheckpointError) as refused:
+        learn.fit(1, cbs=Checkpoint(tmp_path))
+    assert str(refused.value) == f"{tmp_path} is a folder: name a file in it"
+    assert learn.recorder.lrs == []
+
+
+def test_a_layer_that_no_batch_reaches_is_named(tmp_path: Path) -> None:
+    class Unused(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.used, self.unused = nn.Linear(784, 1), nn.LazyLinear(1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            logits: Tensor = self.used(x)
+            return logits
+
+    path = tmp_path / "c"
+    with pytest.raises(CheckpointError) as refused:
+        learner(Unused()).fit(1, cbs=Checkpoint(path))
+    assert str(refused.value) == (
+        f"{path} cannot be written: unused.weight has no shape yet, as the layer has had no batch"
+    )
+
+
+@pytest.mark.parametrize("place", ["before", "after", "of the learner"])
+def test_wherever_it_stands_a_checkpoint_has_what_other_callbacks_changed(
+    place: str, tmp_path: Path
+) -> None:
+    """The best epoch is the one that the checkpoint is of."""
+    path = tmp_path / "c"
+
+    class Stop(Callback):
+        order = AFTER_CHECKPOINTS
+
+        def after_epoch(self, learn: Learner) -> None:
+            if len(learn.recorder.values) == best + 1:
+                raise KeyboardInterrupt
+
+    def fit(*stop: Callback, resume: Path | None = None) -> Learner:
+        own = [Checkpoint(path)] if place == "of the learner" else []
+        learn = learner(create_model("mlp", 0), loss_func=cross_entropy, cbs=own)
+        each = {"before": [Checkpoint(path), SaveBest()], "after": [SaveBest(), Checkpoint(path)]}
+        cbs = [*each.get(place, [SaveBest()]), *stop]
+        learn.fit(4, lr=3.0, cbs=cbs, resume=resume)
+        return learn
+
+    whole = fit()
+    best = whole.kept_row
+    assert best < 3
+    with pytest.raises(KeyboardInterrupt):
+        fit(Stop())
+    resumed = fit(resume=path)
+    assert resumed.kept_row == best
+    assert same(dict(resumed.model.state_dict()), dict(whole.model.state_dict()))
+
+
+def test_one_loader_in_both_roles_is_resumed_from_any_batch(tmp_path: Path) -> None:
+    path = tmp_path / "c"
+
+    def fit(*cbs: Callback, resume: Path | None = None) -> dict[str, Any]:
+        learn = learner()
+        learn.dls = DataLoaders(learn.dls.train, learn.dls.train)
+        learn.fit(2, lr=0.1, cbs=cbs, resume=resume)
+        return outcome(learn)
+
+    copies = Copies(path)
+    whole = fit(Checkpoint(path, every=1), copies)
+    for cut in copies.copies[:-1]:
+        assert same(fit(resume=cut), whole), cut
+    earlier = parse(copies.copies[8].read_bytes())
+    earlier["valid"] = earlier["train"] | {"samples_seen": 0}  # which earlier versions wrote
+    path.write_bytes(dump(earlier))
+    assert same(fit(resume=path), whole)
+
+
 class StepOnEverySecond(Callback):
     """Accumulates the gradients of two batches."""
 

@@ -5,6 +5,7 @@ That its figures are fastai's test_fastai_parity.py keeps.
 
 import copy
 import itertools
+import random
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
@@ -19,6 +20,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib import pyplot
 from torch import nn
+from torch.utils.data import DataLoader as TorchLoader
+from torch.utils.data import RandomSampler, TensorDataset
 
 from image_sets import random_set
 from mnist_sgd import (
@@ -107,6 +110,77 @@ def test_the_fit_after_a_search_is_the_fit_without_it_to_the_last_bit(
     for each in (after, expected):
         del each["recorder"]["lines"]  # they end in a time
     assert same(after, expected)
+
+
+class Averaged(nn.Module):
+    """A loss that knows its average, of all batches so far."""
+
+    average: torch.Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("average", torch.zeros(()))
+        self.calls = 0
+
+    def forward(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        loss = (targets - logits.sigmoid()).abs().mean()
+        self.average.mul_(0.9).add_(loss.detach() * 0.1)
+        self.calls += 1
+        return loss
+
+
+def test_a_search_puts_back_all_that_a_batch_changes() -> None:
+    """Buffers that no file has, the loss's own, gradients, attributes, what is frozen."""
+
+    class Changes(Callback):
+        def before_epoch(self, learn: Learner) -> None:
+            model: Any = learn.model
+            model[0].requires_grad_(False)
+            model[3].p = 0.75
+            random.random()
+            np.random.random()
+            learn.loss_func = Averaged()
+
+    loss = Averaged()
+    learn = learner(loss_func=loss, cbs=Changes())
+    model: Any = learn.model
+    model[1].register_buffer("seen", torch.zeros(8), persistent=False)
+    model[1].register_forward_hook(lambda module, xb, y: module.seen.add_(y.detach().mean(0)))
+    model[0].weight.grad = torch.ones_like(model[0].weight)
+    generators = random.getstate(), repr(np.random.get_state())
+    learn.lr_find()
+    assert same(model[1].seen, torch.zeros(8))
+    assert same(loss.average, torch.zeros(()))
+    assert loss.calls == 0
+    assert learn.loss_func is loss
+    assert same(model[0].weight.grad, torch.ones_like(model[0].weight))
+    assert model[0].weight.requires_grad
+    assert model[3].p == 0.5
+    assert random.getstate() == generators[0]
+    assert repr(np.random.get_state()) == generators[1]
+
+
+@pytest.mark.parametrize("where", ["loader", "sampler"])
+def test_the_own_generator_of_a_torch_loader_is_put_back(where: str) -> None:
+    def fitted(search: bool) -> dict[str, torch.Tensor]:
+        data = TensorDataset(torch.rand(52, 784), (torch.rand(52, 1) > 0.5).long())
+        own = torch.Generator().manual_seed(1)
+        if where == "sampler":
+            batches = TorchLoader(data, 4, sampler=RandomSampler(data, generator=own))
+        else:
+            batches = TorchLoader(data, 4, shuffle=True, generator=own)
+        learn = learner()
+        learn.dls = DataLoaders(batches, learn.dls.valid)
+        torch.manual_seed(2)
+        if search:
+            learn.lr_find()
+        learn.fit(1, lr=0.1)
+        return dict(learn.model.state_dict())
+
+    torch.manual_seed(3)
+    without = fitted(search=False)
+    torch.manual_seed(3)
+    assert same(fitted(search=True), without)
 
 
 def test_a_search_that_is_interrupted_leaves_everything_as_it_was() -> None:

@@ -154,6 +154,46 @@ def test_the_files_figures_are_those_of_the_best_epoch(tmp_path: Path) -> None:
     assert read_weights(tmp_path / "kept.safetensors")[1].metrics["score"] == 0.25
 
 
+class Centred(nn.Module):
+    """A model with a running mean that is in no `state_dict`."""
+
+    run: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer = nn.Linear(784, 1)
+        self.register_buffer("run", torch.zeros(784), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            self.run.mul_(0.9).add_(x.mean(0) * 0.1)
+        logits: Tensor = self.layer(x - self.run)
+        return logits
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_the_buffers_of_the_best_epoch_come_back_that_no_file_has(
+    resume: bool, tmp_path: Path
+) -> None:
+    path = tmp_path / "c"
+
+    def fitted(n_epoch: int, **settings: Any) -> Learner:
+        learn = learner(scripted("score", [0.5, 0.75, 0.25, 0.25]))
+        learn.model = Centred()
+        learn.fit(n_epoch, lr=0.1, cbs=[SaveBest(monitor="score"), Checkpoint(path)], **settings)
+        return learn
+
+    if resume:
+        fitted(3)
+    learn = fitted(4, resume=path if resume else None)
+    assert learn.kept_row == 1
+    assert measured_row(learn) == 1
+    assert learn.validate()[0] == learn.recorder.values[1][1]
+    learn.model.run.add_(0.01)  # type: ignore[operator]
+    assert measured_row(learn) is None
+
+
 def test_a_second_fit_begins_without_the_best_of_the_first() -> None:
     best = SaveBest(monitor="score")
     learn = learner(scripted("score", [0.9, 0.5, 0.5, 0.6]), cbs=best)

@@ -3,12 +3,13 @@
 import errno
 import fcntl
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from multiprocessing import get_context
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -16,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from killing import start
-from mnist_sgd import Checkpoint, write_run
+from mnist_sgd import Callback, Checkpoint, CheckpointError, write_run
 from mnist_sgd._document import parse
 from mnist_sgd._lock import FolderInUseError, holding, one_writer
 from mnist_sgd.cli import main
@@ -187,3 +188,145 @@ def raises(asked: list[str]) -> Callable[[], None]:
         raise InterruptedError
 
     return busy
+
+
+# A file that is replaced again and again.
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from mnist_sgd import *
+from runs import learner
+path = Path(sys.argv[1])
+class Waits(Callback):
+    def before_epoch(self, learn):
+        print("begun", flush=True)
+        if not sys.stdin.readline():
+            raise KeyboardInterrupt
+learn = learner(epochs=0)
+with learn.no_logging():
+    learn.fit(2, 0.1, cbs=[Checkpoint(path, every=1), Waits()])
+"""
+
+
+@contextmanager
+def another_program(path: Path) -> Iterator[subprocess.Popen[str]]:
+    """A program that writes checkpoints of two epochs, and waits for a line before each."""
+    support = Path(__file__).parent / "support"
+    with subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(support)},
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "begun\n"
+        yield process
+
+
+def refused(path: Path) -> str:
+    learn = learner(epochs=0)
+    with pytest.raises(CheckpointError) as error:
+        learn.fit(1, 0.1, cbs=Checkpoint(path))
+    assert learn.recorder.lrs == []
+    return str(error.value)
+
+
+def test_two_programs_never_write_one_checkpoint(tmp_path: Path) -> None:
+    path, link = tmp_path / "c.safetensors", tmp_path / "link"
+    link.symlink_to(path)
+    with another_program(path) as first:
+        leftover = tmp_path / ".c.01234567.safetensors"  # which it writes at the moment, say
+        leftover.touch()
+        for named in (path, link):
+            assert refused(named) == (
+                f"{named}: another training writes this file; wait until it has ended, or choose "
+                "another file"
+            )
+        assert leftover.exists()
+        learner(epochs=0).fit(1, 0.1, cbs=Checkpoint(tmp_path / "other"))
+        first.communicate("go on\n" * 2, timeout=PATIENCE)
+    assert first.returncode == 0
+    assert batches_done(path) == 2 * batches_done(tmp_path / "other")
+    learner(epochs=0).fit(1, 0.1, cbs=Checkpoint(path))
+    assert sorted(contents(tmp_path)) == ["c.safetensors", "link", "other"]
+
+
+def test_what_a_killed_program_held_is_taken_over_and_removed(tmp_path: Path) -> None:
+    path = tmp_path / "c.safetensors"
+    with another_program(path) as killed:
+        killed.kill()
+        killed.wait(PATIENCE)
+    assert any(tmp_path.iterdir())
+    learner(epochs=0).fit(1, 0.1, cbs=Checkpoint(path))
+    assert contents(tmp_path).keys() == {"c.safetensors"}
+
+
+def test_fits_of_one_process_may_write_one_file_also_after_an_error(tmp_path: Path) -> None:
+    class Fails(Callback):
+        def after_batch(self, learn: object) -> None:
+            raise ArithmeticError
+
+    path = tmp_path / "c.safetensors"
+    with pytest.raises(ArithmeticError):
+        learner(epochs=0).fit(1, 0.1, cbs=[Checkpoint(path), Fails()])
+    assert list(tmp_path.iterdir()) == []
+    learner(epochs=0).fit(1, 0.1, cbs=[Checkpoint(path), Checkpoint(path, every=5)])
+    assert contents(tmp_path).keys() == {"c.safetensors"}
+    with another_program(path) as other:
+        other.communicate("go on\n" * 2, timeout=PATIENCE)
+    assert other.returncode == 0
+
+
+def test_the_command_is_refused_a_checkpoint_that_a_program_writes(
+    tmp_path: Path, capsys: Output
+) -> None:
+    path = tmp_path / "checkpoint.safetensors"
+    with another_program(path) as first:
+        command = ["train", "--epochs", "1", "--checkpoint-every", "5", "--out", str(tmp_path)]
+        assert main(command) == 2
+        assert capsys.readouterr().err == (
+            f"mnist-sgd: {path}: another training writes this file; wait until it has ended, or "
+            "choose another file\n"
+        )
+        first.communicate("go on\n" * 2, timeout=PATIENCE)
+    assert first.returncode == 0
+
+
+def test_a_program_is_refused_the_checkpoint_that_the_command_writes(tmp_path: Path) -> None:
+    path = tmp_path / "out" / "checkpoint.safetensors"
+    command = start([*ENDLESS, "--out", str(path.parent)], tmp_path / "output")
+    try:
+        wait_for_batches(command, path, 10)
+        assert refused(path).startswith(f"{path}: another training writes this file; ")
+        learner(epochs=0).fit(1, 0.1, cbs=Checkpoint(path.with_name("other")))
+        wait_for_batches(command, path, 10)
+    finally:
+        command.kill()
+        command.join(PATIENCE)
+    learner(epochs=0).fit(1, 0.1, cbs=Checkpoint(path))
+
+
+def test_where_files_cannot_be_locked_a_warning_says_so_and_nothing_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    path, leftover = tmp_path / "c.safetensors", tmp_path / ".c.01234567.safetensors"
+    leftover.touch()
+    message = (
+        f"{path}: this file cannot be locked (Bad file descriptor): see that no other training "
+        "writes it"
+    )
+    with pytest.warns(UserWarning, match=f"^{re.escape(message)}$"):
+        learner(epochs=0).fit(1, 0.1, cbs=Checkpoint(path))
+    assert contents(tmp_path).keys() == {path.name, leftover.name}
+
+
+def test_a_folder_that_takes_no_files_is_refused_before_any_work() -> None:
+    learn = learner(epochs=0)
+    with pytest.raises(OSError, match=r"'/proc/c\.safetensors'$") as refused:
+        learn.fit(1, 0.1, cbs=Checkpoint("/proc/c.safetensors"))
+    assert refused.value.filename == "/proc/c.safetensors"
+    assert learn.recorder.lrs == []

@@ -1,0 +1,750 @@
+"""A fit that began with other settings is refused by name; what a fit itself changes is none."""
+
+import copy
+import math
+from argparse import Namespace
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from image_sets import random_set
+from mnist_sgd import (
+    SGD,
+    Callback,
+    CancelBatch,
+    Checkpoint,
+    CheckpointError,
+    DataLoader,
+    DataLoaders,
+    Learner,
+    batch_accuracy,
+    create_model,
+    cross_entropy,
+    first,
+)
+from mnist_sgd._document import dump, parse
+from values import same
+
+BATCHES = 6  # of 22 images, 4 at a time
+
+
+def layers(p: float = 0.0) -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(784, 8), nn.ReLU(), nn.Dropout(p), nn.Linear(8, 1))
+
+
+def learner(make: Callable[[], nn.Module] = layers, **settings: Any) -> Learner:
+    train = DataLoader(random_set(22), 4, shuffle=True, seed=5)
+    valid = DataLoader(random_set(10), 4, shuffle=True, seed=6)
+    settings = {"loss_func": cross_entropy, **settings}
+    learn = Learner(DataLoaders(train, valid), make(), metrics=batch_accuracy, **settings)
+    learn.logger = lambda line: None
+    return learn
+
+
+def figures(learn: Learner) -> dict[str, Any]:
+    recorder = learn.recorder
+    return {
+        "weights": dict(learn.model.state_dict()),
+        "buffers": dict(learn.model.named_buffers()),
+        "optimizer": learn.opt.state_dict(),
+        "figures": [recorder.values, recorder.losses, recorder.lrs, recorder.moms],
+        "random": torch.get_rng_state(),
+    }
+
+
+class Interrupt(Callback):
+    """Ends the process's fit after so many batches, or with 0 after the first epoch."""
+
+    order = Checkpoint.order + 1
+
+    def __init__(self, after: int) -> None:
+        self.after = after
+
+    def after_batch(self, learn: Learner) -> None:
+        if learn.training and len(learn.recorder.lrs) == self.after:
+            raise KeyboardInterrupt
+
+    def after_epoch(self, learn: Learner) -> None:
+        if self.after == 0 or len(learn.recorder.lrs) == self.after + BATCHES / 2:
+            raise KeyboardInterrupt
+
+
+Settings = dict[str, Any]
+
+
+def fit(
+    settings: Settings,
+    path: Path | None = None,
+    stop: int | None = None,
+    resume: Path | None = None,
+) -> Learner:
+    """Three epochs; `cbs` are the makers of callbacks, `before` is called before the fit."""
+    settings = dict(settings)
+    cbs = [make() for make in settings.pop("cbs", ())]
+    schedule, before = settings.pop("schedule", None), settings.pop("before", None)
+    learn = learner(**settings)
+    if before:
+        before(learn)
+    torch.manual_seed(3 if resume is None else 4)
+    cbs += [Checkpoint(path, every=1)] if path else []
+    cbs += [] if stop is None else [Interrupt(stop)]
+    try:
+        learn.fit(3, lr=0.1, cbs=cbs, resume=resume, schedule=schedule)
+    except KeyboardInterrupt:
+        assert stop is not None
+    return learn
+
+
+# What is refused.
+
+
+class Focal:
+    """A callable loss with a setting of its own."""
+
+    def __init__(self, gamma: float) -> None:
+        self.gamma = gamma
+
+    def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
+        return cross_entropy(logits, targets) * (1 + self.gamma)
+
+
+class SlottedFocal(Focal):
+    __slots__ = ("_power",)
+
+    def __init__(self, power: float) -> None:
+        super().__init__(1)
+        self._power = power
+
+
+class Weighted(nn.Module):
+    """A loss around another."""
+
+    def __init__(self, delta: float) -> None:
+        super().__init__()
+        self.inner = nn.HuberLoss(delta=delta)
+
+    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
+        loss: Tensor = self.inner(logits, targets.float())
+        return loss
+
+
+def focal_in_a_closure(gamma: float) -> Callable[[Tensor, Tensor], Tensor]:
+    def focal(logits: Tensor, targets: Tensor) -> Tensor:
+        return cross_entropy(logits, targets) * (1 + gamma)
+
+    return focal
+
+
+def smoothed(logits: Tensor, targets: Tensor) -> Tensor:
+    return cross_entropy(logits, targets)
+
+
+class Floats(Callback):
+    def before_batch(self, learn: Learner) -> None:
+        learn.yb = learn.yb.float()
+
+
+@dataclass
+class Config:
+    scale: float
+
+
+class Scaled(nn.Module):
+    """A model with settings that no `repr` shows."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer = nn.Linear(784, 1)
+        vars(self).update(settings)
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.layer(x)
+        return logits
+
+
+class Tripled(Scaled):
+    scale = 3
+
+
+class Attention(nn.Module):
+    def __init__(self, dropout: float) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.attention = nn.MultiheadAttention(28, 4, dropout=dropout, batch_first=True)
+        self.head = nn.Linear(784, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.reshape(-1, 28, 28)
+        logits: Tensor = self.head(self.attention(x, x, x)[0].flatten(1))
+        return logits
+
+
+def frozen() -> nn.Module:
+    model = layers()
+    model[0].requires_grad_(False)  # type: ignore[index]
+    return model
+
+
+def part(start: int, stop: int) -> Callable[..., torch.optim.Optimizer]:
+    return lambda parameters, lr: SGD(list(parameters)[start:stop], lr=lr)
+
+
+class Clipping(SGD):
+    """An optimizer with a setting outside its groups."""
+
+    def __init__(self, params: Any, lr: float, most: float) -> None:
+        super().__init__(params, lr=lr)
+        self.most = most
+
+
+def falling(top: float) -> Settings:
+    return {"schedule": lambda progress: (np.float32(top * (1 - progress)), None)}
+
+
+def loss(loss_func: Any, *cbs: type[Callback]) -> Settings:
+    return {"loss_func": loss_func, "cbs": cbs}
+
+
+@pytest.mark.parametrize(
+    ("there", "here", "message"),
+    [
+        (
+            loss(nn.HuberLoss(delta=1.0), Floats),
+            loss(nn.HuberLoss(delta=0.1), Floats),
+            "other delta of the loss: the checkpoint has 1, this fit has 0.1",
+        ),
+        (
+            loss(nn.BCEWithLogitsLoss(), Floats),
+            loss(nn.BCEWithLogitsLoss(reduction="sum"), Floats),
+            "other reduction of the loss: the checkpoint has 'mean', this fit has 'sum'",
+        ),
+        (
+            loss(nn.BCEWithLogitsLoss(pos_weight=torch.tensor([2.0])), Floats),
+            loss(nn.BCEWithLogitsLoss(pos_weight=torch.tensor([3.0])), Floats),
+            "other pos_weight of the loss: the checkpoint has [2.0], this fit has [3.0]",
+        ),
+        (
+            loss(Focal(1)),
+            loss(Focal(4)),
+            "other gamma of the loss: the checkpoint has 1, this fit has 4",
+        ),
+        (
+            loss(SlottedFocal(1)),
+            loss(SlottedFocal(4)),
+            "other _power of the loss: the checkpoint has 1, this fit has 4",
+        ),
+        (
+            loss(Weighted(1)),
+            loss(Weighted(0.5)),
+            "other inner.delta of the loss: the checkpoint has 1, this fit has 0.5",
+        ),
+        (
+            loss(partial(Focal.__call__, Focal(1))),
+            loss(partial(Focal.__call__, Focal(4))),
+            "other argument 1.gamma of the loss: the checkpoint has 1, this fit has 4",
+        ),
+        (
+            loss(Focal(1).__call__),
+            loss(Focal(4).__call__),
+            "other gamma of the loss: the checkpoint has 1, this fit has 4",
+        ),
+        (
+            loss(focal_in_a_closure(1)),
+            loss(focal_in_a_closure(4)),
+            "other gamma of the loss: the checkpoint has 1, this fit has 4",
+        ),
+        (
+            {"make": frozen},
+            {},
+            "other requires_grad of 0.weight: the checkpoint has False, this fit has True",
+        ),
+        (
+            {},
+            {"make": frozen},
+            "other requires_grad of 0.weight: the checkpoint has True, this fit has False",
+        ),
+        (
+            falling(0.1),
+            falling(0.4),
+            "other learning rate of the schedule after 0/16 of the fit: the checkpoint has "
+            f"{float(np.float32(0.1))}, this fit has {float(np.float32(0.4))}",
+        ),
+        (
+            {"schedule": lambda progress: (0.1, 0.9)},
+            {"schedule": lambda progress: (0.1, 0.5 if progress > 0.5 else 0.9)},
+            "other momentum of the schedule after 9/16 of the fit: the checkpoint has 0.9, "
+            "this fit has 0.5",
+        ),
+        (
+            {"make": partial(Scaled, scale=1.0)},
+            {"make": partial(Scaled, scale=3.0)},
+            "other scale of the model: the checkpoint has 1, this fit has 3",
+        ),
+        (
+            {"make": partial(Scaled, sizes=(1, 2))},
+            {"make": partial(Scaled, sizes=(1, 3))},
+            "other sizes of the model: the checkpoint has [1, 2], this fit has [1, 3]",
+        ),
+        (
+            {"make": partial(Scaled, config=Config(1))},
+            {"make": partial(Scaled, config=Config(3))},
+            "other config.scale of the model: the checkpoint has 1, this fit has 3",
+        ),
+        (
+            {"make": partial(Scaled, options=Namespace(depth=1))},
+            {"make": partial(Scaled, options=Namespace(depth=3))},
+            "other options.depth of the model: the checkpoint has 1, this fit has 3",
+        ),
+        (
+            {"make": partial(Scaled, act=torch.relu)},
+            {"make": partial(Scaled, act=torch.tanh)},
+            "other act of the model: the checkpoint has _VariableFunctionsClass.relu, "
+            "this fit has _VariableFunctionsClass.tanh",
+        ),
+        (
+            {"make": Tripled},
+            {"make": partial(Tripled, scale=2)},
+            "other scale of the model: the checkpoint has 3, this fit has 2",
+        ),
+        (
+            {"make": partial(Attention, 0.0)},
+            {"make": partial(Attention, 0.5)},
+            "other attention.dropout of the model: the checkpoint has 0, this fit has 0.5",
+        ),
+        (
+            {"opt_func": part(0, 2)},
+            {"opt_func": part(2, 4)},
+            "other place of 3.weight in the optimizer: the checkpoint has none, "
+            "this fit has number 1, in group 1",
+        ),
+        (
+            {"opt_func": partial(Clipping, most=1)},
+            {"opt_func": partial(Clipping, most=2)},
+            "other most of the optimizer: the checkpoint has 1, this fit has 2",
+        ),
+    ],
+    ids=lambda value: value.partition(":")[0] if isinstance(value, str) else "",
+)
+def test_another_setting_is_refused_with_both_values_and_changes_nothing(
+    there: Settings, here: Settings, message: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "c"
+    fit(there, path, stop=8)
+    fit(there, resume=path)
+    with pytest.raises(CheckpointError) as refused:
+        fit(here, resume=path)
+    assert str(refused.value) == f"{path}: {message}"
+
+
+def test_a_long_value_is_named_by_its_beginning(tmp_path: Path) -> None:
+    path = tmp_path / "c"
+    fit({"make": partial(Scaled, sizes=list(range(100)))}, path, stop=8)
+    with pytest.raises(CheckpointError) as refused:
+        fit({"make": partial(Scaled, sizes=list(range(101)))}, resume=path)
+    assert len(str(refused.value)) < len(str(path)) + 250
+    assert "other sizes of the model: the checkpoint has [0, 1, 2, 3," in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        lambda n: {"device": f"cuda:{n}"},
+        lambda n: {"cache": f"/tmp/cache-{n}"},
+        lambda n: {"rank": n},
+        lambda n: {"num_workers": n},
+    ],
+)
+def test_what_decides_no_figure_may_be_another(
+    settings: Callable[[int], dict[str, Any]], tmp_path: Path
+) -> None:
+    path = tmp_path / "c"
+    fit({"make": partial(Scaled, **settings(0))}, path, stop=8)
+    resumed = fit({"make": partial(Scaled, **settings(1))}, resume=path)
+    assert same(figures(resumed), figures(fit({"make": Scaled})))
+
+
+def test_what_another_torch_calls_a_setting_is_compared_where_both_have_it(tmp_path: Path) -> None:
+    path = tmp_path / "c"
+    fit({"make": partial(Attention, 0.5)}, path, stop=8)
+    state = parse(path.read_bytes())
+    state["torch"] = "2.6.0"
+    own = state["start"]["attributes"]["model"]
+    own["attention.older"] = "1"
+    del own["attention.num_heads"]
+    path.write_bytes(dump(state))
+    fit({"make": partial(Attention, 0.5)}, resume=path)
+    with pytest.raises(CheckpointError, match=r"other attention\.dropout of the model"):
+        fit({"make": partial(Attention, 0.0)}, resume=path)
+
+
+def test_a_checkpoint_that_does_not_note_how_its_fit_began_is_resumed(tmp_path: Path) -> None:
+    path = tmp_path / "c"
+    settings = {"make": partial(layers, 0.5), "loss_func": nn.HuberLoss(), "cbs": [Floats]}
+    fit(settings, path, stop=8)
+    state = parse(path.read_bytes())
+    for name in ("start", "attributes", "changed", "trained", "loss", "passing buffers"):
+        del state[name]
+    path.write_bytes(dump(state))
+    assert same(figures(fit(settings, resume=path)), figures(fit(settings)))
+
+
+# What a fit changes on the way.
+
+
+class Drops(Callback):
+    """Sets a dropout that grows, once, in the second epoch."""
+
+    def before_epoch(self, learn: Learner) -> None:
+        if learn.epoch == 1:
+            learn.model[2].p = 0.5  # type: ignore[index]
+
+
+class Thaws(Callback):
+    """Trains the first layer from the second epoch on."""
+
+    def before_fit(self, learn: Learner) -> None:
+        learn.model[0].requires_grad_(False)  # type: ignore[index]
+
+    def before_epoch(self, learn: Learner) -> None:
+        if learn.epoch == 1:
+            learn.model[0].requires_grad_(True)  # type: ignore[index]
+
+
+class Decays(Callback):
+    """Takes a tenth off the rate before each epoch, and something off the weights."""
+
+    def before_epoch(self, learn: Learner) -> None:
+        learn.opt.param_groups[0]["lr"] *= 0.9
+        with torch.no_grad():
+            for p in learn.model.parameters():
+                p.mul_(0.9 + 0.05 * torch.rand(()))
+
+
+class Begins(Callback):
+    """Gives the last layer other weights at the beginning, and a count of its own."""
+
+    def __init__(self) -> None:
+        self.batches = 0
+
+    def before_fit(self, learn: Learner) -> None:
+        self.batches = 0
+        nn.init.normal_(learn.model[3].weight)  # type: ignore[index]
+
+    def before_batch(self, learn: Learner) -> None:
+        self.batches += 1
+        learn.xb = learn.xb * (1 + self.batches / 64)
+
+    def state_dict(self) -> dict[str, int]:
+        return {"batches": self.batches}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        self.batches = state["batches"]
+
+
+class Accumulates(Callback):
+    def before_step(self, learn: Learner) -> None:
+        if len(learn.recorder.lrs) % 4:
+            raise CancelBatch
+
+
+class NewOptimizer(Callback):
+    """Trains each layer with a rate of its own."""
+
+    def before_fit(self, learn: Learner) -> None:
+        model: Any = learn.model
+        learn.opt = SGD(
+            [{"params": model[0].parameters(), "lr": 0.05}, {"params": model[3].parameters()}],
+            lr=0.1,
+            mom=0.9,
+        )
+
+
+class NewHead(Callback):
+    """Puts another last layer in the place of the first fit's."""
+
+    def before_fit(self, learn: Learner) -> None:
+        model: Any = learn.model
+        model[3] = nn.Sequential(nn.Linear(8, 4), nn.ReLU(), nn.Linear(4, 1))
+        learn.opt = SGD(model.parameters(), lr=0.1)
+
+
+class SmallerBatches(Callback):
+    def before_epoch(self, learn: Learner) -> None:
+        if learn.epoch >= 1:
+            train = DataLoader(random_set(22), 2, shuffle=True, seed=9)
+            learn.dls = DataLoaders(train, learn.dls.valid)
+
+
+class LooksAtAll(Callback):
+    def look(self, learn: Learner) -> None:
+        for loader in (learn.dls.train, learn.dls.valid):
+            first(loader)
+
+    before_fit = before_epoch = before_train = before_batch = after_batch = after_epoch = look
+
+
+class Averaged(nn.Module):
+    """A loss that knows its average, of all batches so far."""
+
+    average: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("average", torch.zeros(()))
+        self.register_buffer("last", torch.zeros(()), persistent=False)
+
+    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
+        loss = cross_entropy(logits, targets)
+        if torch.is_grad_enabled():
+            self.average.mul_(0.9).add_(loss.detach() * 0.1)
+            self.last.copy_(loss.detach())  # type: ignore[operator]
+        return loss / (1 + self.average + self.last)  # type: ignore[operator]
+
+
+class Counted:
+    """A loss that counts its calls."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
+        self.calls += torch.is_grad_enabled()
+        return cross_entropy(logits, targets) / self.calls
+
+
+class Centred(nn.Module):
+    """A model with a buffer that is in no `state_dict`, and a number that it counts."""
+
+    run: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer = nn.Linear(784, 1)
+        self.register_buffer("run", torch.zeros(784), persistent=False)
+        self.batches = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            self.run.mul_(0.9).add_(x.mean(0) * 0.1)
+            self.batches += 1
+        logits: Tensor = self.layer(x - self.run) / (1 + self.batches / 10)
+        return logits
+
+
+def lazy() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.LazyLinear(8), nn.LazyBatchNorm1d(), nn.ReLU(), nn.LazyLinear(1))
+
+
+def compiled() -> nn.Module:
+    model: nn.Module = torch.compile(layers(), backend="eager")  # type: ignore[assignment]
+    return model
+
+
+def assigned(learn: Learner) -> None:
+    learn.opt = SGD(learn.model.parameters(), lr=0.1, mom=0.9)
+
+
+def cycle(progress: float) -> tuple[float, float]:
+    return 0.1 * math.sin(math.pi * (progress + 0.01)), 0.85 + 0.1 * abs(progress - 0.5)
+
+
+CHANGES: dict[str, Settings] = {
+    "nothing": {},
+    "a dropout": {"make": partial(layers, 0.1), "cbs": [Drops]},
+    "what is frozen": {"cbs": [Thaws]},
+    "before each epoch": {"cbs": [Decays]},
+    "before the fit": {"cbs": [Begins]},
+    "the optimizer": {"cbs": [NewOptimizer]},
+    "the optimizer, in a cycle": {"cbs": [NewOptimizer], "schedule": cycle},
+    "the model": {"cbs": [NewHead]},
+    "the loader": {"cbs": [SmallerBatches]},
+    "the place of the loaders": {"cbs": [LooksAtAll]},
+    "a loss with buffers": {"loss_func": Averaged},
+    "a loss that counts": {"loss_func": Counted},
+    "a partial of a loss": {"loss_func": lambda: partial(Averaged())},
+    "a model that counts": {"make": Centred},
+    "lazy layers": {"make": lazy},
+    "lazy layers under Adam": {"make": lazy, "opt_func": torch.optim.Adam},
+    "an assigned optimizer": {"before": assigned, "schedule": cycle},
+    "gradients": {"cbs": [Accumulates], "opt_func": partial(SGD, mom=0.9)},
+    "gradients of a compiled model": {"make": compiled, "cbs": [Accumulates]},
+}
+
+
+@pytest.mark.parametrize("stop", [2, 0, 8, 12, 15])
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_a_fit_changes_is_resumed_to_the_same_bits(
+    change: str, stop: int, tmp_path: Path
+) -> None:
+    def settings() -> Settings:
+        made = dict(CHANGES[change])
+        if "loss_func" in made:
+            made["loss_func"] = made["loss_func"]()
+        return made
+
+    path = tmp_path / "c"
+    whole = fit(settings())
+    fit(settings(), path, stop=stop)
+    assert same(figures(fit(settings(), resume=path)), figures(whole))
+
+
+@pytest.mark.parametrize(
+    ("there", "here"),
+    [(layers, compiled), (compiled, layers), (layers, lambda: nn.DataParallel(layers()))],
+    ids=["compiled", "plain", "parallel"],
+)
+def test_accumulated_gradients_are_taken_up_by_a_model_that_is_wrapped_in_another_way(
+    there: Callable[[], nn.Module], here: Callable[[], nn.Module], tmp_path: Path
+) -> None:
+    path = tmp_path / "c"
+    fit({"make": there, "cbs": [Accumulates]}, path, stop=6)
+    resumed = fit({"make": here, "cbs": [Accumulates]}, resume=path)
+    whole = fit({"make": layers, "cbs": [Accumulates]})
+    weights = list(resumed.model.state_dict().values())
+    assert same(weights, list(whole.model.state_dict().values()))
+
+
+def test_a_model_with_a_compiled_part_is_the_plain_one(tmp_path: Path) -> None:
+    def with_compiled_part() -> nn.Module:
+        model: Any = layers()
+        model[0] = torch.compile(model[0], backend="eager")
+        return nn.Sequential(*model)
+
+    path = tmp_path / "c"
+    fit({"make": with_compiled_part}, path, stop=8)
+    resumed, whole = fit({"make": layers}, resume=path), fit({"make": layers})
+    assert same(dict(resumed.model.state_dict()), dict(whole.model.state_dict()))
+
+
+def test_a_lazy_model_resumes_what_one_with_shapes_began_and_the_other_way_round(
+    tmp_path: Path,
+) -> None:
+    def shaped() -> nn.Module:
+        model = lazy()
+        model(torch.zeros(2, 784))
+        torch.manual_seed(0)
+        for layer in (model[0], model[3]):  # type: ignore[index]
+            layer.reset_parameters()  # type: ignore[operator]
+        model[1].reset_running_stats()  # type: ignore[index, operator]
+        return model
+
+    for there, here in ((lazy, shaped), (shaped, lazy)):
+        path = tmp_path / there.__name__
+        whole = fit({"make": there}, path)
+        fit({"make": there}, path, stop=8)
+        resumed = fit({"make": here}, resume=path)
+        assert same(dict(resumed.model.state_dict()), dict(whole.model.state_dict()))
+
+
+def test_an_attribute_that_a_fit_changed_is_no_setting(tmp_path: Path) -> None:
+    """A second fit of a model that counts began with another number than the resumed one does."""
+    path = tmp_path / "c"
+
+    def once(learn: Learner) -> None:
+        learn.fit(1, lr=0.1)
+        learn.dls.train.set_epoch(0)  # type: ignore[attr-defined]
+        learn.dls.valid.set_epoch(0)  # type: ignore[attr-defined]
+
+    settings: Settings = {"make": Centred}
+    whole = fit(settings | {"before": once})
+    fit(settings | {"before": once}, path, stop=8)
+    assert same(figures(fit(settings, resume=path)), figures(whole))
+
+
+def test_a_loader_that_no_callback_brings_in_again_is_refused_by_what_differs(
+    tmp_path: Path,
+) -> None:
+    class Once(Callback):
+        def before_epoch(self, learn: Learner) -> None:
+            if learn.epoch == 1:
+                learn.dls = DataLoaders(DataLoader(random_set(22), 2), learn.dls.valid)
+
+    path = tmp_path / "c"
+    fit({"cbs": [Once]}, path, stop=BATCHES + 12)
+    with pytest.raises(CheckpointError) as refused:
+        fit({"cbs": [Once]}, resume=path)
+    assert str(refused.value) == (
+        f"{path}: the state is of another batch_size: it has 2, this loader has 4"
+    )
+
+
+# A refusal.
+
+
+@pytest.mark.parametrize("fitted", [0, 1])
+def test_a_refused_resume_leaves_the_learner_as_it_was(fitted: int, tmp_path: Path) -> None:
+    class Refuses(Begins):
+        def load_state_dict(self, state: dict[str, int]) -> None:
+            raise ValueError("it is of another kind")
+
+    path = tmp_path / "c"
+    fit({"cbs": [Begins]}, path, stop=8)
+    learn, begins = learner(opt_func=partial(SGD, mom=0.9)), Begins()
+    if fitted:
+        learn.fit(fitted, lr=0.05)
+        first(learn.dls.train)
+    learn.model[0].weight.grad = torch.ones(8, 784)  # type: ignore[index]
+    begins.batches = 3
+
+    def state() -> dict[str, Any]:
+        return {
+            **({"optimizer": learn.opt.state_dict()} if learn.opt else {"optimizer": None}),
+            "weights": dict(learn.model.state_dict()),
+            "gradients": [p.grad for p in learn.model.parameters()],
+            "loaders": [learn.dls.train.state_dict(), learn.dls.valid.state_dict()],  # type: ignore[attr-defined]
+            "recorder": learn.recorder.state_dict(),
+            "fields": [learn.epoch, learn.n_epoch, learn.batch, learn.base_lr, learn.kept_row],
+            "callback": begins.batches,
+            "random": torch.get_rng_state(),
+        }
+
+    before, recorder = copy.deepcopy(state()), learn.recorder
+    for cbs in ([], [begins], [Refuses()]):
+        with pytest.raises(CheckpointError):
+            learn.fit(3, lr=0.1, cbs=cbs, resume=path)
+        assert same(state(), before)
+        assert learn.recorder is recorder
+
+
+def test_the_state_of_a_callback_that_refuses_it_is_named(tmp_path: Path) -> None:
+    class Begun(Begins):
+        def load_state_dict(self, state: dict[str, int]) -> None:
+            raise ValueError("it is of another kind")
+
+    path = tmp_path / "c"
+    fit({"cbs": [Begun]}, path, stop=8)
+    with pytest.raises(CheckpointError) as refused:
+        fit({"cbs": [Begun]}, resume=path)
+    assert str(refused.value) == f"{path}: it is of another kind"
+
+
+def test_a_rate_of_numpy_is_a_number(tmp_path: Path) -> None:
+    class Rate(Callback):
+        def before_step(self, learn: Learner) -> None:
+            learn.opt.param_groups[0]["lr"] = np.float32(0.5)
+
+    path = tmp_path / "c"
+    fit({"cbs": [Rate]}, path, stop=8)
+    assert parse(path.read_bytes())["optimizer"]["param_groups"][0]["lr"] == 0.5
+    resumed, whole = fit({"cbs": [Rate]}, resume=path), fit({"cbs": [Rate]})
+    assert same(dict(resumed.model.state_dict()), dict(whole.model.state_dict()))
+
+
+def test_names_of_built_in_models_have_no_attributes_of_their_own(tmp_path: Path) -> None:
+    path = tmp_path / "c"
+    fit({"make": partial(create_model, "mlp", 0)}, path, stop=8)
+    start = parse(path.read_bytes())["start"]
+    assert start["attributes"]["loss"] == {}
+    assert start["attributes"]["model"]["0.in_features"] == "784"
+    assert start["trained"]["0.weight"] is True

@@ -24,6 +24,7 @@ from mnist_sgd.loader import Batch, DataLoader, DataLoaders
 from mnist_sgd.optimizers import momentum_of
 from mnist_sgd.progress import format_time, table_header, table_row
 from mnist_sgd.provenance import measured
+from mnist_sgd.rank_agreement import TRAINING, VALIDATION, agree_on_batches
 from mnist_sgd.recorder import Mean, Metric, Recorder
 from mnist_sgd.stages import Stages
 
@@ -32,6 +33,10 @@ __all__ = ["Loss", "TrainingLoop"]
 NOTHING = torch.empty(0)
 
 Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+def do_nothing() -> None:
+    """Take no step: for batches that are only evaluated."""
 
 
 class TrainingLoop(Stages):
@@ -55,7 +60,8 @@ class TrainingLoop(Stages):
         self.xb = self.yb = self.pred = self.loss = self.loss_grad = NOTHING
         self._in_batch = False
         self._wrapped_model: tuple[nn.Module, Callable[[Tensor], Any]] | None = None
-        self._wrapped_loss: tuple[tuple[Loss, object], Loss] | None = None
+        self._wrapped_loss: tuple[tuple[Loss, object, bool], Loss] | None = None
+        self._count = True
 
     @property
     def model(self) -> nn.Module:
@@ -124,6 +130,8 @@ class TrainingLoop(Stages):
         self._validated = self._validate(self.dls.valid)
 
     def _train(self) -> None:
+        self._count = agree_on_batches(self, self.dl, TRAINING)
+        self.ranks.share_weights(self.model)  # a callback may have changed them
         check_batch_norm(self.model, self.dl, self.ranks)
         with explaining_batch_norm():
             self._each(self.dl, self._train_batch)
@@ -139,13 +147,27 @@ class TrainingLoop(Stages):
 
     def _validate(self, batches: Iterable[Batch]) -> tuple[list[float], bool]:
         """The loss and the metrics over the batches, and whether they are means over a part."""
-        self.ranks.share_buffers(self.model)  # what is measured is what is saved
         means = [Mean() for _ in range(1 + len(self.metrics))]
-        complete = self._evaluate(batches, partial(self._record_metrics, means))
-        return self._over_ranks(means), not complete and means[0].count > 0
+        record = partial(self._record_metrics, means)
+        complete = self._evaluate(batches, record, partial(self._agree, batches))
+        return self._over_ranks(means, complete)
 
-    def _evaluate(self, batches: Iterable[Batch], record: Callable[[], None]) -> bool:
-        """Run the model over batches in evaluation mode; False if this was cancelled."""
+    def _agree(self, batches: Iterable[Batch]) -> None:
+        """Let all ranks measure the same weights, which are what is saved."""
+        agree_on_batches(self, batches, VALIDATION)
+        self.ranks.share_weights(self.model)
+
+    def _evaluate(
+        self,
+        batches: Iterable[Batch],
+        record: Callable[[], None],
+        prepare: Callable[[], None] = do_nothing,
+    ) -> bool:
+        """Run the model over batches in evaluation mode; False if this was cancelled.
+
+        `prepare` is called before the first event; what it does to a loader that is in use is
+        undone with the rest.
+        """
         complete = False
 
         def one_batch() -> None:
@@ -159,6 +181,7 @@ class TrainingLoop(Stages):
 
         whole = [True]
         with self._evaluating(batches), torch.no_grad():
+            prepare()
             self._stage("validate", every_batch, CancelValidate)
         return complete and whole[0]
 
@@ -252,7 +275,7 @@ class TrainingLoop(Stages):
         return self._wrapped_model[1]
 
     def _shared_loss(self) -> Loss:
-        given = self.loss_func, self.dls.train
+        given = self.loss_func, self.dls.train, self._count
         if self._wrapped_loss is None or any(
             old is not new for old, new in zip(self._wrapped_loss[0], given, strict=True)
         ):
@@ -263,7 +286,6 @@ class TrainingLoop(Stages):
         """Let several ranks begin with equal weights, before any callback sees them."""
         if self.ranks.world_size > 1:
             self._shared_model()
-            self._shared_loss()
 
     def _unwrap(self) -> None:
         """Let go of what the ranks share, before they part."""
@@ -294,6 +316,8 @@ class TrainingLoop(Stages):
 
     def _record_metrics(self, means: Sequence[Mean]) -> None:
         size = len(self.yb)
+        if not size and self.ranks.world_size > 1:  # a callback left nothing of this rank's part
+            return
         means[0].add(self.loss, size)
         for mean, metric in zip(means[1:], self.metrics, strict=True):
             try:
@@ -301,13 +325,15 @@ class TrainingLoop(Stages):
             except Exception as error:
                 raise_explained(error, metric, self.pred, self.yb)
 
-    def _over_ranks(self, means: Sequence[Mean]) -> list[float]:
-        """The means over all ranks' images."""
+    def _over_ranks(self, means: Sequence[Mean], complete: bool) -> tuple[list[float], bool]:
+        """The means over all ranks' images, and whether a rank left some of them out."""
         if self.ranks.world_size == 1:
-            return [mean.value for mean in means]
-        sums = torch.tensor([[float(m.total), m.count] for m in means], dtype=torch.float64)
-        totals, counts = self.ranks.sum(sums).unbind(1)
-        return (totals / counts).tolist()
+            return [mean.value for mean in means], not complete and means[0].count > 0
+        own = [[float(m.total), m.count] for m in means]
+        sums = self.ranks.sum(torch.tensor([*own, [not complete, 0]], dtype=torch.float64))
+        totals, counts = sums.unbind(1)
+        is_partial = bool(totals[-1] and counts[0])
+        return (totals[:-1] / counts[:-1]).tolist(), is_partial
 
     def _check_optimizer(self) -> None:
         """See that the optimizer is of this model, which may have been assigned since.
@@ -331,7 +357,3 @@ def print_line(line: str) -> None:
 
 def print_nothing(line: str) -> None:
     """Take a line and print nothing."""
-
-
-def do_nothing() -> None:
-    """Take no step: for batches that are only evaluated."""

@@ -120,7 +120,7 @@ def agree_on_batches(learn: "TrainingLoop", batches: object, part: str) -> bool:
             "each rank= and world_size="
         )
     if part == TRAINING:
-        _require_own_loader(batches)
+        _require_own_loader(learn.dls.train)  # `learn.dl` may be a part of it, such as an islice
     first = rows[0, 3:].tolist()
     if isinstance(batches, DataLoader) and first != own[3:]:
         batches.load_state_dict(batches.state_dict() | dict(zip(POSITION, first, strict=True)))

@@ -247,6 +247,7 @@ DISTURBED = {
     "looked before",
     "kept bright",
     "new head",
+    "sliced",
     "validated within",
     "cancelled",
     "pair",
@@ -275,7 +276,7 @@ def test_the_disturbances_disturb(reports: Reports) -> None:
     alone = reports[1][0]["disturbed"]
     assert alone["cancelled"]["partial"] == [1]
     plain = alone["undisturbed"]["weights"]
-    for job in ("peeked", "looked before", "kept bright", "new head"):
+    for job in ("peeked", "looked before", "kept bright", "sliced", "new head"):
         assert distance(alone[job]["weights"], plain) > 1e-4
 
 

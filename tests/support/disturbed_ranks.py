@@ -7,6 +7,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any, cast
 
@@ -123,6 +124,13 @@ class CancelSecondValidation(Callback):
                 raise CancelValidate
 
 
+class Slice(Callback):
+    """Trains on three batches of each epoch."""
+
+    def before_train(self, learn: Learner) -> None:
+        learn.dl = islice(learn.dls.train, 3)
+
+
 class ValidateWithin(Callback):
     """Validates between the forward and the backward pass."""
 
@@ -201,6 +209,7 @@ def disturbed(ranks: Ranks, folder: Path) -> dict[str, Any]:
         "peeked": fitted(ranks, Peek()),
         "looked before": looked_before(ranks, folder),
         "kept bright": kept_bright(ranks),
+        "sliced": fitted(ranks, Slice()),
         "validated within": fitted(ranks, ValidateWithin()),
         "new head": fitted(ranks, NewHead()),
         "cancelled": fitted(

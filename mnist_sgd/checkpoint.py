@@ -116,6 +116,10 @@ class Checkpoint(Callback):
             raise CheckpointError(f"{self.path} cannot be written: {error}") from error
         _by_first(learn, self._prepare)
 
+    def rank_settings(self) -> dict[str, str]:
+        """What all ranks must have alike: they write together."""
+        return {"Checkpoint": "every epoch" if self.every is None else f"every {self.every}"}
+
     def _prepare(self) -> bytes:
         if not self.path.parent.is_dir():
             raise CheckpointError(f"{self.path}: there is no folder {self.path.parent}")

@@ -19,7 +19,7 @@ dies ends the others: their next exchange with it raises RuntimeError, or torchr
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -32,6 +32,7 @@ from torch import Tensor, distributed, nn
 
 from mnist_sgd.device import DeviceCopy
 from mnist_sgd.loader import DataLoader
+from mnist_sgd.synced_model import SyncedModel, tensors_in
 
 __all__ = ["ALONE", "Ranks", "joined_ranks"]
 
@@ -46,7 +47,8 @@ holds a tensor when the interpreter ends aborts the process (2 of 40 runs on a b
 
 CPU = torch.device("cpu")
 
-DONE, FAILED = b"+", b"-"
+DONE, REFUSED, FAILED = b"+", b"-", b"!"
+"""How the first rank's work ended: well, as it says of what it was given, or in another error."""
 
 
 @dataclass(frozen=True)
@@ -73,9 +75,17 @@ class Ranks:
 
         Parameters and buffers take the first rank's values now, and buffers again at each call.
         All ranks call this, and what it gives, together. A parameter that a batch does not use has
-        no gradient, as in one process, and parameters may be frozen and unfrozen on the way.
+        no gradient, as in one process, and parameters may be replaced, frozen and unfrozen on the
+        way. The model is not asked about an empty part of a batch.
         """
-        return model if self.world_size == 1 else _Synced(model, self.device)
+        return model if self.world_size == 1 else SyncedModel(model, self.device)
+
+    def share_weights(self, model: nn.Module) -> None:
+        """Give the first rank's parameters and buffers to all ranks, which call this together.
+
+        They are equal already, unless a callback changed them on each rank in another way.
+        """
+        self._share([*model.parameters(), *model.buffers()])
 
     def share_buffers(self, model: nn.Module) -> None:
         """Give the first rank's buffers to all ranks, which call this together.
@@ -85,52 +95,51 @@ class Ranks:
         mean, because they are what the next batch begins with and what is saved: so a checkpoint
         changes nothing, and any kind of buffer stays what its module made of it.
         """
-        buffers = list(model.buffers())
-        if self.world_size == 1 or not buffers:
-            return
-        flat = torch.cat([b.detach().reshape(-1).view(torch.uint8) for b in buffers])
-        distributed.broadcast(flat, 0)
-        if self.is_first:
-            return
-        sizes = [b.numel() * b.element_size() for b in buffers]
-        for buffer, part in zip(buffers, torch.split(flat, sizes), strict=True):
-            buffer.detach().copy_(part.clone().view(buffer.dtype).view(buffer.shape))
+        self._share(list(model.buffers()))
 
-    def synced_loss(self, loss_func: Loss, batches: object) -> Loss:
+    def _share(self, tensors: Sequence[Tensor]) -> None:
+        if self.world_size == 1 or not tensors:
+            return
+        own = torch.cat([t.detach().reshape(-1).view(torch.uint8) for t in tensors])
+        flat = own.clone()
+        distributed.broadcast(flat, 0)
+        if torch.equal(flat, own):  # what autograd still needs must not be written to
+            return
+        sizes = [t.numel() * t.element_size() for t in tensors]
+        for tensor, part in zip(tensors, torch.split(flat, sizes), strict=True):
+            tensor.detach().copy_(part.clone().view(tensor.dtype).view(tensor.shape))
+
+    def synced_loss(self, loss_func: Loss, batches: object, count: bool = False) -> Loss:
         """What to call for `loss_func`, so that the ranks' mean is the loss of the whole batch.
 
         Its value and its gradient are weighted by the size of this rank's part; those of an empty
-        part are 0, and `loss_func` is not asked.
+        part are 0, and `loss_func` is not asked. All ranks call it together.
 
         Args:
-            loss_func: of (logits, targets), the mean over the images of what it is given.
+            loss_func: of (predictions, targets), the mean over the images of what it is given.
             batches: where the batches come from.
-
-        Raises:
-            TypeError: the batches do not come from this package's DataLoader.
+            count: whether the ranks add up how many targets they have, an exchange in each batch;
+                False: the batches are as this DataLoader gives them, and its newest iterator tells.
         """
         if self.world_size == 1:
             return loss_func
-        if not isinstance(batches, DataLoader):
-            raise TypeError(
-                "several processes cut each batch into parts, which a mnist_sgd.DataLoader does; "
-                f"the training batches come from a {type(batches).__name__}"
-            )
-        loader, ranks = batches, self.world_size
+        loader = batches if isinstance(batches, DataLoader) and not count else None
 
-        def weighted(predictions: Tensor, targets: Tensor) -> Tensor:
+        def weighted(predictions: Any, targets: Tensor) -> Tensor:
+            size = self._counted(targets) if loader is None else _newest_size(loader)
             if len(targets) == 0:
-                return predictions.sum()
-            # Every batch but the last is whole, so where it ends says how large it is.
-            size = (loader.samples_seen - 1) % loader.batch_size + 1
-            if len(targets) > -(-size // ranks):
-                raise ValueError(
-                    f"the training batches are not cut for {ranks} ranks: give their DataLoader "
-                    "rank= and world_size="
-                )
-            return loss_func(predictions, targets) * (len(targets) * ranks / size)
+                return _zero(predictions, self.device)
+            loss = loss_func(predictions, targets)
+            weight = len(targets) * self.world_size / size
+            return loss * (weight.to(loss.dtype) if isinstance(weight, Tensor) else weight)
 
         return weighted
+
+    def _counted(self, targets: Tensor) -> Tensor:
+        """How many targets all ranks have, a scalar on the device, for which nothing waits."""
+        count = torch.tensor(len(targets), dtype=torch.float64, device=self.device)
+        distributed.all_reduce(count)
+        return count
 
     def moved(self, batches: Iterable[tuple[Tensor, Tensor]]) -> Iterable[tuple[Tensor, Tensor]]:
         """The batches on this process's device; none is held while the next one is asked for."""
@@ -157,6 +166,13 @@ class Ranks:
         rows[self.rank] = values
         return self.sum(rows)
 
+    def gathered(self, content: bytes) -> list[bytes]:
+        """Each rank's `content`, in the order of the ranks. All ranks call it together."""
+        sizes: list[int] = self.stacked(torch.tensor(len(content))).tolist()
+        padded = bytearray(content.ljust(max(1, *sizes), b"\0"))
+        rows = self.stacked(torch.frombuffer(padded, dtype=torch.uint8))
+        return [row.numpy().tobytes()[:size] for row, size in zip(rows, sizes, strict=True)]
+
     def from_first(self, content: bytes) -> bytes:
         """The first rank's `content`, whatever the others give. All ranks call it together."""
         if self.world_size == 1:
@@ -174,18 +190,26 @@ class Ranks:
         """What `work` gives on the first rank, which alone does it. All ranks call this together.
 
         Raises:
-            ValueError, OSError: the first rank's work failed, on which every other rank raises a
-                ValueError with the same message.
+            ValueError: the first rank's work raised one or an OSError: the others raise this, with
+                its message.
+            RuntimeError: it raised another exception, which the message of the others names.
+            Exception: on the first rank, what its work raised.
         """
         if not self.is_first:
             content = self.from_first(b"")
-            if content[:1] == FAILED:
-                raise ValueError(os.fsdecode(content[1:]))
-            return content[1:]
+            outcome, rest = content[:1], content[1:]
+            if outcome == REFUSED:
+                raise ValueError(rest.decode(errors="surrogatepass"))
+            if outcome == FAILED:
+                raise RuntimeError(rest.decode(errors="surrogatepass"))
+            return rest
         try:
             content = work()
-        except (ValueError, OSError) as error:
-            self.from_first(FAILED + os.fsencode(str(error)))
+        except Exception as error:
+            refused = isinstance(error, ValueError | OSError)
+            text = str(error) if refused else f"rank 0 failed: {type(error).__name__}: {error}"
+            outcome = REFUSED if refused else FAILED
+            self.from_first(outcome + text.encode(errors="surrogatepass"))
             raise
         self.from_first(DONE + content)
         return content
@@ -209,44 +233,15 @@ ALONE = Ranks()
 """One process, on the CPU."""
 
 
-class _Synced:
-    """Calls a model through DistributedDataParallel, which is told of each (un)frozen parameter."""
-
-    def __init__(self, model: nn.Module, device: torch.device) -> None:
-        self._model = _WithIdleParameter(model, device)
-        self._share()
-
-    def _share(self) -> None:
-        from torch.nn.parallel import DistributedDataParallel
-
-        self._trained = self._model.trained()
-        self._parallel = DistributedDataParallel(self._model, find_unused_parameters=True)
-
-    def __call__(self, xb: Tensor) -> Any:
-        if self._model.trained() != self._trained:
-            self._share()
-        return self._parallel(xb)
+def _newest_size(loader: DataLoader) -> int:
+    """Images of the newest batch over all ranks: only the last one may be smaller."""
+    return (loader.samples_seen - 1) % loader.batch_size + 1
 
 
-class _WithIdleParameter(nn.Module):
-    """A model, and a parameter that nothing uses.
-
-    To look for unused parameters costs a batch a fraction of a millisecond, and lets any model
-    train that trains in one process. DistributedDataParallel warns where it finds none.
-    """
-
-    def __init__(self, model: nn.Module, device: torch.device) -> None:
-        super().__init__()
-        self.model = model
-        self.idle = nn.Parameter(torch.zeros((), device=device))
-
-    def trained(self) -> list[bool]:
-        """Of each parameter whether it is trained now."""
-        return [p.requires_grad for p in self.model.parameters()]
-
-    def forward(self, xb: Tensor) -> Any:
-        """What the model gives."""
-        return self.model(xb)
+def _zero(predictions: Any, device: torch.device) -> Tensor:
+    """The loss of an empty part, with a gradient of 0 for all that the predictions depend on."""
+    sums = [t.sum() for t in tensors_in(predictions) if t.requires_grad]
+    return sum(sums, torch.zeros((), device=device))
 
 
 @contextmanager

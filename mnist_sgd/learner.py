@@ -35,6 +35,7 @@ from mnist_sgd.optimizers import SGD, Rates, exempt_from_decay
 from mnist_sgd.progress import ProgressBar
 from mnist_sgd.proof import Proof, measured_metrics
 from mnist_sgd.provenance import describe, properties
+from mnist_sgd.rank_agreement import agree_on_fit, refuse_other_part
 from mnist_sgd.recorder import Metric, Recorder
 from mnist_sgd.remembered import Remembered
 from mnist_sgd.schedule import OneCycle, Schedule, Scheduler
@@ -66,8 +67,9 @@ class Learner(TrainingLoop):
             sizes, as in fastai: right for what is a mean over images, as the accuracy is, and not
             for F1 or an AUC; for these give `get_preds` to a function of all predictions.
         cbs: callbacks of every fit, validation and prediction; classes are instantiated.
-        ranks: this process among those that train together; the loaders must have its rank. The
-            model goes to its device.
+        ranks: this process among those that train together; the training loader must have its
+            `rank` and `world_size`, and the validation loader too, unless it has neither. The model
+            goes to its device.
 
     Attributes:
         recorder: the history of the newest fit.
@@ -147,7 +149,9 @@ class Learner(TrainingLoop):
             TypeError: in several processes the training batches are not from this package's
                 DataLoader; or a callback has a method that is no event.
             ValueError: `n_epoch` or `lr` is out of range; there are no training batches; the
-                optimizer is of another model; or predictions and targets do not fit each other.
+                optimizer is of another model; predictions and targets do not fit each other; a
+                loader is cut for other ranks; or, in several processes, this one's settings are not
+                the first one's, or the model has layers without shapes.
         """
         if (n_epoch := index(n_epoch)) < 0:
             raise ValueError(f"n_epoch must be 0 or more, got {n_epoch}")
@@ -167,11 +171,12 @@ class Learner(TrainingLoop):
         self.base_lr, self.schedule, self.kept_row = lr, schedule, -1
         self._in_batch = False
         with self._calling(every):
+            agree_on_fit(self, resume is not None, reset_opt)
             begin_fit(self, resume, before)
             try:
                 self._wrap()
                 self._stage("fit", self._fit, CancelFit, finish=self.recorder.read_losses)
-                self.ranks.share_buffers(self.model)  # also of an epoch that was left early
+                self.ranks.share_weights(self.model)  # also of an epoch that was left early
             finally:
                 self.training = False
                 self._unwrap()
@@ -299,6 +304,9 @@ class Learner(TrainingLoop):
 
         Returns:
             The loss and the metrics, in their order; nan where there was no batch.
+
+        Raises:
+            ValueError: the batches are another rank's parts, or cut on some ranks alone.
         """
         with self._calling([*as_callbacks(self.cbs), *as_callbacks(cbs)]):
             return self._validate(self._batches(dl))[0]
@@ -328,7 +336,8 @@ class Learner(TrainingLoop):
 
         Raises:
             TypeError: the model gives something else than a tensor.
-            ValueError: there is no batch, or the model ends in a sigmoid and `act` is another.
+            ValueError: there is no batch; batches of a subclass are another rank's parts; or the
+                model ends in a sigmoid and `act` is another.
         """
         preds: list[Tensor] = []
         targets: list[Tensor] = []
@@ -345,8 +354,10 @@ class Learner(TrainingLoop):
             preds.append(self.pred.cpu())
             targets.append(self.yb.cpu())
 
+        batches = _all_in_order(self._batches(dl))
+        refuse_other_part(self, batches)
         with self._calling([*as_callbacks(self.cbs), *as_callbacks(cbs)]):
-            self._evaluate(_with_targets(_all_in_order(self._batches(dl))), gather)
+            self._evaluate(_with_targets(batches), gather)
         if not preds:
             raise ValueError("there is nothing to predict: there was no batch")
         logits = at_least_float32(torch.cat(preds))

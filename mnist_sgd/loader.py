@@ -112,9 +112,8 @@ class DataLoader:
         **unknown: Never,
     ) -> None:
         _refuse_unknown(unknown)
-        world_size = _integer("world_size", world_size, 1)
-        rank = _integer("rank", rank, 0, world_size - 1)
-        self.rank, self.world_size = rank, world_size
+        self.world_size = _integer("world_size", world_size, 1)
+        self.rank = _integer("rank", rank, 0, self.world_size - 1)
         self.num_threads = _integer("num_threads", num_threads, 1, 256)
         self.batch_size = _integer("batch_size", batch_size, 1)
         self.shuffle = bool(shuffle)
@@ -132,7 +131,7 @@ class DataLoader:
         self.sample_shape: tuple[int, ...]
         if isinstance(data, ImageSet):
             self.sample_shape = (28 * 28,) if flatten else (1, 28, 28)
-            self._core = self._images(data, bool(flatten), rank, world_size)
+            self._core = self._images(data, bool(flatten))
         else:
             data.refuse_options(
                 flatten=not flatten,
@@ -142,14 +141,14 @@ class DataLoader:
                 augment=self.augment is not None,
             )
             self.dtype, self.sample_shape = data.x.dtype, tuple(data.x.shape[1:])
-            self._core = self._items(data, rank, world_size)
+            self._core = self._items(data)
         # Where the newest iterator began, as epoch and samples_seen, and how far it has come; while
         # there is none, where the next one begins.
         self._start = (0, 0)
         self._progress: Any = None
         self._moves = 0
 
-    def _images(self, data: ImageSet, flatten: bool, rank: int, world_size: int) -> _core.Loader:
+    def _images(self, data: ImageSet, flatten: bool) -> _core.Loader:
         advise(data.images, shuffled=read_shuffled(self, data.images, self.shuffle))
         return _core.Loader(
             data.images,
@@ -159,8 +158,8 @@ class DataLoader:
             shuffle=self.shuffle,
             drop_last=self.drop_last,
             seed=self.seed,
-            rank=rank,
-            world_size=world_size,
+            rank=self.rank,
+            world_size=self.world_size,
             num_threads=self.num_threads,
             mean=self.mean,
             std=self.std,
@@ -169,15 +168,15 @@ class DataLoader:
             augmentation=self.augment.core() if self.augment else None,
         )
 
-    def _items(self, data: Items, rank: int, world_size: int) -> ItemLoader:
+    def _items(self, data: Items) -> ItemLoader:
         return ItemLoader(
             data,
             batch_size=self.batch_size,
             shuffle=self.shuffle,
             drop_last=self.drop_last,
             seed=self.seed,
-            rank=rank,
-            world_size=world_size,
+            rank=self.rank,
+            world_size=self.world_size,
         )
 
     def __len__(self) -> int:
@@ -192,9 +191,8 @@ class DataLoader:
         Raises:
             RuntimeError: the threads of `num_threads` cannot be had.
         """
-        if self._progress is not None:
-            self._start = _integer("epoch", self._start[0] + 1, 0), 0
-        epoch, samples_seen = self._start
+        epoch, samples_seen = self.upcoming
+        self._start = _integer("epoch", epoch, 0), samples_seen
         batches = self._core.epoch(epoch, -(-samples_seen // self.batch_size))
         self._progress = batches.progress
         return batches
@@ -215,6 +213,11 @@ class DataLoader:
     def samples_seen(self) -> int:
         """Images of the newest iterator's epoch that were given so far, over all ranks."""
         return self.place().position[1]
+
+    @property
+    def upcoming(self) -> tuple[int, int]:
+        """Where the next `iter()` begins: its epoch, and the images of that which were seen."""
+        return self._start if self._progress is None else (self._start[0] + 1, 0)
 
     def set_epoch(self, epoch: int) -> None:
         """Make `epoch` (from 0) the one that the next `iter()` begins.

@@ -142,6 +142,10 @@ class _Finder(Callback):
         self.num_it, self.stop_div = num_it, stop_div
         self.best = float("inf")
 
+    def rank_settings(self) -> dict[str, str]:
+        rates = f"start_lr {self.start_lr}, growth {self.growth}"
+        return {"lr_find": f"{rates}, num_it {self.num_it}, stop_div {self.stop_div}"}
+
     def before_step(self, learn: Learner) -> None:
         learn.set_lr(self.start_lr * self.growth ** (len(learn.recorder.lrs) / self.num_it))
 

@@ -88,6 +88,11 @@ class EarlyStopping(_Monitor):
         super().__init__(monitor, min_delta)
         self.patience = _checked_patience(patience)
 
+    def rank_settings(self) -> dict[str, str]:
+        """What all ranks must have alike: they end together."""
+        watched = f"monitor {self.monitor}, min_delta {self.min_delta}"
+        return {"EarlyStopping": f"patience {self.patience}, {watched}"}
+
     def before_epoch(self, learn: Learner) -> None:
         """End the fit, if it is time to: the last epoch is over in every respect by now."""
         better = self.improvements(learn)

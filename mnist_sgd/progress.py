@@ -52,7 +52,8 @@ def is_terminal(stream: object) -> bool:
 class ProgressBar(Callback):
     """A bar with the epoch, the batch and the loss, on a terminal; elsewhere nothing.
 
-    It takes one line of standard error, so that standard output holds the table alone.
+    It takes one line of standard error, so that standard output holds the table alone. Several
+    processes have none: it reads the loss when it likes, which they only do together.
     """
 
     order = 90
@@ -65,14 +66,14 @@ class ProgressBar(Callback):
 
     def before_train(self, learn: Learner) -> None:
         """Start over for the training batches."""
-        self._start(learn.dls.train)
+        self._start(learn, learn.dls.train)
 
     def before_validate(self, learn: Learner) -> None:
         """Start over for the validation batches."""
-        self._start(learn.dls.valid)
+        self._start(learn, learn.dls.valid)
 
-    def _start(self, batches: object) -> None:
-        self.shown = is_terminal(sys.stderr)
+    def _start(self, learn: Learner, batches: object) -> None:
+        self.shown = learn.ranks.world_size == 1 and is_terminal(sys.stderr)
         self.total = len(batches) if hasattr(batches, "__len__") else 0
         self.done = 0
         self.drawn = time.monotonic()

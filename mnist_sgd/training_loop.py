@@ -32,6 +32,7 @@ from mnist_sgd.optimizer_errors import check_interface, holds_any
 from mnist_sgd.optimizers import momentum_of
 from mnist_sgd.progress import format_time, table_header, table_row
 from mnist_sgd.provenance import measured
+from mnist_sgd.rank_agreement import TRAINING, VALIDATION, agree_on_batches
 from mnist_sgd.recorder import Mean, Metric, Recorder
 from mnist_sgd.stages import Stages
 
@@ -46,6 +47,10 @@ _OF_A_BATCH = (
     *("_in_batch", "forward_context"),
 )
 """The attributes of a loop that say where it is in its batches."""
+
+
+def do_nothing() -> None:
+    """Take no step: for batches that are only evaluated."""
 
 
 class TrainingLoop(Stages):
@@ -74,7 +79,8 @@ class TrainingLoop(Stages):
         self.forward_context: Callable[[], AbstractContextManager[object]] = nullcontext
         self._in_batch = False
         self._wrapped_model: tuple[nn.Module, Callable[[Tensor], Any]] | None = None
-        self._wrapped_loss: tuple[tuple[Loss, object], Loss] | None = None
+        self._wrapped_loss: tuple[tuple[Loss, object, bool], Loss] | None = None
+        self._count = True
 
     @property
     def model(self) -> nn.Module:
@@ -163,8 +169,10 @@ class TrainingLoop(Stages):
 
     def _train(self) -> None:
         self._settle(done=True)
-        check_batch_norm(self.model, self.dl, self.ranks)
         self.train_place.begin_epoch(self.dls.train, begun=self.dl is not self.dls.train)
+        self._count = agree_on_batches(self, self.dl, TRAINING)
+        self.ranks.share_weights(self.model)  # a callback may have changed them
+        check_batch_norm(self.model, self.dl, self.ranks)
         with explaining_batch_norm():
             self._each(self.dl, self._train_batch)
         self.train_place.follow(self.dls.train)  # if there was no batch
@@ -182,15 +190,28 @@ class TrainingLoop(Stages):
         self, batches: Iterable[Batch], place: FitPlace | None = None
     ) -> tuple[list[float], bool]:
         """The loss and the metrics over the batches, and whether they are means over a part."""
-        self.ranks.share_buffers(self.model)  # what is measured is what is saved
         means = [Mean() for _ in range(1 + len(self.metrics))]
-        complete = self._evaluate(batches, partial(self._record_metrics, means), place)
-        return self._over_ranks(means), not complete and means[0].count > 0
+        record = partial(self._record_metrics, means)
+        complete = self._evaluate(batches, record, place, partial(self._agree, batches))
+        return self._over_ranks(means, complete)
+
+    def _agree(self, batches: Iterable[Batch]) -> None:
+        """Let all ranks measure the same weights, which are what is saved."""
+        agree_on_batches(self, batches, VALIDATION)
+        self.ranks.share_weights(self.model)
 
     def _evaluate(
-        self, batches: Iterable[Batch], record: Callable[[], None], place: FitPlace | None = None
+        self,
+        batches: Iterable[Batch],
+        record: Callable[[], None],
+        place: FitPlace | None = None,
+        prepare: Callable[[], None] = do_nothing,
     ) -> bool:
-        """Run the model over batches in evaluation mode; False if this was cancelled."""
+        """Run the model over batches in evaluation mode; False if this was cancelled.
+
+        `prepare` is called before the first batch; what it does to a loader that is in use is
+        undone with the rest.
+        """
         place = place or FitPlace()
         complete = False
 
@@ -202,6 +223,7 @@ class TrainingLoop(Stages):
         def every_batch() -> None:
             nonlocal complete
             place.begin_epoch(batches)
+            prepare()
             self._each(batches, one_batch)
             place.follow(batches)  # if there was no batch
             complete = True
@@ -310,7 +332,7 @@ class TrainingLoop(Stages):
         return self._wrapped_model[1]
 
     def _shared_loss(self) -> Loss:
-        given = self.loss_func, self.dls.train
+        given = self.loss_func, self.dls.train, self._count
         if self._wrapped_loss is None or any(
             old is not new for old, new in zip(self._wrapped_loss[0], given, strict=True)
         ):
@@ -321,7 +343,6 @@ class TrainingLoop(Stages):
         """Let several ranks begin with equal weights, before any callback sees them."""
         if self.ranks.world_size > 1:
             self._shared_model()
-            self._shared_loss()
 
     def _unwrap(self) -> None:
         """Let go of what the ranks share, before they part."""
@@ -356,6 +377,8 @@ class TrainingLoop(Stages):
 
     def _record_metrics(self, means: Sequence[Mean]) -> None:
         size = len(self.yb)
+        if not size and self.ranks.world_size > 1:  # a callback left nothing of this rank's part
+            return
         means[0].add(self.loss, size)
         for mean, metric in zip(means[1:], self.metrics, strict=True):
             try:
@@ -363,13 +386,15 @@ class TrainingLoop(Stages):
             except Exception as error:
                 raise_explained(error, metric, self.pred, self.yb)
 
-    def _over_ranks(self, means: Sequence[Mean]) -> list[float]:
-        """The means over all ranks' images."""
+    def _over_ranks(self, means: Sequence[Mean], complete: bool) -> tuple[list[float], bool]:
+        """The means over all ranks' images, and whether a rank left some of them out."""
         if self.ranks.world_size == 1:
-            return [mean.value for mean in means]
-        sums = torch.tensor([[float(m.total), m.count] for m in means], dtype=torch.float64)
-        totals, counts = self.ranks.sum(sums).unbind(1)
-        return (totals / counts).tolist()
+            return [mean.value for mean in means], not complete and means[0].count > 0
+        own = [[float(m.total), m.count] for m in means]
+        sums = self.ranks.sum(torch.tensor([*own, [not complete, 0]], dtype=torch.float64))
+        totals, counts = sums.unbind(1)
+        is_partial = bool(totals[-1] and counts[0])
+        return (totals[:-1] / counts[:-1]).tolist(), is_partial
 
     def _check_optimizer(self) -> None:
         """See that the optimizer is of this model, which may have been assigned since.
@@ -406,7 +431,3 @@ def print_line(line: str) -> None:
 
 def print_nothing(line: str) -> None:
     """Take a line and print nothing."""
-
-
-def do_nothing() -> None:
-    """Take no step: for batches that are only evaluated."""

@@ -18,7 +18,7 @@ from torch.distributed.run import get_args_parser
 
 import ranks as script
 from image_sets import random_set
-from mnist_sgd import DataLoader, Ranks, joined_ranks
+from mnist_sgd import DataLoader, DataLoaders, Learner, Ranks, create_model, joined_ranks
 from mnist_sgd._document import parse
 from mnist_sgd.cli import main
 from mnist_sgd.distributed import ALONE
@@ -241,6 +241,108 @@ def test_what_does_not_fit_together_is_refused_on_every_rank(
         }
 
 
+DISTURBED = {
+    "undisturbed",
+    "peeked",
+    "looked before",
+    "kept bright",
+    "new head",
+    "sliced",
+    "validated within",
+    "cancelled",
+    "pair",
+    "whole validation",
+}
+
+
+@several
+@pytest.mark.parametrize("job", sorted(DISTURBED))
+def test_what_callbacks_models_and_loaders_do_in_one_process_they_do_in_several(
+    count: int, job: str, reports: Reports
+) -> None:
+    alone = reports[1][0]["disturbed"][job]
+    assert set(reports[1][0]["disturbed"]) == DISTURBED
+    for report in (each["disturbed"][job] for each in reports[count]):
+        assert distance(report["weights"], alone["weights"]) <= 1e-6
+        assert report["losses"] == pytest.approx(alone["losses"], abs=1e-6)
+        for ours, theirs in zip(report["values"], alone["values"], strict=True):
+            assert ours == pytest.approx(theirs, abs=1e-6)
+        assert (report["partial"], report["kept"]) == (alone["partial"], alone["kept"])
+        assert distance(report["weights"], reports[count][0]["disturbed"][job]["weights"]) == 0
+
+
+def test_the_disturbances_disturb(reports: Reports) -> None:
+    """Or else the test above would hold for callbacks that do nothing."""
+    alone = reports[1][0]["disturbed"]
+    assert alone["cancelled"]["partial"] == [1]
+    plain = alone["undisturbed"]["weights"]
+    for job in ("peeked", "looked before", "kept bright", "sliced", "new head"):
+        assert distance(alone[job]["weights"], plain) > 1e-4
+
+
+@several
+def test_ranks_that_do_not_agree_are_refused_at_once_on_every_rank(
+    count: int, reports: Reports, folder: Path
+) -> None:
+    def other(what: str, first: str, second: str) -> str:
+        return (
+            f"ValueError: all ranks must have the same {what}: rank 0 has {first}; rank 1 has "
+            f"{second}"
+        )
+
+    def other_part(part: str, rank: int, pieces: int) -> str:
+        return (
+            f"ValueError: the {part} batches of rank {rank} of {count} are rank 0's parts of "
+            f"{pieces}: give their DataLoader rank=ranks.rank and world_size=ranks.world_size"
+        )
+
+    watched = "monitor valid_loss, min_delta 0.0"
+    rates = "start_lr 1e-07, growth 100000000.0"
+    everywhere = {
+        "same part": other_part("training", 1, count),
+        "other cut": other_part("training", 0, 2 * count),
+        "half cut": other_part("validation", 1, count),
+        "mixed": other("world_size of the validation batches", "1", str(count)),
+        "epochs": other("number of epochs", "1", "2"),
+        "rate": other("learning rate", "0.5", "0.1"),
+        "decay": other("weight decay", "0.0", "0.1"),
+        "seed": other("seed of the training batches", "0", "1"),
+        "layers": other("layers", "none", "(1): Dropout(p=0.5, inplace=False)"),
+        "metrics": other("metrics", "batch_accuracy", "none"),
+        "checkpoint": other("Checkpoint", "every 3", "none"),
+        "stopping": other("EarlyStopping", f"patience 1, {watched}", "none"),
+        "patience": other("EarlyStopping", f"patience 1, {watched}", f"patience 2, {watched}"),
+        "custom": other("Warmup_2", "2 epochs", "3 epochs"),
+        "best": other("callbacks with a state", "SaveBest", "none"),
+        "resume": other("resume", "a checkpoint", "none"),
+        "search": other(
+            "lr_find", *(f"{rates}, num_it {number}, stop_div True" for number in (20, 21))
+        ),
+        "lazy": "ValueError: the layer '0' has no shapes yet, and several processes share the "
+        "weights before the first batch: call the model on a batch before the Learner is made, as "
+        "model(torch.zeros(2, 784)) does",
+        "validate": "ValueError: the validation batches are cut on some ranks and not on others: "
+        "give the DataLoader of each rank= and world_size=",
+    }
+    for rank, report in enumerate(reports[count]):
+        failure = "RuntimeError: no memory \udcff"
+        assert report["disagreements"] == everywhere | {
+            "predict": other_part("validation", rank, 2 * count),
+            "done": failure if rank == 0 else f"RuntimeError: rank 0 failed: {failure}",
+            "lone": f"ValueError: the training batches are rank {rank}'s parts of {count}, and "
+            "this Learner has one process: give it ranks=, which joined_ranks() gives, or make "
+            "their DataLoader without rank= and world_size=",
+            "warned": f"torchrun started {count} processes, and this Learner has no ranks=: each "
+            "process trains by itself, on all images; give it ranks=, which joined_ranks() gives",
+        }
+
+
+@several
+def test_every_ranks_bytes_reach_all(count: int, reports: Reports) -> None:
+    for report in reports[count]:
+        assert report["gathered"] == [list(range(rank)) for rank in range(count)]
+
+
 @several
 def test_the_first_ranks_bytes_reach_all(count: int, reports: Reports) -> None:
     for report in reports[count]:
@@ -361,6 +463,26 @@ def test_without_a_gpu_the_option_is_named(monkeypatch: pytest.MonkeyPatch) -> N
     )
     with pytest.raises(ValueError, match=message), joined_ranks("cuda"):
         pass
+
+
+def test_one_process_does_not_take_a_part_for_the_whole() -> None:
+    whole, part = (DataLoader(random_set(20), 8, rank=0, world_size=n) for n in (1, 2))
+    for dls, name in (
+        (DataLoaders(part, whole), "training"),
+        (DataLoaders(whole, part), "validation"),
+    ):
+        learn = Learner(dls, create_model("linear", 0))
+        message = (
+            f"the {name} batches are rank 0's parts of 2, and this Learner has one process: give "
+            "it ranks=, which joined_ranks() gives, or make their DataLoader without rank= and "
+            "world_size="
+        )
+        with learn.no_logging(), pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+            learn.fit(1)
+        assert learn.recorder.lrs == []
+    with pytest.raises(ValueError, match=r"^the validation batches are rank 0's parts of 2, "):
+        learn.validate()
+    assert len(learn.get_preds()[0]) == 20  # all images in order, however the loader is cut
 
 
 @pytest.mark.parametrize("drop_last", [False, True])

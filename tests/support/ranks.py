@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from disturbed_ranks import disagreements, disturbed
 from image_sets import random_set
 from mnist_sgd import (
     SGD,
@@ -268,6 +269,7 @@ def jobs(ranks: Ranks, checkpoint: Path) -> dict[str, Any]:
     done["watched"] = watched(ranks, checkpoint.parent)
     done["partly used"] = partly_used(ranks)
     done["left early"] = left_early(ranks)
+    done["disturbed"] = disturbed(ranks, checkpoint.parent)
     done |= {model: saved(ranks, model, checkpoint.parent) for model in MODELS}
     if ranks.world_size == 3:
         done |= {"cut": cut(ranks, checkpoint), "refusals": refusals(ranks, checkpoint.parent)}
@@ -276,6 +278,9 @@ def jobs(ranks: Ranks, checkpoint: Path) -> dict[str, Any]:
         done["dropped"] = dropped(ranks, checkpoint.with_name("dropped.safetensors"))
     if ranks.world_size == 1:
         done["undisturbed"] = resumed(ranks, None)
+    if ranks.world_size > 1:
+        done["disagreements"] = disagreements(ranks, checkpoint.parent)
+    done["gathered"] = [list(each) for each in ranks.gathered(bytes(range(ranks.rank)))]
     done["shared"] = (
         list(ranks.from_first(bytes([1, 2, 3]) if ranks.is_first else b"")),
         list(ranks.from_first(b"")),

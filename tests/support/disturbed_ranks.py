@@ -1,0 +1,295 @@
+"""Fits that callbacks, models and loaders disturb, and what ranks are told that do not agree.
+
+Jobs of ranks.py: each leaves the same figures for any number of ranks, or the same refusal.
+"""
+
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from image_sets import random_set
+from mnist_sgd import (
+    SGD,
+    Callback,
+    CancelValidate,
+    Checkpoint,
+    CSVLogger,
+    DataLoader,
+    DataLoaders,
+    EarlyStopping,
+    Learner,
+    Ranks,
+    SaveBest,
+    batch_accuracy,
+    create_model,
+    cross_entropy,
+    first,
+)
+from mnist_sgd.training_loop import print_nothing
+
+__all__ = ["disagreements", "disturbed"]
+
+SETS = random_set(45), random_set(17)
+"""In batches of 8 the last one has 5 images in training, and 1 in validation."""
+
+
+def loaders(rank: int, world_size: int, batch_size: int = 8, seed: int = 3) -> DataLoaders:
+    share: dict[str, Any] = {"rank": rank, "world_size": world_size, "seed": seed}
+    return DataLoaders(*(DataLoader(each, batch_size, shuffle=True, **share) for each in SETS))
+
+
+def learner(ranks: Ranks, **options: Any) -> Learner:
+    """One that prints nothing."""
+    given: dict[str, Any] = {"dls": loaders(ranks.rank, ranks.world_size), "ranks": ranks}
+    given |= {"model": create_model("mlp", 0), "loss_func": cross_entropy}
+    learn = Learner(**(given | {"metrics": batch_accuracy} | options))
+    learn.logger, learn.bar = print_nothing, False
+    return learn
+
+
+def report(learn: Learner) -> dict[str, Any]:
+    return {
+        "weights": {name: t.clone() for name, t in learn.model.state_dict().items()},
+        "values": learn.recorder.values,
+        "losses": learn.recorder.losses,
+        "partial": learn.recorder.partial,
+        "kept": learn.kept_row,
+    }
+
+
+class Peek(Callback):
+    """Looks at a training batch in the middle of each."""
+
+    def before_batch(self, learn: Learner) -> None:
+        if learn.training:
+            first(learn.dls.train)
+
+
+class PeekOnFirst(Callback):
+    """Looks at batches on the first rank alone, between epochs."""
+
+    def after_epoch(self, learn: Learner) -> None:
+        if learn.ranks.is_first:
+            first(learn.dls.train)
+            first(learn.dls.valid)
+
+
+class KeepBright(Callback):
+    """Leaves the dark images out, and gives a training batch each bright one twice.
+
+    So parts differ in size, some are empty, and all are larger than the loader's can be.
+    """
+
+    def before_batch(self, learn: Learner) -> None:
+        bright = learn.xb.mean(1) > 0.5
+        learn.xb, learn.yb = learn.xb[bright], learn.yb[bright]
+        if learn.training:
+            learn.xb, learn.yb = learn.xb.repeat(2, 1), learn.yb.repeat(2, 1)
+
+
+class NewHead(Callback):
+    """Replaces the last layer, and resets the first, with other numbers on each rank."""
+
+    def before_epoch(self, learn: Learner) -> None:
+        torch.manual_seed(learn.ranks.rank)
+        layers = cast("nn.Sequential", learn.model)
+        first, last = cast("nn.Linear", layers[0]), cast("nn.Linear", layers[-1])
+        if learn.epoch == 1:
+            layers[-1] = nn.Linear(last.in_features, 1)
+            learn.opt.param_groups[0]["params"] = list(learn.model.parameters())
+        if learn.epoch == 2:
+            nn.init.normal_(first.weight, std=0.01)
+
+    def after_fit(self, learn: Learner) -> None:
+        next(learn.model.parameters()).data += learn.ranks.rank
+
+
+class CancelSecondValidation(Callback):
+    """Cancels it at the last batch, of which the first rank alone has an image."""
+
+    def before_validate(self, learn: Learner) -> None:
+        self.batches = 0
+
+    def before_batch(self, learn: Learner) -> None:
+        if not learn.training and learn.epoch == 1:
+            self.batches += 1
+            if self.batches == 3:
+                raise CancelValidate
+
+
+class Slice(Callback):
+    """Trains on three batches of each epoch."""
+
+    def before_train(self, learn: Learner) -> None:
+        learn.dl = islice(learn.dls.train, 3)
+
+
+class ValidateWithin(Callback):
+    """Validates between the forward and the backward pass."""
+
+    def __init__(self) -> None:
+        self.rows: list[list[float]] = []
+
+    def after_pred(self, learn: Learner) -> None:
+        if learn.training and learn.batch == 2:
+            self.rows.append(learn.validate())
+
+
+class Warmup(Callback):
+    """Has settings that all ranks must share."""
+
+    def __init__(self, epochs: int) -> None:
+        self.epochs = epochs
+
+    def rank_settings(self) -> dict[str, str]:
+        return {"Warmup": f"{self.epochs} epochs"}
+
+
+class Pair(nn.Module):
+    """Gives its logits with its hidden layer, and cannot take an empty batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.last = nn.Linear(784, 8), nn.Linear(8, 1)
+
+    def forward(self, xb: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        hidden = self.first(xb.view(len(xb), -1)).relu()
+        return self.last(hidden), {"hidden": hidden}
+
+
+def loss_of_pair(predictions: Any, targets: Tensor) -> Tensor:
+    """The logits' loss, and a little of the hidden layer's size."""
+    size: Tensor = predictions[1]["hidden"].mean() / 10
+    return cross_entropy(predictions[0], targets) + size
+
+
+def fitted(ranks: Ranks, *cbs: Callback, epochs: int = 3, **options: Any) -> dict[str, Any]:
+    learn = learner(ranks, **options)
+    learn.fit(epochs, 0.1, cbs=list(cbs))
+    return report(learn)
+
+
+def looked_before(ranks: Ranks, folder: Path) -> dict[str, Any]:
+    """The first rank alone looks at batches, before the fit and in it, and writes a log."""
+    learn = learner(ranks)
+    if ranks.is_first:
+        first(learn.dls.train)
+        first(learn.dls.valid)
+    logs = [CSVLogger(folder / f"first-{ranks.world_size}.csv")] if ranks.is_first else []
+    learn.fit(3, 0.1, cbs=[*logs, PeekOnFirst()])
+    return report(learn)
+
+
+def kept_bright(ranks: Ranks) -> dict[str, Any]:
+    """Its last validation batch has 5 images, of which each epoch keeps some."""
+    share: dict[str, Any] = {"rank": ranks.rank, "world_size": ranks.world_size, "seed": 3}
+    valid = DataLoader(random_set(21), 8, shuffle=True, **share)
+    return fitted(ranks, KeepBright(), dls=_with_valid(ranks, valid))
+
+
+def whole_validation(ranks: Ranks) -> dict[str, Any]:
+    """Each rank measures all validation images."""
+    dls = loaders(ranks.rank, ranks.world_size)
+    dls.valid = DataLoader(SETS[1], 8)
+    return fitted(ranks, dls=dls)
+
+
+def disturbed(ranks: Ranks, folder: Path) -> dict[str, Any]:
+    """Each job's report."""
+    return {
+        "undisturbed": fitted(ranks),
+        "peeked": fitted(ranks, Peek()),
+        "looked before": looked_before(ranks, folder),
+        "kept bright": kept_bright(ranks),
+        "sliced": fitted(ranks, Slice()),
+        "validated within": fitted(ranks, ValidateWithin()),
+        "new head": fitted(ranks, NewHead()),
+        "cancelled": fitted(
+            ranks, CancelSecondValidation(), SaveBest(), EarlyStopping(2), epochs=6
+        ),
+        "pair": fitted(
+            ranks,
+            model=Pair(),
+            loss_func=loss_of_pair,
+            metrics=None,
+            dls=loaders(ranks.rank, ranks.world_size, batch_size=22),  # the last has 1 image
+        ),
+        "whole validation": whole_validation(ranks),
+    }
+
+
+def disagreements(ranks: Ranks, folder: Path) -> dict[str, str]:
+    """What ranks are told that do not agree on a fit, each the same."""
+    told: dict[str, str] = {}
+
+    @contextmanager
+    def telling(what: str) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            told[what] = f"{type(error).__name__}: {error}"
+
+    def fit(what: str, n_epoch: int = 1, lr: float = 0.1, cbs: Any = (), **options: Any) -> None:
+        resume = options.pop("resume", None)
+        with telling(what):
+            learn = learner(options.pop("member", ranks), **options)
+            learn.fit(n_epoch, lr, cbs=list(cbs), resume=resume)
+
+    rank, world_size, alone = ranks.rank, ranks.world_size, ranks.is_first
+    fit("same part", dls=loaders(0, world_size))
+    fit("other cut", dls=loaders(rank, 2 * world_size))
+    fit("half cut", dls=_with_valid(ranks, DataLoader(SETS[1], 8, rank=0, world_size=world_size)))
+    fit("mixed", dls=_with_valid(ranks, _some_cut(ranks)))
+    fit("lone", dls=loaders(rank, world_size), member=Ranks())
+    fit("epochs", n_epoch=1 + rank)
+    fit("rate", lr=0.5 if alone else 0.1)
+    fit("decay", opt_func=lambda ps, lr: SGD(ps, lr=lr, wd=rank / 10))
+    fit("seed", dls=loaders(rank, world_size, seed=rank))
+    fit("layers", model=nn.Sequential(nn.Linear(784, 1), *([] if alone else [nn.Dropout(0.5)])))
+    fit("metrics", metrics=batch_accuracy if alone else None)
+    fit("checkpoint", cbs=[Checkpoint(folder / "c.safetensors", every=3)] if alone else ())
+    fit("stopping", cbs=[EarlyStopping(1)] if alone else ())
+    fit("patience", cbs=[EarlyStopping(1 + rank)])
+    fit("custom", cbs=[Warmup(1), Warmup(2 + rank)])
+    fit("best", cbs=[SaveBest()] if alone else ())
+    fit("resume", resume=folder / "none.safetensors" if alone else None)
+    fit("lazy", model=nn.Sequential(nn.LazyLinear(8), nn.Linear(8, 1)))
+    with telling("search"):
+        learner(ranks).lr_find(num_it=20 + rank)
+    with telling("validate"):
+        learner(ranks).validate(_some_cut(ranks))
+    with telling("predict"):
+        learner(ranks).get_preds(Custom(SETS[1], 8, rank=0, world_size=2 * world_size))
+    with telling("done"):
+        ranks.done_by_first(_fails if alone else sys.exit)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        fit("warned", n_epoch=0, dls=loaders(0, 1), member=Ranks())
+    told["warned"] = " ".join(str(each.message) for each in caught)
+    return told
+
+
+class Custom(DataLoader):
+    """Its batches are taken as they come."""
+
+
+def _with_valid(ranks: Ranks, valid: DataLoader) -> DataLoaders:
+    return DataLoaders(loaders(ranks.rank, ranks.world_size).train, valid)
+
+
+def _some_cut(ranks: Ranks) -> DataLoader:
+    """Cut on all ranks but the first."""
+    share: dict[str, Any] = {"rank": ranks.rank, "world_size": ranks.world_size}
+    return DataLoader(SETS[1], 8, seed=3, shuffle=True, **({} if ranks.is_first else share))
+
+
+def _fails() -> bytes:
+    raise RuntimeError("no memory \udcff")

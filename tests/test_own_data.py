@@ -598,6 +598,7 @@ def test_only_the_first_rank_says_it(
     from mnist_sgd.cli import datasets
 
     args = __import__("mnist_sgd.cli").cli._parser().parse_args(arguments)
+    monkeypatch.setenv("WORLD_SIZE", "2")
     for rank, said in (("0", 1), ("1", 0)):
         monkeypatch.setitem(os.environ, "RANK", rank)
         datasets.load_datasets(args)

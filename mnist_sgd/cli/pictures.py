@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from mnist_sgd._torchrun import is_first_process
 from mnist_sgd.cli.arguments import path, positive_int
 from mnist_sgd.cli.terminal import say
 
@@ -114,7 +115,7 @@ class _Bar:
     """A bar with the number of files that are done, on a terminal; elsewhere nothing."""
 
     def __init__(self) -> None:
-        self.shown = sys.stderr.isatty() and os.environ.get("RANK", "0") == "0"
+        self.shown = sys.stderr.isatty() and is_first_process()
         self.block = _block()
         self.drawn = 0.0
 

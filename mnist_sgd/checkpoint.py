@@ -28,6 +28,7 @@ import torch
 from mnist_sgd._document import DocumentError, dump, parse
 from mnist_sgd._files import atomic_write, remove_leftovers
 from mnist_sgd.callbacks import Callback
+from mnist_sgd.checkpoint_data import described_data, other_augmentation, other_images
 from mnist_sgd.fit_identity import (
     callback_settings,
     comparable,
@@ -141,6 +142,7 @@ def save_checkpoint(
         "fit": fit_identity(learn),
         "epoch": learn.epoch + epoch_done,
         "train": _next_epoch(train) if epoch_done else train,
+        "data": described_data(learn.dls),
         "recorder": _as_tensors(learn.recorder.state_dict()),
         "model": plain_state(learn.model),
         **_gradients(learn),
@@ -215,14 +217,22 @@ def _gradients(learn: "Learner") -> dict[str, dict[str, torch.Tensor]]:
 
 def _load_loaders(learn: "Learner", state: dict[str, Any]) -> None:
     """Put both loaders where they stood, or neither of them."""
-    states = [(_training_loader(learn), state["train"])]
-    if isinstance(learn.dls.valid, DataLoader) and "valid" in state:
-        states.append((learn.dls.valid, state["valid"]))
+    states = _loader_states(learn, state)
     for loader, each in states:
         with loader.undisturbed():  # refuses what is not of this loader
             loader.load_state_dict(each)
     for loader, each in states:
         loader.load_state_dict(each)
+
+
+def _loader_states(
+    learn: "Learner", state: dict[str, Any]
+) -> list[tuple[DataLoader, dict[str, int]]]:
+    """The loaders that tell where they stand, each with its state."""
+    states = [(_training_loader(learn), state["train"])]
+    if isinstance(learn.dls.valid, DataLoader) and "valid" in state:
+        states.append((learn.dls.valid, state["valid"]))
+    return states
 
 
 def _read(learn: "Learner", path: Path) -> dict[str, Any]:
@@ -244,7 +254,12 @@ def _read(learn: "Learner", path: Path) -> dict[str, Any]:
 
 
 def _check(learn: "Learner", state: dict[str, Any]) -> None:
-    found = difference(state["fit"], fit_identity(learn)) or _other_setting(learn, state)
+    found = (
+        other_images(state.get("data", {}), _loader_states(learn, state))
+        or difference(state["fit"], fit_identity(learn))
+        or _other_setting(learn, state)
+        or other_augmentation(state.get("data", {}), _loader_states(learn, state))
+    )
     if found:
         raise CheckpointError(found)
     if state["epoch"] > learn.n_epoch:

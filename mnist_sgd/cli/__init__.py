@@ -28,6 +28,7 @@ from mnist_sgd.cli import (
     train,
 )
 from mnist_sgd.cli.arguments import add_debug_argument
+from mnist_sgd.cli.class_names import protected
 from mnist_sgd.cli.terminal import OutputClosedError, one_line, usable_streams
 
 __all__ = ["main"]
@@ -102,6 +103,13 @@ def _say_what_failed(error: Exception, debug: bool) -> None:
 
 class _Parser(argparse.ArgumentParser):
     """A parser, and those of its subcommands, whose error is one line."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        options = self._option_string_actions
+        given = sys.argv[1:] if args is None else args
+        return super().parse_known_args(
+            protected(given, options) if "--positive" in options else given, namespace
+        )
 
     def error(self, message: str) -> Never:
         text = printable(_with_suggestion(message))

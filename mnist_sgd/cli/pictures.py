@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from mnist_sgd._torchrun import is_first_process
 from mnist_sgd.cli.arguments import path, positive_int
+from mnist_sgd.cli.class_names import class_name
 from mnist_sgd.cli.terminal import say
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def add_picture_arguments(group: argparse._ActionsContainer, *, trained: bool = 
     """
     group.add_argument(
         "--positive",
+        type=class_name,
         metavar="NAME",
         help="the class whose probability the model gives "
         f"(default: {MODELS if trained else 'the last in sorted order'})",

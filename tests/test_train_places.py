@@ -116,6 +116,7 @@ LONG = "x" * 250
         (["--csv", "folders"], "folders cannot be written: it is a folder; "),
         (["--csv", LONG], f"{LONG} cannot be written: File name too long; "),
         (["--csv", "lost"], "lost cannot be written: "),
+        (["--csv", "runs/c/history.csv"], "runs/c/history.csv belongs to the run runs/c; choose "),
         (["--csv", "file/h.csv"], "file/h.csv cannot be written: file: it is not a folder; "),
         (["--tensorboard", "file"], "file cannot be written: it is not a folder; "),
         (
@@ -140,6 +141,8 @@ def test_what_is_in_the_way_of_a_file_is_found_first(
     for folder, pipe in (("pipe", "model.onnx"), ("runs/p", "report.html")):
         (here / folder).mkdir()
         os.mkfifo(here / folder / pipe)
+    (here / "runs" / "c").mkdir()
+    (here / "runs" / "c" / "config.json").write_text('{"run_format": 1}')
     (here / "out").mkdir()
     (here / "out" / "model.safetensors").symlink_to("/dev/stdout")
     (here / "file").touch()

@@ -4,7 +4,6 @@ The task is told by the classes: the same two, whichever is the positive one, ma
 """
 
 import json
-import zipfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -70,6 +69,8 @@ def _checkpoint(path: Path) -> tuple[str, ...]:
 
 def _torch_file(path: Path) -> tuple[str, ...]:
     """The classes in a .pt or .pt2 file, which is an archive; nothing else of it is read."""
+    import zipfile
+
     from mnist_sgd_serve import Metadata
 
     try:

@@ -39,9 +39,9 @@ def telling_of_lost_logs(
     others = "; all other files are written"
     try:
         yield lost
-    except BaseException as error:
+    except BaseException as failure:
         others = ""
-        if log is not None and not _is_the_same(error, log.error):
+        if log is not None and not _is_the_same(failure, log.error):
             watching = [*watching, log]
         raise
     finally:

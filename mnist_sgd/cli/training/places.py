@@ -5,7 +5,7 @@ from pathlib import Path
 
 from mnist_sgd._outputs import is_run
 from mnist_sgd.cli.places import check_place, readable_file, writable_file, writable_folder
-from mnist_sgd.data.parts import class_folders
+from mnist_sgd.cli.run_files import check_not_a_runs_file
 from mnist_sgd.report import folder as run_files
 
 __all__ = ["check_places", "own_files"]
@@ -48,6 +48,7 @@ def check_places(args: argparse.Namespace) -> None:
         check_place(file, readable_file, advice)
     if args.csv is not None:
         check_place(args.csv, writable_file, CSV)
+        check_not_a_runs_file(args.csv, "--csv")
     if args.tensorboard is not None:
         check_place(args.tensorboard, writable_folder, TENSORBOARD)
     if args.data is not None:
@@ -56,6 +57,8 @@ def check_places(args: argparse.Namespace) -> None:
 
 def _check_not_among_pictures(args: argparse.Namespace, advice: str) -> None:
     """Refuse what the next training on the same folder would take for one of its pictures."""
+    from mnist_sgd.data.parts import class_folders  # here: every command imports this module
+
     places = [(args.out, advice), (args.csv, CSV), (args.tensorboard, TENSORBOARD)]
     classes = [(Path(each), Path(each).resolve()) for each in class_folders(str(args.data))]
     for place, change in places:

@@ -18,10 +18,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import BinaryIO
 
-__all__ = ["atomic_path", "atomic_write", "remove_leftovers"]
+__all__ = ["atomic_path", "atomic_write", "is_stream", "move_over", "remove_leftovers"]
 
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
 """Errors of writing, which name no file."""
+
+_STANDARD = ("/dev/stdin", "/dev/stdout", "/dev/stderr")
+_LINKS = 40
+"""Links that lead to each other are followed so far, as Linux does."""
 
 
 @contextmanager
@@ -38,7 +42,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     mode = _mode(path)
     if mode is not None and stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
-    if mode is not None and (not stat.S_ISREG(mode) or _is_open_file(path)):
+    if mode is not None and is_stream(path):
         with TemporaryDirectory() as folder, _errors_that_name(path, Path(folder)):
             temporary = Path(folder) / f"content{Path(path).suffix}"
             yield temporary
@@ -69,6 +73,39 @@ def atomic_write(path: str | os.PathLike[str], content: bytes) -> None:
     """
     with atomic_path(path) as temporary:
         temporary.write_bytes(content)
+
+
+def move_over(source: Path, path: Path) -> None:
+    """Give a whole file the name `path`; a link there stays, and a replaced file keeps its mode.
+
+    Args:
+        source: in the same folder as `path`; it is gone afterwards.
+        path: an older file of this name is replaced.
+
+    Raises:
+        OSError: it cannot be renamed; both files are then as they were, but for the mode.
+    """
+    final, mode = _final(path), _mode(path)
+    if mode is not None:
+        os.chmod(source, stat.S_IMODE(mode))
+    try:
+        os.replace(source, final)
+    except OSError as error:
+        if error.errno != errno.EXDEV:  # a link that leads to another disk
+            raise
+        with atomic_path(path) as temporary:
+            shutil.copyfile(source, temporary)
+        source.unlink()
+
+
+def is_stream(path: str | os.PathLike[str]) -> bool:
+    """Whether what is written to `path` goes into a pipe, a device or a file that is open.
+
+    A link such as one to /dev/stdout is a stream too, whatever standard output is. A stream is
+    not replaced, and cannot be read again.
+    """
+    mode = _mode(path)
+    return (mode is not None and not stat.S_ISREG(mode)) or _is_open_file(path)
 
 
 def remove_leftovers(path: str | os.PathLike[str]) -> None:
@@ -110,8 +147,15 @@ def _final(path: str | os.PathLike[str]) -> Path:
 
 
 def _is_open_file(path: str | os.PathLike[str]) -> bool:
-    """Whether it is another name of an open file, such as /dev/stdout."""
-    return os.path.abspath(path).startswith(("/dev/", "/proc/"))
+    """Whether it is another name of an open file, such as /dev/stdout, or a link to one."""
+    name = os.path.abspath(path)
+    for _ in range(_LINKS):
+        if name in _STANDARD or name.startswith(("/dev/fd/", "/proc/")):
+            return True
+        if not os.path.islink(name):
+            return False
+        name = os.path.normpath(os.path.join(os.path.dirname(name), os.readlink(name)))
+    return False
 
 
 def _mode(path: str | os.PathLike[str]) -> int | None:

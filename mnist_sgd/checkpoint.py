@@ -35,6 +35,7 @@ from mnist_sgd._document import DocumentError, dump, pack, parse
 from mnist_sgd._files import atomic_write, remove_leftovers
 from mnist_sgd._lock import only_writer
 from mnist_sgd.callbacks import Callback
+from mnist_sgd.checkpoint_data import described_data, other_augmentation, other_images
 from mnist_sgd.fit_identity import (
     callback_settings,
     comparable,
@@ -199,6 +200,7 @@ def save_checkpoint(
         content = dump(
             {
                 "checkpoint": FORMAT,
+                "data": described_data(learn.dls),
                 **fit_state(learn, learn.fit_start or FitStart.of(learn), epoch_done),
                 "torch": torch.__version__,
                 "random": own,
@@ -290,6 +292,28 @@ def _read(learn: "Learner", path: Path) -> dict[str, Any]:
 
 def _other_fit(learn: "Learner", state: dict[str, Any]) -> str | None:
     """Why a fit cannot go on from a checkpoint, as a sentence; None if it can."""
+    noted, loaders = state.get("data", {}), _loader_states(learn, state)
+    return (
+        other_images(noted, loaders)
+        or _other_start(learn, state)
+        or other_augmentation(noted, loaders)
+    )
+
+
+def _loader_states(
+    learn: "Learner", state: dict[str, Any]
+) -> list[tuple[DataLoader, dict[str, int]]]:
+    """The loaders for training and validation, each with the state that the fit began with."""
+    begun = state["start"]["loaders"] if "start" in state else state
+    pairs = (("train", learn.dls.train), ("valid", learn.dls.valid))
+    return [
+        (each, begun[part])
+        for part, each in pairs
+        if isinstance(each, DataLoader) and part in begun
+    ]
+
+
+def _other_start(learn: "Learner", state: dict[str, Any]) -> str | None:
     if state["epoch"] > learn.n_epoch:
         return f"it has {state['epoch']} finished epochs, this fit is of {learn.n_epoch}"
     here = learn.fit_start or FitStart.of(learn)

@@ -17,7 +17,6 @@ What all ranks do together must be called by all of them in the same order. A ra
 dies ends the others: their next exchange with it raises RuntimeError, or torchrun ends them.
 """
 
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -30,6 +29,7 @@ from typing import Any
 import torch
 from torch import Tensor, distributed, nn
 
+from mnist_sgd._torchrun import process_numbers
 from mnist_sgd.device import DeviceCopy
 from mnist_sgd.loader import DataLoader
 from mnist_sgd.synced_model import SyncedModel, tensors_in
@@ -261,7 +261,7 @@ def joined_ranks(device: str = "cpu", timeout: timedelta = TIMEOUT) -> Iterator[
             PyTorch finds no GPU for this rank.
         RuntimeError: the others are not there in time.
     """
-    rank, world_size, local_rank = _environment()
+    rank, world_size, local_rank = process_numbers()
     ranks = Ranks(rank, world_size, _device(device, local_rank))
     if world_size == 1:
         yield ranks
@@ -277,19 +277,6 @@ def joined_ranks(device: str = "cpu", timeout: timedelta = TIMEOUT) -> Iterator[
         time.sleep(LETTING_GO)
     finally:
         distributed.destroy_process_group()
-
-
-def _environment() -> tuple[int, int, int]:
-    """The rank, the number of ranks and the rank on this machine, of torchrun's variables."""
-    if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
-        return 0, 1, 0
-    names = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
-    texts = [os.environ.get(name, "0") for name in names]
-    if not all(text.isdecimal() for text in texts) or int(texts[0]) >= int(texts[1]):
-        given = ", ".join(f"{name}={text}" for name, text in zip(names, texts, strict=True))
-        raise ValueError(f"the environment is not one of torchrun: {given}")
-    rank, world_size, local_rank = map(int, texts)
-    return rank, world_size, local_rank
 
 
 def _device(name: str, local_rank: int) -> torch.device:

@@ -413,6 +413,47 @@ def test_debug_shows_where_a_model_fails_that_is_tried_before_its_training(
     )
 
 
+@pytest.mark.parametrize(
+    ("last", "message"),
+    [
+        ("m.txt", "m.txt: the name must end in one of .onnx, .pt, .pt2"),
+        ("none/m.pt", "none/m.pt: the folder none does not exist; make it first"),
+        ("folder.pt", "folder.pt cannot be written: it is a folder; choose another name"),
+    ],
+)
+def test_export_writes_nothing_if_one_of_its_files_cannot_be_written(
+    last: str,
+    message: str,
+    trained: TrainedFiles,
+    tmp_path: Path,
+    capsys: Output,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder.pt").mkdir()
+    assert main(["export", str(trained.weights), "m.onnx", "m.pt", last]) == 2
+    assert capsys.readouterr() == ("", f"mnist-sgd: {message}\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["folder.pt"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["train", "--out", ""],
+        ["train", "--csv", ""],
+        ["train", "--tensorboard", ""],
+        ["export", "", "m.onnx"],
+        ["export", "model.safetensors", ""],
+    ],
+)
+def test_an_empty_name_of_a_place_is_refused(arguments: list[str], capsys: Output) -> None:
+    """As of a variable that is not set; it would be the folder that one is in."""
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert ": must name a file or a folder, got ''; mnist-sgd " in capsys.readouterr().err
+
+
 def test_a_failed_export_ends_with_code_1_and_keeps_the_old_file(
     trained: TrainedFiles, tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -422,7 +463,7 @@ def test_a_failed_export_ends_with_code_1_and_keeps_the_old_file(
         exporter._FORMATS[".pt"], load=lambda path: lambda images: images[:, 0, 0] * 0.0
     )
     monkeypatch.setitem(exporter._FORMATS, ".pt", broken)
-    assert main(["export", str(trained.weights), str(output)]) == 1
+    assert main(["export", str(trained.weights), str(output), "--overwrite"]) == 1
     assert "m.pt was not written: TorchScript and torch give " in capsys.readouterr().err
     assert output.read_bytes() == b"old"
 

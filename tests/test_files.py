@@ -8,10 +8,11 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
-from mnist_sgd._files import atomic_path, atomic_write, remove_leftovers
+from mnist_sgd._files import atomic_path, atomic_write, move_over, remove_leftovers
 
 WRITER = """\
 import sys
@@ -126,6 +127,51 @@ def test_standard_output_is_a_file_to_write_to() -> None:
     assert Path("/dev/stdout").is_symlink()
     atomic_write("/dev/null", b"nothing")
     assert Path("/dev/null").is_char_device()
+
+
+def test_a_link_to_standard_output_is_no_file_to_replace(tmp_path: Path) -> None:
+    """Also where standard output is a file: what was printed stays."""
+    script = """if True:
+        import sys
+        from pathlib import Path
+        from mnist_sgd._files import atomic_write
+        print("printed", flush=True)
+        Path("second").symlink_to("/dev/stdout")
+        Path("first").symlink_to("second")
+        atomic_write("first", b"rows")
+        """
+    with (tmp_path / "output").open("ab") as output:
+        subprocess.run([sys.executable, "-c", script], cwd=tmp_path, stdout=output, check=True)
+    assert (tmp_path / "output").read_bytes() == b"printed\nrows"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["first", "output", "second"]
+
+
+@pytest.mark.skipif(not os.access("/dev/shm", os.W_OK), reason="there is no /dev/shm")
+def test_a_file_in_memory_is_replaced_like_any_other() -> None:
+    with TemporaryDirectory(dir="/dev/shm") as folder:
+        for content in (b"old", b"new"):
+            atomic_write(Path(folder) / "model.onnx", content)
+        assert (Path(folder) / "model.onnx").read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("link", [False, True])
+def test_a_file_that_is_moved_over_another_keeps_the_others_mode_and_link(
+    tmp_path: Path, link: bool
+) -> None:
+    source, path, real = tmp_path / "new", tmp_path / "model", tmp_path / "far" / "real"
+    real.parent.mkdir()
+    old = real if link else path
+    old.write_bytes(b"old")
+    old.chmod(0o640)
+    if link:
+        path.symlink_to("far/real")
+    source.write_bytes(b"new")
+    move_over(source, path)
+    assert (path.is_symlink(), source.exists()) == (link, False)
+    assert (old.read_bytes(), stat.S_IMODE(old.stat().st_mode)) == (b"new", 0o640)
+    (tmp_path / "another").write_bytes(b"first")
+    move_over(tmp_path / "another", tmp_path / "none yet")
+    assert (tmp_path / "none yet").read_bytes() == b"first"
 
 
 def test_errors_name_the_file_that_was_asked_for(tmp_path: Path) -> None:

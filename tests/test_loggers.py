@@ -2,6 +2,7 @@
 
 import csv
 import importlib.util
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,22 @@ def test_a_csv_file_has_the_table_with_all_digits(tmp_path: Path) -> None:
     assert [[float(cell) for cell in row[1:-1]] for row in rows] == learn.recorder.values
     assert [row[-1] for row in rows] == [line.split()[-1] for line in learn.recorder.lines]
     assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("keep_going", [False, True])
+def test_a_table_that_cannot_be_written_ends_the_fit_unless_it_shall_go_on(
+    keep_going: bool, tmp_path: Path
+) -> None:
+    learn, path = learner(), tmp_path / "h.csv"
+    path.mkdir()
+    log = CSVLogger(path, keep_going=keep_going)
+    with nullcontext() if keep_going else pytest.raises(IsADirectoryError):
+        learn.fit(2, lr=0.1, cbs=log)
+    assert len(learn.recorder.values) == (2 if keep_going else 1)
+    assert str(log.error) == f"[Errno 21] Is a directory: '{path}'"
+    path.rmdir()
+    learn.fit(1, lr=0.1, cbs=log)
+    assert (log.error, len(path.read_text().splitlines())) == (None, 2)
 
 
 def test_other_ranks_write_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

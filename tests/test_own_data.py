@@ -240,9 +240,12 @@ def test_a_folder_that_cannot_be_used_gives_one_line_and_exit_code_2(
 def test_parts_with_other_classes_are_refused(tmp_path: Path) -> None:
     folder = parts(tmp_path / "scans")
     (folder / "valid" / "7").rename(folder / "valid" / "8")
-    text = "^train and valid must have folders for the same classes, got '3', '7' and '3', '8'$"
-    with pytest.raises(ValueError, match=text):
+    with pytest.raises(ValueError, match=r".") as caught:
         load_data(folder)
+    assert str(caught.value) == (
+        f"{folder}: train and valid must have folders for the same classes, got '3', '7' and "
+        "'3', '8'"
+    )
 
 
 def test_every_format_is_read_and_turned_upright(tmp_path: Path) -> None:
@@ -645,6 +648,7 @@ def test_only_the_first_rank_says_it(
     from mnist_sgd.cli import datasets
 
     args = __import__("mnist_sgd.cli").cli._parser().parse_args(arguments)
+    monkeypatch.setenv("WORLD_SIZE", "2")
     for rank, said in (("0", 1), ("1", 0)):
         monkeypatch.setitem(os.environ, "RANK", rank)
         datasets.load_datasets(args)

@@ -5,6 +5,7 @@ import getpass
 import json
 import os
 import re
+import shutil
 import socket
 from dataclasses import replace
 from functools import partial
@@ -16,7 +17,7 @@ import numpy as np
 import pytest
 import torch
 
-from mnist_sgd import SGD, BasicOptim, Callback, Checkpoint, Learner, write_run
+from mnist_sgd import SGD, BasicOptim, Callback, Checkpoint, ExportError, Learner, write_run
 from mnist_sgd.cli import main
 from mnist_sgd.data import load_idx_set, mnist_sample, write_idx
 from mnist_sgd.report import writer
@@ -284,22 +285,26 @@ def test_a_model_that_was_never_trained_has_a_run_too(tmp_path: Path) -> None:
 
 def test_a_folder_that_exists_is_refused(run: Path, learn: Learner, tmp_path: Path) -> None:
     before = contents(run)
-    said = (
-        f"{run} exists; go on with it (--resume), begin it anew (--overwrite), or choose another "
-        "name"
-    )
+    said = f"{run} exists; begin it anew (--overwrite), or choose another name"
     with pytest.raises(RunError, match=f"^{re.escape(said)}$"):
         write_run(learn, run)
     assert contents(run) == before
-    (tmp_path / "thesis.txt").touch()
-    with pytest.raises(RunError, match="exists; go on with it"):
-        create_run(tmp_path)
+    folder = tmp_path / "copy"
+    shutil.copytree(run, folder)
+    (folder / "checkpoint.safetensors").touch()
+    with pytest.raises(RunError, match="exists; go on with it") as refused:
+        create_run(folder)
+    assert str(refused.value) == (
+        f"{folder} exists; go on with it (--resume), begin it anew (--overwrite), or choose "
+        "another name"
+    )
+    assert create_run(folder, resume=True) == folder
 
 
-@pytest.mark.parametrize("option", ["resume", "overwrite"])
+@pytest.mark.parametrize("option", [None, "resume", "overwrite"])
 @pytest.mark.parametrize("config", [None, "[]", "{}", '{"run_format": 2}', "no json"])
 def test_a_folder_that_is_no_run_is_never_taken(
-    option: str, config: str | None, tmp_path: Path
+    option: str | None, config: str | None, tmp_path: Path
 ) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
     if config is not None:
@@ -307,7 +312,7 @@ def test_a_folder_that_is_no_run_is_never_taken(
     before = contents(tmp_path)
     said = f"{tmp_path} exists and is not a run's folder; choose another name"
     with pytest.raises(RunError, match=f"^{re.escape(said)}$"):
-        create_run(tmp_path, **{option: True})
+        create_run(tmp_path, **({option: True} if option else {}))
     assert contents(tmp_path) == before
 
 
@@ -320,6 +325,33 @@ def test_overwriting_replaces_a_runs_files_and_leaves_others(
     (folder / "checkpoint.safetensors").write_bytes(b"old")
     write_run(learn, folder, {"lr": 0.5}, overwrite=True)
     assert contents(folder) == contents(run) | {"notes.txt": b"mine"}
+
+
+def test_a_run_that_is_overwritten_stays_as_it_was_until_the_new_model_is_proved(
+    run: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / run.name
+    shutil.copytree(run, folder)
+    diverged = learner()
+    for parameter in diverged.model.parameters():
+        parameter.data.fill_(float("nan"))
+    with pytest.raises(ExportError, match=r"; the trained weights are .*not-exported\.\w+$"):
+        write_run(diverged, folder, overwrite=True)
+    after = contents(folder)
+    assert after.pop("model-not-exported.safetensors")
+    assert after == contents(run)
+    write_run(learner(valid=easy_set(flipped=3)), folder, overwrite=True)
+    assert set(contents(folder)) == FILES
+
+
+def test_a_new_run_whose_export_fails_can_be_written_again(tmp_path: Path) -> None:
+    diverged = learner()
+    for parameter in diverged.model.parameters():
+        parameter.data.fill_(float("nan"))
+    with pytest.raises(ExportError):
+        write_run(diverged, tmp_path / "run")
+    write_run(learner(valid=easy_set(flipped=3)), tmp_path / "run", overwrite=True)
+    assert set(contents(tmp_path / "run")) == FILES
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "/tmp", "-x", "_x", "a b", "a\n", "..x"])

@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mnist_sgd import Checkpoint, write_run
+from mnist_sgd._document import dump
 from mnist_sgd.cli import main
 from mnist_sgd.data import write_idx
 from mnist_sgd_serve import Predictor
@@ -104,6 +106,92 @@ def test_weights_of_another_program_are_kept(tmp_path: Path, capsys: Output) -> 
     assert main(["train", "--epochs", "1", "--out", str(tmp_path)]) == 2
     assert "not weights of mnist_sgd" in capsys.readouterr().err
     assert contents(tmp_path) == before
+
+
+def test_the_checkpoint_of_another_task_is_kept(
+    other: Path, tmp_path: Path, capsys: Output
+) -> None:
+    """It may be all that is left of a training that was interrupted."""
+    checkpoint = tmp_path / "checkpoint.safetensors"
+    learn = learner(epochs=0)
+    with learn.no_logging():
+        learn.fit(1, 0.1, cbs=Checkpoint(checkpoint))
+    before = contents(tmp_path)
+    line = ["train", "--epochs", "1", "--checkpoint-every", "50", "--out", str(tmp_path)]
+    assert main(line) == 2
+    assert capsys.readouterr() == (
+        "",
+        f"mnist-sgd: {checkpoint} is a checkpoint of left and right, and would be replaced by one "
+        f"of 7 and 3; {ADVICE}",
+    )
+    assert main([*line, "--resume"]) == 2
+    assert capsys.readouterr().err == (
+        f"mnist-sgd: {checkpoint}: the state is of another dataset: for training the checkpoint "
+        "has 200 images of left and right ('easy'), this fit has 12,396 images of 7 and 3 "
+        "('MNIST sample, train'); resume with the data of the checkpoint, or begin anew without "
+        "it\n"
+    )
+    assert contents(tmp_path) == before
+    assert main([*line, "--overwrite"]) == 0
+    assert main(line) == 0  # its own is replaced, as the guide says
+    checkpoint.write_bytes(b"of another program")
+    assert main(line) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"mnist-sgd: {checkpoint}: not a checkpoint: not a safetensors file: ")
+    assert said.endswith(f"; the training does not replace what it cannot read: {ADVICE}")
+    assert main(["train", "--epochs", "1", "--out", str(tmp_path)]) == 0  # it writes none
+    assert checkpoint.read_bytes() == b"of another program"
+
+
+def test_a_checkpoint_that_does_not_say_its_classes_is_kept(tmp_path: Path, capsys: Output) -> None:
+    """One of an earlier version."""
+    checkpoint = tmp_path / "checkpoint.safetensors"
+    checkpoint.write_bytes(dump({"checkpoint": 2}))
+    line = ["train", "--epochs", "1", "--checkpoint-every", "50", "--out", str(tmp_path)]
+    assert main(line) == 2
+    assert capsys.readouterr().err == (
+        f"mnist-sgd: {checkpoint} is a checkpoint that does not say what its classes are; the "
+        f"training does not replace what it cannot read: {ADVICE}"
+    )
+
+
+def test_the_folder_of_a_run_takes_no_model_of_another_training(
+    tmp_path: Path, capsys: Output
+) -> None:
+    """Its report would tell of a model that is gone."""
+    write_run(learner(valid=easy_set(classes=("7", "3"))), tmp_path / "first")
+    before = contents(tmp_path)
+    for option in ([], ["--overwrite"], ["--resume"]):
+        assert main(["train", "--out", str(tmp_path / "first"), *option]) == 2
+        assert capsys.readouterr().err == (
+            f"mnist-sgd: {tmp_path}/first is the folder of a run, whose report would not tell of "
+            "the new model; choose another folder with --out DIR, or train a run with --run NAME\n"
+        )
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("suffix", [".onnx", ".pt", ".pt2"])
+def test_export_replaces_another_tasks_model_only_if_it_is_told_to(
+    suffix: str, trained: TrainedFiles, tmp_path: Path, capsys: Output
+) -> None:
+    output, first = tmp_path / f"model{suffix}", tmp_path / "first.onnx"
+    learner().export(output)
+    before = contents(tmp_path)
+    line = ["export", str(trained.weights), str(first), str(output)]
+    assert main(line) == 2
+    assert capsys.readouterr() == (
+        "",
+        f"mnist-sgd: {output} is a model of left and right, and would be replaced by one of 7 and "
+        "3; choose another name, or replace it with --overwrite\n",
+    )
+    assert contents(tmp_path) == before
+    assert main([*line, "--overwrite"]) == 0
+    assert main(line) == 0  # it is of the same task now
+    for content in (b"notes", b""):
+        output.write_bytes(content)
+        assert main(line) == 2
+        assert "; the export does not replace what it cannot read: " in capsys.readouterr().err
+        assert output.read_bytes() == content
 
 
 def test_a_resumed_run_does_not_become_one_of_another_task(

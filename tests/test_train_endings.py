@@ -1,7 +1,9 @@
 """However the output of a training or its process ends, files are whole, and the exit code true."""
 
 import os
+import shutil
 import signal
+import stat
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,13 +12,16 @@ from pathlib import Path
 
 import pytest
 
+from mnist_sgd import Checkpoint, Learner
 from mnist_sgd._files import atomic_write
 from mnist_sgd.cli import main
 from mnist_sgd.cli.training.table import Table
 from mnist_sgd.export import exporter
 from mnist_sgd.report import writer
+from mnist_sgd.weights import read_weights
 from mnist_sgd_serve import Predictor
 from runs import contents
+from trained import TrainedFiles
 
 Output = pytest.CaptureFixture[str]
 
@@ -190,6 +195,165 @@ def test_a_checkpoint_that_is_there_is_said(
     monkeypatch.chdir(tmp_path)
     assert main([*TRAIN, "--checkpoint-every", "100", "--resume"]) == 0
     assert "the training is finished" in capsys.readouterr().err
+
+
+# A training whose model cannot be exported, and one whose logs cannot be written.
+
+
+DIVERGES = ["train", "--loss", "cross-entropy", "--lr", "1e38", "--epochs", "2"]
+
+
+def test_a_training_whose_export_fails_keeps_its_weights_and_leaves_the_older_pair(
+    trained: TrainedFiles, tmp_path: Path, capsys: Output
+) -> None:
+    for path in (trained.artefact, trained.weights):
+        shutil.copy(path, tmp_path)
+    (tmp_path / "model.safetensors").chmod(0o640)
+    before = contents(tmp_path)
+    for _ in range(2):
+        assert main([*DIVERGES, "--out", str(tmp_path)]) == 1
+        assert capsys.readouterr().err == (
+            f"mnist-sgd: {tmp_path}/model.onnx was not written: for 2,038 of 2,038 images the "
+            "model answers nan, as after a training that diverged; train with a smaller learning "
+            f"rate; the trained weights are {tmp_path}/model-not-exported.safetensors\n"
+        )
+    after = contents(tmp_path)
+    kept = after.pop("model-not-exported.safetensors")
+    assert after == before
+    assert kept != before["model.safetensors"]
+    assert read_weights(tmp_path / "model-not-exported.safetensors")[1].classes == ("7", "3")
+
+    assert main(["train", "--epochs", "1", "--out", str(tmp_path)]) == 0
+    check_files(tmp_path)
+    assert contents(tmp_path).keys() == before.keys()
+    assert contents(tmp_path)["model.safetensors"] != before["model.safetensors"]
+    assert stat.S_IMODE((tmp_path / "model.safetensors").stat().st_mode) == 0o640
+
+
+def test_where_there_is_no_older_model_the_weights_have_their_own_name(
+    tmp_path: Path, capsys: Output
+) -> None:
+    assert main([*DIVERGES, "--out", str(tmp_path)]) == 1
+    end = f"the trained weights are {tmp_path}/model.safetensors\n"
+    assert capsys.readouterr().err.endswith(end)
+    assert list(contents(tmp_path)) == ["model.safetensors"]
+
+
+def test_a_signal_in_the_export_leaves_the_older_pair_and_names_the_new_weights(
+    trained: TrainedFiles, tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for path in (trained.artefact, trained.weights):
+        shutil.copy(path, tmp_path)
+    before = contents(tmp_path)
+    killed_in_the_export(signal.SIGINT, monkeypatch)
+    monkeypatch.chdir(tmp_path)
+    assert main(TRAIN) == 130
+    assert capsys.readouterr().err == (
+        "mnist-sgd: the trained weights are model-not-exported.safetensors; the older model is as "
+        "it was\nmnist-sgd: interrupted\n"
+    )
+    after = contents(tmp_path)
+    assert after.pop("model-not-exported.safetensors") != before["model.safetensors"]
+    assert after == before
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+def test_a_table_in_a_file_that_is_lost_is_said_and_all_else_is_written(
+    tmp_path: Path, capsys: Output
+) -> None:
+    options = ["--csv", "/dev/full", "--out", str(tmp_path)]
+    assert main(["train", "--epochs", "3", *options]) == 2
+    out, err = capsys.readouterr()
+    assert out.splitlines()[3].startswith("2    ")
+    assert err == (
+        "mnist-sgd: /dev/full is not complete: No space left on device; all other files are "
+        "written\n"
+    )
+    check_files(tmp_path)
+
+
+def test_a_table_that_can_be_written_in_the_end_is_whole(
+    tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each epoch writes all rows."""
+    table = tmp_path / "history.csv"
+
+    def disturb(self: Checkpoint, learn: Learner) -> None:
+        if learn.epoch == 0:
+            table.mkdir()
+        elif table.is_dir():
+            table.rmdir()
+
+    monkeypatch.setattr(Checkpoint, "before_epoch", disturb)
+    options = ["--epochs", "3", "--csv", str(table), "--checkpoint-every", "99"]
+    assert main(["train", *options, "--out", str(tmp_path / "out")]) == 0
+    assert capsys.readouterr().err == ""
+    assert len(table.read_text().splitlines()) == 4
+
+
+def test_events_that_cannot_be_written_end_no_training(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard", reason="pip install tensorboard")
+    line = 'ulimit -f 24; "$0" -m mnist_sgd train --epochs 12 --tensorboard events'
+    done = subprocess.run(
+        ["bash", "-c", line, sys.executable],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr == (
+        "mnist-sgd: events is not complete: File too large; all other files are written\n"
+    )
+    assert done.stdout.splitlines()[12].startswith("11   ")
+    (tmp_path / "events").rename(tmp_path.parent / "events")
+    check_files(tmp_path)
+
+
+IN_THE_WAY = """\
+from pathlib import Path
+from torch import nn
+
+class Linear(nn.Linear):
+    def __init__(self) -> None:
+        super().__init__(784, 1)
+
+    def forward(self, x):
+        if self.training:
+            Path("runs/a/history.json").mkdir(parents=True, exist_ok=True)
+        return super().forward(x)
+"""
+
+
+def test_the_history_of_a_run_that_cannot_be_written_ends_neither_training_nor_report(
+    tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "in_the_way.py").write_text(IN_THE_WAY)
+    monkeypatch.chdir(tmp_path)
+    assert main([*TRAIN, "--model", "in_the_way:Linear", "--run", "a"]) == 2
+    assert capsys.readouterr().err == (
+        "mnist-sgd: [Errno 21] Is a directory: 'runs/a/history.json'\n"
+    )
+    left = contents(tmp_path / "runs" / "a")
+    assert {"model.onnx", "model.safetensors", "evaluation.json", "report.html"} <= set(left)
+
+
+def test_a_training_that_fails_names_the_logs_that_lack_something(
+    tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "in_the_way_too.py").write_text(IN_THE_WAY)
+    monkeypatch.chdir(tmp_path)
+
+    def stop(self: Checkpoint, learn: Learner) -> None:
+        raise RuntimeError("the machine is gone")
+
+    monkeypatch.setattr(Checkpoint, "after_epoch", stop)
+    options = ["--model", "in_the_way_too:Linear", "--run", "a", "--checkpoint-every", "9"]
+    assert main([*TRAIN, *options]) == 1
+    assert capsys.readouterr().err.splitlines()[0] == (
+        "mnist-sgd: runs/a/history.json is not complete: Is a directory"
+    )
 
 
 def test_a_hangup_that_is_ignored_stays_so(

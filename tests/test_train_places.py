@@ -102,6 +102,9 @@ LONG = "x" * 250
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["--out", "pipe"], "pipe/model.onnx cannot be written: it is a pipe or a device, not "),
+        (["--out", "out"], "out/model.safetensors cannot be written: it is a pipe or a device, "),
+        (["--run", "p", "--resume"], "runs/p/report.html cannot be written: it is a pipe or a "),
         (["--out", "folders"], "folders/model.onnx cannot be written: it is a folder; "),
         (["--out", "folders/b"], "folders/b/model.safetensors cannot be written: it is a folder; "),
         (
@@ -111,9 +114,9 @@ LONG = "x" * 250
         (["--out", "file"], "file/model.onnx cannot be written: file: it is not a folder; "),
         (["--out", "gone"], "gone/model.onnx cannot be written: gone: it is not a folder; "),
         (["--csv", "folders"], "folders cannot be written: it is a folder; "),
-        (["--csv", ""], ". cannot be written: it is a folder; "),
         (["--csv", LONG], f"{LONG} cannot be written: File name too long; "),
         (["--csv", "lost"], "lost cannot be written: "),
+        (["--csv", "runs/c/history.csv"], "runs/c/history.csv belongs to the run runs/c; choose "),
         (["--csv", "file/h.csv"], "file/h.csv cannot be written: file: it is not a folder; "),
         (["--tensorboard", "file"], "file cannot be written: it is not a folder; "),
         (
@@ -129,11 +132,19 @@ LONG = "x" * 250
 def test_what_is_in_the_way_of_a_file_is_found_first(
     arguments: list[str], message: str, here: Path, capsys: Output
 ) -> None:
+    """A pipe too, which would be read for ever: for what was there before, and for the proof."""
     for folder in ("model.onnx", "b/model.safetensors", "c/checkpoint.safetensors"):
         (here / "folders" / folder).mkdir(parents=True)
     (here / "runs/a").mkdir(parents=True)
     (here / "runs/a/plots").touch()
     (here / "runs/b/report.html").mkdir(parents=True)
+    for folder, pipe in (("pipe", "model.onnx"), ("runs/p", "report.html")):
+        (here / folder).mkdir()
+        os.mkfifo(here / folder / pipe)
+    (here / "runs" / "c").mkdir()
+    (here / "runs" / "c" / "config.json").write_text('{"run_format": 1}')
+    (here / "out").mkdir()
+    (here / "out" / "model.safetensors").symlink_to("/dev/stdout")
     (here / "file").touch()
     (here / "gone").symlink_to(here / "nowhere")
     (here / "lost").symlink_to(here / "file" / "h.csv")

@@ -4,6 +4,7 @@ import argparse
 import csv
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from mnist_sgd import Ranks
+from mnist_sgd import Checkpoint, Learner, Ranks
 from mnist_sgd.cli import main
 from mnist_sgd.cli.program import program
 from mnist_sgd.cli.training.refusals import first_refusal, refuse_together
@@ -69,14 +70,143 @@ def test_a_run_gathers_all_files_in_its_folder(here: Path, capsys: Output) -> No
     assert main(["train", "--run", "first"]) == 2
     assert capsys.readouterr() == (
         "",
-        "mnist-sgd: runs/first exists; go on with it (--resume), begin it anew (--overwrite), or "
-        "choose another name\n",
+        "mnist-sgd: runs/first exists; begin it anew (--overwrite), or choose another name\n",
     )
     assert contents(folder) == before
 
     assert main(["train", "--epochs", "1", "--run", "first", "--overwrite", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["report"] == "runs/first/report.html"
     assert len(rows(folder)) == 2
+
+
+FAULTY = """\
+from torch import nn
+
+class Faulty(nn.Linear):
+    def __init__(self) -> None:
+        super().__init__(784, 1)
+
+    def forward(self, x):
+        if self.training:
+            raise {error}
+        return super().forward(x)
+"""
+"""A model that can be exported, and fails in its first training batch."""
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the finished run `a`."""
+    folder = tmp_path_factory.mktemp("finished")
+    line = [sys.executable, "-m", "mnist_sgd", "train", "--epochs", "1", "--run", "a"]
+    subprocess.run(line, cwd=folder, timeout=PATIENCE, capture_output=True, check=True)
+    return folder
+
+
+@pytest.fixture
+def there(finished: Path, here: Path) -> Path:
+    """The folder of a finished run `a`, for the current folder's `--run a`."""
+    shutil.copytree(finished, here, dirs_exist_ok=True)
+    return here / "runs" / "a"
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "message"),
+    [
+        (["--model", "out_of_memory:Faulty"], 1, "no memory left"),
+        (["--model", "out_of_memory:Faulty", "--lr", "find"], 1, "no memory left"),
+        (["--tensorboard", "events"], 2, "pip install tensorboard"),
+        (["--drop-last", "--batch-size", "99999"], 2, "--drop-last leaves no batch: "),
+    ],
+)
+def test_what_fails_before_the_first_batch_is_done_leaves_the_run_that_is_overwritten(
+    options: list[str],
+    code: int,
+    message: str,
+    there: Path,
+    capsys: Output,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    Path("out_of_memory.py").write_text(FAULTY.format(error='RuntimeError("no memory left")'))
+    monkeypatch.setattr("mnist_sgd.loggers.find_spec", lambda name: None)
+    before = contents(there)
+    assert main(["train", "--run", "a", "--overwrite", *options]) == code
+    assert message in capsys.readouterr().err
+    assert contents(there) == before
+
+
+def test_ctrl_c_before_the_first_batch_is_done_leaves_the_run_and_speaks_of_no_checkpoint(
+    there: Path, capsys: Output
+) -> None:
+    """The checkpoint that is there is not one of the training that was interrupted."""
+    (there / "checkpoint.safetensors").write_bytes(b"of the old run")
+    Path("interrupted_soon.py").write_text(FAULTY.format(error="KeyboardInterrupt"))
+    before = contents(there)
+    options = ["--overwrite", "--model", "interrupted_soon:Faulty", "--checkpoint-every", "5"]
+    assert main(["train", "--run", "a", *options]) == 130
+    assert capsys.readouterr().err == "mnist-sgd: interrupted\n"
+    assert contents(there) == before
+
+
+def test_a_run_that_is_overwritten_and_interrupted_says_how_to_resume_and_is_resumed(
+    there: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(self: Checkpoint, learn: Learner) -> None:
+        if len(learn.recorder.lrs) == 10:
+            raise KeyboardInterrupt
+
+    line = ["train", "--epochs", "1", "--run", "a", "--checkpoint-every", "5"]
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoint, "before_step", stop)
+        assert main([*line, "--overwrite"]) == 130
+    assert capsys.readouterr().err == (
+        "mnist-sgd: runs/a/checkpoint.safetensors is there: the same command with --resume in "
+        "place of --overwrite continues the training\nmnist-sgd: interrupted\n"
+    )
+    assert sorted(contents(there)) == [
+        "batches.csv",
+        "checkpoint.safetensors",
+        "config.json",
+        "environment.json",
+        "history.csv",
+        "history.json",
+    ]
+    assert main([*line, "--resume"]) == 0
+    assert (there / "report.html").is_file()
+
+
+def test_a_finished_run_without_a_checkpoint_is_not_trained_anew_by_resume(
+    there: Path, capsys: Output
+) -> None:
+    """Nor one that was killed before its report was written: its model is there."""
+    for gone in ("none", "report.html", "model.onnx"):
+        (there / gone).unlink(missing_ok=True)
+        before = contents(there)
+        assert main(["train", "--epochs", "1", "--run", "a", "--resume"]) == 2
+        assert capsys.readouterr() == (
+            "",
+            "mnist-sgd: runs/a has finished without a checkpoint, so there is nothing to resume; "
+            "begin it anew (--overwrite), or choose another name\n",
+        )
+        assert contents(there) == before
+
+
+def test_a_run_that_was_interrupted_before_its_first_checkpoint_begins(
+    there: Path, capsys: Output
+) -> None:
+    for name in ("report.html", "model.onnx", "model.safetensors"):
+        (there / name).unlink()
+    assert main(["train", "--epochs", "1", "--run", "a", "--resume"]) == 0
+    assert capsys.readouterr().err == (
+        "mnist-sgd: there is no checkpoint yet; the training begins\n"
+    )
+    assert (there / "report.html").is_file()
+
+
+def test_a_folder_with_empty_plots_alone_is_taken_as_an_empty_one(here: Path) -> None:
+    (here / "runs" / "a" / "plots").mkdir(parents=True)
+    assert main(["train", "--epochs", "1", "--run", "a"]) == 0
+    assert (here / "runs" / "a" / "report.html").is_file()
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ import pytest
 from guides import ROOT, blocks
 from mnist_sgd.cli import main
 from mnist_sgd.cli.program import program
+from mnist_sgd.cli.terminal import say
 from mnist_sgd.cli.training.validation import Validation
 from mnist_sgd.data import load_data, write_idx
 from mnist_sgd_serve import Predictor
@@ -103,13 +104,33 @@ def test_a_program_gets_json_alone_and_the_main_job_says_nothing_more(
     assert said(["--out", "chapter"], capsys) == []
 
 
-def test_only_the_first_rank_says_it(
-    icons: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
+def test_only_the_first_rank_says_it(capsys: Output, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for rank in ("0", "1"):
+        monkeypatch.setenv("RANK", rank)
+        say(f"said by {rank}")
+    assert capsys.readouterr().err == "mnist-sgd: said by 0\n"
+
+
+@pytest.mark.parametrize("name", ["RANK", "WORLD_SIZE"])
+def test_a_training_alone_checks_and_says_all_whatever_one_variable_says(
+    name: str, icons: Path, tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("RANK", "1")
-    monkeypatch.delenv("WORLD_SIZE", raising=False)
-    assert main([*TRAIN, "--data", "icons"]) == 0
-    assert capsys.readouterr().err == ""
+    """Only both variables are torchrun's; one alone is a leftover of something else."""
+    for each in ("RANK", "WORLD_SIZE"):
+        monkeypatch.delenv(each, raising=False)
+    monkeypatch.setenv(name, "3")
+    assert main([*TRAIN]) == 0
+    before = (tmp_path / "model.onnx").read_bytes()
+    capsys.readouterr()
+    assert main([*TRAIN, "--data", "icons"]) == 2
+    assert capsys.readouterr() == (
+        "",
+        "mnist-sgd: model.onnx is a model of 7 and 3, and would be replaced by one of phone and "
+        "umbrella; keep it with --run NAME or --out DIR, or replace it with --overwrite\n",
+    )
+    assert (tmp_path / "model.onnx").read_bytes() == before
+    assert len(said(["--data", "icons", "--overwrite"], capsys)) == 2
 
 
 def test_at_the_end_it_says_how_many_the_written_model_gets_right(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from mnist_sgd._names import printable
 from mnist_sgd.cli.arguments import path
+from mnist_sgd.cli.class_names import class_name
 from mnist_sgd.cli.pictures import MODELS, add_picture_arguments, reading, say
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ def add_dataset_arguments(parser: argparse.ArgumentParser, *, trained: bool = Fa
     )
     group.add_argument(
         "--classes",
+        type=class_name,
         nargs=2,
         metavar=("NEGATIVE", "POSITIVE"),
         help="two of the classes, by name or label; the model gives the probability of POSITIVE "

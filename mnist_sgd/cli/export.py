@@ -6,9 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mnist_sgd.cli.arguments import Subcommands, add_json_argument, share, subcommand
+from mnist_sgd.cli.arguments import Subcommands, add_json_argument, path, share, subcommand
 from mnist_sgd.cli.datasets import add_dataset_arguments, load_datasets
 from mnist_sgd.cli.model_files import weights_file
+from mnist_sgd.cli.places import check_place, writable_file
+from mnist_sgd.cli.replaced import check_replaced
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,6 +26,10 @@ __all__ = ["add_parser", "run"]
 ACCURACY_TOLERANCE = 2e-3
 """How far a file's accuracy may lie from that of its weights, which another device measured."""
 
+SUFFIXES = (".onnx", ".pt", ".pt2")
+
+_ANOTHER = "choose another name, or replace it with --overwrite"
+
 EXAMPLES = """\
   mnist-sgd export model.safetensors model.onnx
   mnist-sgd export model.safetensors model.pt model.pt2     TorchScript and torch.export
@@ -37,10 +43,10 @@ def add_parser(commands: Subcommands) -> None:
     summary = "write weights as .onnx, .pt (TorchScript) or .pt2 (torch.export)"
     parser = subcommand(commands, "export", summary, EXAMPLES, run)
     parser.add_argument(
-        "weights", type=Path, help="a .safetensors file that train left, or the folder of a run"
+        "weights", type=path, help="a .safetensors file that train left, or the folder of a run"
     )
     parser.add_argument(
-        "outputs", type=Path, nargs="+", metavar="OUTPUT", help="its suffix names the format"
+        "outputs", type=path, nargs="+", metavar="OUTPUT", help="its suffix names the format"
     )
     parser.add_argument(
         "--threshold",
@@ -48,6 +54,11 @@ def add_parser(commands: Subcommands) -> None:
         metavar="T",
         help="the probability above which an image is called the positive class; evaluate finds "
         "one for a wanted precision or recall (default: that of the weights' file, 0.5)",
+    )
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace a file that is a model of other classes, or no model (default: refuse to)",
     )
     parser.add_argument(
         "--model",
@@ -61,12 +72,15 @@ def add_parser(commands: Subcommands) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Export, once each file's answers on the validation images are the model's."""
+    _check_places(args.outputs)
     from mnist_sgd.export import export_model
     from mnist_sgd.weights import open_weights
 
     args.weights = weights_file(args.weights)
     file = open_weights(args.weights)
     metadata = file.metadata
+    if not args.overwrite:
+        check_replaced(args.outputs, metadata.classes, "export", _ANOTHER)
     model = _model(args, file)
     valid = load_datasets(args, metadata)[1]
     if args.threshold is not None:
@@ -96,6 +110,20 @@ def run(args: argparse.Namespace) -> int:
             f"images as torch does, to {report.max_difference:.0e}"
         )
     return 0
+
+
+def _check_places(outputs: list[Path]) -> None:
+    """See that every file can be written, before the first one is.
+
+    Raises:
+        ValueError: a suffix is not one of a format, or a file cannot be written.
+    """
+    for output in outputs:
+        if output.suffix not in SUFFIXES:
+            raise ValueError(f"{output}: the name must end in one of {', '.join(SUFFIXES)}")
+        if not output.parent.is_dir():
+            raise ValueError(f"{output}: the folder {output.parent} does not exist; make it first")
+        check_place(output, writable_file, "choose another name")
 
 
 def _model(args: argparse.Namespace, file: "WeightsFile") -> "nn.Module":

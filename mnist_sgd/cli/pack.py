@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from mnist_sgd._names import printable
 from mnist_sgd.cli.arguments import Subcommands, add_json_argument, path, subcommand
+from mnist_sgd.cli.class_names import class_name, option_with
 from mnist_sgd.cli.pictures import add_picture_arguments, reading
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ def add_parser(commands: Subcommands) -> None:
     )
     parser.add_argument(
         "--classes",
+        type=class_name,
         nargs=2,
         metavar=("NEGATIVE", "POSITIVE"),
         help="the two classes, of a folder with more",
@@ -71,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
     if left_out:
         print(f"files left out: {left_out:,}")
     negative, positive = sets[0].classes
-    print(f"the positive class is {positive}; --positive {negative} turns it round")
+    print(f"the positive class is {positive}; {option_with('--positive', negative)} turns it round")
     return 0
 
 

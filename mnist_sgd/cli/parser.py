@@ -20,6 +20,7 @@ from mnist_sgd.cli import (
     train,
 )
 from mnist_sgd.cli.arguments import add_debug_argument
+from mnist_sgd.cli.class_names import protected
 
 __all__ = ["parser"]
 
@@ -44,6 +45,13 @@ class _Parser(argparse.ArgumentParser):
 
     Its help is written like any output: argparse's own way is to say nothing where that fails.
     """
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        options = self._option_string_actions
+        given = sys.argv[1:] if args is None else args
+        return super().parse_known_args(
+            protected(given, options) if "--positive" in options else given, namespace
+        )
 
     def print_help(self, file: Any = None) -> None:
         (sys.stdout if file is None else file).write(self.format_help())

@@ -11,7 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from mnist_sgd._torchrun import is_first_process
 from mnist_sgd.cli.arguments import path, positive_int
+from mnist_sgd.cli.class_names import class_name
 from mnist_sgd.cli.terminal import say
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ def add_picture_arguments(group: argparse._ActionsContainer, *, trained: bool = 
     """
     group.add_argument(
         "--positive",
+        type=class_name,
         metavar="NAME",
         help="the class whose probability the model gives "
         f"(default: {MODELS if trained else 'the last in sorted order'})",
@@ -114,7 +117,7 @@ class _Bar:
     """A bar with the number of files that are done, on a terminal; elsewhere nothing."""
 
     def __init__(self) -> None:
-        self.shown = sys.stderr.isatty() and os.environ.get("RANK", "0") == "0"
+        self.shown = sys.stderr.isatty() and is_first_process()
         self.block = _block()
         self.drawn = 0.0
 

@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, TextIO, cast
 
 from mnist_sgd._names import printable
+from mnist_sgd._torchrun import is_first_process
 
 __all__ = ["OutputClosedError", "one_line", "quiet_libraries", "say", "usable_streams"]
 
@@ -27,7 +28,7 @@ def one_line(text: object) -> str:
 
 def say(text: str) -> None:
     """Print a line on standard error, in the first of the processes that torchrun starts."""
-    if os.environ.get("RANK", "0") == "0":
+    if is_first_process():
         print("mnist-sgd:", one_line(text), file=sys.stderr, flush=True)
 
 

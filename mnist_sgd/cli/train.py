@@ -11,6 +11,7 @@ from mnist_sgd.cli.training.announcement import announce
 from mnist_sgd.cli.training.batches import add_batch_arguments, make_loaders
 from mnist_sgd.cli.training.checkpoints import add_checkpoint_arguments, checkpointing
 from mnist_sgd.cli.training.earlier_model import check_earlier_model
+from mnist_sgd.cli.training.logs import telling_of_lost_logs
 from mnist_sgd.cli.training.options import (
     add_training_arguments,
     chosen_loss,
@@ -24,6 +25,7 @@ from mnist_sgd.cli.training.places import check_places
 from mnist_sgd.cli.training.refusals import first_refusal, refuse_together
 from mnist_sgd.cli.training.run_folder import (
     add_run_arguments,
+    check_folder,
     choose_folder,
     only_training,
     open_folder,
@@ -35,10 +37,10 @@ from mnist_sgd.cli.training.table import Table
 from mnist_sgd.recipes import Recipe
 
 if TYPE_CHECKING:
+    from mnist_sgd.callbacks import Callback
     from mnist_sgd.data import ImageSet
     from mnist_sgd.distributed import Ranks
     from mnist_sgd.learner import Learner
-    from mnist_sgd.report.run_log import RunLog
 
 __all__ = ["add_parser", "run"]
 
@@ -85,16 +87,23 @@ def run(args: argparse.Namespace) -> int:
     check_settings(args, recipe)
     table = Table()
     with leaving_on_signals(args):
-        _run(args, recipe, table)
-    return _exit_code(table)
+        lost = _run(args, recipe, table)
+    return max(_exit_code(table), lost)
 
 
-def _run(args: argparse.Namespace, recipe: Recipe, table: Table) -> None:
-    """Do all that takes time: what can be known before the first batch is checked before it."""
+def _run(args: argparse.Namespace, recipe: Recipe, table: Table) -> int:
+    """Do all that takes time: what can be known before the first batch is checked before it.
+
+    Returns:
+        An exit code: 0, or 2 if a log could not be written.
+    """
     refusal = first_refusal(partial(check_places, args))
     datasets = load_datasets(args)
-    refusal = refusal or first_refusal(partial(check_earlier_model, args, datasets[0].classes))
-    announce(args, recipe, datasets)
+    refusal = refusal or first_refusal(
+        partial(check_earlier_model, args, datasets[0].classes), partial(check_folder, args)
+    )
+    if not refusal:
+        announce(args, recipe, datasets)
     with status("loading torch"):
         from mnist_sgd.distributed import joined_ranks
         from mnist_sgd.training_loop import print_nothing
@@ -108,9 +117,12 @@ def _run(args: argparse.Namespace, recipe: Recipe, table: Table) -> None:
             log = open_folder(args, ranks)
             if ranks.is_first:
                 learn.logger = print_nothing if args.json else table
-            _fit(args, recipe, learn, log)
-            if ranks.is_first:
-                write_files(args, learn, log)
+            watching = watchers(args)
+            with telling_of_lost_logs(watching, log) as lost:
+                _fit(args, recipe, learn, [*watching, *([] if log is None else [log])])
+                if ranks.is_first:
+                    write_files(args, learn, log)
+    return lost.exit_code
 
 
 def _exit_code(table: Table) -> int:
@@ -148,14 +160,14 @@ def _learner(
     )
 
 
-def _fit(args: argparse.Namespace, recipe: Recipe, learn: "Learner", log: "RunLog | None") -> None:
+def _fit(
+    args: argparse.Namespace, recipe: Recipe, learn: "Learner", watching: list["Callback"]
+) -> None:
     """Train from the first batch, or from where a checkpoint was taken."""
-    watching = watchers(args)  # what they lack is said before a learning rate is looked for
     lr = _found(learn) if recipe.lr == "find" else recipe.lr
     first, last, resume = checkpointing(args, learn)
-    logs = [] if log is None else [log]
     fit = learn.fit_one_cycle if recipe.schedule == "one-cycle" else learn.fit
-    fit(recipe.epochs, lr, cbs=[*first, *watching, *logs, *last], resume=resume)
+    fit(recipe.epochs, lr, cbs=[*first, *watching, *last], resume=resume)
     if learn.ranks.is_first:
         _say_what_was_left_out(args, learn)
 

@@ -6,8 +6,9 @@
     FOLDER/three/*          FOLDER/seven/*            or classes alone
 
 The names of the folders are those of the classes. Hidden names, and what operating systems leave
-in folders, are ignored; the cache of prepared pictures is hidden. Listing costs a `stat` a file,
-about 5 us.
+in folders, are ignored; the cache of prepared pictures is hidden. What this package writes may lie
+next to the folders of the classes: runs, models and logs, see `mnist_sgd._outputs`. Listing costs a
+`stat` a file, about 5 us.
 """
 
 import os
@@ -17,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from mnist_sgd._names import is_class_name, is_ignored, printable
+from mnist_sgd._outputs import is_output
 from mnist_sgd.data.parts import find_parts, holds_folders
 
 __all__ = ["Found", "Listing", "UnusableFile", "list_folder"]
@@ -123,7 +125,7 @@ def list_folder(folder: str | os.PathLike[str], wanted: tuple[str, str] | None =
     strangers: list[UnusableFile] = []
     each = [_class_names(_path(root, part), strangers) for part in parts or [""]]
     if wanted is None:
-        _check_same_classes(parts, each)
+        _check_same_classes(root, parts, each)
     first, last = sorted(wanted or _only_two(root, each[0]))
     if first == last:
         raise ValueError(f"two different classes are needed, got {first!r} twice")
@@ -162,7 +164,7 @@ def _path(root: str, *names: str) -> str:
 
 
 def _class_names(folder: str, strangers: list[UnusableFile]) -> list[str]:
-    """The sorted names of the folders in `folder`; anything else there is a stranger."""
+    """The sorted names of the class folders in `folder`; any other file there is a stranger."""
     names = []
     try:
         found = sorted(name for name in os.listdir(folder) if not is_ignored(name))
@@ -170,6 +172,8 @@ def _class_names(folder: str, strangers: list[UnusableFile]) -> list[str]:
         raise ValueError(f"{printable(folder)}: it cannot be read: {error.strerror}") from error
     for name in found:
         path = os.path.join(folder, name)
+        if is_output(path):
+            continue
         if os.path.isdir(path):
             names.append(name)
         else:
@@ -177,12 +181,12 @@ def _class_names(folder: str, strangers: list[UnusableFile]) -> list[str]:
     return names
 
 
-def _check_same_classes(parts: tuple[str, ...], each: list[list[str]]) -> None:
+def _check_same_classes(root: str, parts: tuple[str, ...], each: list[list[str]]) -> None:
     """Refuse parts with different classes."""
     if each[0] != each[-1]:
         raise ValueError(
-            f"{printable(' and '.join(parts))} must have folders for the same classes, "
-            f"got {_shown(each[0])} and {_shown(each[-1])}"
+            f"{printable(root)}: {printable(' and '.join(parts))} must have folders for the same "
+            f"classes, got {_shown(each[0])} and {_shown(each[-1])}"
         )
 
 

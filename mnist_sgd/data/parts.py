@@ -14,8 +14,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from mnist_sgd._names import is_ignored, printable
+from mnist_sgd._outputs import is_output
 
-__all__ = ["Parts", "find_parts", "folder_names", "holds_folders"]
+__all__ = ["Parts", "class_folders", "find_parts", "folder_names", "holds_folders"]
 
 _WHAT = r"(?:[-_ ]?(?:set|data|images?|pictures?|photos?))?[-_ ]?\d*"
 _ROLES = {
@@ -88,19 +89,29 @@ def find_parts(root: str, wanted: tuple[str, str] | None) -> Parts | None:
 
 
 def folder_names(path: str | os.PathLike[str]) -> list[str]:
-    """The names of the folders in a folder, sorted; ignored ones are left out."""
+    """The names of the folders in a folder, sorted, without ignored ones and this package's own."""
     return sorted(_folders(path))
 
 
 def holds_folders(path: str | os.PathLike[str]) -> bool:
-    """Whether there is a folder of this path with a folder in it that is not ignored."""
+    """Whether there is a folder of this path with a folder in it that is not passed over."""
     return any(True for _ in _folders(path))
+
+
+def class_folders(root: str) -> list[str]:
+    """The paths of the folders that count as classes, in `root` or in its parts."""
+    found = []
+    for name in folder_names(root):
+        path = os.path.join(root, name)
+        inside = folder_names(path) if _role(name) else []
+        found += [os.path.join(path, each) for each in inside] or [path]
+    return found
 
 
 def _folders(path: str | os.PathLike[str]) -> Iterator[str]:
     with suppress(OSError), os.scandir(path) as entries:
         for entry in entries:
-            if not is_ignored(entry.name) and _is_folder(entry):
+            if not is_ignored(entry.name) and _is_folder(entry) and not is_output(entry.path):
                 yield entry.name
 
 

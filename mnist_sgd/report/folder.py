@@ -1,19 +1,22 @@
 """The folder of a run: what its files are called, and when a name may be taken.
 
-A run's folder is made before training begins and each of its files is written whole, so a crash
-leaves what was finished until then, and nothing half. `config.json` comes first and makes a folder
-a run; `report.html` comes last, so a run without it is not finished. A finished run that is resumed
-loses it, and what else tells of the weights of its end, before the first batch.
+Each file of a run's folder is written whole, so a crash leaves what was finished until then, and
+nothing half. `config.json` comes first, after the first batch, and makes a folder a run; until
+then an older run of its name is as it was. `report.html` comes last, so a run without it is not
+finished. A finished run that is resumed loses it, and what else tells of the weights of its end,
+after the first batch.
 """
 
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from mnist_sgd._files import atomic_write
+from mnist_sgd._outputs import CONFIG, PLOTS, RUN_FORMAT, RUNS, is_run, is_unused
 
 __all__ = [
     "ARTEFACT",
@@ -21,11 +24,16 @@ __all__ = [
     "CONFIG",
     "ENVIRONMENT",
     "EVALUATION",
+    "FORMAT",
     "MODEL_CARD",
     "PICTURES",
+    "PLOTS",
     "REPORT",
+    "UNEXPORTED",
     "WEIGHTS",
     "RunError",
+    "check_run",
+    "clear_run",
     "create_run",
     "is_finished",
     "is_run",
@@ -34,12 +42,13 @@ __all__ = [
     "write_json",
 ]
 
-CONFIG, ENVIRONMENT, EVALUATION = "config.json", "environment.json", "evaluation.json"
+ENVIRONMENT, EVALUATION = "environment.json", "evaluation.json"
 HISTORY, EPOCHS, BATCHES = "history.json", "history.csv", "batches.csv"
 PICTURES = "pictures.csv"
 WEIGHTS, ARTEFACT, CHECKPOINT = "model.safetensors", "model.onnx", "checkpoint.safetensors"
+UNEXPORTED = "model-not-exported.safetensors"
+"""The weights of a training whose export has failed, next to an older model that stays."""
 MODEL_CARD, REPORT = "MODEL_CARD.md", "report.html"
-PLOTS = "plots"
 
 FILES = (
     *(
@@ -50,15 +59,18 @@ FILES = (
         BATCHES,
         WEIGHTS,
         ARTEFACT,
+        UNEXPORTED,
         CHECKPOINT,
         MODEL_CARD,
         REPORT,
     ),
-    *(ENVIRONMENT, CONFIG),  # the last one that --overwrite removes, so that it stays a run
+    *(ENVIRONMENT, CONFIG),
 )
 
-FORMAT = 1
-"""Of the folder, in `config.json`."""
+_ENDS = (WEIGHTS, ARTEFACT, REPORT)
+"""Any of these is there only if a training has come to its end."""
+
+FORMAT = RUN_FORMAT
 
 
 class RunError(ValueError):
@@ -77,16 +89,7 @@ def run_path(name: str) -> Path:
             f"a run's name is letters, digits, '.', '-' and '_', a letter or digit first; "
             f"got {name!r}"
         )
-    return Path("runs") / name
-
-
-def is_run(folder: str | os.PathLike[str]) -> bool:
-    """Whether a folder is that of a run, finished or not."""
-    try:
-        content = json.loads((Path(folder) / CONFIG).read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return False
-    return isinstance(content, dict) and content.get("run_format") == FORMAT
+    return Path(RUNS) / name
 
 
 def is_finished(folder: str | os.PathLike[str]) -> bool:
@@ -106,50 +109,80 @@ def mark_unfinished(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
+def check_run(
+    folder: str | os.PathLike[str], *, resume: bool = False, overwrite: bool = False
+) -> None:
+    """See whether a run may take a folder; nothing is changed.
+
+    Args:
+        folder: does not exist or is unused, unless one of the others is given.
+        resume: a run's folder may be there, with a checkpoint or before the end of its training.
+        overwrite: a run's folder may be there.
+
+    Raises:
+        RunError: it exists and is not allowed to, or is no run's; or there is nothing to resume.
+    """
+    path = Path(folder)
+    if not path.is_symlink() and (not path.exists() or is_unused(path)):
+        return
+    if not is_run(path):
+        raise RunError(f"{path} exists and is not a run's folder; choose another name")
+    can_resume = (path / CHECKPOINT).is_file()
+    if not (resume or overwrite):
+        ways = "go on with it (--resume), " if can_resume else ""
+        raise RunError(f"{path} exists; {ways}begin it anew (--overwrite), or choose another name")
+    if resume and not can_resume and any((path / name).exists() for name in _ENDS):
+        raise RunError(
+            f"{path} has finished without a checkpoint, so there is nothing to resume; begin it "
+            "anew (--overwrite), or choose another name"
+        )
+
+
 def create_run(
     folder: str | os.PathLike[str], *, resume: bool = False, overwrite: bool = False
 ) -> Path:
     """Make a run's folder, or take one that is there as the caller allows.
 
+    The files of an older run stay: `clear_run` removes them, once the new run has something.
+
     Args:
-        folder: does not exist or is empty, unless one of the others is given; its parents are
-            made.
-        resume: a run's folder may be there, and all of its files stay.
-        overwrite: a run's folder may be there; the files of the run are removed, any other stays.
+        folder: as `check_run` says; its parents are made.
+        resume: as `check_run` says.
+        overwrite: as `check_run` says.
 
     Returns:
         The folder.
 
     Raises:
-        RunError: it exists and is not allowed to, or is no run's.
-        OSError: it cannot be made, or a file cannot be removed.
+        RunError: see `check_run`.
+        OSError: it cannot be made.
     """
     path = Path(folder)
-    if path.is_symlink() or (path.exists() and not _is_empty(path)):
-        if not (resume or overwrite):
-            raise RunError(
-                f"{path} exists; go on with it (--resume), begin it anew (--overwrite), or choose "
-                "another name"
-            )
-        if not is_run(path):
-            raise RunError(f"{path} exists and is not a run's folder; choose another name")
-        if overwrite:
-            _remove_files(path)
+    check_run(path, resume=resume, overwrite=overwrite)
     path.mkdir(parents=True, exist_ok=True)
     return path
 
 
-def _is_empty(path: Path) -> bool:
-    """Whether a path is an empty folder, as a run leaves that dies before its first batch."""
-    return path.is_dir() and not any(path.iterdir())
+def clear_run(folder: Path, keep: Sequence[str] = ()) -> None:
+    """Remove the files of a run, but for `config.json`, which whoever begins a new one replaces.
 
+    So the folder stays a run's, whatever happens on the way.
 
-def _remove_files(folder: Path) -> None:
+    Args:
+        folder: of a run.
+        keep: names of other files that stay.
+
+    Raises:
+        OSError: a file cannot be removed.
+    """
     mark_unfinished(folder)  # first of all
     for plot in (folder / PLOTS).glob("*.svg"):
         plot.unlink()
+    with suppress(OSError):  # it is not there, or holds something else
+        (folder / PLOTS).rmdir()
     for name in FILES:
-        (folder / name).unlink(missing_ok=True)
+        if name != CONFIG and name not in keep:
+            (folder / name).unlink(missing_ok=True)
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

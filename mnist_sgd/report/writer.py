@@ -23,6 +23,7 @@ from mnist_sgd.report.findings import Findings, gather
 from mnist_sgd.report.markup import utf8
 from mnist_sgd.report.model_card import card
 from mnist_sgd.report.page import page
+from mnist_sgd.report.pair import save_pair
 from mnist_sgd.report.validation_pictures import write_pictures
 
 if TYPE_CHECKING:
@@ -48,7 +49,8 @@ def write_run(
         folder: is made; it must not be there, or be empty.
         config: what the run was asked to do, kept in `config.json` beside what it came to;
             anything that JSON can hold, and paths, of which absolute ones lose their folders.
-        overwrite: the folder may be there if it is a run's, whose files are then replaced.
+        overwrite: the folder may be there if it is a run's, whose files are then replaced, once
+            the new model is proved.
 
     Returns:
         The page, `report.html` in the folder.
@@ -64,9 +66,10 @@ def write_run(
     if learn.ranks.is_first:
         with one_writer(path, warnings.warn):
             files.create_run(path, overwrite=overwrite)
-            files.write_json(path / files.CONFIG, configuration(learn, config or {}))
-            learn.save(path / files.WEIGHTS)
-            learn.export(path / files.ARTEFACT)
+            if not files.is_run(path):
+                files.write_json(path / files.CONFIG, configuration(learn, config or {}))
+            save_pair(learn, path)
+            files.clear_run(path, keep=(files.WEIGHTS, files.ARTEFACT))
             finish_run(learn, path, config or {})
     return path / files.REPORT
 
@@ -95,13 +98,24 @@ def finish_run(
     if learn.ranks.world_size == 1:  # several read them together, and did after the last epoch
         learn.recorder.read_losses()
     run = gather(learn, folder, facts, surroundings)
-    run.history.write(folder)
+    lost = _written_history(run, folder)
     files.write_json(folder / files.EVALUATION, _evaluation(run))
     _write_charts(run.charts, folder / files.PLOTS)
     write_pictures(folder, run.answers.dataset)
     atomic_write(folder / files.MODEL_CARD, utf8(card(run)))
     atomic_write(folder / files.REPORT, utf8(page(run)))
+    if lost is not None:
+        raise lost
     return folder / files.REPORT
+
+
+def _written_history(run: Findings, folder: Path) -> OSError | None:
+    """Write the history; what that meets is raised later, for it ends nothing else."""
+    try:
+        run.history.write(folder)
+    except OSError as error:
+        return error
+    return None
 
 
 def _write_charts(charts: list[Chart], folder: Path) -> None:

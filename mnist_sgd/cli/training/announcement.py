@@ -3,6 +3,7 @@
 import argparse
 from typing import TYPE_CHECKING
 
+from mnist_sgd.cli.class_names import option_with
 from mnist_sgd.cli.datasets import SAMPLE
 from mnist_sgd.cli.pictures import say
 from mnist_sgd.recipes import Recipe
@@ -46,7 +47,8 @@ def _data(args: argparse.Namespace, datasets: tuple["ImageSet", "ImageSet"]) -> 
 def _plan(args: argparse.Namespace, recipe: Recipe, train: "ImageSet") -> str:
     epochs = f"{recipe.epochs:,} epoch{'' if recipe.epochs == 1 else 's'}"
     other, positive = train.classes
-    swap = "" if args.positive or args.classes else f" (--positive {other} for the other)"
+    chosen = args.positive or args.classes
+    swap = "" if chosen else f" ({option_with('--positive', other)} for the other)"
     how = PREPARED[train.preparation]
     whole = "; for whole pictures: --prepare fit" if _by_default(args, train) else ""
     return (

@@ -4,10 +4,9 @@ import argparse
 from collections.abc import Callable
 from dataclasses import fields, replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from mnist_sgd.cli.arguments import add_model_argument, positive_float, positive_int
+from mnist_sgd.cli.arguments import add_model_argument, path, positive_float, positive_int
 from mnist_sgd.cli.datasets import SAMPLE
 from mnist_sgd.recipes import LOSSES, OPTIMIZERS, RECIPES, SCHEDULES, Recipe, adjusted, recipe_of
 
@@ -87,11 +86,11 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
         help="leave the weights of the epoch with the lowest valid_loss (default: of the last)",
     )
     group.add_argument(
-        "--csv", type=Path, metavar="FILE", help="write the table there after each epoch"
+        "--csv", type=path, metavar="FILE", help="write the table there after each epoch"
     )
     group.add_argument(
         "--tensorboard",
-        type=Path,
+        type=path,
         metavar="FOLDER",
         help="write events there, of each batch and epoch, which TensorBoard shows",
     )
@@ -149,9 +148,9 @@ def watchers(args: argparse.Namespace) -> list["Callback"]:
 
     cbs: list[Callback] = []
     if args.csv:
-        cbs.append(CSVLogger(args.csv))
+        cbs.append(CSVLogger(args.csv, keep_going=True))
     if args.tensorboard:
-        cbs.append(TensorBoard(args.tensorboard))
+        cbs.append(TensorBoard(args.tensorboard, keep_going=True))
     if args.early_stopping:
         cbs.append(EarlyStopping(args.early_stopping))
     if args.best:

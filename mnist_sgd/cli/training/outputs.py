@@ -6,10 +6,13 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mnist_sgd.cli.arguments import path
 from mnist_sgd.cli.program import program
+from mnist_sgd.cli.terminal import say
 from mnist_sgd.cli.training.status import status
 from mnist_sgd.cli.training.validation import Validation
 from mnist_sgd.report import folder as run_files
+from mnist_sgd.report.pair import save_pair
 
 if TYPE_CHECKING:
     from mnist_sgd.export import ExportReport
@@ -22,7 +25,7 @@ __all__ = ["add_output_arguments", "write_files"]
 def add_output_arguments(parser: argparse.ArgumentParser) -> None:
     """Add where files go."""
     parser.add_argument(
-        "--out", type=Path, default=Path(), help="the folder for the files (default: here)"
+        "--out", type=path, default=Path(), help="the folder for the files (default: here)"
     )
 
 
@@ -30,8 +33,7 @@ def write_files(args: argparse.Namespace, learn: "Learner", log: "RunLog | None"
     """Leave the files of the trained model, and of its run, and say what they are."""
     weights, artefact = args.out / run_files.WEIGHTS, args.out / run_files.ARTEFACT
     with status("checking the export"):
-        learn.save(weights)
-        report = learn.export(artefact)
+        report = save_pair(learn, args.out, _say_where)
         found = Validation.of(artefact, learn.own_loader().dataset)
     files = {"weights": weights, "artefact": artefact}
     if log is not None:
@@ -45,6 +47,10 @@ def write_files(args: argparse.Namespace, learn: "Learner", log: "RunLog | None"
         return
     for line in ("", *_lines(files, report), found.line(), *_next(artefact)):
         learn.logger(line)
+
+
+def _say_where(weights: Path) -> None:
+    say(f"the trained weights are {weights}; the older model is as it was")
 
 
 def _history(learn: "Learner") -> dict[str, Any]:

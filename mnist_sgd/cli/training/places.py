@@ -1,22 +1,26 @@
 """Whether a training will be able to write its files, found out before its first batch."""
 
 import argparse
-import os
-from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
-from tempfile import mkstemp
 
+from mnist_sgd._outputs import is_run
+from mnist_sgd.cli.places import check_place, readable_file, writable_file, writable_folder
+from mnist_sgd.cli.run_files import check_not_a_runs_file
 from mnist_sgd.report import folder as run_files
 
 __all__ = ["check_places", "own_files"]
+
+CSV, TENSORBOARD = (
+    "choose another file with --csv FILE",
+    "choose another folder with --tensorboard FOLDER",
+)
 
 
 def own_files(args: argparse.Namespace) -> list[Path]:
     """The files that a training writes into its folder."""
     if args.name is not None:
         return [args.out / name for name in run_files.FILES]
-    names = [run_files.ARTEFACT, run_files.WEIGHTS]
+    names = [run_files.ARTEFACT, run_files.WEIGHTS, run_files.UNEXPORTED]
     if args.checkpoint_every or args.resume:
         names.append(run_files.CHECKPOINT)
     return [args.out / name for name in names]
@@ -26,56 +30,44 @@ def check_places(args: argparse.Namespace) -> None:
     """Try every place that the arguments let a training write to, and leave nothing there.
 
     Raises:
-        ValueError: a file cannot be written; the message names it and the option to change.
+        ValueError: a file cannot be written, or would lie where it does harm: among the pictures
+            of a class, or in the folder of a run that it is not of. The message names it and the
+            option to change.
     """
     advice = "choose another folder with --out DIR"
     if args.name is not None:
         advice = "start in another folder, or take --out DIR in place of --run NAME"
         for folder in (args.out, args.out / run_files.PLOTS):
-            _check(folder, _check_folder, advice)
+            check_place(folder, writable_folder, advice)
+    elif is_run(args.out):
+        raise ValueError(
+            f"{args.out} is the folder of a run, whose report would not tell of the new model; "
+            f"{advice}, or train a run with --run NAME"
+        )
     for file in own_files(args):
-        _check(file, _check_file, advice)
+        check_place(file, readable_file, advice)
     if args.csv is not None:
-        _check(args.csv, _check_file, "choose another file with --csv FILE")
+        check_place(args.csv, writable_file, CSV)
+        check_not_a_runs_file(args.csv, "--csv")
     if args.tensorboard is not None:
-        advice = "choose another folder with --tensorboard FOLDER"
-        _check(args.tensorboard, _check_folder, advice)
+        check_place(args.tensorboard, writable_folder, TENSORBOARD)
+    if args.data is not None:
+        _check_not_among_pictures(args, advice)
 
 
-def _check(path: Path, check: Callable[[Path], None], advice: str) -> None:
-    try:
-        check(path)
-    except OSError as error:
-        at = "" if error.filename in (None, str(path)) else f"{error.filename}: "
-        reason = error.strerror or str(error)
-        raise ValueError(f"{path} cannot be written: {at}{reason}; {advice}") from error
+def _check_not_among_pictures(args: argparse.Namespace, advice: str) -> None:
+    """Refuse what the next training on the same folder would take for one of its pictures."""
+    from mnist_sgd.data.parts import class_folders  # here: every command imports this module
 
-
-def _check_file(path: Path) -> None:
-    """Raise the OSError that writing a file, under another name first, would meet."""
-    if path.is_dir():
-        raise OSError(None, "it is a folder", str(path))
-    if path.exists() and not path.is_file():  # a pipe or a device is not replaced
-        if not os.access(path, os.W_OK):
-            raise OSError(None, "Permission denied", str(path))
-        return
-    final = Path(os.path.realpath(path)) if path.is_symlink() else path
-    _check_folder(final.parent, final)
-
-
-def _check_folder(folder: Path, file: Path = Path("a")) -> None:
-    """Raise the OSError that making a folder, and writing a file in it, would meet."""
-    there = folder
-    while not os.path.lexists(there) and there != there.parent:
-        there = there.parent
-    if not there.is_dir():
-        raise OSError(None, "it is not a folder", str(there))
-    prefix = f".{file.stem}." if there == folder else ".a."
-    try:
-        descriptor, name = mkstemp(file.suffix, prefix, there)
-    except OSError as error:
-        where = str(file) if there == folder else str(there)
-        raise OSError(error.errno, error.strerror, where) from error
-    with suppress(FileNotFoundError):
-        os.close(descriptor)
-        os.unlink(name)
+    places = [(args.out, advice), (args.csv, CSV), (args.tensorboard, TENSORBOARD)]
+    classes = [(Path(each), Path(each).resolve()) for each in class_folders(str(args.data))]
+    for place, change in places:
+        if place is None:
+            continue
+        real = place.resolve()
+        for shown, folder in classes:
+            if real.is_relative_to(folder):
+                raise ValueError(
+                    f"{place} lies in {shown}, which is the folder of a class of --data "
+                    f"{args.data}; {change}"
+                )

@@ -5,6 +5,8 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from mnist_sgd._torchrun import is_first_process
+
 if TYPE_CHECKING:
     from mnist_sgd.distributed import Ranks
 
@@ -20,13 +22,13 @@ def first_refusal(*checks: Callable[[], None]) -> str:
     Raises:
         ValueError, OSError: a check failed, and this process trains alone.
     """
-    if os.environ.get("RANK", "0") != "0":
+    if not is_first_process():
         return ""
     for check in checks:
         try:
             check()
         except (ValueError, OSError) as error:
-            if "WORLD_SIZE" not in os.environ:
+            if "WORLD_SIZE" not in os.environ:  # no other process waits to be told
                 raise
             return str(error)
     return ""

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnist_sgd._lock import one_writer
-from mnist_sgd.report.folder import create_run, run_path
+from mnist_sgd.report.folder import RunError, check_run, create_run, run_path
 
 if TYPE_CHECKING:
     from mnist_sgd.distributed import Ranks
     from mnist_sgd.report.run_log import RunLog
 
-__all__ = ["add_run_arguments", "choose_folder", "only_training", "open_folder"]
+__all__ = ["add_run_arguments", "check_folder", "choose_folder", "only_training", "open_folder"]
 
 
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
@@ -78,8 +78,20 @@ def _say(text: str) -> None:
     print(f"mnist-sgd: {text}", file=sys.stderr, flush=True)
 
 
+def check_folder(args: argparse.Namespace) -> None:
+    """See whether the run may have its folder; nothing is changed.
+
+    Raises:
+        RunError: it may not.
+    """
+    if args.name is not None:
+        check_run(args.out, resume=args.resume, overwrite=args.overwrite)
+
+
 def open_folder(args: argparse.Namespace, ranks: "Ranks") -> "RunLog | None":
     """Make the folder for the files; all ranks call this together, and the first one makes it.
+
+    An older run in it stays as it is until the new one has trained a batch.
 
     Returns:
         What keeps the run's files while it trains; None without `--run`.
@@ -92,7 +104,6 @@ def open_folder(args: argparse.Namespace, ranks: "Ranks") -> "RunLog | None":
         if ranks.is_first:
             args.out.mkdir(parents=True, exist_ok=True)
         return None
-    from mnist_sgd.report.folder import RunError
     from mnist_sgd.report.run_log import RunLog
 
     said = b""
@@ -104,7 +115,7 @@ def open_folder(args: argparse.Namespace, ranks: "Ranks") -> "RunLog | None":
     said = ranks.from_first(said)
     if said:
         raise RunError(said.decode())
-    return RunLog(args.out, _given(args))
+    return RunLog(args.out, _given(args), overwrite=args.overwrite)
 
 
 def _given(args: argparse.Namespace) -> dict[str, Any]:

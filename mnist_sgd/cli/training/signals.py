@@ -24,6 +24,7 @@ def leaving_on_signals(args: argparse.Namespace) -> Iterator[None]:
     A signal that is ignored, as SIGHUP is under nohup, stays so.
     """
     ended: list[str] = []
+    earlier = _written(args)
 
     def leave(number: int, frame: object) -> Never:
         ended.append(signal.Signals(number).name)
@@ -35,10 +36,10 @@ def leaving_on_signals(args: argparse.Namespace) -> Iterator[None]:
         yield
     except SystemExit:
         if ended:
-            say(f"ended by {ended[0]}{_kept(args)}")
+            say(f"ended by {ended[0]}{_kept(args, earlier)}")
         raise
     except KeyboardInterrupt:
-        if kept := _kept(args):
+        if kept := _kept(args, earlier):
             say(kept.removeprefix("; "))
         raise
     finally:
@@ -46,9 +47,17 @@ def leaving_on_signals(args: argparse.Namespace) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _kept(args: argparse.Namespace) -> str:
-    """The checkpoint that the same command goes on from."""
-    path: Path = args.out / CHECKPOINT
-    if not (args.checkpoint_every or args.resume) or not path.is_file():
+def _kept(args: argparse.Namespace, earlier: int | None) -> str:
+    """The checkpoint that the same command resumes from: of this training, or of the one before."""
+    written = _written(args)
+    if written is None or not (args.resume or (args.checkpoint_every and written != earlier)):
         return ""
-    return f"; {path} is there: the same command with --resume continues the training"
+    how = " in place of --overwrite" if args.overwrite else ""
+    path = args.out / CHECKPOINT
+    return f"; {path} is there: the same command with --resume{how} continues the training"
+
+
+def _written(args: argparse.Namespace) -> int | None:
+    """When the checkpoint was written, in nanoseconds; None if there is none."""
+    path: Path = args.out / CHECKPOINT
+    return path.stat().st_mtime_ns if path.is_file() else None

@@ -1,9 +1,10 @@
 """A line on the terminal that says what the command is doing while nothing else is printed."""
 
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from mnist_sgd._torchrun import is_first_process
 
 __all__ = ["status"]
 
@@ -14,7 +15,7 @@ def status(text: str) -> Iterator[None]:
 
     Nothing is shown where standard error is no terminal, or by any rank but the first.
     """
-    if os.environ.get("RANK", "0") != "0" or not _on_terminal():
+    if not is_first_process() or not _on_terminal():
         yield
         return
     print(f"\r{text} ...\033[K", end="", file=sys.stderr, flush=True)

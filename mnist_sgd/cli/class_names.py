@@ -1,0 +1,44 @@
+"""Names of classes on the command line, which are those of folders and may be any text.
+
+argparse takes a word that begins with "-" for an option. After the options that name classes it is
+a name, unless the command has such an option: `--positive -a`, `--classes -a -b`.
+"""
+
+import shlex
+from collections.abc import Iterable, Sequence
+
+__all__ = ["class_name", "option_with", "protected"]
+
+_NAMES = {"--positive": 1, "--classes": 2}
+"""How many names follow an option."""
+
+_MARK = "\0"
+"""Stands before a name that argparse would take for an option; no argument can hold it."""
+
+
+def protected(arguments: Sequence[str], options: Iterable[str]) -> list[str]:
+    """The arguments of a command, with a mark before names that are no options.
+
+    Args:
+        arguments: as they were given.
+        options: that the command has; the beginning of one is not taken for a name.
+    """
+    known, marked = tuple(options), list(arguments)
+    for place, argument in enumerate(arguments):
+        end = place + 1 + _NAMES.get(argument, 0)
+        for i in range(place + 1, min(end, len(marked))):
+            if marked[i].startswith("-") and not any(each.startswith(marked[i]) for each in known):
+                marked[i] = _MARK + marked[i]
+    return marked
+
+
+def class_name(text: str) -> str:
+    """An argument that is the name of a class."""
+    return text.removeprefix(_MARK)
+
+
+def option_with(option: str, name: str) -> str:
+    """An option with the name of a class, as a shell takes it."""
+    quoted = shlex.quote(name)
+    plain = quoted == name and not name.startswith("-")
+    return f"{option} {name}" if plain else f"{option}={quoted}"

@@ -1,0 +1,68 @@
+"""The two files of a trained model, its weights and its artefact, which are replaced together."""
+
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mnist_sgd._files import move_over, remove_leftovers
+from mnist_sgd.report.folder import ARTEFACT, UNEXPORTED, WEIGHTS
+
+if TYPE_CHECKING:
+    from mnist_sgd.export import ExportReport
+    from mnist_sgd.learner import Learner
+
+__all__ = ["save_pair"]
+
+
+def save_pair(
+    learn: "Learner", folder: Path, on_kept: Callable[[Path], None] | None = None
+) -> "ExportReport":
+    """Write the weights and export the model; an older pair stays until the new one is proved.
+
+    Until then the new weights have another name. If the export fails, they keep it: a training
+    that took hours is not lost, and the older pair still belongs together.
+
+    Args:
+        learn: after its fit.
+        folder: where the files go; no other process writes there.
+        on_kept: called with the path of the new weights if something else than a failed export,
+            such as a signal, leaves them next to an older pair.
+
+    Raises:
+        ExportError: the model cannot be exported; the message says where its weights are.
+        OSError, WeightsError: the weights cannot be written, or the artefact cannot.
+    """
+    from mnist_sgd.export import ExportError
+
+    weights, artefact = folder / WEIGHTS, folder / ARTEFACT
+    is_there = weights.exists() or artefact.exists()
+    saved = folder / UNEXPORTED if is_there else weights
+    for path in (weights, artefact, saved):
+        remove_leftovers(path)
+    if is_there and weights.exists():
+        _make_as_private(saved, weights)
+    try:
+        learn.save(saved)
+    except BaseException:
+        if saved != weights:
+            saved.unlink(missing_ok=True)
+        raise
+    try:
+        report = learn.export(artefact)
+    except ExportError as error:
+        raise ExportError(f"{error.reason}; the trained weights are {saved}", artefact) from error
+    except BaseException:
+        if is_there and on_kept is not None:
+            on_kept(saved)
+        raise
+    if saved != weights:
+        move_over(saved, weights)
+    return report
+
+
+def _make_as_private(path: Path, old: Path) -> None:
+    """Let nobody read a new file who cannot read the old one, from the start."""
+    path.unlink(missing_ok=True)
+    os.close(os.open(path, os.O_CREAT | os.O_EXCL, stat.S_IMODE(old.stat().st_mode) | 0o600))

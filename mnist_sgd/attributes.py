@@ -206,7 +206,7 @@ def _text(value: object, tensors: bool) -> str | None:
 
 
 def _whole_text(value: Any, tensors: bool, left: list[int]) -> str | None:
-    left[0] -= 1
+    left[0] -= len(value) if isinstance(value, list | tuple | set | frozenset | dict) else 1
     if left[0] < 0:
         return None
     if isinstance(value, np.generic):

@@ -635,8 +635,8 @@ def test_a_lazy_model_resumes_what_one_with_shapes_began_and_the_other_way_round
         model(torch.zeros(2, 784))
         torch.manual_seed(0)
         for layer in (model[0], model[3]):  # type: ignore[index]
-            layer.reset_parameters()  # type: ignore[operator]
-        model[1].reset_running_stats()  # type: ignore[index, operator]
+            layer.reset_parameters()
+        model[1].reset_running_stats()  # type: ignore[index]
         return model
 
     for there, here in ((lazy, shaped), (shaped, lazy)):

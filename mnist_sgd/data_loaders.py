@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from types import GeneratorType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 
 from mnist_sgd.data import ImageSet
 
-__all__ = ["Batch", "DataLoaders", "check_classes", "first"]
+__all__ = ["Batch", "DataLoaders", "check_alike", "first"]
 
 T = TypeVar("T")
 
@@ -29,13 +29,14 @@ class DataLoaders:
 
     Raises:
         TypeError: one of them is no such iterable, or a data set, of which a loader makes batches.
-        ValueError: they are of image sets, and a class has the label 0 in one and 1 in the other.
+        ValueError: they are of image sets, and a class has the label 0 in one and 1 in the other,
+            or one is normalised otherwise than the other.
     """
 
     def __init__(self, train: Iterable[Batch], valid: Iterable[Batch]) -> None:
         _check_batches("train", train)
         _check_batches("valid", valid)
-        check_classes(train, valid)
+        check_alike(train, valid)
         self.train = train
         self.valid = valid
 
@@ -55,26 +56,41 @@ def first(items: Iterable[T]) -> T:
     raise ValueError("there is no first item: the iterable is empty")
 
 
-def check_classes(train: object, valid: object) -> None:
-    """See that no class has one label in training and another one in validation.
+def check_alike(train: object, valid: object) -> None:
+    """See that labels and pixels mean the same in training and in validation.
 
     Args:
         train: anything; a loader of an `ImageSet` says what its labels mean.
         valid: the same.
 
     Raises:
-        ValueError: one has.
+        ValueError: a class has one label in one and another in the other, or the loaders have
+            another mean or std.
     """
     sets = [getattr(each, "dataset", None) for each in (train, valid)]
     classes = [each.classes for each in sets if isinstance(each, ImageSet)]
     if len(classes) < 2:
         return
     ours, theirs = classes
+    _check_normalisation(train, valid)
     if ours[0] == theirs[1] or ours[1] == theirs[0]:
         raise ValueError(
             f"the training set has the classes {ours} and the validation set {theirs}, so that "
             f"label 1 is {ours[1]!r} in one and {theirs[1]!r} in the other; make both with the "
             "classes, and so the labels, in the same order"
+        )
+
+
+def _check_normalisation(train: Any, valid: Any) -> None:
+    """Refuse loaders that make other numbers of the same pixels."""
+    ours, theirs = (
+        [getattr(each, name, None) for name in ("mean", "std")] for each in (train, valid)
+    )
+    if None not in (*ours, *theirs) and ours != theirs:
+        raise ValueError(
+            f"the training batches have mean {ours[0]} and std {ours[1]}, the validation batches "
+            f"mean {theirs[0]} and std {theirs[1]}: a model would be measured and exported with "
+            "other numbers than it is trained on; give both loaders the same"
         )
 
 

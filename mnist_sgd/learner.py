@@ -22,7 +22,7 @@ from mnist_sgd.callbacks import Callback, CancelFit, as_callbacks
 from mnist_sgd.checkpoint import begin_fit
 from mnist_sgd.coming_from_fastai import INSTEAD
 from mnist_sgd.data import ImageSet
-from mnist_sgd.data_loaders import check_classes
+from mnist_sgd.data_loaders import check_alike
 from mnist_sgd.distributed import ALONE, Ranks
 from mnist_sgd.export import ExportReport, export_model
 from mnist_sgd.fit_identity import group_settings
@@ -184,13 +184,13 @@ class Learner(TrainingLoop):
                     cb.run = True
 
     def check_batches(self) -> None:
-        """Refuse to train on nothing, or with classes that validation has in another order.
+        """Refuse to train on nothing, or on other labels or pixels than validation has.
 
         Raises:
-            ValueError: the training loader is empty, or a label has two names.
+            ValueError: the training loader is empty, a label has two names, or mean and std differ.
         """
         train = self.dls.train
-        check_classes(train, self.dls.valid)
+        check_alike(train, self.dls.valid)
         if isinstance(train, Sized) and len(train) == 0:
             raise ValueError(
                 "there are no training batches: the training loader is empty, as it is with "

@@ -271,7 +271,9 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def other_data(**changes: Any) -> DataLoaders:
     settings: dict[str, Any] = {"batch_size": 4, "shuffle": True, "seed": 5} | changes
     train, valid = random_set(settings.pop("count", 22)), random_set(settings.pop("valid", 10))
-    return DataLoaders(DataLoader(train, **settings), DataLoader(valid, 4, shuffle=True))
+    pixels = {name: settings[name] for name in ("mean", "std") if name in settings}
+    valid_loader = DataLoader(valid, 4, shuffle=True, **pixels)
+    return DataLoaders(DataLoader(train, **settings), valid_loader)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from mnist_sgd import write_run
+from mnist_sgd.artefact import write_threshold
 from mnist_sgd.cli import main
 from mnist_sgd.data import ImageSet
 from mnist_sgd.evaluation.plot_text import drawn_name
@@ -409,3 +410,19 @@ def test_losses_of_another_scale_are_said_to_be_so(
     said = "the runs were trained on different losses, whose values are not of one scale"
     assert f"\nnote: {said}\n" in capsys.readouterr().out
     assert f"<strong>Note:</strong> {said}.</p>" in page.read_text()
+
+
+def test_a_run_whose_models_threshold_was_changed_is_named(tmp_path: Path, capsys: Output) -> None:
+    facts = noted(tmp_path, {"a": pictures(), "b": pictures()}, capsys)
+    assert facts["notes"] == []
+    model = tmp_path / "a" / "model.onnx"
+    write_threshold(model.read_bytes(), 0.75, model)
+    assert main(["compare", str(tmp_path / "a"), str(tmp_path / "b"), "--json"]) == 0
+    (note,) = json.loads(capsys.readouterr().out)["notes"]
+    assert note == (
+        "a: the threshold of its model is now 0.75, and its figures are for 0.5: "
+        f"mnist-sgd evaluate {tmp_path / 'a'} measures it"
+    )
+    model.write_bytes(b"damaged")
+    assert main(["compare", str(tmp_path / "a"), str(tmp_path / "b")]) == 0
+    assert "threshold" not in capsys.readouterr().out

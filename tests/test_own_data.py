@@ -164,7 +164,7 @@ def spoil(at: Path, how: str) -> str:
             fill(at, {"8": 1})
             return (
                 f"{at}: it must hold two folders, one for each class, it holds 3: '3', '7', '8'; "
-                "classes picks two of them"
+                "classes (--classes A B) picks two of them"
             )
         case "an empty class":
             shutil.rmtree(at / "7")

@@ -239,6 +239,18 @@ def test_the_first_of_several_is_named_and_the_rest_are_counted(
     )
 
 
+def test_the_files_of_a_folder_in_a_class_are_counted_once(
+    folder: Path, tmp_path: Path, capsys: Output
+) -> None:
+    (folder / "seven" / "inner").mkdir()
+    for name in "abc":
+        (folder / "seven" / "inner" / f"{name}.png").write_bytes(b"")
+    (folder / "three" / "link.png").symlink_to("nowhere.png")
+    assert refused(folder, tmp_path / "out", capsys).endswith(
+        " (and 1 more file is not usable); --skip-unusable leaves such files out"
+    )
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads every file")
 def test_an_unreadable_file_and_folder_are_named(
     folder: Path, tmp_path: Path, capsys: Output
@@ -274,11 +286,11 @@ def test_hidden_names_are_passed_over(folder: Path, tmp_path: Path) -> None:
     [
         ([], "it holds none"),
         (["one"], "it holds 1: 'one'"),
-        (["a", "b", "c"], "it holds 3: 'a', 'b', 'c'; classes picks two of them"),
+        (["a", "b", "c"], "it holds 3: 'a', 'b', 'c'; classes (--classes A B) picks two of them"),
         (
             [f"{n:02}" for n in range(12)],
             "it holds 12: '00', '01', '02', '03', '04', '05', '06', '07', '08', '09', ...; "
-            "classes picks two of them",
+            "classes (--classes A B) picks two of them",
         ),
     ],
 )

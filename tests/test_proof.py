@@ -519,9 +519,11 @@ SOURCES: dict[str, Source] = {
     "torch dropped": lambda images: torch.utils.data.DataLoader(Pairs(images), 16, drop_last=True),
     "batches": batches_of,
 }
+REFUSED = ("normalised", "half")
+"""With these a fit does not begin."""
 
 
-@pytest.mark.parametrize("before", SOURCES)
+@pytest.mark.parametrize("before", [name for name in SOURCES if name not in REFUSED])
 def test_figures_of_other_validation_data_are_never_in_a_file(before: str, tmp_path: Path) -> None:
     """A file has the figures of data that are known to be the same, or none."""
     learn = learner(epochs=0)
@@ -535,7 +537,7 @@ def test_figures_of_other_validation_data_are_never_in_a_file(before: str, tmp_p
         learn.dls.valid = SOURCES[after](easy_set(60, flipped=3))
         saved = saved_metrics(learn, tmp_path)
         assert saved.pop("images", 60) == 60
-        known = before == after and before in ("whole", "normalised")
+        known = before == after == "whole"
         assert saved == ({"valid_loss": loss, "batch_accuracy": accuracy} if known else {})
 
 

@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnist_sgd._names import printable
@@ -115,12 +116,15 @@ def run(args: argparse.Namespace) -> int:
         lines += ["", *_mistake_lines(args, wrong, valid)]
     if args.write is not None:
         from mnist_sgd.artefact import write_threshold
+        from mnist_sgd.report.folder import is_run
 
         target = args.model if args.write is True else args.write
         size = write_threshold(predictor.artefact.content, chosen.threshold, target)
         facts["written"] = str(target)
         written = printable(str(target))
         lines += ["", f"{written}: the model with the threshold {chosen.threshold}, {size:,} bytes"]
+        if is_run(Path(target).parent):
+            lines += ["the report and the card of the run keep the figures that it was trained to"]
     elif chosen.threshold != own.threshold:
         lines += ["", f"the model keeps {own.threshold}; --write puts {chosen.threshold} into it"]
     if not args.json:

@@ -193,7 +193,7 @@ def _check_same_classes(root: str, parts: tuple[str, ...], each: list[list[str]]
 def _only_two(root: str, present: list[str]) -> tuple[str, str]:
     if len(present) == 2:
         return present[0], present[1]
-    advice = "; classes picks two of them" if len(present) > 2 else ""
+    advice = "; classes (--classes A B) picks two of them" if len(present) > 2 else ""
     if len(present) == 1 and holds_folders(os.path.join(root, present[0])):
         advice = f"; did you mean {printable(os.path.join(root, present[0]))}?"
     raise ValueError(

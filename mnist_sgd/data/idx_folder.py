@@ -76,7 +76,7 @@ def load_idx_folder(
     if classes is None and len(present) != 2:
         raise IdxError(
             f"{folder}: two classes are needed, its labels are {', '.join(present)}; "
-            "classes picks two of them"
+            "classes (--classes A B) picks two of them"
         )
     first, last = classes or sorted(present)
     for label in (first, last):

@@ -152,10 +152,13 @@ def _end_with(errors: list[UnusableFile]) -> None:
     """Raise the first of these, if there are any, and say how many files there are."""
     if not errors:
         return
-    more = sum(error.files for error in errors) - 1
     if len(errors) == 1:
         raise errors[0]
-    raise UnusableFile(f"{errors[0]} (and {more:,} more files are not usable)", more + 1)
+    more = sum(error.files for error in errors[1:])
+    files = "file is" if more == 1 else "files are"
+    raise UnusableFile(
+        f"{errors[0]} (and {more:,} more {files} not usable)", errors[0].files + more
+    )
 
 
 def _unusable(listing: Listing, found: Iterable[tuple[str, str, int]]) -> list[UnusableFile]:

@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 
+from mnist_sgd.report.folder import ARTEFACT
 from mnist_sgd.report.reader import RunRecord
 from mnist_sgd.report.validation_pictures import SamePictures, same_pictures
+from mnist_sgd_serve import ArtefactError, load_artefact
 
 __all__ = ["same_images", "warnings"]
 
@@ -32,7 +34,23 @@ def warnings(runs: Sequence[RunRecord]) -> list[str]:
         found.append(OTHER_IMAGES if same is None else _what_differs(same, measured))
     if len({run.config["resolved"]["loss"] for run in runs}) > 1:
         found.append(OTHER_LOSSES)
-    return found
+    return [*found, *filter(None, map(_other_threshold, runs))]
+
+
+def _other_threshold(run: RunRecord) -> str | None:
+    """What to say if the run's model has another threshold than the one that was measured."""
+    if run.evaluation is None or "threshold" not in run.evaluation:
+        return None
+    try:
+        now = load_artefact(run.path / ARTEFACT).metadata.threshold
+    except ArtefactError:  # a damaged or missing model says nothing of a threshold
+        return None
+    if now == (then := run.evaluation["threshold"]):
+        return None
+    return (
+        f"{run.name}: the threshold of its model is now {now:g}, and its figures are for {then:g}: "
+        f"mnist-sgd evaluate {run.path} measures it"
+    )
 
 
 def _one_for_each_set(runs: Sequence[RunRecord]) -> list[RunRecord]:

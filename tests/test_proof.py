@@ -244,7 +244,9 @@ OTHER_ANSWERS = (
 
 
 @pytest.mark.parametrize(
-    "options", [{"cbs": Inverted()}, {"cbs": Flat()}, {"kind": InvertedLoader}], ids=str
+    "options",
+    [{"cbs": Inverted()}, {"cbs": Flat()}, {"kind": InvertedLoader}],
+    ids=["inverted", "flat", "inverted loader"],
 )
 def test_a_file_that_would_answer_otherwise_than_the_learner_is_refused(
     options: dict[str, Any], tmp_path: Path

@@ -8,8 +8,7 @@ and each epoch of the fit begins where the fit's last one ended.
 
 from collections.abc import Callable
 
-from mnist_sgd.loader import DataLoader
-from mnist_sgd.place import Place
+from mnist_sgd.loader import DataLoader, Place
 
 __all__ = ["FitPlace"]
 

@@ -241,11 +241,11 @@ def _are_images(x: Tensor, y: Tensor) -> bool:
     return images and y.numel() == 1 and not y.is_floating_point() and not y.is_complex()
 
 
-def _advice_on_columns(dataset: object) -> str:
+def _advice_on_columns(dataset: Any) -> str:
     """What would help with (x, y), two arrays instead of pairs."""
-    if type(dataset) not in (list, tuple) or len(dataset) != 2:  # type: ignore[arg-type]
+    if type(dataset) not in (list, tuple) or len(dataset) != 2:
         return ""
-    lengths = {len(each) for each in dataset if isinstance(each, Tensor | np.ndarray) and each.ndim}  # type: ignore[attr-defined]
+    lengths = {len(each) for each in dataset if isinstance(each, Tensor | np.ndarray) and each.ndim}
     return "; of two arrays list(zip(x, y)) makes pairs" if len(lengths) == 1 else ""
 
 

@@ -15,6 +15,7 @@ Guarantees:
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from operator import index
 from typing import Any, Never, SupportsIndex
 
@@ -33,14 +34,13 @@ try:
     from mnist_sgd.augmentation import Augmentation
     from mnist_sgd.data_loaders import Batch, DataLoaders, first
     from mnist_sgd.items import ItemEpoch, ItemLoader, Items, images_or_items
-    from mnist_sgd.place import Place
 except ImportError as error:
     raise ImportError(
         f"mnist_sgd.loader needs torch, which cannot be imported here ({error}); pip install . "
         "in a clone installs it, and so does pip install torch"
     ) from error
 
-__all__ = ["Batch", "DataLoader", "DataLoaders", "first"]
+__all__ = ["Batch", "DataLoader", "DataLoaders", "Place", "first"]
 
 _OPTIONS = {"bs": "batch_size", "num_workers": "num_threads"}
 """Names of fastai's and torch's options that have others here."""
@@ -197,15 +197,15 @@ class DataLoader:
         self._progress = batches.progress
         return batches
 
-    def place(self) -> Place:
+    def place(self) -> "Place":
         """Where the newest iterator stands, which newer ones do not change."""
         return Place(self, self._start, self._progress, self._moves)
 
-    def put_back(self, place: Place) -> None:
+    def put_back(self, place: "Place") -> None:
         """Be where `place`, of this loader, stands, as if its iterator were the newest."""
         self._start, self._progress, self._moves = place.start, place.progress, place.moves
 
-    def was_moved(self, place: Place) -> bool:
+    def was_moved(self, place: "Place") -> bool:
         """Whether `set_epoch` or `load_state_dict` was called since `place` was taken."""
         return self._moves != place.moves
 
@@ -229,7 +229,7 @@ class DataLoader:
         self._start, self._progress = (_integer("epoch", epoch, 0), 0), None
         self._moves += 1
 
-    def state_dict(self, place: Place | None = None) -> dict[str, int]:
+    def state_dict(self, place: "Place | None" = None) -> dict[str, int]:
         """Where an iterator stands, as integers; `samples_seen` counts over all ranks.
 
         Args:
@@ -329,6 +329,46 @@ class DataLoader:
             return torch.tensor(images).reshape(-1, *self.sample_shape)
         pixels = torch.from_numpy(_core.normalize(images, mean=self.mean, std=self.std))
         return pixels.reshape(-1, *self.sample_shape).to(self.dtype)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where an iterator of a loader stands: it moves on with this iterator, not with newer ones.
+
+    Attributes:
+        loader: the loader.
+        start: the epoch and the samples seen with which the iterator began, or with which the next
+            one begins.
+        progress: of the iterator; None if `start` is where the next one begins.
+        moves: how often the loader had been moved on purpose, by `set_epoch` or `load_state_dict`.
+    """
+
+    loader: "DataLoader"
+    start: tuple[int, int]
+    progress: Any
+    moves: int
+
+    @property
+    def position(self) -> tuple[int, int]:
+        """The epoch and the samples seen of it, over all ranks; after its last batch the next."""
+        epoch, samples_seen = self.start
+        if self.progress is None:
+            return epoch, samples_seen
+        if self.progress.exhausted:
+            return epoch + 1, 0
+        loader = self.loader
+        last = len(loader) * loader.batch_size if loader.drop_last else len(loader.dataset)
+        return epoch, min(self.progress.delivered * loader.batch_size, last)
+
+    @property
+    def is_at_an_end(self) -> bool:
+        """Whether an iterator that began here would give nothing, the rest of its epoch."""
+        batches = -(-self.start[1] // self.loader.batch_size)
+        return self.progress is None and batches >= len(self.loader) > 0
+
+    def of_next_epoch(self) -> "Place":
+        """The place at which the next epoch begins."""
+        return replace(self, start=(self.start[0] + 1, 0), progress=None)
 
 
 def _refuse_unknown(options: Mapping[str, object]) -> None:

@@ -241,9 +241,9 @@ class TrainingLoop(Stages):
         self.training, self._in_batch, self.dl = False, False, batches
         self.model.eval()
         # The training's order goes on where it was, though its batches are looked at.
-        is_train = batches is self.dls.train and isinstance(batches, DataLoader)
+        train = batches if batches is self.dls.train else None
         try:
-            with batches.undisturbed() if is_train else nullcontext():  # type: ignore[attr-defined]
+            with train.undisturbed() if isinstance(train, DataLoader) else nullcontext():
                 yield
         finally:
             for name, value in before.items():

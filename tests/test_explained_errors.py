@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -293,7 +294,7 @@ def test_a_loss_that_no_gradient_can_be_taken_of_is_named(
 
     for cbs in ([], [Looks()]):
         learn = learner(loss_func=loss, cbs=cbs)
-        assert refused(kind, lambda: learn.fit(1)) == text  # noqa: B023
+        assert refused(kind, partial(learn.fit, 1)) == text
 
 
 def test_a_model_that_is_all_frozen_is_refused() -> None:

@@ -1,9 +1,9 @@
 """Training in several processes, which `torchrun` starts, on one machine or on several.
 
-Every rank takes its part of each batch (`DataLoader(rank=..., world_size=...)`), and PyTorch's
-DistributedDataParallel averages the gradients. A `Ranks` is what the `Learner` and the commands
-know of this: where this process stands among the others, and the few things that they do together.
-With one process each of them does nothing, so that the figures stay those of the plain loop.
+Every rank takes its part of each batch (`DataLoader(rank=..., world_size=...)`), and the gradients
+become the mean of all ranks'. A `Ranks` is what the `Learner` and the commands know of this: where
+this process stands among the others, and the few things that they do together. With one process
+each of them does nothing, so that the figures stay those of the plain loop.
 
     with joined_ranks() as ranks:
         train = DataLoader(images, 256, rank=ranks.rank, world_size=ranks.world_size)
@@ -32,7 +32,7 @@ from torch import Tensor, distributed, nn
 from mnist_sgd._torchrun import process_numbers
 from mnist_sgd.device import DeviceCopy
 from mnist_sgd.loader import DataLoader
-from mnist_sgd.synced_model import SyncedModel, tensors_in
+from mnist_sgd.synced_model import SyncedModel
 
 __all__ = ["ALONE", "Ranks", "joined_ranks"]
 
@@ -71,31 +71,59 @@ class Ranks:
         return self.rank == 0
 
     def synced_model(self, model: nn.Module) -> Callable[[Tensor], Any]:
-        """What to call for `model` in training, so that its gradients become the ranks' mean.
+        """What to call for `model` in training, see `SyncedModel`."""
+        return model if self.world_size == 1 else SyncedModel(model, self._share)
 
-        Parameters and buffers take the first rank's values now, and buffers again at each call.
-        All ranks call this, and what it gives, together. A parameter that a batch does not use has
-        no gradient, as in one process, and parameters may be replaced, frozen and unfrozen on the
-        way. The model is not asked about an empty part of a batch.
+    def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Make each gradient the mean of all ranks', which call this together.
+
+        A parameter without a gradient has one of 0, unless no rank has a gradient of it. Gradients
+        that are equal on all ranks stay as they are, but for rounding.
+
+        Args:
+            parameters: the same on all ranks, in the same order.
         """
-        return model if self.world_size == 1 else SyncedModel(model, self.device)
+        if self.world_size == 1:
+            return
+        kinds: dict[torch.dtype, list[nn.Parameter]] = {}
+        for parameter in dict.fromkeys(parameters):
+            if parameter.requires_grad:
+                kinds.setdefault(parameter.dtype, []).append(parameter)
+        for same in kinds.values():
+            self._average(same)
 
-    def share_weights(self, model: nn.Module) -> None:
+    def _average(self, parameters: Sequence[nn.Parameter]) -> None:
+        """Average the gradients of parameters of one dtype, in one exchange."""
+        grads = [None if p.grad is None else p.grad.detach().to_dense() for p in parameters]
+        filled = [
+            torch.zeros_like(p) if g is None else g for p, g in zip(parameters, grads, strict=True)
+        ]
+        known = torch.tensor([g is not None for g in grads])
+        flat = torch.cat([known.to(filled[0]), *(g.reshape(-1) for g in filled)])
+        short = flat.dtype.itemsize < 4  # sums of half precision lose digits
+        total = flat.float() if short else flat
+        distributed.all_reduce(torch.view_as_real(total) if total.is_complex() else total)
+        sizes = [len(grads), *(each.numel() for each in filled)]
+        counts, *means = torch.split(total / self.world_size, sizes)
+        for i, (parameter, mean) in enumerate(zip(parameters, means, strict=True)):
+            if grads[i] is not None or counts[i] != 0:  # the GPU is asked for a missing one alone
+                parameter.grad = mean.reshape(parameter.shape).to(parameter.dtype)
+
+    def share_weights(self, *modules: nn.Module) -> None:
         """Give the first rank's parameters and buffers to all ranks, which call this together.
 
         They are equal already, unless a callback changed them on each rank in another way.
         """
-        self._share([*model.parameters(), *model.buffers()])
+        self._share([t for module in modules for t in (*module.parameters(), *module.buffers())])
 
-    def share_buffers(self, model: nn.Module) -> None:
+    def share_buffers(self, *modules: nn.Module) -> None:
         """Give the first rank's buffers to all ranks, which call this together.
 
-        Each rank's batch norms follow its own parts of the batches. DistributedDataParallel shares
-        the buffers before a batch, not after the last one. The first rank's are taken, not the
-        mean, because they are what the next batch begins with and what is saved: so a checkpoint
-        changes nothing, and any kind of buffer stays what its module made of it.
+        Each rank's batch norms follow its own parts of the batches. The first rank's buffers are
+        taken, not the mean, because they are what the next batch begins with and what is saved: so
+        a checkpoint changes nothing, and any kind of buffer stays what its module made of it.
         """
-        self._share(list(model.buffers()))
+        self._share([buffer for module in modules for buffer in module.buffers()])
 
     def _share(self, tensors: Sequence[Tensor]) -> None:
         if self.world_size == 1 or not tensors:
@@ -128,7 +156,7 @@ class Ranks:
         def weighted(predictions: Any, targets: Tensor) -> Tensor:
             size = self._counted(targets) if loader is None else _newest_size(loader)
             if len(targets) == 0:
-                return _zero(predictions, self.device)
+                return torch.zeros((), device=self.device, requires_grad=True) * 1
             loss = loss_func(predictions, targets)
             weight = len(targets) * self.world_size / size
             return loss * (weight.to(loss.dtype) if isinstance(weight, Tensor) else weight)
@@ -236,12 +264,6 @@ ALONE = Ranks()
 def _newest_size(loader: DataLoader) -> int:
     """Images of the newest batch over all ranks: only the last one may be smaller."""
     return (loader.samples_seen - 1) % loader.batch_size + 1
-
-
-def _zero(predictions: Any, device: torch.device) -> Tensor:
-    """The loss of an empty part, with a gradient of 0 for all that the predictions depend on."""
-    sums = [t.sum() for t in tensors_in(predictions) if t.requires_grad]
-    return sum(sums, torch.zeros((), device=device))
 
 
 @contextmanager

@@ -176,7 +176,7 @@ class Learner(TrainingLoop):
             try:
                 self._wrap()
                 self._stage("fit", self._fit, CancelFit, finish=self.recorder.read_losses)
-                self.ranks.share_weights(self.model)  # also of an epoch that was left early
+                self._share_weights()  # also of an epoch that was left early
             finally:
                 self.training = False
                 self._unwrap()

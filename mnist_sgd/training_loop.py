@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mnist_sgd.attributes import modules_within
 from mnist_sgd.batch_errors import (
     raise_explained,
     raise_explained_backward,
@@ -171,7 +172,7 @@ class TrainingLoop(Stages):
         self._settle(done=True)
         self.train_place.begin_epoch(self.dls.train, begun=self.dl is not self.dls.train)
         self._count = agree_on_batches(self, self.dl, TRAINING)
-        self.ranks.share_weights(self.model)  # a callback may have changed them
+        self._share_weights()  # a callback may have changed them
         check_batch_norm(self.model, self.dl, self.ranks)
         with explaining_batch_norm():
             self._each(self.dl, self._train_batch)
@@ -198,7 +199,7 @@ class TrainingLoop(Stages):
     def _agree(self, batches: Iterable[Batch]) -> None:
         """Let all ranks measure the same weights, which are what is saved."""
         agree_on_batches(self, batches, VALIDATION)
-        self.ranks.share_weights(self.model)
+        self._share_weights()
 
     def _evaluate(
         self,
@@ -341,8 +342,16 @@ class TrainingLoop(Stages):
 
     def _wrap(self) -> None:
         """Let several ranks begin with equal weights, before any callback sees them."""
+        self._share_weights()
+
+    def _share_weights(self) -> None:
+        """Let all ranks have the first one's weights, also those of the loss."""
         if self.ranks.world_size > 1:
-            self._shared_model()
+            self.ranks.share_weights(self.model, *self.loss_modules())
+
+    def loss_modules(self) -> list[nn.Module]:
+        """The modules that the loss is or holds, without the model's."""
+        return list(modules_within(self.loss_func, apart=self.model.modules()).values())
 
     def _unwrap(self) -> None:
         """Let go of what the ranks share, before they part."""
@@ -362,7 +371,7 @@ class TrainingLoop(Stages):
 
     def _update(self) -> None:
         self._stage("backward", self._backward, CancelBackward)
-        self._stage("step", self.opt.step, CancelStep)
+        self._stage("step", self._step, CancelStep)
         self.opt.zero_grad()
 
     def _backward(self) -> None:
@@ -370,6 +379,18 @@ class TrainingLoop(Stages):
             self.loss_grad.backward()  # type: ignore[no-untyped-call]
         except (RuntimeError, AttributeError) as error:
             raise_explained_backward(error, self.loss_func, self.loss_grad, self.model)
+        self.ranks.average_gradients(self._trained())
+
+    def _step(self) -> None:
+        if self._handlers.keys() & {"after_backward", "before_step"}:
+            self.ranks.average_gradients(self._trained())  # a callback may have taken others
+        self.opt.step()
+
+    def _trained(self) -> Iterator[nn.Parameter]:
+        """The parameters of the model, and what else the optimizer has, such as a loss's."""
+        yield from self.model.parameters()
+        for group in self.opt.param_groups:
+            yield from group.get("params", ())
 
     def _record_batch(self) -> None:
         group = self.opt.param_groups[-1]

@@ -252,6 +252,9 @@ DISTURBED = {
     "cancelled",
     "pair",
     "whole validation",
+    "shrunk",
+    "sharpness",
+    "learned loss",
 }
 
 
@@ -276,7 +279,7 @@ def test_the_disturbances_disturb(reports: Reports) -> None:
     alone = reports[1][0]["disturbed"]
     assert alone["cancelled"]["partial"] == [1]
     plain = alone["undisturbed"]["weights"]
-    for job in ("looked before", "kept bright", "sliced", "new head"):
+    for job in ("looked before", "kept bright", "sliced", "new head", "shrunk", "sharpness"):
         assert distance(alone[job]["weights"], plain) > 1e-4
     assert distance(alone["peeked"]["weights"], plain) == 0  # the fit keeps its own place
 

@@ -40,8 +40,10 @@ SETS = random_set(45), random_set(17)
 """In batches of 8 the last one has 5 images in training, and 1 in validation."""
 
 
-def loaders(rank: int, world_size: int, batch_size: int = 8, seed: int = 3) -> DataLoaders:
-    share: dict[str, Any] = {"rank": rank, "world_size": world_size, "seed": seed}
+def loaders(
+    rank: int, world_size: int, batch_size: int = 8, seed: int = 3, **options: Any
+) -> DataLoaders:
+    share: dict[str, Any] = {"rank": rank, "world_size": world_size, "seed": seed, **options}
     return DataLoaders(*(DataLoader(each, batch_size, shuffle=True, **share) for each in SETS))
 
 
@@ -142,6 +144,31 @@ class ValidateWithin(Callback):
             self.rows.append(learn.validate())
 
 
+class Shrink(Callback):
+    """Adds the size of the weights to the loss, also for an empty part."""
+
+    def after_loss(self, learn: Learner) -> None:
+        if learn.training:
+            for p in learn.model.parameters():
+                learn.loss_grad = learn.loss_grad + 0.01 * p.square().sum()
+
+
+class SharpnessAware(Callback):
+    """Steps by the gradient a little way uphill, for which it has a backward pass of its own."""
+
+    def before_step(self, learn: Learner) -> None:
+        uphill = [0.05 * cast("Tensor", p.grad) for p in learn.model.parameters()]
+        self._move(learn, uphill)
+        learn.opt.zero_grad()
+        learn.loss_func(learn.model(learn.xb), learn.yb).backward()  # type: ignore[no-untyped-call]
+        self._move(learn, [-each for each in uphill])
+
+    @torch.no_grad()
+    def _move(self, learn: Learner, steps: list[Tensor]) -> None:
+        for parameter, step in zip(learn.model.parameters(), steps, strict=True):
+            parameter.add_(step)
+
+
 class Warmup(Callback):
     """Has settings that all ranks must share."""
 
@@ -169,6 +196,35 @@ def loss_of_pair(predictions: Any, targets: Tensor) -> Tensor:
     """The logits' loss, and a little of the hidden layer's size."""
     size: Tensor = predictions[1]["hidden"].mean() / 10
     return cross_entropy(predictions[0], targets) + size
+
+
+class LearnedLoss(nn.Module):
+    """Has a parameter, which begins with another value on each rank, and a buffer."""
+
+    calls: Tensor
+
+    def __init__(self, rank: int) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(1.0 + rank))
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, predictions: Tensor, targets: Tensor) -> Tensor:
+        self.calls += self.training
+        scaled = predictions * self.scale
+        return cross_entropy(scaled, targets) + scaled.square().mean() / 10
+
+
+def learned_loss(ranks: Ranks) -> dict[str, Any]:
+    """The optimizer has the loss's parameter too; the last batch has 1 image."""
+    loss = LearnedLoss(ranks.rank)
+    told = fitted(
+        ranks,
+        loss_func=loss,
+        opt_func=lambda ps, lr: SGD([*ps, loss.scale], lr=lr),
+        dls=loaders(ranks.rank, ranks.world_size, batch_size=22),
+    )
+    told["weights"] |= {"scale": loss.scale.detach()}
+    return told
 
 
 def fitted(ranks: Ranks, *cbs: Callback, epochs: int = 3, **options: Any) -> dict[str, Any]:
@@ -223,6 +279,13 @@ def disturbed(ranks: Ranks, folder: Path) -> dict[str, Any]:
             dls=loaders(ranks.rank, ranks.world_size, batch_size=22),  # the last has 1 image
         ),
         "whole validation": whole_validation(ranks),
+        "shrunk": fitted(ranks, Shrink(), dls=loaders(ranks.rank, ranks.world_size, batch_size=22)),
+        "sharpness": fitted(
+            ranks,
+            SharpnessAware(),
+            dls=loaders(ranks.rank, ranks.world_size, batch_size=6, drop_last=True),
+        ),
+        "learned loss": learned_loss(ranks),
     }
 
 

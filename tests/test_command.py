@@ -27,6 +27,7 @@ from mnist_sgd_serve.logs import Log
 from mnist_sgd_serve.settings import _RANGES, Settings
 from onnx_models import content, linear
 from server import Server, running
+from waiting import PATIENCE
 
 FIELDS = {field.name: field for field in dataclasses.fields(Settings)}
 
@@ -152,7 +153,7 @@ def test_a_token_that_is_empty_never_opens_the_server(token: str, model: Path) -
             env=os.environ | environment,
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=PATIENCE,
         )
         assert (done.returncode, done.stdout, done.stderr) == (2, "", said)
 
@@ -255,10 +256,10 @@ def test_it_serves_where_its_streams_are_closed(
             if f"{number}>&-" in closed or (number == 1 and closed.startswith(">&-")):
                 assert os.readlink(f"/proc/{process.pid}/fd/{number}") == os.devnull
         request = urllib.request.Request(f"{address}/predict", sample_digits()[0].read_bytes())
-        with urllib.request.urlopen(request, timeout=30) as reply:
+        with urllib.request.urlopen(request, timeout=PATIENCE) as reply:
             assert json.load(reply)["label"] in ("3", "7")
         process.terminate()
-        assert process.wait(30) == 0
+        assert process.wait(PATIENCE) == 0
     finally:
         process.kill()
         process.wait()
@@ -274,7 +275,7 @@ def answers(address: str) -> bool:
     """Whether there is an answer within half a minute."""
     for _ in range(300):
         try:
-            with urllib.request.urlopen(address, timeout=30) as reply:
+            with urllib.request.urlopen(address, timeout=PATIENCE) as reply:
                 return bool(reply.status == 200)
         except OSError:
             time.sleep(0.1)

@@ -23,9 +23,7 @@ from mnist_sgd._document import parse
 from mnist_sgd.cli import main
 from mnist_sgd.distributed import ALONE
 from trained import TrainedFiles
-
-PATIENCE = 120.0
-"""Seconds before something that should have happened counts as failed."""
+from waiting import PATIENCE
 
 Reports = dict[int, list[dict[str, Any]]]
 

@@ -32,7 +32,8 @@ from mnist_sgd_serve.rpc.messages import message_class
 from mnist_sgd_serve.rpc.server import RpcServer
 from mnist_sgd_serve.rpc.service import Service
 from mnist_sgd_serve.settings import Settings
-from server import INFER, PATIENCE, Server, launch, running
+from server import INFER, Server, launch, running
+from waiting import PATIENCE
 
 HEALTH = "grpc.health.v1.HealthCheck"
 SERVING, NOT_SERVING, SERVICE_UNKNOWN = 1, 2, 3
@@ -500,7 +501,7 @@ class Told:
 @contextlib.asynccontextmanager
 async def told(model: Path, answer: Any, metrics: Metrics) -> Any:
     """A server with that answer, and a channel to it."""
-    options = Settings(model=model, grpc_port=0, body_seconds=4 * PATIENCE)
+    options = Settings(model=model, grpc_port=0, body_seconds=2 * PATIENCE)
     host = ModelHost(model, lambda result, sentence: None)
     told: Any = Told(answer)
     service = Service(options, "0", host, told, lambda: True)
@@ -602,7 +603,7 @@ def test_calls_without_their_message_do_not_hold_the_end_up(model: Path) -> None
         async with told(model, None, Metrics(shared_memory(1))) as (rpc, channel):
             silent = channel.stream_unary("/inference.GRPCInferenceService/ModelInfer")()
             await channel.unary_unary("/inference.GRPCInferenceService/ServerLive")(b"")
-            await asyncio.wait_for(rpc.stop(4 * PATIENCE), PATIENCE)
+            await asyncio.wait_for(rpc.stop(2 * PATIENCE), PATIENCE)
             with refusal() as said:
                 await silent
             assert said == ["UNAVAILABLE", "the server is shutting down"]
@@ -692,7 +693,9 @@ def test_without_its_packages_the_port_is_refused_in_one_line(model: Path, missi
         f"import sys; sys.modules[{missing!r}] = None; from mnist_sgd_serve.command import main; "
         f"sys.exit(main([{str(model)!r}, '--port=0', '--grpc-port=0']))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE
+    )
     assert done.returncode == 2
     assert done.stderr == (
         "mnist_sgd_serve: the gRPC port needs the packages grpcio and protobuf: "

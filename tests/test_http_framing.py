@@ -13,7 +13,8 @@ import pytest
 
 import onnx_models
 from mnist_sgd_serve.application import MOST_HELD
-from server import INFER, PATIENCE, RAW, Client, Reply, Server, message, running
+from server import INFER, RAW, Client, Reply, Server, message, running
+from waiting import PATIENCE
 
 MAX_BODY = 1_000_000
 HEADER_LENGTH = "Inference-Header-Content-Length"

@@ -14,6 +14,7 @@ import pytest
 import onnx_models
 from mnist_sgd.data import sample_digits
 from server import Server, running
+from waiting import PATIENCE
 
 needs_schemathesis = pytest.mark.skipif(
     find_spec("schemathesis") is None, reason="schemathesis is not installed"
@@ -34,7 +35,7 @@ def run_schemathesis(server: Server, document: str, *arguments: str) -> None:
     line += ["--url", server.address, "--seed=1", "--no-color", "--suppress-health-check=all"]
     with TemporaryDirectory() as folder:
         done = subprocess.run(
-            line, cwd=folder, capture_output=True, text=True, timeout=300, check=False
+            line, cwd=folder, capture_output=True, text=True, timeout=PATIENCE, check=False
         )
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
     server.check_good()

@@ -26,6 +26,7 @@ from onnx_models import (
     with_one_answer_for_all,
 )
 from server import INFER, Server, launch, message, running
+from waiting import PATIENCE
 
 BODY = (
     b'{"inputs": [{"name": "image", "datatype": "UINT8", "shape": [1, 28, 28], "data": ['
@@ -56,7 +57,7 @@ def start(*arguments: str | Path, prefix: Sequence[str] = ()) -> tuple[int, str]
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         check=False,
     )
     return done.returncode, done.stdout
@@ -224,7 +225,7 @@ def test_of_two_servers_that_start_on_one_port_one_is_refused_in_one_line(
         with open(path, "wb") as pipe, running(model, "--port", port):
             pipe.write(content(linear()))
             pipe.close()
-            assert late.process.wait(30) == 2
+            assert late.process.wait(PATIENCE) == 2
         text = f"cannot listen on 127.0.0.1:{port}: Address already in use"
         assert late.log == f"mnist_sgd_serve: {text}\n"
 
@@ -259,7 +260,7 @@ def test_sigterm_loses_none_of_64_requests_in_flight(server: Server) -> None:
             assert client.rest() == b""
     assert [answer.status for answer in answers] == [200] * 64
     assert len({answer.json["outputs"][0]["data"][0] for answer in answers}) == 1
-    assert server.process.wait(30) == 0
+    assert server.process.wait(PATIENCE) == 0
     assert [event["event"] for event in server.events()] == [
         "ready",
         "draining",

@@ -21,6 +21,7 @@ from mnist_sgd.data import UnusableFile, mnist_sample, sample_digits
 from mnist_sgd.data.importer import in_valid_share
 from mnist_sgd_serve import decode, prepare
 from trained import Run
+from waiting import PATIENCE
 
 Output = pytest.CaptureFixture[str]
 
@@ -421,7 +422,7 @@ def test_no_process_outlives_the_command(
             time.sleep(0.01)
         workers = children(packing.pid)
         packing.send_signal(number)
-        _, printed = packing.communicate(timeout=60)
+        _, printed = packing.communicate(timeout=PATIENCE)
     if number == signal.SIGINT:
         assert (packing.returncode, printed) == (130, "mnist-sgd: interrupted\n")
     while any(Path(f"/proc/{pid}").exists() for pid in workers) and time.monotonic() < end:

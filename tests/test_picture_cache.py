@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 
 from mnist_sgd.data import CacheError, LoadedData, UnusableFile, decoding, load_data, unchanged
 from pictures import fill, stroke
+from waiting import PATIENCE
 
 COUNTS = {"seven": 30, "three": 25}
 
@@ -463,7 +464,7 @@ def test_two_imports_at_once_give_the_same_and_the_second_reads_nothing(tmp_path
     folder = tmp_path / "scans"
     fill(folder, {"seven": 300, "three": 300}, side=120)
     with importing(folder, 1) as first, importing(folder, 1) as second:
-        shown = [process.communicate(timeout=100)[0].split() for process in (first, second)]
+        shown = [process.communicate(timeout=PATIENCE)[0].split() for process in (first, second)]
     assert (first.returncode, second.returncode) == (0, 0)
     assert sorted(len(lines) for lines in shown)[0] == 0
     assert {lines[-1] for lines in shown if lines} == {"600"}
@@ -478,9 +479,9 @@ def test_it_says_that_it_waits_for_another_import(folder: Path) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         thread = threading.Thread(target=load_data, args=[folder], kwargs={"on_wait": waits.set})
         thread.start()
-        assert waits.wait(30)
+        assert waits.wait(PATIENCE)
         assert not (cache / "manifest.json").exists()
-    thread.join(30)
+    thread.join(PATIENCE)
     assert (cache / "manifest.json").exists()
     # A start that finds everything read needs no lock, and so no right to write.
     with (cache / "lock").open("ab") as lock:

@@ -13,11 +13,9 @@ import pytest
 from killing import start
 from mnist_sgd._document import parse
 from mnist_sgd.cli import main
+from waiting import PATIENCE
 
 Output = pytest.CaptureFixture[str]
-
-PATIENCE = 120.0
-"""Seconds before something that should have happened counts as failed."""
 
 KILLS = 20
 

@@ -21,11 +21,9 @@ from mnist_sgd.cli.training.refusals import first_refusal, refuse_together
 from mnist_sgd.cli.training.run_folder import open_folder
 from mnist_sgd.report.folder import RunError
 from runs import contents
+from waiting import PATIENCE
 
 Output = pytest.CaptureFixture[str]
-
-PATIENCE = 120.0
-"""Seconds before something that should have happened counts as failed."""
 
 OF_THE_PROCESS = {"environment.json", "report.html", "checkpoint.safetensors"}
 """The files that tell how long a training took, or the random numbers that it was started with."""

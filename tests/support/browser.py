@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hands import Drawing, Line
+from waiting import PATIENCE
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, ConsoleMessage, Page, Request
@@ -39,8 +40,6 @@ _ARGUMENTS = [
     "--disable-background-networking",
     "--disable-component-update",
 ]
-
-_PATIENCE = 60  # seconds
 
 
 @contextmanager
@@ -69,7 +68,7 @@ def serving(model: Path, folder: Path, *options: str) -> Iterator[str]:
     finally:
         server.terminate()
         try:
-            code = server.wait(_PATIENCE)
+            code = server.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             server.kill()
             server.wait()
@@ -79,13 +78,13 @@ def serving(model: Path, folder: Path, *options: str) -> Iterator[str]:
 
 def _ready(server: "subprocess.Popen[bytes]", log: Path) -> str:
     """Wait until the server says that it is ready, and give its address."""
-    end = time.monotonic() + _PATIENCE
+    end = time.monotonic() + PATIENCE
     while time.monotonic() < end and server.poll() is None:
         lines = log.read_text().splitlines(keepends=True)
         events = [json.loads(line) for line in lines if line.endswith("}\n")]
         address = next((one["address"] for one in events if one["event"] == "ready"), None)
         if address is not None:
-            with urllib.request.urlopen(f"{address}/v2/health/ready", timeout=_PATIENCE) as answer:
+            with urllib.request.urlopen(f"{address}/v2/health/ready", timeout=PATIENCE) as answer:
                 assert answer.status == 200
             return str(address)
         time.sleep(0.02)

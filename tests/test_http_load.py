@@ -66,6 +66,7 @@ def together(server: Server, count: int, body: bytes = bytes(784)) -> list[Reply
         with stopped(server):
             for client in clients:
                 client.send(message("POST", INFER, body, RAW))
+            for client in clients:
                 client.wait_until_delivered()
         return [client.reply() for client in clients]
 
@@ -197,7 +198,7 @@ def test_clients_that_leave_the_queue_cost_no_run_and_leave_nothing(model: Path)
                         client.leave_at_once()
             wait_until(lambda: server.metric("mnist_sgd_queue_images") == 0)
 
-    with running(model, "--max-images", "1", "--deadline", "3600") as server:
+    with running(model, "--max-images", "1") as server:
         rounds(server, 2)
         memory, descriptors = server.memory(), server.descriptors()
         rounds(server, 20)

@@ -47,6 +47,11 @@ __all__ = [
 
 INFER = "/v2/models/mnist_sgd/infer"
 
+RUNNING = {"--drain-seconds": 0} | dict.fromkeys(
+    ("--deadline", "--head-seconds", "--body-seconds", "--idle-seconds", "--write-seconds"), 3600
+)
+"""The deadlines of a server whose test is of something else."""
+
 RAW = {"Inference-Header-Content-Length": "0"}
 """The header that says that a body is images and nothing else."""
 
@@ -309,15 +314,19 @@ def stopped(server: Server) -> Iterator[None]:
 
 
 @contextmanager
-def reserved_port() -> Iterator[int]:
+def reserved_port(number: int = 0) -> Iterator[int]:
     """A port that a server may listen on, and that nobody else is given meanwhile.
 
     It is bound here, but nobody listens: Linux then lets another socket have it that asks for this
-    very number with SO_REUSEADDR, as a server does.
+    very number and to share it, with SO_REUSEADDR as HTTP servers do or SO_REUSEPORT as gRPC does.
+
+    Args:
+        number: of the port; any that is free if it is 0.
     """
     with socket.socket() as holder:
-        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        holder.bind(("127.0.0.1", 0))
+        for share in (socket.SO_REUSEADDR, socket.SO_REUSEPORT):
+            holder.setsockopt(socket.SOL_SOCKET, share, 1)
+        holder.bind(("127.0.0.1", number))
         port: int = holder.getsockname()[1]
         yield port
 
@@ -364,10 +373,13 @@ def running(
 ) -> Iterator[Server]:
     """Run a server that is ready, and stop it by SIGTERM: it must end with code 0.
 
-    It does not wait before it stops listening, unless the arguments have --drain-seconds.
+    It does not wait before it stops listening, and it waits an hour for its clients and lets them
+    wait as long, unless the arguments say otherwise: a test may be kept from running for seconds.
     """
-    if "--drain-seconds" not in arguments:
-        arguments = (*arguments, "--drain-seconds", "0")
+    given = {argument.partition("=")[0] for argument in arguments}
+    for name, seconds in RUNNING.items():
+        if name not in given:
+            arguments = (*arguments, f"{name}={seconds}")
     with launch(model, *arguments, environment=environment, folder=folder) as server:
         server.wait_until_ready()
         yield server

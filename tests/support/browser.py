@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
@@ -24,12 +24,15 @@ from waiting import PATIENCE
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, ConsoleMessage, Page, Request
 
-__all__ = ["CHROMIUM", "OpenPage", "browse", "serving"]
+__all__ = ["CHROMIUM", "MILLISECONDS", "OpenPage", "browse", "serving", "wait_on"]
 
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
 )
 """The browser's program, empty where there is none."""
+
+MILLISECONDS = 1000.0 * PATIENCE
+"""Before something that should be on the page counts as missing."""
 
 _ARGUMENTS = [
     "--no-sandbox",
@@ -97,11 +100,21 @@ def browse() -> Iterator["Browser"]:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=_ARGUMENTS)
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=_ARGUMENTS, timeout=MILLISECONDS
+        )
         try:
             yield browser
         finally:
             browser.close()
+
+
+def wait_on(page: "Page", happened: Callable[[], bool]) -> None:
+    """Wait until something has happened here of which the page must tell."""
+    end = time.monotonic() + PATIENCE
+    while not happened():
+        assert time.monotonic() < end, f"it did not happen in {PATIENCE} s"
+        page.wait_for_timeout(10)
 
 
 class OpenPage:
@@ -155,6 +168,17 @@ class OpenPage:
     def settle(self) -> None:
         """Wait until nothing is asked any more."""
         self.page.locator("#verdict[aria-busy=false]").wait_for()
+
+    def complaints(self) -> list[str]:
+        """All messages until now, which are forgotten then.
+
+        They arrive in order, but later than what they are about. So a last one is waited for.
+        """
+        self.page.evaluate("console.info('until now')")
+        wait_on(self.page, lambda: "info: until now" in self.messages)
+        *found, _ = self.messages
+        self.messages.clear()
+        return found
 
     @property
     def label(self) -> str:

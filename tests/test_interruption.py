@@ -99,7 +99,7 @@ def test_nothing_slow_is_loaded_before_a_command_begins() -> None:
 
 
 def test_a_running_training_is_interrupted(tmp_path: Path) -> None:
-    line = [sys.executable, "-m", "mnist_sgd", "train", "--epochs", "1000", "--out", str(tmp_path)]
+    line = [sys.executable, "-m", "mnist_sgd", "train", "--epochs", "99999", "--out", str(tmp_path)]
     with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as one:
         assert one.stdout is not None
         assert one.stdout.readline().startswith("epoch")

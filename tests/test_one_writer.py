@@ -26,7 +26,7 @@ from waiting import PATIENCE
 
 Output = pytest.CaptureFixture[str]
 
-ENDLESS = ["train", "--epochs", "9999", "--checkpoint-every", "5"]
+ENDLESS = ["train", "--epochs", "99999", "--checkpoint-every", "5"]
 
 
 def batches_done(checkpoint: Path) -> int:

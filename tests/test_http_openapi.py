@@ -32,7 +32,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def run_schemathesis(server: Server, document: str, *arguments: str) -> None:
     """Let it make up requests from a document; it must find nothing."""
     line = [sys.executable, "-m", "schemathesis.cli", "run", document, *arguments]
-    line += ["--url", server.address, "--seed=1", "--no-color", "--suppress-health-check=all"]
+    line += [
+        "--url",
+        server.address,
+        "--seed=1",
+        "--no-color",
+        f"--request-timeout={PATIENCE}",
+        "--suppress-health-check=all",
+    ]
     with TemporaryDirectory() as folder:
         done = subprocess.run(
             line, cwd=folder, capture_output=True, text=True, timeout=PATIENCE, check=False

@@ -197,7 +197,8 @@ def test_nothing_listens_until_the_model_has_answered(tmp_path: Path) -> None:
     """The model comes through a pipe, so that its load ends when the test says so."""
     path = tmp_path / "model.onnx"
     os.mkfifo(path)
-    with reserved_port() as port, launch(path, "--port", str(port)) as server:
+    unwatched = ("--watch-seconds", "3600")  # else it would wait for another model
+    with reserved_port() as port, launch(path, "--port", str(port), *unwatched) as server:
         with open(path, "wb") as pipe:  # the server has opened it: it is loading
             with pytest.raises(ConnectionRefusedError):
                 socket.create_connection(("127.0.0.1", port))

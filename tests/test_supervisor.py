@@ -199,9 +199,11 @@ def test_the_token_is_on_no_workers_command_line(pair: Server) -> None:
 
 
 def test_sigterm_before_the_first_worker_is_ready_ends_with_code_0(tmp_path: Path) -> None:
+    """It does not look at the pipe again, where it would wait for another model."""
     path = tmp_path / "model.onnx"
     os.mkfifo(path)
-    with launch(path, "--workers", "2", "--drain-seconds", "0") as server:
+    unwatched = ("--watch-seconds", "3600", "--drain-seconds", "0")
+    with launch(path, "--workers", "2", *unwatched) as server:
         with open(path, "wb") as pipe:  # the first worker has opened it: it is loading
             server.process.send_signal(signal.SIGTERM)
             pipe.write(content(linear()))

@@ -15,6 +15,7 @@ from hygiene import (  # noqa: F401  # pytest finds them here
     root_stays_as_it_was,
 )
 from trained import Run, TrainedFiles
+from waiting import PATIENCE
 
 # Torch takes one thread, here and in the processes that tests start: on a busy machine several wait
 # for each other, and the last digits of a sum depend on their number.
@@ -40,7 +41,7 @@ def command() -> Run:
 
     def run_command(*args: str | Path, cwd: Path | None = None) -> CompletedProcess[str]:
         line = [executable, "-m", "mnist_sgd", *map(str, args)]
-        return run(line, cwd=cwd, capture_output=True, text=True, timeout=120, check=False)
+        return run(line, cwd=cwd, capture_output=True, text=True, timeout=PATIENCE, check=False)
 
     return run_command
 

@@ -20,7 +20,8 @@ from tritonclient.utils import InferenceServerException
 import onnx_models
 from mnist_sgd_serve import Predictor
 from mnist_sgd_serve.rpc.messages import message_class
-from server import PATIENCE, Server, running
+from server import Server, running
+from waiting import PATIENCE
 
 KINDS: dict[str, Any] = {"http": tritonclient.http, "grpc": tritonclient.grpc}
 AIO: dict[str, Any] = {"http": tritonclient.http.aio, "grpc": tritonclient.grpc.aio}

@@ -6,11 +6,9 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
-import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,7 +24,8 @@ from mnist_sgd_serve.command import HELP, _command, _settings, add_arguments
 from mnist_sgd_serve.logs import Log
 from mnist_sgd_serve.settings import _RANGES, Settings
 from onnx_models import content, linear
-from server import Server, running
+from server import Server, reserved_port, running
+from waiting import PATIENCE, wait_until
 
 FIELDS = {field.name: field for field in dataclasses.fields(Settings)}
 
@@ -152,7 +151,7 @@ def test_a_token_that_is_empty_never_opens_the_server(token: str, model: Path) -
             env=os.environ | environment,
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=PATIENCE,
         )
         assert (done.returncode, done.stdout, done.stderr) == (2, "", said)
 
@@ -244,41 +243,33 @@ def test_it_serves_where_its_streams_are_closed(
     closed: str, workers: str, model: Path, tmp_path: Path
 ) -> None:
     """No socket takes their numbers, where a library's messages would reach a client."""
-    port = free_port()
-    options = f"--port {port} --workers {workers} --drain-seconds 0"
-    line = f'exec "$0" -m mnist_sgd_serve "$1" {options} {closed}'
-    process = subprocess.Popen(["sh", "-c", line, sys.executable, str(model)])
-    try:
-        address = f"http://127.0.0.1:{port}"
-        assert answers(f"{address}/v2/health/ready")
-        for number in (0, 1, 2):
-            if f"{number}>&-" in closed or (number == 1 and closed.startswith(">&-")):
-                assert os.readlink(f"/proc/{process.pid}/fd/{number}") == os.devnull
-        request = urllib.request.Request(f"{address}/predict", sample_digits()[0].read_bytes())
-        with urllib.request.urlopen(request, timeout=30) as reply:
-            assert json.load(reply)["label"] in ("3", "7")
-        process.terminate()
-        assert process.wait(30) == 0
-    finally:
-        process.kill()
-        process.wait()
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
+    with reserved_port() as port:
+        options = f"--port {port} --workers {workers} --drain-seconds 0"
+        line = f'exec "$0" -m mnist_sgd_serve "$1" {options} {closed}'
+        process = subprocess.Popen(["sh", "-c", line, sys.executable, str(model)])
+        try:
+            address = f"http://127.0.0.1:{port}"
+            wait_until(lambda: answers(f"{address}/v2/health/ready"))
+            for number in (0, 1, 2):
+                if f"{number}>&-" in closed or (number == 1 and closed.startswith(">&-")):
+                    assert os.readlink(f"/proc/{process.pid}/fd/{number}") == os.devnull
+            request = urllib.request.Request(f"{address}/predict", sample_digits()[0].read_bytes())
+            with urllib.request.urlopen(request, timeout=PATIENCE) as reply:
+                assert json.load(reply)["label"] in ("3", "7")
+            process.terminate()
+            assert process.wait(PATIENCE) == 0
+        finally:
+            process.kill()
+            process.wait()
 
 
 def answers(address: str) -> bool:
-    """Whether there is an answer within half a minute."""
-    for _ in range(300):
-        try:
-            with urllib.request.urlopen(address, timeout=30) as reply:
-                return bool(reply.status == 200)
-        except OSError:
-            time.sleep(0.1)
-    return False
+    """Whether there is an answer yet."""
+    try:
+        with urllib.request.urlopen(address, timeout=PATIENCE) as reply:
+            return bool(reply.status == 200)
+    except OSError:
+        return False
 
 
 def test_a_start_that_fails_says_nothing_on_standard_output(tmp_path: Path) -> None:

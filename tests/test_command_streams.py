@@ -23,6 +23,7 @@ from mnist_sgd.cli import main
 from mnist_sgd.cli.terminal import usable_streams
 from mnist_sgd.data import mnist_sample, sample_digits
 from trained import TrainedFiles
+from waiting import PATIENCE
 
 ODD = os.fsdecode(b"caf\xe9 \x1b[31m\n.png")
 """A name that is not UTF-8 and would turn a terminal red."""
@@ -72,7 +73,7 @@ def shell(redirection: str, *arguments: str | Path) -> subprocess.CompletedProce
     """Run the command with some of its streams closed or full."""
     script = f'exec "$@" {redirection}'
     line = ["bash", "-c", script, "bash", sys.executable, "-m", "mnist_sgd", *map(str, arguments)]
-    return subprocess.run(line, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(line, capture_output=True, text=True, timeout=PATIENCE, check=False)
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
     model = tmp_path / "model.onnx"
     model.write_bytes(MODEL)
     environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": "131072"}
-    with running(model, "--deadline", "60", environment=environment) as started:
+    with running(model, environment=environment) as started:
         yield started
 
 
@@ -173,12 +173,17 @@ def test_ten_times_the_work_that_can_be_done_is_refused_in_part_and_leaves_no_tr
     seconds, kept = 10, server.descriptors()
     packed = gzip.compress(bytes(1000 * 784))  # costs the server far more than the client
     thousand = message("POST", INFER, packed, RAW | {"Content-Encoding": "gzip"})
-    done, end = 0, time.monotonic() + 1
     with server.connect() as client:
-        while time.monotonic() < end:
-            client.send(thousand)
-            assert client.reply().status == 200
-            done += 1
+
+        def answered(count: int) -> float:
+            """How many a second, of so many requests one after the other."""
+            start = time.monotonic()
+            for _ in range(count):
+                client.send(thousand)
+                assert client.reply().status == 200
+            return count / (time.monotonic() - start)
+
+        done = round(max(answered(20) for _ in range(20)))  # of a busy machine's best moment
 
     press(server, thousand, rate=10 * done, seconds=2)
     memory = server.memory()

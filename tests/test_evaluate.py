@@ -22,8 +22,9 @@ from mnist_sgd.data import PackedWriter, mnist_sample, sample_digits, write_idx
 from mnist_sgd.evaluation import evaluate
 from mnist_sgd.evaluation.plot_text import drawn_name, in_the_font
 from mnist_sgd_serve import Predictor, load_artefact
-from server import PATIENCE, running
+from server import running
 from trained import TrainedFiles
+from waiting import PATIENCE
 
 Output = pytest.CaptureFixture[str]
 

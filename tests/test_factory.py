@@ -20,6 +20,7 @@ from mnist_sgd.trial import try_files
 from mnist_sgd_serve import Predictor
 from runs import easy_set
 from trained import Run
+from waiting import PATIENCE
 
 NETS = """\
 import torch
@@ -363,7 +364,7 @@ def test_all_ranks_end_alike_where_a_model_is_refused(folder: Path) -> None:
     line = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--no-python"]
     line += ["sh", "-c", '"$0" -m mnist_sgd "$@"; echo "rank $RANK ends with $?"; exit 0']
     line += [sys.executable, "train", "--model", "own_hard:Branch", "--epochs", "1"]
-    done = subprocess.run(line, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(line, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert sorted(done.stdout.splitlines()) == ["rank 0 ends with 2", "rank 1 ends with 2"]
     assert f"mnist-sgd: own_hard:Branch: {BRANCHES}; nothing was trained" in done.stderr
 

@@ -32,7 +32,8 @@ from mnist_sgd_serve.rpc.messages import message_class
 from mnist_sgd_serve.rpc.server import RpcServer
 from mnist_sgd_serve.rpc.service import Service
 from mnist_sgd_serve.settings import Settings
-from server import INFER, PATIENCE, Server, launch, running
+from server import INFER, Server, launch, reserved_port, running
+from waiting import PATIENCE, again_if_late
 
 HEALTH = "grpc.health.v1.HealthCheck"
 SERVING, NOT_SERVING, SERVICE_UNKNOWN = 1, 2, 3
@@ -93,8 +94,15 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(model: Path) -> Iterator[Server]:
-    limits = ("--max-rows", str(MAX_ROWS), "--max-body", str(MAX_BODY), "--body-seconds", "1")
-    with running(model, "--grpc-port", "0", "--head-seconds", "1", *limits) as server:
+    limits = ("--max-rows", str(MAX_ROWS), "--max-body", str(MAX_BODY))
+    with running(model, "--grpc-port", "0", *limits) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def impatient(model: Path) -> Iterator[Server]:
+    """A server that waits for a client's message, and for its greeting, for a second."""
+    with running(model, "--grpc-port", "0", "--head-seconds", "1", "--body-seconds", "1") as server:
         yield server
 
 
@@ -362,37 +370,43 @@ def test_damaged_messages_are_refused_by_name(rpc: Rpc) -> None:
         assert said == ["INVALID_ARGUMENT", f"the bytes are no message inference.{method}Request"]
 
 
-def test_sockets_that_speak_something_else_or_nothing_are_closed(server: Server, rpc: Rpc) -> None:
-    host, _, port = server.wait_for("ready")["grpc"].rpartition(":")
+def test_sockets_that_speak_something_else_or_nothing_are_closed(impatient: Server) -> None:
+    host, _, port = impatient.wait_for("ready")["grpc"].rpartition(":")
     for nonsense in (b"", b"GET / HTTP/1.1\r\n\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\xff" * 9):
         with socket.create_connection((host, int(port)), PATIENCE) as stranger:
             stranger.sendall(nonsense)
             with contextlib.suppress(ConnectionResetError):
                 while stranger.recv(1000):
                     pass
-    assert rpc.call("ServerLive").live
+    with client(impatient) as rpc:
+        assert rpc.health() == SERVING
 
 
-def test_a_call_whose_message_does_not_come_is_ended(server: Server, rpc: Rpc) -> None:
+def test_a_call_whose_message_does_not_come_is_ended(impatient: Server) -> None:
     counter = 'mnist_sgd_requests_total{route="grpc",status="408"}'
-    before = server.metric(counter)
+    before = again_if_late(1, lambda: impatient.metric(counter))
     never = threading.Event()
 
     def silent() -> Iterator[bytes]:
         never.wait(PATIENCE)
         yield b""
 
-    call = rpc.channel.stream_unary("/inference.GRPCInferenceService/ModelInfer")
-    try:
-        with refusal() as said:
-            call(silent(), timeout=PATIENCE)
-    finally:
-        never.set()
+    with client(impatient) as rpc:
+        call = rpc.channel.stream_unary("/inference.GRPCInferenceService/ModelInfer")
+        try:
+            with refusal() as said:
+                call(silent(), timeout=PATIENCE)
+        finally:
+            never.set()
     assert said == ["DEADLINE_EXCEEDED", "the message did not arrive within 1 s"]
+    assert again_if_late(1, lambda: impatient.metric(counter)) == before + 1
+
+
+def test_a_call_without_a_message_is_refused(rpc: Rpc) -> None:
+    call = rpc.channel.stream_unary("/inference.GRPCInferenceService/ModelInfer")
     with refusal() as said:
         call(iter([]), timeout=PATIENCE)
     assert said == ["INVALID_ARGUMENT", "the call has no message"]
-    assert server.metric(counter) == before + 1
 
 
 @pytest.mark.parametrize("compression", [grpc.Compression.NoCompression, grpc.Compression.Gzip])
@@ -500,7 +514,7 @@ class Told:
 @contextlib.asynccontextmanager
 async def told(model: Path, answer: Any, metrics: Metrics) -> Any:
     """A server with that answer, and a channel to it."""
-    options = Settings(model=model, grpc_port=0, body_seconds=4 * PATIENCE)
+    options = Settings(model=model, grpc_port=0, body_seconds=2 * PATIENCE)
     host = ModelHost(model, lambda result, sentence: None)
     told: Any = Told(answer)
     service = Service(options, "0", host, told, lambda: True)
@@ -602,7 +616,7 @@ def test_calls_without_their_message_do_not_hold_the_end_up(model: Path) -> None
         async with told(model, None, Metrics(shared_memory(1))) as (rpc, channel):
             silent = channel.stream_unary("/inference.GRPCInferenceService/ModelInfer")()
             await channel.unary_unary("/inference.GRPCInferenceService/ServerLive")(b"")
-            await asyncio.wait_for(rpc.stop(4 * PATIENCE), PATIENCE)
+            await asyncio.wait_for(rpc.stop(2 * PATIENCE), PATIENCE)
             with refusal() as said:
                 await silent
             assert said == ["UNAVAILABLE", "the server is shutting down"]
@@ -613,8 +627,9 @@ def test_calls_without_their_message_do_not_hold_the_end_up(model: Path) -> None
 # Processes.
 
 
-def test_sigterm_says_not_ready_then_answers_what_comes_then_ends_with_0(model: Path) -> None:
-    with launch(model, "--grpc-port", "0", "--drain-seconds", "2") as server:
+def test_after_sigterm_it_says_not_ready_and_answers_what_comes(model: Path) -> None:
+    """For an hour here, so that no machine is too slow; a second signal ends it."""
+    with launch(model, "--grpc-port", "0", "--drain-seconds", "3600") as server:
         server.wait_until_ready()
         with client(server) as rpc:
             watch = rpc.channel.unary_stream("/grpc.health.v1.Health/Watch")(b"", timeout=PATIENCE)
@@ -627,7 +642,15 @@ def test_sigterm_says_not_ready_then_answers_what_comes_then_ends_with_0(model: 
             assert not rpc.call("ModelReady", name="mnist_sgd").ready
             assert rpc.call("ServerLive").live
             assert rpc.infer(image()).raw_output_contents
-            assert server.process.wait(PATIENCE) == 0
+            assert server.stop() == 1
+
+
+def test_sigterm_ends_it_with_0_and_nobody_listens_any_more(model: Path) -> None:
+    with launch(model, "--grpc-port", "0", "--drain-seconds", "0.5") as server:
+        server.wait_until_ready()
+        with client(server) as rpc:
+            assert rpc.call("ServerLive").live
+            assert server.stop() == 0
             with refusal() as said:
                 rpc.call("ServerLive")
             assert said[0] == "UNAVAILABLE"
@@ -650,29 +673,31 @@ def test_with_a_token_only_health_is_open(model: Path) -> None:
 
 def test_workers_share_the_port_and_it_is_taken_again_after_them(model: Path) -> None:
     arguments = ("--workers", "2", "--access-log")
-    with running(model, "--grpc-port", "0", *arguments) as server:
-        addresses = {server.wait_for("ready", number)["grpc"] for number in (1, 2)}
-        (address,) = addresses
-        for _ in range(32):  # the kernel chooses by the client's port: all to one, once in 2**31
+    with contextlib.ExitStack() as stack:
+        with running(model, "--grpc-port", "0", *arguments) as server:
+            addresses = {server.wait_for("ready", number)["grpc"] for number in (1, 2)}
+            (address,) = addresses
+            port = address.rpartition(":")[2]
+            stack.enter_context(reserved_port(int(port)))
+            for _ in range(32):  # the kernel chooses by the client's port: all to one in 2**31
+                with client(server) as rpc:
+                    rpc.infer(image())
+            assert {event["worker"] for event in server.events("request")} == {0, 1}
+        with running(model, "--grpc-port", port) as server:
+            assert server.wait_for("ready")["grpc"] == address
+            with launch(model, "--grpc-port", port) as second:
+                assert second.process.wait(PATIENCE) == 2
+                said = f"mnist_sgd_serve: cannot listen on {address}: Address already in use\n"
+                assert second.log == said
             with client(server) as rpc:
-                rpc.infer(image())
-        assert {event["worker"] for event in server.events("request")} == {0, 1}
-    port = address.rpartition(":")[2]
-    with running(model, "--grpc-port", port) as server:
-        assert server.wait_for("ready")["grpc"] == address
-        with launch(model, "--grpc-port", port) as second:
-            assert second.process.wait(PATIENCE) == 2
-            said = f"mnist_sgd_serve: cannot listen on {address}: Address already in use\n"
-            assert second.log == said
-        with client(server) as rpc:
-            assert rpc.infer(image()).raw_output_contents
+                assert rpc.infer(image()).raw_output_contents
 
 
 def test_the_port_of_the_http_side_is_refused(model: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    with launch(model, "--port", port, "--grpc-port", port) as server:
+    with (
+        reserved_port() as port,
+        launch(model, "--port", str(port), "--grpc-port", str(port)) as server,
+    ):
         assert server.process.wait(PATIENCE) == 2
         said = f"mnist_sgd_serve: cannot listen on port {port} for gRPC: Address already in use\n"
         assert server.log == said
@@ -692,7 +717,9 @@ def test_without_its_packages_the_port_is_refused_in_one_line(model: Path, missi
         f"import sys; sys.modules[{missing!r}] = None; from mnist_sgd_serve.command import main; "
         f"sys.exit(main([{str(model)!r}, '--port=0', '--grpc-port=0']))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE
+    )
     assert done.returncode == 2
     assert done.stderr == (
         "mnist_sgd_serve: the gRPC port needs the packages grpcio and protobuf: "

@@ -14,6 +14,7 @@ import pytest
 import onnx_models
 from mnist_sgd.data import sample_digits
 from server import Server, running
+from waiting import PATIENCE
 
 needs_schemathesis = pytest.mark.skipif(
     find_spec("schemathesis") is None, reason="schemathesis is not installed"
@@ -31,10 +32,17 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def run_schemathesis(server: Server, document: str, *arguments: str) -> None:
     """Let it make up requests from a document; it must find nothing."""
     line = [sys.executable, "-m", "schemathesis.cli", "run", document, *arguments]
-    line += ["--url", server.address, "--seed=1", "--no-color", "--suppress-health-check=all"]
+    line += [
+        "--url",
+        server.address,
+        "--seed=1",
+        "--no-color",
+        f"--request-timeout={PATIENCE}",
+        "--suppress-health-check=all",
+    ]
     with TemporaryDirectory() as folder:
         done = subprocess.run(
-            line, cwd=folder, capture_output=True, text=True, timeout=300, check=False
+            line, cwd=folder, capture_output=True, text=True, timeout=PATIENCE, check=False
         )
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
     server.check_good()

@@ -10,6 +10,7 @@ import pytest
 from mnist_sgd.data import sample_digits
 from mnist_sgd_serve.interruption import was_interrupted
 from trained import TrainedFiles
+from waiting import PATIENCE
 
 INTERRUPTED = (130, "", "mnist-sgd: interrupted\n")
 
@@ -42,7 +43,7 @@ sys.exit(main(sys.argv[1:]))
 
 def ended(script: str, *arguments: object) -> tuple[int, str, str]:
     line = [sys.executable, "-c", script, *map(str, arguments)]
-    done = subprocess.run(line, capture_output=True, text=True, timeout=100, check=False)
+    done = subprocess.run(line, capture_output=True, text=True, timeout=PATIENCE, check=False)
     return done.returncode, done.stdout, done.stderr
 
 
@@ -98,10 +99,10 @@ def test_nothing_slow_is_loaded_before_a_command_begins() -> None:
 
 
 def test_a_running_training_is_interrupted(tmp_path: Path) -> None:
-    line = [sys.executable, "-m", "mnist_sgd", "train", "--epochs", "1000", "--out", str(tmp_path)]
+    line = [sys.executable, "-m", "mnist_sgd", "train", "--epochs", "99999", "--out", str(tmp_path)]
     with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as one:
         assert one.stdout is not None
         assert one.stdout.readline().startswith("epoch")
         one.send_signal(signal.SIGINT)
-        _, err = one.communicate(timeout=60)
+        _, err = one.communicate(timeout=PATIENCE)
     assert (one.returncode, err) == (130, "mnist-sgd: interrupted\n")

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from mnist_sgd import DataLoader, _core
 from mnist_sgd.data import ImageSet, mnist_sample
+from waiting import PATIENCE
 
 KERNELS = _core.kernels()
 BYTES = np.resize(np.arange(256, dtype=np.uint8), 784)
@@ -156,7 +157,7 @@ def started(kernel: str) -> subprocess.CompletedProcess[str]:
         env=os.environ | {"MNIST_SGD_KERNEL": kernel, "PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
     )
 
 

@@ -20,7 +20,8 @@ import pytest
 
 import onnx_models
 from mnist_sgd_serve import Predictor
-from server import PATIENCE, Server, running
+from server import Server, running
+from waiting import PATIENCE
 
 PYTHON = os.environ.get("MNIST_SGD_KSERVE_PYTHON", "")
 
@@ -114,7 +115,7 @@ def ask(script: str, address: str, folder: Path) -> dict[str, Any]:
     command = [PYTHON, "-c", COMMON + script, address, str(folder / "images.npy")]
     free = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run(
-        command, cwd=folder, env=free, capture_output=True, text=True, timeout=4 * PATIENCE
+        command, cwd=folder, env=free, capture_output=True, text=True, timeout=2 * PATIENCE
     )
     assert done.returncode == 0, done.stderr
     said: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])

@@ -25,7 +25,8 @@ from onnx_models import (
     with_float_images,
     with_one_answer_for_all,
 )
-from server import INFER, Server, launch, message, running
+from server import INFER, Server, launch, message, reserved_port, running
+from waiting import PATIENCE
 
 BODY = (
     b'{"inputs": [{"name": "image", "datatype": "UINT8", "shape": [1, 28, 28], "data": ['
@@ -43,8 +44,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def server(model: Path) -> Iterator[Server]:
-    """One that goes on for two seconds after SIGTERM, in which a busy machine gets its answers."""
-    with launch(model, "--drain-seconds", "2") as launched:
+    """One that goes on for an hour after SIGTERM: the test ends it."""
+    with launch(model, "--drain-seconds", "3600", "--head-seconds", "3600") as launched:
         launched.wait_until_ready()
         yield launched
 
@@ -56,7 +57,7 @@ def start(*arguments: str | Path, prefix: Sequence[str] = ()) -> tuple[int, str]
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         check=False,
     )
     return done.returncode, done.stdout
@@ -196,10 +197,8 @@ def test_nothing_listens_until_the_model_has_answered(tmp_path: Path) -> None:
     """The model comes through a pipe, so that its load ends when the test says so."""
     path = tmp_path / "model.onnx"
     os.mkfifo(path)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    with launch(path, "--port", str(port), "--watch-seconds", "60") as server:
+    unwatched = ("--watch-seconds", "3600")  # else it would wait for another model
+    with reserved_port() as port, launch(path, "--port", str(port), *unwatched) as server:
         with open(path, "wb") as pipe:  # the server has opened it: it is loading
             with pytest.raises(ConnectionRefusedError):
                 socket.create_connection(("127.0.0.1", port))
@@ -217,14 +216,11 @@ def test_of_two_servers_that_start_on_one_port_one_is_refused_in_one_line(
     """The other listens only after this one has bound, as both are loading."""
     path = tmp_path / "model.onnx"
     os.mkfifo(path)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    with launch(path, "--port", port) as late:
-        with open(path, "wb") as pipe, running(model, "--port", port):
+    with reserved_port() as port, launch(path, "--port", str(port)) as late:
+        with open(path, "wb") as pipe, running(model, "--port", str(port)):
             pipe.write(content(linear()))
             pipe.close()
-            assert late.process.wait(30) == 2
+            assert late.process.wait(PATIENCE) == 2
         text = f"cannot listen on 127.0.0.1:{port}: Address already in use"
         assert late.log == f"mnist_sgd_serve: {text}\n"
 
@@ -237,34 +233,49 @@ def test_sigterm_during_the_load_ends_the_start_at_once_with_code_0(tmp_path: Pa
         assert server.log == ""
 
 
-def test_sigterm_loses_none_of_64_requests_in_flight(server: Server) -> None:
+def test_sigterm_loses_none_of_64_requests_in_flight(model: Path) -> None:
+    """Half of a request each, of which the rest comes when the server no longer listens."""
     request = message("POST", INFER, BODY)
-    with ExitStack() as stack:
-        clients = [stack.enter_context(server.connect()) for _ in range(64)]
-        for number, client in enumerate(clients):
-            client.send(request[: 40 if number % 2 else len(request) // 2])  # of the head, the body
-        probe = stack.enter_context(server.connect())
+    patient = ("--head-seconds", "3600", "--body-seconds", "3600")
+    with launch(model, "--drain-seconds", "0.5", *patient) as server:
+        server.wait_until_ready()
+        with ExitStack() as stack:
+            clients = [stack.enter_context(server.connect()) for _ in range(64)]
+            for number, client in enumerate(clients):  # a part of the head, or of the body
+                client.send(request[: 40 if number % 2 else len(request) // 2])
+            for client in clients:
+                client.wait_until_delivered()
+            assert server.get("/v2/health/ready").status == 200  # those before are accepted
+            server.process.send_signal(signal.SIGTERM)
+            wait_until_nobody_listens(server)
+            answers = []
+            for number, client in enumerate(clients):
+                client.send(request[40 if number % 2 else len(request) // 2 :])
+            for client in clients:
+                answers.append(client.reply())
+                assert client.rest() == b""
+        assert [answer.status for answer in answers] == [200] * 64
+        assert len({answer.json["outputs"][0]["data"][0] for answer in answers}) == 1
+        assert server.process.wait(PATIENCE) == 0
+        assert [event["event"] for event in server.events()] == ["ready", "draining", "stopped"]
+
+
+def test_after_sigterm_it_says_that_it_is_not_ready_and_goes_on_to_answer(server: Server) -> None:
+    with server.connect() as probe:
         assert probe.ask("GET", "/v2/health/ready").status == 200
         server.process.send_signal(signal.SIGTERM)
         server.wait_for("draining")
         refused = probe.ask("GET", "/v2/health/ready")
         assert (refused.status, refused.headers["connection"]) == (503, "close")
-        assert server.get("/v2/health/live").status == 200
-        wait_until_nobody_listens(server)
-        answers = []
-        for number, client in enumerate(clients):
-            client.send(request[40 if number % 2 else len(request) // 2 :])
-        for client in clients:
-            answers.append(client.reply())
-            assert client.rest() == b""
-    assert [answer.status for answer in answers] == [200] * 64
-    assert len({answer.json["outputs"][0]["data"][0] for answer in answers}) == 1
-    assert server.process.wait(30) == 0
+        assert probe.rest() == b""
+    assert server.get("/v2/health/live").status == 200
+    assert server.post(INFER, BODY).status == 200
+    assert server.stop() == 1
     assert [event["event"] for event in server.events()] == [
         "ready",
         "draining",
         "request",  # that of the probe
-        "stopped",
+        "forced",
     ]
 
 
@@ -294,7 +305,9 @@ def test_a_client_that_sends_slowly_does_not_hold_up_the_end_longer_than_its_dea
     with launch(model, "--drain-seconds", "0", "--body-seconds", "0.5") as server:
         server.wait_until_ready()
         with server.connect() as client:
+            assert client.ask("GET", "/v2/health/live").status == 200  # so that it is accepted
             client.send(message("POST", INFER, BODY)[:-1])
+            client.wait_until_delivered()
             assert server.stop() == 0
             assert client.reply().status == 408
 

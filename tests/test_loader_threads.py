@@ -17,6 +17,7 @@ from memory import address_space
 from mnist_sgd import DataLoader, _core
 from mnist_sgd.data import ImageSet
 from processes import gone, in_child, loader_threads
+from waiting import PATIENCE
 
 any_threads = pytest.mark.parametrize("num_threads", [1, 2, 4])
 
@@ -127,7 +128,7 @@ def run_together(work: Callable[[], None], workers: int) -> None:
     for thread in crew:
         thread.start()
     for thread in crew:
-        thread.join(60)
+        thread.join(PATIENCE)
     assert not any(thread.is_alive() for thread in crew), "a thread waits for a batch for ever"
 
 

@@ -15,6 +15,7 @@ from mnist_sgd._names import is_class_name, is_ignored, printable
 from mnist_sgd.cli import main
 from mnist_sgd.data import IdxError, UnusableFile, load_data, load_packed, pack_folder, read_idx
 from pictures import fill, stroke
+from waiting import PATIENCE
 
 Output = pytest.CaptureFixture[str]
 ODD = [
@@ -111,7 +112,7 @@ def test_the_command_packs_them_in_every_locale(folder: Path, tmp_path: Path, lo
         [*line, "--skip-unusable"],
         env=os.environ | LOCALES[locale],
         capture_output=True,
-        timeout=60,
+        timeout=PATIENCE,
         check=False,
     )
     assert done.returncode == 0, done.stderr

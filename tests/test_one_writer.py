@@ -22,13 +22,11 @@ from mnist_sgd._document import parse
 from mnist_sgd._lock import FolderInUseError, holding, one_writer
 from mnist_sgd.cli import main
 from runs import contents, learner
+from waiting import PATIENCE
 
 Output = pytest.CaptureFixture[str]
 
-PATIENCE = 120.0
-"""Seconds before something that should have happened counts as failed."""
-
-ENDLESS = ["train", "--epochs", "9999", "--checkpoint-every", "5"]
+ENDLESS = ["train", "--epochs", "99999", "--checkpoint-every", "5"]
 
 
 def batches_done(checkpoint: Path) -> int:

@@ -12,6 +12,7 @@ import pytest
 from mnist_sgd.cli import main
 from mnist_sgd.data import write_idx
 from pictures import fill, stroke
+from waiting import PATIENCE
 
 GUIDE = Path(__file__).parents[1] / "docs" / "own_images.md"
 
@@ -68,7 +69,9 @@ def test_the_python_of_the_guide_runs_as_a_program_of_its_own(prepared: Path, wa
     (text,) = blocks("python")
     (prepared / "program.py").write_text(text)
     line = [sys.executable, *{"a file": ["program.py"], "-c": ["-c", text]}.get(way, ["-"])]
-    done = subprocess.run(line, input=text, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        line, input=text, capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
     assert (done.returncode, done.stderr, done.stdout) == (0, "", "\n")
     manifest = prepared / "photos" / ".mnist_sgd" / "fit" / "manifest.json"
     assert manifest.read_text().count(".png") == 80
@@ -84,5 +87,5 @@ LOADING = {
 def test_other_functions_that_read_pictures_need_no_guard_either(prepared: Path, name: str) -> None:
     (prepared / "program.py").write_text(f"from mnist_sgd.data import {name}\n{LOADING[name]}\n")
     line = [sys.executable, "program.py"]
-    done = subprocess.run(line, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(line, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert (done.returncode, done.stderr, done.stdout) == (0, "", "")

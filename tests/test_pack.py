@@ -21,6 +21,7 @@ from mnist_sgd.data import UnusableFile, mnist_sample, sample_digits
 from mnist_sgd.data.importer import in_valid_share
 from mnist_sgd_serve import decode, prepare
 from trained import Run
+from waiting import PATIENCE, wait_until_ended
 
 Output = pytest.CaptureFixture[str]
 
@@ -406,25 +407,22 @@ def children(pid: int) -> list[int]:
 def test_no_process_outlives_the_command(
     folder: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
-    """It is told to end when it has read some of 400 photographs, and is reading others."""
+    """It is told to end when it has read some of 10,000 photographs, and is reading others."""
     photograph = folder / "seven" / "photograph.jpg"
     Image.effect_noise((1600, 1200), 60).save(photograph)
-    for index in range(1, 400):
+    for index in range(1, 10_000):
         photograph.with_stem(f"photograph {index}").hardlink_to(photograph)
     journal = folder / ".mnist_sgd" / "mnist" / "journal"
     line = [sys.executable, "-m", "mnist_sgd", "pack", str(folder), str(tmp_path / "out")]
     with subprocess.Popen([*line, "--workers", "2"], stderr=subprocess.PIPE, text=True) as packing:
-        end = time.monotonic() + 60
         while not (journal.is_file() and journal.stat().st_size and children(packing.pid)):
             assert packing.poll() is None
-            assert time.monotonic() < end
             time.sleep(0.01)
         workers = children(packing.pid)
         packing.send_signal(number)
-        _, printed = packing.communicate(timeout=60)
+        _, printed = packing.communicate(timeout=PATIENCE)
     if number == signal.SIGINT:
         assert (packing.returncode, printed) == (130, "mnist-sgd: interrupted\n")
-    while any(Path(f"/proc/{pid}").exists() for pid in workers) and time.monotonic() < end:
-        time.sleep(0.01)
-    assert not [pid for pid in workers if Path(f"/proc/{pid}").exists()]
+    for pid in workers:
+        wait_until_ended(pid)
     assert not (tmp_path / "out").exists()

@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 import guides
+from waiting import PATIENCE
 
 ROOT = Path(__file__).parent.parent
 BUILD = (sys.executable, "-m", "build", "--no-isolation")
@@ -31,7 +32,7 @@ def run(
         env=os.environ | env,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=PATIENCE,
         check=False,
     )
 

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 
 from mnist_sgd.data import CacheError, LoadedData, UnusableFile, decoding, load_data, unchanged
 from pictures import fill, stroke
+from waiting import PATIENCE, let_the_clock_tick
 
 COUNTS = {"seven": 30, "three": 25}
 
@@ -107,6 +108,7 @@ def test_only_what_changed_is_read_again(folder: Path, tmp_path: Path, read: lis
     load_data(folder)
     read.clear()
     first, second, third = sorted((folder / "seven").iterdir())[:3]
+    let_the_clock_tick(tmp_path)
     stroke(999).save(first)
     second.unlink()
     third.rename(folder / "three" / "moved.png")
@@ -152,6 +154,7 @@ def test_pictures_that_changed_places_are_seen_though_size_and_time_are_equal(
         case "between classes":
             swap(bitmaps / "seven" / "1.bmp", bitmaps / "three" / "31.bmp")
         case "in place":
+            let_the_clock_tick(tmp_path)
             bitmap(bitmaps / "seven" / "3.bmp", 999)
     after = bytes_of(load_data(bitmaps))
     assert after != before
@@ -208,6 +211,7 @@ def test_a_folder_that_was_copied_is_checked_once_and_not_decoded(
     checked.clear()
     assert bytes_of(load_data(copy)) == first
     assert (read, checked) == ([], [])
+    let_the_clock_tick(tmp_path)
     shutil.copystat(copy / "seven" / "00001.png", copy / "seven" / "00002.png")
     (copy / "seven" / "00003.png").chmod(0o600)
     load_data(copy)
@@ -250,6 +254,7 @@ def test_a_copy_whose_cache_cannot_be_written_is_used_if_nothing_changed(
     assert bytes_of(load_data(copy)) == first
     assert read == []
     content = (copy / "seven" / "00001.png").read_bytes()
+    let_the_clock_tick(tmp_path)
     (copy / "seven" / "00001.png").write_bytes(bytes(content[:-1]) + b"#")
     with pytest.raises(CacheError, match="prepared pictures cannot be kept here: No such file"):
         load_data(copy)
@@ -275,6 +280,7 @@ def test_after_any_changes_the_cache_gives_what_reading_anew_gives(
         bitmap(path, place)
     number = 1000
     for changes in steps:
+        let_the_clock_tick(folder.parent)
         for what, at in changes:
             number += 1
             paths = sorted(folder.glob("[!.]*/*"))
@@ -463,7 +469,7 @@ def test_two_imports_at_once_give_the_same_and_the_second_reads_nothing(tmp_path
     folder = tmp_path / "scans"
     fill(folder, {"seven": 300, "three": 300}, side=120)
     with importing(folder, 1) as first, importing(folder, 1) as second:
-        shown = [process.communicate(timeout=100)[0].split() for process in (first, second)]
+        shown = [process.communicate(timeout=PATIENCE)[0].split() for process in (first, second)]
     assert (first.returncode, second.returncode) == (0, 0)
     assert sorted(len(lines) for lines in shown)[0] == 0
     assert {lines[-1] for lines in shown if lines} == {"600"}
@@ -478,9 +484,9 @@ def test_it_says_that_it_waits_for_another_import(folder: Path) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         thread = threading.Thread(target=load_data, args=[folder], kwargs={"on_wait": waits.set})
         thread.start()
-        assert waits.wait(30)
+        assert waits.wait(PATIENCE)
         assert not (cache / "manifest.json").exists()
-    thread.join(30)
+    thread.join(PATIENCE)
     assert (cache / "manifest.json").exists()
     # A start that finds everything read needs no lock, and so no right to write.
     with (cache / "lock").open("ab") as lock:

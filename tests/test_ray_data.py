@@ -14,6 +14,7 @@ from PIL import Image
 
 from mnist_sgd_serve import Predictor
 from onnx_models import content, linear
+from waiting import PATIENCE
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "ray_data.py"
 
@@ -40,7 +41,7 @@ def test_two_workers_give_a_predictors_answers_in_the_order_of_the_paths(tmp_pat
             env=os.environ | environment,
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=PATIENCE,
             check=False,
         )
 

@@ -13,6 +13,7 @@ import mnist_sgd.data
 import mnist_sgd.device
 import mnist_sgd_serve
 from guides import ROOT, blocks
+from waiting import PATIENCE
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +29,7 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
     words = shlex.split(line.replace("build/reference", str(folder)))
     command = [sys.executable, *words[1:]]
     done = subprocess.run(  # elsewhere: beside the sources pdoc warns that they may be meant
-        command, cwd=folder, capture_output=True, text=True, timeout=300, check=False
+        command, cwd=folder, capture_output=True, text=True, timeout=PATIENCE, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
     return folder

@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 from mnist_sgd_serve import Predictor
 from onnx_models import content, linear, with_float_images
 from server import INFER, Server, message, running
+from waiting import wait_until
 
 IMAGE = np.full((1, 28, 28), 200, np.uint8)
 BODY = json.dumps(
@@ -78,6 +80,11 @@ def hammer(server: Server, stop: threading.Event, answers: list[tuple[str, float
                 answers.append((document["model_version"], document["outputs"][0]["data"][0]))
 
 
+def all_go_on_from(answers: list[list[tuple[str, float]]], old: list[str]) -> bool:
+    """Whether the last that each client got is something else than an old model's answer."""
+    return all(given[-1][0] not in old for given in answers)
+
+
 def test_models_take_over_while_clients_ask_and_no_answer_fails_or_is_anothers(
     server: Server, path: Path
 ) -> None:
@@ -88,19 +95,27 @@ def test_models_take_over_while_clients_ask_and_no_answer_fails_or_is_anothers(
     clients = [threading.Thread(target=hammer, args=(server, stop, given)) for given in answers]
     for client in clients:
         client.start()
-    for number, model in enumerate(MODELS[1:], 1):
-        replace(path, model)
-        assert server.wait_for("model", number)["result"] == "loaded"
-        assert answering(server) == version(model)
-    stop.set()
-    for client in clients:
-        client.join()
+    wait_until(lambda: all(answers))
+    try:
+        for number, model in enumerate(MODELS[1:], 1):
+            replace(path, model)
+            assert server.wait_for("model", number)["result"] == "loaded"
+            assert answering(server) == version(model)
+            wait_until(partial(all_go_on_from, answers, [version(old) for old in MODELS[:number]]))
+    finally:
+        stop.set()
+        for client in clients:
+            client.join()
     for given in answers:
-        wrong = [(name, value) for name, value in given if expected.get(name) != value]
+        wrong = [
+            (name, value)
+            for name, value in given
+            # Runs of several images differ in the last digits from a run of one.
+            if name not in expected or abs(expected[name] - value) > 1e-6
+        ]
         assert wrong == []
         order = list(dict.fromkeys(name for name, _ in given))
-        assert order == [name for name in expected if name in order]  # never back to an old one
-    assert len({name for given in answers for name, _ in given}) > 2
+        assert order == list(expected)  # every one, and never back to an old one
     assert server.metric(LOADED) == len(MODELS) - 1
     assert server.metric(REFUSED) == 0
 

@@ -27,6 +27,7 @@ from mnist_sgd_serve.command import add_arguments
 from mnist_sgd_serve.server import GRACE_SECONDS
 from onnx_models import content, linear
 from server import Server
+from waiting import PATIENCE
 
 ROOT = Path(__file__).parent.parent
 MISSING = "pip install . without MNIST_SGD_WITHOUT_EXTENSION installs"
@@ -68,7 +69,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
@@ -107,7 +108,7 @@ def run(python: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str
         env=without_compilers(python.parent),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         check=False,
     )
 

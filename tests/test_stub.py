@@ -11,6 +11,7 @@ from shutil import copy
 import pytest
 
 from mnist_sgd import _core
+from waiting import PATIENCE
 
 STUB = Path(_core.__file__).with_name("_core.pyi")
 
@@ -29,7 +30,7 @@ def test_the_stub_has_the_cores_names(tmp_path: Path) -> None:
         env=os.environ | {"MYPYPATH": str(package.parent), "PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=PATIENCE,
     )
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout == "Success: no issues found in 1 module\n"

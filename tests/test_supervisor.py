@@ -3,13 +3,16 @@
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from mnist_sgd_serve.supervisor import POLL_SECONDS
 from onnx_models import content, linear
-from server import PATIENCE, Server, launch, message
+from server import Server, launch, message, stopped
+from waiting import PATIENCE, has_ended, wait_until, wait_until_ended
 
 LOADED = 'mnist_sgd_model_reloads_total{result="loaded"}'
 LIVE = 'mnist_sgd_requests_total{route="metadata",status="200"}'
@@ -22,12 +25,22 @@ def model(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.fixture
-def pair(model: Path) -> Iterator[Server]:
+@contextmanager
+def two_workers(
+    model: Path, program: Sequence[str] = ("-m", "mnist_sgd_serve")
+) -> Iterator[Server]:
     """A server of two workers that are both ready."""
-    with launch(model, "--workers", "2", "--drain-seconds", "0", "--token", "secret") as server:
+    options = ("--workers", "2", "--drain-seconds", "0", "--token", "secret")
+    with launch(model, *options, program=program) as server:
         server.wait_until_ready()
         server.wait_for("ready", 2)
+        yield server
+
+
+@pytest.fixture
+def pair(model: Path) -> Iterator[Server]:
+    """Two workers, and their supervisor."""
+    with two_workers(model) as server:
         yield server
 
 
@@ -36,28 +49,9 @@ def workers(server: Server) -> dict[int, int]:
     return {event["worker"]: event["process"] for event in server.events("ready")}
 
 
-def ended(process: int) -> bool:
-    """Whether a process is gone, or waits for nothing but its parent's notice."""
-    try:
-        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return True
-    return state in "ZX"
-
-
-def wait_until_ended(process: int) -> None:
-    end = time.monotonic() + PATIENCE
-    while not ended(process):
-        assert time.monotonic() < end, f"process {process} is still there"
-        time.sleep(0.01)
-
-
 def wait_for_draining(server: Server) -> None:
     """Wait for both workers, though their supervisor is gone."""
-    end = time.monotonic() + PATIENCE
-    while len(server.events("draining")) < 2:
-        assert time.monotonic() < end, server.log
-        time.sleep(0.01)
+    wait_until(lambda: len(server.events("draining")) == 2, lambda: server.log)
 
 
 def ask(server: Server, times: int) -> None:
@@ -80,8 +74,8 @@ def test_two_workers_share_a_free_port_and_count_together(pair: Server) -> None:
     assert {metric(pair, LIVE) for _ in range(10)} == {40}
     assert pair.stop() == 0
     assert [event["event"] for event in pair.events()].count("stopped") == 2
-    assert ended(first["process"])
-    assert ended(second["process"])
+    assert has_ended(first["process"])
+    assert has_ended(second["process"])
 
 
 def test_a_killed_worker_is_replaced_while_the_other_answers_and_no_count_is_lost(
@@ -108,27 +102,62 @@ def test_a_killed_worker_is_replaced_while_the_other_answers_and_no_count_is_los
     assert pair.stop() == 0, pair.log
 
 
-def test_a_worker_that_cannot_start_is_tried_again_ever_more_rarely(
-    pair: Server, model: Path
-) -> None:
+YOUNG = """
+import sys
+from mnist_sgd_serve import command, supervisor
+supervisor.YOUNG_SECONDS = {}
+sys.exit(command.main(sys.argv[1:]))
+"""
+"""A server that takes its workers for young until they have lived so long."""
+
+
+def test_a_worker_that_cannot_start_is_tried_again_ever_more_rarely(model: Path) -> None:
+    """However long a busy machine needs for a start."""
     good = model.read_bytes()
-    model.unlink()
+    with two_workers(model, ("-c", YOUNG.format(3600))) as pair:
+        model.unlink()
+        os.kill(workers(pair)[0], signal.SIGKILL)
+        pair.wait_for("worker died", 3)
+        deaths = pair.events("worker died")[:3]
+        assert [death["code"] for death in deaths] == [-signal.SIGKILL, 2, 2]
+        assert [death["restart_seconds"] for death in deaths] == [0.5, 1.0, 2.0]
+        ask(pair, 10)
+        model.write_bytes(good)
+        pair.wait_for("ready", 3)
+        assert pair.stop() == 0
+
+
+def test_a_worker_that_has_lived_long_is_replaced_at_once(model: Path) -> None:
+    with two_workers(model, ("-c", YOUNG.format(0))) as pair:
+        for number in (1, 2):
+            os.kill(workers(pair)[0], signal.SIGKILL)
+            assert pair.wait_for("worker died", number)["restart_seconds"] == 0
+            pair.wait_for("ready", 2 + number)
+        assert pair.stop() == 0
+
+
+def test_a_server_that_was_stopped_goes_on_when_it_is_continued(pair: Server) -> None:
+    """As after Ctrl-Z and fg; it is stopped for longer than it waits for a signal."""
+    for _ in range(5):
+        with stopped(pair):
+            time.sleep(2 * POLL_SECONDS)
+        ask(pair, 2)
     os.kill(workers(pair)[0], signal.SIGKILL)
-    pair.wait_for("worker died", 3)
-    deaths = pair.events("worker died")
-    assert [death["code"] for death in deaths] == [-signal.SIGKILL, 2, 2]
-    assert [death["restart_seconds"] for death in deaths] == [0.5, 1.0, 2.0]
-    ask(pair, 10)
-    model.write_bytes(good)
-    pair.wait_for("ready", 3)
+    pair.wait_for("ready", 3)  # it still looks after its workers
     assert pair.stop() == 0
+    events = [event["event"] for event in pair.events()]
+    assert sorted(events) == sorted(
+        ["ready"] * 3 + ["worker died"] + ["draining"] * 2 + ["stopped"] * 2
+    )
 
 
 def test_workers_end_in_order_when_their_supervisor_is_killed(pair: Server) -> None:
     processes = workers(pair).values()
     with pair.connect() as client:
         request = message("GET", "/v2/health/live")
+        assert client.ask("GET", "/v2/health/live").status == 200  # so that it is accepted
         client.send(request[:-1])
+        client.wait_until_delivered()
         pair.process.kill()
         pair.process.wait()
         wait_for_draining(pair)
@@ -149,13 +178,15 @@ def test_sighup_makes_every_worker_load_the_model_anew(pair: Server) -> None:
 
 def test_a_second_signal_kills_the_workers(pair: Server) -> None:
     with pair.connect() as client:
+        assert client.ask("GET", "/v2/health/live").status == 200  # so that it is accepted
         client.send(message("GET", "/v2/health/live")[:-1])
+        client.wait_until_delivered()
         pair.process.send_signal(signal.SIGTERM)
         pair.wait_for("draining", 2)
         assert pair.stop() == 1
         assert client.rest() == b""
     for process in workers(pair).values():
-        assert ended(process)
+        assert has_ended(process)
 
 
 def test_the_token_is_on_no_workers_command_line(pair: Server) -> None:
@@ -168,9 +199,11 @@ def test_the_token_is_on_no_workers_command_line(pair: Server) -> None:
 
 
 def test_sigterm_before_the_first_worker_is_ready_ends_with_code_0(tmp_path: Path) -> None:
+    """It does not look at the pipe again, where it would wait for another model."""
     path = tmp_path / "model.onnx"
     os.mkfifo(path)
-    with launch(path, "--workers", "2", "--drain-seconds", "0") as server:
+    unwatched = ("--watch-seconds", "3600", "--drain-seconds", "0")
+    with launch(path, "--workers", "2", *unwatched) as server:
         with open(path, "wb") as pipe:  # the first worker has opened it: it is loading
             server.process.send_signal(signal.SIGTERM)
             pipe.write(content(linear()))

@@ -22,6 +22,7 @@ from mnist_sgd.weights import read_weights
 from mnist_sgd_serve import Predictor
 from runs import contents
 from trained import TrainedFiles
+from waiting import PATIENCE
 
 Output = pytest.CaptureFixture[str]
 
@@ -43,7 +44,7 @@ def shell(ending: str, folder: Path, **environment: str) -> subprocess.Completed
         env=os.environ | environment,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE,
         check=False,
     )
 
@@ -58,7 +59,7 @@ def test_a_reader_that_leaves_in_the_middle_of_the_table_costs_nothing(tmp_path:
         assert process.stdout.readline().startswith("epoch")
         process.stdout.close()
         assert process.stderr.read() == ""
-        assert process.wait(120) == 0
+        assert process.wait(PATIENCE) == 0
     check_files(tmp_path)
 
 
@@ -299,7 +300,7 @@ def test_events_that_cannot_be_written_end_no_training(tmp_path: Path) -> None:
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE,
         check=False,
     )
     assert done.returncode == 2

@@ -11,6 +11,7 @@ import pytest
 from mnist_sgd import Learner
 from mnist_sgd.cli import _parser, main
 from mnist_sgd.cli.training.places import check_places
+from waiting import PATIENCE
 
 Output = pytest.CaptureFixture[str]
 
@@ -35,7 +36,9 @@ def unprivileged(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]
         line = ["setpriv", "--bounding-set", rights, "--inh-caps", rights, *line]
         if shutil.which("setpriv") is None:
             pytest.skip("root may write everywhere, and there is no setpriv")
-    return subprocess.run(line, cwd=cwd, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(
+        line, cwd=cwd, capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
 
 
 @pytest.mark.parametrize(

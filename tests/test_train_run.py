@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,11 +20,9 @@ from mnist_sgd.cli.training.refusals import first_refusal, refuse_together
 from mnist_sgd.cli.training.run_folder import open_folder
 from mnist_sgd.report.folder import RunError
 from runs import contents
+from waiting import PATIENCE
 
 Output = pytest.CaptureFixture[str]
-
-PATIENCE = 120.0
-"""Seconds before something that should have happened counts as failed."""
 
 OF_THE_PROCESS = {"environment.json", "report.html", "checkpoint.safetensors"}
 """The files that tell how long a training took, or the random numbers that it was started with."""
@@ -283,19 +280,31 @@ def test_two_processes_leave_one_run(here: Path) -> None:
     assert [name for name in contents(folder) if "/." in f"/{name}"] == []
 
 
+KILLED = """
+import os, signal, sys
+from mnist_sgd import checkpoint
+from mnist_sgd.cli import main
+
+def write_and_die(path, content, write=checkpoint.atomic_write):
+    write(path, content)
+    checkpoints.append(path)
+    if len(checkpoints) == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+checkpoints = []
+checkpoint.atomic_write = write_and_die
+sys.exit(main(sys.argv[1:]))
+"""
+"""The command, killed when it has written its third checkpoint."""
+
+
 def test_a_killed_run_goes_on_to_the_undisturbed_runs_files(here: Path, capsys: Output) -> None:
-    arguments = ["train", "--epochs", "40", "--checkpoint-every", "1000", "--run"]
+    arguments = ["train", "--epochs", "5", "--checkpoint-every", "60", "--run"]
     assert main([*arguments, "undisturbed"]) == 0
-    line = [sys.executable, "-m", "mnist_sgd", *arguments, "killed"]
+    line = [sys.executable, "-c", KILLED, *arguments, "killed"]
     folder = here / "runs" / "killed"
-    with subprocess.Popen(line, stdout=subprocess.DEVNULL) as process:
-        end = time.monotonic() + PATIENCE
-        while not (folder / "checkpoint.safetensors").is_file():
-            assert process.poll() is None, "the run ended by itself"
-            assert time.monotonic() < end, "the run wrote no checkpoint"
-            time.sleep(0.01)
-        process.kill()
-        assert process.wait(PATIENCE) == -signal.SIGKILL
+    done = subprocess.run(line, timeout=PATIENCE, capture_output=True, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
     left = contents(folder)
     assert {"config.json", "environment.json", "history.json", "history.csv"} <= set(left)
     assert "report.html" not in left

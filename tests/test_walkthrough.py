@@ -16,6 +16,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from waiting import PATIENCE
+
 ROOT = Path(__file__).parent.parent
 STORED = ROOT / "docs" / "walkthrough.ipynb"
 NUMBER = re.compile(r"(?<![\w.])-?\d+\.\d+(?:e[-+]?\d+)?|\d+e-\d+")
@@ -41,7 +43,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Notebook:
         env=os.environ | own,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=PATIENCE,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -65,13 +65,25 @@ def supervise(
     crew = _Crew(command, environment, workers, listener, memory, log)
     try:
         while not crew.ended:
-            received = signal.sigtimedwait(SIGNALS, POLL_SECONDS)
+            received = _received()
             crew.look()  # before the signal, so that no earlier death counts as a bad end
-            if received is not None and received.si_signo != signal.SIGCHLD:
-                crew.signal(received.si_signo)
+            if received not in (None, signal.SIGCHLD):
+                crew.signal(received)
     finally:
         os.close(memory)
     return crew.code
+
+
+def _received() -> int | None:
+    """Take a signal that has come, after a short wait if there is none yet.
+
+    Not with `signal.sigtimedwait`: where the process is stopped and continued while that waits, it
+    returns a signal that nobody has sent, out of uninitialised memory (CPython 3.11).
+    """
+    if not signal.sigpending() & SIGNALS:
+        time.sleep(POLL_SECONDS)
+    waiting = signal.sigpending() & SIGNALS
+    return signal.sigwait(waiting) if waiting else None
 
 
 def inherit(descriptors: Sequence[int]) -> tuple[socket.socket, mmap, socket.socket, int]:

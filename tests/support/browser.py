@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
@@ -19,16 +19,20 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hands import Drawing, Line
+from waiting import PATIENCE
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, ConsoleMessage, Page, Request
 
-__all__ = ["CHROMIUM", "OpenPage", "browse", "serving"]
+__all__ = ["CHROMIUM", "MILLISECONDS", "OpenPage", "browse", "serving", "wait_on"]
 
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
 )
 """The browser's program, empty where there is none."""
+
+MILLISECONDS = 1000.0 * PATIENCE
+"""Before something that should be on the page counts as missing."""
 
 _ARGUMENTS = [
     "--no-sandbox",
@@ -39,8 +43,6 @@ _ARGUMENTS = [
     "--disable-background-networking",
     "--disable-component-update",
 ]
-
-_PATIENCE = 60  # seconds
 
 
 @contextmanager
@@ -69,7 +71,7 @@ def serving(model: Path, folder: Path, *options: str) -> Iterator[str]:
     finally:
         server.terminate()
         try:
-            code = server.wait(_PATIENCE)
+            code = server.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             server.kill()
             server.wait()
@@ -79,13 +81,13 @@ def serving(model: Path, folder: Path, *options: str) -> Iterator[str]:
 
 def _ready(server: "subprocess.Popen[bytes]", log: Path) -> str:
     """Wait until the server says that it is ready, and give its address."""
-    end = time.monotonic() + _PATIENCE
+    end = time.monotonic() + PATIENCE
     while time.monotonic() < end and server.poll() is None:
         lines = log.read_text().splitlines(keepends=True)
         events = [json.loads(line) for line in lines if line.endswith("}\n")]
         address = next((one["address"] for one in events if one["event"] == "ready"), None)
         if address is not None:
-            with urllib.request.urlopen(f"{address}/v2/health/ready", timeout=_PATIENCE) as answer:
+            with urllib.request.urlopen(f"{address}/v2/health/ready", timeout=PATIENCE) as answer:
                 assert answer.status == 200
             return str(address)
         time.sleep(0.02)
@@ -98,11 +100,21 @@ def browse() -> Iterator["Browser"]:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=_ARGUMENTS)
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=_ARGUMENTS, timeout=MILLISECONDS
+        )
         try:
             yield browser
         finally:
             browser.close()
+
+
+def wait_on(page: "Page", happened: Callable[[], bool]) -> None:
+    """Wait until something has happened here of which the page must tell."""
+    end = time.monotonic() + PATIENCE
+    while not happened():
+        assert time.monotonic() < end, f"it did not happen in {PATIENCE} s"
+        page.wait_for_timeout(10)
 
 
 class OpenPage:
@@ -156,6 +168,17 @@ class OpenPage:
     def settle(self) -> None:
         """Wait until nothing is asked any more."""
         self.page.locator("#verdict[aria-busy=false]").wait_for()
+
+    def complaints(self) -> list[str]:
+        """All messages until now, which are forgotten then.
+
+        They arrive in order, but later than what they are about. So a last one is waited for.
+        """
+        self.page.evaluate("console.info('until now')")
+        wait_on(self.page, lambda: "info: until now" in self.messages)
+        *found, _ = self.messages
+        self.messages.clear()
+        return found
 
     @property
     def label(self) -> str:

@@ -18,6 +18,8 @@ from typing import Any
 
 import pytest
 
+from waiting import PATIENCE
+
 __all__ = ["process_stays_as_it_was", "pytest_runtest_setup", "root_stays_as_it_was"]
 
 ROOT = Path(__file__).parents[2]
@@ -34,8 +36,6 @@ ONCE = (
     "TORCHINDUCTOR_CACHE_DIR",
 )
 """Environment variables that scikit-learn, this package and torch set for good when first used."""
-
-_PATIENCE = 10  # seconds for a child process to end
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -138,7 +138,7 @@ def command_line(pid: int) -> str:
 
 def wait_for_children() -> None:
     """Give children that were told to end the time to do so."""
-    end = time.monotonic() + _PATIENCE
+    end = time.monotonic() + PATIENCE
     while children() and time.monotonic() < end:
         time.sleep(0.01)
 

@@ -60,6 +60,31 @@ def linear(
     return model
 
 
+def slow() -> onnx.ModelProto:
+    """A good artefact that multiplies matrices to no purpose: 2 GFLOP an image."""
+    model = linear()
+    model.graph.node[-1].output[0] = "each"
+    tensors = {"first": [1], "second": [2], "both": [1, 2]}
+    model.graph.initializer.extend(
+        numpy_helper.from_array(np.array(axes, np.int64), name) for name, axes in tensors.items()
+    )
+    model.graph.initializer.append(numpy_helper.from_array(np.zeros(1, np.float32), "nothing"))
+    model.graph.node.extend(
+        [
+            helper.make_node("Unsqueeze", ["shares", "first"], ["across"]),
+            helper.make_node("Unsqueeze", ["shares", "second"], ["down"]),
+            helper.make_node("MatMul", ["down", "across"], ["square"]),
+            helper.make_node("MatMul", ["square", "square"], ["cube"]),
+            helper.make_node("MatMul", ["cube", "square"], ["all"]),
+            helper.make_node("ReduceMax", ["all", "both"], ["most"], keepdims=0),
+            helper.make_node("Unsqueeze", ["most", "first"], ["rows of most"]),
+            helper.make_node("Mul", ["rows of most", "nothing"], ["zero"]),
+            helper.make_node("Add", ["each", "zero"], ["probability"]),
+        ]
+    )
+    return model
+
+
 def content(model: onnx.ModelProto) -> bytes:
     """The bytes of the model's file."""
     return bytes(model.SerializeToString(deterministic=True))

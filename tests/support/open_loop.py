@@ -18,12 +18,11 @@ from dataclasses import dataclass, field
 from statistics import median
 
 from server import Server
+from waiting import PATIENCE
 
 __all__ = ["Answers", "press"]
 
 CONNECTIONS = 400
-END_SECONDS = 10.0
-"""For the last answers to come."""
 
 
 @dataclass
@@ -102,7 +101,7 @@ def press(server: Server, request: bytes, *, rate: float, seconds: float) -> Ans
                         answers.unsent += 1
             elif not busy:
                 return answers
-            assert now < start + seconds + END_SECONDS, f"{busy} answers never came"
+            assert now < start + seconds + PATIENCE, f"{busy} answers never came"
             for key, _ in selector.select(1 / rate):
                 client = key.data
                 received = client.socket.recv(65536)

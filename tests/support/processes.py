@@ -10,9 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-T = TypeVar("T")
+from waiting import PATIENCE
 
-_PATIENCE = 60  # seconds before something that should be over counts as hung
+T = TypeVar("T")
 
 
 def in_child(work: Callable[[], T]) -> T:
@@ -28,7 +28,7 @@ def in_child(work: Callable[[], T]) -> T:
         child = os.fork()
     if child == 0:
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        signal.alarm(_PATIENCE)
+        signal.alarm(PATIENCE)
         os.close(receiving)
         with os.fdopen(sending, "wb") as pipe:
             pipe.write(_outcome(work))
@@ -68,7 +68,7 @@ def _name(task: Path) -> str:
 
 def gone(new: Callable[[], set[str]]) -> bool:
     """Whether `new` becomes empty: Linux lists a thread for a moment after it was joined."""
-    end = time.monotonic() + _PATIENCE
+    end = time.monotonic() + PATIENCE
     while new() and time.monotonic() < end:
         time.sleep(0.001)
     return not new()

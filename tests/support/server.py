@@ -11,6 +11,7 @@ The server writes to a file that has no name, so nothing is left behind. At the 
 SIGTERM and must end with code 0; who wants another end uses `launch`.
 """
 
+import fcntl
 import http.client
 import json
 import os
@@ -20,8 +21,8 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping
+import termios
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,23 +30,27 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
 
+from waiting import PATIENCE, wait_until
+
 __all__ = [
     "INFER",
-    "PATIENCE",
     "RAW",
     "Client",
     "Reply",
     "Server",
     "launch",
     "message",
+    "reserved_port",
     "running",
     "stopped",
 ]
 
-PATIENCE = 30.0
-"""Seconds before something that should have happened counts as failed."""
-
 INFER = "/v2/models/mnist_sgd/infer"
+
+RUNNING = {"--drain-seconds": 0} | dict.fromkeys(
+    ("--deadline", "--head-seconds", "--body-seconds", "--idle-seconds", "--write-seconds"), 3600
+)
+"""The deadlines of a server whose test is of something else."""
 
 RAW = {"Inference-Header-Content-Length": "0"}
 """The header that says that a body is images and nothing else."""
@@ -109,6 +114,21 @@ class Client:
     def send(self, data: bytes) -> None:
         """Send bytes as they are."""
         self.socket.sendall(data)
+
+    def wait_until_delivered(self) -> None:
+        """Wait until all that was sent lies in the server's socket, though nobody reads it."""
+
+        def nothing_is_under_way() -> bool:
+            count = fcntl.ioctl(self.socket, termios.TIOCOUTQ, bytes(4))
+            return count == bytes(4)
+
+        wait_until(nothing_is_under_way)
+
+    def leave_at_once(self) -> None:
+        """Leave behind what was sent: the server has both in its socket when this returns."""
+        self.socket.shutdown(socket.SHUT_WR)
+        self.wait_until_delivered()
+        self.close()
 
     def ask(
         self,
@@ -177,15 +197,16 @@ class Server:
 
     def wait_for(self, name: str, number: int = 1) -> dict[str, Any]:
         """Wait until the log has so many events of a name, and give the last of them."""
-        end = time.monotonic() + PATIENCE
-        while time.monotonic() < end:
+
+        def enough() -> list[dict[str, Any]]:
             ended = self.process.poll() is not None  # asked first: it may write as it ends
             found = self.events(name)
             if len(found) >= number:
-                return found[number - 1]
+                return found
             assert not ended, f"it ended with code {self.process.returncode}:\n{self.log}"
-            time.sleep(0.01)
-        raise AssertionError(f"no event {name!r} in {PATIENCE:g} s:\n{self.log}")
+            return []
+
+        return wait_until(enough, lambda: f"no event {name!r}:\n{self.log}")[number - 1]
 
     def wait_until_ready(self) -> None:
         """Wait until it is ready, and learn its address."""
@@ -270,10 +291,10 @@ class Server:
 
     def wait_for_descriptors(self, most: int) -> None:
         """Wait until the process has at most so many open: it sees a client's end a bit later."""
-        end = time.monotonic() + PATIENCE
-        while (count := self.descriptors()) > most:
-            assert time.monotonic() < end, f"{count} files and sockets are open, not {most}"
-            time.sleep(0.01)
+        wait_until(
+            lambda: self.descriptors() <= most,
+            lambda: f"{self.descriptors()} files and sockets are open, not {most}",
+        )
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Send a signal, wait for the end, and give the exit code."""
@@ -286,12 +307,28 @@ def stopped(server: Server) -> Iterator[None]:
     """Stop a server's process; what is sent meanwhile it finds all at once."""
     os.kill(server.pid, signal.SIGSTOP)
     try:
-        end = time.monotonic() + PATIENCE
-        while server.state() != "T":
-            assert time.monotonic() < end
+        wait_until(lambda: server.state() == "T")
         yield
     finally:
         os.kill(server.pid, signal.SIGCONT)
+
+
+@contextmanager
+def reserved_port(number: int = 0) -> Iterator[int]:
+    """A port that a server may listen on, and that nobody else is given meanwhile.
+
+    It is bound here, but nobody listens: Linux then lets another socket have it that asks for this
+    very number and to share it, with SO_REUSEADDR as HTTP servers do or SO_REUSEPORT as gRPC does.
+
+    Args:
+        number: of the port; any that is free if it is 0.
+    """
+    with socket.socket() as holder:
+        for share in (socket.SO_REUSEADDR, socket.SO_REUSEPORT):
+            holder.setsockopt(socket.SOL_SOCKET, share, 1)
+        holder.bind(("127.0.0.1", number))
+        port: int = holder.getsockname()[1]
+        yield port
 
 
 @contextmanager
@@ -300,6 +337,7 @@ def launch(
     *arguments: str,
     environment: Mapping[str, str] | None = None,
     folder: str | os.PathLike[str] | None = None,
+    program: Sequence[str] = ("-m", "mnist_sgd_serve"),
 ) -> Iterator[Server]:
     """Start a server, not yet ready; at the end it is killed if it still runs.
 
@@ -308,12 +346,13 @@ def launch(
         arguments: more of the command line. The port is a free one unless they have --port.
         environment: all of the process's environment in place of this one's.
         folder: to start in.
+        program: what Python runs: the package, or a script that does so.
     """
     variables = dict(os.environ if environment is None else environment)
     if "PYTHONPATH" in os.environ:  # relative to here, and to be found from everywhere
         paths = os.environ["PYTHONPATH"].split(os.pathsep)
         variables["PYTHONPATH"] = os.pathsep.join(map(os.path.abspath, paths))
-    command = [sys.executable, "-m", "mnist_sgd_serve", os.fspath(model), *arguments]
+    command = [sys.executable, *program, os.fspath(model), *arguments]
     if "--port" not in arguments:
         command += ["--port", "0"]
     with tempfile.TemporaryFile() as output:
@@ -334,10 +373,13 @@ def running(
 ) -> Iterator[Server]:
     """Run a server that is ready, and stop it by SIGTERM: it must end with code 0.
 
-    It does not wait before it stops listening, unless the arguments have --drain-seconds.
+    It does not wait before it stops listening, and it waits an hour for its clients and lets them
+    wait as long, unless the arguments say otherwise: a test may be kept from running for seconds.
     """
-    if "--drain-seconds" not in arguments:
-        arguments = (*arguments, "--drain-seconds", "0")
+    given = {argument.partition("=")[0] for argument in arguments}
+    for name, seconds in RUNNING.items():
+        if name not in given:
+            arguments = (*arguments, f"{name}={seconds}")
     with launch(model, *arguments, environment=environment, folder=folder) as server:
         server.wait_until_ready()
         yield server

@@ -191,7 +191,7 @@ def save_checkpoint(
     """
     _training_loader(learn)
     learn.recorder.read_losses()  # in which all ranks take part
-    learn.ranks.share_buffers(learn.model, *learn.loss_modules())
+    learn.ranks.share_buffers(learn.model, *learn.loss_modules().values())
     own = random_state(learn.ranks.device)
     random = {name: learn.ranks.stacked(values) for name, values in own.items()}
     if not learn.ranks.is_first:

@@ -1,7 +1,7 @@
 """Training in several processes, which `torchrun` starts, on one machine or on several.
 
-Every rank takes its part of each batch (`DataLoader(rank=..., world_size=...)`), and the gradients
-become the mean of all ranks'. A `Ranks` is what the `Learner` and the commands know of this: where
+Every rank takes its part of each batch (`DataLoader(rank=..., world_size=...)`), and gradients are
+averaged over the ranks. A `Ranks` is what the `Learner` and the commands know of this: where
 this process stands among the others, and the few things that they do together. With one process
 each of them does nothing, so that the figures stay those of the plain loop.
 
@@ -75,10 +75,10 @@ class Ranks:
         return model if self.world_size == 1 else SyncedModel(model, self._share)
 
     def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Make each gradient the mean of all ranks', which call this together.
+        """Average each parameter's gradient over the ranks, which call this together.
 
-        A parameter without a gradient has one of 0, unless no rank has a gradient of it. Gradients
-        that are equal on all ranks stay as they are, but for rounding.
+        A rank without a gradient counts as 0; where no rank has one, it stays None. Gradients that
+        are equal on all ranks stay as they are, but for rounding. A sparse gradient becomes dense.
 
         Args:
             parameters: the same on all ranks, in the same order.

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 from torch.nn.parameter import is_lazy
 
-from mnist_sgd.attributes import modules_within
 from mnist_sgd.fit_identity import stateful_callbacks
 from mnist_sgd.fit_start import FitStart, fit_attributes, other_weights, trained
 from mnist_sgd.loader import DataLoader
@@ -60,7 +59,7 @@ def fit_state(learn: Learner, start: FitStart, epoch_done: bool) -> dict[str, An
         **_attributes(learn, start),
         "loss": {
             place: {"state": plain_state(each), "passing buffers": passing_buffers(each)}
-            for place, each in _loss_modules(learn).items()
+            for place, each in learn.loss_modules().items()
         },
         "optimizer": learn.opt.state_dict(),
         "callbacks": {
@@ -118,7 +117,7 @@ def put_state(
         load_plain_state(learn.model, _own_copy(state["model"]))
         load_passing_buffers(learn.model, state.get("passing buffers", {}))
         _put_parameters(learn, state)
-    modules = _loss_modules(learn)
+    modules = learn.loss_modules()
     for place, each in state.get("loss", {}).items():
         if place in modules:
             load_plain_state(modules[place], _own_copy(each["state"]))
@@ -230,10 +229,6 @@ def _is_plain(value: Any) -> bool:
     if isinstance(value, dict):
         return all(isinstance(key, str) and _is_plain(each) for key, each in value.items())
     return value is None or type(value) in (bool, int, float, str)
-
-
-def _loss_modules(learn: Learner) -> dict[str, torch.nn.Module]:
-    return modules_within(learn.loss_func, apart=learn.model.modules())
 
 
 def _other_groups(learn: Learner, optimizer: Mapping[str, Any]) -> bool:

@@ -174,7 +174,7 @@ class Learner(TrainingLoop):
             agree_on_fit(self, resume is not None, reset_opt)
             begin_fit(self, resume, before)
             try:
-                self._wrap()
+                self._share_weights()  # before any callback sees them
                 self._stage("fit", self._fit, CancelFit, finish=self.recorder.read_losses)
                 self._share_weights()  # also of an epoch that was left early
             finally:

@@ -97,8 +97,9 @@ def agree_on_batches(learn: "TrainingLoop", batches: object, part: str) -> bool:
         part: "training" or "validation".
 
     Returns:
-        Whether the ranks have to count the targets of each batch: a custom callback or loader may
-        change them, or begin another iterator, from which the size of a batch is then not known.
+        Whether custom code takes part in batches on some rank, as in a callback or a loader. It may
+        change the targets or begin another iterator, so that the ranks have to count the targets of
+        each batch; and it may run a backward pass, so that they average the gradients once more.
 
     Raises:
         TypeError, ValueError: as `agree_on_fit`, of the batches and the model.
@@ -109,7 +110,7 @@ def agree_on_batches(learn: "TrainingLoop", batches: object, part: str) -> bool:
         if refusal:
             raise ValueError(refusal)
         return False
-    own = [int(refusal != ""), int(_must_count(learn, batches)), _pieces(batches)]
+    own = [int(refusal != ""), int(_is_custom(learn, batches)), _pieces(batches)]
     own += _upcoming(batches)
     rows = ranks.stacked(torch.tensor(own))
     if rows[:, 0].any():
@@ -195,7 +196,7 @@ def _require_own_loader(batches: object) -> None:
         )
 
 
-def _must_count(learn: "TrainingLoop", batches: object) -> bool:
+def _is_custom(learn: "TrainingLoop", batches: object) -> bool:
     """Whether something that this package does not know is run within a batch, or makes it."""
     known = type(batches) is DataLoader and batches is learn.dls.train
     return not known or any(

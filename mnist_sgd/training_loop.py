@@ -81,7 +81,7 @@ class TrainingLoop(Stages):
         self._in_batch = False
         self._wrapped_model: tuple[nn.Module, Callable[[Tensor], Any]] | None = None
         self._wrapped_loss: tuple[tuple[Loss, object, bool], Loss] | None = None
-        self._count = True
+        self._custom = True
 
     @property
     def model(self) -> nn.Module:
@@ -171,7 +171,7 @@ class TrainingLoop(Stages):
     def _train(self) -> None:
         self._settle(done=True)
         self.train_place.begin_epoch(self.dls.train, begun=self.dl is not self.dls.train)
-        self._count = agree_on_batches(self, self.dl, TRAINING)
+        self._custom = agree_on_batches(self, self.dl, TRAINING)
         self._share_weights()  # a callback may have changed them
         check_batch_norm(self.model, self.dl, self.ranks)
         with explaining_batch_norm():
@@ -333,25 +333,21 @@ class TrainingLoop(Stages):
         return self._wrapped_model[1]
 
     def _shared_loss(self) -> Loss:
-        given = self.loss_func, self.dls.train, self._count
+        given = self.loss_func, self.dls.train, self._custom
         if self._wrapped_loss is None or any(
             old is not new for old, new in zip(self._wrapped_loss[0], given, strict=True)
         ):
             self._wrapped_loss = given, self.ranks.synced_loss(*given)
         return self._wrapped_loss[1]
 
-    def _wrap(self) -> None:
-        """Let several ranks begin with equal weights, before any callback sees them."""
-        self._share_weights()
-
     def _share_weights(self) -> None:
         """Let all ranks have the first one's weights, also those of the loss."""
         if self.ranks.world_size > 1:
-            self.ranks.share_weights(self.model, *self.loss_modules())
+            self.ranks.share_weights(self.model, *self.loss_modules().values())
 
-    def loss_modules(self) -> list[nn.Module]:
-        """The modules that the loss is or holds, without the model's."""
-        return list(modules_within(self.loss_func, apart=self.model.modules()).values())
+    def loss_modules(self) -> dict[str, nn.Module]:
+        """The modules that the loss is or holds, without the model's; see `modules_within`."""
+        return modules_within(self.loss_func, apart=self.model.modules())
 
     def _unwrap(self) -> None:
         """Let go of what the ranks share, before they part."""
@@ -382,8 +378,8 @@ class TrainingLoop(Stages):
         self.ranks.average_gradients(self._trained())
 
     def _step(self) -> None:
-        if self._handlers.keys() & {"after_backward", "before_step"}:
-            self.ranks.average_gradients(self._trained())  # a callback may have taken others
+        if self._custom:  # a callback may have run a backward pass of its own, on this rank's part
+            self.ranks.average_gradients(self._trained())
         self.opt.step()
 
     def _trained(self) -> Iterator[nn.Parameter]:

@@ -253,6 +253,7 @@ DISTURBED = {
     "shrunk",
     "sharpness",
     "learned loss",
+    "watched by the first",
 }
 
 

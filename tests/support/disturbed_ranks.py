@@ -153,6 +153,18 @@ class Shrink(Callback):
                 learn.loss_grad = learn.loss_grad + 0.01 * p.square().sum()
 
 
+class GradientNorms(Callback):
+    """Looks at the gradients of each step, and changes nothing."""
+
+    def __init__(self) -> None:
+        self.norms: list[float] = []
+
+    def before_step(self, learn: Learner) -> None:
+        self.norms.append(
+            sum(float(cast("Tensor", p.grad).norm()) for p in learn.model.parameters())
+        )
+
+
 class SharpnessAware(Callback):
     """Steps by the gradient a little way uphill, for which it has a backward pass of its own."""
 
@@ -160,7 +172,7 @@ class SharpnessAware(Callback):
         uphill = [0.05 * cast("Tensor", p.grad) for p in learn.model.parameters()]
         self._move(learn, uphill)
         learn.opt.zero_grad()
-        learn.loss_func(learn.model(learn.xb), learn.yb).backward()  # type: ignore[no-untyped-call]
+        torch.autograd.backward(learn.loss_func(learn.model(learn.xb), learn.yb))
         self._move(learn, [-each for each in uphill])
 
     @torch.no_grad()
@@ -286,6 +298,7 @@ def disturbed(ranks: Ranks, folder: Path) -> dict[str, Any]:
             dls=loaders(ranks.rank, ranks.world_size, batch_size=6, drop_last=True),
         ),
         "learned loss": learned_loss(ranks),
+        "watched by the first": fitted(ranks, *([GradientNorms()] if ranks.is_first else [])),
     }
 
 

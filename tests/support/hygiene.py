@@ -4,6 +4,7 @@ A test that changes the process changes the tests after it: they then pass or fa
 which they run. `conftest.py` brings these checks into every run.
 """
 
+import contextlib
 import gc
 import os
 import random
@@ -119,11 +120,11 @@ def differences(before: dict[str, Any], after: dict[str, Any], of: str = "") -> 
 
 def children() -> dict[int, str]:
     """The command lines of this process's children, but for multiprocessing's own helpers."""
-    pids = [
-        int(pid)
-        for task in Path("/proc/self/task").glob("*/children")
-        for pid in task.read_text().split()
-    ]
+    pids = []
+    for task in Path("/proc/self/task").glob("*/children"):
+        # A thread may end between the listing and the reading.
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            pids += [int(pid) for pid in task.read_text().split()]
     lines = {pid: command_line(pid) for pid in pids}
     return {pid: line for pid, line in lines.items() if "from multiprocessing." not in line}
 

@@ -18,11 +18,13 @@ change of the above is then put back to what the checkpoint has, which their fir
 changed.
 
 A fit that began with other settings is refused, see `fit_identity` and `fit_start`, and the learner
-is left as it was. A callback that changes what is computed can take part in this: its method
-`fit_settings()` gives its settings, a text by a name each, which an error repeats.
+is left as it was. Where other plain attributes of a custom model or records differ, which may hold
+anything, a warning names them. A callback that changes what is computed can take part in this: its
+method `fit_settings()` gives its settings, a text by a name each, which an error repeats.
 """
 
 import os
+import warnings
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from functools import partial
@@ -44,7 +46,7 @@ from mnist_sgd.fit_identity import (
     stateful_callbacks,
     with_loss_buffers,
 )
-from mnist_sgd.fit_start import FitStart, other_start, other_weights
+from mnist_sgd.fit_start import FitStart, other_attributes, other_start, other_weights
 from mnist_sgd.fit_state import begin_loaders, fit_state, put_state, take_up
 from mnist_sgd.loader import DataLoader
 from mnist_sgd.random_states import random_state
@@ -233,6 +235,7 @@ def load_checkpoint(learn: "Learner", path: str | os.PathLike[str]) -> None:
     def checked() -> bytes:
         if found := _other_fit(learn, state):
             raise CheckpointError(found)
+        _warn_of_attributes(learn, path, state)
         return b""
 
     try:
@@ -298,6 +301,20 @@ def _other_fit(learn: "Learner", state: dict[str, Any]) -> str | None:
         or _other_start(learn, state)
         or other_augmentation(noted, loaders)
     )
+
+
+def _warn_of_attributes(
+    learn: "Learner", path: str | os.PathLike[str], state: dict[str, Any]
+) -> None:
+    """Tell in which attributes two fits differ that may have no part in what is computed."""
+    here = learn.fit_start or FitStart.of(learn)
+    same_torch = state.get("torch") == torch.__version__
+    if found := other_attributes(state, same_torch, here, decisive=False):
+        warnings.warn(
+            f"{path}: {'; '.join(found)}. If that takes part in what is computed, begin the fit "
+            "anew, without the checkpoint",
+            stacklevel=2,
+        )
 
 
 def _loader_states(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 from torch.nn.modules.lazy import LazyModuleMixin
 
+from mnist_sgd.attributes import is_record
 from mnist_sgd.callbacks import Callback
 from mnist_sgd.loader import DataLoader
 from mnist_sgd.models import model_name
@@ -169,11 +170,16 @@ def _dtypes(state: Mapping[str, Any]) -> str:
 
 def _loss_settings(loss_func: Any) -> str:
     if isinstance(loss_func, partial):
-        arguments = [*map(repr, loss_func.args)]
-        arguments += [f"{key}={value!r}" for key, value in sorted(loss_func.keywords.items())]
+        arguments = [*map(_shown, loss_func.args)]
+        arguments += [f"{key}={_shown(each)}" for key, each in sorted(loss_func.keywords.items())]
         name = metric_name(loss_func.func)
         return _without_addresses(f"{name}({', '.join(arguments)})")
     return _without_addresses(repr(loss_func)) if isinstance(loss_func, nn.Module) else NONE
+
+
+def _shown(argument: object) -> str:
+    """An argument of a loss; of a record its kind alone, as it may hold anything."""
+    return type(argument).__name__ if is_record(argument) else repr(argument)
 
 
 def with_loss_buffers(settings: Mapping[str, str], loss_func: Any) -> dict[str, str]:

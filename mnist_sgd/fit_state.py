@@ -128,8 +128,8 @@ def put_state(
     here = fit_attributes(learn) if "attributes" in state else {}
     for part, values in state.get("attributes", {}).items():
         for name, value in values.items():
-            if name in here[part]:
-                here[part][name].put(copy.deepcopy(value))
+            if name in here[part] and (put := here[part][name].put):
+                put(copy.deepcopy(value))
     set_random_state(learn.ranks.device, _own_random_state(learn.ranks.rank, state))
 
 

@@ -74,7 +74,8 @@ class Remembered:
     def _now(self) -> dict[tuple[str, str], Attribute]:
         """The plain attributes of the model and of the loss."""
         model, loss = self._learn.model, self._learn.loss_func
-        found = {"model": attributes(model), "loss": attributes(loss, apart=model.modules())}
+        of_loss = attributes(loss, tensors=True, apart=model.modules())
+        found = {"model": attributes(model, tensors=True), "loss": of_loss}
         return {(part, name): each for part in found for name, each in found[part].items()}
 
     def keeps_optimizer(self) -> bool:
@@ -96,8 +97,8 @@ class Remembered:
             module.put_back()
         now = self._now()
         for key, (text, value) in self._attributes.items():
-            if key in now and now[key].text != text:
-                now[key].put(value)
+            if key in now and now[key].text != text and (put := now[key].put):
+                put(value)
         for fit_place, fields in self._fit_places:
             vars(fit_place).update(fields)
         for place in self._places:

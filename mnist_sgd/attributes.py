@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from mnist_sgd.wrappers import plain_modules, unwrapped
 
-__all__ = ["Attribute", "attributes", "is_record", "modules_within"]
+__all__ = ["Attribute", "attributes", "is_record", "modules_within", "put_attribute"]
 
 INTERNAL = frozenset(vars(nn.Module()))
 """What torch keeps in every module; `training` is set by the loop."""
@@ -95,6 +95,28 @@ def attributes(
             if text is not None:
                 found[_join(path, name)] = Attribute(value, text, None, True)
     return found
+
+
+def put_attribute(found: Mapping[str, Attribute], root: object, name: str, value: object) -> None:
+    """Set an attribute, also one that an object does not have yet.
+
+    Args:
+        found: the attributes of `root`.
+        root: as in `attributes`.
+        name: as in `attributes`; where nothing is that could have it, nothing is set.
+        value: what it gets.
+    """
+    if name in found:
+        put = found[name].put
+        if put is not None:
+            put(value)
+        return
+    place, _, last = name.rpartition(".")
+    for path, owner, _ in _owners(root, "", DEPTH, set()):
+        if path == place and last.isidentifier() and hasattr(owner, "__dict__"):
+            if not isinstance(owner, partial | FunctionType | type):
+                object.__setattr__(owner, last, value)
+            return
 
 
 def _is_of(owner: object, *libraries: str) -> bool:

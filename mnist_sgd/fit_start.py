@@ -7,7 +7,7 @@ its callbacks change on the way is the checkpoint's state, and no setting.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import isclose
 from typing import TYPE_CHECKING, Any
 
@@ -52,11 +52,13 @@ class FitStart:
         identity: the kinds of what takes part, see `fit_identity`.
         settings: texts by the names that an error has for them, see `fit_settings`.
         facts: what checkpoints of earlier versions did not note.
+        told: of which attributes a warning has said that a checkpoint cannot hold them.
     """
 
     identity: dict[str, Any]
     settings: dict[str, str]
     facts: dict[str, Any]
+    told: set[str] = field(default_factory=set, compare=False)
 
     @classmethod
     def of(cls, learn: Learner) -> FitStart:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn.parameter import is_lazy
 
-from mnist_sgd.attributes import modules_within
+from mnist_sgd.attribute_values import held, is_held, taken
+from mnist_sgd.attributes import modules_within, put_attribute
 from mnist_sgd.fit_identity import stateful_callbacks
 from mnist_sgd.fit_start import FitStart, fit_attributes, other_weights, trained
 from mnist_sgd.loader import DataLoader
@@ -125,11 +127,13 @@ def put_state(
             load_passing_buffers(modules[place], each["passing buffers"])
     if optimizer:
         learn.opt.load_state_dict(copy.deepcopy(state["optimizer"]))
-    here = fit_attributes(learn) if "attributes" in state else {}
-    for part, values in state.get("attributes", {}).items():
-        for name, value in values.items():
-            if name in here[part] and (put := here[part][name].put):
-                put(copy.deepcopy(value))
+    roots = {"model": learn.model, "loss": learn.loss_func, "optimizer": learn.opt}
+    for part, found in fit_attributes(learn).items():
+        if {"model": model, "optimizer": optimizer}.get(part, True):
+            for name, value in state.get("attributes", {}).get(part, {}).items():
+                before = found[name].value if name in found else None
+                new = taken(value, before, learn.ranks.device)
+                put_attribute(found, roots[part], name, new)
     set_random_state(learn.ranks.device, _own_random_state(learn.ranks.rank, state))
 
 
@@ -212,24 +216,33 @@ def _gradients(learn: Learner) -> dict[str, dict[str, Tensor]]:
 
 
 def _attributes(learn: Learner, start: FitStart) -> dict[str, Any]:
-    """Which attributes the fit has changed, and their values, but for those of tensors."""
+    """Which attributes the fit has changed, and the values of those that can be held."""
     changed: dict[str, list[str]] = {}
     values: dict[str, dict[str, Any]] = {}
     for part, found in fit_attributes(learn).items():
         before = start.facts["attributes"][part]
         other = {name: each for name, each in found.items() if before.get(name) != each.text}
         changed[part] = [*other, *(name for name in before if name not in found)]
-        values[part] = {name: each.value for name, each in other.items() if _is_plain(each.value)}
+        values[part] = {}
+        for name, each in other.items():
+            if each.put is None:  # a buffer, which is in the loss's state, or an argument
+                continue
+            if is_held(each.value):
+                values[part][name] = held(each.value)
+            else:
+                _tell(start, f"{name} of the {part}", type(each.value).__name__)
     return {"changed": changed, "attributes": values}
 
 
-def _is_plain(value: Any) -> bool:
-    """Whether a file of tensors can hold a value, and JSON tells it from others."""
-    if isinstance(value, list | tuple):
-        return all(map(_is_plain, value))
-    if isinstance(value, dict):
-        return all(isinstance(key, str) and _is_plain(each) for key, each in value.items())
-    return value is None or type(value) in (bool, int, float, str)
+def _tell(start: FitStart, name: str, kind: str) -> None:
+    """Warn, once in a fit, that a checkpoint does not have what an attribute has become."""
+    if name not in start.told:
+        start.told.add(name)
+        warnings.warn(
+            f"{name} has changed, but a checkpoint cannot hold what it is, of type {kind}: a fit "
+            "that resumes begins with its initial value",
+            stacklevel=2,
+        )
 
 
 def _loss_modules(learn: Learner) -> dict[str, torch.nn.Module]:

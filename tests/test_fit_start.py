@@ -4,11 +4,12 @@ import copy
 import math
 import warnings
 from argparse import Namespace
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -776,6 +777,149 @@ def test_an_attribute_that_a_fit_changed_is_no_setting(tmp_path: Path) -> None:
     whole = fit(settings | {"before": once})
     fit(settings | {"before": once}, path, stop=8)
     assert same(figures(fit(settings, resume=path)), figures(whole))
+
+
+class Anneals(nn.Module):
+    """A model whose number each training batch makes smaller, whatever type it has."""
+
+    def __init__(self, value: Any, step: Callable[[Any], Any]) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer = nn.Linear(784, 1)
+        self.value, self.step = value, step
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            self.value = self.step(self.value)
+        logits: Tensor = self.layer(x) * float(np.ravel(first_of(self.value))[0])
+        return logits
+
+
+def first_of(value: Any) -> Any:
+    while isinstance(value, list | tuple | dict):
+        value = next(iter(value.values() if isinstance(value, dict) else value))
+    return value
+
+
+def tenth_off(value: Any) -> Any:
+    """The same, with the same types, a tenth off."""
+    if isinstance(value, dict):
+        return {key: tenth_off(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(map(tenth_off, value))
+    if isinstance(value, np.generic):
+        return type(value)(value * type(value)(9) / type(value)(10))
+    return value * 0.9
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: 1.0,
+        lambda: np.float64(1.0),
+        lambda: np.float32(1.0),
+        lambda: np.float16(1.0),
+        lambda: np.int64(10**15),
+        lambda: [np.float64(1.0), 2.0],
+        lambda: (np.float32(1.0), [3.0]),
+        lambda: {0: 1.0, "one": 2.0, None: 4.0},
+        lambda: {"$tensor": [1.0]},
+        lambda: torch.ones(()),
+        lambda: [torch.ones((), dtype=torch.float64)],
+        lambda: np.ones(2),
+        lambda: np.ones((), np.float32),
+    ],
+)
+def test_an_attribute_that_the_fit_changed_comes_back_as_it_was(
+    make: Callable[[], Any], tmp_path: Path
+) -> None:
+    path = tmp_path / "c"
+    settings = {"make": lambda: Anneals(make(), tenth_off)}
+    whole = fit(settings)
+    fit(settings, path, stop=8)
+    resumed = fit(settings, resume=path)
+    assert same(figures(resumed), figures(whole))
+    there: Any = whole.model
+    here: Any = resumed.model
+    assert same(here.value, there.value)
+    assert type(here.value) is type(there.value)
+    assert type(first_of(here.value)) is type(first_of(there.value))
+
+
+def test_a_tensor_of_a_loss_that_a_callback_anneals_comes_back(tmp_path: Path) -> None:
+    class Halves(Callback):
+        def before_epoch(self, learn: Learner) -> None:
+            loss: Any = learn.loss_func
+            if learn.epoch and not learn.batch:
+                loss.gamma = loss.gamma * 0.5
+
+    for stop in (8, 12):
+        path = tmp_path / str(stop)
+
+        def settings() -> Settings:
+            return loss(Focal(torch.tensor(1.0)), Halves)  # type: ignore[arg-type]
+
+        whole = fit(settings())
+        fit(settings(), path, stop=stop)
+        assert same(figures(fit(settings(), resume=path)), figures(whole))
+
+
+def test_an_attribute_that_only_the_fit_made_comes_back(tmp_path: Path) -> None:
+    class Counts(Scaled):
+        def forward(self, x: Tensor) -> Tensor:
+            if self.training:
+                self.batches = getattr(self, "batches", 0) + 1
+            logits: Tensor = super().forward(x) / self.batches
+            return logits
+
+    path = tmp_path / "c"
+    fit({"make": Counts}, path, stop=8)
+    assert same(figures(fit({"make": Counts}, resume=path)), figures(fit({"make": Counts})))
+
+
+class Pair(NamedTuple):
+    value: float
+    other: int
+
+
+@pytest.mark.parametrize(
+    ("make", "step"),
+    [
+        (lambda: Pair(1.0, 2), lambda pair: Pair(pair.value * 0.9, 2)),
+        (lambda: defaultdict(int, a=1), lambda d: defaultdict(int, a=d["a"] + 1)),
+        (lambda: Counter("a"), lambda c: c + Counter("a")),
+        (lambda: {1}, lambda s: {*s, len(s) + 1}),
+        (lambda: b"a", lambda b: b + b"b"),
+        (lambda: range(1), lambda r: range(len(r) + 1)),
+    ],
+    ids=["namedtuple", "defaultdict", "Counter", "set", "bytes", "range"],
+)
+def test_what_a_checkpoint_cannot_hold_is_told_once_and_begins_as_it_was(
+    make: Callable[[], Any], step: Callable[[Any], Any], tmp_path: Path
+) -> None:
+    class Changes(Callback):
+        def before_batch(self, learn: Learner) -> None:
+            if learn.training:
+                model: Any = learn.model
+                model.value = step(model.value)
+
+    path = tmp_path / "c"
+
+    def settings() -> Settings:
+        return {"make": partial(Scaled, value=make()), "cbs": [Changes]}
+
+    with pytest.warns(UserWarning, match="a checkpoint cannot hold") as told:
+        fit(settings(), path, stop=8)
+    assert [str(each.message) for each in told] == [
+        "value of the model has changed, but a checkpoint cannot hold what it is, of type "
+        f"{type(make()).__name__}: a fit that resumes begins with its initial value"
+    ]
+    resumed: Any = fit(settings(), resume=path).model
+    expected = make()
+    for _ in range(3 * BATCHES - 8):
+        expected = step(expected)
+    assert type(resumed.value) is type(expected)
+    assert resumed.value == expected
 
 
 def test_a_loader_that_no_callback_brings_in_again_is_refused_by_what_differs(

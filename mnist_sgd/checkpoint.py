@@ -26,6 +26,7 @@ method `fit_settings()` gives its settings, a text by a name each, which an erro
 import os
 import warnings
 from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -36,6 +37,7 @@ import torch
 from mnist_sgd._document import DocumentError, dump, pack, parse
 from mnist_sgd._files import atomic_write, remove_leftovers
 from mnist_sgd._lock import only_writer
+from mnist_sgd.begun import Begun
 from mnist_sgd.callbacks import Callback
 from mnist_sgd.checkpoint_data import described_data, other_augmentation, other_images
 from mnist_sgd.fit_identity import (
@@ -47,7 +49,7 @@ from mnist_sgd.fit_identity import (
     with_loss_buffers,
 )
 from mnist_sgd.fit_start import FitStart, other_attributes, other_start, other_weights
-from mnist_sgd.fit_state import begin_loaders, fit_state, put_state, take_up
+from mnist_sgd.fit_state import PARTS, awaited, begin_loaders, fit_state, put_state, take_up
 from mnist_sgd.loader import DataLoader
 from mnist_sgd.random_states import random_state
 from mnist_sgd.remembered import Remembered
@@ -160,9 +162,9 @@ def begin_fit(
     Raises:
         CheckpointError: as in `load_checkpoint`.
     """
-    noted = resume is not None or any(isinstance(cb, Checkpoint) for cb in learn.active_cbs)
-    learn.fit_start = FitStart.of(learn) if noted else None
+    noted = any(isinstance(cb, Checkpoint) for cb in learn.active_cbs)
     if resume is None:
+        _note_start(learn, noted)
         learn.train_place.begin(learn.dls.train)
         learn.valid_place.begin(None if learn.dls.valid is learn.dls.train else learn.dls.valid)
         return
@@ -175,6 +177,11 @@ def begin_fit(
         except Exception as other:
             error.add_note(f"the learner could not be put back as it was: {other}")
         raise
+
+
+def _note_start(learn: "Learner", noted: bool = True) -> None:
+    learn.fit_start = FitStart.of(learn) if noted else None
+    learn.begun = Begun(learn, learn.fit_start) if learn.fit_start else None
 
 
 def save_checkpoint(
@@ -217,7 +224,8 @@ def save_checkpoint(
 def load_checkpoint(learn: "Learner", path: str | os.PathLike[str]) -> None:
     """Put a learner where the fit of a checkpoint stood; all ranks call this together.
 
-    The first rank reads the file and hands it to the others, so that only it needs the disk.
+    The first rank reads the file and hands it to the others, so that only it needs the disk. If it
+    is of the learner's own newest fit, what that changed is first put back, see `begun`.
 
     Args:
         learn: in a fit that has not begun, its optimizer made.
@@ -231,6 +239,10 @@ def load_checkpoint(learn: "Learner", path: str | os.PathLike[str]) -> None:
             the file and both values.
     """
     state = _read(learn, Path(path))
+    begun = learn.begun
+    if begun and _by_first(learn, lambda: b"own" if begun.is_of(state) else b""):
+        begun.put_back(learn)
+    _note_start(learn)
 
     def checked() -> bytes:
         if found := _other_fit(learn, state):
@@ -247,7 +259,7 @@ def load_checkpoint(learn: "Learner", path: str | os.PathLike[str]) -> None:
         raise CheckpointError(f"{path}: {error}") from None
     except (ValueError, RuntimeError) as error:
         raise CheckpointError(f"{path}: {error}") from error
-    learn._put_back = partial(_put_back, learn, path, state)
+    learn._put_back = _StateAgain(learn, path, state)
 
 
 def _load_loader(
@@ -259,12 +271,37 @@ def _load_loader(
         raise CheckpointError(f"{path}: {error}") from error
 
 
-def _put_back(learn: "Learner", path: str | os.PathLike[str], state: dict[str, Any]) -> None:
-    """Take the state again, after callbacks that had already changed it when it was written."""
-    try:
-        put_state(learn, state)
-    except (ValueError, RuntimeError) as error:
-        raise CheckpointError(f"{path}: {error}") from error
+class _StateAgain:
+    """Puts a state back, after callbacks that had already changed it when it was written.
+
+    Before the hooks of an epoch are called, what they may bring in is not there yet. They are
+    called again if the epoch was under way, so that all is put back after them. If an epoch begins,
+    only what they have brought in takes its state then.
+    """
+
+    def __init__(
+        self, learn: "Learner", path: str | os.PathLike[str], state: dict[str, Any]
+    ) -> None:
+        self._learn, self._path, self._state = learn, path, state
+        self._later: AbstractSet[str] = PARTS
+
+    def __call__(self, begun: bool) -> bool:
+        """Put it back; whether that was all.
+
+        Args:
+            begun: whether the hooks before the epoch have been called.
+        """
+        learn, state = self._learn, self._state
+        try:
+            if begun:
+                put_state(learn, state, self._later)
+                return True
+            missing = awaited(learn, state)
+            put_state(learn, state, PARTS - missing)
+        except (ValueError, RuntimeError) as error:
+            raise CheckpointError(f"{self._path}: {error}") from error
+        self._later = PARTS if learn.batch else missing
+        return not self._later
 
 
 def _by_first(learn: "Learner", work: Callable[[], bytes]) -> bytes:

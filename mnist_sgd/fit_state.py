@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,10 @@ from mnist_sgd.wrappers import (
 if TYPE_CHECKING:
     from mnist_sgd.learner import Learner
 
-__all__ = ["begin_loaders", "fit_state", "put_state", "take_up"]
+__all__ = ["PARTS", "awaited", "begin_loaders", "fit_state", "put_state", "take_up"]
+
+PARTS = frozenset({"model", "optimizer", "others"})
+"""The parts of a state that are put separately; of the others the callbacks and the loss."""
 
 
 def fit_state(learn: Learner, start: FitStart, epoch_done: bool) -> dict[str, Any]:
@@ -89,52 +93,65 @@ def take_up(learn: Learner, state: Mapping[str, Any]) -> None:
     learn.recorder.load_state_dict(recorder)
     learn.epoch = state["epoch"]
     learn.batch = -(-state["train"]["samples_seen"] // state["train"]["batch_size"])
-    awaited = "start" in state
-    put_state(
-        learn,
-        state,
-        model=not (awaited and other_weights(learn, state["model"])),
-        optimizer=not (awaited and _other_groups(learn, state["optimizer"])),
-    )
+    put_state(learn, state, PARTS - awaited(learn, state))
 
 
-def put_state(
-    learn: Learner, state: Mapping[str, Any], *, model: bool = True, optimizer: bool = True
-) -> None:
+def awaited(learn: Learner, state: Mapping[str, Any]) -> set[str]:
+    """Which parts of a state are of another model or optimizer, which callbacks may bring in."""
+    if "start" not in state:
+        return set()
+    found = {
+        "model": other_weights(learn, state["model"]),
+        "optimizer": _other_groups(learn, state["optimizer"]),
+    }
+    return {part for part, is_other in found.items() if is_other}
+
+
+def put_state(learn: Learner, state: Mapping[str, Any], parts: AbstractSet[str] = PARTS) -> None:
     """Put the weights, the optimizer, the callbacks and the random numbers where a fit stood.
 
     Args:
         learn: any; the callbacks of its fit are the active ones.
         state: of a checkpoint.
-        model: whether the model is the one that the state is of.
-        optimizer: whether the optimizer is.
+        parts: which of `PARTS` it is put into.
 
     Raises:
         ValueError, RuntimeError: the model, the optimizer or a callback refuses its state.
     """
-    for name, cb in stateful_callbacks(learn.active_cbs).items():
-        cb.load_state_dict(copy.deepcopy(state["callbacks"][name]))
-    if model:
+    if "model" in parts:
         if found := other_weights(learn, state["model"]):
             raise ValueError(found)
         load_plain_state(learn.model, _own_copy(state["model"]))
         load_passing_buffers(learn.model, state.get("passing buffers", {}))
         _put_parameters(learn, state)
+    if "optimizer" in parts:
+        learn.opt.load_state_dict(copy.deepcopy(state["optimizer"]))
+    if "others" in parts:
+        _put_others(learn, state)
+    _put_attributes(learn, state, parts)
+    set_random_state(learn.ranks.device, _own_random_state(learn.ranks.rank, state))
+
+
+def _put_others(learn: Learner, state: Mapping[str, Any]) -> None:
+    """Put the callbacks and the loss where a fit stood."""
+    for name, cb in stateful_callbacks(learn.active_cbs).items():
+        cb.load_state_dict(copy.deepcopy(state["callbacks"][name]))
     modules = _loss_modules(learn)
     for place, each in state.get("loss", {}).items():
         if place in modules:
             load_plain_state(modules[place], _own_copy(each["state"]))
             load_passing_buffers(modules[place], each["passing buffers"])
-    if optimizer:
-        learn.opt.load_state_dict(copy.deepcopy(state["optimizer"]))
+
+
+def _put_attributes(learn: Learner, state: Mapping[str, Any], parts: AbstractSet[str]) -> None:
+    """Set the attributes that a fit had changed."""
     roots = {"model": learn.model, "loss": learn.loss_func, "optimizer": learn.opt}
     for part, found in fit_attributes(learn).items():
-        if {"model": model, "optimizer": optimizer}.get(part, True):
+        if (part if part in PARTS else "others") in parts:
             for name, value in state.get("attributes", {}).get(part, {}).items():
                 before = found[name].value if name in found else None
                 new = taken(value, before, learn.ranks.device)
                 put_attribute(found, roots[part], name, new)
-    set_random_state(learn.ranks.device, _own_random_state(learn.ranks.rank, state))
 
 
 def begin_loaders(

@@ -180,6 +180,8 @@ class Learner(TrainingLoop):
             finally:
                 self.training = False
                 self._unwrap()
+                if self.begun is not None:
+                    self.begun.ended(self)
                 for cb in every:
                     cb.run = True
 

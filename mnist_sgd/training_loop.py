@@ -16,6 +16,7 @@ from mnist_sgd.batch_errors import (
     warn_of_broadcasting,
 )
 from mnist_sgd.batch_norm import check_batch_norm, explaining_batch_norm
+from mnist_sgd.begun import Begun
 from mnist_sgd.callbacks import (
     CancelBackward,
     CancelBatch,
@@ -74,7 +75,8 @@ class TrainingLoop(Stages):
         self.dl: Iterable[Batch] = ()
         self.train_place, self.valid_place = FitPlace(), FitPlace()
         self.fit_start: FitStart | None = None  # of a fit with checkpoints
-        self._put_back: Callable[[], None] | None = None  # puts the state of a checkpoint back
+        self.begun: Begun | None = None  # of the newest fit, if it had checkpoints
+        self._put_back: Callable[[bool], bool] | None = None  # the state of a checkpoint
         self.xb = self.yb = self.pred = self.loss = self.loss_grad = NOTHING
         self.forward_context: Callable[[], AbstractContextManager[object]] = nullcontext
         self._in_batch = False
@@ -122,22 +124,21 @@ class TrainingLoop(Stages):
         return (self.epoch + (self.batch - self._in_batch) / batches) / self.n_epoch
 
     def _fit(self) -> None:
-        self._settle(done=not self.batch)
+        self._settle(begun=self.epoch >= self.n_epoch)  # then no epoch begins
         try:
             self._epochs()
         finally:
             if self.ranks.world_size == 1:  # several ranks could not wait for one that failed
                 self.recorder.read_losses()
 
-    def _settle(self, done: bool) -> None:
+    def _settle(self, begun: bool) -> None:
         """Put back what hooks changed that a resumed fit calls for the second time.
 
         Args:
-            done: whether they are all called; those of an epoch that goes on come later.
+            begun: whether all are called; those of an epoch that begins may bring in a model or
+                groups of parameters that the state is of.
         """
-        if self._put_back is not None:
-            self._put_back()
-        if done:
+        if self._put_back is not None and self._put_back(begun):
             self._put_back = None
 
     def _epochs(self) -> None:
@@ -168,7 +169,7 @@ class TrainingLoop(Stages):
         self._validated = self._validate(valid, place)
 
     def _train(self) -> None:
-        self._settle(done=True)
+        self._settle(begun=True)
         self.train_place.begin_epoch(self.dls.train, begun=self.dl is not self.dls.train)
         self._count = agree_on_batches(self, self.dl, TRAINING)
         self.ranks.share_weights(self.model)  # a callback may have changed them

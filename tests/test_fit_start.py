@@ -601,6 +601,21 @@ class SmallerBatches(Callback):
             learn.dls = DataLoaders(train, learn.dls.valid)
 
 
+class SwapsModel(Callback):
+    def before_epoch(self, learn: Learner) -> None:
+        if learn.epoch >= 1 and len(learn.model) == 4:  # type: ignore[arg-type]
+            torch.manual_seed(1)
+            learn.model = nn.Sequential(nn.Linear(784, 1))
+            learn.opt = SGD(learn.model.parameters(), lr=0.1)
+
+
+class AddsGroup(Callback):
+    def before_epoch(self, learn: Learner) -> None:
+        model: Any = learn.model
+        if learn.epoch >= 1 and len(learn.opt.param_groups) == 1:
+            learn.opt.add_param_group({"params": list(model[0].parameters()), "lr": 0.1})
+
+
 class LooksAtAll(Callback):
     def look(self, learn: Learner) -> None:
         for loader in (learn.dls.train, learn.dls.valid):
@@ -685,6 +700,8 @@ CHANGES: dict[str, Settings] = {
     "the optimizer": {"cbs": [NewOptimizer]},
     "the optimizer, in a cycle": {"cbs": [NewOptimizer], "schedule": cycle},
     "the model": {"cbs": [NewHead]},
+    "the model before an epoch": {"cbs": [SwapsModel]},
+    "a group before an epoch": {"cbs": [AddsGroup], "opt_func": part(2, 4)},
     "the loader": {"cbs": [SmallerBatches]},
     "the place of the loaders": {"cbs": [LooksAtAll]},
     "a loss with buffers": {"loss_func": Averaged},
@@ -937,6 +954,94 @@ def test_a_loader_that_no_callback_brings_in_again_is_refused_by_what_differs(
     assert str(refused.value) == (
         f"{path}: the state is of another batch_size: it has 2, this loader has 4"
     )
+
+
+# The learner whose own fit was broken off.
+
+
+class SwapsLoss(Callback):
+    def before_epoch(self, learn: Learner) -> None:
+        if learn.epoch >= 1:
+            learn.loss_func = loss_of_the_second_epoch
+
+
+def loss_of_the_second_epoch(logits: Tensor, targets: Tensor) -> Tensor:
+    return cross_entropy(logits, targets) * 0.5
+
+
+class OtherMetrics(Callback):
+    def before_fit(self, learn: Learner) -> None:
+        learn.metrics = [batch_accuracy, batch_accuracy]
+
+
+class Counts(Callback):
+    """Counts in an attribute of the model, from nothing."""
+
+    def before_epoch(self, learn: Learner) -> None:
+        model: Any = learn.model
+        model.epochs = learn.epoch
+
+
+SAME: dict[str, Settings] = {
+    **{name: each for name, each in CHANGES.items() if "lazy" not in name},
+    "another loss": {"cbs": [SwapsLoss]},
+    "other metrics": {"cbs": [OtherMetrics]},
+    "another attribute": {"cbs": [Counts]},
+}
+
+
+@pytest.mark.parametrize(("stop", "every"), [(2, 1), (8, 3)])
+@pytest.mark.parametrize("change", SAME)
+def test_the_learner_whose_fit_was_broken_off_resumes_it(
+    change: str, every: int, stop: int, tmp_path: Path
+) -> None:
+    """Twice, and after a checkpoint that lies further back than what the fit changed last."""
+    settings = dict(SAME[change])
+    make = settings.get("loss_func")
+    settings |= {"loss_func": make()} if make else {}
+    whole = fit(settings | ({"loss_func": make()} if make else {}))
+    path = tmp_path / "c"
+    cbs = [cb() for cb in settings.pop("cbs", ())]
+    before, schedule = settings.pop("before", None), settings.pop("schedule", None)
+    learn = learner(**settings)
+    if before:
+        before(learn)
+    torch.manual_seed(3)
+    resume = None
+    for interrupt in (stop + every - 1, 12, None):
+        stops = [] if interrupt is None else [Interrupt(interrupt)]
+        try:
+            each = [*cbs, Checkpoint(path, every=every), *stops]
+            learn.fit(3, lr=0.1, cbs=each, resume=resume, schedule=schedule)
+        except KeyboardInterrupt:
+            resume = path if path.exists() else None
+            assert interrupt is not None
+    assert same(figures(learn), figures(whole))
+
+
+def test_what_was_changed_since_the_fit_was_broken_off_is_compared(tmp_path: Path) -> None:
+    path = tmp_path / "c"
+    learn = learner(loss_func=nn.HuberLoss(delta=1.0))
+    cbs = [Floats(), Thaws(), Checkpoint(path, every=1)]
+    with pytest.raises(KeyboardInterrupt):
+        learn.fit(3, lr=0.1, cbs=[*cbs, Interrupt(8)])
+
+    def refused(lr: float = 0.1) -> str:
+        with pytest.raises(CheckpointError) as error:
+            learn.fit(3, lr=lr, cbs=cbs, resume=path)
+        return str(error.value).removeprefix(f"{path}: ")
+
+    assert refused(0.2) == "other learning rate: the checkpoint has 0.1, this fit has 0.2"
+    learn.loss_func.delta = 0.5  # type: ignore[attr-defined]
+    assert refused() == "other delta of the loss: the checkpoint has 1, this fit has 0.5"
+    learn.loss_func = nn.HuberLoss(delta=1.0)
+    learn.model[3].requires_grad_(False)  # type: ignore[index]
+    assert refused() == (
+        "other requires_grad of 3.weight: the checkpoint has True, this fit has False"
+    )
+    learn.model[3].requires_grad_(True)  # type: ignore[index]
+    learn.fit(3, lr=0.1, cbs=cbs, resume=path)
+    assert len(learn.recorder.lrs) == 3 * BATCHES
 
 
 # A refusal.

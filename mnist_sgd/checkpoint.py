@@ -27,7 +27,6 @@ import os
 import warnings
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
-from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,7 +51,6 @@ from mnist_sgd.fit_start import FitStart, other_attributes, other_start, other_w
 from mnist_sgd.fit_state import PARTS, awaited, begin_loaders, fit_state, put_state, take_up
 from mnist_sgd.loader import DataLoader
 from mnist_sgd.random_states import random_state
-from mnist_sgd.remembered import Remembered
 from mnist_sgd.state_entries import check_extra
 from mnist_sgd.wrappers import plain_state
 
@@ -98,7 +96,6 @@ class Checkpoint(Callback):
             raise ValueError(f"every must be at least 1 batch, got {every}")
         self.path = Path(path)
         self.every = every
-        self._lock = ExitStack()
 
     def before_fit(self, learn: "Learner") -> None:
         """See that a checkpoint can be taken, before any work is done.
@@ -119,19 +116,18 @@ class Checkpoint(Callback):
             pack({"callbacks": states, "settings": callback_settings(learn.active_cbs)}, "", {})
         except ValueError as error:
             raise CheckpointError(f"{self.path} cannot be written: {error}") from error
-        _by_first(learn, self._prepare)
+        _by_first(learn, partial(self._prepare, learn))
 
     def rank_settings(self) -> dict[str, str]:
         """What all ranks must have alike: they write together."""
         return {"Checkpoint": "every epoch" if self.every is None else f"every {self.every}"}
 
-    def _prepare(self) -> bytes:
+    def _prepare(self, learn: "Learner") -> bytes:
         if not self.path.parent.is_dir():
             raise CheckpointError(f"{self.path}: there is no folder {self.path.parent}")
         if self.path.is_dir():
             raise CheckpointError(f"{self.path} is a folder: name a file in it")
-        self._lock.close()
-        if self._lock.enter_context(only_writer(self.path)):
+        if learn.at_end.enter_context(only_writer(self.path)):
             remove_leftovers(self.path)
         return b""
 
@@ -144,20 +140,13 @@ class Checkpoint(Callback):
         """Write what the next epoch begins with."""
         save_checkpoint(learn, self.path, epoch_done=True)
 
-    def cleanup_fit(self, learn: "Learner") -> None:
-        """Let other processes write the file."""
-        self._lock.close()
 
-
-def begin_fit(
-    learn: "Learner", resume: str | os.PathLike[str] | None, before: Remembered | None
-) -> None:
+def begin_fit(learn: "Learner", resume: str | os.PathLike[str] | None) -> None:
     """Note what a fit begins with, and take up a checkpoint; all ranks call this together.
 
     Args:
         learn: in a fit that has not begun, its optimizer made.
         resume: the checkpoint's file; None begins anew.
-        before: the learner before this fit, to which a refusal leads back.
 
     Raises:
         CheckpointError: as in `load_checkpoint`.
@@ -168,15 +157,7 @@ def begin_fit(
         learn.train_place.begin(learn.dls.train)
         learn.valid_place.begin(None if learn.dls.valid is learn.dls.train else learn.dls.valid)
         return
-    try:
-        load_checkpoint(learn, resume)
-    except BaseException as error:
-        try:
-            if before is not None:
-                before.put_back()
-        except Exception as other:
-            error.add_note(f"the learner could not be put back as it was: {other}")
-        raise
+    load_checkpoint(learn, resume)
 
 
 def _note_start(learn: "Learner", noted: bool = True) -> None:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from functools import partial
 from typing import Any
 
@@ -35,6 +35,7 @@ from mnist_sgd.progress import format_time, table_header, table_row
 from mnist_sgd.provenance import measured
 from mnist_sgd.rank_agreement import TRAINING, VALIDATION, agree_on_batches
 from mnist_sgd.recorder import Mean, Metric, Recorder
+from mnist_sgd.remembered import Remembered
 from mnist_sgd.stages import Stages
 
 __all__ = ["Loss", "TrainingLoop"]
@@ -77,6 +78,8 @@ class TrainingLoop(Stages):
         self.fit_start: FitStart | None = None  # of a fit with checkpoints
         self.begun: Begun | None = None  # of the newest fit, if it had checkpoints
         self._put_back: Callable[[bool], bool] | None = None  # the state of a checkpoint
+        self.at_end = ExitStack()
+        self._before: Remembered | None = None  # the learner before a fit that resumes
         self.xb = self.yb = self.pred = self.loss = self.loss_grad = NOTHING
         self.forward_context: Callable[[], AbstractContextManager[object]] = nullcontext
         self._in_batch = False
@@ -154,6 +157,7 @@ class TrainingLoop(Stages):
             self._put_back = None
             if epoch + 1 < self.n_epoch:
                 self.batch = 0
+        self._before = None
 
     def _epoch(self) -> None:
         self._check_optimizer()
@@ -276,6 +280,7 @@ class TrainingLoop(Stages):
             self.xb = self.yb = NOTHING
 
     def _train_batch(self) -> None:
+        self._before = None  # from here on the fit has begun
         self.train_place.follow(self.dls.train)
         self.batch += 1
         self._in_batch = True

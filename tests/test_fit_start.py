@@ -1082,6 +1082,43 @@ def test_a_refused_resume_leaves_the_learner_as_it_was(fitted: int, tmp_path: Pa
         assert learn.recorder is recorder
 
 
+@pytest.mark.parametrize("event", ["before_fit", "before_epoch", "before_train"])
+@pytest.mark.parametrize("change", ["nothing", "before the fit", "the model", "the optimizer"])
+def test_a_callback_that_refuses_before_the_first_batch_leaves_the_learner_as_it_was(
+    change: str, event: str, tmp_path: Path
+) -> None:
+    path, settings = tmp_path / "c", CHANGES[change]
+    fit(settings, path, stop=8)
+    learn = learner()
+    learn.fit(1, lr=0.1)
+    model, before, recorder = learn.model, copy.deepcopy(figures(learn)), learn.recorder
+
+    def refuse(self: Callback, learn: Learner) -> None:
+        raise ArithmeticError("not today")
+
+    refuses = type("Refuses", (Callback,), {event: refuse})()
+    cbs = [*(make() for make in settings.get("cbs", ())), refuses]
+    with pytest.raises(ArithmeticError):
+        learn.fit(3, lr=0.1, cbs=cbs, resume=path)
+    assert learn.model is model
+    assert same(figures(learn), before)
+    assert learn.recorder is recorder
+    assert (learn.epoch, learn.n_epoch) == (0, 1)
+    with pytest.raises(CheckpointError):
+        learn.fit(3, lr=0.2, cbs=cbs, resume=path)
+    assert same(figures(learn), before)
+
+
+@pytest.mark.parametrize("after", [9, 15])
+def test_an_error_in_a_resumed_fit_leaves_what_it_has_trained(after: int, tmp_path: Path) -> None:
+    path = tmp_path / "c"
+    fit({}, path, stop=8)
+    learn = learner()
+    with pytest.raises(KeyboardInterrupt):
+        learn.fit(3, lr=0.1, cbs=Interrupt(after), resume=path)
+    assert len(learn.recorder.lrs) == after
+
+
 def test_the_state_of_a_callback_that_refuses_it_is_named(tmp_path: Path) -> None:
     class Begun(Begins):
         def load_state_dict(self, state: dict[str, int]) -> None:

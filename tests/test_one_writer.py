@@ -280,6 +280,41 @@ def test_fits_of_one_process_may_write_one_file_also_after_an_error(tmp_path: Pa
     assert other.returncode == 0
 
 
+def test_a_checkpoint_that_a_callback_switches_off_is_let_go_of_when_the_fit_ends(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "c.safetensors"
+    checkpoint = Checkpoint(path)
+
+    class SwitchesOff(Callback):
+        def after_epoch(self, learn: object) -> None:
+            checkpoint.run = False
+
+    learner(epochs=0).fit(2, 0.1, cbs=[checkpoint, SwitchesOff()])
+    assert contents(tmp_path).keys() <= {"c.safetensors"}
+    with another_program(path) as other:
+        other.communicate("go on\n" * 2, timeout=PATIENCE)
+    assert other.returncode == 0
+
+
+def test_a_fit_within_a_fit_does_not_let_go_of_the_others_file(tmp_path: Path) -> None:
+    """Also if both have the same callback; each fit is of another learner."""
+    path = tmp_path / "c.safetensors"
+    checkpoint = Checkpoint(path)
+    hidden = []
+
+    class FitsAnother(Callback):
+        order = Checkpoint.order + 1
+
+        def after_epoch(self, learn: object) -> None:
+            learner(epochs=0).fit(1, 0.1, cbs=checkpoint)
+            hidden.append(sorted(contents(tmp_path)))
+
+    learner(epochs=0).fit(1, 0.1, cbs=[checkpoint, FitsAnother()])
+    assert hidden == [[".c.writer.safetensors", "c.safetensors"]]
+    assert sorted(contents(tmp_path)) == ["c.safetensors"]
+
+
 def test_the_command_is_refused_a_checkpoint_that_a_program_writes(
     tmp_path: Path, capsys: Output
 ) -> None:

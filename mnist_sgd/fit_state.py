@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from mnist_sgd.attribute_values import held, is_held, taken
@@ -62,10 +62,14 @@ def fit_state(learn: Learner, start: FitStart, epoch_done: bool) -> dict[str, An
         "model": model,
         "passing buffers": passing_buffers(learn.model),
         "trained": trained(learn),
-        **_gradients(learn),
+        **_gradients(learn.model),
         **_attributes(learn, start),
         "loss": {
-            place: {"state": plain_state(each), "passing buffers": passing_buffers(each)}
+            place: {
+                "state": plain_state(each),
+                "passing buffers": passing_buffers(each),
+                **_gradients(each),
+            }
             for place, each in _loss_modules(learn).items()
         },
         "optimizer": learn.opt.state_dict(),
@@ -141,6 +145,7 @@ def _put_others(learn: Learner, state: Mapping[str, Any]) -> None:
         if place in modules:
             load_plain_state(modules[place], _own_copy(each["state"]))
             load_passing_buffers(modules[place], each["passing buffers"])
+            _put_gradients(plain_parameters(modules[place]), each)
 
 
 def _put_attributes(learn: Learner, state: Mapping[str, Any], parts: AbstractSet[str]) -> None:
@@ -200,11 +205,16 @@ def _same_order(there: Mapping[str, int], begun: Mapping[str, int]) -> bool:
 
 
 def _put_parameters(learn: Learner, state: Mapping[str, Any]) -> None:
-    """Freeze what was frozen, and take the gradients that were being accumulated."""
+    """Freeze what was frozen, and take the gradients of the model."""
     parameters = plain_parameters(learn.model)
     for name, is_trained in state.get("trained", {}).items():
         if name in parameters:
             parameters[name].requires_grad_(is_trained)
+    _put_gradients(parameters, state)
+
+
+def _put_gradients(parameters: Mapping[str, nn.Parameter], state: Mapping[str, Any]) -> None:
+    """Take the gradients that were being accumulated; there are no others."""
     for p in parameters.values():
         p.grad = None
     for name, gradient in state.get("gradients", {}).items():
@@ -225,9 +235,9 @@ def _without_wrappers(name: str) -> str:
     return ".".join(part for part in name.split(".") if part not in ("_orig_mod", "module"))
 
 
-def _gradients(learn: Learner) -> dict[str, dict[str, Tensor]]:
+def _gradients(module: nn.Module) -> dict[str, dict[str, Tensor]]:
     """What cancelled batches have accumulated for the next step; usually nothing."""
-    parameters = plain_parameters(learn.model)
+    parameters = plain_parameters(module)
     found = {name: p.grad for name, p in parameters.items() if p.grad is not None}
     return {"gradients": found} if found else {}
 
@@ -262,7 +272,7 @@ def _tell(start: FitStart, name: str, kind: str) -> None:
         )
 
 
-def _loss_modules(learn: Learner) -> dict[str, torch.nn.Module]:
+def _loss_modules(learn: Learner) -> dict[str, nn.Module]:
     return modules_within(learn.loss_func, apart=learn.model.modules())
 
 

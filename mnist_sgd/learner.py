@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from mnist_sgd.attributes import modules_within
 from mnist_sgd.batch_errors import check_one_tensor
 from mnist_sgd.callbacks import Callback, CancelFit, as_callbacks
 from mnist_sgd.checkpoint import begin_fit
@@ -229,7 +230,9 @@ class Learner(TrainingLoop):
             self.opt, self.opt_settings = opt, group_settings(opt)
             self._opt_made_for = opt, self.model
         check_rates(self.opt)  # it may have been assigned
-        self.model.zero_grad()  # what a cancelled batch of the last fit left
+        within = modules_within(self.loss_func, apart=self.model.modules())
+        for module in (self.model, *within.values()):
+            module.zero_grad()  # what a cancelled batch of the last fit left
         self.set_lr(lr)
         return lr
 

@@ -673,6 +673,24 @@ class Centred(nn.Module):
         return logits
 
 
+class Learned(nn.Module):
+    """A loss whose temperature is trained."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.temperature = nn.Parameter(torch.tensor(1.0))
+
+    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
+        logits = logits * self.temperature
+        return cross_entropy(logits, targets) + logits.pow(2).mean()
+
+
+class TrainsTheLoss(Callback):
+    def before_fit(self, learn: Learner) -> None:
+        loss: Any = learn.loss_func
+        learn.opt = SGD([*learn.model.parameters(), *loss.parameters()], lr=0.1)
+
+
 def lazy() -> nn.Module:
     torch.manual_seed(0)
     return nn.Sequential(nn.LazyLinear(8), nn.LazyBatchNorm1d(), nn.ReLU(), nn.LazyLinear(1))
@@ -712,6 +730,7 @@ CHANGES: dict[str, Settings] = {
     "lazy layers under Adam": {"make": lazy, "opt_func": torch.optim.Adam},
     "an assigned optimizer": {"before": assigned, "schedule": cycle},
     "gradients": {"cbs": [Accumulates], "opt_func": partial(SGD, mom=0.9)},
+    "gradients of a loss": {"loss_func": Learned, "cbs": [TrainsTheLoss, Accumulates]},
     "gradients of a compiled model": {"make": compiled, "cbs": [Accumulates]},
 }
 
@@ -967,6 +986,14 @@ class SwapsLoss(Callback):
 
 def loss_of_the_second_epoch(logits: Tensor, targets: Tensor) -> Tensor:
     return cross_entropy(logits, targets) * 0.5
+
+
+def test_a_fit_begins_without_what_a_cancelled_batch_left_to_the_parameters_of_the_loss() -> None:
+    learn = learner(loss_func=Learned())
+    loss: Any = learn.loss_func
+    loss.temperature.grad = torch.tensor(5.0)
+    learn.fit(0)
+    assert loss.temperature.grad is None
 
 
 class OtherMetrics(Callback):

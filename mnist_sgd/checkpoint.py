@@ -43,6 +43,7 @@ from mnist_sgd.fit_identity import (
     callback_settings,
     comparable,
     difference,
+    normalised,
     settings_of_format_2,
     stateful_callbacks,
     with_loss_buffers,
@@ -370,8 +371,9 @@ def _other_setting(
     here = with_loss_buffers(here, learn.loss_func)
     if "settings" in state:
         there = state["settings"]
-        return difference(*((there, here) if same_torch else map(comparable, (there, here))))
-    there = settings_of_format_2(state)
+        both = (there, here) if same_torch else (comparable(there), comparable(here))
+        return difference(*map(normalised, both))
+    there, here = normalised(settings_of_format_2(state)), normalised(here)
     unknown = callback_settings(cb for cb in learn.active_cbs if not hasattr(cb, "state_dict"))
     for name, value in unknown.items():
         return (

@@ -21,8 +21,10 @@ from mnist_sgd.fit_identity import (
     difference,
     fit_identity,
     fit_settings,
+    normalised,
 )
 from mnist_sgd.loader import DataLoader
+from mnist_sgd.schedule import copy_of_schedule, rates_at
 from mnist_sgd.weights import shapes
 from mnist_sgd.wrappers import plain_modules, plain_parameters, plain_state
 
@@ -131,6 +133,7 @@ def other_start(
     settings = [state["settings"], here.settings]
     if not same_torch:
         settings = [comparable(each) for each in settings]
+    settings = [normalised(each) for each in settings]
     weights = None
     if state["fit"]["weights"] != here.identity["weights"]:
         weights = other_weights(learn, state["model"])
@@ -167,14 +170,17 @@ def _places(learn: Learner) -> dict[str, str]:
 
 
 def _rates(learn: Learner) -> list[list[float | None]]:
-    """What the schedule gives on its way, each the rate and the momentum."""
-    if learn.schedule is None:
-        return []
-    found = []
-    for i in range(POINTS):
-        lr, mom = learn.schedule(i / POINTS)
-        found.append([float(lr), None if mom is None else float(mom)])
-    return found
+    """What the schedule gives on its way, each the rate and the momentum.
+
+    A copy is asked, as one that counts its calls would give the fit others; what cannot be copied
+    is not asked.
+
+    Raises:
+        TypeError, ValueError: as in `rates_at`.
+    """
+    shared = learn, learn.model, learn.dls, learn.loss_func, learn.opt
+    schedule = learn.schedule and copy_of_schedule(learn.schedule, shared)
+    return [list(rates_at(schedule, i / POINTS)) for i in range(POINTS)] if schedule else []
 
 
 def _other_facts(there: Mapping[str, Any], here: Mapping[str, Any]) -> str | None:

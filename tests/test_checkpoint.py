@@ -45,6 +45,8 @@ BATCHES = 6  # of 22 images, 4 at a time
 
 AFTER_CHECKPOINTS = Checkpoint.order + 1
 
+MOMENTUM: Any = np.float32(0.9)
+
 
 def dropping(p: float = 0.5) -> nn.Module:
     """A model that draws random numbers and has buffers."""
@@ -451,7 +453,7 @@ def test_other_settings_of_the_same_parts_are_refused_with_both_values(
     [
         ({"lr": np.float32(0.1)}, {"lr": 0.1}),
         ({"lr": 0.1}, {"lr": np.float32(0.1)}),
-        ({"opt_func": partial(SGD, mom=0.9)}, {"opt_func": partial(SGD, mom=np.float32(0.9))}),
+        ({"opt_func": partial(SGD, mom=0.9)}, {"opt_func": partial(SGD, mom=MOMENTUM)}),
         ({"opt_func": partial(SGD, wd=0)}, {"opt_func": partial(SGD, wd=0.0)}),
         *(
             ({"opt_func": partial(torch.optim.Adam, **one)}, {"opt_func": torch.optim.Adam})

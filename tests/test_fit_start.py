@@ -844,7 +844,8 @@ def tenth_off(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return type(value)(map(tenth_off, value))
     if isinstance(value, np.generic):
-        return type(value)(value * type(value)(9) / type(value)(10))
+        kind: Any = type(value)
+        return kind(kind(9) * value / kind(10))
     return value * 0.9
 
 

@@ -1,7 +1,8 @@
 """A value with tensors in it, as the bytes of one safetensors file: reading one runs no code.
 
 The value is what an optimizer's `state_dict()` is made of: dictionaries, lists, tuples, strings,
-numbers, booleans, None and tensors, in any depth; NumPy's numbers become Python's. Its tensors
+numbers, booleans, None and tensors, in any depth; NumPy's numbers become Python's, but for those in
+a `NumpyValue`, which stay what they are. Its tensors
 become tensors of the file, named by where they are (`optimizer.state.0.momentum_buffer`), and the
 rest is JSON in the file's header, in which integers and floats keep every digit. A BLAKE2b digest
 of it all lies beside the JSON, since safetensors itself does not notice a changed byte.
@@ -16,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["DocumentError", "digest", "dump", "pack", "parse", "unpack"]
+__all__ = ["DocumentError", "NumpyValue", "digest", "dump", "pack", "parse", "unpack"]
 
 KEY = "mnist_sgd.document"
 """The one key of the header's metadata: safetensors writes several in an order that varies."""
@@ -24,6 +25,17 @@ KEY = "mnist_sgd.document"
 
 class DocumentError(ValueError):
     """Bytes are not a whole document, or a value cannot be one."""
+
+
+class NumpyValue:
+    """A number or an array of NumPy that is read again as one.
+
+    Args:
+        value: its dtype is one of numbers that torch has too.
+    """
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
 
 
 def dump(value: Mapping[str, Any]) -> bytes:
@@ -80,6 +92,10 @@ def pack(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
             name += "_"
         tensors[name] = value.detach().cpu().clone(memory_format=torch.contiguous_format)
         return {"$tensor": name}
+    if isinstance(value, NumpyValue):
+        array = np.array(value.value)  # a copy
+        packed = pack(torch.from_numpy(array), name, tensors)
+        return {"$array" if isinstance(value.value, np.ndarray) else "$number": packed["$tensor"]}
     if isinstance(value, np.generic):
         value = value.item()
     if value is None or isinstance(value, bool | int | float | str):
@@ -103,6 +119,10 @@ def unpack(value: Any, tensors: Mapping[str, Tensor]) -> Any:
     match value:
         case {"$tensor": name}:
             return tensors[name]
+        case {"$array": name}:
+            return tensors[name].numpy()
+        case {"$number": name}:
+            return tensors[name].numpy()[()]
         case {"$tuple": items}:
             return tuple(unpack(item, tensors) for item in items)
         case {"$pairs": pairs}:

@@ -14,16 +14,20 @@ import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from hashlib import blake2b
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import BinaryIO
 
-__all__ = ["atomic_path", "atomic_write", "is_stream", "move_over", "remove_leftovers"]
+__all__ = ["atomic_path", "atomic_write", "hidden", "is_stream", "move_over", "remove_leftovers"]
 
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
 """Errors of writing, which name no file."""
 
 _STANDARD = ("/dev/stdin", "/dev/stdout", "/dev/stderr")
+_LONGEST = 255
+"""Bytes of a name, on all usual file systems."""
+
 _LINKS = 40
 """Links that lead to each other are followed so far, as Linux does."""
 
@@ -50,7 +54,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
                 shutil.copyfileobj(content, stream)
         return
     final = _final(path)
-    temporary = final.with_name(f".{final.stem}.{secrets.token_hex(4)}{final.suffix}")
+    temporary = hidden(final, secrets.token_hex(4))
     with _errors_that_name(path, temporary):
         try:
             if mode is not None:  # from the start, nobody reads it who could not read the old one
@@ -98,6 +102,22 @@ def move_over(source: Path, path: Path) -> None:
         source.unlink()
 
 
+def hidden(path: Path, what: str) -> Path:
+    """A hidden file next to `path`, for work on it.
+
+    Its name has the name and the suffix of `path` in it, or if that is too long a digest.
+
+    Args:
+        path: a file, which may be there or not.
+        what: of the file; at most 8 characters.
+    """
+    stem, suffix = path.stem, path.suffix
+    if len(os.fsencode(f".{path.name}.01234567")) > _LONGEST:
+        stem = blake2b(os.fsencode(path.name), digest_size=8).hexdigest()
+        suffix = suffix if len(os.fsencode(suffix)) <= _LONGEST // 2 else ""
+    return path.with_name(f".{stem}.{what}{suffix}")
+
+
 def is_stream(path: str | os.PathLike[str]) -> bool:
     """Whether what is written to `path` goes into a pipe, a device or a file that is open.
 
@@ -115,7 +135,8 @@ def remove_leftovers(path: str | os.PathLike[str]) -> None:
         OSError: a leftover cannot be removed.
     """
     final = _final(path)
-    name = rf"\.{re.escape(final.stem)}\.[0-9a-f]{{8}}{re.escape(final.suffix)}"
+    before, after = re.escape(hidden(final, "*").name).split(r"\*")
+    name = f"{before}[0-9a-f]{{8}}{after}"
     for leftover in final.parent.iterdir():
         if re.fullmatch(name, leftover.name):
             leftover.unlink()

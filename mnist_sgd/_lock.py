@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from mnist_sgd._files import hidden
+
 __all__ = ["FileInUseError", "FolderInUseError", "holding", "one_writer", "only_writer"]
 
 COMMANDS_FILE = "checkpoint.safetensors"
@@ -141,27 +143,27 @@ def only_writer(path: Path) -> Iterator[bool]:
     if sys.platform == "win32" or real in _WRITTEN or (real.exists() and not real.is_file()):
         yield False
         return
-    hidden = real.with_name(f".{real.stem}.writer{real.suffix}")
+    lock_file = hidden(real, "writer")
     whole = _is_held(real.parent)
     if not whole and real.name == COMMANDS_FILE and _others_hold(real.parent):
         raise _in_use(path)
     with ExitStack() as lock:
         safe = True
-        if hidden.exists() or not whole:
-            safe = lock.enter_context(_hidden_lock(path, hidden))
+        if lock_file.exists() or not whole:
+            safe = lock.enter_context(_hidden_lock(path, lock_file))
         _WRITTEN.add(real)
         lock.callback(_WRITTEN.discard, real)
         yield safe
 
 
 @contextmanager
-def _hidden_lock(path: Path, hidden: Path) -> Iterator[bool]:
+def _hidden_lock(path: Path, lock_file: Path) -> Iterator[bool]:
     """Hold the lock of a hidden file, made for this; False if its file system has no locks."""
     import fcntl
 
     while True:
         try:
-            descriptor = os.open(hidden, os.O_RDWR | os.O_CREAT, 0o666)
+            descriptor = os.open(lock_file, os.O_RDWR | os.O_CREAT, 0o666)
         except OSError as error:
             raise OSError(error.errno, error.strerror, os.fspath(path)) from error
         try:
@@ -170,7 +172,7 @@ def _hidden_lock(path: Path, hidden: Path) -> Iterator[bool]:
             os.close(descriptor)
             if isinstance(error, BlockingIOError):
                 raise _in_use(path) from None
-            hidden.unlink(missing_ok=True)
+            lock_file.unlink(missing_ok=True)
             warnings.warn(
                 f"{path}: this file cannot be locked ({error.strerror or error}): see that no "
                 "other training writes it",
@@ -178,15 +180,15 @@ def _hidden_lock(path: Path, hidden: Path) -> Iterator[bool]:
             )
             yield False
             return
-        if _is_at(descriptor, hidden):  # else its holder has removed it meanwhile
+        if _is_at(descriptor, lock_file):  # else its holder has removed it meanwhile
             break
         os.close(descriptor)
     _HELD.add(descriptor)
     try:
         yield True
     finally:
-        if _is_at(descriptor, hidden):
-            hidden.unlink()
+        if _is_at(descriptor, lock_file):
+            lock_file.unlink()
         _HELD.discard(descriptor)
         os.close(descriptor)
 

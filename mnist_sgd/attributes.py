@@ -3,7 +3,8 @@
 Much of what decides a computation is neither a tensor nor in a `repr`: the `delta` of a loss, the
 `dropout` of an attention, a number that a custom module was made with, what a function has from
 its surroundings. `attributes` finds these values, by dotted names that are the same in each
-process, and can set them.
+process, and can set them. It also says which of them surely decide what is computed: those of
+torch's and this package's modules, and what a loss holds itself.
 """
 
 from __future__ import annotations
@@ -20,11 +21,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mnist_sgd.wrappers import plain_modules, unwrapped
 
-__all__ = ["Attribute", "attributes", "modules_within"]
+__all__ = ["Attribute", "attributes", "is_record", "modules_within", "put_attribute"]
 
 INTERNAL = frozenset(vars(nn.Module()))
 """What torch keeps in every module; `training` is set by the loop."""
@@ -54,36 +56,79 @@ class Attribute:
     Attributes:
         value: as it is.
         text: short, and another for each value.
-        put: sets another value.
+        put: sets another value; None for what cannot be set.
+        decides: whether it surely decides what is computed.
     """
 
     value: Any
     text: str
-    put: Callable[[Any], None]
+    put: Callable[[Any], None] | None
+    decides: bool
 
 
 def attributes(
-    root: object, *, tensors: bool = False, apart: Iterable[object] = ()
+    root: object, *, tensors: bool = False, loss: bool = False, apart: Iterable[object] = ()
 ) -> dict[str, Attribute]:
     """The plain attributes of an object and of the modules, functions and records within it.
 
     Args:
         root: a module, a function, a partial of one, or any other object.
-        tensors: whether buffers, and tensors and arrays that are no parameters, count too.
+        tensors: whether tensors and arrays count that are no parameters.
+        loss: whether it is a loss: its buffers count, and the numbers that it holds itself decide
+            what is computed.
         apart: what has its own attributes, and is not looked into.
 
     Returns:
         By dotted names. Those of a lazy layer, which a first batch will change, are left out.
     """
     found: dict[str, Attribute] = {}
-    for path, owner in _owners(root, "", DEPTH, set(map(id, apart))):
-        buffers = owner._buffers if tensors and isinstance(owner, nn.Module) else {}
-        more = ((name, value, _refuse) for name, value in buffers.items())
-        for name, value, put in (*_entries(owner), *more):
+    for path, owner, is_direct in _owners(root, "", DEPTH, set(map(id, apart))):
+        is_own = _is_of(owner, "torch", "torchvision", "mnist_sgd")
+        for name, value, put in _entries(owner):
+            text = _text(value, tensors and not is_own)
+            if text is not None:
+                decides = is_own or (loss and is_direct and _decides(owner, value))
+                found[_join(path, name)] = Attribute(value, text, put, decides)
+        buffers = owner._buffers if loss and isinstance(owner, nn.Module) else {}
+        for name, value in buffers.items():
             text = _text(value, tensors)
             if text is not None:
-                found[_join(path, name)] = Attribute(value, text, put)
+                found[_join(path, name)] = Attribute(value, text, None, True)
     return found
+
+
+def put_attribute(found: Mapping[str, Attribute], root: object, name: str, value: object) -> None:
+    """Set an attribute, also one that an object does not have yet.
+
+    Args:
+        found: the attributes of `root`.
+        root: as in `attributes`.
+        name: as in `attributes`; where nothing is that could have it, nothing is set.
+        value: what it gets.
+    """
+    if name in found:
+        put = found[name].put
+        if put is not None:
+            put(value)
+        return
+    place, _, last = name.rpartition(".")
+    for path, owner, _ in _owners(root, "", DEPTH, set()):
+        if path == place and last.isidentifier() and hasattr(owner, "__dict__"):
+            if not isinstance(owner, partial | FunctionType | type):
+                object.__setattr__(owner, last, value)
+            return
+
+
+def _is_of(owner: object, *libraries: str) -> bool:
+    """Whether an object is a module of a library."""
+    return isinstance(owner, nn.Module) and type(owner).__module__.split(".")[0] in libraries
+
+
+def _decides(owner: object, value: object) -> bool:
+    """Whether something that a loss holds itself surely decides what it computes."""
+    if isinstance(owner, partial | FunctionType):
+        return not isinstance(value, Mapping)
+    return isinstance(value, bool | int | float | complex | np.number | np.bool_ | Tensor)
 
 
 def modules_within(root: object, *, apart: Iterable[object] = ()) -> dict[str, nn.Module]:
@@ -95,15 +140,20 @@ def modules_within(root: object, *, apart: Iterable[object] = ()) -> dict[str, n
     """
     found: dict[str, nn.Module] = {}
     inner: set[int] = set()
-    for path, owner in _owners(root, "", DEPTH, set(map(id, apart))):
+    for path, owner, _ in _owners(root, "", DEPTH, set(map(id, apart))):
         if isinstance(owner, nn.Module) and id(owner) not in inner:
             found[path] = owner
             inner |= set(map(id, owner.modules()))
     return found
 
 
-def _owners(root: object, path: str, depth: int, seen: set[int]) -> Iterator[tuple[str, object]]:
-    """What has attributes: an object, the modules in it, and what is among its attributes."""
+def _owners(
+    root: object, path: str, depth: int, seen: set[int], is_direct: bool = True
+) -> Iterator[tuple[str, object, bool]]:
+    """What has attributes: an object, the modules in it, and what is among its attributes.
+
+    Each comes with whether it is the root itself, or what a function or a partial there calls.
+    """
     root = getattr(root, "_torchdynamo_orig_callable", root)  # of what torch.compile wraps
     root = root.__self__ if isinstance(root, MethodType) else root
     root = unwrapped(root) if isinstance(root, nn.Module) else root
@@ -113,20 +163,22 @@ def _owners(root: object, path: str, depth: int, seen: set[int]) -> Iterator[tup
     owners = {_join(path, name): each for name, each in inner.items() if id(each) not in seen}
     seen |= set(map(id, owners.values()))
     for place, owner in owners.items():
-        yield place, owner
+        yield place, owner, is_direct and owner is root
+        calls = is_direct and isinstance(owner, partial | FunctionType)
         for name, value, _ in _entries(owner):
             if _has_entries(value):
-                yield from _owners(value, _join(place, name), depth - 1, seen)
+                direct = calls and not is_record(value)
+                yield from _owners(value, _join(place, name), depth - 1, seen, direct)
 
 
-Entry = tuple[str, Any, Callable[[Any], None]]
+Entry = tuple[str, Any, Callable[[Any], None] | None]
 
 
 def _entries(owner: Any) -> Iterator[Entry]:
     """The names, values and setters of what an object holds itself."""
     if isinstance(owner, partial):
-        yield "function", owner.func, _refuse
-        yield from ((f"argument {i}", value, _refuse) for i, value in enumerate(owner.args, 1))
+        yield "function", owner.func, None
+        yield from ((f"argument {i}", value, None) for i, value in enumerate(owner.args, 1))
         for key, value in sorted(owner.keywords.items()):
             yield key, value, partial(owner.keywords.__setitem__, key)
     elif isinstance(owner, FunctionType):
@@ -147,7 +199,7 @@ def _of_function(function: FunctionType) -> Iterator[Entry]:
     defaults = function.__defaults__ or ()
     named = dict(zip(names[len(names) - len(defaults) :], defaults, strict=True))
     for name, value in {**named, **(function.__kwdefaults__ or {})}.items():
-        yield f"default {name}", value, _refuse
+        yield f"default {name}", value, None
 
 
 def _of_object(owner: Any) -> Iterator[Entry]:
@@ -184,13 +236,18 @@ def _has_entries(value: object) -> bool:
     """Whether a value is a function or a record, whose own values decide what is computed."""
     if isinstance(value, nn.Module | partial | FunctionType | MethodType):
         return True
-    if isinstance(value, SimpleNamespace | Namespace):
-        return True
     if isclass(value) or isinstance(value, BuiltinFunctionType | Tensor | Enum):
         return False
-    return dataclasses.is_dataclass(value) or (
-        callable(value) and not _is_of_libraries(type(value))
-    )
+    if isinstance(value, Mapping):
+        return False  # it is one value
+    return is_record(value) or (callable(value) and not _is_of_libraries(type(value)))
+
+
+def is_record(value: object) -> bool:
+    """Whether a value is a record of others, such as the arguments of a program."""
+    if isinstance(value, Mapping | SimpleNamespace | Namespace):
+        return True
+    return dataclasses.is_dataclass(value) and not isclass(value) and not callable(value)
 
 
 def _text(value: object, tensors: bool) -> str | None:
@@ -222,7 +279,7 @@ def _whole_text(value: Any, tensors: bool, left: list[int]) -> str | None:
     if isclass(value) or isinstance(value, FunctionType | BuiltinFunctionType):
         return value.__qualname__
     if isinstance(value, Tensor | np.ndarray):
-        return _tensor_text(torch.as_tensor(value)) if tensors else None
+        return _tensor_text(value) if tensors else None
     if isinstance(value, list | tuple | set | frozenset):
         texts = [_whole_text(each, tensors, left) for each in value]
         ordered = sorted(map(str, texts)) if isinstance(value, set | frozenset) else texts
@@ -231,11 +288,17 @@ def _whole_text(value: Any, tensors: bool, left: list[int]) -> str | None:
         pairs = {key: _whole_text(each, tensors, left) for key, each in value.items()}
         if None in pairs.values():
             return None
-        return f"{{{', '.join(f'{key!r}: {text}' for key, text in pairs.items())}}}"
+        return f"{{{', '.join(sorted(f'{key!r}: {text}' for key, text in pairs.items()))}}}"
     return None
 
 
-def _tensor_text(tensor: Tensor) -> str | None:
+def _tensor_text(value: Tensor | NDArray[Any]) -> str | None:
+    """Of parameters, and of what is computed from them, none."""
+    if isinstance(value, nn.Parameter) or getattr(value, "grad_fn", None) is not None:
+        return None
+    if isinstance(value, np.ndarray) and value.dtype.kind not in "biuf":
+        return None
+    tensor = torch.as_tensor(value)
     if tensor.layout != torch.strided or tensor.is_meta:
         return None
     if tensor.numel() <= 4:
@@ -247,7 +310,3 @@ def _tensor_text(tensor: Tensor) -> str | None:
 
 def _join(path: str, name: str) -> str:
     return f"{path}.{name}" if path and name else path or name
-
-
-def _refuse(value: Any) -> None:
-    """Leave what cannot be changed."""

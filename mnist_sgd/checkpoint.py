@@ -18,13 +18,15 @@ change of the above is then put back to what the checkpoint has, which their fir
 changed.
 
 A fit that began with other settings is refused, see `fit_identity` and `fit_start`, and the learner
-is left as it was. A callback that changes what is computed can take part in this: its method
-`fit_settings()` gives its settings, a text by a name each, which an error repeats.
+is left as it was. Where other plain attributes of a custom model or records differ, which may hold
+anything, a warning names them. A callback that changes what is computed can take part in this: its
+method `fit_settings()` gives its settings, a text by a name each, which an error repeats.
 """
 
 import os
+import warnings
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Set as AbstractSet
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,21 +36,22 @@ import torch
 from mnist_sgd._document import DocumentError, dump, pack, parse
 from mnist_sgd._files import atomic_write, remove_leftovers
 from mnist_sgd._lock import only_writer
+from mnist_sgd.begun import Begun
 from mnist_sgd.callbacks import Callback
 from mnist_sgd.checkpoint_data import described_data, other_augmentation, other_images
 from mnist_sgd.fit_identity import (
     callback_settings,
     comparable,
     difference,
+    normalised,
     settings_of_format_2,
     stateful_callbacks,
     with_loss_buffers,
 )
-from mnist_sgd.fit_start import FitStart, other_start, other_weights
-from mnist_sgd.fit_state import begin_loaders, fit_state, put_state, take_up
+from mnist_sgd.fit_start import FitStart, other_attributes, other_start, other_weights
+from mnist_sgd.fit_state import PARTS, awaited, begin_loaders, fit_state, put_state, take_up
 from mnist_sgd.loader import DataLoader
 from mnist_sgd.random_states import random_state
-from mnist_sgd.remembered import Remembered
 from mnist_sgd.state_entries import check_extra
 from mnist_sgd.wrappers import plain_state
 
@@ -94,7 +97,6 @@ class Checkpoint(Callback):
             raise ValueError(f"every must be at least 1 batch, got {every}")
         self.path = Path(path)
         self.every = every
-        self._lock = ExitStack()
 
     def before_fit(self, learn: "Learner") -> None:
         """See that a checkpoint can be taken, before any work is done.
@@ -115,19 +117,18 @@ class Checkpoint(Callback):
             pack({"callbacks": states, "settings": callback_settings(learn.active_cbs)}, "", {})
         except ValueError as error:
             raise CheckpointError(f"{self.path} cannot be written: {error}") from error
-        _by_first(learn, self._prepare)
+        _by_first(learn, partial(self._prepare, learn))
 
     def rank_settings(self) -> dict[str, str]:
         """What all ranks must have alike: they write together."""
         return {"Checkpoint": "every epoch" if self.every is None else f"every {self.every}"}
 
-    def _prepare(self) -> bytes:
+    def _prepare(self, learn: "Learner") -> bytes:
         if not self.path.parent.is_dir():
             raise CheckpointError(f"{self.path}: there is no folder {self.path.parent}")
         if self.path.is_dir():
             raise CheckpointError(f"{self.path} is a folder: name a file in it")
-        self._lock.close()
-        if self._lock.enter_context(only_writer(self.path)):
+        if learn.at_end.enter_context(only_writer(self.path)):
             remove_leftovers(self.path)
         return b""
 
@@ -140,39 +141,29 @@ class Checkpoint(Callback):
         """Write what the next epoch begins with."""
         save_checkpoint(learn, self.path, epoch_done=True)
 
-    def cleanup_fit(self, learn: "Learner") -> None:
-        """Let other processes write the file."""
-        self._lock.close()
 
-
-def begin_fit(
-    learn: "Learner", resume: str | os.PathLike[str] | None, before: Remembered | None
-) -> None:
+def begin_fit(learn: "Learner", resume: str | os.PathLike[str] | None) -> None:
     """Note what a fit begins with, and take up a checkpoint; all ranks call this together.
 
     Args:
         learn: in a fit that has not begun, its optimizer made.
         resume: the checkpoint's file; None begins anew.
-        before: the learner before this fit, to which a refusal leads back.
 
     Raises:
         CheckpointError: as in `load_checkpoint`.
     """
-    noted = resume is not None or any(isinstance(cb, Checkpoint) for cb in learn.active_cbs)
-    learn.fit_start = FitStart.of(learn) if noted else None
+    noted = any(isinstance(cb, Checkpoint) for cb in learn.active_cbs)
     if resume is None:
+        _note_start(learn, noted)
         learn.train_place.begin(learn.dls.train)
         learn.valid_place.begin(None if learn.dls.valid is learn.dls.train else learn.dls.valid)
         return
-    try:
-        load_checkpoint(learn, resume)
-    except BaseException as error:
-        try:
-            if before is not None:
-                before.put_back()
-        except Exception as other:
-            error.add_note(f"the learner could not be put back as it was: {other}")
-        raise
+    load_checkpoint(learn, resume)
+
+
+def _note_start(learn: "Learner", noted: bool = True) -> None:
+    learn.fit_start = FitStart.of(learn) if noted else None
+    learn.begun = Begun(learn, learn.fit_start) if learn.fit_start else None
 
 
 def save_checkpoint(
@@ -215,7 +206,8 @@ def save_checkpoint(
 def load_checkpoint(learn: "Learner", path: str | os.PathLike[str]) -> None:
     """Put a learner where the fit of a checkpoint stood; all ranks call this together.
 
-    The first rank reads the file and hands it to the others, so that only it needs the disk.
+    The first rank reads the file and hands it to the others, so that only it needs the disk. If it
+    is of the learner's own newest fit, what that changed is first put back, see `begun`.
 
     Args:
         learn: in a fit that has not begun, its optimizer made.
@@ -229,10 +221,15 @@ def load_checkpoint(learn: "Learner", path: str | os.PathLike[str]) -> None:
             the file and both values.
     """
     state = _read(learn, Path(path))
+    begun = learn.begun
+    if begun and _by_first(learn, lambda: b"own" if begun.is_of(state) else b""):
+        begun.put_back(learn)
+    _note_start(learn)
 
     def checked() -> bytes:
         if found := _other_fit(learn, state):
             raise CheckpointError(found)
+        _warn_of_attributes(learn, path, state)
         return b""
 
     try:
@@ -244,7 +241,7 @@ def load_checkpoint(learn: "Learner", path: str | os.PathLike[str]) -> None:
         raise CheckpointError(f"{path}: {error}") from None
     except (ValueError, RuntimeError) as error:
         raise CheckpointError(f"{path}: {error}") from error
-    learn._put_back = partial(_put_back, learn, path, state)
+    learn._put_back = _StateAgain(learn, path, state)
 
 
 def _load_loader(
@@ -256,12 +253,37 @@ def _load_loader(
         raise CheckpointError(f"{path}: {error}") from error
 
 
-def _put_back(learn: "Learner", path: str | os.PathLike[str], state: dict[str, Any]) -> None:
-    """Take the state again, after callbacks that had already changed it when it was written."""
-    try:
-        put_state(learn, state)
-    except (ValueError, RuntimeError) as error:
-        raise CheckpointError(f"{path}: {error}") from error
+class _StateAgain:
+    """Puts a state back, after callbacks that had already changed it when it was written.
+
+    Before the hooks of an epoch are called, what they may bring in is not there yet. They are
+    called again if the epoch was under way, so that all is put back after them. If an epoch begins,
+    only what they have brought in takes its state then.
+    """
+
+    def __init__(
+        self, learn: "Learner", path: str | os.PathLike[str], state: dict[str, Any]
+    ) -> None:
+        self._learn, self._path, self._state = learn, path, state
+        self._later: AbstractSet[str] = PARTS
+
+    def __call__(self, begun: bool) -> bool:
+        """Put it back; whether that was all.
+
+        Args:
+            begun: whether the hooks before the epoch have been called.
+        """
+        learn, state = self._learn, self._state
+        try:
+            if begun:
+                put_state(learn, state, self._later)
+                return True
+            missing = awaited(learn, state)
+            put_state(learn, state, PARTS - missing)
+        except (ValueError, RuntimeError) as error:
+            raise CheckpointError(f"{self._path}: {error}") from error
+        self._later = PARTS if learn.batch else missing
+        return not self._later
 
 
 def _by_first(learn: "Learner", work: Callable[[], bytes]) -> bytes:
@@ -300,6 +322,20 @@ def _other_fit(learn: "Learner", state: dict[str, Any]) -> str | None:
     )
 
 
+def _warn_of_attributes(
+    learn: "Learner", path: str | os.PathLike[str], state: dict[str, Any]
+) -> None:
+    """Tell in which attributes two fits differ that may have no part in what is computed."""
+    here = learn.fit_start or FitStart.of(learn)
+    same_torch = state.get("torch") == torch.__version__
+    if found := other_attributes(state, same_torch, here, decisive=False):
+        warnings.warn(
+            f"{path}: {'; '.join(found)}. If that takes part in what is computed, begin the fit "
+            "anew, without the checkpoint",
+            stacklevel=2,
+        )
+
+
 def _loader_states(
     learn: "Learner", state: dict[str, Any]
 ) -> list[tuple[DataLoader, dict[str, int]]]:
@@ -335,8 +371,9 @@ def _other_setting(
     here = with_loss_buffers(here, learn.loss_func)
     if "settings" in state:
         there = state["settings"]
-        return difference(*((there, here) if same_torch else map(comparable, (there, here))))
-    there = settings_of_format_2(state)
+        both = (there, here) if same_torch else (comparable(there), comparable(here))
+        return difference(*map(normalised, both))
+    there, here = normalised(settings_of_format_2(state)), normalised(here)
     unknown = callback_settings(cb for cb in learn.active_cbs if not hasattr(cb, "state_dict"))
     for name, value in unknown.items():
         return (

@@ -9,11 +9,14 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from itertools import zip_longest
+from math import isclose
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from torch import Tensor, nn
 from torch.nn.modules.lazy import LazyModuleMixin
 
+from mnist_sgd.attributes import is_record
 from mnist_sgd.callbacks import Callback
 from mnist_sgd.loader import DataLoader
 from mnist_sgd.models import model_name
@@ -33,6 +36,7 @@ __all__ = [
     "fit_identity",
     "fit_settings",
     "group_settings",
+    "normalised",
     "settings_of_format_2",
     "stateful_callbacks",
     "with_loss_buffers",
@@ -51,6 +55,20 @@ LEFT_OUT = ("params", "param_names", "lr", "initial_lr")
 """Of a group's entries; the learning rate is that of the fit."""
 
 LOSS, OTHERS = "settings of the loss", "of the optimizer"
+
+FOREACH = f"foreach {OTHERS}"
+SWITCHES = (
+    FOREACH,
+    *(f"{name} {OTHERS}" for name in ("fused", "capturable", "differentiable", "maximize")),
+)
+"""Settings of torch's optimizers that an older or another one may not have."""
+
+OFF = ("None", "False")
+
+NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?:e[+-]?\d+)?(?![\w.])")
+FRACTION = re.compile(r"[.e]")
+ROUNDING = 1e-6
+"""By what part a number may differ that was rounded to float32 on its way."""
 
 
 def fit_identity(learn: "Learner") -> dict[str, Any]:
@@ -106,9 +124,34 @@ def difference(there: Mapping[str, Any], here: Mapping[str, Any]) -> str | None:
         before, now = there.get(name, NONE), here.get(name, NONE)
         if name == LAYERS:
             before, now = _first_other_line(before, now)
-        if before != now:
+        if not _alike(before, now):
             return f"other {name}: the checkpoint has {before}, this fit has {now}"
     return None
+
+
+def normalised(settings: Mapping[str, str]) -> dict[str, str]:
+    """The settings without those of an optimizer that change how it is computed, but are off."""
+    return {
+        name: value
+        for name, value in settings.items()
+        if not (name in SWITCHES and (value in OFF or name == FOREACH))
+    }
+
+
+def _alike(there: object, here: object) -> bool:
+    """Whether two settings are the same, but for the rounding of a number to float32."""
+    if there == here:
+        return True
+    one, other = str(there), str(here)
+    if "digest" in one:
+        return False
+    if NUMBER.sub("", one) != NUMBER.sub("", other):
+        return False
+    pairs = zip(NUMBER.findall(one), NUMBER.findall(other), strict=True)
+    return all(
+        a == b or (bool(FRACTION.search(a + b)) and isclose(float(a), float(b), rel_tol=ROUNDING))
+        for a, b in pairs
+    )
 
 
 def callback_settings(cbs: Iterable[Callback]) -> dict[str, str]:
@@ -157,7 +200,11 @@ def _optimizer_settings(groups: Sequence[Mapping[str, Any]]) -> dict[str, str]:
 
 
 def _text(value: object) -> str:
-    """A setting as text: 0 is 0.0."""
+    """A setting as text: 0 is 0.0, NumPy's numbers are Python's, and lists are tuples."""
+    if isinstance(value, list | tuple):
+        value = tuple(each.item() if isinstance(each, np.generic) else each for each in value)
+    if isinstance(value, np.generic):
+        value = value.item()
     return str(float(value) if type(value) is int else value)
 
 
@@ -169,11 +216,16 @@ def _dtypes(state: Mapping[str, Any]) -> str:
 
 def _loss_settings(loss_func: Any) -> str:
     if isinstance(loss_func, partial):
-        arguments = [*map(repr, loss_func.args)]
-        arguments += [f"{key}={value!r}" for key, value in sorted(loss_func.keywords.items())]
+        arguments = [*map(_shown, loss_func.args)]
+        arguments += [f"{key}={_shown(each)}" for key, each in sorted(loss_func.keywords.items())]
         name = metric_name(loss_func.func)
         return _without_addresses(f"{name}({', '.join(arguments)})")
     return _without_addresses(repr(loss_func)) if isinstance(loss_func, nn.Module) else NONE
+
+
+def _shown(argument: object) -> str:
+    """An argument of a loss; of a record its kind alone, as it may hold anything."""
+    return type(argument).__name__ if is_record(argument) else repr(argument)
 
 
 def with_loss_buffers(settings: Mapping[str, str], loss_func: Any) -> dict[str, str]:

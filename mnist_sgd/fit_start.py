@@ -6,8 +6,8 @@ its callbacks change on the way is the checkpoint's state, and no setting.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from math import isclose
 from typing import TYPE_CHECKING, Any
 
@@ -21,15 +21,24 @@ from mnist_sgd.fit_identity import (
     difference,
     fit_identity,
     fit_settings,
+    normalised,
 )
 from mnist_sgd.loader import DataLoader
+from mnist_sgd.schedule import copy_of_schedule, rates_at
 from mnist_sgd.weights import shapes
 from mnist_sgd.wrappers import plain_modules, plain_parameters, plain_state
 
 if TYPE_CHECKING:
     from mnist_sgd.learner import Learner
 
-__all__ = ["FitStart", "fit_attributes", "other_start", "other_weights", "trained"]
+__all__ = [
+    "FitStart",
+    "fit_attributes",
+    "other_attributes",
+    "other_start",
+    "other_weights",
+    "trained",
+]
 
 POINTS = 16
 """Places in a fit at which schedules are compared: every sixteenth of it."""
@@ -45,23 +54,30 @@ class FitStart:
         identity: the kinds of what takes part, see `fit_identity`.
         settings: texts by the names that an error has for them, see `fit_settings`.
         facts: what checkpoints of earlier versions did not note.
+        told: of which attributes a warning has said that a checkpoint cannot hold them.
     """
 
     identity: dict[str, Any]
     settings: dict[str, str]
     facts: dict[str, Any]
+    told: set[str] = field(default_factory=set, compare=False)
 
     @classmethod
     def of(cls, learn: Learner) -> FitStart:
         """That of a learner whose fit is about to begin, its optimizer made."""
         loaders = {"train": learn.dls.train, "valid": learn.dls.valid}
+        plain = fit_attributes(learn)
         facts = {
             "trained": trained(learn),
             "places": _places(learn),
             "rates": _rates(learn),
             "attributes": {
                 part: {name: each.text for name, each in found.items()}
-                for part, found in fit_attributes(learn).items()
+                for part, found in plain.items()
+            },
+            "decisive": {
+                part: [name for name, each in found.items() if each.decides]
+                for part, found in plain.items()
             },
             "loaders": {
                 part: loader.state_dict()
@@ -81,17 +97,17 @@ class FitStart:
 def fit_attributes(learn: Learner) -> Attributes:
     """The plain attributes of the model, the loss and the optimizer, see `attributes`.
 
-    Those of a loss include its buffers and tensors, such as the weights of the classes; those of
-    an optimizer are what it holds besides the settings of its groups.
+    Those of a loss include its buffers, such as the weights of the classes; those of an optimizer
+    are what it holds besides the settings of its groups.
     """
     own = {
-        name: each
+        name: replace(each, decides=True)
         for name, each in attributes(learn.opt).items()
         if isinstance(each.value, bool | int | float | str) and name.isidentifier()
         if not name.startswith("_")
     }
-    loss = attributes(learn.loss_func, tensors=True, apart=learn.model.modules())
-    return {"model": attributes(learn.model), "loss": loss, "optimizer": own}
+    loss = attributes(learn.loss_func, tensors=True, loss=True, apart=learn.model.modules())
+    return {"model": attributes(learn.model, tensors=True), "loss": loss, "optimizer": own}
 
 
 def trained(learn: Learner) -> dict[str, bool]:
@@ -104,6 +120,8 @@ def other_start(
 ) -> str | None:
     """In what the fit of a checkpoint began otherwise, as a sentence; None if it began alike.
 
+    Attributes that may have no part in what is computed are not compared, see `other_attributes`.
+
     Args:
         learn: its fit is about to begin.
         state: of a checkpoint that notes what its fit began with.
@@ -115,6 +133,7 @@ def other_start(
     settings = [state["settings"], here.settings]
     if not same_torch:
         settings = [comparable(each) for each in settings]
+    settings = [normalised(each) for each in settings]
     weights = None
     if state["fit"]["weights"] != here.identity["weights"]:
         weights = other_weights(learn, state["model"])
@@ -124,7 +143,7 @@ def other_start(
         or weights
         or difference(*settings)
         or _other_facts(there, here.facts)
-        or _other_attributes(there, here.facts, state["changed"], same_torch)
+        or next(iter(other_attributes(state, same_torch, here, decisive=True)), None)
     )
 
 
@@ -151,14 +170,17 @@ def _places(learn: Learner) -> dict[str, str]:
 
 
 def _rates(learn: Learner) -> list[list[float | None]]:
-    """What the schedule gives on its way, each the rate and the momentum."""
-    if learn.schedule is None:
-        return []
-    found = []
-    for i in range(POINTS):
-        lr, mom = learn.schedule(i / POINTS)
-        found.append([float(lr), None if mom is None else float(mom)])
-    return found
+    """What the schedule gives on its way, each the rate and the momentum.
+
+    A copy is asked, as one that counts its calls would give the fit others; what cannot be copied
+    is not asked.
+
+    Raises:
+        TypeError, ValueError: as in `rates_at`.
+    """
+    shared = learn, learn.model, learn.dls, learn.loss_func, learn.opt
+    schedule = learn.schedule and copy_of_schedule(learn.schedule, shared)
+    return [list(rates_at(schedule, i / POINTS)) for i in range(POINTS)] if schedule else []
 
 
 def _other_facts(there: Mapping[str, Any], here: Mapping[str, Any]) -> str | None:
@@ -182,30 +204,34 @@ def _other_columns(there: list[str], here: list[str]) -> str | None:
     return f"the state has the columns {', '.join(there)}; this recorder has {', '.join(here)}"
 
 
-def _other_attributes(
-    there: Mapping[str, Any],
-    here: Mapping[str, Any],
-    changed: Mapping[str, Sequence[str]],
-    same_torch: bool,
-) -> str | None:
-    """The first attribute in which a checkpoint and a fit differ.
+def other_attributes(
+    state: Mapping[str, Any], same_torch: bool, here: FitStart, *, decisive: bool
+) -> list[str]:
+    """The attributes in which a checkpoint and a fit differ, each as a sentence.
 
     One that the checkpoint's fit changed is none. Lazy layers have none before their first batch.
+
+    Args:
+        state: of a checkpoint.
+        same_torch: as in `other_start`.
+        here: as in `other_start`.
+        decisive: whether those that surely decide what is computed, or the others.
     """
-    lazy = {*there["lazy"], *here["lazy"]}
+    if "start" not in state:
+        return []
+    found = []
+    there, own = state["start"], here.facts
+    lazy = {*there["lazy"], *own["lazy"]}
     for part, before in there["attributes"].items():
-        now = here["attributes"][part]
-        names = [
-            name
-            for name in dict.fromkeys([*now, *before])
-            if name not in changed[part]
-            and (same_torch or (name in now and name in before))
-            and not (part == "model" and name.rpartition(".")[0] in lazy)
-        ]
-        found = difference(
-            {f"{name} of the {part}": before.get(name, NONE) for name in names},
-            {f"{name} of the {part}": now.get(name, NONE) for name in names},
-        )
-        if found:
-            return found
-    return None
+        now = own["attributes"][part]
+        decides = {*own["decisive"][part], *there.get("decisive", {}).get(part, ())}
+        for name in dict.fromkeys([*now, *before]):
+            known = same_torch or (name in now and name in before)
+            is_lazy_one = part == "model" and name.rpartition(".")[0] in lazy
+            if name in state["changed"][part] or not known or is_lazy_one:
+                continue
+            if (name in decides) == decisive:
+                title = f"{name} of the {part}"
+                values = ({title: each.get(name, NONE)} for each in (before, now))
+                found.append(difference(*values))
+    return [each for each in found if each]

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from mnist_sgd.attribute_values import held, is_held, taken
+from mnist_sgd.attributes import put_attribute
 from mnist_sgd.fit_identity import stateful_callbacks
 from mnist_sgd.fit_start import FitStart, fit_attributes, other_weights, trained
 from mnist_sgd.loader import DataLoader
@@ -26,7 +30,10 @@ from mnist_sgd.wrappers import (
 if TYPE_CHECKING:
     from mnist_sgd.learner import Learner
 
-__all__ = ["begin_loaders", "fit_state", "put_state", "take_up"]
+__all__ = ["PARTS", "awaited", "begin_loaders", "fit_state", "put_state", "take_up"]
+
+PARTS = frozenset({"model", "optimizer", "others"})
+"""The parts of a state that are put separately; of the others the callbacks and the loss."""
 
 
 def fit_state(learn: Learner, start: FitStart, epoch_done: bool) -> dict[str, Any]:
@@ -55,10 +62,14 @@ def fit_state(learn: Learner, start: FitStart, epoch_done: bool) -> dict[str, An
         "model": model,
         "passing buffers": passing_buffers(learn.model),
         "trained": trained(learn),
-        **_gradients(learn),
+        **_gradients(learn.model),
         **_attributes(learn, start),
         "loss": {
-            place: {"state": plain_state(each), "passing buffers": passing_buffers(each)}
+            place: {
+                "state": plain_state(each),
+                "passing buffers": passing_buffers(each),
+                **_gradients(each),
+            }
             for place, each in learn.loss_modules().items()
         },
         "optimizer": learn.opt.state_dict(),
@@ -86,50 +97,66 @@ def take_up(learn: Learner, state: Mapping[str, Any]) -> None:
     learn.recorder.load_state_dict(recorder)
     learn.epoch = state["epoch"]
     learn.batch = -(-state["train"]["samples_seen"] // state["train"]["batch_size"])
-    awaited = "start" in state
-    put_state(
-        learn,
-        state,
-        model=not (awaited and other_weights(learn, state["model"])),
-        optimizer=not (awaited and _other_groups(learn, state["optimizer"])),
-    )
+    put_state(learn, state, PARTS - awaited(learn, state))
 
 
-def put_state(
-    learn: Learner, state: Mapping[str, Any], *, model: bool = True, optimizer: bool = True
-) -> None:
+def awaited(learn: Learner, state: Mapping[str, Any]) -> set[str]:
+    """Which parts of a state are of another model or optimizer, which callbacks may bring in."""
+    if "start" not in state:
+        return set()
+    found = {
+        "model": other_weights(learn, state["model"]),
+        "optimizer": _other_groups(learn, state["optimizer"]),
+    }
+    return {part for part, is_other in found.items() if is_other}
+
+
+def put_state(learn: Learner, state: Mapping[str, Any], parts: AbstractSet[str] = PARTS) -> None:
     """Put the weights, the optimizer, the callbacks and the random numbers where a fit stood.
 
     Args:
         learn: any; the callbacks of its fit are the active ones.
         state: of a checkpoint.
-        model: whether the model is the one that the state is of.
-        optimizer: whether the optimizer is.
+        parts: which of `PARTS` it is put into.
 
     Raises:
         ValueError, RuntimeError: the model, the optimizer or a callback refuses its state.
     """
-    for name, cb in stateful_callbacks(learn.active_cbs).items():
-        cb.load_state_dict(copy.deepcopy(state["callbacks"][name]))
-    if model:
+    if "model" in parts:
         if found := other_weights(learn, state["model"]):
             raise ValueError(found)
         load_plain_state(learn.model, _own_copy(state["model"]))
         load_passing_buffers(learn.model, state.get("passing buffers", {}))
         _put_parameters(learn, state)
+    if "optimizer" in parts:
+        learn.opt.load_state_dict(copy.deepcopy(state["optimizer"]))
+    if "others" in parts:
+        _put_others(learn, state)
+    _put_attributes(learn, state, parts)
+    set_random_state(learn.ranks.device, _own_random_state(learn.ranks.rank, state))
+
+
+def _put_others(learn: Learner, state: Mapping[str, Any]) -> None:
+    """Put the callbacks and the loss where a fit stood."""
+    for name, cb in stateful_callbacks(learn.active_cbs).items():
+        cb.load_state_dict(copy.deepcopy(state["callbacks"][name]))
     modules = learn.loss_modules()
     for place, each in state.get("loss", {}).items():
         if place in modules:
             load_plain_state(modules[place], _own_copy(each["state"]))
             load_passing_buffers(modules[place], each["passing buffers"])
-    if optimizer:
-        learn.opt.load_state_dict(copy.deepcopy(state["optimizer"]))
-    here = fit_attributes(learn) if "attributes" in state else {}
-    for part, values in state.get("attributes", {}).items():
-        for name, value in values.items():
-            if name in here[part]:
-                here[part][name].put(copy.deepcopy(value))
-    set_random_state(learn.ranks.device, _own_random_state(learn.ranks.rank, state))
+            _put_gradients(plain_parameters(modules[place]), each)
+
+
+def _put_attributes(learn: Learner, state: Mapping[str, Any], parts: AbstractSet[str]) -> None:
+    """Set the attributes that a fit had changed."""
+    roots = {"model": learn.model, "loss": learn.loss_func, "optimizer": learn.opt}
+    for part, found in fit_attributes(learn).items():
+        if (part if part in PARTS else "others") in parts:
+            for name, value in state.get("attributes", {}).get(part, {}).items():
+                before = found[name].value if name in found else None
+                new = taken(value, before, learn.ranks.device)
+                put_attribute(found, roots[part], name, new)
 
 
 def begin_loaders(
@@ -178,11 +205,16 @@ def _same_order(there: Mapping[str, int], begun: Mapping[str, int]) -> bool:
 
 
 def _put_parameters(learn: Learner, state: Mapping[str, Any]) -> None:
-    """Freeze what was frozen, and take the gradients that were being accumulated."""
+    """Freeze what was frozen, and take the gradients of the model."""
     parameters = plain_parameters(learn.model)
     for name, is_trained in state.get("trained", {}).items():
         if name in parameters:
             parameters[name].requires_grad_(is_trained)
+    _put_gradients(parameters, state)
+
+
+def _put_gradients(parameters: Mapping[str, nn.Parameter], state: Mapping[str, Any]) -> None:
+    """Take the gradients that were being accumulated; there are no others."""
     for p in parameters.values():
         p.grad = None
     for name, gradient in state.get("gradients", {}).items():
@@ -203,32 +235,41 @@ def _without_wrappers(name: str) -> str:
     return ".".join(part for part in name.split(".") if part not in ("_orig_mod", "module"))
 
 
-def _gradients(learn: Learner) -> dict[str, dict[str, Tensor]]:
+def _gradients(module: nn.Module) -> dict[str, dict[str, Tensor]]:
     """What cancelled batches have accumulated for the next step; usually nothing."""
-    parameters = plain_parameters(learn.model)
+    parameters = plain_parameters(module)
     found = {name: p.grad for name, p in parameters.items() if p.grad is not None}
     return {"gradients": found} if found else {}
 
 
 def _attributes(learn: Learner, start: FitStart) -> dict[str, Any]:
-    """Which attributes the fit has changed, and their values, but for those of tensors."""
+    """Which attributes the fit has changed, and the values of those that can be held."""
     changed: dict[str, list[str]] = {}
     values: dict[str, dict[str, Any]] = {}
     for part, found in fit_attributes(learn).items():
         before = start.facts["attributes"][part]
         other = {name: each for name, each in found.items() if before.get(name) != each.text}
         changed[part] = [*other, *(name for name in before if name not in found)]
-        values[part] = {name: each.value for name, each in other.items() if _is_plain(each.value)}
+        values[part] = {}
+        for name, each in other.items():
+            if each.put is None:  # a buffer, which is in the loss's state, or an argument
+                continue
+            if is_held(each.value):
+                values[part][name] = held(each.value)
+            else:
+                _tell(start, f"{name} of the {part}", type(each.value).__name__)
     return {"changed": changed, "attributes": values}
 
 
-def _is_plain(value: Any) -> bool:
-    """Whether a file of tensors can hold a value, and JSON tells it from others."""
-    if isinstance(value, list | tuple):
-        return all(map(_is_plain, value))
-    if isinstance(value, dict):
-        return all(isinstance(key, str) and _is_plain(each) for key, each in value.items())
-    return value is None or type(value) in (bool, int, float, str)
+def _tell(start: FitStart, name: str, kind: str) -> None:
+    """Warn, once in a fit, that a checkpoint does not have what an attribute has become."""
+    if name not in start.told:
+        start.told.add(name)
+        warnings.warn(
+            f"{name} has changed, but a checkpoint cannot hold what it is, of type {kind}: a fit "
+            "that resumes begins with its initial value",
+            stacklevel=2,
+        )
 
 
 def _other_groups(learn: Learner, optimizer: Mapping[str, Any]) -> bool:

@@ -7,7 +7,7 @@ losses and metrics stay tensors until the epoch's row is printed.
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from operator import index
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from mnist_sgd.attributes import modules_within
 from mnist_sgd.batch_errors import check_one_tensor
 from mnist_sgd.callbacks import Callback, CancelFit, as_callbacks
 from mnist_sgd.checkpoint import begin_fit
@@ -84,6 +85,7 @@ class Learner(TrainingLoop):
         dl, train_place, forward_context: the batches that are being used; where the fit is in its
             training batches, which callbacks may look at; and what makes the context manager in
             which the model is called, which `before_batch` may set for its batch.
+        at_end: what is called when the fit ends, however it ends.
         kept_row: the index in `recorder.values` of the row of the weights that the newest fit ended
             with: the last, unless a callback brought back earlier weights.
 
@@ -144,8 +146,8 @@ class Learner(TrainingLoop):
                 rate and the momentum of the next batch; None keeps both.
 
         Raises:
-            CheckpointError: the file is missing, damaged, or of another fit; the learner is then as
-                it was.
+            CheckpointError: the file is missing, damaged, or of another fit. After this or any
+                other error before the first batch of a resumed fit the learner is as it was.
             TypeError: in several processes the training batches are not from this package's
                 DataLoader; or a callback has a method that is no event.
             ValueError: `n_epoch` or `lr` is out of range; there are no training batches; the
@@ -164,15 +166,15 @@ class Learner(TrainingLoop):
         every: list[Callback] = [Scheduler(schedule)] if schedule else []
         every += [*as_callbacks(self.cbs), *as_callbacks(cbs)]
         every += [ProgressBar()] if self.bar else []
-        before = None if resume is None else Remembered(self, every)
-        lr = self._set_optimizer(lr, reset_opt)
-        self.recorder = Recorder(self.metrics, self.ranks.mean)
-        self.epoch, self.batch, self.n_epoch = 0, 0, n_epoch
-        self.base_lr, self.schedule, self.kept_row = lr, schedule, -1
-        self._in_batch = False
-        with self._calling(every):
+        self._before = None if resume is None else Remembered(self, every)
+        with self._calling(every), self._refusing(), ExitStack() as self.at_end:
+            lr = self._set_optimizer(lr, reset_opt)
+            self.recorder = Recorder(self.metrics, self.ranks.mean)
+            self.epoch, self.batch, self.n_epoch = 0, 0, n_epoch
+            self.base_lr, self.schedule, self.kept_row = lr, schedule, -1
+            self._in_batch = False
             agree_on_fit(self, resume is not None, reset_opt)
-            begin_fit(self, resume, before)
+            begin_fit(self, resume)
             try:
                 self._share_weights()  # before any callback sees them
                 self._stage("fit", self._fit, CancelFit, finish=self.recorder.read_losses)
@@ -180,8 +182,25 @@ class Learner(TrainingLoop):
             finally:
                 self.training = False
                 self._unwrap()
+                if self.begun is not None:
+                    self.begun.ended(self)
                 for cb in every:
                     cb.run = True
+
+    @contextmanager
+    def _refusing(self) -> Iterator[None]:
+        """Put the learner back as it was if a resumed fit ends by an error before it begins."""
+        try:
+            yield
+        except BaseException as error:
+            if self._before is not None:
+                try:
+                    self._before.put_back()
+                except Exception as other:
+                    error.add_note(f"the learner could not be put back as it was: {other}")
+            raise
+        finally:
+            self._before = None
 
     def check_batches(self) -> None:
         """Refuse to train on nothing, or on other labels or pixels than validation has.
@@ -211,7 +230,9 @@ class Learner(TrainingLoop):
             self.opt, self.opt_settings = opt, group_settings(opt)
             self._opt_made_for = opt, self.model
         check_rates(self.opt)  # it may have been assigned
-        self.model.zero_grad()  # what a cancelled batch of the last fit left
+        within = modules_within(self.loss_func, apart=self.model.modules())
+        for module in (self.model, *within.values()):
+            module.zero_grad()  # what a cancelled batch of the last fit left
         self.set_lr(lr)
         return lr
 

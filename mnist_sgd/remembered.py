@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -26,13 +26,13 @@ from mnist_sgd.wrappers import load_passing_buffers, load_plain_state, passing_b
 if TYPE_CHECKING:
     from mnist_sgd.learner import Learner
 
-__all__ = ["Remembered"]
+__all__ = ["Remembered", "RememberedModule", "Structure"]
 
 FIELDS = (
     *("opt", "opt_settings", "_opt_made_for", "_rates", "lr", "base_lr", "schedule"),
     *("cbs", "recorder", "kept_row"),
     *("epoch", "n_epoch", "batch", "training", "dl", "pred", "loss", "loss_grad"),
-    *("dls", "loss_func", "_model", "_metrics", "fit_start"),
+    *("dls", "loss_func", "_model", "_metrics", "fit_start", "begun"),
     *("_in_batch", "_under_way", "_put_back"),
 )
 """The attributes of a learner that a fit and its callbacks change."""
@@ -54,7 +54,8 @@ class Remembered:
             learn.model,
             *modules_within(learn.loss_func, apart=learn.model.modules()).values(),
         ]
-        self._modules = [_Module(module) for module in modules]
+        self._structure = Structure(modules, learn.opt)
+        self._modules = [RememberedModule(module) for module in modules]
         self._attributes = {
             name: (each.text, copy.deepcopy(each.value)) for name, each in self._now().items()
         }
@@ -74,7 +75,8 @@ class Remembered:
     def _now(self) -> dict[tuple[str, str], Attribute]:
         """The plain attributes of the model and of the loss."""
         model, loss = self._learn.model, self._learn.loss_func
-        found = {"model": attributes(model), "loss": attributes(loss, apart=model.modules())}
+        of_loss = attributes(loss, tensors=True, apart=model.modules())
+        found = {"model": attributes(model, tensors=True), "loss": of_loss}
         return {(part, name): each for part in found for name, each in found[part].items()}
 
     def keeps_optimizer(self) -> bool:
@@ -92,12 +94,14 @@ class Remembered:
             setattr(learn, name, value)
         for cb, run in self._runs:
             cb.run = run
+        self._structure.put_back_groups()
+        self._structure.put_back_modules()
         for module in self._modules:
             module.put_back()
         now = self._now()
         for key, (text, value) in self._attributes.items():
-            if key in now and now[key].text != text:
-                now[key].put(value)
+            if key in now and now[key].text != text and (put := now[key].put):
+                put(value)
         for fit_place, fields in self._fit_places:
             vars(fit_place).update(fields)
         for place in self._places:
@@ -111,7 +115,55 @@ class Remembered:
                 each_of_them.callback(each.load_state_dict, state)
 
 
-class _Module:
+class Structure:
+    """Of which modules others are made, and the groups of an optimizer, as they are now.
+
+    Args:
+        modules: with all within them.
+        opt: any optimizer, or None.
+    """
+
+    def __init__(self, modules: Iterable[nn.Module], opt: Any) -> None:
+        self._children = [(each, dict(each._modules)) for m in modules for each in m.modules()]
+        self._opt = opt
+        groups = getattr(opt, "param_groups", ())
+        self._groups = [(group, _copied(group)) for group in groups]
+
+    def put_back_modules(self, unless_other_than: Structure | None = None) -> None:
+        """Let each module have the children that it had.
+
+        Args:
+            unless_other_than: a module that has others than there now is left alone.
+        """
+        later = unless_other_than._children if unless_other_than else []
+        known = {id(module): children for module, children in later}
+        for module, children in self._children:
+            if _same_objects(known.get(id(module), module._modules), module._modules):
+                module._modules.clear()
+                module._modules.update(children)
+
+    def put_back_groups(self) -> None:
+        """Let the optimizer have the groups that it had, with their parameters and settings."""
+        if self._groups:
+            self._opt.param_groups[:] = [group for group, _ in self._groups]
+        for group, entries in self._groups:
+            group.clear()
+            group.update(_copied(entries))
+
+
+def _copied(group: Mapping[str, Any]) -> dict[str, Any]:
+    """The entries of a group of an optimizer; the parameters are the same ones."""
+    return {
+        name: list(value) if name == "params" else copy.deepcopy(value)
+        for name, value in group.items()
+    }
+
+
+def _same_objects(one: Mapping[str, object], other: Mapping[str, object]) -> bool:
+    return one.keys() == other.keys() and all(one[name] is other[name] for name in one)
+
+
+class RememberedModule:
     """A module as it is now: its state, its modes and its gradients."""
 
     def __init__(self, module: nn.Module) -> None:
@@ -130,6 +182,7 @@ class _Module:
         ]
 
     def put_back(self) -> None:
+        """Let the module be as it was."""
         load_plain_state(self._module, self._state, strict=self._is_whole)
         load_passing_buffers(self._module, self._buffers)
         for each, mode in self._modes:

@@ -10,10 +10,12 @@ undisturbed one.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from math import cos, inf, pi
-from typing import TYPE_CHECKING
+from types import CellType, FunctionType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,7 +24,14 @@ from mnist_sgd.callbacks import Callback
 if TYPE_CHECKING:
     from mnist_sgd.learner import Learner
 
-__all__ = ["OneCycle", "Schedule", "Scheduler", "schedule_name"]
+__all__ = [
+    "OneCycle",
+    "Schedule",
+    "Scheduler",
+    "copy_of_schedule",
+    "rates_at",
+    "schedule_name",
+]
 
 Schedule = Callable[[float], tuple[float, float | None]]
 """Maps training progress in [0, 1) to (lr, momentum); momentum None means unchanged."""
@@ -102,23 +111,68 @@ class Scheduler(Callback):
         """Set them for the current batch.
 
         Raises:
-            TypeError: the schedule gives something else than a rate and a momentum.
-            ValueError: they are out of their ranges.
+            TypeError, ValueError: as in `rates_at`.
         """
-        progress = learn.pct_train
-        given = self.schedule(progress)
-        try:
-            rate, mom = given
-            lr, mom = float(rate), None if mom is None else float(mom)
-        except (TypeError, ValueError) as error:
-            raise TypeError(
-                "a schedule must give a learning rate and a momentum, None for a momentum that "
-                f"stays, as in (0.1, None); {_name(self.schedule)} at the progress {progress:.3g} "
-                f"gives {given!r}"
-            ) from error
-        if not 0 <= lr < inf or (mom is not None and not 0 <= mom < 1):
-            raise ValueError(
-                "a schedule must give a finite learning rate, 0 or more, and a momentum in [0, 1); "
-                f"{_name(self.schedule)} at the progress {progress:.3g} gives {given!r}"
-            )
-        learn.set_lr(lr, mom)
+        learn.set_lr(*rates_at(self.schedule, learn.pct_train))
+
+
+def rates_at(schedule: Schedule, progress: float) -> tuple[float, float | None]:
+    """The learning rate and the momentum that a schedule gives.
+
+    Args:
+        schedule: any.
+        progress: in [0, 1).
+
+    Raises:
+        TypeError: the schedule gives something else than a rate and a momentum.
+        ValueError: they are out of their ranges.
+    """
+    given = schedule(progress)
+    try:
+        rate, mom = given
+        lr, mom = float(rate), None if mom is None else float(mom)
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            "a schedule must give a learning rate and a momentum, None for a momentum that "
+            f"stays, as in (0.1, None); {_name(schedule)} at the progress {progress:.3g} "
+            f"gives {given!r}"
+        ) from error
+    if not 0 <= lr < inf or (mom is not None and not 0 <= mom < 1):
+        raise ValueError(
+            "a schedule must give a finite learning rate, 0 or more, and a momentum in [0, 1); "
+            f"{_name(schedule)} at the progress {progress:.3g} gives {given!r}"
+        )
+    return lr, mom
+
+
+def copy_of_schedule(schedule: Schedule, shared: Iterable[object]) -> Schedule | None:
+    """A schedule that can be asked without changing what the other will give; None if none can.
+
+    Args:
+        schedule: any: a function may count in the variables of the functions around it.
+        shared: what a copy may have in common with it, as it is large.
+    """
+    known: dict[int, Any] = {id(each): each for each in shared}
+    try:
+        if not isinstance(schedule, FunctionType):
+            return copy.deepcopy(schedule, known)
+        cells = [_copied_cell(cell, known) for cell in schedule.__closure__ or ()]
+    except Exception:  # whatever the copying of a custom object raises
+        return None
+    copied = FunctionType(
+        schedule.__code__,
+        schedule.__globals__,
+        schedule.__name__,
+        schedule.__defaults__,
+        tuple(cells),
+    )
+    copied.__kwdefaults__ = schedule.__kwdefaults__
+    copied.__qualname__ = schedule.__qualname__
+    return copied
+
+
+def _copied_cell(cell: CellType, known: dict[int, Any]) -> CellType:
+    try:
+        return CellType(copy.deepcopy(cell.cell_contents, known))
+    except ValueError:  # not set yet
+        return CellType()

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from functools import partial
 from typing import Any
 
@@ -17,6 +17,7 @@ from mnist_sgd.batch_errors import (
     warn_of_broadcasting,
 )
 from mnist_sgd.batch_norm import check_batch_norm, explaining_batch_norm
+from mnist_sgd.begun import Begun
 from mnist_sgd.callbacks import (
     CancelBackward,
     CancelBatch,
@@ -35,6 +36,7 @@ from mnist_sgd.progress import format_time, table_header, table_row
 from mnist_sgd.provenance import measured
 from mnist_sgd.rank_agreement import TRAINING, VALIDATION, agree_on_batches
 from mnist_sgd.recorder import Mean, Metric, Recorder
+from mnist_sgd.remembered import Remembered
 from mnist_sgd.stages import Stages
 
 __all__ = ["Loss", "TrainingLoop"]
@@ -75,7 +77,10 @@ class TrainingLoop(Stages):
         self.dl: Iterable[Batch] = ()
         self.train_place, self.valid_place = FitPlace(), FitPlace()
         self.fit_start: FitStart | None = None  # of a fit with checkpoints
-        self._put_back: Callable[[], None] | None = None  # puts the state of a checkpoint back
+        self.begun: Begun | None = None  # of the newest fit, if it had checkpoints
+        self._put_back: Callable[[bool], bool] | None = None  # the state of a checkpoint
+        self.at_end = ExitStack()
+        self._before: Remembered | None = None  # the learner before a fit that resumes
         self.xb = self.yb = self.pred = self.loss = self.loss_grad = NOTHING
         self.forward_context: Callable[[], AbstractContextManager[object]] = nullcontext
         self._in_batch = False
@@ -123,22 +128,21 @@ class TrainingLoop(Stages):
         return (self.epoch + (self.batch - self._in_batch) / batches) / self.n_epoch
 
     def _fit(self) -> None:
-        self._settle(done=not self.batch)
+        self._settle(begun=self.epoch >= self.n_epoch)  # then no epoch begins
         try:
             self._epochs()
         finally:
             if self.ranks.world_size == 1:  # several ranks could not wait for one that failed
                 self.recorder.read_losses()
 
-    def _settle(self, done: bool) -> None:
+    def _settle(self, begun: bool) -> None:
         """Put back what hooks changed that a resumed fit calls for the second time.
 
         Args:
-            done: whether they are all called; those of an epoch that goes on come later.
+            begun: whether all are called; those of an epoch that begins may bring in a model or
+                groups of parameters that the state is of.
         """
-        if self._put_back is not None:
-            self._put_back()
-        if done:
+        if self._put_back is not None and self._put_back(begun):
             self._put_back = None
 
     def _epochs(self) -> None:
@@ -154,6 +158,7 @@ class TrainingLoop(Stages):
             self._put_back = None
             if epoch + 1 < self.n_epoch:
                 self.batch = 0
+        self._before = None
 
     def _epoch(self) -> None:
         self._check_optimizer()
@@ -169,7 +174,7 @@ class TrainingLoop(Stages):
         self._validated = self._validate(valid, place)
 
     def _train(self) -> None:
-        self._settle(done=True)
+        self._settle(begun=True)
         self.train_place.begin_epoch(self.dls.train, begun=self.dl is not self.dls.train)
         self._custom = agree_on_batches(self, self.dl, TRAINING)
         self._share_weights()  # a callback may have changed them
@@ -276,6 +281,7 @@ class TrainingLoop(Stages):
             self.xb = self.yb = NOTHING
 
     def _train_batch(self) -> None:
+        self._before = None  # from here on the fit has begun
         self.train_place.follow(self.dls.train)
         self.batch += 1
         self._in_batch = True

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -43,6 +44,8 @@ from values import same
 BATCHES = 6  # of 22 images, 4 at a time
 
 AFTER_CHECKPOINTS = Checkpoint.order + 1
+
+MOMENTUM: Any = np.float32(0.9)
 
 
 def dropping(p: float = 0.5) -> nn.Module:
@@ -443,6 +446,77 @@ def test_other_settings_of_the_same_parts_are_refused_with_both_values(
     with pytest.raises(CheckpointError) as refused:
         begun(here, resume=path)
     assert str(refused.value) == f"{path}: {message}"
+
+
+@pytest.mark.parametrize(
+    ("there", "here"),
+    [
+        ({"lr": np.float32(0.1)}, {"lr": 0.1}),
+        ({"lr": 0.1}, {"lr": np.float32(0.1)}),
+        ({"opt_func": partial(SGD, mom=0.9)}, {"opt_func": partial(SGD, mom=MOMENTUM)}),
+        ({"opt_func": partial(SGD, wd=0)}, {"opt_func": partial(SGD, wd=0.0)}),
+        *(
+            ({"opt_func": partial(torch.optim.Adam, **one)}, {"opt_func": torch.optim.Adam})
+            for one in (
+                {"fused": False},
+                {"foreach": True},
+                {"foreach": False},
+                {"capturable": False, "maximize": False, "differentiable": False},
+                {"betas": (np.float64(0.9), 0.999)},
+                {"betas": [0.9, 0.999]},
+                {"eps": np.float32(1e-8)},
+            )
+        ),
+    ],
+    ids=str,
+)
+def test_what_is_written_in_another_way_is_no_other_setting(
+    there: dict[str, Any], here: dict[str, Any], tmp_path: Path
+) -> None:
+    path = tmp_path / "c.safetensors"
+
+    def begun(settings: dict[str, Any], *cbs: Callback, resume: Path | None = None) -> None:
+        settings = {"lr": 0.01, **settings}
+        lr = settings.pop("lr")
+        learner(**settings).fit(1, lr=lr, cbs=cbs, resume=resume)
+
+    begun(there, Checkpoint(path))
+    begun(here, resume=path)
+    begun(here, Checkpoint(path))
+    begun(there, resume=path)
+
+
+@pytest.mark.parametrize(
+    ("there", "here", "message"),
+    [
+        (
+            {"lr": 0.1},
+            {"lr": 0.10001},
+            "learning rate: the checkpoint has 0.1, this fit has 0.10001",
+        ),
+        (
+            {"opt_func": partial(torch.optim.Adam, eps=1e-8)},
+            {"opt_func": partial(torch.optim.Adam, eps=1e-6)},
+            "eps of the optimizer: the checkpoint has 1e-08, this fit has 1e-06",
+        ),
+        (
+            {"opt_func": partial(torch.optim.Adam, fused=True)},
+            {"opt_func": torch.optim.Adam},
+            "fused of the optimizer: the checkpoint has True, this fit has none",
+        ),
+    ],
+    ids=["lr", "eps", "fused"],
+)
+def test_another_number_and_another_switch_are_other_settings(
+    there: dict[str, Any], here: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "c.safetensors"
+    learner(opt_func=there.get("opt_func", SGD)).fit(
+        1, lr=there.get("lr", 0.1), cbs=Checkpoint(path)
+    )
+    with pytest.raises(CheckpointError) as refused:
+        learner(opt_func=here.get("opt_func", SGD)).fit(1, lr=here.get("lr", 0.1), resume=path)
+    assert str(refused.value) == f"{path}: other {message}"
 
 
 def test_the_settings_are_those_that_a_kept_optimizer_was_made_with(tmp_path: Path) -> None:

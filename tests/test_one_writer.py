@@ -19,6 +19,7 @@ import pytest
 from killing import start
 from mnist_sgd import Callback, Checkpoint, CheckpointError, write_run
 from mnist_sgd._document import parse
+from mnist_sgd._files import hidden
 from mnist_sgd._lock import FolderInUseError, holding, one_writer
 from mnist_sgd.cli import main
 from runs import contents, learner
@@ -276,6 +277,66 @@ def test_fits_of_one_process_may_write_one_file_also_after_an_error(tmp_path: Pa
     with another_program(path) as other:
         other.communicate("go on\n" * 2, timeout=PATIENCE)
     assert other.returncode == 0
+
+
+def test_a_checkpoint_that_a_callback_switches_off_is_let_go_of_when_the_fit_ends(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "c.safetensors"
+    checkpoint = Checkpoint(path)
+
+    class SwitchesOff(Callback):
+        def after_epoch(self, learn: object) -> None:
+            checkpoint.run = False
+
+    learner(epochs=0).fit(2, 0.1, cbs=[checkpoint, SwitchesOff()])
+    assert contents(tmp_path).keys() <= {"c.safetensors"}
+    with another_program(path) as other:
+        other.communicate("go on\n" * 2, timeout=PATIENCE)
+    assert other.returncode == 0
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["c" * 245 + ".st", "é" * 126 + ".st", "c." + "s" * 253],
+    ids=["248", "letters of two bytes", "suffix"],
+)
+def test_a_checkpoint_may_have_any_name_that_a_file_can_have(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    learner(epochs=0).fit(1, 0.1, cbs=Checkpoint(path))
+    leftover = hidden(path, "01234567")
+    leftover.touch()
+    with another_program(path) as first:
+        assert not leftover.exists()
+        assert refused(path).startswith(f"{path}: another training writes this file; ")
+        first.communicate("go on\n" * 2, timeout=PATIENCE)
+    assert first.returncode == 0
+    assert contents(tmp_path).keys() == {name}
+
+
+def test_a_name_that_no_file_can_have_is_named(tmp_path: Path) -> None:
+    path = tmp_path / ("c" * 256)
+    with pytest.raises(OSError, match="File name too long") as error:
+        learner(epochs=0).fit(1, 0.1, cbs=Checkpoint(path))
+    assert error.value.filename == str(path)
+
+
+def test_a_fit_within_a_fit_does_not_let_go_of_the_others_file(tmp_path: Path) -> None:
+    """Also if both have the same callback; each fit is of another learner."""
+    path = tmp_path / "c.safetensors"
+    checkpoint = Checkpoint(path)
+    hidden = []
+
+    class FitsAnother(Callback):
+        order = Checkpoint.order + 1
+
+        def after_epoch(self, learn: object) -> None:
+            learner(epochs=0).fit(1, 0.1, cbs=checkpoint)
+            hidden.append(sorted(contents(tmp_path)))
+
+    learner(epochs=0).fit(1, 0.1, cbs=[checkpoint, FitsAnother()])
+    assert hidden == [[".c.writer.safetensors", "c.safetensors"]]
+    assert sorted(contents(tmp_path)) == ["c.safetensors"]
 
 
 def test_the_command_is_refused_a_checkpoint_that_a_program_writes(

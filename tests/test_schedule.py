@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from mnist_sgd import (
     CancelBatch,
     CancelEpoch,
     CancelTrain,
+    Checkpoint,
     DataLoader,
     DataLoaders,
     Learner,
@@ -215,3 +217,62 @@ def test_batches_of_no_known_number_are_refused() -> None:
     learn = Learner(DataLoaders(Endless(), Endless()), nn.Linear(784, 1))
     with learn.no_logging(), pytest.raises(TypeError, match=r"Endless.* has no len"):
         learn.fit_one_cycle(1, lr_max=0.1)
+
+
+def counting() -> Callable[[float], tuple[float, None]]:
+    count = 0
+
+    def schedule(progress: float) -> tuple[float, None]:
+        nonlocal count
+        count += 1
+        return 0.01 * count, None
+
+    return schedule
+
+
+class Counting:
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __call__(self, progress: float) -> tuple[float, None]:
+        self.count += 1
+        return 0.01 * self.count, None
+
+
+class Listed:
+    """Has what cannot be copied."""
+
+    def __init__(self) -> None:
+        self.rates = (0.01 * i for i in range(1, 100))
+
+    def __call__(self, progress: float) -> tuple[float, None]:
+        return next(self.rates), None
+
+
+@pytest.mark.parametrize(
+    "make", [counting, Counting, lambda: Counting().__call__, lambda: partial(Counting()), Listed]
+)
+def test_a_checkpoint_does_not_move_a_schedule_that_counts_its_calls(
+    make: Callable[[], Any], tmp_path: Path
+) -> None:
+    plain, noted = learner(), learner()
+    plain.fit(1, schedule=make())
+    noted.fit(1, schedule=make(), cbs=Checkpoint(tmp_path / "c"))
+    assert noted.recorder.lrs == plain.recorder.lrs
+    assert plain.recorder.lrs[:2] == [0.01, 0.02]
+
+
+@pytest.mark.parametrize("checkpoint", [False, True])
+def test_what_is_no_rate_and_momentum_is_said_with_a_checkpoint_too(
+    checkpoint: bool, tmp_path: Path
+) -> None:
+    def constant(progress: float) -> Any:
+        return 0.1
+
+    cbs = [Checkpoint(tmp_path / "c")] if checkpoint else []
+    with pytest.raises(TypeError) as refused:
+        learner().fit(1, schedule=constant, cbs=cbs)
+    assert str(refused.value) == (
+        "a schedule must give a learning rate and a momentum, None for a momentum that stays, as "
+        f"in (0.1, None); {constant.__qualname__} at the progress 0 gives 0.1"
+    )

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -12,6 +13,8 @@ def same(one: Any, other: Any) -> bool:
         return False
     if isinstance(one, Tensor):
         return one.dtype == other.dtype and torch.equal(one, other)
+    if isinstance(one, np.ndarray):
+        return bool(one.dtype == other.dtype and np.array_equal(one, other))
     if isinstance(one, dict):
         pairs = zip(one.items(), other.items(), strict=False)
         return len(one) == len(other) and all(a == b and same(x, y) for (a, x), (b, y) in pairs)

@@ -31,6 +31,7 @@ from mnist_sgd import (
     SaveBest,
     batch_accuracy,
     create_model,
+    cross_entropy,
     mnist_loss,
     mnist_sample,
     write_run,
@@ -307,9 +308,92 @@ def test_a_callback_of_the_fit_alone_is_found_by_the_figures_of_its_row(
     with pytest.raises(
         ExportError,
         match=r"model\.onnx was not written: the fit measured a valid_loss of 0\.\d{6} with these "
-        r"weights, the file's is 0\.\d{6}: a callback of that fit must have changed the batches or "
-        r"the predictions, which the file cannot do; do that in the model$",
+        r"weights, the file's is 0\.\d{6}: that fit differed in more than the weights, as by a "
+        r"callback that changes the batches or the predictions, which the file cannot do; do that "
+        r"in the model$",
     ):
+        learn.export(tmp_path / "model.onnx")
+
+
+def total(logits: Tensor, targets: Tensor) -> Tensor:
+    return mnist_loss(logits, targets) * len(targets)
+
+
+def spread(logits: Tensor, targets: Tensor) -> Tensor:
+    return mnist_loss(logits, targets) + logits.std()
+
+
+def pairs(logits: Tensor, targets: Tensor) -> Tensor:
+    """Each of a class with each of the other, as for the area under the curve."""
+    ones, others = logits[targets == 1], logits[targets == 0]
+    return torch.relu(1 - ones[:, None] + others).sum() / max(1, len(ones) * len(others))
+
+
+def noisy(logits: Tensor, targets: Tensor) -> Tensor:
+    return mnist_loss(logits + torch.randn_like(logits) / 10, targets)
+
+
+class OfBatches(nn.Module):
+    """Has a weight for each place in a batch, and takes no other number of images."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weights = {size: torch.linspace(0, 1, size)[:, None] for size in (20, 16, 12)}
+
+    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
+        return ((logits.sigmoid() - targets).abs() * self.weights[len(targets)]).mean()
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [total, spread, pairs, noisy, OfBatches()],
+    ids=["total", "spread", "pairs", "noisy", "of batches"],
+)
+def test_a_loss_that_is_no_mean_over_images_is_no_hindrance(
+    loss: Callable[[Tensor, Tensor], Tensor], tmp_path: Path
+) -> None:
+    """Its figure depends on how a validation in another order cuts the images into batches."""
+
+    class Relabelled(Callback):
+        def before_batch(self, learn: Learner) -> None:
+            learn.yb = 1 - learn.yb
+
+    learn = learner(valid_options={"shuffle": True})
+    learn.loss_func = loss
+    with learn.no_logging():
+        learn.fit(1, lr=0.01)
+    state = torch.get_rng_state()
+    learn.export(tmp_path / "model.onnx")
+    assert torch.equal(torch.get_rng_state(), state)
+    with learn.no_logging():
+        learn.fit(1, lr=0.0, cbs=Relabelled())  # which the accuracy tells
+    with pytest.raises(ExportError, match="the fit measured a batch_accuracy of "):
+        learn.export(tmp_path / "model.onnx")
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [cross_entropy, nn.BCEWithLogitsLoss(pos_weight=torch.tensor([3.0]))],
+    ids=["cross_entropy", "BCEWithLogitsLoss"],
+)
+def test_a_loss_that_is_a_mean_over_images_proves_a_file(
+    loss: Callable[[Tensor, Tensor], Tensor], tmp_path: Path
+) -> None:
+    class Halved(Callback):
+        def before_batch(self, learn: Learner) -> None:
+            learn.xb = learn.xb / 2
+
+    def take_floats(logits: Tensor, targets: Tensor) -> Tensor:
+        return loss(logits, targets.float())
+
+    learn = learner(epochs=0, metrics=None, valid_options={"shuffle": True})
+    learn.loss_func = take_floats
+    with learn.no_logging():
+        learn.fit(1, lr=0.01)
+    learn.export(tmp_path / "model.onnx")
+    with learn.no_logging():
+        learn.fit(1, lr=0.01, cbs=Halved())
+    with pytest.raises(ExportError, match="the fit measured a valid_loss of "):
         learn.export(tmp_path / "model.onnx")
 
 

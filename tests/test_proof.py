@@ -661,6 +661,76 @@ def test_a_model_of_other_layers_has_no_figures_of_the_one_before(tmp_path: Path
     assert saved_metrics(learn, tmp_path) == {"images": 60}
 
 
+class Steep(nn.Module):
+    """Multiplies its logits by a number that is no weight."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(784, 1)
+        self.steepness = 1.0
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.layer(x)
+        return logits * self.steepness
+
+
+class Weighted:
+    """A loss with a number in it, as an object or as its method."""
+
+    def __init__(self) -> None:
+        self.weight = 1.0
+
+    def __call__(self, predictions: Tensor, targets: Tensor) -> Tensor:
+        return mnist_loss(predictions, targets) * self.weight
+
+    def loss(self, predictions: Tensor, targets: Tensor) -> Tensor:
+        return self(predictions, targets)
+
+
+def flatten_model(learn: Learner) -> None:
+    learn.model.steepness = 0.5
+
+
+def halve_object(learn: Learner) -> None:
+    loss: Any = learn.loss_func
+    loss.weight /= 2
+
+
+def halve_method(learn: Learner) -> None:
+    loss: Any = learn.loss_func
+    loss.__self__.weight /= 2
+
+
+@pytest.mark.parametrize("when", ["in the fit", "after it"])
+@pytest.mark.parametrize(
+    ("loss", "change"),
+    [
+        (mnist_loss, flatten_model),
+        (Weighted(), halve_object),
+        (Weighted().loss, halve_method),
+    ],
+    ids=["model", "object", "method"],
+)
+def test_figures_from_before_a_number_of_the_model_or_the_loss_changed_are_never_in_a_file(
+    loss: Any, change: Callable[[Learner], None], when: str, tmp_path: Path
+) -> None:
+    class Change(Callback):
+        def after_epoch(self, learn: Learner) -> None:
+            change(learn)
+
+    learn = learner(Steep(), epochs=0)
+    learn.loss_func = loss
+    with learn.no_logging():
+        learn.fit(1, lr=0.5, cbs=Change() if when == "in the fit" else None)
+    if when == "after it":
+        assert saved_metrics(learn, tmp_path) == row(learn)
+        change(learn)
+    assert saved_metrics(learn, tmp_path) == {"images": 60}
+    value, accuracy = learn.validate()
+    expected = {"valid_loss": value, "batch_accuracy": accuracy, "images": 60}
+    assert exported_metrics(learn, tmp_path) == expected
+
+
 # --- metrics and losses of one name
 
 

@@ -288,11 +288,12 @@ def test_a_step_that_a_wrapper_gives_its_closure_is_called() -> None:
             learn.opt.step = partial(learn.opt.step, lambda: learn.loss_grad.detach())
 
     loaders = DataLoaders(DataLoader(random_set(8), 8), DataLoader(random_set(4), 4))
-    learn = Learner(loaders, nn.Linear(784, 1), opt_func=torch.optim.LBFGS, cbs=Closes())
+    model = nn.Linear(784, 1)
+    learn = Learner(loaders, model, opt_func=torch.optim.LBFGS, cbs=Closes())
     learn.logger = lambda line: None
-    before = learn.model.weight.clone()
+    before = model.weight.clone()
     learn.fit(1, 0.5)
-    assert not torch.equal(learn.model.weight, before)
+    assert not torch.equal(model.weight, before)
 
 
 def test_groups_are_given_as_to_torchs_optimizers() -> None:

@@ -688,7 +688,8 @@ class Weighted:
 
 
 def flatten_model(learn: Learner) -> None:
-    learn.model.steepness = 0.5
+    model: Any = learn.model
+    model.steepness = 0.5
 
 
 def halve_object(learn: Learner) -> None:

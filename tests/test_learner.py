@@ -89,10 +89,11 @@ def test_batches_of_unknown_number_are_trained_on_as_far_as_they_go(
     assert learn.recorder.losses == known.recorder.losses
     assert len(learn.recorder.losses) == 6
     before = {name: each.clone() for name, each in learn.model.state_dict().items()}
-    for name, call in {
+    needing: dict[str, Callable[[], object]] = {
         "a schedule": lambda: learn.fit_one_cycle(2, 0.1),
-        "lr_find": lambda: learn.lr_find(),
-    }.items():
+        "lr_find": learn.lr_find,
+    }
+    for name, call in needing.items():
         with pytest.raises(TypeError) as caught:
             call()
         assert str(caught.value) == (

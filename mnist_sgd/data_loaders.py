@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 
 from mnist_sgd.data import ImageSet
 
-__all__ = ["Batch", "DataLoaders", "check_alike", "first"]
+__all__ = ["Batch", "DataLoaders", "check_alike", "check_length", "first", "length_of"]
 
 T = TypeVar("T")
 
@@ -20,8 +20,9 @@ Batch = tuple[torch.Tensor, torch.Tensor]
 class DataLoaders:
     """A training and a validation loader, as `.train` and `.valid` or `[0]` and `[1]`.
 
-    Any iterables of `(xb, yb)` with a length will do; what needs class names or pixels
-    (`Learner.predict`, `Learner.export`) needs this package's `DataLoader` of an `ImageSet`.
+    Any iterables of `(xb, yb)` will do; a schedule and `lr_find` need a length; what needs class
+    names or pixels (`Learner.predict`, `Learner.export`) needs this package's `DataLoader` of an
+    `ImageSet`.
 
     Args:
         train: batches to train with; each `iter()` must give them anew.
@@ -54,6 +55,37 @@ def first(items: Iterable[T]) -> T:
     for item in items:
         return item
     raise ValueError("there is no first item: the iterable is empty")
+
+
+def length_of(batches: object) -> int | None:
+    """The number of batches; None if that is not known before the last of them.
+
+    A torch `DataLoader` has a `__len__` that fails where its data set is an `IterableDataset`.
+    """
+    try:
+        return len(batches)  # type: ignore[arg-type]  # it may have none
+    except (TypeError, NotImplementedError):
+        return None
+
+
+def check_length(batches: object, what: str) -> int:
+    """The number of batches, for something that needs it.
+
+    Args:
+        batches: of the training.
+        what: needs it.
+
+    Raises:
+        TypeError: it is not known.
+    """
+    length = length_of(batches)
+    if length is None:
+        raise TypeError(
+            f"{what} needs the number of training batches, and the training loader "
+            f"({type(batches).__name__}) does not tell it: give it, or the data set that it takes "
+            "its items from, a __len__"
+        )
+    return length
 
 
 def check_alike(train: object, valid: object) -> None:

@@ -6,7 +6,7 @@ losses and metrics stay tensors until the epoch's row is printed.
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from operator import index
@@ -23,7 +23,7 @@ from mnist_sgd.callbacks import Callback, CancelFit, as_callbacks
 from mnist_sgd.checkpoint import begin_fit
 from mnist_sgd.coming_from_fastai import INSTEAD
 from mnist_sgd.data import ImageSet
-from mnist_sgd.data_loaders import check_alike
+from mnist_sgd.data_loaders import check_alike, length_of
 from mnist_sgd.distributed import ALONE, Ranks
 from mnist_sgd.export import ExportReport, export_model
 from mnist_sgd.fit_identity import group_settings
@@ -149,7 +149,8 @@ class Learner(TrainingLoop):
             CheckpointError: the file is missing, damaged, or of another fit. After this or any
                 other error before the first batch of a resumed fit the learner is as it was.
             TypeError: in several processes the training batches are not from this package's
-                DataLoader; or a callback has a method that is no event.
+                DataLoader; a callback has a method that is no event; or there is a schedule, and
+                the training loader has no length.
             ValueError: `n_epoch` or `lr` is out of range; there are no training batches; the
                 optimizer is of another model; predictions and targets do not fit each other; a
                 loader is cut for other ranks; or, in several processes, this one's settings are not
@@ -210,7 +211,7 @@ class Learner(TrainingLoop):
         """
         train = self.dls.train
         check_alike(train, self.dls.valid)
-        if isinstance(train, Sized) and len(train) == 0:
+        if length_of(train) == 0:
             raise ValueError(
                 "there are no training batches: the training loader is empty, as it is with "
                 "drop_last=True and fewer images than batch_size"

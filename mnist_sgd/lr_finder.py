@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from torch.nn.parameter import is_lazy
 
 from mnist_sgd.callbacks import Callback, CancelFit, CancelValidate, as_callbacks
+from mnist_sgd.data_loaders import check_length
 from mnist_sgd.remembered import Remembered
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def find_lr(
         )
     learn.check_batches()
     finder = _Finder(start_lr, end_lr, num_it, stop_div)
-    epochs = num_it // len(learn.dls.train) + 1  # type: ignore[arg-type]  # a length is needed
+    epochs = num_it // check_length(learn.dls.train, "lr_find") + 1
     with _undone(learn), learn.no_logging():
         learn._under_way = []
         learn.cbs = [cb for cb in as_callbacks(learn.cbs) if cb.during_lr_find]

@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from math import nan
 from typing import TYPE_CHECKING, Any
 
+from mnist_sgd.attribute_values import held, is_held
+from mnist_sgd.attributes import attributes
 from mnist_sgd.callbacks import Callback, CancelFit
 from mnist_sgd.wrappers import load_passing_buffers, load_plain_state, passing_buffers, plain_state
 
@@ -103,7 +105,9 @@ class EarlyStopping(_Monitor):
 class SaveBest(_Monitor):
     """Keeps the weights of the best epoch, and puts them back when the fit ends, however it ends.
 
-    `learn.kept_row` then tells which row of the recorder they have.
+    Numbers, texts and lists of them that callbacks changed in the model come back, too.
+    `learn.kept_row` then tells which row of the recorder the weights have. If something else was
+    changed in the model, which does not come back, its files have no figures of that row.
 
     Args:
         path: a safetensors file for them, written whenever there are better ones; None: no file.
@@ -124,6 +128,8 @@ class SaveBest(_Monitor):
         self.path = path
         self.weights: dict[str, Any] = {}
         self.buffers: dict[str, Any] = {}
+        self.attributes: dict[str, str] = {}
+        self.plain: dict[str, Any] = {}
         self.row: int | None = None
         self._in_fit = False
 
@@ -132,6 +138,7 @@ class SaveBest(_Monitor):
         super().before_fit(learn)
         if not learn.recorder.values:
             self.weights, self.buffers, self.row = {}, {}, None
+            self.attributes, self.plain = {}, {}
         self._in_fit = True
 
     def after_epoch(self, learn: Learner) -> None:
@@ -139,6 +146,10 @@ class SaveBest(_Monitor):
         if self.improvements(learn)[-1]:
             self.weights = copy.deepcopy(plain_state(learn.model))
             self.buffers = copy.deepcopy(passing_buffers(learn.model))
+            found = attributes(learn.model).items()
+            plain = {name: each for name, each in found if each.put and is_held(each.value)}
+            self.attributes = {name: each.text for name, each in plain.items()}
+            self.plain = {name: copy.deepcopy(each.value) for name, each in plain.items()}
             self.row = len(learn.recorder.values) - 1
             if self.path is not None and learn.ranks.is_first:
                 learn.save(self.path)
@@ -155,11 +166,19 @@ class SaveBest(_Monitor):
         elif self.weights and row is not None:
             load_plain_state(learn.model, self.weights)
             load_passing_buffers(learn.model, self.buffers)
+            self._put_attributes(learn)
             learn.kept_row = row
 
+    def _put_attributes(self, learn: Learner) -> None:
+        """Put back the numbers and words of the model that are others by now."""
+        for name, each in attributes(learn.model).items():
+            if each.put and name in self.plain and each.text != self.attributes[name]:
+                each.put(copy.deepcopy(self.plain[name]))
+
     def state_dict(self) -> dict[str, Any]:
-        """The best weights so far, the buffers that no file has, and their row."""
-        return {"row": self.row, "weights": self.weights, "buffers": self.buffers}
+        """The best weights so far, the buffers and the numbers that no file has, and their row."""
+        kept = {"row": self.row, "weights": self.weights, "buffers": self.buffers}
+        return {**kept, "attributes": self.attributes, "plain": held(self.plain)}
 
     def fit_settings(self) -> dict[str, str]:
         """What a fit that resumes must share, or else the weights are not those of `kept_row`."""
@@ -171,7 +190,10 @@ class SaveBest(_Monitor):
             self.row, self.weights = state["row"], dict(state["weights"])
         else:  # of a checkpoint that an earlier version wrote
             self.row, self.weights = None, dict(state)
-        self.buffers = dict(state.get("buffers", {})) if "row" in state else {}
+        later = state if "row" in state else {}
+        self.buffers = dict(later.get("buffers", {}))
+        self.attributes = dict(later.get("attributes", {}))
+        self.plain = dict(later.get("plain", {}))
 
 
 def _is_of_last_row(learn: Learner) -> bool:

@@ -38,7 +38,7 @@ def check_interface(opt: Any) -> None:
                 f"opt_func must make an optimizer with step() and zero_grad(), got {kind}"
             )
     try:
-        inspect.signature(opt.step).bind()
+        _check_call(opt)
     except TypeError as error:
         raise TypeError(
             f"{kind} cannot be used here, as its step() needs arguments ({error}): an optimizer "
@@ -47,6 +47,22 @@ def check_interface(opt: Any) -> None:
         ) from error
     except ValueError:  # code in C may not tell its arguments
         pass
+
+
+def _check_call(opt: Any) -> None:
+    """Raise the TypeError that calling `step` without arguments would meet.
+
+    A wrapper may show the arguments of what it wraps instead of its own: torch's schedulers wrap
+    the method of the class, whose signature has a `self`. So the class's signature counts, and the
+    wrapper's only where it needs nothing, or where the class has no `step`.
+    """
+    step = getattr(type(opt), "step", None)
+    try:
+        inspect.signature(opt.step).bind()
+    except TypeError:
+        if not inspect.isfunction(step):
+            raise
+        inspect.signature(step).bind(opt)
 
 
 def holds_any(opt: Any, params: Iterable[nn.Parameter]) -> bool:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from mnist_sgd.callbacks import Callback
+from mnist_sgd.data_loaders import length_of
 
 if TYPE_CHECKING:
     from mnist_sgd.learner import Learner
@@ -74,7 +75,7 @@ class ProgressBar(Callback):
 
     def _start(self, learn: Learner, batches: object) -> None:
         self.shown = learn.ranks.world_size == 1 and is_terminal(sys.stderr)
-        self.total = len(batches) if hasattr(batches, "__len__") else 0
+        self.total = length_of(batches) or 0
         self.done = 0
         self.drawn = time.monotonic()
 

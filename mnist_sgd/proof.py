@@ -9,7 +9,7 @@ way `validate()` asks, and the file must give the same answers.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -33,6 +33,9 @@ __all__ = ["Proof", "measured_metrics"]
 
 DEVICE_TOLERANCE = 5e-3
 """How far the answers of another device may lie from the CPU's: GPUs multiply in TF32."""
+
+MEASURED = 1024
+"""Images, evenly spaced, by which a loss is known to be a mean."""
 
 FIELDS = ("training", "xb", "yb", "pred", "loss", "ranks")
 """Where the loop is: what asking the learner changes."""
@@ -68,12 +71,19 @@ def undisturbed(learn: Learner) -> Iterator[None]:
     """Let this process ask the learner alone, and put everything back, also in a fit."""
     before = {name: getattr(learn, name) for name in FIELDS}
     try:
-        with evaluating(learn.model), learn.own_loader().undisturbed():
+        kept = _kept_random_state(learn)  # a loss, a metric or a callback may draw
+        with evaluating(learn.model), learn.own_loader().undisturbed(), kept:
             learn.ranks = replace(learn.ranks, rank=0, world_size=1)
             yield
     finally:
         for name, value in before.items():
             setattr(learn, name, value)
+
+
+def _kept_random_state(learn: Learner) -> AbstractContextManager[None]:
+    """Let torch draw what it wants, and go on afterwards as if it had drawn nothing."""
+    device = learn.ranks.device
+    return torch.random.fork_rng([device] if device.type == "cuda" else [])
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,31 +159,52 @@ class Proof:
             return None
         noted, (_, *row) = recorder.measured[place], recorder.values[place]
         compared: list[tuple[str, int, Metric, float]] = []
-        if noted["plain_loss"]:
+        if noted["plain_loss"] and self._is_mean(self.learn.loss_func):
             compared.append(("valid_loss", 0, self.learn.loss_func, 0.0))
         if (column := noted.get("accuracy")) is not None:
             compared.append(("batch_accuracy", column, batch_accuracy, 2 / len(self.targets)))
         for name, column, figure, images in compared:
-            before, now = row[column], self._mean(figure)
+            before, now = row[column], self._mean(figure, self.logits, self.targets)
             if abs(now - before) > max(self.tolerance * max(1.0, abs(now)), images):
                 return (
                     f"the fit measured a {name} of {before:.6f} with these weights, the file's "
-                    f"is {now:.6f}: a callback of that fit must have changed the batches or the "
-                    "predictions, which the file cannot do; do that in the model"
+                    f"is {now:.6f}: that fit differed in more than the weights, as by a callback "
+                    "that changes the batches or the predictions, which the file cannot do; do "
+                    "that in the model"
                 )
         return None
 
-    def _mean(self, figure: Metric) -> float:
+    def _is_mean(self, loss: Metric) -> bool:
+        """Whether a loss gives the mean over the images, and the same each time.
+
+        Only then it does not matter how a validation cuts the images into batches.
+        """
+        count = min(len(self.targets), MEASURED)
+        chosen = torch.arange(count) * len(self.targets) // count
+        logits, targets = (t[chosen.to(t.device)] for t in (self.logits, self.targets))
+        if logits.dtype.itemsize < 4:  # whose rounding would hide what is looked for
+            logits = logits.float()
+        sizes = (count, count // 2 + 1, self.learn.own_loader().batch_size, count)
+        try:
+            with _kept_random_state(self.learn):
+                first, *others = (self._mean(loss, logits, targets, size) for size in sizes)
+        except Exception:  # it may need batches of one size, or of what a callback makes
+            return False
+        return all(abs(each - first) <= TOLERANCE * max(1.0, abs(first)) for each in others)
+
+    def _mean(
+        self, figure: Metric, logits: Tensor, targets: Tensor, size: int | None = None
+    ) -> float:
         """The mean of a loss or a metric over batches, as a validation computes it."""
-        size = self.learn.own_loader().batch_size
+        size = self.learn.own_loader().batch_size if size is None else size
         device = self.learn.ranks.device
         total = 0.0
         with torch.no_grad():
-            for start in range(0, len(self.targets), size):
-                preds, targets = (t[start : start + size] for t in (self.logits, self.targets))
-                value = figure(preds.to(device), targets.to(device))
-                total += float(value.float().mean()) * len(targets)
-        return total / len(self.targets)
+            for start in range(0, len(targets), size):
+                preds, correct = (t[start : start + size] for t in (logits, targets))
+                value = figure(preds.to(device), correct.to(device))
+                total += float(value.float().mean()) * len(correct)
+        return total / len(targets)
 
 
 def _tolerance(learn: Learner, logits: Tensor) -> float:

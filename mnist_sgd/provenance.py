@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mnist_sgd.attributes import attributes
 from mnist_sgd.callbacks import Callback
 from mnist_sgd.data import ImageSet
 from mnist_sgd.export.versions import versions
@@ -28,7 +29,7 @@ from mnist_sgd.models import model_name
 from mnist_sgd.recorder import Recorder, unique_names
 from mnist_sgd.state_entries import fingerprint
 from mnist_sgd.weights import INPUT_SHAPE
-from mnist_sgd.wrappers import passing_buffers, plain_state, unwrapped
+from mnist_sgd.wrappers import passing_buffers, plain_modules, plain_state, unwrapped
 from mnist_sgd_serve.metadata import Metadata
 
 if TYPE_CHECKING:
@@ -191,8 +192,8 @@ def measured_state(learn: TrainingLoop) -> str | None:
     """
     try:
         state = {**plain_state(learn.model), **passing_buffers(learn.model)}
-        facts = [fingerprint(state), _layers(learn.model)]
-    except Exception:  # a layer's get_extra_state may raise anything, and a training must go on
+        facts = [fingerprint(state), _layers(learn.model), _attributes(learn)]
+    except Exception:  # code of the model may raise anything, and a training must go on
         return None
     valid = learn.dls.valid
     facts += [model_name(learn.model), identity(learn.loss_func)]
@@ -212,6 +213,22 @@ def _layers(model: nn.Module) -> str:
     """The layers of a model as text, but for what a dropout does in training alone."""
     text = re.sub(r" at 0x[0-9a-f]+", "", repr(unwrapped(model)))
     return re.sub(r"(\w*Dropout\w*)\([^()]*\)", r"\1", text)
+
+
+def _attributes(learn: TrainingLoop) -> str:
+    """The numbers and words in the model and the loss as text, but for a dropout's."""
+    dropouts = tuple(
+        f"{name}."
+        for name, module in plain_modules(unwrapped(learn.model)).items()
+        if "Dropout" in type(module).__name__
+    )
+    model = {
+        name: each.text
+        for name, each in attributes(learn.model).items()
+        if not name.startswith(dropouts)
+    }
+    loss = {name: each.text for name, each in attributes(learn.loss_func).items()}
+    return repr([model, loss])
 
 
 def _left_out(learn: TrainingLoop, valid: DataLoader) -> list[object]:

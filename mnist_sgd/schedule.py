@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mnist_sgd.callbacks import Callback
+from mnist_sgd.data_loaders import check_length
 
 if TYPE_CHECKING:
     from mnist_sgd.learner import Learner
@@ -106,6 +107,14 @@ class Scheduler(Callback):
 
     def __init__(self, schedule: Schedule) -> None:
         self.schedule = schedule
+
+    def before_train(self, learn: Learner) -> None:
+        """See that the share of the fit that is done can be told.
+
+        Raises:
+            TypeError: it cannot.
+        """
+        check_length(learn.dls.train, "a schedule")
 
     def before_step(self, learn: Learner) -> None:
         """Set them for the current batch.

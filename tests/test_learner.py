@@ -67,6 +67,42 @@ def learn(small: DataLoaders) -> Learner:
     return Learner(small, create_model("linear", 0), metrics=batch_accuracy)
 
 
+class Unmeasured(torch.utils.data.IterableDataset[tuple[Tensor, Tensor]]):
+    """Does not know its length, so that a torch DataLoader's `len()` fails."""
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        x, y = torch.linspace(-1, 1, 10 * 784).view(10, 784), torch.arange(10)[:, None] % 2
+        yield from zip(x, y, strict=True)
+
+
+@pytest.mark.parametrize("bar", [False, True])
+def test_batches_of_unknown_number_are_trained_on_as_far_as_they_go(
+    bar: bool, small: DataLoaders
+) -> None:
+    train = torch.utils.data.DataLoader(Unmeasured(), batch_size=4)
+    learn = Learner(DataLoaders(train, small.valid), create_model("linear", 0))
+    learn.logger, learn.bar = lambda line: None, bar
+    learn.fit(2, lr=0.1)
+    known = Learner(DataLoaders(list(train), small.valid), create_model("linear", 0))
+    known.logger = lambda line: None
+    known.fit(2, lr=0.1)
+    assert learn.recorder.losses == known.recorder.losses
+    assert len(learn.recorder.losses) == 6
+    before = {name: each.clone() for name, each in learn.model.state_dict().items()}
+    needing: dict[str, Callable[[], object]] = {
+        "a schedule": lambda: learn.fit_one_cycle(2, 0.1),
+        "lr_find": learn.lr_find,
+    }
+    for name, call in needing.items():
+        with pytest.raises(TypeError) as caught:
+            call()
+        assert str(caught.value) == (
+            f"{name} needs the number of training batches, and the training loader (DataLoader) "
+            "does not tell it: give it, or the data set that it takes its items from, a __len__"
+        )
+    assert same(dict(learn.model.state_dict()), before)
+
+
 def log() -> tuple[Callback, list[str]]:
     """A callback and the list of the moments at which it was called."""
     moments: list[str] = []

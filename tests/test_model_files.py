@@ -49,6 +49,46 @@ def test_every_command_that_reads_a_model_takes_the_folder_of_a_run(
     assert (here / "again.onnx").read_bytes() == (here / "runs/old/model.onnx").read_bytes()
 
 
+@pytest.mark.parametrize("output", ["runs/new/model.onnx", "link.onnx", "runs/cut/model.onnx"])
+@pytest.mark.parametrize(
+    ("arguments", "option"),
+    [
+        (["export", "runs/old", "--overwrite"], "the output"),
+        (["export", "runs/new/other.safetensors"], "the output"),
+        (["evaluate", "runs/old", "--threshold", "0.7", "--write"], "--write"),
+    ],
+)
+def test_no_command_puts_a_model_into_another_run(
+    arguments: list[str], option: str, output: str, here: Path, capsys: Output
+) -> None:
+    """Nor into one whose training has not come to its model yet."""
+    for name in ("old", "new"):
+        shutil.copy(here / "runs/cut/config.json", here / "runs" / name)
+    shutil.copy(here / "runs/new/model.safetensors", here / "runs/new/other.safetensors")
+    (here / "link.onnx").symlink_to("runs/new/model.onnx")
+    before = {path: path.read_bytes() for path in here.rglob("*") if path.is_file()}
+    assert main([*arguments, output]) == 2
+    folder = Path(output).parent
+    text = f"mnist-sgd: {output} belongs to the run {folder}; choose another name for {option}\n"
+    assert capsys.readouterr() == ("", text)
+    assert {path: path.read_bytes() for path in here.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("weights", ["model.safetensors", "model-not-exported.safetensors"])
+def test_the_weights_of_a_run_are_exported_into_it(weights: str, here: Path) -> None:
+    run = here / "runs" / "old"
+    shutil.copy(here / "runs/cut/config.json", run)
+    model = (run / "model.onnx").read_bytes()
+    if weights != "model.safetensors":
+        (run / "model.safetensors").rename(run / weights)
+    (run / "model.onnx").unlink()
+    assert main(["export", f"runs/old/{weights}", "runs/old/model.onnx"]) == 0
+    assert (run / "model.onnx").read_bytes() == model
+    written = ["--threshold", "0.7", "--write", "runs/old/model.onnx"]
+    assert main(["evaluate", "runs/old", *written]) == 0
+    assert (run / "model.onnx").read_bytes() != model
+
+
 def test_serve_takes_the_folder_of_a_run_and_says_what_is_none(here: Path, capsys: Output) -> None:
     assert main(["serve", "runs/cut"]) == 2
     assert capsys.readouterr().err == (

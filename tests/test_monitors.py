@@ -6,6 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -192,6 +193,72 @@ def test_the_buffers_of_the_best_epoch_come_back_that_no_file_has(
     assert learn.validate()[0] == learn.recorder.values[1][1]
     learn.model.run.add_(0.01)  # type: ignore[operator]
     assert measured_row(learn) is None
+
+
+class Steep(nn.Module):
+    """A model whose answers depend on numbers and words that are no weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer = nn.Linear(784, 1)
+        self.steepness: Any = [1.0]
+        self.sign = "plus"
+        self.offset: Any = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        factor = self.steepness[0] * (1 if self.sign == "plus" else -1)
+        offset = sum(self.offset) if isinstance(self.offset, set) else self.offset
+        logits: Tensor = self.layer(x) * factor + float(offset)
+        return logits
+
+
+class Changes(Callback):
+    """Changes the numbers and the words of the model in each epoch, a list in place."""
+
+    def __init__(self, kind: Callable[[float], Any] = float) -> None:
+        self.kind = kind
+
+    def before_epoch(self, learn: Learner) -> None:
+        model: Any = learn.model
+        model.steepness[0] = 1.0 + learn.epoch
+        model.sign = "minus" if learn.epoch % 2 else "plus"
+        model.offset = self.kind(0.5 * learn.epoch)
+
+
+@pytest.mark.parametrize("kind", [float, np.float64])
+@pytest.mark.parametrize("resume", [False, True])
+def test_the_numbers_and_words_of_the_best_epoch_come_back(
+    resume: bool, kind: Callable[[float], Any], tmp_path: Path
+) -> None:
+    path = tmp_path / "c"
+
+    def fitted(n_epoch: int, **settings: Any) -> Learner:
+        learn = learner(scripted("score", [0.5, 0.75, 0.25, 0.25]))
+        learn.model = Steep()
+        cbs = [Changes(kind), SaveBest(monitor="score"), Checkpoint(path)]
+        learn.fit(n_epoch, lr=0.1, cbs=cbs, **settings)
+        return learn
+
+    if resume:
+        fitted(3)
+    learn = fitted(4, resume=path if resume else None)
+    model: Any = learn.model
+    assert (learn.kept_row, measured_row(learn)) == (1, 1)
+    assert (model.steepness, model.sign, model.offset) == ([2.0], "minus", 0.5)
+    assert type(model.offset) is kind
+    assert learn.validate()[0] == learn.recorder.values[1][1]
+
+
+def test_a_file_has_no_figures_where_a_number_of_the_model_cannot_come_back(tmp_path: Path) -> None:
+    learn = learner(scripted("score", [0.5, 0.75, 0.25, 0.25]))
+    learn.model = Steep()
+    learn.fit(4, lr=0.1, cbs=[Changes(lambda value: {value}), SaveBest(monitor="score")])
+    model: Any = learn.model
+    assert (learn.kept_row, measured_row(learn)) == (1, None)
+    assert (model.steepness, model.sign, model.offset) == ([2.0], "minus", {1.5})
+    learn.save(tmp_path / "kept.safetensors")
+    assert read_weights(tmp_path / "kept.safetensors")[1].metrics == {"images": 10}
 
 
 def test_a_second_fit_begins_without_the_best_of_the_first() -> None:

@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import nn
 
-from mnist_sgd import SGD, BasicOptim, adamw
+from image_sets import random_set
+from mnist_sgd import SGD, BasicOptim, Callback, DataLoader, DataLoaders, Learner, adamw
 from mnist_sgd.optimizers import Rates, exempt_from_decay, momentum_of, set_momentum
 from values import same
 
@@ -235,6 +236,64 @@ def test_torchs_schedulers_take_it(make: Callable[..., Any]) -> None:
         opt.step()
         scheduler.step()
     assert rates == [1.0, 0.5, 0.25]
+
+
+schedulers = torch.optim.lr_scheduler
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        lambda opt: schedulers.StepLR(opt, step_size=1, gamma=0.5),
+        lambda opt: schedulers.CosineAnnealingLR(opt, T_max=3),
+        lambda opt: schedulers.OneCycleLR(opt, max_lr=0.5, total_steps=4, cycle_momentum=False),
+        lambda opt: torch.optim.swa_utils.SWALR(opt, swa_lr=0.25, anneal_epochs=2),
+        lambda opt: schedulers.ReduceLROnPlateau(opt, mode="max", factor=0.5, patience=0),
+    ],
+    ids=["StepLR", "CosineAnnealingLR", "OneCycleLR", "SWALR", "ReduceLROnPlateau"],
+)
+@pytest.mark.parametrize("make", [SGD, adamw, torch.optim.SGD, torch.optim.AdamW])
+def test_a_callback_can_set_the_rates_of_a_fit_with_torchs_schedulers(
+    make: Callable[..., Any], schedule: Callable[[Any], Any]
+) -> None:
+    class Scheduled(Callback):
+        def before_fit(self, learn: Learner) -> None:
+            self.scheduler = schedule(learn.opt)
+
+        def after_epoch(self, learn: Learner) -> None:
+            move(self.scheduler)
+
+    def move(scheduler: Any) -> None:
+        watches = isinstance(scheduler, schedulers.ReduceLROnPlateau)
+        scheduler.step(*([0.0] if watches else []))  # a figure that never gets better
+
+    opt = make([parameters(1.0)], lr=0.5)
+    scheduler = schedule(opt)
+    expected = []
+    for _ in range(3):
+        expected.append(opt.param_groups[0]["lr"])
+        opt.step()
+        move(scheduler)
+    loaders = DataLoaders(DataLoader(random_set(8), 8), DataLoader(random_set(4), 4))
+    learn = Learner(loaders, nn.Linear(784, 1), opt_func=make, cbs=Scheduled())
+    learn.logger = lambda line: None
+    learn.fit(3, 0.5)
+    assert learn.recorder.lrs == expected
+    assert len(set(expected)) > 1
+
+
+def test_a_step_that_a_wrapper_gives_its_closure_is_called() -> None:
+    class Closes(Callback):
+        def before_fit(self, learn: Learner) -> None:
+            learn.opt.step = partial(learn.opt.step, lambda: learn.loss_grad.detach())
+
+    loaders = DataLoaders(DataLoader(random_set(8), 8), DataLoader(random_set(4), 4))
+    model = nn.Linear(784, 1)
+    learn = Learner(loaders, model, opt_func=torch.optim.LBFGS, cbs=Closes())
+    learn.logger = lambda line: None
+    before = model.weight.clone()
+    learn.fit(1, 0.5)
+    assert not torch.equal(model.weight, before)
 
 
 def test_groups_are_given_as_to_torchs_optimizers() -> None:

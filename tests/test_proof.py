@@ -31,6 +31,7 @@ from mnist_sgd import (
     SaveBest,
     batch_accuracy,
     create_model,
+    cross_entropy,
     mnist_loss,
     mnist_sample,
     write_run,
@@ -307,9 +308,92 @@ def test_a_callback_of_the_fit_alone_is_found_by_the_figures_of_its_row(
     with pytest.raises(
         ExportError,
         match=r"model\.onnx was not written: the fit measured a valid_loss of 0\.\d{6} with these "
-        r"weights, the file's is 0\.\d{6}: a callback of that fit must have changed the batches or "
-        r"the predictions, which the file cannot do; do that in the model$",
+        r"weights, the file's is 0\.\d{6}: that fit differed in more than the weights, as by a "
+        r"callback that changes the batches or the predictions, which the file cannot do; do that "
+        r"in the model$",
     ):
+        learn.export(tmp_path / "model.onnx")
+
+
+def total(logits: Tensor, targets: Tensor) -> Tensor:
+    return mnist_loss(logits, targets) * len(targets)
+
+
+def spread(logits: Tensor, targets: Tensor) -> Tensor:
+    return mnist_loss(logits, targets) + logits.std()
+
+
+def pairs(logits: Tensor, targets: Tensor) -> Tensor:
+    """Each of a class with each of the other, as for the area under the curve."""
+    ones, others = logits[targets == 1], logits[targets == 0]
+    return torch.relu(1 - ones[:, None] + others).sum() / max(1, len(ones) * len(others))
+
+
+def noisy(logits: Tensor, targets: Tensor) -> Tensor:
+    return mnist_loss(logits + torch.randn_like(logits) / 10, targets)
+
+
+class OfBatches(nn.Module):
+    """Has a weight for each place in a batch, and takes no other number of images."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weights = {size: torch.linspace(0, 1, size)[:, None] for size in (20, 16, 12)}
+
+    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
+        return ((logits.sigmoid() - targets).abs() * self.weights[len(targets)]).mean()
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [total, spread, pairs, noisy, OfBatches()],
+    ids=["total", "spread", "pairs", "noisy", "of batches"],
+)
+def test_a_loss_that_is_no_mean_over_images_is_no_hindrance(
+    loss: Callable[[Tensor, Tensor], Tensor], tmp_path: Path
+) -> None:
+    """Its figure depends on how a validation in another order cuts the images into batches."""
+
+    class Relabelled(Callback):
+        def before_batch(self, learn: Learner) -> None:
+            learn.yb = 1 - learn.yb
+
+    learn = learner(valid_options={"shuffle": True})
+    learn.loss_func = loss
+    with learn.no_logging():
+        learn.fit(1, lr=0.01)
+    state = torch.get_rng_state()
+    learn.export(tmp_path / "model.onnx")
+    assert torch.equal(torch.get_rng_state(), state)
+    with learn.no_logging():
+        learn.fit(1, lr=0.0, cbs=Relabelled())  # which the accuracy tells
+    with pytest.raises(ExportError, match="the fit measured a batch_accuracy of "):
+        learn.export(tmp_path / "model.onnx")
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [cross_entropy, nn.BCEWithLogitsLoss(pos_weight=torch.tensor([3.0]))],
+    ids=["cross_entropy", "BCEWithLogitsLoss"],
+)
+def test_a_loss_that_is_a_mean_over_images_proves_a_file(
+    loss: Callable[[Tensor, Tensor], Tensor], tmp_path: Path
+) -> None:
+    class Halved(Callback):
+        def before_batch(self, learn: Learner) -> None:
+            learn.xb = learn.xb / 2
+
+    def take_floats(logits: Tensor, targets: Tensor) -> Tensor:
+        return loss(logits, targets.float())
+
+    learn = learner(epochs=0, metrics=None, valid_options={"shuffle": True})
+    learn.loss_func = take_floats
+    with learn.no_logging():
+        learn.fit(1, lr=0.01)
+    learn.export(tmp_path / "model.onnx")
+    with learn.no_logging():
+        learn.fit(1, lr=0.01, cbs=Halved())
+    with pytest.raises(ExportError, match="the fit measured a valid_loss of "):
         learn.export(tmp_path / "model.onnx")
 
 
@@ -575,6 +659,77 @@ def test_a_model_of_other_layers_has_no_figures_of_the_one_before(tmp_path: Path
     assert saved_metrics(learn, tmp_path) == row(learn)
     layers[1] = nn.Tanh()
     assert saved_metrics(learn, tmp_path) == {"images": 60}
+
+
+class Steep(nn.Module):
+    """Multiplies its logits by a number that is no weight."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(784, 1)
+        self.steepness = 1.0
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.layer(x)
+        return logits * self.steepness
+
+
+class Weighted:
+    """A loss with a number in it, as an object or as its method."""
+
+    def __init__(self) -> None:
+        self.weight = 1.0
+
+    def __call__(self, predictions: Tensor, targets: Tensor) -> Tensor:
+        return mnist_loss(predictions, targets) * self.weight
+
+    def loss(self, predictions: Tensor, targets: Tensor) -> Tensor:
+        return self(predictions, targets)
+
+
+def flatten_model(learn: Learner) -> None:
+    model: Any = learn.model
+    model.steepness = 0.5
+
+
+def halve_object(learn: Learner) -> None:
+    loss: Any = learn.loss_func
+    loss.weight /= 2
+
+
+def halve_method(learn: Learner) -> None:
+    loss: Any = learn.loss_func
+    loss.__self__.weight /= 2
+
+
+@pytest.mark.parametrize("when", ["in the fit", "after it"])
+@pytest.mark.parametrize(
+    ("loss", "change"),
+    [
+        (mnist_loss, flatten_model),
+        (Weighted(), halve_object),
+        (Weighted().loss, halve_method),
+    ],
+    ids=["model", "object", "method"],
+)
+def test_figures_from_before_a_number_of_the_model_or_the_loss_changed_are_never_in_a_file(
+    loss: Any, change: Callable[[Learner], None], when: str, tmp_path: Path
+) -> None:
+    class Change(Callback):
+        def after_epoch(self, learn: Learner) -> None:
+            change(learn)
+
+    learn = learner(Steep(), epochs=0)
+    learn.loss_func = loss
+    with learn.no_logging():
+        learn.fit(1, lr=0.5, cbs=Change() if when == "in the fit" else None)
+    if when == "after it":
+        assert saved_metrics(learn, tmp_path) == row(learn)
+        change(learn)
+    assert saved_metrics(learn, tmp_path) == {"images": 60}
+    value, accuracy = learn.validate()
+    expected = {"valid_loss": value, "batch_accuracy": accuracy, "images": 60}
+    assert exported_metrics(learn, tmp_path) == expected
 
 
 # --- metrics and losses of one name

@@ -101,6 +101,8 @@ def run(args: argparse.Namespace) -> int:
         check_plot_file(args.plot)
         check_not_a_runs_file(args.plot, "--plot")
     args.model = model_file(args.model, "mnist-sgd evaluate {}")
+    if isinstance(args.write, Path) and not _is_same(args.write, args.model):
+        check_not_a_runs_file(args.write, "--write")
     predictor = Predictor(args.model)
     valid, loaded = images_to_measure(args, predictor.metadata)
     probabilities = file_probabilities(predictor, valid.images)
@@ -137,6 +139,10 @@ def run(args: argparse.Namespace) -> int:
         if args.json:
             print(json.dumps(facts))
     return 0
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    return os.path.realpath(one) == os.path.realpath(other)
 
 
 def _plot(args: argparse.Namespace, chosen: "Evaluation", valid: "ImageSet") -> None:

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +12,8 @@ from mnist_sgd.cli.datasets import add_dataset_arguments, load_datasets
 from mnist_sgd.cli.model_files import weights_file
 from mnist_sgd.cli.places import check_place, writable_file
 from mnist_sgd.cli.replaced import check_replaced
+from mnist_sgd.cli.run_files import check_not_a_runs_file
+from mnist_sgd.report.folder import ARTEFACT, UNEXPORTED, WEIGHTS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -77,6 +80,9 @@ def run(args: argparse.Namespace) -> int:
     from mnist_sgd.weights import open_weights
 
     args.weights = weights_file(args.weights)
+    for output in args.outputs:
+        if not _is_own_run(args.weights, output):
+            check_not_a_runs_file(output, "the output")
     file = open_weights(args.weights)
     metadata = file.metadata
     if not args.overwrite:
@@ -124,6 +130,12 @@ def _check_places(outputs: list[Path]) -> None:
         if not output.parent.is_dir():
             raise ValueError(f"{output}: the folder {output.parent} does not exist; make it first")
         check_place(output, writable_file, "choose another name")
+
+
+def _is_own_run(weights: Path, output: Path) -> bool:
+    """Whether an output is the model of the run whose weights are exported."""
+    real, model = Path(os.path.realpath(weights)), Path(os.path.realpath(output))
+    return real.name in (WEIGHTS, UNEXPORTED) and model == real.parent / ARTEFACT
 
 
 def _model(args: argparse.Namespace, file: "WeightsFile") -> "nn.Module":

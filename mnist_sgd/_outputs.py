@@ -11,7 +11,16 @@ from pathlib import Path
 
 from mnist_sgd._names import is_ignored
 
-__all__ = ["CONFIG", "PLOTS", "RUNS", "RUN_FORMAT", "is_output", "is_run", "is_unused"]
+__all__ = [
+    "CONFIG",
+    "PLOTS",
+    "RUNS",
+    "RUN_FORMAT",
+    "is_history",
+    "is_output",
+    "is_run",
+    "is_unused",
+]
 
 CONFIG, PLOTS, RUNS = "config.json", "plots", "runs"
 
@@ -65,17 +74,22 @@ def is_output(path: str | os.PathLike[str]) -> bool:
     return False
 
 
-def _is_output_file(path: str) -> bool:
-    name = os.path.basename(path)
-    if name.lower().endswith(_MODELS) or name.startswith(_EVENTS):
-        return True
-    if not name.lower().endswith(".csv") or not os.path.isfile(path):
+def is_history(path: str | os.PathLike[str]) -> bool:
+    """Whether a file begins as the table that `train --csv` writes."""
+    if not os.path.isfile(path):
         return False
     try:
         with open(path, "rb") as file:
             return file.read(len(_TABLE)) == _TABLE
     except OSError:
         return False
+
+
+def _is_output_file(path: str) -> bool:
+    name = os.path.basename(path)
+    if name.lower().endswith(_MODELS) or name.startswith(_EVENTS):
+        return True
+    return name.lower().endswith(".csv") and is_history(path)
 
 
 def _is_empty(folder: Path) -> bool:

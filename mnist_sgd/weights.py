@@ -144,6 +144,10 @@ def open_weights(path: str | os.PathLike[str]) -> WeightsFile:
     from safetensors import SafetensorError, safe_open
 
     path = Path(path)
+    if path.is_dir():
+        there = path / "model.safetensors"
+        hint = f"; the weights are {there}" if there.is_file() else ""
+        raise WeightsError(f"{path}: this is a folder{hint}")
     if not path.is_file():
         raise WeightsError(f"{path}: there is no such file")
     try:

@@ -16,11 +16,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from mnist_sgd import Augmentation, DataLoader
+from mnist_sgd import Augmentation, DataLoader, create_model
 from mnist_sgd.cli import main
 from mnist_sgd.cli.predict import image_files, percent
 from mnist_sgd.data import mnist_sample, sample_digits, write_idx
 from mnist_sgd.export import exporter
+from mnist_sgd.weights import load_weights, open_weights, save_weights
 from mnist_sgd_serve import Predictor
 from trained import TrainedFiles
 
@@ -245,6 +246,21 @@ def test_export_makes_the_three_formats_of_the_weights(
     assert [line.split(": ")[0] for line in lines] == outputs
     assert all("answers 2,038 validation images as torch does" in line for line in lines)
     assert Path(outputs[0]).read_bytes() == trained.artefact.read_bytes()
+
+
+def test_an_export_says_of_which_images_its_answers_are(
+    trained: TrainedFiles, tmp_path: Path, capsys: Output
+) -> None:
+    """The sample, if nothing else is asked for; it may not be what the model was trained on."""
+    file = open_weights(trained.weights)
+    model = create_model("linear", seed=0)
+    load_weights(model, trained.weights)
+    metadata = replace(file.metadata, classes=("cat", "dog"), data={"photos, train": "0" * 32})
+    save_weights(model, tmp_path / "other.safetensors", metadata)
+    out = tmp_path / "m.onnx"
+    assert main(["export", str(tmp_path / "other.safetensors"), str(out)]) == 0
+    name = mnist_sample()[1].name
+    assert f"answers 2,038 images of {name} as torch does" in capsys.readouterr().out
 
 
 def test_benchmark_gives_every_way_its_images_a_second(capsys: Output) -> None:

@@ -56,6 +56,16 @@ def test_every_figure_and_curve_is_in_the_json(model: Path, capsys: Output) -> N
     assert len(facts["roc"]["fpr"]) == len(facts["roc"]["thresholds"]) > 500
 
 
+def test_figures_at_another_threshold_say_so(model: Path, capsys: Output) -> None:
+    for threshold, at in (("0.5", ""), ("0.9", " at the threshold 0.9")):
+        facts = facts_of(capsys, model, "--threshold", threshold)
+        (negative, wrong), (missed, positive) = facts["confusion"]
+        assert main(["evaluate", str(model), "--threshold", threshold]) == 0
+        line = capsys.readouterr().out.splitlines()[0]
+        right = negative + positive
+        assert line.startswith(f"{model}{at}: {right:,} of {right + wrong + missed:,} right, ")
+
+
 def test_the_text_has_the_figures_the_curves_and_the_calibration(
     model: Path, capsys: Output
 ) -> None:
@@ -453,7 +463,9 @@ def test_a_plot_that_fails_costs_nothing_else(model: Path, tmp_path: Path, capsy
     assert main(["evaluate", *arguments]) == 2
     out, err = capsys.readouterr()
     assert err == said
-    assert out.startswith(f"{model}: 1,951 of 2,038 right, accuracy 0.9573\n")
+    assert out.startswith(
+        f"{model} at the threshold 0.004: 1,951 of 2,038 right, accuracy 0.9573\n"
+    )
     assert out.endswith(
         f"\n{model}: the model with the threshold 0.004, {model.stat().st_size:,} bytes\n"
     )

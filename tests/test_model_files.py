@@ -42,7 +42,7 @@ def test_every_command_that_reads_a_model_takes_the_folder_of_a_run(
     assert main(["inspect", "runs/new/", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["file"] == "runs/new/model.onnx"
     assert main(["evaluate", "runs/new", "--threshold", "0.7", "--write"]) == 0
-    assert capsys.readouterr().out.startswith("runs/new/model.onnx: ")
+    assert capsys.readouterr().out.startswith("runs/new/model.onnx at the threshold 0.7: ")
     assert main(["inspect", "runs/new", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["threshold"] == 0.7
     assert main(["export", "runs/old", "again.onnx"]) == 0

@@ -348,6 +348,28 @@ def test_a_missing_folder_and_one_that_holds_the_set_are_refused(
         assert refused(folder, out, capsys) == f"{out}: it lies inside {folder}, which is packed"
 
 
+def test_a_folder_with_other_files_gets_no_set(
+    folder: Path, tmp_path: Path, capsys: Output
+) -> None:
+    other = tmp_path / "runs" / "a"
+    other.mkdir(parents=True)
+    out = other.parent
+    text = refused(folder, out, capsys)
+    assert text == f"{out} holds a, which is no file of a set; name a new or an empty folder"
+    file = tmp_path / "file"
+    file.touch()
+    assert refused(folder, file, capsys) == f"{file} is a file; name a folder for the set"
+    assert [*out.iterdir()] == [other]
+
+
+def test_what_a_killed_pack_left_is_replaced(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    expected = pack_folder(folder, out)[0].images.tobytes()
+    (out / "set.json").unlink()
+    (out / ".images-idx3-ubyte.0123abcd").touch()
+    assert pack_folder(folder, out)[0].images.tobytes() == expected
+
+
 def test_a_failure_leaves_the_old_set(folder: Path, tmp_path: Path) -> None:
     before = pack_folder(folder, tmp_path / "out")[0].images.tobytes()
     (folder / "three" / "zero.png").touch()

@@ -120,6 +120,10 @@ LONG = "x" * 250
         (["--csv", LONG], f"{LONG} cannot be written: File name too long; "),
         (["--csv", "lost"], "lost cannot be written: "),
         (["--csv", "runs/c/history.csv"], "runs/c/history.csv belongs to the run runs/c; choose "),
+        (
+            ["--csv", "words"],
+            "words is another file, not the table of an earlier training; choose ",
+        ),
         (["--csv", "file/h.csv"], "file/h.csv cannot be written: file: it is not a folder; "),
         (["--tensorboard", "file"], "file cannot be written: it is not a folder; "),
         (
@@ -149,6 +153,7 @@ def test_what_is_in_the_way_of_a_file_is_found_first(
     (here / "out").mkdir()
     (here / "out" / "model.safetensors").symlink_to("/dev/stdout")
     (here / "file").touch()
+    (here / "words").write_text("precious")
     (here / "gone").symlink_to(here / "nowhere")
     (here / "lost").symlink_to(here / "file" / "h.csv")
     before = sorted(here.rglob("*"))

@@ -417,3 +417,13 @@ def test_a_model_inside_two_wrappers_is_found_and_any_other_is_itself() -> None:
     own = Own()
     assert unwrapped(own) is own
     assert list(plain_state(own)) == ["module.weight", "module.bias"]
+
+
+def test_a_folder_in_place_of_the_weights_is_named(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=f"^{re.escape(str(tmp_path))}: this is a folder$"):
+        open_weights(tmp_path)
+    file = tmp_path / "model.safetensors"
+    file.touch()
+    sentence = f"{tmp_path}: this is a folder; the weights are {file}"
+    with pytest.raises(WeightsError, match=f"^{re.escape(sentence)}$"):
+        open_weights(tmp_path)

@@ -77,6 +77,11 @@ def _say_what_failed(error: Exception, debug: bool) -> None:
     text = one_line(error) or type(error).__name__
     if isinstance(error, UnicodeEncodeError):  # it has lost sight of what was to be written
         text = f"a name cannot be written in {error.encoding}: {one_line(error.object)}"
+    if isinstance(error, ModuleNotFoundError) and error.name == "torch":
+        text = (
+            "this command needs torch, which this installation was made without; pip install . "
+            "without MNIST_SGD_WITHOUT_EXTENSION installs it"
+        )
     # Those of this package have classes of their own, and say what to do.
     hint = "; --debug shows where" if type(error) is RuntimeError and not debug else ""
     print(f"mnist-sgd: {text}{hint}", file=sys.stderr)

@@ -255,8 +255,9 @@ def _lines(
     columns = [chosen] if chosen.threshold == own.threshold else [own, chosen]
     classes = [printable(name) for name in valid.classes]
     model = printable(str(args.model))
+    at = "" if len(columns) == 1 else f" at the threshold {chosen.threshold}"
     return [
-        f"{model}: {right:,} of {len(valid):,} right, accuracy {chosen.accuracy:.4f}",
+        f"{model}{at}: {right:,} of {len(valid):,} right, accuracy {chosen.accuracy:.4f}",
         *_share(args, valid, loaded),
         *confusion_table(chosen, classes),
         "",

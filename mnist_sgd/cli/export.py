@@ -102,6 +102,8 @@ def run(args: argparse.Namespace) -> int:
         )
         for output in args.outputs
     ]
+    own = metadata.classes == valid.classes and (not metadata.data or valid.name in metadata.data)
+    images = "validation images" if own else f"images of {valid.name}"
     for report in reports:
         facts = {
             "path": str(report.path),
@@ -112,8 +114,8 @@ def run(args: argparse.Namespace) -> int:
         print(
             json.dumps(facts)
             if args.json
-            else f"{report.path}: {report.size:,} bytes; answers {report.images:,} validation "
-            f"images as torch does, to {report.max_difference:.0e}"
+            else f"{report.path}: {report.size:,} bytes; answers {report.images:,} {images} "
+            f"as torch does, to {report.max_difference:.0e}"
         )
     return 0
 

@@ -31,11 +31,15 @@ from mnist_sgd.data.idx import IdxWriter
 from mnist_sgd.data.imageset import ImageSet, check_classes, check_labels, load_idx_set
 from mnist_sgd_serve.preparation import check_preparation
 
-__all__ = ["PackedWriter", "is_packed", "load_packed", "remove_packed", "training_images"]
+__all__ = ["FILES", "PackedWriter", "is_packed", "load_packed", "remove_packed", "training_images"]
 
 _IMAGES = "images-idx3-ubyte"
 _LABELS = "labels-idx1-ubyte"
 _DESCRIPTION = "set.json"
+
+FILES = (_DESCRIPTION, _IMAGES, _LABELS)
+"""The names of a set's files."""
+
 _FORMAT = {"format": "mnist_sgd packed set", "version": 1}
 
 
@@ -200,7 +204,7 @@ def remove_packed(folder: str | os.PathLike[str]) -> None:
         OSError: a file cannot be removed.
     """
     if is_packed(folder):
-        for name in (_DESCRIPTION, _IMAGES, _LABELS):
+        for name in FILES:
             (Path(folder) / name).unlink(missing_ok=True)
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from mnist_sgd.data.folders import UnusableFile
 from mnist_sgd.data.imageset import ImageSet
 from mnist_sgd.data.importer import Pictures, import_folder, label_order
-from mnist_sgd.data.packed import PackedWriter, load_packed, remove_packed
+from mnist_sgd.data.packed import FILES, PackedWriter, is_packed, load_packed, remove_packed
 from mnist_sgd.data.unknown_folder import named_folder
 
 __all__ = ["pack_folder"]
@@ -53,12 +53,14 @@ def pack_folder(
         The packed set, or that of train and that of valid; mapped.
 
     Raises:
-        UnusableFile, CacheError, ValueError: see `import_folder`; or `out` lies in `folder`.
+        UnusableFile, CacheError, ValueError: see `import_folder`; or `out` lies in `folder`, or
+            is a file, or a folder that holds something else than a set.
         OSError: a file cannot be written.
     """
     named_folder(folder), named_folder(out)
     if Path(out).resolve().is_relative_to(Path(folder).resolve()):
         raise ValueError(f"{os.fspath(out)}: it lies inside {os.fspath(folder)}, which is packed")
+    _check_free(Path(out))
     if classes is not None and positive is None:
         positive = classes[1]
     pictures = import_folder(
@@ -97,3 +99,20 @@ def _pack(
             part = pictures.image_set(chosen[start : start + _WRITTEN], classes, "")
             packed.append(part.images, part.labels.astype(np.uint8))
     return load_packed(out)
+
+
+def _check_free(out: Path) -> None:
+    """Refuse a folder for a set that holds something else.
+
+    Raises:
+        ValueError: so it does, or it is a file.
+    """
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"{out} is a file; name a folder for the set")
+    if not out.is_dir() or any(map(is_packed, (out, out / "train", out / "valid"))):
+        return
+    for each in sorted(out.iterdir()):  # a pack that was cut off leaves files of a set
+        if each.name not in (*FILES, "train", "valid") and not each.name.startswith("."):
+            raise ValueError(
+                f"{out} holds {each.name}, which is no file of a set; name a new or an empty folder"
+            )

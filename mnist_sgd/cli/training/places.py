@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from mnist_sgd._outputs import is_run
+from mnist_sgd._outputs import is_history, is_run
 from mnist_sgd.cli.places import check_place, readable_file, writable_file, writable_folder
 from mnist_sgd.cli.run_files import check_not_a_runs_file
 from mnist_sgd.report import folder as run_files
@@ -49,6 +49,10 @@ def check_places(args: argparse.Namespace) -> None:
     if args.csv is not None:
         check_place(args.csv, writable_file, CSV)
         check_not_a_runs_file(args.csv, "--csv")
+        if args.csv.is_file() and args.csv.stat().st_size and not is_history(args.csv):
+            raise ValueError(
+                f"{args.csv} is another file, not the table of an earlier training; {CSV}"
+            )
     if args.tensorboard is not None:
         check_place(args.tensorboard, writable_folder, TENSORBOARD)
     if args.data is not None:

@@ -1,7 +1,6 @@
 """A fit that goes on from any checkpoint ends as the undisturbed fit, to the last bit."""
 
 import re
-import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -12,13 +11,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import learners
+from hooks import AFTER_CHECKPOINTS, Accumulates, Copies, StopAfter
 from image_sets import random_set
+from learners import BATCHES
 from mnist_sgd import (
     SGD,
     Augmentation,
     BasicOptim,
     Callback,
-    CancelBatch,
     CancelTrain,
     CancelValidate,
     Checkpoint,
@@ -38,17 +39,8 @@ from mnist_sgd import (
 from mnist_sgd._document import dump, parse
 from mnist_sgd.callbacks import CancelFit
 from mnist_sgd.checkpoint import load_checkpoint
+from networks import dropping
 from values import same
-
-BATCHES = 6  # of 22 images, 4 at a time
-
-AFTER_CHECKPOINTS = Checkpoint.order + 1
-
-
-def dropping(p: float = 0.5) -> nn.Module:
-    """A model that draws random numbers and has buffers."""
-    layers = nn.Linear(784, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(p), nn.Linear(8, 1)
-    return nn.Sequential(*layers)
 
 
 def weighted_loss(logits: Tensor, targets: Tensor, weight: float) -> Tensor:
@@ -69,14 +61,7 @@ class Scales(Callback):
 
 
 def learner(model: nn.Module | None = None, seed: int = 5, **settings: Any) -> Learner:
-    train = DataLoader(random_set(22), 4, shuffle=True, seed=seed)
-    valid = DataLoader(random_set(10), 4, shuffle=True)
-    made = Learner(
-        DataLoaders(train, valid),
-        model or create_model("linear", 0),
-        metrics=batch_accuracy,
-        **settings,
-    )
+    made = learners.learner(model, seed=seed, **settings)
     made.table = []  # type: ignore[attr-defined]
     made.logger = made.table.append  # type: ignore[attr-defined]
     return made
@@ -95,27 +80,6 @@ def outcome(learn: Learner) -> dict[str, Any]:
         "random": torch.get_rng_state(),
         "epoch": learn.epoch,
     }
-
-
-class Copies(Callback):
-    """Keeps a copy of each checkpoint that a fit writes."""
-
-    order = AFTER_CHECKPOINTS
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.copies: list[Path] = []
-
-    def copy(self) -> None:
-        self.copies.append(self.path.with_name(f"cut-{len(self.copies)}"))
-        shutil.copy(self.path, self.copies[-1])
-
-    def after_batch(self, learn: Learner) -> None:
-        if learn.training:
-            self.copy()
-
-    def after_epoch(self, learn: Learner) -> None:
-        self.copy()
 
 
 class Halve(Callback):
@@ -725,21 +689,13 @@ def test_one_loader_in_both_roles_is_resumed_from_any_batch(tmp_path: Path) -> N
     assert same(fit(resume=path), whole)
 
 
-class StepOnEverySecond(Callback):
-    """Accumulates the gradients of two batches."""
-
-    def before_step(self, learn: Learner) -> None:
-        if len(learn.recorder.lrs) % 2 == 0:
-            raise CancelBatch
-
-
 def test_gradients_that_are_being_accumulated_are_in_a_checkpoint(tmp_path: Path) -> None:
     path = tmp_path / "checkpoint"
     undisturbed, copies = learner(), Copies(path)
-    undisturbed.fit(2, lr=0.1, cbs=[StepOnEverySecond(), Checkpoint(path, every=1), copies])
+    undisturbed.fit(2, lr=0.1, cbs=[Accumulates(2), Checkpoint(path, every=1), copies])
     for cut in copies.copies:
         resumed = learner(create_model("linear", 1))
-        resumed.fit(2, lr=0.1, cbs=StepOnEverySecond(), resume=cut)
+        resumed.fit(2, lr=0.1, cbs=Accumulates(2), resume=cut)
         assert same(outcome(resumed)["weights"], outcome(undisturbed)["weights"])
 
 
@@ -771,14 +727,7 @@ def test_a_checkpoint_of_other_data_of_the_same_size_says_that_they_are_others(
 def test_a_checkpoint_that_is_refused_leaves_the_loaders_where_they_stood(tmp_path: Path) -> None:
     path = tmp_path / "checkpoint"
 
-    class Cut(Callback):
-        order = AFTER_CHECKPOINTS
-
-        def after_batch(self, learn: Learner) -> None:
-            if learn.training and len(learn.recorder.lrs) == 3:
-                raise CancelFit
-
-    learner().fit(2, lr=0.1, cbs=[Checkpoint(path, every=3), Cut()])
+    learner().fit(2, lr=0.1, cbs=[Checkpoint(path, every=3), StopAfter(3)])
     other = learner()
     other.dls.valid = DataLoader(random_set(11), 4)
     with pytest.raises(CheckpointError, match="the state is of another dataset"):

@@ -14,25 +14,25 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import learners
+from hooks import Accumulates, StopAfter
 from image_sets import random_set
+from learners import BATCHES, figures
 from mnist_sgd import (
     SGD,
     Callback,
-    CancelBatch,
     Checkpoint,
     CheckpointError,
     DataLoader,
     DataLoaders,
     Learner,
-    batch_accuracy,
     create_model,
     cross_entropy,
     first,
 )
 from mnist_sgd._document import dump, parse
+from networks import Centred, compiled
 from values import same
-
-BATCHES = 6  # of 22 images, 4 at a time
 
 
 def layers(p: float = 0.0) -> nn.Module:
@@ -41,39 +41,17 @@ def layers(p: float = 0.0) -> nn.Module:
 
 
 def learner(make: Callable[[], nn.Module] = layers, **settings: Any) -> Learner:
-    train = DataLoader(random_set(22), 4, shuffle=True, seed=5)
-    valid = DataLoader(random_set(10), 4, shuffle=True, seed=6)
-    settings = {"loss_func": cross_entropy, **settings}
-    learn = Learner(DataLoaders(train, valid), make(), metrics=batch_accuracy, **settings)
-    learn.logger = lambda line: None
-    return learn
+    return learners.learner(make(), **{"loss_func": cross_entropy, **settings})
 
 
-def figures(learn: Learner) -> dict[str, Any]:
-    recorder = learn.recorder
-    return {
-        "weights": dict(learn.model.state_dict()),
-        "buffers": dict(learn.model.named_buffers()),
-        "optimizer": learn.opt.state_dict(),
-        "figures": [recorder.values, recorder.losses, recorder.lrs, recorder.moms],
-        "random": torch.get_rng_state(),
-    }
+class Interrupt(StopAfter):
+    """Interrupts a fit after this many batches; with 0, after the first epoch."""
 
-
-class Interrupt(Callback):
-    """Ends the process's fit after so many batches, or with 0 after the first epoch."""
-
-    order = Checkpoint.order + 1
-
-    def __init__(self, after: int) -> None:
-        self.after = after
-
-    def after_batch(self, learn: Learner) -> None:
-        if learn.training and len(learn.recorder.lrs) == self.after:
-            raise KeyboardInterrupt
+    def __init__(self, batches: int) -> None:
+        super().__init__(batches, KeyboardInterrupt)
 
     def after_epoch(self, learn: Learner) -> None:
-        if self.after == 0 or len(learn.recorder.lrs) == self.after + BATCHES / 2:
+        if self.batches == 0 or len(learn.recorder.lrs) == self.batches + BATCHES / 2:
             raise KeyboardInterrupt
 
 
@@ -450,12 +428,6 @@ class Begins(Callback):
         self.batches = state["batches"]
 
 
-class Accumulates(Callback):
-    def before_step(self, learn: Learner) -> None:
-        if len(learn.recorder.lrs) % 4:
-            raise CancelBatch
-
-
 class NewOptimizer(Callback):
     """Trains each layer with a rate of its own."""
 
@@ -521,34 +493,21 @@ class Counted:
         return cross_entropy(logits, targets) / self.calls
 
 
-class Centred(nn.Module):
-    """A model with a buffer that is in no `state_dict`, and a number that it counts."""
-
-    run: Tensor
+class Counting(Centred):
+    """Counts its training batches in a plain attribute, too."""
 
     def __init__(self) -> None:
         super().__init__()
-        torch.manual_seed(0)
-        self.layer = nn.Linear(784, 1)
-        self.register_buffer("run", torch.zeros(784), persistent=False)
         self.batches = 0
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.training:
-            self.run.mul_(0.9).add_(x.mean(0) * 0.1)
-            self.batches += 1
-        logits: Tensor = self.layer(x - self.run) / (1 + self.batches / 10)
-        return logits
+        self.batches += self.training
+        return super().forward(x) / (1 + self.batches / 10)
 
 
 def lazy() -> nn.Module:
     torch.manual_seed(0)
     return nn.Sequential(nn.LazyLinear(8), nn.LazyBatchNorm1d(), nn.ReLU(), nn.LazyLinear(1))
-
-
-def compiled() -> nn.Module:
-    model: nn.Module = torch.compile(layers(), backend="eager")  # type: ignore[assignment]
-    return model
 
 
 def assigned(learn: Learner) -> None:
@@ -573,12 +532,15 @@ CHANGES: dict[str, Settings] = {
     "a loss with buffers": {"loss_func": Averaged},
     "a loss that counts": {"loss_func": Counted},
     "a partial of a loss": {"loss_func": lambda: partial(Averaged())},
-    "a model that counts": {"make": Centred},
+    "a model that counts": {"make": Counting},
     "lazy layers": {"make": lazy},
     "lazy layers under Adam": {"make": lazy, "opt_func": torch.optim.Adam},
     "an assigned optimizer": {"before": assigned, "schedule": cycle},
-    "gradients": {"cbs": [Accumulates], "opt_func": partial(SGD, mom=0.9)},
-    "gradients of a compiled model": {"make": compiled, "cbs": [Accumulates]},
+    "gradients": {"cbs": [partial(Accumulates, 4)], "opt_func": partial(SGD, mom=0.9)},
+    "gradients of a compiled model": {
+        "make": lambda: compiled(layers()),
+        "cbs": [partial(Accumulates, 4)],
+    },
 }
 
 
@@ -601,16 +563,20 @@ def test_what_a_fit_changes_is_resumed_to_the_same_bits(
 
 @pytest.mark.parametrize(
     ("there", "here"),
-    [(layers, compiled), (compiled, layers), (layers, lambda: nn.DataParallel(layers()))],
+    [
+        (layers, lambda: compiled(layers())),
+        (lambda: compiled(layers()), layers),
+        (layers, lambda: nn.DataParallel(layers())),
+    ],
     ids=["compiled", "plain", "parallel"],
 )
 def test_accumulated_gradients_are_taken_up_by_a_model_that_is_wrapped_in_another_way(
     there: Callable[[], nn.Module], here: Callable[[], nn.Module], tmp_path: Path
 ) -> None:
     path = tmp_path / "c"
-    fit({"make": there, "cbs": [Accumulates]}, path, stop=6)
-    resumed = fit({"make": here, "cbs": [Accumulates]}, resume=path)
-    whole = fit({"make": layers, "cbs": [Accumulates]})
+    fit({"make": there, "cbs": [partial(Accumulates, 4)]}, path, stop=6)
+    resumed = fit({"make": here, "cbs": [partial(Accumulates, 4)]}, resume=path)
+    whole = fit({"make": layers, "cbs": [partial(Accumulates, 4)]})
     weights = list(resumed.model.state_dict().values())
     assert same(weights, list(whole.model.state_dict().values()))
 
@@ -618,7 +584,7 @@ def test_accumulated_gradients_are_taken_up_by_a_model_that_is_wrapped_in_anothe
 def test_a_model_with_a_compiled_part_is_the_plain_one(tmp_path: Path) -> None:
     def with_compiled_part() -> nn.Module:
         model: Any = layers()
-        model[0] = torch.compile(model[0], backend="eager")
+        model[0] = compiled(model[0])
         return nn.Sequential(*model)
 
     path = tmp_path / "c"
@@ -656,7 +622,7 @@ def test_an_attribute_that_a_fit_changed_is_no_setting(tmp_path: Path) -> None:
         learn.dls.train.set_epoch(0)  # type: ignore[attr-defined]
         learn.dls.valid.set_epoch(0)  # type: ignore[attr-defined]
 
-    settings: Settings = {"make": Centred}
+    settings: Settings = {"make": Counting}
     whole = fit(settings | {"before": once})
     fit(settings | {"before": once}, path, stop=8)
     assert same(figures(fit(settings, resume=path)), figures(whole))

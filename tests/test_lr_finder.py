@@ -23,6 +23,8 @@ from torch import nn
 from torch.utils.data import DataLoader as TorchLoader
 from torch.utils.data import RandomSampler, TensorDataset
 
+import learners
+from hooks import StopAfter
 from image_sets import random_set
 from mnist_sgd import (
     SGD,
@@ -37,28 +39,18 @@ from mnist_sgd import (
     ReduceLROnPlateau,
     SaveBest,
     TensorBoard,
-    batch_accuracy,
     first,
 )
 from mnist_sgd.lr_finder import valley
+from networks import dropping
 from values import same
 
 matplotlib.use("agg")
 
 
-def dropping() -> nn.Module:
-    """A model that draws random numbers and has buffers."""
-    layers = nn.Linear(784, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(), nn.Linear(8, 1)
-    return nn.Sequential(*layers)
-
-
 def learner(**settings: Any) -> Learner:
     torch.manual_seed(0)
-    train = DataLoader(random_set(52), 4, shuffle=True, seed=5)
-    dls = DataLoaders(train, DataLoader(random_set(10), 4))
-    learn = Learner(dls, dropping(), metrics=batch_accuracy, **settings)
-    learn.logger = lambda line: None
-    return learn
+    return learners.learner(dropping(), train=52, **settings)
 
 
 def state(learn: Learner) -> dict[str, Any]:
@@ -255,13 +247,8 @@ def test_a_search_gives_stateful_callbacks_their_state_back() -> None:
 
 
 def test_the_fit_after_a_cut_fit_and_a_search_begins_an_epoch() -> None:
-    class Cut(Callback):
-        def after_batch(self, learn: Learner) -> None:
-            if learn.batch == 5:
-                raise CancelFit
-
     learn = learner()
-    learn.fit(1, cbs=Cut())
+    learn.fit(1, cbs=StopAfter(5))
     learn.lr_find()
     learn.fit(1)
     assert len(learn.recorder.lrs) == len(learn.dls.train) == 13  # type: ignore[arg-type]

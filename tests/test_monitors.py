@@ -11,8 +11,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits
 
+from hooks import Copies
 from image_sets import random_set
 from mnist_sgd import (
     Callback,
@@ -30,11 +30,14 @@ from mnist_sgd import (
     SaveBest,
     batch_accuracy,
     create_model,
+    cross_entropy,
 )
 from mnist_sgd._document import parse
 from mnist_sgd.provenance import measured_row
 from mnist_sgd.recorder import Metric
+from mnist_sgd.training_loop import print_nothing
 from mnist_sgd.weights import read_weights
+from networks import Centred
 from values import same
 
 
@@ -55,7 +58,7 @@ def learner(metrics: Metric = batch_accuracy, seed: int = 0, **kwargs: Any) -> L
     valid = ImageSet(both.images[22:], both.labels[22:], both.classes)
     dls = DataLoaders(DataLoader(random_set(22), 4, shuffle=True), DataLoader(valid, 10))
     learn = Learner(dls, create_model("linear", seed), metrics=metrics, **kwargs)
-    learn.logger = lambda line: None
+    learn.logger = print_nothing
     return learn
 
 
@@ -152,24 +155,6 @@ def test_the_files_figures_are_those_of_the_best_epoch(tmp_path: Path) -> None:
     learn.fit(1, lr=0.1)
     learn.save(tmp_path / "kept.safetensors")
     assert read_weights(tmp_path / "kept.safetensors")[1].metrics["score"] == 0.25
-
-
-class Centred(nn.Module):
-    """A model with a running mean that is in no `state_dict`."""
-
-    run: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        torch.manual_seed(0)
-        self.layer = nn.Linear(784, 1)
-        self.register_buffer("run", torch.zeros(784), persistent=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        if self.training:
-            self.run.mul_(0.9).add_(x.mean(0) * 0.1)
-        logits: Tensor = self.layer(x - self.run)
-        return logits
 
 
 @pytest.mark.parametrize("resume", [False, True])
@@ -335,33 +320,9 @@ def test_the_whole_table_is_the_same_with_or_without_them(
     assert tables[0] == tables[1]
 
 
-def cross_entropy(predictions: Tensor, targets: Tensor) -> Tensor:
-    return binary_cross_entropy_with_logits(predictions, targets.float())
-
-
-class Copies(Callback):
-    """Keeps the content of each checkpoint that a fit writes."""
-
-    order = Checkpoint.order + 1
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.contents: list[bytes] = []
-
-    def keep(self) -> None:
-        self.contents.append(self.path.read_bytes())
-
-    def after_batch(self, learn: Learner) -> None:
-        if learn.training:
-            self.keep()
-
-    def after_epoch(self, learn: Learner) -> None:
-        self.keep()
-
-
 def test_from_any_batch_a_watched_fit_goes_on_to_the_same_bits(tmp_path: Path) -> None:
     """The loss is lowest in the fourth epoch of 12, and the fit stops after the seventh."""
-    path, cut = tmp_path / "c.safetensors", tmp_path / "cut.safetensors"
+    path = tmp_path / "c.safetensors"
 
     def watched(*cbs: Callback, resume: Path | None = None) -> dict[str, Any]:
         seed = 0 if resume is None else 1
@@ -385,13 +346,10 @@ def test_from_any_batch_a_watched_fit_goes_on_to_the_same_bits(tmp_path: Path) -
     epochs = len(undisturbed["values"])
     assert (undisturbed["kept"], epochs) == (3, 7)
     assert len(set(undisturbed["lrs"])) > 2
-    assert len(copies.contents) == 7 * epochs
-    assert set(parse(copies.contents[-1])["callbacks"]) == {"SaveBest", "SaveBest 2"}
+    assert len(copies.copies) == 7 * epochs
+    assert set(parse(copies.copies[-1].read_bytes())["callbacks"]) == {"SaveBest", "SaveBest 2"}
     assert not same(*undisturbed["best"])
-    for content in copies.contents[
-        ::3
-    ]:  # of 7 an epoch: each of its places, in one epoch or another
-        cut.write_bytes(content)
+    for cut in copies.copies[::3]:  # of 7 an epoch: each of its places, in one epoch or another
         assert same(watched(resume=cut), undisturbed)
 
 

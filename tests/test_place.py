@@ -1,44 +1,22 @@
 """A fit goes through its own batches, whatever callbacks look at meanwhile."""
 
 from itertools import islice
-from typing import Any
 
 import pytest
 import torch
 
 from image_sets import random_set
+from learners import BATCHES, figures, learner
 from mnist_sgd import (
     Callback,
     CancelTrain,
     DataLoader,
     DataLoaders,
     Learner,
-    batch_accuracy,
-    create_model,
     first,
 )
 from mnist_sgd.callbacks import EVENTS
 from values import same
-
-BATCHES = 6  # of 22 images, 4 at a time
-
-
-def learner(**settings: Any) -> Learner:
-    train = DataLoader(random_set(22), 4, shuffle=True, seed=5)
-    valid = DataLoader(random_set(10), 4, shuffle=True, seed=6)
-    learn = Learner(
-        DataLoaders(train, valid), create_model("linear", 0), metrics=batch_accuracy, **settings
-    )
-    learn.logger = lambda line: None
-    return learn
-
-
-def figures(learn: Learner) -> dict[str, Any]:
-    recorder = learn.recorder
-    return {
-        "weights": dict(learn.model.state_dict()),
-        "figures": [recorder.values, recorder.losses, recorder.measured],
-    }
 
 
 class Looks(Callback):
@@ -61,6 +39,7 @@ def test_a_fit_is_the_same_whatever_event_looks_at_batches(event: str) -> None:
     plain.fit(3, lr=0.1)
     looking.fit(3, lr=0.1, cbs=Looks(event))
     assert same(figures(looking), figures(plain))
+    assert looking.recorder.measured == plain.recorder.measured
 
 
 def test_the_place_is_that_of_the_training_after_each_look() -> None:

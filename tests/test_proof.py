@@ -19,10 +19,10 @@ from safetensors import safe_open
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from hooks import StopAfter
 from mnist_sgd import (
     Augmentation,
     Callback,
-    CancelFit,
     Checkpoint,
     DataLoader,
     DataLoaders,
@@ -390,23 +390,13 @@ def load_others(learn: Learner) -> None:
 
 
 def stop_within_an_epoch(learn: Learner) -> None:
-    class Stop(Callback):
-        def after_batch(self, learn: Learner) -> None:
-            if learn.epoch == 1 and learn.batch == 3:
-                raise CancelFit
-
     with learn.no_logging():
-        learn.fit(2, lr=0.1, cbs=Stop())
+        learn.fit(2, lr=0.1, cbs=StopAfter(9))
 
 
 def interrupt_within_an_epoch(learn: Learner) -> None:
-    class Interrupt(Callback):
-        def after_batch(self, learn: Learner) -> None:
-            if learn.epoch == 1 and learn.batch == 3:
-                raise KeyboardInterrupt
-
     with learn.no_logging(), pytest.raises(KeyboardInterrupt):
-        learn.fit(2, lr=0.1, cbs=Interrupt())
+        learn.fit(2, lr=0.1, cbs=StopAfter(9, KeyboardInterrupt))
 
 
 def change_by_hand(learn: Learner) -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hooks import StopAfter
+from hooks import Accumulates, StopAfter
 from image_sets import random_set
 from learners import learner
 from mnist_sgd import (
@@ -564,13 +564,6 @@ def test_callbacks_are_given_as_in_fastai(learn: Learner, cbs: Any) -> None:
 
 
 def test_a_cancelled_batch_leaves_its_gradient_to_the_next_but_not_to_the_next_fit() -> None:
-    class Accumulate(Callback):
-        """Steps on every second batch, as fastai's GradientAccumulation does."""
-
-        def before_step(self, learn: Learner) -> None:
-            if learn.batch % 2:
-                raise CancelBatch
-
     def weight(batches: list[tuple[Tensor, Tensor]], *cbs: Callback) -> Tensor:
         model = nn.Linear(2, 1)
         nn.init.ones_(model.weight)
@@ -590,7 +583,7 @@ def test_a_cancelled_batch_leaves_its_gradient_to_the_next_but_not_to_the_next_f
     torch.manual_seed(1)
     whole = weight([(xb, yb)])
     torch.manual_seed(1)
-    assert torch.allclose(weight(halves, Accumulate()), whole)
+    assert torch.allclose(weight(halves, Accumulates(2)), whole)
 
     class Leave(Callback):
         def before_step(self, learn: Learner) -> None:

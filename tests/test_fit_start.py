@@ -536,10 +536,10 @@ CHANGES: dict[str, Settings] = {
     "lazy layers": {"make": lazy},
     "lazy layers under Adam": {"make": lazy, "opt_func": torch.optim.Adam},
     "an assigned optimizer": {"before": assigned, "schedule": cycle},
-    "gradients": {"cbs": [partial(Accumulates, 4)], "opt_func": partial(SGD, mom=0.9)},
+    "gradients": {"cbs": [partial(Accumulates, 7)], "opt_func": partial(SGD, mom=0.9)},
     "gradients of a compiled model": {
         "make": lambda: compiled(layers()),
-        "cbs": [partial(Accumulates, 4)],
+        "cbs": [partial(Accumulates, 7)],
     },
 }
 
@@ -574,9 +574,9 @@ def test_accumulated_gradients_are_taken_up_by_a_model_that_is_wrapped_in_anothe
     there: Callable[[], nn.Module], here: Callable[[], nn.Module], tmp_path: Path
 ) -> None:
     path = tmp_path / "c"
-    fit({"make": there, "cbs": [partial(Accumulates, 4)]}, path, stop=6)
-    resumed = fit({"make": here, "cbs": [partial(Accumulates, 4)]}, resume=path)
-    whole = fit({"make": layers, "cbs": [partial(Accumulates, 4)]})
+    fit({"make": there, "cbs": [partial(Accumulates, 7)]}, path, stop=6)
+    resumed = fit({"make": here, "cbs": [partial(Accumulates, 7)]}, resume=path)
+    whole = fit({"make": layers, "cbs": [partial(Accumulates, 7)]})
     weights = list(resumed.model.state_dict().values())
     assert same(weights, list(whole.model.state_dict().values()))
 

@@ -6,11 +6,10 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 
-from image_sets import random_set
+import learners
 from mnist_sgd import (
     Callback,
     CancelBatch,
-    DataLoader,
     DataLoaders,
     Learner,
     MixedPrecision,
@@ -20,11 +19,9 @@ from mnist_sgd import (
 )
 
 
-def learner() -> Learner:
-    dls = DataLoaders(DataLoader(random_set(100), 16), DataLoader(random_set(50), 16))
-    learn = Learner(dls, create_model("mlp", 0), cross_entropy)
-    learn.logger, learn.bar = lambda line: None, False
-    return learn
+def learner(model: torch.nn.Module | None = None, loss_func: Any = cross_entropy) -> Learner:
+    model = model or create_model("mlp", 0)
+    return learners.learner(model, loss_func=loss_func, metrics=None)
 
 
 def weights(learn: Learner) -> list[list[float]]:
@@ -145,9 +142,7 @@ def test_mixed_precision_trains_models_of_several_outputs(make: Any, logits: Any
         dtypes.add(logits(pred).dtype)
         return cross_entropy(logits(pred), targets)
 
-    learn = Learner(learner().dls, Both(make), loss)
-    with learn.no_logging():
-        learn.fit(1, 0.1, cbs=MixedPrecision())
+    learner(Both(make), loss).fit(1, 0.1, cbs=MixedPrecision())
     assert dtypes == {torch.float32}
 
 

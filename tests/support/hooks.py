@@ -51,5 +51,5 @@ class Accumulates(Callback):
         self.batches = batches
 
     def before_step(self, learn: Learner) -> None:
-        if len(learn.recorder.lrs) % self.batches:
+        if (len(learn.recorder.lrs) + 1) % self.batches:  # the rates of the batches before
             raise CancelBatch

@@ -34,6 +34,13 @@ settings.register_profile("suite", _SEARCH, derandomize=True)
 settings.load_profile("suite")
 
 
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder of the test's own, which is the current folder."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
 @pytest.fixture(scope="session")
 def command() -> Run:
     """Run `mnist-sgd` with arguments in a process of its own, in the folder `cwd`."""

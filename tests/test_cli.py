@@ -16,10 +16,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from idx_files import write_part
 from mnist_sgd import Augmentation, DataLoader
 from mnist_sgd.cli import main
 from mnist_sgd.cli.predict import image_files, percent
-from mnist_sgd.data import mnist_sample, sample_digits, write_idx
+from mnist_sgd.data import mnist_sample, sample_digits
 from mnist_sgd.export import exporter
 from mnist_sgd_serve import Predictor
 from trained import TrainedFiles
@@ -257,15 +258,12 @@ def test_benchmark_gives_every_way_its_images_a_second(capsys: Output) -> None:
 
 
 def test_other_sets_are_read_from_torchvisions_folder(tmp_path: Path, capsys: Output) -> None:
-    raw = tmp_path / "MNIST" / "raw"
-    raw.mkdir(parents=True)
     rng = np.random.default_rng(0)
     for part, count in (("train", 300), ("t10k", 60)):
         labels = np.arange(count, dtype=np.uint8) % 10
         images = rng.integers(0, 40, (count, 28, 28), np.uint8)
         images[labels == 8, 8:20] += 200
-        write_idx(raw / f"{part}-images-idx3-ubyte", images)
-        write_idx(raw / f"{part}-labels-idx1-ubyte", labels)
+        write_part(tmp_path / "MNIST" / "raw", part, images, labels)
     data = ["--dataset", "MNIST", "--classes", "1", "8", "--root", str(tmp_path)]
     assert main(["train", *data, "--out", str(tmp_path)]) == 0
     assert main(["evaluate", str(tmp_path / "model.onnx"), *data, "--json"]) == 0
@@ -310,13 +308,11 @@ def test_other_sets_are_read_from_torchvisions_folder(tmp_path: Path, capsys: Ou
 def test_what_cannot_be_used_is_said_in_one_line(
     arguments: list[str],
     message: str,
-    tmp_path: Path,
+    here: Path,
     capsys: Output,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    (tmp_path / "empty.onnx").touch()
-    (tmp_path / "hollow").mkdir()
-    monkeypatch.chdir(tmp_path)
+    (here / "empty.onnx").touch()
+    (here / "hollow").mkdir()
     assert main(arguments) == 2
     out, err = capsys.readouterr()
     assert out == ""
@@ -385,10 +381,9 @@ class Faulty(nn.Module):
 
 @pytest.mark.parametrize("before", [True, False])
 def test_debug_shows_where_in_a_custom_model_an_error_came_from(
-    before: bool, tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
+    before: bool, here: Path, capsys: Output
 ) -> None:
-    (tmp_path / "faulty_nets.py").write_text(FAULTY)
-    monkeypatch.chdir(tmp_path)
+    (here / "faulty_nets.py").write_text(FAULTY)
     train = ["train", "--model", "faulty_nets:Faulty", "--json"]
     assert main(train) == 1
     assert capsys.readouterr().err == "mnist-sgd: the fault of mine; --debug shows where\n"
@@ -400,10 +395,9 @@ def test_debug_shows_where_in_a_custom_model_an_error_came_from(
 
 
 def test_debug_shows_where_a_model_fails_that_is_tried_before_its_training(
-    tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
+    here: Path, capsys: Output
 ) -> None:
-    (tmp_path / "faulty_tried.py").write_text(FAULTY.replace("self.training", "len(x) > 2"))
-    monkeypatch.chdir(tmp_path)
+    (here / "faulty_tried.py").write_text(FAULTY.replace("self.training", "len(x) > 2"))
     assert main(["train", "--model", "faulty_tried:Faulty", "--debug"]) == 2
     err = capsys.readouterr().err
     assert 'faulty_tried.py", line 11, in forward\n' in err
@@ -425,15 +419,13 @@ def test_export_writes_nothing_if_one_of_its_files_cannot_be_written(
     last: str,
     message: str,
     trained: TrainedFiles,
-    tmp_path: Path,
+    here: Path,
     capsys: Output,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "folder.pt").mkdir()
+    (here / "folder.pt").mkdir()
     assert main(["export", str(trained.weights), "m.onnx", "m.pt", last]) == 2
     assert capsys.readouterr() == ("", f"mnist-sgd: {message}\n")
-    assert [path.name for path in tmp_path.iterdir()] == ["folder.pt"]
+    assert [path.name for path in here.iterdir()] == ["folder.pt"]
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from idx_files import write_part
 from mnist_sgd.cli import main
 from mnist_sgd.data import (
     ImageSet,
@@ -22,7 +23,6 @@ from mnist_sgd.data import (
     mnist_sample,
     pack_folder,
     read_idx,
-    write_idx,
 )
 from mnist_sgd.data.importer import in_valid_share
 from mnist_sgd.data.mapped import map_behind
@@ -280,11 +280,9 @@ def test_every_format_is_read_and_turned_upright(tmp_path: Path) -> None:
 
 
 def idx_files(folder: Path, labels: Labels, second: str, *, packed: bool = False) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
     images = np.random.default_rng(1).integers(0, 256, (len(labels), 28, 28), np.uint8)
     for part, rows in (("train", slice(0, -10)), (second, slice(-10, None))):
-        for what, array in (("images-idx3", images[rows]), ("labels-idx1", labels[rows])):
-            write_idx(folder / f"{part}-{what}-ubyte{'.gz' if packed else ''}", array)
+        write_part(folder, part, images[rows], labels[rows], ".gz" if packed else "")
     return folder
 
 
@@ -363,10 +361,9 @@ def test_a_packed_folder_keeps_each_pictures_side_and_stays_mapped(
 
 
 def test_a_model_of_a_folder_is_measured_on_none_of_its_training_pictures_packed(
-    tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
+    here: Path, capsys: Output
 ) -> None:
-    fill(tmp_path / "icons", {"seven": 60, "three": 60})
-    monkeypatch.chdir(tmp_path)
+    fill(here / "icons", {"seven": 60, "three": 60})
     assert main(["pack", "icons", "packed"]) == 0
     assert main(["train", "--data", "icons", "--epochs", "1", "--model", "linear"]) == 0
     capsys.readouterr()

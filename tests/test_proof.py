@@ -436,17 +436,16 @@ OTHERS = Path("others.safetensors")
     ],
 )
 def test_metrics_of_other_weights_are_never_in_a_file(
-    change: Callable[[Learner], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    change: Callable[[Learner], None], here: Path
 ) -> None:
-    monkeypatch.chdir(tmp_path)
     learner(create_model("linear", 9), epochs=0).save(OTHERS)
     learn = learner()
-    assert saved_metrics(learn, tmp_path) == exported_metrics(learn, tmp_path) == row(learn)
+    assert saved_metrics(learn, here) == exported_metrics(learn, here) == row(learn)
     change(learn)
-    assert saved_metrics(learn, tmp_path) == {"images": 60}
+    assert saved_metrics(learn, here) == {"images": 60}
     loss, accuracy = learn.validate()
     expected = {"valid_loss": loss, "batch_accuracy": accuracy, "images": 60}
-    assert exported_metrics(learn, tmp_path) == expected
+    assert exported_metrics(learn, here) == expected
 
 
 def test_weights_of_an_earlier_epoch_have_its_metrics(tmp_path: Path) -> None:
@@ -744,13 +743,12 @@ def test_classes_come_from_the_training_loader_where_only_that_is_known(tmp_path
 
 
 def test_weights_are_not_exported_as_another_model_of_the_same_shape(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     class Linear(nn.Linear):
         def forward(self, x: Tensor) -> Tensor:
             return super().forward(1 - x)
 
-    monkeypatch.chdir(tmp_path)
     train, valid = mnist_sample()
     torch.manual_seed(0)
     dls = DataLoaders(DataLoader(train, 256, shuffle=True), DataLoader(valid, 256))

@@ -234,10 +234,9 @@ def test_the_evaluation_is_that_of_the_artefact(run: Path) -> None:
 
 
 def test_every_figure_is_the_one_that_evaluate_gives_the_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Of a model so sure that the file gives many images exactly 0, where torch does not."""
-    monkeypatch.chdir(tmp_path)
     line = "--optimizer adam --loss cross-entropy --lr 0.1 --epochs 2 --run sure"
     assert main(["train", "--model", "linear", *line.split()]) == 0
     capsys.readouterr()

@@ -327,15 +327,14 @@ class Linear(nn.Linear):
 
 
 def test_the_history_of_a_run_that_cannot_be_written_ends_neither_training_nor_report(
-    tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
+    here: Path, capsys: Output
 ) -> None:
-    (tmp_path / "in_the_way.py").write_text(IN_THE_WAY)
-    monkeypatch.chdir(tmp_path)
+    (here / "in_the_way.py").write_text(IN_THE_WAY)
     assert main([*TRAIN, "--model", "in_the_way:Linear", "--run", "a"]) == 2
     assert capsys.readouterr().err == (
         "mnist-sgd: [Errno 21] Is a directory: 'runs/a/history.json'\n"
     )
-    left = contents(tmp_path / "runs" / "a")
+    left = contents(here / "runs" / "a")
     assert {"model.onnx", "model.safetensors", "evaluation.json", "report.html"} <= set(left)
 
 

@@ -31,12 +31,6 @@ OF_THE_PROCESS = {"environment.json", "report.html", "checkpoint.safetensors"}
 """The files that tell how long a training took, or the random numbers that it was started with."""
 
 
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 def rows(folder: Path) -> list[list[str]]:
     with (folder / "history.csv").open(newline="") as file:
         return list(csv.reader(file))

@@ -45,16 +45,13 @@ def test_it_is_trained_measured_and_packed_again_and_again(photos: Path, capsys:
     ]
 
 
-def test_parts_may_have_runs_and_models_in_them_too(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    fill(tmp_path / "train", {"cat": 20, "dog": 20})
-    fill(tmp_path / "valid", {"cat": 5, "dog": 5}, start=100)
-    monkeypatch.chdir(tmp_path)
+def test_parts_may_have_runs_and_models_in_them_too(here: Path) -> None:
+    fill(here / "train", {"cat": 20, "dog": 20})
+    fill(here / "valid", {"cat": 5, "dog": 5}, start=100)
     for out in (".", "train", "train/models"):
         assert main([*TRAIN, "--out", out]) == 0
     assert main([*TRAIN, "--run", "a"]) == 0
-    assert load_data(tmp_path).train.classes == ("cat", "dog")
+    assert load_data(here).train.classes == ("cat", "dog")
 
 
 def test_a_run_that_is_cut_off_is_no_class_either(photos: Path) -> None:
@@ -119,11 +116,8 @@ def test_files_among_the_pictures_of_a_class_are_refused_first(
     assert sorted(photos.rglob("*")) == before
 
 
-def test_a_run_is_refused_where_runs_is_a_class(
-    tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    fill(tmp_path, {"runs": 20, "walks": 20})
-    monkeypatch.chdir(tmp_path)
+def test_a_run_is_refused_where_runs_is_a_class(here: Path, capsys: Output) -> None:
+    fill(here, {"runs": 20, "walks": 20})
     assert main([*TRAIN, "--run", "a"]) == 2
     assert capsys.readouterr().err == (
         "mnist-sgd: runs/a lies in runs, which is the folder of a class of --data .; start in "

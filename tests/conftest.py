@@ -53,6 +53,16 @@ def command() -> Run:
 
 
 @pytest.fixture(scope="session")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of a small model, `onnx_models.linear()`, which no test changes."""
+    import onnx_models
+
+    path = tmp_path_factory.mktemp("model") / "model.onnx"
+    path.write_bytes(onnx_models.content(onnx_models.linear()))
+    return path
+
+
+@pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory, command: Run) -> TrainedFiles:
     """The main job as a user runs it, once for all tests."""
     folder = tmp_path_factory.mktemp("trained")

@@ -34,13 +34,6 @@ BODY = (
 )
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("model") / "model.onnx"
-    path.write_bytes(content(linear()))
-    return path
-
-
 @pytest.fixture
 def server(model: Path) -> Iterator[Server]:
     """One that goes on for two seconds after SIGTERM, in which a busy machine gets its answers."""

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 import learners
-from hooks import AFTER_CHECKPOINTS, Accumulates, Copies, StopAfter
+from hooks import AFTER_CHECKPOINTS, Copies, StopAfter
 from image_sets import random_set
 from learners import BATCHES
 from mnist_sgd import (
@@ -687,16 +687,6 @@ def test_one_loader_in_both_roles_is_resumed_from_any_batch(tmp_path: Path) -> N
     earlier["valid"] = earlier["train"] | {"samples_seen": 0}  # which earlier versions wrote
     path.write_bytes(dump(earlier))
     assert same(fit(resume=path), whole)
-
-
-def test_gradients_that_are_being_accumulated_are_in_a_checkpoint(tmp_path: Path) -> None:
-    path = tmp_path / "checkpoint"
-    undisturbed, copies = learner(), Copies(path)
-    undisturbed.fit(2, lr=0.1, cbs=[Accumulates(2), Checkpoint(path, every=1), copies])
-    for cut in copies.copies:
-        resumed = learner(create_model("linear", 1))
-        resumed.fit(2, lr=0.1, cbs=Accumulates(2), resume=cut)
-        assert same(outcome(resumed)["weights"], outcome(undisturbed)["weights"])
 
 
 def test_a_checkpoint_of_other_data_of_the_same_size_says_that_they_are_others(

@@ -429,21 +429,35 @@ def test_export_writes_nothing_if_one_of_its_files_cannot_be_written(
 
 
 @pytest.mark.parametrize(
-    "arguments",
+    ("arguments", "named"),
     [
-        ["train", "--out", ""],
-        ["train", "--csv", ""],
-        ["train", "--tensorboard", ""],
-        ["export", "", "m.onnx"],
-        ["export", "model.safetensors", ""],
+        (["train", "--data"], "--data"),
+        (["train", "--cache"], "--cache"),
+        (["train", "--root"], "--root"),
+        (["train", "--out"], "--out"),
+        (["train", "--csv"], "--csv"),
+        (["train", "--tensorboard"], "--tensorboard"),
+        (["evaluate", "--data"], "--data"),
+        (["evaluate", "--plot"], "--plot"),
+        (["evaluate", "--write"], "--write"),
+        (["evaluate"], "model"),
+        (["compare"], "RUN"),
+        (["compare", "--html"], "--html"),
+        (["inspect"], "model"),
+        (["predict", "--model"], "--model"),
+        (["pack"], "FOLDER"),
+        (["serve"], "model"),
+        (["export"], "weights"),
+        (["export", "model.safetensors"], "OUTPUT"),
     ],
 )
-def test_an_empty_name_of_a_place_is_refused(arguments: list[str], capsys: Output) -> None:
-    """As of a variable that is not set; it would be the folder that one is in."""
+def test_an_empty_path_is_refused(arguments: list[str], named: str, capsys: Output) -> None:
+    """As of a variable that is not set; it would be the current folder."""
     with pytest.raises(SystemExit) as ended:
-        main(arguments)
+        main([*arguments, ""])
     assert ended.value.code == 2
-    assert ": must name a file or a folder, got ''; mnist-sgd " in capsys.readouterr().err
+    text = f"mnist-sgd: argument {named}: must name a file or a folder, got ''; mnist-sgd "
+    assert capsys.readouterr().err.startswith(text)
 
 
 def test_a_failed_export_ends_with_code_1_and_keeps_the_old_file(

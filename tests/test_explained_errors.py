@@ -6,7 +6,6 @@ from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -343,14 +342,6 @@ def test_a_schedule_that_gives_no_rate_and_momentum_is_named(
 
     falling.__qualname__ = "falling"
     assert refused(kind, lambda: learner().fit(1, schedule=falling)) == text
-
-
-def test_a_schedule_may_give_any_kind_of_number() -> None:
-    half: Any = np.float32(0.5)
-    learn = learner()
-    learn.fit(1, schedule=lambda progress: (half, None))
-    assert learn.recorder.lrs == [0.5, 0.5, 0.5]
-    assert type(learn.opt.param_groups[0]["lr"]) is float
 
 
 # --- several outputs

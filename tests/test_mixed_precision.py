@@ -100,12 +100,21 @@ class Broken(Callback):
         raise KeyError("broken")
 
 
-@pytest.mark.parametrize("broken", ["callback", "model"])
-def test_no_error_leaves_the_process_in_bfloat16(broken: str) -> None:
+class Interrupts(Callback):
+    """Raises between MixedPrecision's start of a batch and the model's answer."""
+
+    order = 20
+
+    def before_batch(self, learn: Learner) -> None:
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("broken", [Broken, Interrupts, "model"])
+def test_no_error_leaves_the_process_in_bfloat16(broken: Any) -> None:
     learn = learner()
     if broken == "model":
         learn.model = torch.nn.Sequential(learn.model, torch.nn.Linear(3, 1))
-    cbs = [BadCleanup(), MixedPrecision(), *([Broken()] if broken == "callback" else [])]
+    cbs = [BadCleanup(), MixedPrecision(), *([] if broken == "model" else [broken()])]
     with pytest.raises(OSError, match="no space left"):
         learn.fit(1, 0.01, cbs=cbs)
     assert not torch.is_autocast_enabled("cpu")

@@ -556,33 +556,6 @@ def test_options_that_would_do_nothing_are_refused(
     assert capsys.readouterr().err == f"mnist-sgd: {text}\n"
 
 
-@pytest.mark.parametrize(
-    ("command", "argument"),
-    [
-        ("train", "--data"),
-        ("train", "--cache"),
-        ("train", "--root"),
-        ("evaluate", "--data"),
-        ("evaluate", "--plot"),
-        ("evaluate", "--write"),
-        ("evaluate", "model"),
-        ("compare", "RUN"),
-        ("compare", "--html"),
-        ("inspect", "model"),
-        ("predict", "--model"),
-        ("pack", "FOLDER"),
-        ("serve", "model"),
-    ],
-)
-def test_an_empty_path_is_refused(capsys: Output, command: str, argument: str) -> None:
-    """As of a variable that is not set; it would be the folder that one is in."""
-    with pytest.raises(SystemExit) as ended:
-        main([command, *([argument] if argument.startswith("-") else []), ""])
-    assert ended.value.code == 2
-    text = f"mnist-sgd: argument {argument}: must name a file or a folder, got ''; mnist-sgd "
-    assert capsys.readouterr().err.startswith(text)
-
-
 def test_an_empty_name_of_an_image_is_refused(capsys: Output) -> None:
     assert main(["predict", "three.png", ""]) == 2
     text = "mnist-sgd: IMAGE must name a file, a folder or a pattern, got ''\n"

@@ -577,7 +577,7 @@ def test_what_has_no_state_is_refused_before_any_work(tmp_path: Path) -> None:
     assert load_checkpoint.__module__ == "mnist_sgd.checkpoint"
 
 
-def test_a_callback_that_gives_its_state_and_does_not_take_it_is_refused_before_any_work(
+def test_a_callback_with_a_state_that_it_cannot_load_is_refused_before_any_work(
     tmp_path: Path,
 ) -> None:
     class Gives(Callback):
@@ -612,7 +612,7 @@ def test_a_callback_that_gives_its_state_and_does_not_take_it_is_refused_before_
     assert learn.recorder.lrs == []
 
 
-def test_a_folder_in_the_place_of_the_file_is_refused_before_any_work(tmp_path: Path) -> None:
+def test_a_folder_instead_of_a_file_is_refused_before_any_work(tmp_path: Path) -> None:
     learn = learner()
     with pytest.raises(CheckpointError) as refused:
         learn.fit(1, cbs=Checkpoint(tmp_path))
@@ -620,7 +620,7 @@ def test_a_folder_in_the_place_of_the_file_is_refused_before_any_work(tmp_path: 
     assert learn.recorder.lrs == []
 
 
-def test_a_layer_that_no_batch_reaches_is_named(tmp_path: Path) -> None:
+def test_a_lazy_layer_that_no_batch_reaches_is_named(tmp_path: Path) -> None:
     class Unused(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -639,10 +639,10 @@ def test_a_layer_that_no_batch_reaches_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("place", ["before", "after", "of the learner"])
-def test_wherever_it_stands_a_checkpoint_has_what_other_callbacks_changed(
+def test_a_checkpoint_includes_other_callbacks_changes_wherever_it_stands_in_the_list(
     place: str, tmp_path: Path
 ) -> None:
-    """The best epoch is the one that the checkpoint is of."""
+    """The checkpoint is written in the best epoch, while SaveBest keeps its weights."""
     path = tmp_path / "c"
 
     class Stop(Callback):
@@ -684,15 +684,15 @@ def test_one_loader_in_both_roles_is_resumed_from_any_batch(tmp_path: Path) -> N
     for cut in copies.copies[:-1]:
         assert same(fit(resume=cut), whole), cut
     earlier = parse(copies.copies[8].read_bytes())
-    earlier["valid"] = earlier["train"] | {"samples_seen": 0}  # which earlier versions wrote
+    earlier["valid"] = earlier["train"] | {"samples_seen": 0}  # as earlier versions wrote it
     path.write_bytes(dump(earlier))
     assert same(fit(resume=path), whole)
 
 
-def test_a_checkpoint_of_other_data_of_the_same_size_says_that_they_are_others(
+def test_a_checkpoint_of_different_data_of_the_same_size_is_refused(
     tmp_path: Path,
 ) -> None:
-    """Also one of an earlier version, which did not note what its data are."""
+    """So is one of an earlier version, which did not record what its data were."""
     path = tmp_path / "checkpoint"
     learner().fit(1, lr=0.1, cbs=Checkpoint(path))
     other = learner()
@@ -714,7 +714,7 @@ def test_a_checkpoint_of_other_data_of_the_same_size_says_that_they_are_others(
         path.write_bytes(dump(state))
 
 
-def test_a_checkpoint_that_is_refused_leaves_the_loaders_where_they_stood(tmp_path: Path) -> None:
+def test_a_refused_checkpoint_leaves_the_loaders_at_their_positions(tmp_path: Path) -> None:
     path = tmp_path / "checkpoint"
 
     learner().fit(2, lr=0.1, cbs=[Checkpoint(path, every=3), StopAfter(3)])
@@ -726,7 +726,7 @@ def test_a_checkpoint_that_is_refused_leaves_the_loaders_where_they_stood(tmp_pa
     assert len(other.recorder.lrs) == BATCHES
 
 
-def test_groups_whose_rates_have_another_ratio_are_refused(tmp_path: Path) -> None:
+def test_parameter_groups_with_a_different_ratio_of_rates_are_refused(tmp_path: Path) -> None:
     def groups(tenth: float) -> Callable[..., torch.optim.Optimizer]:
         def make(parameters: Any, lr: float) -> torch.optim.Optimizer:
             weight, bias = parameters

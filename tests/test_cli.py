@@ -394,7 +394,7 @@ def test_debug_shows_where_in_a_custom_model_an_error_came_from(
     assert err.endswith("\nmnist-sgd: the fault of mine\n")
 
 
-def test_debug_shows_where_a_model_fails_that_is_tried_before_its_training(
+def test_debug_shows_where_a_model_fails_in_the_trial_before_training(
     here: Path, capsys: Output
 ) -> None:
     (here / "faulty_tried.py").write_text(FAULTY.replace("self.training", "len(x) > 2"))
@@ -452,7 +452,7 @@ def test_export_writes_nothing_if_one_of_its_files_cannot_be_written(
     ],
 )
 def test_an_empty_path_is_refused(arguments: list[str], named: str, capsys: Output) -> None:
-    """As of a variable that is not set; it would be the current folder."""
+    """For example from an unset shell variable; it would mean the current folder."""
     with pytest.raises(SystemExit) as ended:
         main([*arguments, ""])
     assert ended.value.code == 2

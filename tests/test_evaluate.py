@@ -149,7 +149,7 @@ def test_the_mistakes_among_pictures_are_named_by_their_files(
 def test_the_mistakes_among_the_rows_of_a_file_are_numbered_as_there(
     model: Path, tmp_path: Path, capsys: Output
 ) -> None:
-    """The files hold ones, too, and two of the digits have the wrong label."""
+    """The files also contain ones, and two of the digits have the wrong label."""
     sample, folder = mnist_sample()[0], tmp_path / "idx"
     right = np.flatnonzero((Predictor(model).probabilities(sample.images) > 0.5) == sample.labels)
     digits = {label: right[sample.labels[right] == label][:20] for label in (0, 1)}
@@ -231,10 +231,10 @@ def test_a_model_of_other_data_is_measured_by_what_the_advice_says(
     )
 
 
-def test_the_advice_names_the_data_as_it_is_reached_from_here(
+def test_the_advice_gives_the_path_of_the_data_from_the_current_folder(
     model: Path, tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The run knows how the folder was named where it was trained."""
+    """The run recorded the path from where it was trained."""
     photos = digits(tmp_path / "data" / "g", model)
     for part in ("train", "valid"):
         for old, new in (("7", "phone"), ("3", "umbrella")):
@@ -422,7 +422,7 @@ def test_the_curves_are_drawn_in_the_format_of_the_suffix(
 def test_a_class_of_any_name_is_on_the_curves(
     name: str, suffix: str, model: Path, tmp_path: Path, capsys: Output
 ) -> None:
-    """A warning of Matplotlib's is an error here."""
+    """A warning from Matplotlib is an error here."""
     valid, path = mnist_sample()[1], tmp_path / f"curves{suffix}"
     trained_on(model, "odd", ("seven", name))
     with PackedWriter(tmp_path / "odd", ("seven", name)) as odd:
@@ -440,7 +440,7 @@ def test_a_letter_that_the_font_lacks_is_an_escape_where_text_is_drawn() -> None
     assert in_the_font("größe 猫 $5$") == r"größe \u732b $5$"
 
 
-def test_a_plot_that_fails_costs_nothing_else(model: Path, tmp_path: Path, capsys: Output) -> None:
+def test_a_failed_plot_keeps_everything_else(model: Path, tmp_path: Path, capsys: Output) -> None:
     (tmp_path / "curves.png").mkdir()
     said = f"mnist-sgd: [Errno 21] Is a directory: '{tmp_path}/curves.png'\n"
     arguments = [str(model), "--recall", "0.99", "--plot", str(tmp_path / "curves.png"), "--write"]
@@ -459,7 +459,7 @@ def test_a_plot_that_fails_costs_nothing_else(model: Path, tmp_path: Path, capsy
     assert (facts["threshold"], facts["written"], "plot" in facts) == (0.004, str(model), False)
 
 
-def test_a_plot_never_takes_the_place_of_a_runs_file(model: Path, capsys: Output) -> None:
+def test_a_plot_never_overwrites_a_runs_file(model: Path, capsys: Output) -> None:
     run = model.parent / "runs" / "a"
     (run / "plots").mkdir(parents=True)
     (run / "config.json").write_text('{"run_format": 1}')

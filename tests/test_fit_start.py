@@ -1,4 +1,4 @@
-"""A fit that began with other settings is refused by name; what a fit itself changes is none."""
+"""Resuming with a changed setting is refused by name; what a fit itself changed is restored."""
 
 import copy
 import math
@@ -64,7 +64,7 @@ def fit(
     stop: int | None = None,
     resume: Path | None = None,
 ) -> Learner:
-    """Three epochs; `cbs` are the makers of callbacks, `before` is called before the fit."""
+    """Fit three epochs; `cbs` make the callbacks, `before` is called with the learner before it."""
     settings = dict(settings)
     cbs = [make() for make in settings.pop("cbs", ())]
     schedule, before = settings.pop("schedule", None), settings.pop("before", None)
@@ -85,7 +85,7 @@ def fit(
 
 
 class Focal:
-    """A callable loss with a setting of its own."""
+    """A callable loss with a setting."""
 
     def __init__(self, gamma: float) -> None:
         self.gamma = gamma
@@ -103,7 +103,7 @@ class SlottedFocal(Focal):
 
 
 class Weighted(nn.Module):
-    """A loss around another."""
+    """A loss that wraps another."""
 
     def __init__(self, delta: float) -> None:
         super().__init__()
@@ -341,7 +341,7 @@ def test_a_long_value_is_named_by_its_beginning(tmp_path: Path) -> None:
         lambda n: {"num_workers": n},
     ],
 )
-def test_what_decides_no_figure_may_be_another(
+def test_a_setting_without_influence_on_the_results_may_differ(
     settings: Callable[[int], dict[str, Any]], tmp_path: Path
 ) -> None:
     path = tmp_path / "c"
@@ -350,7 +350,7 @@ def test_what_decides_no_figure_may_be_another(
     assert same(figures(resumed), figures(fit({"make": Scaled})))
 
 
-def test_what_another_torch_calls_a_setting_is_compared_where_both_have_it(tmp_path: Path) -> None:
+def test_a_setting_that_only_one_torch_version_has_is_not_compared(tmp_path: Path) -> None:
     path = tmp_path / "c"
     fit({"make": partial(Attention, 0.5)}, path, stop=8)
     state = parse(path.read_bytes())
@@ -364,7 +364,7 @@ def test_what_another_torch_calls_a_setting_is_compared_where_both_have_it(tmp_p
         fit({"make": partial(Attention, 0.0)}, resume=path)
 
 
-def test_a_checkpoint_that_does_not_note_how_its_fit_began_is_resumed(tmp_path: Path) -> None:
+def test_a_checkpoint_without_a_record_of_its_start_is_resumed(tmp_path: Path) -> None:
     path = tmp_path / "c"
     settings = {"make": partial(layers, 0.5), "loss_func": nn.HuberLoss(), "cbs": [Floats]}
     fit(settings, path, stop=8)
@@ -375,11 +375,11 @@ def test_a_checkpoint_that_does_not_note_how_its_fit_began_is_resumed(tmp_path: 
     assert same(figures(fit(settings, resume=path)), figures(fit(settings)))
 
 
-# What a fit changes on the way.
+# What changes during a fit.
 
 
 class Drops(Callback):
-    """Sets a dropout that grows, once, in the second epoch."""
+    """Raises the dropout in the second epoch."""
 
     def before_epoch(self, learn: Learner) -> None:
         if learn.epoch == 1:
@@ -398,7 +398,7 @@ class Thaws(Callback):
 
 
 class Decays(Callback):
-    """Takes a tenth off the rate before each epoch, and something off the weights."""
+    """Decays the rate before each epoch, and the weights by random factors."""
 
     def before_epoch(self, learn: Learner) -> None:
         learn.opt.param_groups[0]["lr"] *= 0.9
@@ -408,7 +408,7 @@ class Decays(Callback):
 
 
 class Begins(Callback):
-    """Gives the last layer other weights at the beginning, and a count of its own."""
+    """Resets the last layer before the fit, and counts batches."""
 
     def __init__(self) -> None:
         self.batches = 0
@@ -429,7 +429,7 @@ class Begins(Callback):
 
 
 class NewOptimizer(Callback):
-    """Trains each layer with a rate of its own."""
+    """Trains each layer with a different rate."""
 
     def before_fit(self, learn: Learner) -> None:
         model: Any = learn.model
@@ -441,7 +441,7 @@ class NewOptimizer(Callback):
 
 
 class NewHead(Callback):
-    """Puts another last layer in the place of the first fit's."""
+    """Replaces the last layer before the fit."""
 
     def before_fit(self, learn: Learner) -> None:
         model: Any = learn.model
@@ -465,7 +465,7 @@ class LooksAtAll(Callback):
 
 
 class Averaged(nn.Module):
-    """A loss that knows its average, of all batches so far."""
+    """A loss with a running average of itself."""
 
     average: Tensor
 
@@ -570,7 +570,7 @@ def test_what_a_fit_changes_is_resumed_to_the_same_bits(
     ],
     ids=["compiled", "plain", "parallel"],
 )
-def test_accumulated_gradients_are_taken_up_by_a_model_that_is_wrapped_in_another_way(
+def test_accumulated_gradients_are_restored_in_a_differently_wrapped_model(
     there: Callable[[], nn.Module], here: Callable[[], nn.Module], tmp_path: Path
 ) -> None:
     path = tmp_path / "c"
@@ -581,7 +581,7 @@ def test_accumulated_gradients_are_taken_up_by_a_model_that_is_wrapped_in_anothe
     assert same(weights, list(whole.model.state_dict().values()))
 
 
-def test_a_model_with_a_compiled_part_is_the_plain_one(tmp_path: Path) -> None:
+def test_a_model_with_a_compiled_layer_resumes_as_a_plain_one(tmp_path: Path) -> None:
     def with_compiled_part() -> nn.Module:
         model: Any = layers()
         model[0] = compiled(model[0])
@@ -593,7 +593,7 @@ def test_a_model_with_a_compiled_part_is_the_plain_one(tmp_path: Path) -> None:
     assert same(dict(resumed.model.state_dict()), dict(whole.model.state_dict()))
 
 
-def test_a_lazy_model_resumes_what_one_with_shapes_began_and_the_other_way_round(
+def test_lazy_and_materialized_models_resume_each_others_checkpoints(
     tmp_path: Path,
 ) -> None:
     def shaped() -> nn.Module:
@@ -614,7 +614,7 @@ def test_a_lazy_model_resumes_what_one_with_shapes_began_and_the_other_way_round
 
 
 def test_an_attribute_that_a_fit_changed_is_no_setting(tmp_path: Path) -> None:
-    """A second fit of a model that counts began with another number than the resumed one does."""
+    """The model's count at the start of its second fit differs from that of a new model."""
     path = tmp_path / "c"
 
     def once(learn: Learner) -> None:
@@ -628,7 +628,7 @@ def test_an_attribute_that_a_fit_changed_is_no_setting(tmp_path: Path) -> None:
     assert same(figures(fit(settings, resume=path)), figures(whole))
 
 
-def test_a_loader_that_no_callback_brings_in_again_is_refused_by_what_differs(
+def test_a_replaced_loader_that_the_resumed_fit_lacks_is_refused_by_what_differs(
     tmp_path: Path,
 ) -> None:
     class Once(Callback):
@@ -645,7 +645,7 @@ def test_a_loader_that_no_callback_brings_in_again_is_refused_by_what_differs(
     )
 
 
-# A refusal.
+# A refused resume.
 
 
 @pytest.mark.parametrize("fitted", [0, 1])
@@ -683,7 +683,9 @@ def test_a_refused_resume_leaves_the_learner_as_it_was(fitted: int, tmp_path: Pa
         assert learn.recorder is recorder
 
 
-def test_the_state_of_a_callback_that_refuses_it_is_named(tmp_path: Path) -> None:
+def test_the_error_of_a_callback_that_refuses_its_state_names_the_checkpoint(
+    tmp_path: Path,
+) -> None:
     class Begun(Begins):
         def load_state_dict(self, state: dict[str, int]) -> None:
             raise ValueError("it is of another kind")
@@ -695,7 +697,7 @@ def test_the_state_of_a_callback_that_refuses_it_is_named(tmp_path: Path) -> Non
     assert str(refused.value) == f"{path}: it is of another kind"
 
 
-def test_a_rate_of_numpy_is_a_number(tmp_path: Path) -> None:
+def test_a_numpy_rate_is_a_number_in_a_checkpoint(tmp_path: Path) -> None:
     class Rate(Callback):
         def before_step(self, learn: Learner) -> None:
             learn.opt.param_groups[0]["lr"] = np.float32(0.5)
@@ -707,7 +709,9 @@ def test_a_rate_of_numpy_is_a_number(tmp_path: Path) -> None:
     assert same(dict(resumed.model.state_dict()), dict(whole.model.state_dict()))
 
 
-def test_names_of_built_in_models_have_no_attributes_of_their_own(tmp_path: Path) -> None:
+def test_the_attributes_of_a_built_in_model_are_recorded_and_its_loss_has_none(
+    tmp_path: Path,
+) -> None:
     path = tmp_path / "c"
     fit({"make": partial(create_model, "mlp", 0)}, path, stop=8)
     start = parse(path.read_bytes())["start"]

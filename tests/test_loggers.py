@@ -33,7 +33,7 @@ def test_a_csv_file_has_the_table_with_all_digits(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("keep_going", [False, True])
-def test_a_table_that_cannot_be_written_ends_the_fit_unless_it_shall_go_on(
+def test_a_table_that_cannot_be_written_ends_the_fit_unless_keep_going_is_set(
     keep_going: bool, tmp_path: Path
 ) -> None:
     learn, path = learner(), tmp_path / "h.csv"

@@ -105,7 +105,7 @@ def test_the_fit_after_a_search_is_the_fit_without_it_to_the_last_bit(
 
 
 class Averaged(nn.Module):
-    """A loss that knows its average, of all batches so far."""
+    """A loss with a running average of itself."""
 
     average: torch.Tensor
 
@@ -122,7 +122,7 @@ class Averaged(nn.Module):
 
 
 def test_a_search_puts_back_all_that_a_batch_changes() -> None:
-    """Buffers that no file has, the loss's own, gradients, attributes, what is frozen."""
+    """Non-persistent buffers, the loss's buffers, gradients, attributes and requires_grad."""
 
     class Changes(Callback):
         def before_epoch(self, learn: Learner) -> None:
@@ -153,7 +153,7 @@ def test_a_search_puts_back_all_that_a_batch_changes() -> None:
 
 
 @pytest.mark.parametrize("where", ["loader", "sampler"])
-def test_the_own_generator_of_a_torch_loader_is_put_back(where: str) -> None:
+def test_the_generator_of_a_torch_loader_is_put_back(where: str) -> None:
     def fitted(search: bool) -> dict[str, torch.Tensor]:
         data = TensorDataset(torch.rand(52, 784), (torch.rand(52, 1) > 0.5).long())
         own = torch.Generator().manual_seed(1)
@@ -246,7 +246,7 @@ def test_a_search_gives_stateful_callbacks_their_state_back() -> None:
     assert counts.state_dict() == before
 
 
-def test_the_fit_after_a_cut_fit_and_a_search_begins_an_epoch() -> None:
+def test_a_fit_after_an_unfinished_fit_and_a_search_begins_an_epoch() -> None:
     learn = learner()
     learn.fit(1, cbs=StopAfter(5))
     learn.lr_find()
@@ -408,7 +408,7 @@ def test_a_search_among_batches_is_refused(event: str) -> None:
     learn.lr_find()
 
 
-def test_a_search_for_a_model_without_weights_says_how_it_gets_some() -> None:
+def test_a_search_for_a_lazy_model_says_how_to_give_it_weights() -> None:
     learn = learner()
     learn.model = nn.Sequential(nn.LazyLinear(1))
     with pytest.raises(ValueError, match=r"^lr_find puts the weights back, and lazy layers have n"):

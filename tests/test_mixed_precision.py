@@ -29,7 +29,7 @@ def weights(learn: Learner) -> list[list[float]]:
 
 
 class Seen(Callback):
-    """Notes what the model computes in."""
+    """Notes the dtype of the model's first layer."""
 
     def __init__(self, learn: Learner) -> None:
         self.dtypes: set[tuple[str, torch.dtype]] = set()
@@ -40,7 +40,7 @@ class Seen(Callback):
 
 
 class Computing(Callback):
-    """Notes what a product outside of the model is computed in, wherever autocast could be on."""
+    """Notes the dtype of a product outside the model, wherever autocast could be on."""
 
     order = 20
 
@@ -121,7 +121,7 @@ def test_no_error_leaves_the_process_in_bfloat16(broken: Any) -> None:
 
 
 class Both(torch.nn.Module):
-    """Gives its logits in some structure."""
+    """Returns its logits inside another structure."""
 
     def __init__(self, make: Callable[[torch.Tensor], Any]) -> None:
         super().__init__()
@@ -144,7 +144,9 @@ class Named(NamedTuple):
         (lambda x: Named(x, "a"), lambda pred: pred.logits),
     ],
 )
-def test_mixed_precision_trains_models_of_several_outputs(make: Any, logits: Any) -> None:
+def test_mixed_precision_converts_every_output_of_a_model_to_float32(
+    make: Any, logits: Any
+) -> None:
     dtypes = set()
 
     def loss(pred: Any, targets: torch.Tensor) -> torch.Tensor:
@@ -155,7 +157,7 @@ def test_mixed_precision_trains_models_of_several_outputs(make: Any, logits: Any
     assert dtypes == {torch.float32}
 
 
-def test_mixed_precision_takes_nothing_from_a_float64_model() -> None:
+def test_mixed_precision_leaves_a_float64_model_in_float64() -> None:
     x, y = torch.rand(8, 784).double(), torch.ones(8, 1)
     dtypes = set()
 

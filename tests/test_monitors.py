@@ -128,7 +128,7 @@ def test_the_best_weights_come_back_after_an_exception_too() -> None:
     assert same(dict(learn.model.state_dict()), seen.weights[0])
 
 
-def test_a_refused_fit_brings_back_no_earlier_fits_weights() -> None:
+def test_a_refused_fit_does_not_restore_an_earlier_fits_best_weights() -> None:
     learn = learner(scripted("score", [0.75, 0.5, 0.5, 0.5]))
     best = SaveBest(monitor="score")
     learn.fit(2, lr=0.1, cbs=best)
@@ -158,9 +158,7 @@ def test_the_files_figures_are_those_of_the_best_epoch(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("resume", [False, True])
-def test_the_buffers_of_the_best_epoch_come_back_that_no_file_has(
-    resume: bool, tmp_path: Path
-) -> None:
+def test_non_persistent_buffers_of_the_best_epoch_come_back(resume: bool, tmp_path: Path) -> None:
     path = tmp_path / "c"
 
     def fitted(n_epoch: int, **settings: Any) -> Learner:
@@ -261,10 +259,10 @@ def test_an_epoch_that_was_cancelled_is_no_better_than_the_others() -> None:
 
 
 @pytest.mark.parametrize("error", [CancelFit, KeyboardInterrupt])
-def test_the_kept_row_is_that_of_the_weights_also_where_the_best_epoch_ends_the_fit(
+def test_the_kept_row_is_that_of_the_weights_even_if_the_best_epoch_ends_the_fit(
     error: type[BaseException],
 ) -> None:
-    """A callback that comes first may end the fit as soon as the figure is good enough."""
+    """An earlier callback may end the fit as soon as the metric is good enough."""
 
     class GoodEnough(Callback):
         def after_epoch(self, learn: Learner) -> None:
@@ -278,7 +276,7 @@ def test_the_kept_row_is_that_of_the_weights_also_where_the_best_epoch_ends_the_
     assert measured_row(learn) == 3
 
 
-def test_a_mean_over_a_part_of_the_images_is_never_the_best() -> None:
+def test_an_epoch_with_a_partial_validation_is_never_the_best() -> None:
     class Cut(Callback):
         def after_batch(self, learn: Learner) -> None:
             if not learn.training and learn.epoch == 0:
@@ -320,7 +318,7 @@ def test_the_whole_table_is_the_same_with_or_without_them(
     assert tables[0] == tables[1]
 
 
-def test_from_any_batch_a_watched_fit_goes_on_to_the_same_bits(tmp_path: Path) -> None:
+def test_a_monitored_fit_resumes_from_any_batch_to_the_same_bits(tmp_path: Path) -> None:
     """The loss is lowest in the fourth epoch of 12, and the fit stops after the seventh."""
     path = tmp_path / "c.safetensors"
 
@@ -349,7 +347,7 @@ def test_from_any_batch_a_watched_fit_goes_on_to_the_same_bits(tmp_path: Path) -
     assert len(copies.copies) == 7 * epochs
     assert set(parse(copies.copies[-1].read_bytes())["callbacks"]) == {"SaveBest", "SaveBest 2"}
     assert not same(*undisturbed["best"])
-    for cut in copies.copies[::3]:  # of 7 an epoch: each of its places, in one epoch or another
+    for cut in copies.copies[::3]:  # 7 per epoch: each position, in some epoch
         assert same(watched(resume=cut), undisturbed)
 
 

@@ -169,7 +169,7 @@ def raises(asked: list[str]) -> Callable[[], None]:
     return busy
 
 
-# A file that is replaced again and again.
+# A checkpoint, which is replaced again and again.
 
 
 WRITER = """
@@ -217,7 +217,7 @@ def test_two_programs_never_write_one_checkpoint(tmp_path: Path) -> None:
     path, link = tmp_path / "c.safetensors", tmp_path / "link"
     link.symlink_to(path)
     with another_program(path) as first:
-        leftover = tmp_path / ".c.01234567.safetensors"  # which it writes at the moment, say
+        leftover = tmp_path / ".c.01234567.safetensors"  # as if it were being written
         leftover.touch()
         for named in (path, link):
             assert refused(named) == (

@@ -444,7 +444,7 @@ def test_the_whole_of_a_folder_is_its_training_and_its_validation_images(tmp_pat
 
 
 def test_every_image_is_found_again_by_its_file_and_row(tmp_path: Path) -> None:
-    """Where the file holds other classes, the other side, or both."""
+    """Even if the file also holds other classes, or the other part of the split."""
     labels = np.arange(60, dtype=np.uint8) % 10
     folders = {
         "idx": idx_files(tmp_path / "idx", labels, "t10k"),
@@ -453,7 +453,9 @@ def test_every_image_is_found_again_by_its_file_and_row(tmp_path: Path) -> None:
     fill(tmp_path / "one", {"7": 40, "3": 40})
     pack_folder(tmp_path / "one", tmp_path / "packed")
     pack_folder(parts(tmp_path / "parts"), tmp_path / "packed parts")
-    with PackedWriter(tmp_path / "old", ("7", "3")) as old:  # its images are told by their content
+    with PackedWriter(
+        tmp_path / "old", ("7", "3")
+    ) as old:  # its images are identified by their content
         old.append(load_whole(tmp_path / "one").images, np.arange(80, dtype=np.uint8) % 2)
     folders |= {name: tmp_path / name for name in ("packed", "packed parts", "old")}
     for name, folder in folders.items():

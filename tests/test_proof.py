@@ -265,7 +265,7 @@ class Normalised(Callback):
 
 
 class Squashed(nn.Module):
-    """Gives probabilities, as people write it."""
+    """Returns probabilities, as many people write it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -291,7 +291,7 @@ def test_a_model_that_gives_probabilities_itself_is_not_squashed_again(
     assert 0 <= probabilities.min() <= probabilities.max() <= 1
 
 
-def test_a_sigmoid_before_the_last_step_is_a_models_own_affair(tmp_path: Path) -> None:
+def test_a_sigmoid_before_the_last_layer_is_allowed(tmp_path: Path) -> None:
     learn = learner(nn.Sequential(nn.Linear(784, 4), nn.Sigmoid(), nn.Linear(4, 1)))
     learn.export(tmp_path / "model.onnx")
     learn.get_preds()
@@ -478,7 +478,7 @@ def test_metrics_of_other_images_than_the_validation_images_are_measured_anew(
 
 
 class Pairs(Dataset[tuple[Tensor, Tensor]]):
-    """Makes its items when they are asked for."""
+    """Makes each item on access."""
 
     def __init__(self, images: ImageSet) -> None:
         self.x = torch.tensor(images.images).reshape(-1, 784).float() / 255
@@ -511,12 +511,12 @@ SOURCES: dict[str, Source] = {
     "batches": batches_of,
 }
 REFUSED = ("normalised", "half")
-"""With these a fit does not begin."""
+"""A fit with these is refused."""
 
 
 @pytest.mark.parametrize("before", [name for name in SOURCES if name not in REFUSED])
-def test_figures_of_other_validation_data_are_never_in_a_file(before: str, tmp_path: Path) -> None:
-    """A file has the figures of data that are known to be the same, or none."""
+def test_metrics_of_other_validation_data_are_never_in_a_file(before: str, tmp_path: Path) -> None:
+    """A file has metrics only if the data are known to be the same."""
     learn = learner(epochs=0)
     learn.dls.valid = SOURCES[before](easy_set(60, flipped=3))
     with learn.no_logging():
@@ -533,7 +533,7 @@ def test_figures_of_other_validation_data_are_never_in_a_file(before: str, tmp_p
 
 
 @pytest.mark.parametrize("kind", ["pairs", "subclass", "torch", "batches"])
-def test_figures_of_data_that_are_still_there_are_in_the_file(kind: str, tmp_path: Path) -> None:
+def test_metrics_of_unchanged_validation_data_are_in_the_file(kind: str, tmp_path: Path) -> None:
     learn = learner(epochs=0)
     learn.dls.valid = SOURCES[kind](easy_set(60, flipped=3))
     with learn.no_logging():
@@ -543,7 +543,7 @@ def test_figures_of_data_that_are_still_there_are_in_the_file(kind: str, tmp_pat
     assert (saved["valid_loss"], saved["batch_accuracy"]) == (loss, accuracy)
 
 
-def test_a_batch_that_was_changed_in_place_is_other_data(tmp_path: Path) -> None:
+def test_a_batch_that_was_changed_in_place_counts_as_other_data(tmp_path: Path) -> None:
     learn = learner(epochs=0)
     learn.dls.valid = batches = batches_of(easy_set(60, flipped=3))
     with learn.no_logging():
@@ -556,8 +556,8 @@ def test_a_batch_that_was_changed_in_place_is_other_data(tmp_path: Path) -> None
         assert saved_metrics(learn, tmp_path) == {}
 
 
-def test_a_model_of_other_layers_has_no_figures_of_the_one_before(tmp_path: Path) -> None:
-    """The weights have the same names in both; what a dropout does in training changes nothing."""
+def test_a_model_of_other_layers_has_no_metrics_of_the_one_before(tmp_path: Path) -> None:
+    """The weights have the same names in both; dropout in training changes nothing."""
     learn = learner(nn.Sequential(nn.Linear(784, 4), nn.ReLU(), nn.Dropout(0.1), nn.Linear(4, 1)))
     layers: Any = learn.model
     layers[2].p = 0.5
@@ -782,7 +782,7 @@ def test_targets_that_a_callback_makes_floats_are_compared_too(tmp_path: Path) -
 
 
 def test_metrics_of_other_items_are_never_in_a_file(tmp_path: Path) -> None:
-    """Of a loader of pairs, too, the file has no metrics that other images gave."""
+    """Not even if the loader is of pairs of tensors."""
 
     def items(seed: int) -> DataLoader:
         torch.manual_seed(seed)

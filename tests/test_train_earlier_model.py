@@ -47,7 +47,9 @@ def test_the_model_of_other_classes_is_refused_before_the_training(
     assert contents(tmp_path) == before
 
 
-def test_the_advice_works(other: Path, here: Path, capsys: Output) -> None:
+def test_the_advised_options_keep_or_replace_the_earlier_model(
+    other: Path, here: Path, capsys: Output
+) -> None:
     shutil.copytree(other, here, dirs_exist_ok=True)
     for advice in (["--run", "a"], ["--out", "b"]):
         assert main(["train", "--epochs", "1", *advice]) == 0
@@ -106,7 +108,7 @@ def test_weights_of_another_program_are_kept(tmp_path: Path, capsys: Output) -> 
 def test_the_checkpoint_of_another_task_is_kept(
     other: Path, tmp_path: Path, capsys: Output
 ) -> None:
-    """It may be all that is left of a training that was interrupted."""
+    """It may be all that is left of an interrupted training."""
     checkpoint = tmp_path / "checkpoint.safetensors"
     learn = learner(epochs=0)
     with learn.no_logging():
@@ -128,7 +130,7 @@ def test_the_checkpoint_of_another_task_is_kept(
     )
     assert contents(tmp_path) == before
     assert main([*line, "--overwrite"]) == 0
-    assert main(line) == 0  # its own is replaced, as the guide says
+    assert main(line) == 0  # a checkpoint of the same task is replaced
     checkpoint.write_bytes(b"of another program")
     assert main(line) == 2
     said = capsys.readouterr().err
@@ -139,7 +141,7 @@ def test_the_checkpoint_of_another_task_is_kept(
 
 
 def test_a_checkpoint_that_does_not_say_its_classes_is_kept(tmp_path: Path, capsys: Output) -> None:
-    """One of an earlier version."""
+    """Earlier versions wrote such checkpoints."""
     checkpoint = tmp_path / "checkpoint.safetensors"
     checkpoint.write_bytes(dump({"checkpoint": 2}))
     line = ["train", "--epochs", "1", "--checkpoint-every", "50", "--out", str(tmp_path)]
@@ -150,10 +152,10 @@ def test_a_checkpoint_that_does_not_say_its_classes_is_kept(tmp_path: Path, caps
     )
 
 
-def test_the_folder_of_a_run_takes_no_model_of_another_training(
+def test_a_model_is_never_written_into_the_folder_of_another_run(
     tmp_path: Path, capsys: Output
 ) -> None:
-    """Its report would tell of a model that is gone."""
+    """Its report would describe a model that is gone."""
     write_run(learner(valid=easy_set(classes=("7", "3"))), tmp_path / "first")
     before = contents(tmp_path)
     for option in ([], ["--overwrite"], ["--resume"]):
@@ -181,7 +183,7 @@ def test_export_replaces_another_tasks_model_only_if_it_is_told_to(
     )
     assert contents(tmp_path) == before
     assert main([*line, "--overwrite"]) == 0
-    assert main(line) == 0  # it is of the same task now
+    assert main(line) == 0  # now it is of the same task
     for content in (b"notes", b""):
         output.write_bytes(content)
         assert main(line) == 2

@@ -272,10 +272,10 @@ def test_a_table_in_a_file_that_is_lost_is_said_and_all_else_is_written(
     check_files(tmp_path)
 
 
-def test_a_table_that_can_be_written_in_the_end_is_whole(
+def test_a_table_that_becomes_writable_is_complete_in_the_end(
     tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each epoch writes all rows."""
+    """Each epoch writes the whole table again."""
     table = tmp_path / "history.csv"
 
     def disturb(self: Checkpoint, learn: Learner) -> None:
@@ -291,7 +291,7 @@ def test_a_table_that_can_be_written_in_the_end_is_whole(
     assert len(table.read_text().splitlines()) == 4
 
 
-def test_events_that_cannot_be_written_end_no_training(tmp_path: Path) -> None:
+def test_events_that_cannot_be_written_do_not_end_the_training(tmp_path: Path) -> None:
     pytest.importorskip("tensorboard", reason="pip install tensorboard")
     line = 'ulimit -f 24; "$0" -m mnist_sgd train --epochs 12 --tensorboard events'
     done = subprocess.run(

@@ -131,7 +131,7 @@ LONG = "x" * 250
 def test_what_is_in_the_way_of_a_file_is_found_first(
     arguments: list[str], message: str, here: Path, capsys: Output
 ) -> None:
-    """A pipe too, which would be read for ever: for what was there before, and for the proof."""
+    """So is a pipe: reading the earlier file, or verifying the new one, would never end."""
     for folder in ("model.onnx", "b/model.safetensors", "c/checkpoint.safetensors"):
         (here / "folders" / folder).mkdir(parents=True)
     (here / "runs/a").mkdir(parents=True)
@@ -157,7 +157,7 @@ def test_what_is_in_the_way_of_a_file_is_found_first(
 
 
 @pytest.mark.parametrize("file", ["/dev/null", "pipe", "link", "replaced"])
-def test_a_place_that_can_be_written_to_is_taken(file: str, here: Path) -> None:
+def test_a_place_that_can_be_written_to_is_accepted_and_left_alone(file: str, here: Path) -> None:
     os.mkfifo("pipe")
     (here / "far").mkdir()
     (here / "link").symlink_to("far/history.csv")

@@ -77,7 +77,7 @@ def test_of_a_folder_it_says_first_what_it_found_and_what_it_does(
     ]
 
 
-def test_of_other_images_it_says_so_too(here: Path, capsys: Output) -> None:
+def test_it_says_first_what_it_found_in_idx_files_too(here: Path, capsys: Output) -> None:
     for part, count in (("train", 1200), ("t10k", 50)):
         images = easy_set(count)
         write_part(here / "idx", part, images.images, images.labels)
@@ -99,7 +99,9 @@ def test_a_program_gets_json_alone_and_the_main_job_says_nothing_more(
     assert said(["--out", "chapter"], capsys) == []
 
 
-def test_only_the_first_rank_says_it(capsys: Output, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_first_rank_prints_messages(
+    capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     for rank in ("0", "1"):
         monkeypatch.setenv("RANK", rank)
@@ -111,7 +113,7 @@ def test_only_the_first_rank_says_it(capsys: Output, monkeypatch: pytest.MonkeyP
 def test_a_training_alone_checks_and_says_all_whatever_one_variable_says(
     name: str, icons: Path, tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Only both variables are torchrun's; one alone is a leftover of something else."""
+    """torchrun sets both variables; one alone is a leftover of something else."""
     for each in ("RANK", "WORLD_SIZE"):
         monkeypatch.delenv(each, raising=False)
     monkeypatch.setenv(name, "3")

@@ -35,6 +35,13 @@ settings.register_profile("suite", _SEARCH, derandomize=True)
 settings.load_profile("suite")
 
 
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder of the test's own, which is the current folder."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
 @pytest.fixture(scope="session")
 def command() -> Run:
     """Run `mnist-sgd` with arguments in a process of its own, in the folder `cwd`."""
@@ -44,6 +51,16 @@ def command() -> Run:
         return run(line, cwd=cwd, capture_output=True, text=True, timeout=PATIENCE, check=False)
 
     return run_command
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of a small model, `onnx_models.linear()`, which no test changes."""
+    import onnx_models
+
+    path = tmp_path_factory.mktemp("model") / "model.onnx"
+    path.write_bytes(onnx_models.content(onnx_models.linear()))
+    return path
 
 
 @pytest.fixture(scope="session")

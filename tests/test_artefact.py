@@ -216,12 +216,11 @@ EXTERNAL = [onnx_models.with_external_data, onnx_models.with_external_data_in_a_
 
 @pytest.mark.parametrize("build", EXTERNAL)
 def test_external_data_is_refused_even_where_the_file_lies_ready(
-    build: Callable[[str], onnx.ModelProto], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    build: Callable[[str], onnx.ModelProto], here: Path
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    write(tmp_path / "weights.bin", np.zeros(784, np.float32).tobytes())
+    write(here / "weights.bin", np.zeros(784, np.float32).tobytes())
     model = onnx_models.content(build("weights.bin"))
-    for source in (model, write(tmp_path / "model.onnx", model)):
+    for source in (model, write(here / "model.onnx", model)):
         with pytest.raises(ArtefactError, match="it keeps tensors in other files"):
             load_artefact(source)
 

@@ -8,7 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from hooks import Accumulates, StopAfter
 from image_sets import random_set
+from learners import learner
 from mnist_sgd import (
     Callback,
     CancelBackward,
@@ -25,15 +27,13 @@ from mnist_sgd import (
     create_model,
 )
 from mnist_sgd.callbacks import EVENTS
+from mnist_sgd.training_loop import print_nothing
 
 
 @pytest.fixture
 def learn() -> Learner:
     """Of 3 training batches and 2 validation batches."""
-    dls = DataLoaders(DataLoader(random_set(12), 4), DataLoader(random_set(6), 4))
-    learn = Learner(dls, create_model("linear", 0), metrics=batch_accuracy)
-    learn.logger = lambda line: None
-    return learn
+    return learner(train=12, valid=6)
 
 
 def recording(seen: list[str], raises: dict[str, type[Exception]] | None = None) -> type[Callback]:
@@ -558,19 +558,12 @@ def test_what_would_never_be_called_is_refused_before_any_work(
 @pytest.mark.parametrize("cbs", [None, [], (), Callback, Callback(), [Callback, Callback()]])
 def test_callbacks_are_given_as_in_fastai(learn: Learner, cbs: Any) -> None:
     other = Learner(learn.dls, learn.model, cbs=cbs, metrics=None)
-    other.logger = lambda line: None
+    other.logger = print_nothing
     other.fit(1, cbs=cbs)
     assert len(other.recorder.values) == 1
 
 
 def test_a_cancelled_batch_leaves_its_gradient_to_the_next_but_not_to_the_next_fit() -> None:
-    class Accumulate(Callback):
-        """Steps on every second batch, as fastai's GradientAccumulation does."""
-
-        def before_step(self, learn: Learner) -> None:
-            if learn.batch % 2:
-                raise CancelBatch
-
     def weight(batches: list[tuple[Tensor, Tensor]], *cbs: Callback) -> Tensor:
         model = nn.Linear(2, 1)
         nn.init.ones_(model.weight)
@@ -590,7 +583,7 @@ def test_a_cancelled_batch_leaves_its_gradient_to_the_next_but_not_to_the_next_f
     torch.manual_seed(1)
     whole = weight([(xb, yb)])
     torch.manual_seed(1)
-    assert torch.allclose(weight(halves, Accumulate()), whole)
+    assert torch.allclose(weight(halves, Accumulates(2)), whole)
 
     class Leave(Callback):
         def before_step(self, learn: Learner) -> None:
@@ -612,13 +605,8 @@ class Interrupted(Exception):  # noqa: N818 (it stands for KeyboardInterrupt)
 def test_whatever_ends_a_training_the_record_is_complete_and_the_batch_is_released(
     learn: Learner, error: type[Exception]
 ) -> None:
-    class Stop(Callback):
-        def after_batch(self, learn: Learner) -> None:
-            if learn.training and learn.batch == 2:
-                raise error
-
     try:
-        learn.fit(1, lr=0.1, cbs=Stop())
+        learn.fit(1, lr=0.1, cbs=StopAfter(2, error))
     except Interrupted:
         assert error is Interrupted
     assert len(learn.recorder.losses) == len(learn.recorder.lrs) == len(learn.recorder.moms) == 2
@@ -626,15 +614,13 @@ def test_whatever_ends_a_training_the_record_is_complete_and_the_batch_is_releas
     assert not learn.training
 
 
-def test_the_row_of_a_cancelled_epoch_has_what_was_measured() -> None:
+def test_the_row_of_a_cancelled_epoch_has_what_was_measured(learn: Learner) -> None:
     class Skip(Callback):
         def before_validate(self, learn: Learner) -> None:
             if learn.epoch == 1:
                 raise CancelEpoch
 
     lines: list[str] = []
-    dls = DataLoaders(DataLoader(random_set(12), 4), DataLoader(random_set(6), 4))
-    learn = Learner(dls, create_model("linear", 0), metrics=batch_accuracy)
     learn.logger = lines.append
     learn.fit(3, cbs=Skip())
     rows = learn.recorder.values
@@ -656,6 +642,7 @@ def test_means_over_a_part_of_the_validation_are_marked(learn: Learner) -> None:
 
     lines: list[str] = []
     learn.logger = lines.append
+    learn.dls.valid = DataLoader(random_set(6), 4)
     learn.fit(2, lr=0.0, cbs=Half())
     whole, part = learn.recorder.values
     (first_batch, *_) = learn.dls.valid

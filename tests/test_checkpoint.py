@@ -1,7 +1,6 @@
 """A fit that goes on from any checkpoint ends as the undisturbed fit, to the last bit."""
 
 import re
-import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -13,13 +12,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import learners
+from hooks import AFTER_CHECKPOINTS, Copies, StopAfter
 from image_sets import random_set
+from learners import BATCHES
 from mnist_sgd import (
     SGD,
     Augmentation,
     BasicOptim,
     Callback,
-    CancelBatch,
     CancelTrain,
     CancelValidate,
     Checkpoint,
@@ -39,19 +40,10 @@ from mnist_sgd import (
 from mnist_sgd._document import dump, parse
 from mnist_sgd.callbacks import CancelFit
 from mnist_sgd.checkpoint import load_checkpoint
+from networks import dropping
 from values import same
 
-BATCHES = 6  # of 22 images, 4 at a time
-
-AFTER_CHECKPOINTS = Checkpoint.order + 1
-
 MOMENTUM: Any = np.float32(0.9)
-
-
-def dropping(p: float = 0.5) -> nn.Module:
-    """A model that draws random numbers and has buffers."""
-    layers = nn.Linear(784, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(p), nn.Linear(8, 1)
-    return nn.Sequential(*layers)
 
 
 def weighted_loss(logits: Tensor, targets: Tensor, weight: float) -> Tensor:
@@ -72,14 +64,7 @@ class Scales(Callback):
 
 
 def learner(model: nn.Module | None = None, seed: int = 5, **settings: Any) -> Learner:
-    train = DataLoader(random_set(22), 4, shuffle=True, seed=seed)
-    valid = DataLoader(random_set(10), 4, shuffle=True)
-    made = Learner(
-        DataLoaders(train, valid),
-        model or create_model("linear", 0),
-        metrics=batch_accuracy,
-        **settings,
-    )
+    made = learners.learner(model, seed=seed, **settings)
     made.table = []  # type: ignore[attr-defined]
     made.logger = made.table.append  # type: ignore[attr-defined]
     return made
@@ -98,27 +83,6 @@ def outcome(learn: Learner) -> dict[str, Any]:
         "random": torch.get_rng_state(),
         "epoch": learn.epoch,
     }
-
-
-class Copies(Callback):
-    """Keeps a copy of each checkpoint that a fit writes."""
-
-    order = AFTER_CHECKPOINTS
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.copies: list[Path] = []
-
-    def copy(self) -> None:
-        self.copies.append(self.path.with_name(f"cut-{len(self.copies)}"))
-        shutil.copy(self.path, self.copies[-1])
-
-    def after_batch(self, learn: Learner) -> None:
-        if learn.training:
-            self.copy()
-
-    def after_epoch(self, learn: Learner) -> None:
-        self.copy()
 
 
 class Halve(Callback):
@@ -687,7 +651,7 @@ def test_what_has_no_state_is_refused_before_any_work(tmp_path: Path) -> None:
     assert load_checkpoint.__module__ == "mnist_sgd.checkpoint"
 
 
-def test_a_callback_that_gives_its_state_and_does_not_take_it_is_refused_before_any_work(
+def test_a_callback_with_a_state_that_it_cannot_load_is_refused_before_any_work(
     tmp_path: Path,
 ) -> None:
     class Gives(Callback):
@@ -722,7 +686,7 @@ def test_a_callback_that_gives_its_state_and_does_not_take_it_is_refused_before_
     assert learn.recorder.lrs == []
 
 
-def test_a_folder_in_the_place_of_the_file_is_refused_before_any_work(tmp_path: Path) -> None:
+def test_a_folder_instead_of_a_file_is_refused_before_any_work(tmp_path: Path) -> None:
     learn = learner()
     with pytest.raises(CheckpointError) as refused:
         learn.fit(1, cbs=Checkpoint(tmp_path))
@@ -730,7 +694,7 @@ def test_a_folder_in_the_place_of_the_file_is_refused_before_any_work(tmp_path: 
     assert learn.recorder.lrs == []
 
 
-def test_a_layer_that_no_batch_reaches_is_named(tmp_path: Path) -> None:
+def test_a_lazy_layer_that_no_batch_reaches_is_named(tmp_path: Path) -> None:
     class Unused(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -749,10 +713,10 @@ def test_a_layer_that_no_batch_reaches_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("place", ["before", "after", "of the learner"])
-def test_wherever_it_stands_a_checkpoint_has_what_other_callbacks_changed(
+def test_a_checkpoint_includes_other_callbacks_changes_wherever_it_stands_in_the_list(
     place: str, tmp_path: Path
 ) -> None:
-    """The best epoch is the one that the checkpoint is of."""
+    """The checkpoint is written in the best epoch, while SaveBest keeps its weights."""
     path = tmp_path / "c"
 
     class Stop(Callback):
@@ -794,33 +758,15 @@ def test_one_loader_in_both_roles_is_resumed_from_any_batch(tmp_path: Path) -> N
     for cut in copies.copies[:-1]:
         assert same(fit(resume=cut), whole), cut
     earlier = parse(copies.copies[8].read_bytes())
-    earlier["valid"] = earlier["train"] | {"samples_seen": 0}  # which earlier versions wrote
+    earlier["valid"] = earlier["train"] | {"samples_seen": 0}  # as earlier versions wrote it
     path.write_bytes(dump(earlier))
     assert same(fit(resume=path), whole)
 
 
-class StepOnEverySecond(Callback):
-    """Accumulates the gradients of two batches."""
-
-    def before_step(self, learn: Learner) -> None:
-        if len(learn.recorder.lrs) % 2 == 0:
-            raise CancelBatch
-
-
-def test_gradients_that_are_being_accumulated_are_in_a_checkpoint(tmp_path: Path) -> None:
-    path = tmp_path / "checkpoint"
-    undisturbed, copies = learner(), Copies(path)
-    undisturbed.fit(2, lr=0.1, cbs=[StepOnEverySecond(), Checkpoint(path, every=1), copies])
-    for cut in copies.copies:
-        resumed = learner(create_model("linear", 1))
-        resumed.fit(2, lr=0.1, cbs=StepOnEverySecond(), resume=cut)
-        assert same(outcome(resumed)["weights"], outcome(undisturbed)["weights"])
-
-
-def test_a_checkpoint_of_other_data_of_the_same_size_says_that_they_are_others(
+def test_a_checkpoint_of_different_data_of_the_same_size_is_refused(
     tmp_path: Path,
 ) -> None:
-    """Also one of an earlier version, which did not note what its data are."""
+    """So is one of an earlier version, which did not record what its data were."""
     path = tmp_path / "checkpoint"
     learner().fit(1, lr=0.1, cbs=Checkpoint(path))
     other = learner()
@@ -842,17 +788,10 @@ def test_a_checkpoint_of_other_data_of_the_same_size_says_that_they_are_others(
         path.write_bytes(dump(state))
 
 
-def test_a_checkpoint_that_is_refused_leaves_the_loaders_where_they_stood(tmp_path: Path) -> None:
+def test_a_refused_checkpoint_leaves_the_loaders_at_their_positions(tmp_path: Path) -> None:
     path = tmp_path / "checkpoint"
 
-    class Cut(Callback):
-        order = AFTER_CHECKPOINTS
-
-        def after_batch(self, learn: Learner) -> None:
-            if learn.training and len(learn.recorder.lrs) == 3:
-                raise CancelFit
-
-    learner().fit(2, lr=0.1, cbs=[Checkpoint(path, every=3), Cut()])
+    learner().fit(2, lr=0.1, cbs=[Checkpoint(path, every=3), StopAfter(3)])
     other = learner()
     other.dls.valid = DataLoader(random_set(11), 4)
     with pytest.raises(CheckpointError, match="the state is of another dataset"):
@@ -861,7 +800,7 @@ def test_a_checkpoint_that_is_refused_leaves_the_loaders_where_they_stood(tmp_pa
     assert len(other.recorder.lrs) == BATCHES
 
 
-def test_groups_whose_rates_have_another_ratio_are_refused(tmp_path: Path) -> None:
+def test_parameter_groups_with_a_different_ratio_of_rates_are_refused(tmp_path: Path) -> None:
     def groups(tenth: float) -> Callable[..., torch.optim.Optimizer]:
         def make(parameters: Any, lr: float) -> torch.optim.Optimizer:
             weight, bias = parameters

@@ -1,4 +1,4 @@
-"""A class may have any name that a folder may have, on the command line too."""
+"""A class may have any name that a folder can have, on the command line too."""
 
 import shlex
 from pathlib import Path
@@ -15,7 +15,7 @@ Output = pytest.CaptureFixture[str]
 
 
 @given(st.text(st.characters(exclude_characters="\0\r\n", exclude_categories=["Cs"]), min_size=1))
-def test_an_option_with_a_name_is_read_as_it_was_advised(name: str) -> None:
+def test_the_advised_option_gives_the_class_name_back(name: str) -> None:
     words = shlex.split(option_with("--positive", name))
     assert _parser().parse_args(["train", "--data", "x", *words]).positive == name
 
@@ -29,7 +29,7 @@ def test_an_option_with_a_name_is_read_as_it_was_advised(name: str) -> None:
         ("it's", """--positive='it'"'"'s'"""),
     ],
 )
-def test_a_name_is_advised_as_a_shell_takes_it(name: str, text: str) -> None:
+def test_a_class_name_is_quoted_for_the_shell(name: str, text: str) -> None:
     assert option_with("--positive", name) == text
 
 
@@ -48,16 +48,14 @@ def test_names_that_begin_like_options_follow_their_option(tmp_path: Path, capsy
 
 
 @pytest.mark.parametrize("after", [["--epochs", "3"], ["--epo", "3"], ["-h"], []])
-def test_an_option_is_not_taken_for_a_name(after: list[str], capsys: Output) -> None:
+def test_an_option_is_not_read_as_a_class_name(after: list[str], capsys: Output) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["train", "--data", "x", "--positive", *after])
     assert ended.value.code == 2
     assert "argument --positive: expected one argument" in capsys.readouterr().err
 
 
-def test_training_advises_the_other_class_as_a_shell_takes_it(
-    tmp_path: Path, capsys: Output
-) -> None:
+def test_training_quotes_the_other_class_for_the_shell(tmp_path: Path, capsys: Output) -> None:
     fill(tmp_path / "data", {"hot dog": 20, "pizza": 20})
     options = ["--model", "linear", "--epochs", "1", "--out", str(tmp_path / "out")]
     assert main(["train", "--data", str(tmp_path / "data"), *options]) == 0

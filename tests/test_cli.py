@@ -16,10 +16,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from idx_files import write_part
 from mnist_sgd import Augmentation, DataLoader, create_model
 from mnist_sgd.cli import main
 from mnist_sgd.cli.predict import image_files, percent
-from mnist_sgd.data import mnist_sample, sample_digits, write_idx
+from mnist_sgd.data import mnist_sample, sample_digits
 from mnist_sgd.export import exporter
 from mnist_sgd.weights import load_weights, open_weights, save_weights
 from mnist_sgd_serve import Predictor
@@ -273,15 +274,12 @@ def test_benchmark_gives_every_way_its_images_a_second(capsys: Output) -> None:
 
 
 def test_other_sets_are_read_from_torchvisions_folder(tmp_path: Path, capsys: Output) -> None:
-    raw = tmp_path / "MNIST" / "raw"
-    raw.mkdir(parents=True)
     rng = np.random.default_rng(0)
     for part, count in (("train", 300), ("t10k", 60)):
         labels = np.arange(count, dtype=np.uint8) % 10
         images = rng.integers(0, 40, (count, 28, 28), np.uint8)
         images[labels == 8, 8:20] += 200
-        write_idx(raw / f"{part}-images-idx3-ubyte", images)
-        write_idx(raw / f"{part}-labels-idx1-ubyte", labels)
+        write_part(tmp_path / "MNIST" / "raw", part, images, labels)
     data = ["--dataset", "MNIST", "--classes", "1", "8", "--root", str(tmp_path)]
     assert main(["train", *data, "--out", str(tmp_path)]) == 0
     assert main(["evaluate", str(tmp_path / "model.onnx"), *data, "--json"]) == 0
@@ -326,13 +324,11 @@ def test_other_sets_are_read_from_torchvisions_folder(tmp_path: Path, capsys: Ou
 def test_what_cannot_be_used_is_said_in_one_line(
     arguments: list[str],
     message: str,
-    tmp_path: Path,
+    here: Path,
     capsys: Output,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    (tmp_path / "empty.onnx").touch()
-    (tmp_path / "hollow").mkdir()
-    monkeypatch.chdir(tmp_path)
+    (here / "empty.onnx").touch()
+    (here / "hollow").mkdir()
     assert main(arguments) == 2
     out, err = capsys.readouterr()
     assert out == ""
@@ -401,10 +397,9 @@ class Faulty(nn.Module):
 
 @pytest.mark.parametrize("before", [True, False])
 def test_debug_shows_where_in_a_custom_model_an_error_came_from(
-    before: bool, tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
+    before: bool, here: Path, capsys: Output
 ) -> None:
-    (tmp_path / "faulty_nets.py").write_text(FAULTY)
-    monkeypatch.chdir(tmp_path)
+    (here / "faulty_nets.py").write_text(FAULTY)
     train = ["train", "--model", "faulty_nets:Faulty", "--json"]
     assert main(train) == 1
     assert capsys.readouterr().err == "mnist-sgd: the fault of mine; --debug shows where\n"
@@ -415,11 +410,10 @@ def test_debug_shows_where_in_a_custom_model_an_error_came_from(
     assert err.endswith("\nmnist-sgd: the fault of mine\n")
 
 
-def test_debug_shows_where_a_model_fails_that_is_tried_before_its_training(
-    tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
+def test_debug_shows_where_a_model_fails_in_the_trial_before_training(
+    here: Path, capsys: Output
 ) -> None:
-    (tmp_path / "faulty_tried.py").write_text(FAULTY.replace("self.training", "len(x) > 2"))
-    monkeypatch.chdir(tmp_path)
+    (here / "faulty_tried.py").write_text(FAULTY.replace("self.training", "len(x) > 2"))
     assert main(["train", "--model", "faulty_tried:Faulty", "--debug"]) == 2
     err = capsys.readouterr().err
     assert 'faulty_tried.py", line 11, in forward\n' in err
@@ -441,33 +435,45 @@ def test_export_writes_nothing_if_one_of_its_files_cannot_be_written(
     last: str,
     message: str,
     trained: TrainedFiles,
-    tmp_path: Path,
+    here: Path,
     capsys: Output,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "folder.pt").mkdir()
+    (here / "folder.pt").mkdir()
     assert main(["export", str(trained.weights), "m.onnx", "m.pt", last]) == 2
     assert capsys.readouterr() == ("", f"mnist-sgd: {message}\n")
-    assert [path.name for path in tmp_path.iterdir()] == ["folder.pt"]
+    assert [path.name for path in here.iterdir()] == ["folder.pt"]
 
 
 @pytest.mark.parametrize(
-    "arguments",
+    ("arguments", "named"),
     [
-        ["train", "--out", ""],
-        ["train", "--csv", ""],
-        ["train", "--tensorboard", ""],
-        ["export", "", "m.onnx"],
-        ["export", "model.safetensors", ""],
+        (["train", "--data"], "--data"),
+        (["train", "--cache"], "--cache"),
+        (["train", "--root"], "--root"),
+        (["train", "--out"], "--out"),
+        (["train", "--csv"], "--csv"),
+        (["train", "--tensorboard"], "--tensorboard"),
+        (["evaluate", "--data"], "--data"),
+        (["evaluate", "--plot"], "--plot"),
+        (["evaluate", "--write"], "--write"),
+        (["evaluate"], "model"),
+        (["compare"], "RUN"),
+        (["compare", "--html"], "--html"),
+        (["inspect"], "model"),
+        (["predict", "--model"], "--model"),
+        (["pack"], "FOLDER"),
+        (["serve"], "model"),
+        (["export"], "weights"),
+        (["export", "model.safetensors"], "OUTPUT"),
     ],
 )
-def test_an_empty_name_of_a_place_is_refused(arguments: list[str], capsys: Output) -> None:
-    """As of a variable that is not set; it would be the folder that one is in."""
+def test_an_empty_path_is_refused(arguments: list[str], named: str, capsys: Output) -> None:
+    """For example from an unset shell variable; it would mean the current folder."""
     with pytest.raises(SystemExit) as ended:
-        main(arguments)
+        main([*arguments, ""])
     assert ended.value.code == 2
-    assert ": must name a file or a folder, got ''; mnist-sgd " in capsys.readouterr().err
+    text = f"mnist-sgd: argument {named}: must name a file or a folder, got ''; mnist-sgd "
+    assert capsys.readouterr().err.startswith(text)
 
 
 def test_a_failed_export_ends_with_code_1_and_keeps_the_old_file(

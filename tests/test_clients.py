@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from tritonclient.grpc import service_pb2
 from tritonclient.utils import InferenceServerException
 
-import onnx_models
 from mnist_sgd_serve import Predictor
 from mnist_sgd_serve.rpc.messages import message_class
 from server import Server, running
@@ -27,13 +26,6 @@ KINDS: dict[str, Any] = {"http": tritonclient.http, "grpc": tritonclient.grpc}
 AIO: dict[str, Any] = {"http": tritonclient.http.aio, "grpc": tritonclient.grpc.aio}
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (16, 28, 28), np.uint8)
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("clients") / "model.onnx"
-    path.write_bytes(onnx_models.content(onnx_models.linear()))
-    return path
 
 
 @pytest.fixture(scope="module")

@@ -151,21 +151,6 @@ def test_mixed_precision_trains_in_bfloat16_and_validates_in_float32(
     assert weights(learn) != weights(trained)
 
 
-class Fails(Callback):
-    """Interrupts between a batch and the model's answer."""
-
-    def before_batch(self, learn: Learner) -> None:
-        raise KeyboardInterrupt
-
-
-def test_mixed_precision_ends_with_the_training_whatever_ends_it(
-    data: tuple[ImageSet, ImageSet],
-) -> None:
-    with pytest.raises(KeyboardInterrupt):
-        learner(data).fit_one_cycle(1, 0.01, cbs=[MixedPrecision(), Fails()])
-    assert not torch.is_autocast_enabled("cpu")
-
-
 def test_an_empty_part_of_a_batch_changes_no_running_mean() -> None:
     """A rank has one when a last batch is smaller than the number of ranks."""
     model = create_model("cnn", 0)

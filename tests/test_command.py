@@ -23,7 +23,6 @@ from mnist_sgd.data import sample_digits
 from mnist_sgd_serve.command import HELP, _command, _settings, add_arguments
 from mnist_sgd_serve.logs import Log
 from mnist_sgd_serve.settings import _RANGES, Settings
-from onnx_models import content, linear
 from server import Server, reserved_port, running
 from waiting import PATIENCE, wait_until
 
@@ -40,13 +39,6 @@ def parse(*arguments: str) -> Settings:
 @pytest.fixture(autouse=True)
 def no_token(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MNIST_SGD_TOKEN", raising=False)
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("model") / "model.onnx"
-    path.write_bytes(content(linear()))
-    return path
 
 
 def test_every_setting_but_the_model_has_a_flag_with_its_default() -> None:

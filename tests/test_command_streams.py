@@ -116,7 +116,7 @@ def test_the_help_and_the_version_are_output_like_any(arguments: list[str]) -> N
     os.close(reading)
     with open(writing, "wb") as unread:
         done = subprocess.run(line, stdout=unread, stderr=subprocess.PIPE, text=True, check=False)
-    assert (done.returncode, done.stderr) == (1, "")  # as where `head` has seen enough
+    assert (done.returncode, done.stderr) == (1, "")  # as after `| head`
     done = shell(">/dev/full", *arguments)
     message = "mnist-sgd: [Errno 28] No space left on device: 'standard output'\n"
     assert (done.returncode, done.stderr) == (2, message)

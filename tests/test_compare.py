@@ -325,10 +325,10 @@ def test_a_file_among_the_runs_is_passed_over_and_a_misspelt_folder_is_not(
 
 
 @pytest.mark.parametrize("target", ["gone", "latest"])
-def test_a_link_that_leads_nowhere_is_listed_with_the_reason(
+def test_a_broken_link_is_listed_with_the_reason(
     target: str, made: Path, tmp_path: Path, capsys: Output
 ) -> None:
-    """As `latest`, whose run was removed; a link to itself leads nowhere, too."""
+    """For example `latest`, after its run was removed; or a link to itself."""
     link = tmp_path / "latest"
     link.symlink_to(target)
     assert main(["compare", str(made / "good"), str(link)]) == 0
@@ -340,7 +340,7 @@ def test_a_link_that_leads_nowhere_is_listed_with_the_reason(
     assert facts["not_shown"] == {str(link): reason}
 
 
-def test_the_folder_of_the_runs_is_told_how_they_are_named(
+def test_the_folder_of_all_runs_is_refused_with_how_to_name_one(
     made: Path, tmp_path: Path, capsys: Output
 ) -> None:
     folder = Path(shutil.copytree(made, tmp_path / "my runs"))
@@ -354,10 +354,10 @@ def test_the_folder_of_the_runs_is_told_how_they_are_named(
 
 
 @pytest.mark.parametrize("name", ["report.html", "config.json", "model.onnx", "link", "cut"])
-def test_the_page_never_takes_the_place_of_a_runs_file(
+def test_the_page_never_overwrites_a_runs_file(
     name: str, made: Path, unfinished: Path, tmp_path: Path, capsys: Output
 ) -> None:
-    """Nor of one that a run has only when it is finished."""
+    """Not even of a file that the run gets only when it finishes."""
     good = Path(shutil.copytree(made / "good", tmp_path / "good"))
     (tmp_path / "link").symlink_to(good / "report.html")
     page = {"link": tmp_path / "link", "cut": unfinished / "report.html"}.get(name, good / name)
@@ -370,7 +370,7 @@ def test_the_page_never_takes_the_place_of_a_runs_file(
 
 
 def test_a_run_of_any_name_is_in_the_legend(made: Path, tmp_path: Path) -> None:
-    """Also one that begins with "_", which Matplotlib leaves out by itself."""
+    """Even a name that begins with "_", which Matplotlib leaves out by default."""
     names = ["_hidden", "$5$", "größe 猫", "x" * 200]
     runs = [str(shutil.copytree(made / "good", tmp_path / name)) for name in names]
     page = tmp_path / "compare.html"
@@ -412,7 +412,7 @@ def test_losses_of_another_scale_are_said_to_be_so(
     assert f"<strong>Note:</strong> {said}.</p>" in page.read_text()
 
 
-def test_a_run_whose_models_threshold_was_changed_is_named(tmp_path: Path, capsys: Output) -> None:
+def test_a_run_with_a_changed_threshold_is_named(tmp_path: Path, capsys: Output) -> None:
     facts = noted(tmp_path, {"a": pictures(), "b": pictures()}, capsys)
     assert facts["notes"] == []
     model = tmp_path / "a" / "model.onnx"

@@ -259,7 +259,7 @@ DISTURBED = {
 
 @several
 @pytest.mark.parametrize("job", sorted(DISTURBED))
-def test_what_callbacks_models_and_loaders_do_in_one_process_they_do_in_several(
+def test_disturbed_fits_give_the_same_results_on_any_number_of_ranks(
     count: int, job: str, reports: Reports
 ) -> None:
     alone = reports[1][0]["disturbed"][job]
@@ -273,18 +273,18 @@ def test_what_callbacks_models_and_loaders_do_in_one_process_they_do_in_several(
         assert distance(report["weights"], reports[count][0]["disturbed"][job]["weights"]) == 0
 
 
-def test_the_disturbances_disturb(reports: Reports) -> None:
-    """Or else the test above would hold for callbacks that do nothing."""
+def test_each_disturbance_changes_the_results(reports: Reports) -> None:
+    """Otherwise the test above would pass with callbacks that do nothing."""
     alone = reports[1][0]["disturbed"]
     assert alone["cancelled"]["partial"] == [1]
     plain = alone["undisturbed"]["weights"]
     for job in ("looked before", "kept bright", "sliced", "new head", "shrunk", "sharpness"):
         assert distance(alone[job]["weights"], plain) > 1e-4
-    assert distance(alone["peeked"]["weights"], plain) == 0  # the fit keeps its own place
+    assert distance(alone["peeked"]["weights"], plain) == 0  # the fit keeps its own position
 
 
 @several
-def test_ranks_that_do_not_agree_are_refused_at_once_on_every_rank(
+def test_ranks_that_disagree_fail_at_once_with_the_same_error(
     count: int, reports: Reports, folder: Path
 ) -> None:
     def other(what: str, first: str, second: str) -> str:
@@ -341,7 +341,7 @@ def test_ranks_that_do_not_agree_are_refused_at_once_on_every_rank(
 
 
 @several
-def test_every_ranks_bytes_reach_all(count: int, reports: Reports) -> None:
+def test_every_ranks_bytes_reach_all_ranks(count: int, reports: Reports) -> None:
     for report in reports[count]:
         assert report["gathered"] == [list(range(rank)) for rank in range(count)]
 
@@ -468,7 +468,7 @@ def test_without_a_gpu_the_option_is_named(monkeypatch: pytest.MonkeyPatch) -> N
         pass
 
 
-def test_one_process_does_not_take_a_part_for_the_whole() -> None:
+def test_one_process_refuses_loaders_that_are_split_between_ranks() -> None:
     whole, part = (DataLoader(random_set(20), 8, rank=0, world_size=n) for n in (1, 2))
     for dls, name in (
         (DataLoaders(part, whole), "training"),
@@ -485,7 +485,7 @@ def test_one_process_does_not_take_a_part_for_the_whole() -> None:
         assert learn.recorder.lrs == []
     with pytest.raises(ValueError, match=r"^the validation batches are rank 0's parts of 2, "):
         learn.validate()
-    assert len(learn.get_preds()[0]) == 20  # all images in order, however the loader is cut
+    assert len(learn.get_preds()[0]) == 20  # all images in order, however the loader is split
 
 
 @pytest.mark.parametrize("drop_last", [False, True])

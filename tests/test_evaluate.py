@@ -17,8 +17,9 @@ import onnx
 import pytest
 from PIL import Image
 
+from idx_files import write_part
 from mnist_sgd.cli import main
-from mnist_sgd.data import PackedWriter, mnist_sample, sample_digits, write_idx
+from mnist_sgd.data import PackedWriter, mnist_sample, sample_digits
 from mnist_sgd.evaluation import evaluate
 from mnist_sgd.evaluation.plot_text import drawn_name, in_the_font
 from mnist_sgd_serve import Predictor, load_artefact
@@ -159,9 +160,8 @@ def test_the_mistakes_among_pictures_are_named_by_their_files(
 def test_the_mistakes_among_the_rows_of_a_file_are_numbered_as_there(
     model: Path, tmp_path: Path, capsys: Output
 ) -> None:
-    """The files hold ones, too, and two of the digits have the wrong label."""
+    """The files also contain ones, and two of the digits have the wrong label."""
     sample, folder = mnist_sample()[0], tmp_path / "idx"
-    folder.mkdir()
     right = np.flatnonzero((Predictor(model).probabilities(sample.images) > 0.5) == sample.labels)
     digits = {label: right[sample.labels[right] == label][:20] for label in (0, 1)}
     labels = np.array([7, 1, 3, 1] * 5, np.uint8)
@@ -170,8 +170,7 @@ def test_the_mistakes_among_the_rows_of_a_file_are_numbered_as_there(
         images[0::4] = sample.images[digits[0][number * 5 :][:5]]
         images[2::4] = sample.images[digits[1][number * 5 :][:5]]
         images[6 if number else 8] = sample.images[digits[0 if number else 1][19]]
-        write_idx(folder / f"{part}-images-idx3-ubyte", images)
-        write_idx(folder / f"{part}-labels-idx1-ubyte", labels)
+        write_part(folder, part, images, labels)
     first, second = (folder / f"{part}-images-idx3-ubyte" for part in ("train", "t10k"))
     arguments = [str(model), "--data", str(folder), "--mistakes"]
     (wrong,) = facts_of(capsys, *arguments)["mistakes"]
@@ -211,10 +210,9 @@ def trained_on(model: Path, name: str, classes: tuple[str, str]) -> Path:
 
 
 def test_a_model_of_other_data_is_measured_by_what_the_advice_says(
-    model: Path, tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
+    model: Path, here: Path, capsys: Output
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    photos = digits(tmp_path / "my icons", model)
+    photos = digits(here / "my icons", model)
     for part in ("train", "valid"):
         for old, new in (("7", "phone"), ("3", "umbrella")):
             (photos / part / old).rename(photos / part / new)
@@ -244,10 +242,10 @@ def test_a_model_of_other_data_is_measured_by_what_the_advice_says(
     )
 
 
-def test_the_advice_names_the_data_as_it_is_reached_from_here(
+def test_the_advice_gives_the_path_of_the_data_from_the_current_folder(
     model: Path, tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The run knows how the folder was named where it was trained."""
+    """The run recorded the path from where it was trained."""
     photos = digits(tmp_path / "data" / "g", model)
     for part in ("train", "valid"):
         for old, new in (("7", "phone"), ("3", "umbrella")):
@@ -346,12 +344,9 @@ def test_a_wish_that_no_threshold_reaches_ends_with_code_1_and_writes_nothing(
     model: Path, tmp_path: Path, capsys: Output
 ) -> None:
     """Images that are all the same are all called alike."""
-    raw = tmp_path / "MNIST" / "raw"
-    raw.mkdir(parents=True)
+    images, labels = np.full((40, 28, 28), 90, np.uint8), np.array([3, 7, 7, 7] * 10)
     for part in ("train", "t10k"):
-        write_idx(raw / f"{part}-images-idx3-ubyte", np.full((40, 28, 28), 90, np.uint8))
-        labels = np.array([3, 7, 7, 7] * 10, np.uint8)
-        write_idx(raw / f"{part}-labels-idx1-ubyte", labels)
+        write_part(tmp_path / "MNIST" / "raw", part, images, labels)
     content = model.read_bytes()
     data = ["--dataset", "MNIST", "--root", str(tmp_path)]
     assert main(["evaluate", str(model), *data, "--precision", "0.9", "--write"]) == 1
@@ -438,7 +433,7 @@ def test_the_curves_are_drawn_in_the_format_of_the_suffix(
 def test_a_class_of_any_name_is_on_the_curves(
     name: str, suffix: str, model: Path, tmp_path: Path, capsys: Output
 ) -> None:
-    """A warning of Matplotlib's is an error here."""
+    """A warning from Matplotlib is an error here."""
     valid, path = mnist_sample()[1], tmp_path / f"curves{suffix}"
     trained_on(model, "odd", ("seven", name))
     with PackedWriter(tmp_path / "odd", ("seven", name)) as odd:
@@ -456,7 +451,7 @@ def test_a_letter_that_the_font_lacks_is_an_escape_where_text_is_drawn() -> None
     assert in_the_font("größe 猫 $5$") == r"größe \u732b $5$"
 
 
-def test_a_plot_that_fails_costs_nothing_else(model: Path, tmp_path: Path, capsys: Output) -> None:
+def test_a_failed_plot_keeps_everything_else(model: Path, tmp_path: Path, capsys: Output) -> None:
     (tmp_path / "curves.png").mkdir()
     said = f"mnist-sgd: [Errno 21] Is a directory: '{tmp_path}/curves.png'\n"
     arguments = [str(model), "--recall", "0.99", "--plot", str(tmp_path / "curves.png"), "--write"]
@@ -477,7 +472,7 @@ def test_a_plot_that_fails_costs_nothing_else(model: Path, tmp_path: Path, capsy
     assert (facts["threshold"], facts["written"], "plot" in facts) == (0.004, str(model), False)
 
 
-def test_a_plot_never_takes_the_place_of_a_runs_file(model: Path, capsys: Output) -> None:
+def test_a_plot_never_overwrites_a_runs_file(model: Path, capsys: Output) -> None:
     run = model.parent / "runs" / "a"
     (run / "plots").mkdir(parents=True)
     (run / "config.json").write_text('{"run_format": 1}')
@@ -502,18 +497,16 @@ def test_what_cannot_be_done_is_said_in_one_line(
     arguments: list[str],
     message: str,
     model: Path,
-    tmp_path: Path,
+    here: Path,
     capsys: Output,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.chdir(tmp_path)
     assert main(["evaluate", *arguments]) == 2
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith("mnist-sgd: ")
     assert message in err
     assert err.count("\n") == 1
-    assert [path.name for path in tmp_path.iterdir()] == [model.name]
+    assert [path.name for path in here.iterdir()] == [model.name]
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -60,7 +59,7 @@ def refused(kind: type[Exception], call: Callable[[], Any]) -> str:
 
 
 class Pictures(nn.Module):
-    """The same complaint in a convolution's words, or another layer's."""
+    """Raises the same error in the words of a convolution or another layer."""
 
     def __init__(self, layer: nn.Module) -> None:
         super().__init__()
@@ -96,7 +95,7 @@ def test_batches_of_another_dtype_than_the_model_are_named_with_it(
 ) -> None:
     model = Pictures(layer)
     with torch.no_grad():
-        model.eval()(torch.zeros(2, 784))  # the head has weights from here on
+        model.eval()(torch.zeros(2, 784))  # now the lazy head has weights
     learn = learner(items(dtype), model)
     name = str(dtype).removeprefix("torch.")
     expected = f"the batches are {name} and the model's weights float32: {MISMATCHES[dtype]}"
@@ -107,7 +106,7 @@ def test_batches_of_another_dtype_than_the_model_are_named_with_it(
         assert isinstance(caught.value.__cause__, RuntimeError)
 
 
-def test_models_in_other_dtypes_are_named_too() -> None:
+def test_models_of_other_dtypes_than_their_batches_are_named() -> None:
     half = learner(model=nn.Linear(784, 1).half())
     assert refused(TypeError, half.validate) == (
         "the batches are float32 and the model's weights float16: convert the items in the data "
@@ -121,14 +120,14 @@ def test_models_in_other_dtypes_are_named_too() -> None:
     )
 
 
-def test_mixed_precision_does_not_hide_whose_dtype_is_wrong() -> None:
+def test_a_wrong_dtype_is_named_under_mixed_precision_too() -> None:
     learn = learner(loaders(dtype=torch.uint8))
     assert refused(TypeError, lambda: learn.fit(1, cbs=MixedPrecision())) == (
         f"the batches are uint8 and the model's weights float32: {MISMATCHES[torch.uint8]}"
     )
 
 
-def test_another_error_of_a_model_is_its_own() -> None:
+def test_other_errors_of_a_model_are_passed_on_unchanged() -> None:
     wrong_size = learner(model=nn.Linear(700, 1))
     with pytest.raises(RuntimeError, match=r"mat1 and mat2 shapes cannot be multiplied"):
         wrong_size.fit(1)
@@ -145,7 +144,7 @@ def test_another_error_of_a_model_is_its_own() -> None:
 
 
 class Chapters:
-    """The chapter's optimizer, written by hand."""
+    """The optimizer that the chapter writes by hand."""
 
     def __init__(self, params: Iterable[Any], lr: float) -> None:
         self.params, self.lr = list(params), lr
@@ -212,7 +211,7 @@ def test_an_optimizer_that_the_loop_cannot_use_is_refused_before_any_batch(
     assert len(learn.recorder.values) == 1
 
 
-def test_an_optimizer_that_is_assigned_is_looked_at_too() -> None:
+def test_an_assigned_optimizer_that_cannot_be_used_is_refused_too() -> None:
     learn = learner()
     learn.opt = Chapters(learn.model.parameters(), 0.1)
     assert refused(TypeError, lambda: learn.fit(1)) == OPTIMIZERS[1][1]
@@ -225,7 +224,7 @@ def test_an_optimizer_that_is_assigned_is_looked_at_too() -> None:
     assert refused(TypeError, lambda: learn.fit(1, cbs=Assigns())) == OPTIMIZERS[0][1]
 
 
-def test_an_optimizer_of_parameters_that_it_was_not_given_says_who_made_it() -> None:
+def test_an_optimizer_of_other_parameters_than_it_was_given_is_refused_by_name() -> None:
     other = create_model("linear", 1)
     learn = learner(opt_func=lambda params, lr: SGD(other.parameters(), lr))
     expected = (
@@ -239,7 +238,7 @@ def test_an_optimizer_of_parameters_that_it_was_not_given_says_who_made_it() -> 
 
 
 @pytest.mark.parametrize("make", [SGD, adamw, torch.optim.SGD])
-def test_named_parameters_train_as_those_without_names(make: Callable[..., Any]) -> None:
+def test_named_parameters_train_like_unnamed_ones(make: Callable[..., Any]) -> None:
     plain, named = learner(opt_func=make), learner()
     named.opt_func = lambda params, lr: make(named.model.named_parameters(), lr=lr)
     for learn in (plain, named):
@@ -285,9 +284,7 @@ def number(predictions: Tensor, targets: Tensor) -> Any:
         ),
     ],
 )
-def test_a_loss_that_no_gradient_can_be_taken_of_is_named(
-    loss: Any, kind: type[Exception], text: str
-) -> None:
+def test_a_loss_without_a_gradient_is_named(loss: Any, kind: type[Exception], text: str) -> None:
     class Looks(Callback):
         def after_loss(self, learn: Learner) -> None:
             assert learn.loss is not None
@@ -345,19 +342,11 @@ def test_a_schedule_that_gives_no_rate_and_momentum_is_named(
     assert refused(kind, lambda: learner().fit(1, schedule=falling)) == text
 
 
-def test_a_schedule_may_give_any_kind_of_number() -> None:
-    half: Any = np.float32(0.5)
-    learn = learner()
-    learn.fit(1, schedule=lambda progress: (half, None))
-    assert learn.recorder.lrs == [0.5, 0.5, 0.5]
-    assert type(learn.opt.param_groups[0]["lr"]) is float
-
-
 # --- several outputs
 
 
 class Both(nn.Module):
-    """Gives its logits and something else."""
+    """Returns its logits and its input."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -396,7 +385,7 @@ def test_predict_refuses_a_model_of_two_outputs() -> None:
     assert learn.get_preds()[0].shape == (24, 2)
 
 
-# --- sets that name their classes otherwise
+# --- sets with other class names
 
 
 def named(*classes: str) -> DataLoader:

@@ -698,7 +698,7 @@ def test_a_model_that_gives_no_tensor_is_refused(images: NDArray[np.uint8], tmp_
 
 
 class Norm(nn.Module):
-    """A batch norm without running statistics, of a value or of a picture for each channel."""
+    """Batch norm without running statistics, of one value or of one picture per channel."""
 
     def __init__(self, pictures: bool) -> None:
         super().__init__()
@@ -728,14 +728,14 @@ def test_a_batch_norm_without_running_statistics_is_refused(
 
 
 class Centred(nn.Linear):
-    """Takes from each image the mean of its batch."""
+    """Subtracts the mean of the batch from each image."""
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x - x.mean(0))
 
 
 class AtRandom(nn.Linear):
-    """Drops pixels also when it is to answer."""
+    """Applies dropout in evaluation mode, too."""
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(nn.functional.dropout(x, 0.5, training=True))

@@ -112,7 +112,7 @@ def test_a_pipe_stays_a_pipe_and_gets_the_content(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [pipe]
 
 
-def test_a_pipe_that_nobody_reads_is_an_error_and_not_an_endless_wait(tmp_path: Path) -> None:
+def test_a_pipe_without_a_reader_is_an_error_and_not_an_endless_wait(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe.csv"
     os.mkfifo(pipe)
     with pytest.raises(OSError, match=r"nobody reads this pipe: '.*/pipe\.csv'$"):
@@ -129,8 +129,8 @@ def test_standard_output_is_a_file_to_write_to() -> None:
     assert Path("/dev/null").is_char_device()
 
 
-def test_a_link_to_standard_output_is_no_file_to_replace(tmp_path: Path) -> None:
-    """Also where standard output is a file: what was printed stays."""
+def test_a_link_to_standard_output_is_written_to_and_not_replaced(tmp_path: Path) -> None:
+    """Even if standard output is a file, what was printed stays."""
     script = """if True:
         import sys
         from pathlib import Path

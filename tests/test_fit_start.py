@@ -1,4 +1,4 @@
-"""A fit that began with other settings is refused by name; what a fit itself changes is none."""
+"""Resuming with a changed setting is refused by name; what a fit itself changed is restored."""
 
 import copy
 import math
@@ -16,11 +16,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import learners
+from hooks import Accumulates, StopAfter
 from image_sets import random_set
+from learners import BATCHES, figures
 from mnist_sgd import (
     SGD,
     Callback,
-    CancelBatch,
     Checkpoint,
     CheckpointError,
     DataLoader,
@@ -32,9 +34,8 @@ from mnist_sgd import (
     first,
 )
 from mnist_sgd._document import dump, parse
+from networks import Centred, compiled
 from values import same
-
-BATCHES = 6  # of 22 images, 4 at a time
 
 
 def layers(p: float = 0.0) -> nn.Module:
@@ -43,39 +44,17 @@ def layers(p: float = 0.0) -> nn.Module:
 
 
 def learner(make: Callable[[], nn.Module] = layers, **settings: Any) -> Learner:
-    train = DataLoader(random_set(22), 4, shuffle=True, seed=5)
-    valid = DataLoader(random_set(10), 4, shuffle=True, seed=6)
-    settings = {"loss_func": cross_entropy, **settings}
-    learn = Learner(DataLoaders(train, valid), make(), metrics=batch_accuracy, **settings)
-    learn.logger = lambda line: None
-    return learn
+    return learners.learner(make(), **{"loss_func": cross_entropy, **settings})
 
 
-def figures(learn: Learner) -> dict[str, Any]:
-    recorder = learn.recorder
-    return {
-        "weights": dict(learn.model.state_dict()),
-        "buffers": dict(learn.model.named_buffers()),
-        "optimizer": learn.opt.state_dict(),
-        "figures": [recorder.values, recorder.losses, recorder.lrs, recorder.moms],
-        "random": torch.get_rng_state(),
-    }
+class Interrupt(StopAfter):
+    """Interrupts a fit after this many batches; with 0, after the first epoch."""
 
-
-class Interrupt(Callback):
-    """Ends the process's fit after so many batches, or with 0 after the first epoch."""
-
-    order = Checkpoint.order + 1
-
-    def __init__(self, after: int) -> None:
-        self.after = after
-
-    def after_batch(self, learn: Learner) -> None:
-        if learn.training and len(learn.recorder.lrs) == self.after:
-            raise KeyboardInterrupt
+    def __init__(self, batches: int) -> None:
+        super().__init__(batches, KeyboardInterrupt)
 
     def after_epoch(self, learn: Learner) -> None:
-        if self.after == 0 or len(learn.recorder.lrs) == self.after + BATCHES / 2:
+        if self.batches == 0 or len(learn.recorder.lrs) == self.batches + BATCHES / 2:
             raise KeyboardInterrupt
 
 
@@ -88,7 +67,7 @@ def fit(
     stop: int | None = None,
     resume: Path | None = None,
 ) -> Learner:
-    """Three epochs; `cbs` are the makers of callbacks, `before` is called before the fit."""
+    """Fit three epochs; `cbs` make the callbacks, `before` is called with the learner before it."""
     settings = dict(settings)
     cbs = [make() for make in settings.pop("cbs", ())]
     schedule, before = settings.pop("schedule", None), settings.pop("before", None)
@@ -109,7 +88,7 @@ def fit(
 
 
 class Focal:
-    """A callable loss with a setting of its own."""
+    """A callable loss with a setting."""
 
     def __init__(self, gamma: float) -> None:
         self.gamma = gamma
@@ -127,7 +106,7 @@ class SlottedFocal(Focal):
 
 
 class Weighted(nn.Module):
-    """A loss around another."""
+    """A loss that wraps another."""
 
     def __init__(self, delta: float) -> None:
         super().__init__()
@@ -480,7 +459,7 @@ def test_a_long_value_is_named_by_its_beginning(tmp_path: Path) -> None:
         lambda n: {"num_workers": n},
     ],
 )
-def test_what_decides_no_figure_may_be_another(
+def test_a_setting_without_influence_on_the_results_may_differ(
     settings: Callable[[int], dict[str, Any]], tmp_path: Path
 ) -> None:
     path = tmp_path / "c"
@@ -489,7 +468,7 @@ def test_what_decides_no_figure_may_be_another(
     assert same(figures(resumed), figures(fit({"make": Scaled})))
 
 
-def test_what_another_torch_calls_a_setting_is_compared_where_both_have_it(tmp_path: Path) -> None:
+def test_a_setting_that_only_one_torch_version_has_is_not_compared(tmp_path: Path) -> None:
     path = tmp_path / "c"
     fit({"make": partial(Attention, 0.5)}, path, stop=8)
     state = parse(path.read_bytes())
@@ -503,7 +482,7 @@ def test_what_another_torch_calls_a_setting_is_compared_where_both_have_it(tmp_p
         fit({"make": partial(Attention, 0.0)}, resume=path)
 
 
-def test_a_checkpoint_that_does_not_note_how_its_fit_began_is_resumed(tmp_path: Path) -> None:
+def test_a_checkpoint_without_a_record_of_its_start_is_resumed(tmp_path: Path) -> None:
     path = tmp_path / "c"
     settings = {"make": partial(layers, 0.5), "loss_func": nn.HuberLoss(), "cbs": [Floats]}
     fit(settings, path, stop=8)
@@ -514,11 +493,11 @@ def test_a_checkpoint_that_does_not_note_how_its_fit_began_is_resumed(tmp_path: 
     assert same(figures(fit(settings, resume=path)), figures(fit(settings)))
 
 
-# What a fit changes on the way.
+# What changes during a fit.
 
 
 class Drops(Callback):
-    """Sets a dropout that grows, once, in the second epoch."""
+    """Raises the dropout in the second epoch."""
 
     def before_epoch(self, learn: Learner) -> None:
         if learn.epoch == 1:
@@ -537,7 +516,7 @@ class Thaws(Callback):
 
 
 class Decays(Callback):
-    """Takes a tenth off the rate before each epoch, and something off the weights."""
+    """Decays the rate before each epoch, and the weights by random factors."""
 
     def before_epoch(self, learn: Learner) -> None:
         learn.opt.param_groups[0]["lr"] *= 0.9
@@ -547,7 +526,7 @@ class Decays(Callback):
 
 
 class Begins(Callback):
-    """Gives the last layer other weights at the beginning, and a count of its own."""
+    """Resets the last layer before the fit, and counts batches."""
 
     def __init__(self) -> None:
         self.batches = 0
@@ -567,14 +546,8 @@ class Begins(Callback):
         self.batches = state["batches"]
 
 
-class Accumulates(Callback):
-    def before_step(self, learn: Learner) -> None:
-        if len(learn.recorder.lrs) % 4:
-            raise CancelBatch
-
-
 class NewOptimizer(Callback):
-    """Trains each layer with a rate of its own."""
+    """Trains each layer with a different rate."""
 
     def before_fit(self, learn: Learner) -> None:
         model: Any = learn.model
@@ -586,7 +559,7 @@ class NewOptimizer(Callback):
 
 
 class NewHead(Callback):
-    """Puts another last layer in the place of the first fit's."""
+    """Replaces the last layer before the fit."""
 
     def before_fit(self, learn: Learner) -> None:
         model: Any = learn.model
@@ -625,7 +598,7 @@ class LooksAtAll(Callback):
 
 
 class Averaged(nn.Module):
-    """A loss that knows its average, of all batches so far."""
+    """A loss with a running average of itself."""
 
     average: Tensor
 
@@ -653,24 +626,16 @@ class Counted:
         return cross_entropy(logits, targets) / self.calls
 
 
-class Centred(nn.Module):
-    """A model with a buffer that is in no `state_dict`, and a number that it counts."""
-
-    run: Tensor
+class Counting(Centred):
+    """Counts its training batches in a plain attribute, too."""
 
     def __init__(self) -> None:
         super().__init__()
-        torch.manual_seed(0)
-        self.layer = nn.Linear(784, 1)
-        self.register_buffer("run", torch.zeros(784), persistent=False)
         self.batches = 0
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.training:
-            self.run.mul_(0.9).add_(x.mean(0) * 0.1)
-            self.batches += 1
-        logits: Tensor = self.layer(x - self.run) / (1 + self.batches / 10)
-        return logits
+        self.batches += self.training
+        return super().forward(x) / (1 + self.batches / 10)
 
 
 class Learned(nn.Module):
@@ -694,11 +659,6 @@ class TrainsTheLoss(Callback):
 def lazy() -> nn.Module:
     torch.manual_seed(0)
     return nn.Sequential(nn.LazyLinear(8), nn.LazyBatchNorm1d(), nn.ReLU(), nn.LazyLinear(1))
-
-
-def compiled() -> nn.Module:
-    model: nn.Module = torch.compile(layers(), backend="eager")  # type: ignore[assignment]
-    return model
 
 
 def assigned(learn: Learner) -> None:
@@ -725,13 +685,19 @@ CHANGES: dict[str, Settings] = {
     "a loss with buffers": {"loss_func": Averaged},
     "a loss that counts": {"loss_func": Counted},
     "a partial of a loss": {"loss_func": lambda: partial(Averaged())},
-    "a model that counts": {"make": Centred},
+    "a model that counts": {"make": Counting},
     "lazy layers": {"make": lazy},
     "lazy layers under Adam": {"make": lazy, "opt_func": torch.optim.Adam},
     "an assigned optimizer": {"before": assigned, "schedule": cycle},
-    "gradients": {"cbs": [Accumulates], "opt_func": partial(SGD, mom=0.9)},
-    "gradients of a loss": {"loss_func": Learned, "cbs": [TrainsTheLoss, Accumulates]},
-    "gradients of a compiled model": {"make": compiled, "cbs": [Accumulates]},
+    "gradients of a loss": {
+        "loss_func": Learned,
+        "cbs": [TrainsTheLoss, partial(Accumulates, 7)],
+    },
+    "gradients": {"cbs": [partial(Accumulates, 7)], "opt_func": partial(SGD, mom=0.9)},
+    "gradients of a compiled model": {
+        "make": lambda: compiled(layers()),
+        "cbs": [partial(Accumulates, 7)],
+    },
 }
 
 
@@ -754,24 +720,28 @@ def test_what_a_fit_changes_is_resumed_to_the_same_bits(
 
 @pytest.mark.parametrize(
     ("there", "here"),
-    [(layers, compiled), (compiled, layers), (layers, lambda: nn.DataParallel(layers()))],
+    [
+        (layers, lambda: compiled(layers())),
+        (lambda: compiled(layers()), layers),
+        (layers, lambda: nn.DataParallel(layers())),
+    ],
     ids=["compiled", "plain", "parallel"],
 )
-def test_accumulated_gradients_are_taken_up_by_a_model_that_is_wrapped_in_another_way(
+def test_accumulated_gradients_are_restored_in_a_differently_wrapped_model(
     there: Callable[[], nn.Module], here: Callable[[], nn.Module], tmp_path: Path
 ) -> None:
     path = tmp_path / "c"
-    fit({"make": there, "cbs": [Accumulates]}, path, stop=6)
-    resumed = fit({"make": here, "cbs": [Accumulates]}, resume=path)
-    whole = fit({"make": layers, "cbs": [Accumulates]})
+    fit({"make": there, "cbs": [partial(Accumulates, 7)]}, path, stop=6)
+    resumed = fit({"make": here, "cbs": [partial(Accumulates, 7)]}, resume=path)
+    whole = fit({"make": layers, "cbs": [partial(Accumulates, 7)]})
     weights = list(resumed.model.state_dict().values())
     assert same(weights, list(whole.model.state_dict().values()))
 
 
-def test_a_model_with_a_compiled_part_is_the_plain_one(tmp_path: Path) -> None:
+def test_a_model_with_a_compiled_layer_resumes_as_a_plain_one(tmp_path: Path) -> None:
     def with_compiled_part() -> nn.Module:
         model: Any = layers()
-        model[0] = torch.compile(model[0], backend="eager")
+        model[0] = compiled(model[0])
         return nn.Sequential(*model)
 
     path = tmp_path / "c"
@@ -780,7 +750,7 @@ def test_a_model_with_a_compiled_part_is_the_plain_one(tmp_path: Path) -> None:
     assert same(dict(resumed.model.state_dict()), dict(whole.model.state_dict()))
 
 
-def test_a_lazy_model_resumes_what_one_with_shapes_began_and_the_other_way_round(
+def test_lazy_and_materialized_models_resume_each_others_checkpoints(
     tmp_path: Path,
 ) -> None:
     def shaped() -> nn.Module:
@@ -801,7 +771,7 @@ def test_a_lazy_model_resumes_what_one_with_shapes_began_and_the_other_way_round
 
 
 def test_an_attribute_that_a_fit_changed_is_no_setting(tmp_path: Path) -> None:
-    """A second fit of a model that counts began with another number than the resumed one does."""
+    """The model's count at the start of its second fit differs from that of a new model."""
     path = tmp_path / "c"
 
     def once(learn: Learner) -> None:
@@ -809,7 +779,7 @@ def test_an_attribute_that_a_fit_changed_is_no_setting(tmp_path: Path) -> None:
         learn.dls.train.set_epoch(0)  # type: ignore[attr-defined]
         learn.dls.valid.set_epoch(0)  # type: ignore[attr-defined]
 
-    settings: Settings = {"make": Centred}
+    settings: Settings = {"make": Counting}
     whole = fit(settings | {"before": once})
     fit(settings | {"before": once}, path, stop=8)
     assert same(figures(fit(settings, resume=path)), figures(whole))
@@ -1159,7 +1129,7 @@ def test_the_state_of_a_callback_that_refuses_it_is_named(tmp_path: Path) -> Non
     assert str(refused.value) == f"{path}: it is of another kind"
 
 
-def test_a_rate_of_numpy_is_a_number(tmp_path: Path) -> None:
+def test_a_numpy_rate_is_a_number_in_a_checkpoint(tmp_path: Path) -> None:
     class Rate(Callback):
         def before_step(self, learn: Learner) -> None:
             learn.opt.param_groups[0]["lr"] = np.float32(0.5)
@@ -1171,7 +1141,9 @@ def test_a_rate_of_numpy_is_a_number(tmp_path: Path) -> None:
     assert same(dict(resumed.model.state_dict()), dict(whole.model.state_dict()))
 
 
-def test_names_of_built_in_models_have_no_attributes_of_their_own(tmp_path: Path) -> None:
+def test_the_attributes_of_a_built_in_model_are_recorded_and_its_loss_has_none(
+    tmp_path: Path,
+) -> None:
     path = tmp_path / "c"
     fit({"make": partial(create_model, "mlp", 0)}, path, stop=8)
     start = parse(path.read_bytes())["start"]

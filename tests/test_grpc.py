@@ -23,7 +23,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-import onnx_models
 from mnist_sgd_serve.batcher import DeadlineExceeded, QueueFull
 from mnist_sgd_serve.logs import Log
 from mnist_sgd_serve.metrics import Metrics, shared_memory
@@ -83,13 +82,6 @@ def refusal() -> Iterator[list[str]]:
         yield said
     error: Any = caught.value
     said += [error.code().name, error.details()]
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("grpc") / "model.onnx"
-    path.write_bytes(onnx_models.content(onnx_models.linear()))
-    return path
 
 
 @pytest.fixture(scope="module")

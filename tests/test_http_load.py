@@ -32,13 +32,6 @@ DEADLINE = 1.0
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("model") / "model.onnx"
-    path.write_bytes(MODEL)
-    return path
-
-
-@pytest.fixture(scope="module")
 def server(model: Path) -> Iterator[Server]:
     """Whose large buffers go back to the system when they are freed, so that memory tells."""
     environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": "131072"}

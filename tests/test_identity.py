@@ -1,4 +1,4 @@
-"""The identity of an object changes with its content; what content alone describes keeps it."""
+"""An identity changes with an object's content, and is the same in every process where possible."""
 
 import json
 import subprocess
@@ -42,7 +42,7 @@ print(json.dumps([identity(each) for each in described]))
 """
 
 
-def test_what_is_described_by_its_content_is_the_same_in_every_process() -> None:
+def test_objects_of_known_content_have_the_same_identity_in_every_process() -> None:
     given = [
         json.loads(
             subprocess.run(
@@ -62,32 +62,32 @@ def test_what_is_described_by_its_content_is_the_same_in_every_process() -> None
 
 
 class Loader:
-    """Nobody knows what it holds."""
+    """Its content is not known."""
 
     __slots__ = ("__weakref__", "batches")
 
 
 class Unknown:
-    """Not even a weak reference tells it from the next object in its place."""
+    """It takes no weak reference, so a later object at the same address looks the same."""
 
     __slots__ = ()
 
 
-def test_another_object_has_its_identity_as_long_as_it_lives() -> None:
+def test_objects_of_unknown_content_have_different_identities() -> None:
     one, other = Loader(), Loader()
     assert identity(one) == identity(one) != identity(other)
     assert identity([one, 1]) == identity([one, 1]) != identity([other, 1])
     assert identity(Unknown()) != identity(Unknown())
-    found = {identity(Loader()) for _ in range(100)}  # one after the other in the same place
+    found = {identity(Loader()) for _ in range(100)}  # one after the other, at the same address
     assert len(found) == 100
 
 
-def test_a_change_in_place_is_another_identity() -> None:
+def test_a_change_in_place_changes_the_identity() -> None:
     large, small, loss = torch.zeros(100, 100), torch.zeros(3), nn.BCEWithLogitsLoss()
     things: list[Any] = [large, small, loss]
     before = [identity(each) for each in things]
     assert [identity(each) for each in things] == before
-    loss.eval()  # changes no value of a loss
+    loss.eval()  # does not change what the loss computes
     assert identity(loss) == before[2]
     large[3, 4] = 1
     small[1] = 1
@@ -102,9 +102,9 @@ def test_a_function_that_calls_itself_has_an_identity() -> None:
     assert identity(loss) == identity(loss) != identity(partial(loss, again=False))
 
 
-def test_a_list_of_another_kind_is_told_by_its_object() -> None:
+def test_a_subclass_of_list_is_identified_as_an_object() -> None:
     class Shuffled(list[Any]):
-        """Gives other content than it holds."""
+        """May yield other content than it holds."""
 
     one = Shuffled([1])
     assert identity(one) == identity(one) != identity(Shuffled([1]))

@@ -23,6 +23,7 @@ from mnist_sgd_serve.images import (
     decode,
 )
 from mnist_sgd_serve.orientation import orientation
+from pictures import encode
 
 
 def drawing() -> Image.Image:
@@ -34,12 +35,6 @@ def drawing() -> Image.Image:
 
 DRAWING = drawing()
 GREY = np.asarray(DRAWING)
-
-
-def encode(image: Image.Image, form: str, **options: Any) -> bytes:
-    file = io.BytesIO()
-    image.save(file, form, **options)
-    return file.getvalue()
 
 
 def orientation_exif(orientation: int) -> bytes:

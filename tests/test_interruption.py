@@ -54,27 +54,27 @@ def ended(script: str, *arguments: object) -> tuple[int, str, str]:
         *("onnxruntime", "PIL"),
     ],
 )
-def test_while_a_module_is_loaded(module: str, trained: TrainedFiles) -> None:
+def test_ctrl_c_while_a_module_is_imported_is_one_line(module: str, trained: TrainedFiles) -> None:
     arguments = ["predict", sample_digits()[0], "--model", trained.artefact]
     assert ended(AT_AN_IMPORT, module, *arguments) == INTERRUPTED
 
 
 @pytest.mark.parametrize("name", ["predict", "evaluate", "inspect"])
-def test_while_a_module_in_c_is_initialised_which_says_that_this_failed(
+def test_ctrl_c_that_a_c_module_turns_into_an_import_error_is_one_line(
     name: str, trained: TrainedFiles
 ) -> None:
     model = ["three.png", "--model"] if name == "predict" else []
     assert ended(AS_PYBIND11_SAYS_IT, name, *model, trained.artefact) == INTERRUPTED
 
 
-def test_a_server_that_is_told_to_stop_while_it_starts_has_done_what_it_was_told(
+def test_a_server_that_is_interrupted_while_it_starts_ends_with_0(
     trained: TrainedFiles,
 ) -> None:
     arguments = ["serve", trained.artefact, "--port", "0"]
     assert ended(AS_PYBIND11_SAYS_IT, *arguments) == (0, "", "")
 
 
-def test_a_module_that_is_missing_is_no_interruption() -> None:
+def test_a_missing_module_is_not_reported_as_an_interruption() -> None:
     try:
         try:
             raise ModuleNotFoundError("No module named 'onnxruntime'")
@@ -89,7 +89,7 @@ def test_a_module_that_is_missing_is_no_interruption() -> None:
 
 
 def test_nothing_slow_is_loaded_before_a_command_begins() -> None:
-    """Until then, Ctrl-C waits for it, and so does everybody else."""
+    """Ctrl-C would have to wait for it, and so would every command."""
     script = (
         "import sys; from mnist_sgd.cli import main; before = set(sys.modules)\n"
         "from mnist_sgd.cli import _parser; _parser()\n"

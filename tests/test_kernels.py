@@ -142,7 +142,7 @@ def test_without_a_name_the_best_kernel_is_taken(monkeypatch: pytest.MonkeyPatch
 
 
 def digest() -> str:
-    """Of a batch that is made by the kernel that the environment names."""
+    """The digest of a batch from the kernel that the environment names."""
     pixels = np.arange(90 * 784, dtype=np.uint32).astype(np.uint8).reshape(90, 28, 28)
     data = ImageSet(pixels, np.ones(90, np.uint8), ("a", "b"))
     ((xb, _),) = DataLoader(data, 90, shuffle=True, mean=0.5, std=0.25)
@@ -150,7 +150,7 @@ def digest() -> str:
 
 
 def started(kernel: str) -> subprocess.CompletedProcess[str]:
-    """What a new process says that is started with a kernel in its environment."""
+    """The output of a new process with this kernel in its environment."""
     code = "from mnist_sgd import _core; print(_core.default_kernel())"
     return subprocess.run(
         [sys.executable, "-c", code],

@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-import onnx_models
 from mnist_sgd_serve import Predictor
 from server import Server, running
 from waiting import PATIENCE
@@ -94,13 +93,6 @@ print(json.dumps(asyncio.run(ask())))
 """
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (3, 28, 28), np.uint8)
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("kserve") / "model.onnx"
-    path.write_bytes(onnx_models.content(onnx_models.linear()))
-    return path
 
 
 @pytest.fixture(scope="module")

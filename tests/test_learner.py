@@ -458,6 +458,8 @@ def test_rates_of_numpy_are_kept_as_numbers(small: DataLoaders) -> None:
         learn.fit(1, schedule=lambda progress: (np.float32(0.5), np.float32(0.75)))  # type: ignore[arg-type,return-value]
     (group,) = learn.opt.param_groups
     assert (type(group["lr"]), type(group["mom"])) == (float, float)
+    assert set(learn.recorder.lrs) == {0.5}
+    assert set(learn.recorder.moms) == {0.75}
 
 
 def test_parameter_groups_made_at_the_rate_0_keep_their_ratio(small: DataLoaders) -> None:

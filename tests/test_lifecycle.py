@@ -35,13 +35,6 @@ BODY = (
 )
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("model") / "model.onnx"
-    path.write_bytes(content(linear()))
-    return path
-
-
 @pytest.fixture
 def server(model: Path) -> Iterator[Server]:
     """One that goes on for an hour after SIGTERM: the test ends it."""

@@ -158,7 +158,7 @@ def test_a_batch_is_the_holders_own_and_the_items_stay_as_they_are() -> None:
 
 
 class Inverted(TensorDataset):
-    """Takes each item of the tensors and changes it."""
+    """Inverts each item of the tensors."""
 
     def __getitem__(self, index: Any) -> tuple[Tensor, Tensor]:
         x, y = (each[index] for each in self.tensors)
@@ -166,7 +166,7 @@ class Inverted(TensorDataset):
 
 
 class InvertedList(list[Any]):
-    """Takes each item of the list and changes it."""
+    """Inverts each item of the list."""
 
     def __getitem__(self, index: Any) -> Any:
         x, y = super().__getitem__(index)
@@ -174,7 +174,7 @@ class InvertedList(list[Any]):
 
 
 class InvertedTuple(tuple[Any, ...]):
-    """Takes each item of the tuple and changes it."""
+    """Inverts each item of the tuple."""
 
     def __getitem__(self, index: Any) -> Any:
         x, y = super().__getitem__(index)
@@ -204,7 +204,7 @@ def in_a_tuple(x: Tensor, y: Tensor) -> Any:
 
 @pytest.mark.parametrize("form", [Inverted, listed, in_a_tuple, chosen, concatenated])
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32], ids=str)
-def test_a_data_set_with_code_of_its_own_gives_what_torchs_loader_gives(
+def test_a_custom_data_set_gives_the_batches_of_torchs_loader(
     form: Callable[[Tensor, Tensor], Any], dtype: torch.dtype
 ) -> None:
     x, y = bytes_and_labels()
@@ -215,7 +215,7 @@ def test_a_data_set_with_code_of_its_own_gives_what_torchs_loader_gives(
 
 
 class Rolled(Dataset[tuple[Tensor, int]]):
-    """Moves each image at random whenever it is asked for it, and counts."""
+    """Shifts an image at random each time it is accessed, and counts the accesses."""
 
     def __init__(self, convert: Callable[[Tensor], Tensor]) -> None:
         self.x, self.y = bytes_and_labels()
@@ -231,12 +231,12 @@ class Rolled(Dataset[tuple[Tensor, int]]):
 
 
 @pytest.mark.parametrize("convert", [Tensor.byte, Tensor.float])
-def test_items_that_are_made_at_random_are_made_anew_in_every_epoch(
+def test_random_items_are_drawn_again_in_every_epoch(
     convert: Callable[[Tensor], Tensor],
 ) -> None:
     data = Rolled(convert)
     loader = DataLoader(data, 5)
-    assert data.asked == 1  # to see what an item is
+    assert data.asked == 1  # to learn what an item is
     for epoch in range(1, 4):
         assert taken(loader) != taken(loader)
         assert data.asked == 1 + epoch * 2 * len(data)
@@ -244,7 +244,7 @@ def test_items_that_are_made_at_random_are_made_anew_in_every_epoch(
     assert taken(once) == taken(once)
 
 
-def test_images_of_a_data_set_with_code_of_its_own_say_how_to_become_images(
+def test_what_needs_images_is_refused_for_a_custom_data_set_with_what_to_do(
     tmp_path: Path,
 ) -> None:
     data = Rolled(Tensor.byte)

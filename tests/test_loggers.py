@@ -8,40 +8,15 @@ from typing import Any
 
 import pytest
 
-from image_sets import random_set
+from hooks import StopAfter
+from learners import BATCHES, learner
 from mnist_sgd import (
-    Callback,
-    CancelFit,
     Checkpoint,
     CSVLogger,
-    DataLoader,
-    DataLoaders,
     Learner,
     TensorBoard,
-    batch_accuracy,
-    create_model,
 )
 from mnist_sgd.distributed import CPU, Ranks
-
-BATCHES = 6  # of 22 images, 4 at a time
-
-
-def learner(**settings: Any) -> Learner:
-    dls = DataLoaders(DataLoader(random_set(22), 4, shuffle=True), DataLoader(random_set(10), 4))
-    learn = Learner(dls, create_model("linear", 0), metrics=batch_accuracy, **settings)
-    learn.logger = lambda line: None
-    return learn
-
-
-class StopAfter(Callback):
-    """Ends the fit after so many batches."""
-
-    def __init__(self, batches: int) -> None:
-        self.batches = batches
-
-    def after_batch(self, learn: Learner) -> None:
-        if learn.training and len(learn.recorder.lrs) == self.batches:
-            raise CancelFit
 
 
 def test_a_csv_file_has_the_table_with_all_digits(tmp_path: Path) -> None:
@@ -58,7 +33,7 @@ def test_a_csv_file_has_the_table_with_all_digits(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("keep_going", [False, True])
-def test_a_table_that_cannot_be_written_ends_the_fit_unless_it_shall_go_on(
+def test_a_table_that_cannot_be_written_ends_the_fit_unless_keep_going_is_set(
     keep_going: bool, tmp_path: Path
 ) -> None:
     learn, path = learner(), tmp_path / "h.csv"

@@ -23,6 +23,8 @@ from torch import nn
 from torch.utils.data import DataLoader as TorchLoader
 from torch.utils.data import RandomSampler, TensorDataset
 
+import learners
+from hooks import StopAfter
 from image_sets import random_set
 from mnist_sgd import (
     SGD,
@@ -37,28 +39,18 @@ from mnist_sgd import (
     ReduceLROnPlateau,
     SaveBest,
     TensorBoard,
-    batch_accuracy,
     first,
 )
 from mnist_sgd.lr_finder import valley
+from networks import dropping
 from values import same
 
 matplotlib.use("agg")
 
 
-def dropping() -> nn.Module:
-    """A model that draws random numbers and has buffers."""
-    layers = nn.Linear(784, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(), nn.Linear(8, 1)
-    return nn.Sequential(*layers)
-
-
 def learner(**settings: Any) -> Learner:
     torch.manual_seed(0)
-    train = DataLoader(random_set(52), 4, shuffle=True, seed=5)
-    dls = DataLoaders(train, DataLoader(random_set(10), 4))
-    learn = Learner(dls, dropping(), metrics=batch_accuracy, **settings)
-    learn.logger = lambda line: None
-    return learn
+    return learners.learner(dropping(), train=52, **settings)
 
 
 def state(learn: Learner) -> dict[str, Any]:
@@ -113,7 +105,7 @@ def test_the_fit_after_a_search_is_the_fit_without_it_to_the_last_bit(
 
 
 class Averaged(nn.Module):
-    """A loss that knows its average, of all batches so far."""
+    """A loss with a running average of itself."""
 
     average: torch.Tensor
 
@@ -130,7 +122,7 @@ class Averaged(nn.Module):
 
 
 def test_a_search_puts_back_all_that_a_batch_changes() -> None:
-    """Buffers that no file has, the loss's own, gradients, attributes, what is frozen."""
+    """Non-persistent buffers, the loss's buffers, gradients, attributes and requires_grad."""
 
     class Changes(Callback):
         def before_epoch(self, learn: Learner) -> None:
@@ -161,7 +153,7 @@ def test_a_search_puts_back_all_that_a_batch_changes() -> None:
 
 
 @pytest.mark.parametrize("where", ["loader", "sampler"])
-def test_the_own_generator_of_a_torch_loader_is_put_back(where: str) -> None:
+def test_the_generator_of_a_torch_loader_is_put_back(where: str) -> None:
     def fitted(search: bool) -> dict[str, torch.Tensor]:
         data = TensorDataset(torch.rand(52, 784), (torch.rand(52, 1) > 0.5).long())
         own = torch.Generator().manual_seed(1)
@@ -254,14 +246,9 @@ def test_a_search_gives_stateful_callbacks_their_state_back() -> None:
     assert counts.state_dict() == before
 
 
-def test_the_fit_after_a_cut_fit_and_a_search_begins_an_epoch() -> None:
-    class Cut(Callback):
-        def after_batch(self, learn: Learner) -> None:
-            if learn.batch == 5:
-                raise CancelFit
-
+def test_a_fit_after_an_unfinished_fit_and_a_search_begins_an_epoch() -> None:
     learn = learner()
-    learn.fit(1, cbs=Cut())
+    learn.fit(1, cbs=StopAfter(5))
     learn.lr_find()
     learn.fit(1)
     assert len(learn.recorder.lrs) == len(learn.dls.train) == 13  # type: ignore[arg-type]
@@ -421,7 +408,7 @@ def test_a_search_among_batches_is_refused(event: str) -> None:
     learn.lr_find()
 
 
-def test_a_search_for_a_model_without_weights_says_how_it_gets_some() -> None:
+def test_a_search_for_a_lazy_model_says_how_to_give_it_weights() -> None:
     learn = learner()
     learn.model = nn.Sequential(nn.LazyLinear(1))
     with pytest.raises(ValueError, match=r"^lr_find puts the weights back, and lazy layers have n"):

@@ -6,11 +6,10 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 
-from image_sets import random_set
+import learners
 from mnist_sgd import (
     Callback,
     CancelBatch,
-    DataLoader,
     DataLoaders,
     Learner,
     MixedPrecision,
@@ -20,11 +19,9 @@ from mnist_sgd import (
 )
 
 
-def learner() -> Learner:
-    dls = DataLoaders(DataLoader(random_set(100), 16), DataLoader(random_set(50), 16))
-    learn = Learner(dls, create_model("mlp", 0), cross_entropy)
-    learn.logger, learn.bar = lambda line: None, False
-    return learn
+def learner(model: torch.nn.Module | None = None, loss_func: Any = cross_entropy) -> Learner:
+    model = model or create_model("mlp", 0)
+    return learners.learner(model, loss_func=loss_func, metrics=None)
 
 
 def weights(learn: Learner) -> list[list[float]]:
@@ -32,7 +29,7 @@ def weights(learn: Learner) -> list[list[float]]:
 
 
 class Seen(Callback):
-    """Notes what the model computes in."""
+    """Notes the dtype of the model's first layer."""
 
     def __init__(self, learn: Learner) -> None:
         self.dtypes: set[tuple[str, torch.dtype]] = set()
@@ -43,7 +40,7 @@ class Seen(Callback):
 
 
 class Computing(Callback):
-    """Notes what a product outside of the model is computed in, wherever autocast could be on."""
+    """Notes the dtype of a product outside the model, wherever autocast could be on."""
 
     order = 20
 
@@ -103,19 +100,28 @@ class Broken(Callback):
         raise KeyError("broken")
 
 
-@pytest.mark.parametrize("broken", ["callback", "model"])
-def test_no_error_leaves_the_process_in_bfloat16(broken: str) -> None:
+class Interrupts(Callback):
+    """Raises between MixedPrecision's start of a batch and the model's answer."""
+
+    order = 20
+
+    def before_batch(self, learn: Learner) -> None:
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("broken", [Broken, Interrupts, "model"])
+def test_no_error_leaves_the_process_in_bfloat16(broken: Any) -> None:
     learn = learner()
     if broken == "model":
         learn.model = torch.nn.Sequential(learn.model, torch.nn.Linear(3, 1))
-    cbs = [BadCleanup(), MixedPrecision(), *([Broken()] if broken == "callback" else [])]
+    cbs = [BadCleanup(), MixedPrecision(), *([] if broken == "model" else [broken()])]
     with pytest.raises(OSError, match="no space left"):
         learn.fit(1, 0.01, cbs=cbs)
     assert not torch.is_autocast_enabled("cpu")
 
 
 class Both(torch.nn.Module):
-    """Gives its logits in some structure."""
+    """Returns its logits inside another structure."""
 
     def __init__(self, make: Callable[[torch.Tensor], Any]) -> None:
         super().__init__()
@@ -138,20 +144,20 @@ class Named(NamedTuple):
         (lambda x: Named(x, "a"), lambda pred: pred.logits),
     ],
 )
-def test_mixed_precision_trains_models_of_several_outputs(make: Any, logits: Any) -> None:
+def test_mixed_precision_converts_every_output_of_a_model_to_float32(
+    make: Any, logits: Any
+) -> None:
     dtypes = set()
 
     def loss(pred: Any, targets: torch.Tensor) -> torch.Tensor:
         dtypes.add(logits(pred).dtype)
         return cross_entropy(logits(pred), targets)
 
-    learn = Learner(learner().dls, Both(make), loss)
-    with learn.no_logging():
-        learn.fit(1, 0.1, cbs=MixedPrecision())
+    learner(Both(make), loss).fit(1, 0.1, cbs=MixedPrecision())
     assert dtypes == {torch.float32}
 
 
-def test_mixed_precision_takes_nothing_from_a_float64_model() -> None:
+def test_mixed_precision_leaves_a_float64_model_in_float64() -> None:
     x, y = torch.rand(8, 784).double(), torch.ones(8, 1)
     dtypes = set()
 

@@ -19,18 +19,17 @@ Output = pytest.CaptureFixture[str]
 
 
 @pytest.fixture
-def here(trained: TrainedFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def here(trained: TrainedFiles, here: Path) -> Path:
     """The current folder, with the finished runs `old` and `new` and one that was cut off."""
     for name, written in (("new", 2_000_000_000), ("old", 1_000_000_000)):
-        run = tmp_path / "runs" / name
+        run = here / "runs" / name
         run.mkdir(parents=True)
         for path in (trained.artefact, trained.weights):
             shutil.copy(path, run)
         os.utime(run / "model.onnx", (written, written))
-    (tmp_path / "runs" / "cut").mkdir()
-    (tmp_path / "runs" / "cut" / "config.json").write_text('{"run_format": 1}')
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+    (here / "runs" / "cut").mkdir()
+    (here / "runs" / "cut" / "config.json").write_text('{"run_format": 1}')
+    return here
 
 
 def test_every_command_that_reads_a_model_takes_the_folder_of_a_run(

@@ -12,8 +12,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits
 
+from hooks import Copies
 from image_sets import random_set
 from mnist_sgd import (
     Callback,
@@ -31,11 +31,14 @@ from mnist_sgd import (
     SaveBest,
     batch_accuracy,
     create_model,
+    cross_entropy,
 )
 from mnist_sgd._document import parse
 from mnist_sgd.provenance import measured_row
 from mnist_sgd.recorder import Metric
+from mnist_sgd.training_loop import print_nothing
 from mnist_sgd.weights import read_weights
+from networks import Centred
 from values import same
 
 
@@ -56,7 +59,7 @@ def learner(metrics: Metric = batch_accuracy, seed: int = 0, **kwargs: Any) -> L
     valid = ImageSet(both.images[22:], both.labels[22:], both.classes)
     dls = DataLoaders(DataLoader(random_set(22), 4, shuffle=True), DataLoader(valid, 10))
     learn = Learner(dls, create_model("linear", seed), metrics=metrics, **kwargs)
-    learn.logger = lambda line: None
+    learn.logger = print_nothing
     return learn
 
 
@@ -126,7 +129,7 @@ def test_the_best_weights_come_back_after_an_exception_too() -> None:
     assert same(dict(learn.model.state_dict()), seen.weights[0])
 
 
-def test_a_refused_fit_brings_back_no_earlier_fits_weights() -> None:
+def test_a_refused_fit_does_not_restore_an_earlier_fits_best_weights() -> None:
     learn = learner(scripted("score", [0.75, 0.5, 0.5, 0.5]))
     best = SaveBest(monitor="score")
     learn.fit(2, lr=0.1, cbs=best)
@@ -155,28 +158,8 @@ def test_the_files_figures_are_those_of_the_best_epoch(tmp_path: Path) -> None:
     assert read_weights(tmp_path / "kept.safetensors")[1].metrics["score"] == 0.25
 
 
-class Centred(nn.Module):
-    """A model with a running mean that is in no `state_dict`."""
-
-    run: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        torch.manual_seed(0)
-        self.layer = nn.Linear(784, 1)
-        self.register_buffer("run", torch.zeros(784), persistent=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        if self.training:
-            self.run.mul_(0.9).add_(x.mean(0) * 0.1)
-        logits: Tensor = self.layer(x - self.run)
-        return logits
-
-
 @pytest.mark.parametrize("resume", [False, True])
-def test_the_buffers_of_the_best_epoch_come_back_that_no_file_has(
-    resume: bool, tmp_path: Path
-) -> None:
+def test_non_persistent_buffers_of_the_best_epoch_come_back(resume: bool, tmp_path: Path) -> None:
     path = tmp_path / "c"
 
     def fitted(n_epoch: int, **settings: Any) -> Learner:
@@ -343,10 +326,10 @@ def test_an_epoch_that_was_cancelled_is_no_better_than_the_others() -> None:
 
 
 @pytest.mark.parametrize("error", [CancelFit, KeyboardInterrupt])
-def test_the_kept_row_is_that_of_the_weights_also_where_the_best_epoch_ends_the_fit(
+def test_the_kept_row_is_that_of_the_weights_even_if_the_best_epoch_ends_the_fit(
     error: type[BaseException],
 ) -> None:
-    """A callback that comes first may end the fit as soon as the figure is good enough."""
+    """An earlier callback may end the fit as soon as the metric is good enough."""
 
     class GoodEnough(Callback):
         def after_epoch(self, learn: Learner) -> None:
@@ -360,7 +343,7 @@ def test_the_kept_row_is_that_of_the_weights_also_where_the_best_epoch_ends_the_
     assert measured_row(learn) == 3
 
 
-def test_a_mean_over_a_part_of_the_images_is_never_the_best() -> None:
+def test_an_epoch_with_a_partial_validation_is_never_the_best() -> None:
     class Cut(Callback):
         def after_batch(self, learn: Learner) -> None:
             if not learn.training and learn.epoch == 0:
@@ -402,33 +385,9 @@ def test_the_whole_table_is_the_same_with_or_without_them(
     assert tables[0] == tables[1]
 
 
-def cross_entropy(predictions: Tensor, targets: Tensor) -> Tensor:
-    return binary_cross_entropy_with_logits(predictions, targets.float())
-
-
-class Copies(Callback):
-    """Keeps the content of each checkpoint that a fit writes."""
-
-    order = Checkpoint.order + 1
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.contents: list[bytes] = []
-
-    def keep(self) -> None:
-        self.contents.append(self.path.read_bytes())
-
-    def after_batch(self, learn: Learner) -> None:
-        if learn.training:
-            self.keep()
-
-    def after_epoch(self, learn: Learner) -> None:
-        self.keep()
-
-
-def test_from_any_batch_a_watched_fit_goes_on_to_the_same_bits(tmp_path: Path) -> None:
+def test_a_monitored_fit_resumes_from_any_batch_to_the_same_bits(tmp_path: Path) -> None:
     """The loss is lowest in the fourth epoch of 12, and the fit stops after the seventh."""
-    path, cut = tmp_path / "c.safetensors", tmp_path / "cut.safetensors"
+    path = tmp_path / "c.safetensors"
 
     def watched(*cbs: Callback, resume: Path | None = None) -> dict[str, Any]:
         seed = 0 if resume is None else 1
@@ -452,13 +411,10 @@ def test_from_any_batch_a_watched_fit_goes_on_to_the_same_bits(tmp_path: Path) -
     epochs = len(undisturbed["values"])
     assert (undisturbed["kept"], epochs) == (3, 7)
     assert len(set(undisturbed["lrs"])) > 2
-    assert len(copies.contents) == 7 * epochs
-    assert set(parse(copies.contents[-1])["callbacks"]) == {"SaveBest", "SaveBest 2"}
+    assert len(copies.copies) == 7 * epochs
+    assert set(parse(copies.copies[-1].read_bytes())["callbacks"]) == {"SaveBest", "SaveBest 2"}
     assert not same(*undisturbed["best"])
-    for content in copies.contents[
-        ::3
-    ]:  # of 7 an epoch: each of its places, in one epoch or another
-        cut.write_bytes(content)
+    for cut in copies.copies[::3]:  # 7 per epoch: each position, in some epoch
         assert same(watched(resume=cut), undisturbed)
 
 

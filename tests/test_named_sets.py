@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from idx_files import write_part
 from mnist_sgd.data import torchvision_set, write_idx
 
 MNIST = Path(__file__).parents[2] / "shared" / "mnist"
@@ -28,13 +29,10 @@ def fake_images(labels: np.ndarray) -> np.ndarray:
 
 def write_set(root: Path, name: str, classes: int = 10) -> tuple[np.ndarray, np.ndarray]:
     """Write a set of torchvision's MNIST family, with the same images for both parts."""
-    folder = root / name / "raw"
-    folder.mkdir(parents=True)
     labels = fake_labels(classes)
     images = fake_images(labels)
     for part in PARTS:
-        write_idx(folder / f"{part}-images-idx3-ubyte", images)
-        write_idx(folder / f"{part}-labels-idx1-ubyte", labels)
+        write_part(root / name / "raw", part, images, labels)
     return images, labels
 
 
@@ -97,14 +95,11 @@ def test_emnist_is_upright_and_told_by_case(
     given: tuple[str | int, str | int],
     pair: tuple[int, int],
 ) -> None:
-    folder = tmp_path / "EMNIST" / "raw"
-    folder.mkdir(parents=True)
     labels = fake_labels(classes)
     upright = fake_images(labels)
     for part in ("train", "test"):
-        prefix = f"emnist-{split}-{part}"
-        write_idx(folder / f"{prefix}-images-idx3-ubyte", upright.transpose(0, 2, 1))
-        write_idx(folder / f"{prefix}-labels-idx1-ubyte", labels)
+        turned = upright.transpose(0, 2, 1)
+        write_part(tmp_path / "EMNIST" / "raw", f"emnist-{split}-{part}", turned, labels)
     train, test = torchvision_set("EMNIST", given, root=tmp_path, split=split)
     assert (train.name, test.name) == (f"EMNIST {split}, train", f"EMNIST {split}, test")
     np.testing.assert_array_equal(train.images, upright[np.isin(labels, pair)])

@@ -4,21 +4,18 @@ import errno
 import fcntl
 import os
 import re
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from multiprocessing import get_context
-from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 import pytest
 
-from killing import start
+from killing import batches_done, kill, start, wait_for_batches
 from mnist_sgd import Callback, Checkpoint, CheckpointError, write_run
-from mnist_sgd._document import parse
 from mnist_sgd._files import hidden
 from mnist_sgd._lock import FolderInUseError, holding, one_writer
 from mnist_sgd.cli import main
@@ -28,19 +25,6 @@ from waiting import PATIENCE
 Output = pytest.CaptureFixture[str]
 
 ENDLESS = ["train", "--epochs", "99999", "--checkpoint-every", "5"]
-
-
-def batches_done(checkpoint: Path) -> int:
-    return len(parse(checkpoint.read_bytes())["recorder"]["lrs"]) if checkpoint.exists() else 0
-
-
-def wait_for_batches(process: ForkServerProcess, checkpoint: Path, more: int) -> None:
-    """Wait until a training's checkpoint has so many more batches than now."""
-    before, end = batches_done(checkpoint), time.monotonic() + PATIENCE
-    while batches_done(checkpoint) < before + more:
-        assert process.is_alive(), "the training ended by itself"
-        assert time.monotonic() < end, "the training wrote no checkpoint"
-        time.sleep(0.005)
 
 
 @pytest.mark.parametrize(
@@ -77,9 +61,7 @@ def test_a_second_training_is_refused_and_the_first_goes_on(
         )
         wait_for_batches(first, checkpoint, 10)
     finally:
-        first.kill()
-        first.join(PATIENCE)
-    assert first.exitcode == -signal.SIGKILL
+        assert kill(first)
     assert not any("lock" in name for name in contents(folder))
     # What was killed holds nothing.
     assert main(["train", "--epochs", "1", *where, *(["--overwrite"] * ("--run" in where))]) == 0
@@ -189,7 +171,7 @@ def raises(asked: list[str]) -> Callable[[], None]:
     return busy
 
 
-# A file that is replaced again and again.
+# A checkpoint, which is replaced again and again.
 
 
 WRITER = """
@@ -237,7 +219,7 @@ def test_two_programs_never_write_one_checkpoint(tmp_path: Path) -> None:
     path, link = tmp_path / "c.safetensors", tmp_path / "link"
     link.symlink_to(path)
     with another_program(path) as first:
-        leftover = tmp_path / ".c.01234567.safetensors"  # which it writes at the moment, say
+        leftover = tmp_path / ".c.01234567.safetensors"  # as if it were being written
         leftover.touch()
         for named in (path, link):
             assert refused(named) == (
@@ -363,8 +345,7 @@ def test_a_program_is_refused_the_checkpoint_that_the_command_writes(tmp_path: P
         learner(epochs=0).fit(1, 0.1, cbs=Checkpoint(path.with_name("other")))
         wait_for_batches(command, path, 10)
     finally:
-        command.kill()
-        command.join(PATIENCE)
+        assert kill(command)
     learner(epochs=0).fit(1, 0.1, cbs=Checkpoint(path))
 
 

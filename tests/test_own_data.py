@@ -13,6 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from idx_files import write_part
 from mnist_sgd.cli import main
 from mnist_sgd.data import (
     ImageSet,
@@ -22,7 +23,6 @@ from mnist_sgd.data import (
     mnist_sample,
     pack_folder,
     read_idx,
-    write_idx,
 )
 from mnist_sgd.data.importer import in_valid_share
 from mnist_sgd.data.mapped import map_behind
@@ -280,11 +280,9 @@ def test_every_format_is_read_and_turned_upright(tmp_path: Path) -> None:
 
 
 def idx_files(folder: Path, labels: Labels, second: str, *, packed: bool = False) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
     images = np.random.default_rng(1).integers(0, 256, (len(labels), 28, 28), np.uint8)
     for part, rows in (("train", slice(0, -10)), (second, slice(-10, None))):
-        for what, array in (("images-idx3", images[rows]), ("labels-idx1", labels[rows])):
-            write_idx(folder / f"{part}-{what}-ubyte{'.gz' if packed else ''}", array)
+        write_part(folder, part, images[rows], labels[rows], ".gz" if packed else "")
     return folder
 
 
@@ -363,10 +361,9 @@ def test_a_packed_folder_keeps_each_pictures_side_and_stays_mapped(
 
 
 def test_a_model_of_a_folder_is_measured_on_none_of_its_training_pictures_packed(
-    tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
+    here: Path, capsys: Output
 ) -> None:
-    fill(tmp_path / "icons", {"seven": 60, "three": 60})
-    monkeypatch.chdir(tmp_path)
+    fill(here / "icons", {"seven": 60, "three": 60})
     assert main(["pack", "icons", "packed"]) == 0
     assert main(["train", "--data", "icons", "--epochs", "1", "--model", "linear"]) == 0
     capsys.readouterr()
@@ -447,7 +444,7 @@ def test_the_whole_of_a_folder_is_its_training_and_its_validation_images(tmp_pat
 
 
 def test_every_image_is_found_again_by_its_file_and_row(tmp_path: Path) -> None:
-    """Where the file holds other classes, the other side, or both."""
+    """Even if the file also holds other classes, or the other part of the split."""
     labels = np.arange(60, dtype=np.uint8) % 10
     folders = {
         "idx": idx_files(tmp_path / "idx", labels, "t10k"),
@@ -456,7 +453,9 @@ def test_every_image_is_found_again_by_its_file_and_row(tmp_path: Path) -> None:
     fill(tmp_path / "one", {"7": 40, "3": 40})
     pack_folder(tmp_path / "one", tmp_path / "packed")
     pack_folder(parts(tmp_path / "parts"), tmp_path / "packed parts")
-    with PackedWriter(tmp_path / "old", ("7", "3")) as old:  # its images are told by their content
+    with PackedWriter(
+        tmp_path / "old", ("7", "3")
+    ) as old:  # its images are identified by their content
         old.append(load_whole(tmp_path / "one").images, np.arange(80, dtype=np.uint8) % 2)
     folders |= {name: tmp_path / name for name in ("packed", "packed parts", "old")}
     for name, folder in folders.items():
@@ -557,33 +556,6 @@ def test_options_that_would_do_nothing_are_refused(
 ) -> None:
     assert main(["train", *arguments]) == 2
     assert capsys.readouterr().err == f"mnist-sgd: {text}\n"
-
-
-@pytest.mark.parametrize(
-    ("command", "argument"),
-    [
-        ("train", "--data"),
-        ("train", "--cache"),
-        ("train", "--root"),
-        ("evaluate", "--data"),
-        ("evaluate", "--plot"),
-        ("evaluate", "--write"),
-        ("evaluate", "model"),
-        ("compare", "RUN"),
-        ("compare", "--html"),
-        ("inspect", "model"),
-        ("predict", "--model"),
-        ("pack", "FOLDER"),
-        ("serve", "model"),
-    ],
-)
-def test_an_empty_path_is_refused(capsys: Output, command: str, argument: str) -> None:
-    """As of a variable that is not set; it would be the folder that one is in."""
-    with pytest.raises(SystemExit) as ended:
-        main([command, *([argument] if argument.startswith("-") else []), ""])
-    assert ended.value.code == 2
-    text = f"mnist-sgd: argument {argument}: must name a file or a folder, got ''; mnist-sgd "
-    assert capsys.readouterr().err.startswith(text)
 
 
 def test_an_empty_name_of_an_image_is_refused(capsys: Output) -> None:

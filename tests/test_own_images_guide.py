@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from idx_files import write_part
 from mnist_sgd.cli import main
-from mnist_sgd.data import write_idx
 from pictures import fill, stroke
 from waiting import PATIENCE
 
@@ -28,13 +28,11 @@ def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     fill(tmp_path / "unseen", {"cat": 2, "dog": 2}, start=800)
     for number in (1, 2):
         stroke(900 + number).save(tmp_path / f"new-{number}.jpg")
-    (tmp_path / "idx").mkdir()
     random = np.random.default_rng(3)
     for part, count in (("train", 60), ("t10k", 20)):
         images = random.integers(0, 256, (count, 28, 28), np.uint8)
         labels = np.arange(count, dtype=np.uint8) % 10
-        write_idx(tmp_path / "idx" / f"{part}-images-idx3-ubyte.gz", images)
-        write_idx(tmp_path / "idx" / f"{part}-labels-idx1-ubyte.gz", labels)
+        write_part(tmp_path / "idx", part, images, labels, ".gz")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     return tmp_path

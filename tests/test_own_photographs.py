@@ -13,11 +13,10 @@ Output = pytest.CaptureFixture[str]
 
 @pytest.mark.skipif(not MNIST.is_dir(), reason="the full MNIST is not here")
 def test_two_folders_of_photographs_train_and_predict_without_an_option(
-    tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
+    here: Path, capsys: Output
 ) -> None:
     """At least 97 % of unseen ones are told rightly."""
-    photos, unseen = write_photographs(MNIST, tmp_path, train=1000, unseen=250, seed=1)
-    monkeypatch.chdir(tmp_path)
+    photos, unseen = write_photographs(MNIST, here, train=1000, unseen=250, seed=1)
     assert main(["train", "--data", str(photos)]) == 0
     found, plan = capsys.readouterr().err.splitlines()
     assert found.startswith(f"mnist-sgd: {photos}: 2,000 pictures, 1,000 seven, 1,000 three; ")

@@ -119,14 +119,14 @@ def test_only_what_changed_is_read_again(folder: Path, tmp_path: Path, read: lis
 
 
 def bitmap(path: Path, number: int) -> None:
-    """Write a picture of one size and with one time, whatever is on it."""
+    """Write a picture, always with the same file size and time."""
     stroke(number, 30).save(path, "BMP")
     os.utime(path, (0, 0))
 
 
 @pytest.fixture
 def bitmaps(tmp_path: Path) -> Path:
-    """A folder of pictures that differ in nothing but their names and what is on them."""
+    """A folder of pictures that differ only in their names and content."""
     folder = tmp_path / "bitmaps"
     for name, start in (("seven", 0), ("three", 30)):
         (folder / name).mkdir(parents=True)
@@ -143,10 +143,10 @@ def swap(one: Path, other: Path) -> None:
 
 
 @pytest.mark.parametrize("change", ["within a class", "between classes", "in place"])
-def test_pictures_that_changed_places_are_seen_though_size_and_time_are_equal(
+def test_swapped_pictures_are_noticed_though_their_sizes_and_times_are_equal(
     bitmaps: Path, tmp_path: Path, change: str
 ) -> None:
-    """As when two that lie in the wrong folders are exchanged, and an archive gave all one time."""
+    """For example if two misfiled pictures are swapped after an archive gave all the same time."""
     before = bytes_of(load_data(bitmaps))
     match change:
         case "within a class":
@@ -161,10 +161,10 @@ def test_pictures_that_changed_places_are_seen_though_size_and_time_are_equal(
     assert after == anew(bitmaps, tmp_path / "cache")
 
 
-def test_folders_that_changed_places_are_seen_though_no_file_was_touched(
+def test_swapped_folders_are_noticed_though_no_file_was_touched(
     bitmaps: Path, tmp_path: Path
 ) -> None:
-    """A folder's new name leaves the times of its files, and only their inodes tell."""
+    """Renaming a folder keeps its files' times; only the inodes differ."""
     for number in range(30):
         (bitmaps / "three" / f"{number + 30}.bmp").rename(bitmaps / "three" / f"{number}.bmp")
     load_data(bitmaps)
@@ -172,7 +172,7 @@ def test_folders_that_changed_places_are_seen_though_no_file_was_touched(
     assert bytes_of(load_data(bitmaps)) == anew(bitmaps, tmp_path / "cache")
 
 
-def test_a_swap_is_seen_by_an_import_that_goes_on(
+def test_a_swap_is_noticed_by_a_resumed_import(
     bitmaps: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stop(done: int, total: int) -> None:
@@ -187,7 +187,7 @@ def test_a_swap_is_seen_by_an_import_that_goes_on(
 
 @pytest.fixture
 def checked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The names of the files whose digests were compared, and which were not decoded for it."""
+    """The names of the files whose digests were compared, without decoding them."""
     names: list[str] = []
 
     def read_content(folder: str, name: str) -> decoding.Content:
@@ -218,10 +218,10 @@ def test_a_folder_that_was_copied_is_checked_once_and_not_decoded(
     assert (read, checked) == (["seven/00002.png"], ["seven/00003.png"])
 
 
-def test_the_cache_of_an_earlier_version_is_checked_once_and_not_made_anew(
+def test_the_cache_of_an_earlier_version_is_checked_once_and_not_rebuilt(
     folder: Path, read: list[str], checked: list[str]
 ) -> None:
-    """Its rows lack the last two values."""
+    """The rows of its manifest lack the last two values."""
     first = bytes_of(load_data(folder))
     cache = folder / ".mnist_sgd" / "mnist"
     manifest = cache / "manifest.json"
@@ -244,12 +244,12 @@ def test_the_cache_of_an_earlier_version_is_checked_once_and_not_made_anew(
 def test_a_copy_whose_cache_cannot_be_written_is_used_if_nothing_changed(
     folder: Path, tmp_path: Path, read: list[str]
 ) -> None:
-    """As on a read-only disk, and in the image of a container."""
+    """As on a read-only disk or in a container image."""
     first = bytes_of(load_data(folder))
     copy = Path(shutil.copytree(folder, tmp_path / "copy" / "scans"))
     lock = copy / ".mnist_sgd" / "mnist" / "lock"
     lock.unlink()
-    lock.symlink_to("/proc/nowhere/lock")  # which cannot be opened, not even by root
+    lock.symlink_to("/proc/nowhere/lock")  # not even root can open it
     read.clear()
     assert bytes_of(load_data(copy)) == first
     assert read == []

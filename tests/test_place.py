@@ -1,48 +1,26 @@
-"""A fit goes through its own batches, whatever callbacks look at meanwhile."""
+"""A fit goes through its own batches, whatever batches its callbacks take meanwhile."""
 
 from itertools import islice
-from typing import Any
 
 import pytest
 import torch
 
 from image_sets import random_set
+from learners import BATCHES, figures, learner
 from mnist_sgd import (
     Callback,
     CancelTrain,
     DataLoader,
     DataLoaders,
     Learner,
-    batch_accuracy,
-    create_model,
     first,
 )
 from mnist_sgd.callbacks import EVENTS
 from values import same
 
-BATCHES = 6  # of 22 images, 4 at a time
-
-
-def learner(**settings: Any) -> Learner:
-    train = DataLoader(random_set(22), 4, shuffle=True, seed=5)
-    valid = DataLoader(random_set(10), 4, shuffle=True, seed=6)
-    learn = Learner(
-        DataLoaders(train, valid), create_model("linear", 0), metrics=batch_accuracy, **settings
-    )
-    learn.logger = lambda line: None
-    return learn
-
-
-def figures(learn: Learner) -> dict[str, Any]:
-    recorder = learn.recorder
-    return {
-        "weights": dict(learn.model.state_dict()),
-        "figures": [recorder.values, recorder.losses, recorder.measured],
-    }
-
 
 class Looks(Callback):
-    """Looks at a batch of each loader at an event, and notes where the training is."""
+    """Takes a batch of each loader at an event, and notes the training's position."""
 
     def __init__(self, event: str) -> None:
         self.seen: list[tuple[int, int]] = []
@@ -56,14 +34,15 @@ class Looks(Callback):
 
 
 @pytest.mark.parametrize("event", [event for event in EVENTS if event != "after_create"])
-def test_a_fit_is_the_same_whatever_event_looks_at_batches(event: str) -> None:
+def test_a_fit_is_the_same_at_whatever_event_a_callback_takes_batches(event: str) -> None:
     plain, looking = learner(), learner()
     plain.fit(3, lr=0.1)
     looking.fit(3, lr=0.1, cbs=Looks(event))
     assert same(figures(looking), figures(plain))
+    assert looking.recorder.measured == plain.recorder.measured
 
 
-def test_the_place_is_that_of_the_training_after_each_look() -> None:
+def test_the_position_is_that_of_the_training_after_other_batches_were_taken() -> None:
     looks, learn = Looks("after_loss"), learner()
     looks.run_valid = False
     learn.fit(2, lr=0.1, cbs=looks)
@@ -72,7 +51,7 @@ def test_the_place_is_that_of_the_training_after_each_look() -> None:
     assert learn.train_place.state_dict()["epoch"] == 2
 
 
-def test_an_epoch_that_is_moved_on_purpose_is_the_one_that_is_trained() -> None:
+def test_an_epoch_that_a_callback_sets_is_the_one_that_is_trained() -> None:
     class Again(Callback):
         """Trains with the order of epoch 0 in each epoch."""
 
@@ -94,7 +73,7 @@ def test_an_epoch_that_is_moved_on_purpose_is_the_one_that_is_trained() -> None:
     assert same(order.seen[:BATCHES], order.seen[BATCHES:])
 
 
-def test_a_part_of_an_epoch_that_a_callback_gives_is_followed() -> None:
+def test_the_position_follows_a_partial_epoch_of_a_callback() -> None:
     class Part(Callback):
         order = 1
         run_valid = False
@@ -114,7 +93,7 @@ def test_a_part_of_an_epoch_that_a_callback_gives_is_followed() -> None:
     assert part.seen == [(0, 4), (0, 8), (1, 4), (1, 8)]
 
 
-def test_one_loader_for_both_parts_has_the_trainings_place() -> None:
+def test_a_loader_in_both_roles_has_the_position_of_the_training() -> None:
     class Cut(Callback):
         def before_batch(self, learn: Learner) -> None:
             if learn.training and learn.batch == 3:
@@ -128,7 +107,7 @@ def test_one_loader_for_both_parts_has_the_trainings_place() -> None:
     assert looks.seen == [(0, 12), (1, 12)]
 
 
-def test_batches_without_a_place_say_so() -> None:
+def test_batches_without_a_position_are_refused() -> None:
     learn = learner()
     learn.dls.train = list(learn.dls.train)
     learn.fit(1, lr=0.1)

@@ -1,4 +1,3 @@
-import io
 import json
 import multiprocessing
 import os
@@ -29,6 +28,7 @@ from mnist_sgd_serve import (
     Prediction,
     Predictor,
 )
+from pictures import encode
 
 MODEL = onnx_models.content(onnx_models.linear())
 WEIGHTS = np.linspace(-0.02, 0.02, 784, dtype=np.float32)
@@ -45,12 +45,6 @@ def seven(width: int = 6) -> Image.Image:
     line = [(30, 30), (90, 30), (50, 130)]
     ImageDraw.Draw(image).line(line, fill=0, width=width)
     return image
-
-
-def png(image: Image.Image) -> bytes:
-    file = io.BytesIO()
-    image.save(file, "PNG")
-    return file.getvalue()
 
 
 def expected(images: NDArray[np.uint8]) -> NDArray[np.float64]:
@@ -110,12 +104,12 @@ def test_other_arrays_are_refused(images: Any, error: type[Exception], message: 
 def test_a_path_bytes_a_pillow_image_and_an_array_get_one_answer(tmp_path: Path) -> None:
     image = seven()
     path = tmp_path / "seven.png"
-    path.write_bytes(png(image))
+    path.write_bytes(encode(image))
     sources: list[Any] = [
         path,
         str(path),
-        png(image),
-        bytearray(png(image)),
+        encode(image),
+        bytearray(encode(image)),
         image,
         np.asarray(image),
     ]
@@ -333,7 +327,7 @@ LOADED = "print(*sorted({name.split('.')[0] for name in sys.modules} & set(WATCH
 
 def test_the_import_brings_numpy_only_and_an_answer_never_brings_torch(tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_bytes(MODEL)
-    (tmp_path / "seven.png").write_bytes(png(seven()))
+    (tmp_path / "seven.png").write_bytes(encode(seven()))
     watched = ["numpy", "PIL", "onnxruntime", "onnx", "torch", "torchvision", "mnist_sgd", "scipy"]
     code = (
         f"import sys\nWATCHED = {watched}\n"

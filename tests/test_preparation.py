@@ -1,35 +1,16 @@
-import gzip
 import io
 from collections.abc import Callable
-from functools import cache
-from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from numpy.typing import NDArray
 from PIL import Image
 
 from mnist_sgd_serve.images import NoInk
 from mnist_sgd_serve.preparation import Prepared, prepare
-
-Picture = NDArray[np.uint8]
-
-SAMPLE = Path(__file__).parents[1] / "mnist_sgd" / "sample"
-needs_sample = pytest.mark.skipif(not SAMPLE.is_dir(), reason="the MNIST sample is not here")
-
-
-@cache
-def sample(part: str) -> tuple[Picture, NDArray[np.bool_]]:
-    """Images of the chapter's MNIST sample, and whether each is a three."""
-    images, labels = (
-        np.frombuffer(gzip.decompress((SAMPLE / f"{part}-{file}").read_bytes()), np.uint8, offset=n)
-        for file, n in (("images-idx3-ubyte.gz", 16), ("labels-idx1-ubyte.gz", 8))
-    )
-    return images.reshape(-1, 28, 28), labels == labels[0]
-
+from threes import Picture, classified_correctly, needs_sample, sample
 
 # Drawings: any connected stroke, any grey above a half, on a dark canvas.
 
@@ -246,22 +227,6 @@ DISTORTIONS: dict[str, tuple[Distortion, int, float]] = {
 }
 
 
-@cache
-def linear_model() -> NDArray[np.float32]:
-    """Least squares on the sample's training images: about 97 % of the others right."""
-    images, threes = sample("train")
-    rows = np.c_[images.reshape(-1, 784) / np.float32(255), np.ones(len(images), np.float32)]
-    square = rows.T @ rows + 30 * np.eye(785, dtype=np.float32)
-    return np.linalg.solve(square, rows.T @ np.where(threes, 1, -1).astype(np.float32))
-
-
-def right(images: Picture, threes: NDArray[np.bool_]) -> int:
-    """How many the linear model gets right."""
-    model = linear_model()
-    scores = images.reshape(-1, 784) / np.float32(255) @ model[:-1] + model[-1]
-    return int(np.sum((scores > 0) == threes))
-
-
 @needs_sample
 @pytest.mark.parametrize("name", DISTORTIONS)
 def test_a_distorted_digit_comes_back_and_is_still_recognised(name: str) -> None:
@@ -271,8 +236,8 @@ def test_a_distorted_digit_comes_back_and_is_still_recognised(name: str) -> None
     images, threes = images[5::17], threes[5::17]
     prepared = np.stack([prepare(distort(image, random)).image for image in images])
     assert np.abs(prepared.astype(int) - images).mean() < may_differ
-    assert right(prepared, threes) >= right(images, threes) - may_lose
-    assert right(images, threes) >= 115
+    assert classified_correctly(prepared, threes) >= classified_correctly(images, threes) - may_lose
+    assert classified_correctly(images, threes) >= 115
 
 
 @needs_sample

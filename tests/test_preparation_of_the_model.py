@@ -1,7 +1,6 @@
 """Whoever answers for a model prepares pictures as its artefact says."""
 
 import base64
-import io
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from mnist_sgd_serve import (
     load_artefact,
     prepare,
 )
+from pictures import encode
 from server import running
 
 
@@ -32,12 +32,6 @@ def boot() -> Image.Image:
     image = Image.new("L", (300, 180), 230)
     ImageDraw.Draw(image).polygon([(10, 20), (90, 20), (110, 120), (200, 170), (10, 170)], fill=40)
     return image
-
-
-def png(image: Image.Image) -> bytes:
-    content = io.BytesIO()
-    image.save(content, "PNG")
-    return content.getvalue()
 
 
 def expected(preparation: str) -> "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]":
@@ -55,7 +49,7 @@ def test_the_artefact_carries_it_and_predict_follows(tmp_path: Path, preparation
     image = expected(preparation)
     path = tmp_path / "boot.tiff"
     boot().save(path)
-    for source in (png(boot()), np.asarray(boot()), boot(), path):
+    for source in (encode(boot()), np.asarray(boot()), boot(), path):
         prediction = predictor.predict(source)
         np.testing.assert_array_equal(prediction.image, image)
         assert prediction.probability == predictor.probabilities(image[None])[0]
@@ -86,7 +80,7 @@ def test_the_server_follows_the_model_that_it_has_now(tmp_path: Path) -> None:
                 os.replace(new, path)
                 assert server.wait_for("model", number)["result"] == "loaded"
             headers = {"Content-Type": "image/png"}
-            facts = server.post("/predict?explain=1", png(boot()), headers).json
+            facts = server.post("/predict?explain=1", encode(boot()), headers).json
             image = expected(preparation)
             assert base64.b64decode(facts["image"]) == image.tobytes()
             assert facts["probability"] == Predictor(path).probabilities(image[None])[0]

@@ -19,10 +19,10 @@ from safetensors import safe_open
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from hooks import StopAfter
 from mnist_sgd import (
     Augmentation,
     Callback,
-    CancelFit,
     Checkpoint,
     DataLoader,
     DataLoaders,
@@ -266,7 +266,7 @@ class Normalised(Callback):
 
 
 class Squashed(nn.Module):
-    """Gives probabilities, as people write it."""
+    """Returns probabilities, as many people write it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -292,7 +292,7 @@ def test_a_model_that_gives_probabilities_itself_is_not_squashed_again(
     assert 0 <= probabilities.min() <= probabilities.max() <= 1
 
 
-def test_a_sigmoid_before_the_last_step_is_a_models_own_affair(tmp_path: Path) -> None:
+def test_a_sigmoid_before_the_last_layer_is_allowed(tmp_path: Path) -> None:
     learn = learner(nn.Sequential(nn.Linear(784, 4), nn.Sigmoid(), nn.Linear(4, 1)))
     learn.export(tmp_path / "model.onnx")
     learn.get_preds()
@@ -474,23 +474,13 @@ def load_others(learn: Learner) -> None:
 
 
 def stop_within_an_epoch(learn: Learner) -> None:
-    class Stop(Callback):
-        def after_batch(self, learn: Learner) -> None:
-            if learn.epoch == 1 and learn.batch == 3:
-                raise CancelFit
-
     with learn.no_logging():
-        learn.fit(2, lr=0.1, cbs=Stop())
+        learn.fit(2, lr=0.1, cbs=StopAfter(9))
 
 
 def interrupt_within_an_epoch(learn: Learner) -> None:
-    class Interrupt(Callback):
-        def after_batch(self, learn: Learner) -> None:
-            if learn.epoch == 1 and learn.batch == 3:
-                raise KeyboardInterrupt
-
     with learn.no_logging(), pytest.raises(KeyboardInterrupt):
-        learn.fit(2, lr=0.1, cbs=Interrupt())
+        learn.fit(2, lr=0.1, cbs=StopAfter(9, KeyboardInterrupt))
 
 
 def change_by_hand(learn: Learner) -> None:
@@ -530,17 +520,16 @@ OTHERS = Path("others.safetensors")
     ],
 )
 def test_metrics_of_other_weights_are_never_in_a_file(
-    change: Callable[[Learner], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    change: Callable[[Learner], None], here: Path
 ) -> None:
-    monkeypatch.chdir(tmp_path)
     learner(create_model("linear", 9), epochs=0).save(OTHERS)
     learn = learner()
-    assert saved_metrics(learn, tmp_path) == exported_metrics(learn, tmp_path) == row(learn)
+    assert saved_metrics(learn, here) == exported_metrics(learn, here) == row(learn)
     change(learn)
-    assert saved_metrics(learn, tmp_path) == {"images": 60}
+    assert saved_metrics(learn, here) == {"images": 60}
     loss, accuracy = learn.validate()
     expected = {"valid_loss": loss, "batch_accuracy": accuracy, "images": 60}
-    assert exported_metrics(learn, tmp_path) == expected
+    assert exported_metrics(learn, here) == expected
 
 
 def test_weights_of_an_earlier_epoch_have_its_metrics(tmp_path: Path) -> None:
@@ -573,7 +562,7 @@ def test_metrics_of_other_images_than_the_validation_images_are_measured_anew(
 
 
 class Pairs(Dataset[tuple[Tensor, Tensor]]):
-    """Makes its items when they are asked for."""
+    """Makes each item on access."""
 
     def __init__(self, images: ImageSet) -> None:
         self.x = torch.tensor(images.images).reshape(-1, 784).float() / 255
@@ -606,12 +595,12 @@ SOURCES: dict[str, Source] = {
     "batches": batches_of,
 }
 REFUSED = ("normalised", "half")
-"""With these a fit does not begin."""
+"""A fit with these is refused."""
 
 
 @pytest.mark.parametrize("before", [name for name in SOURCES if name not in REFUSED])
-def test_figures_of_other_validation_data_are_never_in_a_file(before: str, tmp_path: Path) -> None:
-    """A file has the figures of data that are known to be the same, or none."""
+def test_metrics_of_other_validation_data_are_never_in_a_file(before: str, tmp_path: Path) -> None:
+    """A file has metrics only if the data are known to be the same."""
     learn = learner(epochs=0)
     learn.dls.valid = SOURCES[before](easy_set(60, flipped=3))
     with learn.no_logging():
@@ -628,7 +617,7 @@ def test_figures_of_other_validation_data_are_never_in_a_file(before: str, tmp_p
 
 
 @pytest.mark.parametrize("kind", ["pairs", "subclass", "torch", "batches"])
-def test_figures_of_data_that_are_still_there_are_in_the_file(kind: str, tmp_path: Path) -> None:
+def test_metrics_of_unchanged_validation_data_are_in_the_file(kind: str, tmp_path: Path) -> None:
     learn = learner(epochs=0)
     learn.dls.valid = SOURCES[kind](easy_set(60, flipped=3))
     with learn.no_logging():
@@ -638,7 +627,7 @@ def test_figures_of_data_that_are_still_there_are_in_the_file(kind: str, tmp_pat
     assert (saved["valid_loss"], saved["batch_accuracy"]) == (loss, accuracy)
 
 
-def test_a_batch_that_was_changed_in_place_is_other_data(tmp_path: Path) -> None:
+def test_a_batch_that_was_changed_in_place_counts_as_other_data(tmp_path: Path) -> None:
     learn = learner(epochs=0)
     learn.dls.valid = batches = batches_of(easy_set(60, flipped=3))
     with learn.no_logging():
@@ -651,8 +640,8 @@ def test_a_batch_that_was_changed_in_place_is_other_data(tmp_path: Path) -> None
         assert saved_metrics(learn, tmp_path) == {}
 
 
-def test_a_model_of_other_layers_has_no_figures_of_the_one_before(tmp_path: Path) -> None:
-    """The weights have the same names in both; what a dropout does in training changes nothing."""
+def test_a_model_of_other_layers_has_no_metrics_of_the_one_before(tmp_path: Path) -> None:
+    """The weights have the same names in both; dropout in training changes nothing."""
     learn = learner(nn.Sequential(nn.Linear(784, 4), nn.ReLU(), nn.Dropout(0.1), nn.Linear(4, 1)))
     layers: Any = learn.model
     layers[2].p = 0.5
@@ -909,13 +898,12 @@ def test_classes_come_from_the_training_loader_where_only_that_is_known(tmp_path
 
 
 def test_weights_are_not_exported_as_another_model_of_the_same_shape(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     class Linear(nn.Linear):
         def forward(self, x: Tensor) -> Tensor:
             return super().forward(1 - x)
 
-    monkeypatch.chdir(tmp_path)
     train, valid = mnist_sample()
     torch.manual_seed(0)
     dls = DataLoaders(DataLoader(train, 256, shuffle=True), DataLoader(valid, 256))
@@ -949,7 +937,7 @@ def test_targets_that_a_callback_makes_floats_are_compared_too(tmp_path: Path) -
 
 
 def test_metrics_of_other_items_are_never_in_a_file(tmp_path: Path) -> None:
-    """Of a loader of pairs, too, the file has no metrics that other images gave."""
+    """Not even if the loader is of pairs of tensors."""
 
     def items(seed: int) -> DataLoader:
         torch.manual_seed(seed)

@@ -61,7 +61,7 @@ def test_light_colours_tell_the_roles_apart() -> None:
 
 
 def answers_of(learn: Learner) -> Answers:
-    """The answers of a model that is exported for them."""
+    """The answers of the exported model."""
     with TemporaryDirectory() as folder:
         learn.export(Path(folder) / "model.onnx")
         return Answers.of(learn, Predictor(Path(folder) / "model.onnx"))
@@ -167,7 +167,7 @@ def test_class_names_are_text_whatever_they_are() -> None:
 def test_a_name_that_no_font_has_and_no_formula_is_drawn_without_a_word(
     name: str, shown: str
 ) -> None:
-    """A warning of Matplotlib's is an error here, and SVG keeps the name as text."""
+    """A warning from Matplotlib is an error here; SVG keeps the name as text."""
     assert drawn_name(name) == shown
     answers = answers_of(learner(valid=easy_set(classes=("other", name), flipped=3), epochs=1))
     evaluation = evaluate(answers.probabilities, answers.dataset.labels)

@@ -5,13 +5,11 @@ import re
 import shutil
 import signal
 import time
-from collections.abc import Callable
-from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 import pytest
 
-from killing import start
+from killing import batches_done, kill, start, wait_for, wait_for_batches
 from mnist_sgd._document import parse
 from mnist_sgd.cli import main
 from waiting import PATIENCE
@@ -42,35 +40,6 @@ def position(checkpoint: Path) -> tuple[int, int]:
         return -1, 0
     state = parse(checkpoint.read_bytes())
     return state["epoch"], state["train"]["samples_seen"]
-
-
-def batches_done(checkpoint: Path) -> int:
-    """How many batches of the whole training a run's checkpoint has; 0 if it has none."""
-    if not checkpoint.exists():
-        return 0
-    return len(parse(checkpoint.read_bytes())["recorder"]["lrs"])
-
-
-def wait_for(process: ForkServerProcess, what: Callable[[], bool]) -> None:
-    end = time.monotonic() + PATIENCE
-    while not what():
-        assert process.is_alive() or what(), "the run ended by itself"
-        assert time.monotonic() < end, "what was waited for did not happen"
-        time.sleep(0.001)
-
-
-def wait_for_batches(process: ForkServerProcess, checkpoint: Path, count: int) -> None:
-    """Wait until a run's checkpoint has so many more batches than now."""
-    before = batches_done(checkpoint)
-    wait_for(process, lambda: batches_done(checkpoint) >= before + count)
-
-
-def kill(process: ForkServerProcess) -> bool:
-    """Kill a run; gives whether it was still there."""
-    process.kill()
-    process.join(PATIENCE)
-    assert process.exitcode in (-signal.SIGKILL, 0)
-    return process.exitcode != 0
 
 
 def kill_in_the_middle(

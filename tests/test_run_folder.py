@@ -171,7 +171,7 @@ def test_the_mistakes_among_pictures_are_named_by_their_files(tmp_path: Path, ru
 
 
 def test_the_mistakes_among_rows_of_a_file_are_numbered_as_there(tmp_path: Path, run: Path) -> None:
-    """The file holds a third class, whose images come between."""
+    """The file also has a third class, whose images come between."""
     plain = easy_set(flipped=3)
     images, labels = np.zeros((180, 28, 28), np.uint8), np.full(180, 7, np.uint8)
     images[2::3], labels[2::3] = plain.images, plain.labels
@@ -233,11 +233,10 @@ def test_the_evaluation_is_that_of_the_artefact(run: Path) -> None:
     assert evaluation["classes"] == ["left", "right"]
 
 
-def test_every_figure_is_the_one_that_evaluate_gives_the_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_every_metric_is_the_one_that_evaluate_prints(
+    here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Of a model so sure that the file gives many images exactly 0, where torch does not."""
-    monkeypatch.chdir(tmp_path)
+    """For many images the exported model gives exactly 0, where torch does not."""
     line = "--optimizer adam --loss cross-entropy --lr 0.1 --epochs 2 --run sure"
     assert main(["train", "--model", "linear", *line.split()]) == 0
     capsys.readouterr()
@@ -327,7 +326,7 @@ def test_overwriting_replaces_a_runs_files_and_leaves_others(
     assert contents(folder) == contents(run) | {"notes.txt": b"mine"}
 
 
-def test_a_run_that_is_overwritten_stays_as_it_was_until_the_new_model_is_proved(
+def test_an_overwritten_run_is_unchanged_until_the_new_model_is_verified(
     run: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / run.name

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from image_sets import random_set
+from learners import BATCHES, learner
 from mnist_sgd import (
     SGD,
     BasicOptim,
@@ -21,15 +21,12 @@ from mnist_sgd import (
     CancelEpoch,
     CancelTrain,
     Checkpoint,
-    DataLoader,
     DataLoaders,
     Learner,
     OneCycle,
     adamw,
     create_model,
 )
-
-BATCHES = 6  # of 22 images, 4 at a time
 
 cycles = st.builds(
     OneCycle,
@@ -39,18 +36,6 @@ cycles = st.builds(
     pct_start=st.floats(0.01, 0.99),
     moms=st.tuples(*[st.floats(0.01, 0.99)] * 3),
 )
-
-
-def learner(opt_func: Callable[..., Any] = SGD, **settings: Any) -> Learner:
-    train = DataLoader(random_set(22), 4, shuffle=True)
-    learn = Learner(
-        DataLoaders(train, DataLoader(random_set(10), 4)),
-        create_model("linear", 0),
-        opt_func=opt_func,
-        **settings,
-    )
-    learn.logger = lambda line: None
-    return learn
 
 
 def half_cosine(start: float, end: float, part: float) -> float:
@@ -131,7 +116,7 @@ class Used(Callback):
 def test_each_step_is_done_with_the_recorded_rate_and_momentum(
     opt_func: Callable[..., Any], momentum: Callable[[dict[str, Any]], float]
 ) -> None:
-    learn, used = learner(opt_func), Used()
+    learn, used = learner(opt_func=opt_func), Used()
     learn.fit_one_cycle(2, lr_max=0.5, cbs=used)
     cycle = OneCycle(0.5)
     wanted = [cycle(step / (2 * BATCHES)) for step in range(2 * BATCHES)]
@@ -148,16 +133,14 @@ def test_the_learners_rate_is_the_highest_where_none_is_given() -> None:
 
 @pytest.mark.parametrize("opt_func", [BasicOptim, SGD, torch.optim.SGD])
 def test_an_optimizer_without_momentum_stays_without(opt_func: Callable[..., Any]) -> None:
-    learn = learner(opt_func)
+    learn = learner(opt_func=opt_func)
     learn.fit_one_cycle(1, lr_max=0.5)
     assert learn.recorder.moms == [0.0] * BATCHES
     assert learn.recorder.lrs == [OneCycle(0.5)(step / BATCHES)[0] for step in range(BATCHES)]
 
 
 def test_all_groups_follow_the_schedule() -> None:
-    model = create_model("mlp", 0)
-    learn = learner(adamw)
-    learn.model = model
+    learn = learner(create_model("mlp", 0), opt_func=adamw)
     learn.fit_one_cycle(1, lr_max=0.5)
     rates = {(group["lr"], group["betas"]) for group in learn.opt.param_groups}
     assert len(learn.opt.param_groups) == 2
@@ -171,7 +154,7 @@ def test_a_schedule_of_ones_own_gets_the_share_of_batches_that_came_before() -> 
         seen.append(progress)
         return 1 - progress, None
 
-    learn = learner(partial(SGD, mom=0.5))
+    learn = learner(opt_func=partial(SGD, mom=0.5))
     learn.fit(3, lr=0.1, schedule=schedule)
     assert seen == pytest.approx([step / (3 * BATCHES) for step in range(3 * BATCHES)])
     assert learn.recorder.lrs == [1 - progress for progress in seen]

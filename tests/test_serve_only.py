@@ -25,7 +25,6 @@ from packaging.requirements import Requirement
 from mnist_sgd.data import sample_digits
 from mnist_sgd_serve.command import add_arguments
 from mnist_sgd_serve.server import GRACE_SECONDS
-from onnx_models import content, linear
 from server import Server
 from waiting import PATIENCE
 
@@ -92,13 +91,6 @@ def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(packages)
     return folder / "bin" / "python"
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("model") / "model.onnx"
-    path.write_bytes(content(linear()))
-    return path
 
 
 def run(python: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:

@@ -10,13 +10,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from mnist_sgd.data import mnist_sample
 from mnist_sgd_serve import NoInk, prepare
 from mnist_sgd_serve.sheet import find_sheet
 from photographs import photograph
 from surroundings import SURROUNDINGS, drawing
-
-Picture = NDArray[np.uint8]
+from threes import Picture, classified_correctly, sample
 
 COUNT = 40
 
@@ -24,9 +22,9 @@ COUNT = 40
 @cache
 def digits() -> tuple[Picture, NDArray[np.bool_]]:
     """Digits of the sample's validation set, and whether each is a three."""
-    _, valid = mnist_sample()
-    rows = np.linspace(0, len(valid) - 1, COUNT).astype(int)
-    return valid.images[rows], valid.labels[rows] == 1
+    images, threes = sample("valid")
+    rows = np.linspace(0, len(images) - 1, COUNT).astype(int)
+    return images[rows], threes[rows]
 
 
 @cache
@@ -38,20 +36,9 @@ def pictures(kind: str) -> list[Picture]:
     return [drawing(digit, random) for digit in digits()[0]]
 
 
-@cache
-def linear_model() -> NDArray[np.float32]:
-    """Least squares on the sample's training images: 97 % of the others right."""
-    train, _ = mnist_sample()
-    rows = np.c_[train.images.reshape(-1, 784) / np.float32(255), np.ones(len(train), np.float32)]
-    square = rows.T @ rows + 30 * np.eye(785, dtype=np.float32)
-    return np.linalg.solve(square, rows.T @ np.where(train.labels, 1, -1).astype(np.float32))
-
-
 def right(images: list[Picture]) -> int:
     """How many of these images the linear model classifies correctly."""
-    model = linear_model()
-    scores = np.stack(images).reshape(-1, 784) / np.float32(255) @ model[:-1] + model[-1]
-    return int(np.sum((scores > 0) == digits()[1]))
+    return classified_correctly(np.stack(images), digits()[1])
 
 
 def differ(image: Picture, other: Picture) -> float:

@@ -3,13 +3,12 @@
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 
+from idx_files import write_part
 from mnist_sgd import Checkpoint, write_run
 from mnist_sgd._document import dump
 from mnist_sgd.cli import main
-from mnist_sgd.data import write_idx
 from mnist_sgd_serve import Predictor
 from runs import contents, easy_set, learner
 from trained import TrainedFiles
@@ -48,17 +47,16 @@ def test_the_model_of_other_classes_is_refused_before_the_training(
     assert contents(tmp_path) == before
 
 
-def test_the_advice_works(
-    other: Path, tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
+def test_the_advised_options_keep_or_replace_the_earlier_model(
+    other: Path, here: Path, capsys: Output
 ) -> None:
-    shutil.copytree(other, tmp_path, dirs_exist_ok=True)
-    monkeypatch.chdir(tmp_path)
+    shutil.copytree(other, here, dirs_exist_ok=True)
     for advice in (["--run", "a"], ["--out", "b"]):
         assert main(["train", "--epochs", "1", *advice]) == 0
-    assert classes(tmp_path) == ("left", "right")
-    assert classes(tmp_path / "runs" / "a") == classes(tmp_path / "b") == ("7", "3")
+    assert classes(here) == ("left", "right")
+    assert classes(here / "runs" / "a") == classes(here / "b") == ("7", "3")
     assert main(["train", "--epochs", "1", "--overwrite"]) == 0
-    assert classes(tmp_path) == ("7", "3")
+    assert classes(here) == ("7", "3")
 
 
 def test_the_same_task_is_trained_again_whichever_class_is_positive(
@@ -66,8 +64,7 @@ def test_the_same_task_is_trained_again_whichever_class_is_positive(
 ) -> None:
     images = easy_set(200)
     for part in ("train", "t10k"):
-        write_idx(tmp_path / f"{part}-images-idx3-ubyte", images.images)
-        write_idx(tmp_path / f"{part}-labels-idx1-ubyte", images.labels.astype(np.uint8))
+        write_part(tmp_path, part, images.images, images.labels)
     arguments = ["train", "--data", str(tmp_path), "--model", "linear", "--epochs", "1"]
     for positive in ("1", "0", "1"):
         out = ["--positive", positive, "--out", str(tmp_path / "out")]
@@ -111,7 +108,7 @@ def test_weights_of_another_program_are_kept(tmp_path: Path, capsys: Output) -> 
 def test_the_checkpoint_of_another_task_is_kept(
     other: Path, tmp_path: Path, capsys: Output
 ) -> None:
-    """It may be all that is left of a training that was interrupted."""
+    """It may be all that is left of an interrupted training."""
     checkpoint = tmp_path / "checkpoint.safetensors"
     learn = learner(epochs=0)
     with learn.no_logging():
@@ -133,7 +130,7 @@ def test_the_checkpoint_of_another_task_is_kept(
     )
     assert contents(tmp_path) == before
     assert main([*line, "--overwrite"]) == 0
-    assert main(line) == 0  # its own is replaced, as the guide says
+    assert main(line) == 0  # a checkpoint of the same task is replaced
     checkpoint.write_bytes(b"of another program")
     assert main(line) == 2
     said = capsys.readouterr().err
@@ -144,7 +141,7 @@ def test_the_checkpoint_of_another_task_is_kept(
 
 
 def test_a_checkpoint_that_does_not_say_its_classes_is_kept(tmp_path: Path, capsys: Output) -> None:
-    """One of an earlier version."""
+    """Earlier versions wrote such checkpoints."""
     checkpoint = tmp_path / "checkpoint.safetensors"
     checkpoint.write_bytes(dump({"checkpoint": 2}))
     line = ["train", "--epochs", "1", "--checkpoint-every", "50", "--out", str(tmp_path)]
@@ -155,10 +152,10 @@ def test_a_checkpoint_that_does_not_say_its_classes_is_kept(tmp_path: Path, caps
     )
 
 
-def test_the_folder_of_a_run_takes_no_model_of_another_training(
+def test_a_model_is_never_written_into_the_folder_of_another_run(
     tmp_path: Path, capsys: Output
 ) -> None:
-    """Its report would tell of a model that is gone."""
+    """Its report would describe a model that is gone."""
     write_run(learner(valid=easy_set(classes=("7", "3"))), tmp_path / "first")
     before = contents(tmp_path)
     for option in ([], ["--overwrite"], ["--resume"]):
@@ -186,7 +183,7 @@ def test_export_replaces_another_tasks_model_only_if_it_is_told_to(
     )
     assert contents(tmp_path) == before
     assert main([*line, "--overwrite"]) == 0
-    assert main(line) == 0  # it is of the same task now
+    assert main(line) == 0  # now it is of the same task
     for content in (b"notes", b""):
         output.write_bytes(content)
         assert main(line) == 2
@@ -195,10 +192,9 @@ def test_export_replaces_another_tasks_model_only_if_it_is_told_to(
 
 
 def test_a_resumed_run_does_not_become_one_of_another_task(
-    other: Path, tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
+    other: Path, here: Path, capsys: Output
 ) -> None:
-    shutil.copytree(other, tmp_path / "runs" / "a")
-    monkeypatch.chdir(tmp_path)
+    shutil.copytree(other, here / "runs" / "a")
     assert main(["train", "--run", "a", "--resume"]) == 2
     assert capsys.readouterr().err == (
         "mnist-sgd: runs/a/model.onnx is a model of left and right, and would be replaced by one "

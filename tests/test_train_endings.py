@@ -273,10 +273,10 @@ def test_a_table_in_a_file_that_is_lost_is_said_and_all_else_is_written(
     check_files(tmp_path)
 
 
-def test_a_table_that_can_be_written_in_the_end_is_whole(
+def test_a_table_that_becomes_writable_is_complete_in_the_end(
     tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each epoch writes all rows."""
+    """Each epoch writes the whole table again."""
     table = tmp_path / "history.csv"
 
     def disturb(self: Checkpoint, learn: Learner) -> None:
@@ -292,7 +292,7 @@ def test_a_table_that_can_be_written_in_the_end_is_whole(
     assert len(table.read_text().splitlines()) == 4
 
 
-def test_events_that_cannot_be_written_end_no_training(tmp_path: Path) -> None:
+def test_events_that_cannot_be_written_do_not_end_the_training(tmp_path: Path) -> None:
     pytest.importorskip("tensorboard", reason="pip install tensorboard")
     line = 'ulimit -f 24; "$0" -m mnist_sgd train --epochs 12 --tensorboard events'
     done = subprocess.run(
@@ -328,15 +328,14 @@ class Linear(nn.Linear):
 
 
 def test_the_history_of_a_run_that_cannot_be_written_ends_neither_training_nor_report(
-    tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
+    here: Path, capsys: Output
 ) -> None:
-    (tmp_path / "in_the_way.py").write_text(IN_THE_WAY)
-    monkeypatch.chdir(tmp_path)
+    (here / "in_the_way.py").write_text(IN_THE_WAY)
     assert main([*TRAIN, "--model", "in_the_way:Linear", "--run", "a"]) == 2
     assert capsys.readouterr().err == (
         "mnist-sgd: [Errno 21] Is a directory: 'runs/a/history.json'\n"
     )
-    left = contents(tmp_path / "runs" / "a")
+    left = contents(here / "runs" / "a")
     assert {"model.onnx", "model.safetensors", "evaluation.json", "report.html"} <= set(left)
 
 

@@ -17,15 +17,14 @@ Output = pytest.CaptureFixture[str]
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def here(here: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The current folder; a training that began in it would fail the test."""
 
     def begun(*arguments: object, **options: object) -> None:
         pytest.fail("the training has begun")
 
     monkeypatch.setattr(Learner, "fit", begun)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+    return here
 
 
 def unprivileged(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -139,7 +138,7 @@ LONG = "x" * 250
 def test_what_is_in_the_way_of_a_file_is_found_first(
     arguments: list[str], message: str, here: Path, capsys: Output
 ) -> None:
-    """A pipe too, which would be read for ever: for what was there before, and for the proof."""
+    """So is a pipe: reading the earlier file, or verifying the new one, would never end."""
     for folder in ("model.onnx", "b/model.safetensors", "c/checkpoint.safetensors"):
         (here / "folders" / folder).mkdir(parents=True)
     (here / "runs/a").mkdir(parents=True)
@@ -166,17 +165,14 @@ def test_what_is_in_the_way_of_a_file_is_found_first(
 
 
 @pytest.mark.parametrize("file", ["/dev/null", "pipe", "link", "replaced"])
-def test_a_place_that_can_be_written_to_is_taken(
-    file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_a_place_that_can_be_written_to_is_accepted_and_left_alone(file: str, here: Path) -> None:
     os.mkfifo("pipe")
-    (tmp_path / "far").mkdir()
-    (tmp_path / "link").symlink_to("far/history.csv")
-    (tmp_path / "replaced").touch(mode=0o444)
-    before = sorted(tmp_path.rglob("*"))
+    (here / "far").mkdir()
+    (here / "link").symlink_to("far/history.csv")
+    (here / "replaced").touch(mode=0o444)
+    before = sorted(here.rglob("*"))
     check_places(_parser().parse_args(["train", "--csv", file]))
-    assert sorted(tmp_path.rglob("*")) == before
+    assert sorted(here.rglob("*")) == before
 
 
 @pytest.mark.parametrize("arguments", [["--out", "new/folder"], ["--run", "new"]])

@@ -28,12 +28,6 @@ OF_THE_PROCESS = {"environment.json", "report.html", "checkpoint.safetensors"}
 """The files that tell how long a training took, or the random numbers that it was started with."""
 
 
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 def rows(folder: Path) -> list[list[str]]:
     with (folder / "history.csv").open(newline="") as file:
         return list(csv.reader(file))
@@ -132,10 +126,10 @@ def test_what_fails_before_the_first_batch_is_done_leaves_the_run_that_is_overwr
     assert contents(there) == before
 
 
-def test_ctrl_c_before_the_first_batch_is_done_leaves_the_run_and_speaks_of_no_checkpoint(
+def test_ctrl_c_in_the_first_batch_leaves_the_run_and_does_not_mention_its_checkpoint(
     there: Path, capsys: Output
 ) -> None:
-    """The checkpoint that is there is not one of the training that was interrupted."""
+    """The existing checkpoint does not belong to the interrupted training."""
     (there / "checkpoint.safetensors").write_bytes(b"of the old run")
     Path("interrupted_soon.py").write_text(FAULTY.format(error="KeyboardInterrupt"))
     before = contents(there)
@@ -175,7 +169,7 @@ def test_a_run_that_is_overwritten_and_interrupted_says_how_to_resume_and_is_res
 def test_a_finished_run_without_a_checkpoint_is_not_trained_anew_by_resume(
     there: Path, capsys: Output
 ) -> None:
-    """Nor one that was killed before its report was written: its model is there."""
+    """Nor is one that was killed before its report was written: it has its model."""
     for gone in ("none", "report.html", "model.onnx"):
         (there / gone).unlink(missing_ok=True)
         before = contents(there)

@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 
 from guides import ROOT, blocks
+from idx_files import write_part
 from mnist_sgd.cli import main
 from mnist_sgd.cli.program import program
 from mnist_sgd.cli.terminal import say
 from mnist_sgd.cli.training.validation import Validation
-from mnist_sgd.data import load_data, write_idx
+from mnist_sgd.data import load_data
 from mnist_sgd_serve import Predictor
 from pictures import fill
 from runs import easy_set, learner
@@ -28,10 +29,9 @@ TRAIN = ["train", "--model", "linear", "--epochs", "1"]
 
 
 @pytest.fixture
-def icons(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def icons(here: Path) -> Path:
     """A folder of pictures in the current one."""
-    monkeypatch.chdir(tmp_path)
-    fill(tmp_path / "icons", {"phone": 30, "umbrella": 31})
+    fill(here / "icons", {"phone": 30, "umbrella": 31})
     return Path("icons")
 
 
@@ -77,15 +77,10 @@ def test_of_a_folder_it_says_first_what_it_found_and_what_it_does(
     ]
 
 
-def test_of_other_images_it_says_so_too(
-    tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "idx").mkdir()
+def test_it_says_first_what_it_found_in_idx_files_too(here: Path, capsys: Output) -> None:
     for part, count in (("train", 1200), ("t10k", 50)):
         images = easy_set(count)
-        write_idx(tmp_path / "idx" / f"{part}-images-idx3-ubyte", images.images)
-        write_idx(tmp_path / "idx" / f"{part}-labels-idx1-ubyte", images.labels.astype(np.uint8))
+        write_part(here / "idx", part, images.images, images.labels)
     assert said(["--data", "idx"], capsys) == [
         "mnist-sgd: idx: 1,250 images, 625 0, 625 1; 1,200 to train, 50 to validate.",
         "mnist-sgd: Model: linear, 1 epoch; it gives the probability of 1 (--positive 0 for the "
@@ -104,7 +99,9 @@ def test_a_program_gets_json_alone_and_the_main_job_says_nothing_more(
     assert said(["--out", "chapter"], capsys) == []
 
 
-def test_only_the_first_rank_says_it(capsys: Output, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_first_rank_prints_messages(
+    capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     for rank in ("0", "1"):
         monkeypatch.setenv("RANK", rank)
@@ -116,7 +113,7 @@ def test_only_the_first_rank_says_it(capsys: Output, monkeypatch: pytest.MonkeyP
 def test_a_training_alone_checks_and_says_all_whatever_one_variable_says(
     name: str, icons: Path, tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Only both variables are torchrun's; one alone is a leftover of something else."""
+    """torchrun sets both variables; one alone is a leftover of something else."""
     for each in ("RANK", "WORLD_SIZE"):
         monkeypatch.delenv(each, raising=False)
     monkeypatch.setenv(name, "3")

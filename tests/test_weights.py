@@ -15,9 +15,8 @@ from torch import Tensor, distributed, nn
 from torch.nn.utils import parametrizations
 from torch.optim.swa_utils import AveragedModel
 
+from hooks import StopAfter
 from mnist_sgd import (
-    Callback,
-    CancelFit,
     Checkpoint,
     CheckpointError,
     DataLoader,
@@ -32,7 +31,9 @@ from mnist_sgd.models import model_name
 from mnist_sgd.weights import WeightsError, load_weights, open_weights, save_weights
 from mnist_sgd.wrappers import plain_copy, plain_state, unwrapped
 from mnist_sgd_serve import Metadata, Predictor
+from networks import compiled
 from runs import easy_set
+from values import same
 
 METADATA = Metadata(classes=("left", "right"))
 
@@ -125,17 +126,6 @@ def learner(
     with learn.no_logging():
         learn.fit(epochs, lr=0.05, cbs=cbs, resume=resume)
     return learn
-
-
-def same(one: Any, other: Any) -> bool:
-    """Whether two states are equal to the last bit, in structure and types too."""
-    if isinstance(one, Tensor):
-        return isinstance(other, Tensor) and one.dtype == other.dtype and torch.equal(one, other)
-    if isinstance(one, dict):
-        return list(one) == list(other) and all(same(one[key], other[key]) for key in one)
-    if isinstance(one, list | tuple):
-        return type(one) is type(other) and all(map(same, one, other)) and len(one) == len(other)
-    return type(one) is type(other) and bool(one == other)
 
 
 @pytest.mark.parametrize("make", MODELS.values(), ids=MODELS)
@@ -315,11 +305,6 @@ def test_a_file_of_an_earlier_version_is_loaded(tmp_path: Path) -> None:
 # --- wrapped models
 
 
-def compiled(model: nn.Module) -> nn.Module:
-    made: nn.Module = torch.compile(model, backend="eager")  # type: ignore[assignment]
-    return made
-
-
 def compiled_inside(model: nn.Module) -> nn.Module:
     assert isinstance(model, nn.Sequential)
     model[0] = compiled(model[0])
@@ -369,21 +354,12 @@ def test_a_wrapped_model_is_the_model_inside_to_every_file(
     assert not [name for name in plain_copy(learn.model).state_dict() if "orig_mod" in name]
 
 
-class StopAt(Callback):
-    """Ends the fit after so many batches."""
-
-    def __init__(self, batches: int) -> None:
-        self.batches = batches
-
-    def after_batch(self, learn: Learner) -> None:
-        if learn.training and len(learn.recorder.lrs) == self.batches:
-            raise CancelFit
-
-
 def test_a_checkpoint_of_a_compiled_model_goes_on_in_a_plain_one(tmp_path: Path) -> None:
     path = tmp_path / "checkpoint"
     whole = learner(create_model("mlp", 0), epochs=2)
-    learner(compiled(create_model("mlp", 0)), epochs=2, cbs=[Checkpoint(path, every=7), StopAt(8)])
+    learner(
+        compiled(create_model("mlp", 0)), epochs=2, cbs=[Checkpoint(path, every=7), StopAfter(8)]
+    )
     resumed = learner(create_model("mlp", 5), epochs=2, resume=path)
     assert same(plain_state(resumed.model), plain_state(whole.model))
 

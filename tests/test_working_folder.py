@@ -1,4 +1,4 @@
-"""A folder of pictures may be the folder that one works in: runs and models lie next to classes."""
+"""The folder of pictures may be the current folder: runs and models lie next to the classes."""
 
 import shutil
 from pathlib import Path
@@ -23,7 +23,7 @@ def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def test_it_is_trained_measured_and_packed_again_and_again(photos: Path, capsys: Output) -> None:
+def test_it_can_be_trained_on_measured_and_packed_repeatedly(photos: Path, capsys: Output) -> None:
     pytest.importorskip("tensorboard", reason="pip install tensorboard")
     before = load_data(photos)
     logs = ["--csv", "history.csv", "--tensorboard", "events"]
@@ -45,26 +45,23 @@ def test_it_is_trained_measured_and_packed_again_and_again(photos: Path, capsys:
     ]
 
 
-def test_parts_may_have_runs_and_models_in_them_too(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    fill(tmp_path / "train", {"cat": 20, "dog": 20})
-    fill(tmp_path / "valid", {"cat": 5, "dog": 5}, start=100)
-    monkeypatch.chdir(tmp_path)
+def test_train_and_valid_folders_may_have_runs_and_models_in_them_too(here: Path) -> None:
+    fill(here / "train", {"cat": 20, "dog": 20})
+    fill(here / "valid", {"cat": 5, "dog": 5}, start=100)
     for out in (".", "train", "train/models"):
         assert main([*TRAIN, "--out", out]) == 0
     assert main([*TRAIN, "--run", "a"]) == 0
-    assert load_data(tmp_path).train.classes == ("cat", "dog")
+    assert load_data(here).train.classes == ("cat", "dog")
 
 
-def test_a_run_that_is_cut_off_is_no_class_either(photos: Path) -> None:
+def test_an_unfinished_run_is_not_taken_for_a_class(photos: Path) -> None:
     (photos / "runs" / "killed" / "plots").mkdir(parents=True)
     (photos / "runs" / "empty").mkdir()
     assert len(load_data(photos).train) > 0
 
 
 def test_a_folder_with_one_picture_is_a_class_and_other_files_are_named(photos: Path) -> None:
-    """What is passed over is known: nothing of the user's is dropped without a word."""
+    """Only known outputs are skipped: a user's own files are never ignored silently."""
     assert main([*TRAIN, "--out", "models"]) == 0
     shutil.copy(photos / "cat" / "00000.png", photos / "models")
     said = "must hold two folders, one for each class, it holds 3: 'cat', 'dog', 'models'"
@@ -119,11 +116,8 @@ def test_files_among_the_pictures_of_a_class_are_refused_first(
     assert sorted(photos.rglob("*")) == before
 
 
-def test_a_run_is_refused_where_runs_is_a_class(
-    tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    fill(tmp_path, {"runs": 20, "walks": 20})
-    monkeypatch.chdir(tmp_path)
+def test_a_run_is_refused_where_runs_is_a_class(here: Path, capsys: Output) -> None:
+    fill(here, {"runs": 20, "walks": 20})
     assert main([*TRAIN, "--run", "a"]) == 2
     assert capsys.readouterr().err == (
         "mnist-sgd: runs/a lies in runs, which is the folder of a class of --data .; start in "
@@ -132,7 +126,7 @@ def test_a_run_is_refused_where_runs_is_a_class(
     assert main([*TRAIN, "--out", "models"]) == 0
 
 
-def test_what_is_not_there_or_a_circle_of_links_is_nobodys_output(tmp_path: Path) -> None:
+def test_a_missing_path_or_a_loop_of_links_is_not_taken_for_an_output(tmp_path: Path) -> None:
     (tmp_path / "circle").symlink_to("circle")
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "again").symlink_to(".")

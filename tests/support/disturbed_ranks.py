@@ -1,6 +1,6 @@
-"""Fits that callbacks, models and loaders disturb, and what ranks are told that do not agree.
+"""Fits under disturbing callbacks, models and loaders, and the errors of ranks that disagree.
 
-Jobs of ranks.py: each leaves the same figures for any number of ranks, or the same refusal.
+These are jobs of ranks.py. Each gives the same results, or the same error, on any number of ranks.
 """
 
 import sys
@@ -48,7 +48,7 @@ def loaders(
 
 
 def learner(ranks: Ranks, **options: Any) -> Learner:
-    """One that prints nothing."""
+    """A learner that prints nothing."""
     given: dict[str, Any] = {"dls": loaders(ranks.rank, ranks.world_size), "ranks": ranks}
     given |= {"model": create_model("mlp", 0), "loss_func": cross_entropy}
     learn = Learner(**(given | {"metrics": batch_accuracy} | options))
@@ -67,7 +67,7 @@ def report(learn: Learner) -> dict[str, Any]:
 
 
 class Peek(Callback):
-    """Looks at a training batch in the middle of each."""
+    """Takes a batch from the training loader during each training batch."""
 
     def before_batch(self, learn: Learner) -> None:
         if learn.training:
@@ -75,7 +75,7 @@ class Peek(Callback):
 
 
 class PeekOnFirst(Callback):
-    """Looks at batches on the first rank alone, between epochs."""
+    """Takes batches from both loaders between epochs, on the first rank only."""
 
     def after_epoch(self, learn: Learner) -> None:
         if learn.ranks.is_first:
@@ -84,9 +84,9 @@ class PeekOnFirst(Callback):
 
 
 class KeepBright(Callback):
-    """Leaves the dark images out, and gives a training batch each bright one twice.
+    """Drops dark images, and repeats each bright one in training.
 
-    So parts differ in size, some are empty, and all are larger than the loader's can be.
+    The ranks' parts then differ in size: some are empty, others larger than the loader makes them.
     """
 
     def before_batch(self, learn: Learner) -> None:
@@ -97,7 +97,7 @@ class KeepBright(Callback):
 
 
 class NewHead(Callback):
-    """Replaces the last layer, and resets the first, with other numbers on each rank."""
+    """Replaces the last layer and resets the first, with different weights on each rank."""
 
     def before_epoch(self, learn: Learner) -> None:
         torch.manual_seed(learn.ranks.rank)
@@ -114,7 +114,7 @@ class NewHead(Callback):
 
 
 class CancelSecondValidation(Callback):
-    """Cancels it at the last batch, of which the first rank alone has an image."""
+    """Cancels the validation at its last batch, whose one image is on the first rank."""
 
     def before_validate(self, learn: Learner) -> None:
         self.batches = 0
@@ -192,7 +192,7 @@ class Warmup(Callback):
 
 
 class Pair(nn.Module):
-    """Gives its logits with its hidden layer, and cannot take an empty batch."""
+    """Returns its logits and its hidden layer, and fails on an empty batch."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -205,7 +205,7 @@ class Pair(nn.Module):
 
 
 def loss_of_pair(predictions: Any, targets: Tensor) -> Tensor:
-    """The logits' loss, and a little of the hidden layer's size."""
+    """The logits' loss plus a tenth of the hidden layer's mean."""
     size: Tensor = predictions[1]["hidden"].mean() / 10
     return cross_entropy(predictions[0], targets) + size
 
@@ -246,7 +246,7 @@ def fitted(ranks: Ranks, *cbs: Callback, epochs: int = 3, **options: Any) -> dic
 
 
 def looked_before(ranks: Ranks, folder: Path) -> dict[str, Any]:
-    """The first rank alone looks at batches, before the fit and in it, and writes a log."""
+    """Only the first rank takes batches, before and during the fit, and writes a log."""
     learn = learner(ranks)
     if ranks.is_first:
         first(learn.dls.train)
@@ -257,7 +257,7 @@ def looked_before(ranks: Ranks, folder: Path) -> dict[str, Any]:
 
 
 def kept_bright(ranks: Ranks) -> dict[str, Any]:
-    """Its last validation batch has 5 images, of which each epoch keeps some."""
+    """The last validation batch has 5 images; in each epoch some of them are kept."""
     share: dict[str, Any] = {"rank": ranks.rank, "world_size": ranks.world_size, "seed": 3}
     valid = DataLoader(random_set(21), 8, shuffle=True, **share)
     return fitted(ranks, KeepBright(), dls=_with_valid(ranks, valid))
@@ -303,7 +303,7 @@ def disturbed(ranks: Ranks, folder: Path) -> dict[str, Any]:
 
 
 def disagreements(ranks: Ranks, folder: Path) -> dict[str, str]:
-    """What ranks are told that do not agree on a fit, each the same."""
+    """The errors of ranks that disagree about a fit; every rank gets the same."""
     told: dict[str, str] = {}
 
     @contextmanager
@@ -354,7 +354,7 @@ def disagreements(ranks: Ranks, folder: Path) -> dict[str, str]:
 
 
 class Custom(DataLoader):
-    """Its batches are taken as they come."""
+    """A subclass, so its batches are used exactly as it yields them."""
 
 
 def _with_valid(ranks: Ranks, valid: DataLoader) -> DataLoaders:
@@ -362,7 +362,7 @@ def _with_valid(ranks: Ranks, valid: DataLoader) -> DataLoaders:
 
 
 def _some_cut(ranks: Ranks) -> DataLoader:
-    """Cut on all ranks but the first."""
+    """A loader that is split between ranks, except on the first."""
     share: dict[str, Any] = {"rank": ranks.rank, "world_size": ranks.world_size}
     return DataLoader(SETS[1], 8, seed=3, shuffle=True, **({} if ranks.is_first else share))
 

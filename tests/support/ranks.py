@@ -14,11 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from disturbed_ranks import disagreements, disturbed
+from hooks import StopAfter
 from image_sets import random_set
 from mnist_sgd import (
     SGD,
     Callback,
-    CancelFit,
     Checkpoint,
     CSVLogger,
     DataLoader,
@@ -34,19 +34,13 @@ from mnist_sgd import (
     mnist_sample,
 )
 from mnist_sgd._document import dump
+from networks import dropping
 
-__all__ = ["EPOCHS", "MODELS", "dropping", "jobs", "learner"]
+__all__ = ["EPOCHS", "MODELS", "jobs", "learner"]
 
 EPOCHS = 5
 
 MODELS = ("linear", "mlp", "cnn")
-
-
-def dropping() -> nn.Module:
-    """A model that draws random numbers and has buffers; of given weights."""
-    torch.manual_seed(0)
-    layers = nn.Linear(784, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(), nn.Linear(8, 1)
-    return nn.Sequential(*layers)
 
 
 class PartlyUsed(nn.Module):
@@ -94,17 +88,6 @@ class Seen(Callback):
 
     def before_validate(self, learn: Learner) -> None:
         self.validated.append(0)
-
-
-class StopAfter(Callback):
-    """Ends the fit after so many training batches, on every rank alike."""
-
-    def __init__(self, batches: int) -> None:
-        self.batches = batches
-
-    def after_batch(self, learn: Learner) -> None:
-        if learn.training and len(learn.recorder.lrs) == self.batches:
-            raise CancelFit
 
 
 def learner(
@@ -218,6 +201,7 @@ def dropped(ranks: Ranks, checkpoint: Path) -> dict[str, Any]:
     done: dict[str, Any] = {}
     stop = [Checkpoint(checkpoint, every=4), StopAfter(9)]
     for name, cbs in (("whole", []), ("cut", stop), ("resumed", [])):
+        torch.manual_seed(0)
         learn, seen = learner(ranks, CUT_SETS, 8, dropping()), Seen()
         torch.manual_seed((7 if name == "resumed" else 3) + ranks.rank)
         with learn.no_logging():

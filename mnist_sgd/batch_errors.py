@@ -3,10 +3,12 @@
 import re
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits
 
 from mnist_sgd.recorder import metric_name
 
@@ -14,6 +16,7 @@ __all__ = [
     "ShapeError",
     "check_one_tensor",
     "check_same_shape",
+    "check_targets",
     "raise_explained",
     "raise_explained_backward",
     "raise_explained_forward",
@@ -90,6 +93,40 @@ def warn_of_broadcasting(predictions: Any, targets: Tensor) -> None:
             "broadcasts them compares each prediction with every target; give both the same shape",
             stacklevel=2,
         )
+
+
+def check_targets(loss_func: Callable[..., Any], targets: Any) -> None:
+    """Refuse targets that are no probabilities where the loss takes them for such.
+
+    Labels such as -1 and 1, or 1 and 2, otherwise train a useless model without an error.
+
+    Args:
+        loss_func: another loss than this package's and torch's binary ones may take any targets.
+        targets: of a batch.
+
+    Raises:
+        ValueError: one is outside [0, 1].
+    """
+    while isinstance(loss_func, partial):
+        loss_func = loss_func.func
+    function = getattr(loss_func, "_torchdynamo_orig_callable", loss_func)  # of torch.compile
+    is_ours = getattr(function, "__module__", "") == "mnist_sgd.losses"
+    is_torchs = isinstance(function, nn.BCEWithLogitsLoss)
+    if not (is_ours or is_torchs or function is binary_cross_entropy_with_logits):
+        return
+    if not isinstance(targets, Tensor) or not targets.numel() or targets.is_complex():
+        return
+    low, high = (float(each) for each in targets.aminmax())
+    if not (low >= 0 and high <= 1):
+        raise ValueError(
+            f"{metric_name(loss_func)} takes targets from 0 to 1, 1 for the positive class; those "
+            f"of the batch go from {low:g} to {high:g}: give labels 0 and 1, or convert them in a "
+            f"callback's before_batch, as learn.yb = {_conversion(low, high)} does"
+        )
+
+
+def _conversion(low: float, high: float) -> str:
+    return f"(learn.yb > {(low + high) / 2:g}).float()" if low < high else "learn.yb.clamp(0, 1)"
 
 
 def raise_explained(

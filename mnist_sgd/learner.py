@@ -442,19 +442,18 @@ class Learner(TrainingLoop):
         Raises:
             TypeError: it is not this package's DataLoader, or not one of an ImageSet.
         """
-        if not isinstance(self.dls.valid, DataLoader):
-            raise TypeError(
-                "class names and normalisation come from a mnist_sgd.DataLoader; the validation "
-                f"batches come from {_kind(self.dls.valid)}"
-            )
-        if not isinstance(self.dls.valid.dataset, ImageSet):
-            raise TypeError(
-                "class names and pixels come from a DataLoader of an ImageSet; the validation "
-                f"loader has a {type(self.dls.valid.dataset).__name__} of items, without either; "
-                "to predict and export, give learn.dls.valid a DataLoader of an ImageSet, or of a "
-                "list or a TensorDataset of uint8 images of 784 pixels and labels 0 and 1"
-            )
-        return self.dls.valid
+        valid = self.dls.valid
+        if isinstance(valid, DataLoader) and isinstance(valid.dataset, ImageSet):
+            return valid
+        kind = _kind(valid)
+        if isinstance(valid, DataLoader):
+            kind = f"a DataLoader of a {type(valid.dataset).__name__}"
+        raise TypeError(
+            "class names and pixels come from a mnist_sgd.DataLoader of an ImageSet; the "
+            f"validation batches come from {kind}, which has neither; to predict and export, give "
+            "learn.dls.valid a mnist_sgd.DataLoader of an ImageSet, or of a list or a "
+            "TensorDataset of uint8 images of 784 pixels and labels 0 and 1"
+        )
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the weights, with what is known of them, as a safetensors file.

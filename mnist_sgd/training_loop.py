@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from mnist_sgd.attributes import modules_within
 from mnist_sgd.batch_errors import (
+    check_targets,
     raise_explained,
     raise_explained_backward,
     raise_explained_forward,
@@ -84,6 +85,7 @@ class TrainingLoop(Stages):
         self.xb = self.yb = self.pred = self.loss = self.loss_grad = NOTHING
         self.forward_context: Callable[[], AbstractContextManager[object]] = nullcontext
         self._in_batch = False
+        self._unchecked = True  # no targets of these batches were checked yet
         self._wrapped_model: tuple[nn.Module, Callable[[Tensor], Any]] | None = None
         self._wrapped_loss: tuple[tuple[Loss, object, bool], Loss] | None = None
         self._custom = True
@@ -266,6 +268,7 @@ class TrainingLoop(Stages):
         Raises:
             TypeError: a batch is not a pair.
         """
+        self._unchecked = True
         try:
             for batch in self.ranks.moved(batches):
                 try:
@@ -361,6 +364,9 @@ class TrainingLoop(Stages):
 
     def _take_loss(self, loss_func: Loss) -> None:
         """Compute the loss: `loss_grad` is what the gradient is taken of, `loss` is recorded."""
+        if self._unchecked:
+            check_targets(self.loss_func, self.yb)
+            self._unchecked = not len(self.yb)
         try:
             self.loss_grad = loss_func(self.pred, self.yb)
         except Exception as error:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.utils.data import TensorDataset
 
 from image_sets import random_set
@@ -23,6 +24,7 @@ from mnist_sgd import (
     adamw,
     create_model,
     cross_entropy,
+    mnist_loss,
 )
 
 IMAGES = random_set(24)
@@ -424,3 +426,62 @@ def test_pixels_are_normalised_alike_in_training_and_validation() -> None:
     learn = learner(DataLoaders(normalised, normalised))
     learn.dls.valid = plain
     assert refused(ValueError, lambda: learn.fit(1)) == expected
+
+
+# --- targets that are no probabilities
+
+OFFSETS = {(-1.0, 1.0): "(learn.yb > 0).float()", (1.0, 2.0): "(learn.yb > 1.5).float()"}
+
+
+@pytest.mark.parametrize("labels", OFFSETS)
+@pytest.mark.parametrize(
+    ("loss", "name"),
+    [
+        (mnist_loss, "mnist_loss"),
+        (partial(cross_entropy), "cross_entropy"),
+        (nn.BCEWithLogitsLoss(), "BCEWithLogitsLoss"),
+        (binary_cross_entropy_with_logits, "binary_cross_entropy_with_logits"),
+    ],
+)
+@pytest.mark.parametrize("part", ["train", "valid"])
+def test_targets_outside_0_to_1_are_refused_by_losses_that_take_probabilities(
+    part: str, loss: Any, name: str, labels: tuple[float, float]
+) -> None:
+    x, y = torch.rand(24, 784), torch.tensor([0.0, 1.0] * 12)[:, None]
+    low, high = labels
+    other = y * (high - low) + low
+    given = {"train": y, "valid": y, part: other}
+    loaders = {key: DataLoader(TensorDataset(x, each), 8) for key, each in given.items()}
+    learn = learner(DataLoaders(loaders["train"], loaders["valid"]), loss_func=loss)
+    assert refused(ValueError, lambda: learn.fit(1, 0.1)) == (
+        f"{name} takes targets from 0 to 1, 1 for the positive class; those of the batch go from "
+        f"{low:g} to {high:g}: give labels 0 and 1, or convert them in a callback's before_batch, "
+        f"as learn.yb = {OFFSETS[labels]} does"
+    )
+    assert refused(ValueError, lambda: learn.validate([(x, other)])).startswith(name)
+
+
+def test_targets_from_0_to_1_may_be_anything_between_and_other_losses_take_any() -> None:
+    class Smooths(Callback):
+        def before_batch(self, learn: Learner) -> None:
+            learn.yb = learn.yb.float() * 0.9 + 0.05
+
+    class Converts(Callback):
+        def before_batch(self, learn: Learner) -> None:
+            learn.yb = (learn.yb > 0).float()
+
+    def hinge(predictions: Tensor, targets: Tensor) -> Tensor:
+        return (1 - predictions * targets).clamp(min=0).mean()
+
+    learner(cbs=Smooths()).fit(1, 0.1)
+    x, y = torch.rand(24, 784), torch.tensor([-1.0, 1.0] * 12)[:, None]
+    loader = DataLoader(TensorDataset(x, y), 8)
+    learner(DataLoaders(loader, loader), loss_func=hinge).fit(1, 0.1)
+    learner(DataLoaders(loader, loader), cbs=Converts()).fit(1, 0.1)
+
+
+def test_targets_that_are_no_numbers_are_refused() -> None:
+    x, y = torch.rand(8, 784), torch.full((8, 1), torch.nan)
+    loader = DataLoader(TensorDataset(x, y), 8)
+    said = refused(ValueError, lambda: learner(DataLoaders(loader, loader)).fit(1, 0.1))
+    assert "those of the batch go from nan to nan: " in said

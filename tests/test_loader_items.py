@@ -260,10 +260,10 @@ def test_what_needs_images_is_refused_for_a_custom_data_set_with_what_to_do(
     with pytest.raises(TypeError) as refused:
         learn.export(tmp_path / "model.onnx")
     assert str(refused.value) == (
-        "class names and pixels come from a DataLoader of an ImageSet; the validation loader has a "
-        "Rolled of items, without either; to predict and export, give learn.dls.valid a DataLoader "
-        "of an ImageSet, or of a list or a TensorDataset of uint8 images of 784 pixels and labels "
-        "0 and 1"
+        "class names and pixels come from a mnist_sgd.DataLoader of an ImageSet; the validation "
+        "batches come from a DataLoader of a Rolled, which has neither; to predict and export, "
+        "give learn.dls.valid a mnist_sgd.DataLoader of an ImageSet, or of a list or a "
+        "TensorDataset of uint8 images of 784 pixels and labels 0 and 1"
     )
 
 
@@ -444,16 +444,22 @@ def test_a_pair_of_loaders_takes_no_sets(wrong: Any, text: str) -> None:
     assert DataLoaders(batches, batches).train is batches
 
 
-def test_a_learner_says_what_items_lack_to_predict_and_export(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("loader", "kind"),
+    [(DataLoader, "a DataLoader of a list"), (torch.utils.data.DataLoader, "torch DataLoader")],
+)
+def test_a_learner_says_what_items_lack_to_predict_and_export(
+    loader: Callable[..., Any], kind: str, tmp_path: Path
+) -> None:
     part = random_set(20)
     x, y = chapters(part)
-    images, items = DataLoader(part, 8), DataLoader(list(zip(x, y, strict=True)), 8)
+    images, items = DataLoader(part, 8), loader(list(zip(x, y, strict=True)), 8)
     learn = Learner(DataLoaders(images, items), create_model("linear", 0))
     text = (
-        "class names and pixels come from a DataLoader of an ImageSet; the validation loader has a "
-        "list of items, without either; to predict and export, give learn.dls.valid a DataLoader "
-        "of an ImageSet, or of a list or a TensorDataset of uint8 images of 784 pixels and labels "
-        "0 and 1"
+        "class names and pixels come from a mnist_sgd.DataLoader of an ImageSet; the validation "
+        f"batches come from {kind}, which has neither; to predict and export, give learn.dls.valid "
+        "a mnist_sgd.DataLoader of an ImageSet, or of a list or a TensorDataset of uint8 images of "
+        "784 pixels and labels 0 and 1"
     )
     for call in (
         lambda: learn.predict(part.images[0]),
@@ -461,9 +467,16 @@ def test_a_learner_says_what_items_lack_to_predict_and_export(tmp_path: Path) ->
     ):
         with pytest.raises(TypeError, match=f"^{re.escape(text)}$"):
             call()
-    with pytest.raises(TypeError, match="the batches are items as they are, not images of bytes"):
-        items.normalize(part.images)
+    learn.dls.valid = images
+    assert learn.export(tmp_path / "model.onnx")
     other = Learner(DataLoaders(items, images), create_model("linear", 0), lr=0.1)
     with other.no_logging():
         other.fit(1)
     assert other.export(tmp_path / "model.onnx")
+
+
+def test_items_are_not_normalised() -> None:
+    x, y = chapters(random_set(20))
+    loader = DataLoader(list(zip(x, y, strict=True)), 8)
+    with pytest.raises(TypeError, match="the batches are items as they are, not images of bytes"):
+        loader.normalize(random_set(20).images)

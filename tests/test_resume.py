@@ -174,8 +174,24 @@ def test_options_that_contradict_the_checkpoint_are_refused_by_name(
     assert main(["train", "--resume", "--out", str(one_epoch), *options]) == 2
     out, err = capsys.readouterr()
     assert out == ""
-    assert err == f"mnist-sgd: {one_epoch / 'checkpoint.safetensors'}: {message}\n"
+    assert err == (
+        f"mnist-sgd: {one_epoch / 'checkpoint.safetensors'}: {message}; resume with the options "
+        "and data that the training began with, or begin anew without --resume\n"
+    )
     assert {path.name: path.read_bytes() for path in one_epoch.iterdir()} == files
+
+
+def test_a_run_whose_checkpoint_is_refused_can_begin_anew(here: Path, capsys: Output) -> None:
+    line = ["train", "--epochs", "1", "--run", "a", "--resume"]
+    assert main(line) == 0
+    capsys.readouterr()
+    assert main([*line, "--lr", "0.5"]) == 2
+    assert capsys.readouterr().err == (
+        "mnist-sgd: runs/a/checkpoint.safetensors: other learning rate: the checkpoint has 1.0, "
+        "this fit has 0.5; resume with the options and data that the training began with, or begin "
+        "anew with --overwrite instead of --resume\n"
+    )
+    assert main([*line[:-1], "--overwrite", "--lr", "0.5"]) == 0
 
 
 def test_a_damaged_checkpoint_is_refused_in_one_line(

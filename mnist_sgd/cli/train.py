@@ -9,7 +9,7 @@ from mnist_sgd.cli.datasets import add_dataset_arguments, load_datasets
 from mnist_sgd.cli.pictures import say
 from mnist_sgd.cli.training.announcement import announce
 from mnist_sgd.cli.training.batches import add_batch_arguments, make_loaders
-from mnist_sgd.cli.training.checkpoints import add_checkpoint_arguments, checkpointing
+from mnist_sgd.cli.training.checkpoints import add_checkpoint_arguments, advising, checkpointing
 from mnist_sgd.cli.training.earlier_model import check_earlier_model
 from mnist_sgd.cli.training.logs import telling_of_lost_logs
 from mnist_sgd.cli.training.options import (
@@ -167,7 +167,8 @@ def _fit(
     lr = _found(learn) if recipe.lr == "find" else recipe.lr
     first, last, resume = checkpointing(args, learn)
     fit = learn.fit_one_cycle if recipe.schedule == "one-cycle" else learn.fit
-    fit(recipe.epochs, lr, cbs=[*first, *watching, *last], resume=resume)
+    with advising(args, resume):
+        fit(recipe.epochs, lr, cbs=[*first, *watching, *last], resume=resume)
     if learn.ranks.is_first:
         _say_what_was_left_out(args, learn)
 

@@ -2,6 +2,8 @@
 
 import argparse
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +13,7 @@ from mnist_sgd.cli.arguments import positive_int
 if TYPE_CHECKING:
     from mnist_sgd.learner import Learner
 
-__all__ = ["add_checkpoint_arguments", "checkpointing"]
+__all__ = ["add_checkpoint_arguments", "advising", "checkpointing"]
 
 
 def add_checkpoint_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,6 +49,23 @@ def checkpointing(
     if args.resume and learn.ranks.is_first:
         first = [_Announcement(path if there else None)]
     return first, last, path if there else None
+
+
+@contextmanager
+def advising(args: argparse.Namespace, resume: Path | None) -> Iterator[None]:
+    """Say what to do when a checkpoint is refused."""
+    from mnist_sgd.checkpoint import CheckpointError
+
+    try:
+        yield
+    except CheckpointError as error:
+        if resume is None or not str(error).startswith(f"{resume}: "):
+            raise
+        anew = "with --overwrite instead of" if args.name is not None else "without"
+        raise CheckpointError(
+            f"{error}; resume with the options and data that the training began with, or begin "
+            f"anew {anew} --resume"
+        ) from error
 
 
 class _Announcement(Callback):

@@ -589,7 +589,7 @@ def test_a_cancelled_batch_leaves_its_gradient_to_the_next_but_not_to_the_next_f
         def before_step(self, learn: Learner) -> None:
             raise CancelFit
 
-    learn = Learner(DataLoaders(halves, halves), nn.Linear(2, 1))
+    learn = Learner(DataLoaders(halves, halves), nn.Linear(2, 1), summed)
     with learn.no_logging():
         learn.fit(1, cbs=Leave())
         assert all(p.grad is not None for p in learn.model.parameters())

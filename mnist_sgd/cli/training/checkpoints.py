@@ -59,7 +59,8 @@ def advising(args: argparse.Namespace, resume: Path | None) -> Iterator[None]:
     try:
         yield
     except CheckpointError as error:
-        if resume is None or not str(error).startswith(f"{resume}: "):
+        refused = resume is not None and str(error).startswith(f"{resume}: ")
+        if not refused or "begin anew" in str(error):
             raise
         anew = "with --overwrite instead of" if args.name is not None else "without"
         raise CheckpointError(

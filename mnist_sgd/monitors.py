@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from math import nan
 from typing import TYPE_CHECKING, Any
 
-from mnist_sgd.attribute_values import held, is_held
+from mnist_sgd.attribute_values import held, is_held, taken
 from mnist_sgd.attributes import attributes
 from mnist_sgd.callbacks import Callback, CancelFit
 from mnist_sgd.wrappers import load_passing_buffers, load_plain_state, passing_buffers, plain_state
@@ -105,9 +105,10 @@ class EarlyStopping(_Monitor):
 class SaveBest(_Monitor):
     """Keeps the weights of the best epoch, and puts them back when the fit ends, however it ends.
 
-    Numbers, texts and lists of them that callbacks changed in the model come back, too.
-    `learn.kept_row` then tells which row of the recorder the weights have. If something else was
-    changed in the model, which does not come back, its files have no figures of that row.
+    What the loss has learned comes back, too, and so do numbers, texts, tensors and lists of them
+    that callbacks changed in the model. `learn.kept_row` then tells which row of the recorder the
+    weights have. If something else was changed in the model, which does not come back, its files
+    have no figures of that row.
 
     Args:
         path: a safetensors file for them, written whenever there are better ones; None: no file.
@@ -130,6 +131,7 @@ class SaveBest(_Monitor):
         self.buffers: dict[str, Any] = {}
         self.attributes: dict[str, str] = {}
         self.plain: dict[str, Any] = {}
+        self.loss: dict[str, dict[str, Any]] = {}
         self.row: int | None = None
         self._in_fit = False
 
@@ -138,7 +140,7 @@ class SaveBest(_Monitor):
         super().before_fit(learn)
         if not learn.recorder.values:
             self.weights, self.buffers, self.row = {}, {}, None
-            self.attributes, self.plain = {}, {}
+            self.attributes, self.plain, self.loss = {}, {}, {}
         self._in_fit = True
 
     def after_epoch(self, learn: Learner) -> None:
@@ -146,7 +148,11 @@ class SaveBest(_Monitor):
         if self.improvements(learn)[-1]:
             self.weights = copy.deepcopy(plain_state(learn.model))
             self.buffers = copy.deepcopy(passing_buffers(learn.model))
-            found = attributes(learn.model).items()
+            self.loss = {
+                place: copy.deepcopy({"state": plain_state(m), "buffers": passing_buffers(m)})
+                for place, m in learn.loss_modules().items()
+            }
+            found = attributes(learn.model, tensors=True).items()
             plain = {name: each for name, each in found if each.put and is_held(each.value)}
             self.attributes = {name: each.text for name, each in plain.items()}
             self.plain = {name: copy.deepcopy(each.value) for name, each in plain.items()}
@@ -159,26 +165,33 @@ class SaveBest(_Monitor):
         if not self._in_fit:
             return
         self._in_fit = False
+        from mnist_sgd.provenance import is_of_last_row
+
         best = self.best_row(learn) if learn.recorder.values else None
         row = best if self.row is None else self.row
-        if best is not None and best == len(learn.recorder.values) - 1 and _is_of_last_row(learn):
+        if best is not None and best == len(learn.recorder.values) - 1 and is_of_last_row(learn):
             learn.kept_row = best  # also where a cancellation left `after_epoch` out
         elif self.weights and row is not None:
             load_plain_state(learn.model, self.weights)
             load_passing_buffers(learn.model, self.buffers)
             self._put_attributes(learn)
+            modules = learn.loss_modules()
+            for place in self.loss.keys() & modules.keys():
+                load_plain_state(modules[place], self.loss[place]["state"])
+                load_passing_buffers(modules[place], self.loss[place]["buffers"])
             learn.kept_row = row
 
     def _put_attributes(self, learn: Learner) -> None:
-        """Put back the numbers and words of the model that are others by now."""
-        for name, each in attributes(learn.model).items():
+        """Put back the attributes of the model that are others by now."""
+        for name, each in attributes(learn.model, tensors=True).items():
             if each.put and name in self.plain and each.text != self.attributes[name]:
-                each.put(copy.deepcopy(self.plain[name]))
+                each.put(taken(self.plain[name], each.value, learn.ranks.device))
 
     def state_dict(self) -> dict[str, Any]:
-        """The best weights so far, the buffers and the numbers that no file has, and their row."""
+        """The best weights so far, with what else of the model and the loss is put back."""
         kept = {"row": self.row, "weights": self.weights, "buffers": self.buffers}
-        return {**kept, "attributes": self.attributes, "plain": held(self.plain)}
+        plain = {"attributes": self.attributes, "plain": held(self.plain)}
+        return {**kept, **plain, "loss": self.loss}
 
     def fit_settings(self) -> dict[str, str]:
         """What a fit that resumes must share, or else the weights are not those of `kept_row`."""
@@ -194,14 +207,7 @@ class SaveBest(_Monitor):
         self.buffers = dict(later.get("buffers", {}))
         self.attributes = dict(later.get("attributes", {}))
         self.plain = dict(later.get("plain", {}))
-
-
-def _is_of_last_row(learn: Learner) -> bool:
-    """Whether the recorder's last row was measured with the weights as they are."""
-    from mnist_sgd.provenance import measured_state
-
-    noted = learn.recorder.measured[-1]["state"]
-    return noted is not None and noted == measured_state(learn)
+        self.loss = dict(later.get("loss", {}))
 
 
 class ReduceLROnPlateau(_Monitor):

@@ -170,7 +170,8 @@ class Proof:
                     f"the fit measured a {name} of {before:.6f} with these weights, the file's "
                     f"is {now:.6f}: that fit differed in more than the weights, as by a callback "
                     "that changes the batches or the predictions, which the file cannot do; do "
-                    "that in the model"
+                    "that in the model, or, if the model was changed after the fit, call "
+                    "learn.fit(0), after which export measures it anew"
                 )
         return None
 

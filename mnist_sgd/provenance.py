@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import cache, partial
 from hashlib import blake2b
 from math import isfinite, isnan
 from typing import TYPE_CHECKING, Any
@@ -41,7 +42,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "accuracy_column",
+    "attribute_texts",
     "describe",
+    "is_of_last_row",
     "measured",
     "measured_row",
     "measured_state",
@@ -168,10 +171,16 @@ def accuracy_column(learn: TrainingLoop) -> int | None:
     return 1 + learn.metrics.index(batch_accuracy) if batch_accuracy in learn.metrics else None
 
 
-def measured(learn: TrainingLoop) -> dict[str, Any]:
+def measured(learn: TrainingLoop, before: Mapping[str, str] | None = None) -> dict[str, Any]:
     """What the recorder notes with a row: of which weights and data it is, and what can be checked.
 
     The loss is plain if no callback of the fit could change it or the predictions.
+
+    Args:
+        learn: has just validated.
+        before: its `attribute_texts` before the first batch of the validation. What the model
+            itself changes on the way, such as a count of its calls or activations that it keeps
+            to be looked at, is passing: the figures do not depend on it.
     """
     changers = ("after_pred", "after_loss")
     plain = not any(
@@ -180,21 +189,31 @@ def measured(learn: TrainingLoop) -> dict[str, Any]:
         for moment in changers
         if not isinstance(cb, MixedPrecision)  # which leaves validation alone
     )
-    state, accuracy = measured_state(learn), accuracy_column(learn)
-    return {"state": state, "plain_loss": plain, "accuracy": accuracy}
+    now = attribute_texts(learn) or {}
+    names = [name for name in now if before is not None and before.get(name) != now[name]]
+    state, accuracy = measured_state(learn, names), accuracy_column(learn)
+    return {"state": state, "passing": names, "plain_loss": plain, "accuracy": accuracy}
 
 
-def measured_state(learn: TrainingLoop) -> str | None:
+def measured_state(learn: TrainingLoop, passing: Sequence[str] = ()) -> str | None:
     """A fingerprint of all that a validation's metrics depend on.
+
+    Args:
+        learn: any.
+        passing: names among its `attribute_texts` that are left out.
 
     Returns:
         None if the model's state has no fingerprint.
     """
     try:
         state = {**plain_state(learn.model), **passing_buffers(learn.model)}
-        facts = [fingerprint(state), _layers(learn.model), _attributes(learn)]
+        facts = [fingerprint(state), _layers(learn.model)]
     except Exception:  # code of the model may raise anything, and a training must go on
         return None
+    texts = attribute_texts(learn)
+    if texts is None:
+        return None
+    facts.append(repr([item for item in texts.items() if item[0] not in passing]))
     valid = learn.dls.valid
     facts += [model_name(learn.model), identity(learn.loss_func)]
     if not isinstance(valid, DataLoader):
@@ -215,20 +234,28 @@ def _layers(model: nn.Module) -> str:
     return re.sub(r"(\w*Dropout\w*)\([^()]*\)", r"\1", text)
 
 
-def _attributes(learn: TrainingLoop) -> str:
-    """The numbers and words in the model and the loss as text, but for a dropout's."""
+def attribute_texts(learn: TrainingLoop) -> dict[str, str] | None:
+    """The plain attributes of the model and the loss as text, but for a dropout's, by names.
+
+    Returns:
+        None if code of theirs raises an error.
+    """
     dropouts = tuple(
         f"{name}."
         for name, module in plain_modules(unwrapped(learn.model)).items()
         if "Dropout" in type(module).__name__
     )
-    model = {
-        name: each.text
-        for name, each in attributes(learn.model).items()
-        if not name.startswith(dropouts)
+    try:
+        model = attributes(learn.model, tensors=True)
+        loss = attributes(learn.loss_func, tensors=True)
+    except Exception:  # as in measured_state
+        return None
+    return {
+        f"{part} {name}": each.text
+        for part, found in (("model", model), ("loss", loss))
+        for name, each in found.items()
+        if part == "loss" or not name.startswith(dropouts)
     }
-    loss = {name: each.text for name, each in attributes(learn.loss_func).items()}
-    return repr([model, loss])
 
 
 def _left_out(learn: TrainingLoop, valid: DataLoader) -> list[object]:
@@ -256,13 +283,21 @@ def measured_row(learn: TrainingLoop) -> int | None:
     recorder, valid = learn.recorder, learn.dls.valid
     if isinstance(valid, DataLoader) and _left_out(learn, valid):
         return None
-    state = measured_state(learn) if recorder.measured else None
-    rows = [
-        i
-        for i, noted in enumerate(recorder.measured)
-        if state and noted["state"] == state and _is_whole(recorder, i)
-    ]
-    return rows[-1] if rows else None
+    state_without = cache(partial(measured_state, learn))
+    for row in reversed(range(len(recorder.measured))):
+        noted = recorder.measured[row]
+        if not _is_whole(recorder, row) or noted["state"] is None:
+            continue
+        if noted["state"] == state_without(tuple(noted.get("passing", ()))):
+            return row
+    return None
+
+
+def is_of_last_row(learn: TrainingLoop) -> bool:
+    """Whether the recorder's last row was measured with the weights and the data as they are."""
+    noted = learn.recorder.measured[-1]
+    state = noted["state"]
+    return state is not None and state == measured_state(learn, noted.get("passing", ()))
 
 
 def _is_whole(recorder: Recorder, row: int) -> bool:

@@ -34,7 +34,7 @@ from mnist_sgd.loader import Batch, DataLoader, DataLoaders
 from mnist_sgd.optimizer_errors import check_interface, holds_any
 from mnist_sgd.optimizers import momentum_of
 from mnist_sgd.progress import format_time, table_header, table_row
-from mnist_sgd.provenance import measured
+from mnist_sgd.provenance import attribute_texts, measured
 from mnist_sgd.rank_agreement import TRAINING, VALIDATION, agree_on_batches
 from mnist_sgd.recorder import Mean, Metric, Recorder
 from mnist_sgd.remembered import Remembered
@@ -85,6 +85,7 @@ class TrainingLoop(Stages):
         self.xb = self.yb = self.pred = self.loss = self.loss_grad = NOTHING
         self.forward_context: Callable[[], AbstractContextManager[object]] = nullcontext
         self._in_batch = False
+        self._texts: dict[str, str] | None = None  # of the newest validation's beginning
         self._unchecked = True  # no targets of these batches were checked yet
         self._wrapped_model: tuple[nn.Module, Callable[[Tensor], Any]] | None = None
         self._wrapped_loss: tuple[tuple[Loss, object, bool], Loss] | None = None
@@ -187,7 +188,7 @@ class TrainingLoop(Stages):
 
     def _add_row(self) -> None:
         valid, is_partial = self._validated
-        row = self.recorder.add_epoch(valid, measured(self), is_partial)
+        row = self.recorder.add_epoch(valid, measured(self, self._texts), is_partial)
         cells: list[object] = [self.epoch, *row, format_time(time.time() - self._start)]
         if is_partial:  # means over the validation images that came before it was cancelled
             cells[2:-1] = [f"~{value:.6f}" for value in valid]
@@ -207,6 +208,7 @@ class TrainingLoop(Stages):
         """Let all ranks measure the same weights, which are what is saved."""
         agree_on_batches(self, batches, VALIDATION)
         self._share_weights()
+        self._texts = attribute_texts(self)
 
     def _evaluate(
         self,

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from hooks import Copies
 from image_sets import random_set
 from mnist_sgd import (
+    SGD,
     Callback,
     CancelEpoch,
     CancelFit,
@@ -209,7 +210,11 @@ class Changes(Callback):
         model.offset = self.kind(0.5 * learn.epoch)
 
 
-@pytest.mark.parametrize("kind", [float, np.float64])
+def as_tensor(value: float) -> Tensor:
+    return torch.tensor(value)
+
+
+@pytest.mark.parametrize("kind", [float, np.float64, as_tensor])
 @pytest.mark.parametrize("resume", [False, True])
 def test_the_numbers_and_words_of_the_best_epoch_come_back(
     resume: bool, kind: Callable[[float], Any], tmp_path: Path
@@ -229,7 +234,7 @@ def test_the_numbers_and_words_of_the_best_epoch_come_back(
     model: Any = learn.model
     assert (learn.kept_row, measured_row(learn)) == (1, 1)
     assert (model.steepness, model.sign, model.offset) == ([2.0], "minus", 0.5)
-    assert type(model.offset) is kind
+    assert type(model.offset) is type(kind(0.5))
     assert learn.validate()[0] == learn.recorder.values[1][1]
 
 
@@ -242,6 +247,41 @@ def test_a_file_has_no_figures_where_a_number_of_the_model_cannot_come_back(tmp_
     assert (model.steepness, model.sign, model.offset) == ([2.0], "minus", {1.5})
     learn.save(tmp_path / "kept.safetensors")
     assert read_weights(tmp_path / "kept.safetensors")[1].metrics == {"images": 10}
+
+
+class Learned(nn.Module):
+    """A loss whose temperature is trained."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.temperature = nn.Parameter(torch.tensor(1.0))
+
+    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
+        return cross_entropy(logits * self.temperature, targets)
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_what_the_loss_had_learned_in_the_best_epoch_comes_back(
+    resume: bool, tmp_path: Path
+) -> None:
+    class TrainsTheLoss(Callback):
+        def before_fit(self, learn: Learner) -> None:
+            loss: Any = learn.loss_func
+            learn.opt = SGD([*learn.model.parameters(), *loss.parameters()], lr=0.1)
+
+    path = tmp_path / "c"
+
+    def fitted(n_epoch: int, **settings: Any) -> Learner:
+        learn = learner(scripted("score", [0.5, 0.75, 0.25, 0.25]), loss_func=Learned())
+        cbs = [TrainsTheLoss(), SaveBest(monitor="score"), Checkpoint(path)]
+        learn.fit(n_epoch, lr=0.1, cbs=cbs, **settings)
+        return learn
+
+    if resume:
+        fitted(3)
+    learn = fitted(4, resume=path if resume else None)
+    assert (learn.kept_row, measured_row(learn)) == (1, 1)
+    assert learn.validate()[0] == learn.recorder.values[1][1]
 
 
 def test_a_second_fit_begins_without_the_best_of_the_first() -> None:

@@ -310,7 +310,8 @@ def test_a_callback_of_the_fit_alone_is_found_by_the_figures_of_its_row(
         match=r"model\.onnx was not written: the fit measured a valid_loss of 0\.\d{6} with these "
         r"weights, the file's is 0\.\d{6}: that fit differed in more than the weights, as by a "
         r"callback that changes the batches or the predictions, which the file cannot do; do that "
-        r"in the model$",
+        r"in the model, or, if the model was changed after the fit, call learn\.fit\(0\), after "
+        r"which export measures it anew$",
     ):
         learn.export(tmp_path / "model.onnx")
 
@@ -663,6 +664,60 @@ class Steep(nn.Module):
         return logits * self.steepness
 
 
+class Watched(Steep):
+    """Counts its calls and keeps what it answered last, to be looked at."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+        self.last: Any = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits = super().forward(x)
+        self.calls += 1
+        self.last = logits.detach()
+        return logits
+
+
+def test_what_a_model_notes_of_its_calls_does_not_take_its_metrics(tmp_path: Path) -> None:
+    learn = learner(Watched())
+    assert saved_metrics(learn, tmp_path) == row(learn)
+    learn.predict(learn.own_loader().dataset.images[0])
+    assert saved_metrics(learn, tmp_path) == row(learn)
+    learn.export(tmp_path / "model.onnx")
+    assert Predictor(tmp_path / "model.onnx").metadata.metrics == row(learn)
+    flatten_model(learn)
+    assert saved_metrics(learn, tmp_path) == {"images": 60}
+
+
+class Settings:
+    """An object that nothing looks into."""
+
+    steepness = 1.0
+
+
+def test_a_model_that_was_changed_out_of_sight_can_be_measured_anew(tmp_path: Path) -> None:
+    class Hidden(Steep):
+        def __init__(self) -> None:
+            super().__init__()
+            self.settings = Settings()
+
+        def forward(self, x: Tensor) -> Tensor:
+            logits: Tensor = super().forward(x) * self.settings.steepness
+            return logits
+
+    learn = learner(Hidden())
+    model: Any = learn.model
+    model.settings.steepness = 0.5
+    with pytest.raises(ExportError, match=r"call learn\.fit\(0\), after which export measures it"):
+        learn.export(tmp_path / "model.onnx")
+    learn.fit(0)
+    learn.export(tmp_path / "model.onnx")
+    loss, accuracy = learn.validate()
+    metrics = Predictor(tmp_path / "model.onnx").metadata.metrics
+    assert metrics == {"valid_loss": loss, "batch_accuracy": accuracy, "images": 60}
+
+
 class Weighted:
     """A loss with a number in it, as an object or as its method."""
 
@@ -681,6 +736,11 @@ def flatten_model(learn: Learner) -> None:
     model.steepness = 0.5
 
 
+def flatten_by_tensor(learn: Learner) -> None:
+    model: Any = learn.model
+    model.steepness = torch.tensor(0.5)
+
+
 def halve_object(learn: Learner) -> None:
     loss: Any = learn.loss_func
     loss.weight /= 2
@@ -696,10 +756,11 @@ def halve_method(learn: Learner) -> None:
     ("loss", "change"),
     [
         (mnist_loss, flatten_model),
+        (mnist_loss, flatten_by_tensor),
         (Weighted(), halve_object),
         (Weighted().loss, halve_method),
     ],
-    ids=["model", "object", "method"],
+    ids=["model", "tensor", "object", "method"],
 )
 def test_figures_from_before_a_number_of_the_model_or_the_loss_changed_are_never_in_a_file(
     loss: Any, change: Callable[[Learner], None], when: str, tmp_path: Path

@@ -2,7 +2,7 @@
 
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NoReturn
 
@@ -20,7 +20,9 @@ __all__ = [
     "raise_explained",
     "raise_explained_backward",
     "raise_explained_forward",
+    "takes_logits",
     "warn_of_broadcasting",
+    "warn_of_sigmoid",
 ]
 
 OF_DTYPES = re.compile(
@@ -107,12 +109,7 @@ def check_targets(loss_func: Callable[..., Any], targets: Any) -> None:
     Raises:
         ValueError: one is outside [0, 1].
     """
-    while isinstance(loss_func, partial):
-        loss_func = loss_func.func
-    function = getattr(loss_func, "_torchdynamo_orig_callable", loss_func)  # of torch.compile
-    is_ours = getattr(function, "__module__", "") == "mnist_sgd.losses"
-    is_torchs = isinstance(function, nn.BCEWithLogitsLoss)
-    if not (is_ours or is_torchs or function is binary_cross_entropy_with_logits):
+    if not takes_logits(loss_func):
         return
     if not isinstance(targets, Tensor) or not targets.numel() or targets.is_complex():
         return
@@ -122,6 +119,26 @@ def check_targets(loss_func: Callable[..., Any], targets: Any) -> None:
             f"{metric_name(loss_func)} takes targets from 0 to 1, 1 for the positive class; those "
             f"of the batch go from {low:g} to {high:g}: give labels 0 and 1, or convert them in a "
             f"callback's before_batch, as learn.yb = {_conversion(low, high)} does"
+        )
+
+
+def takes_logits(function: Callable[..., Any]) -> bool:
+    """Whether a loss or a metric is known to take logits, and targets from 0 to 1."""
+    while isinstance(function, partial):
+        function = function.func
+    function = getattr(function, "_torchdynamo_orig_callable", function)  # of torch.compile
+    is_ours = getattr(function, "__module__", "") in ("mnist_sgd.losses", "mnist_sgd.metrics")
+    is_torchs = isinstance(function, nn.BCEWithLogitsLoss)
+    return is_ours or is_torchs or function is binary_cross_entropy_with_logits
+
+
+def warn_of_sigmoid(functions: Sequence[Callable[..., Any]]) -> None:
+    """Warn that a model gives probabilities where a loss or a metric takes logits."""
+    if known := [metric_name(function) for function in functions if takes_logits(function)]:
+        warnings.warn(
+            f"the model ends in a sigmoid, and {known[0]} applies another, after "
+            "which all probabilities are above 0.5: leave out the model's own",
+            stacklevel=2,
         )
 
 

@@ -10,7 +10,15 @@ from torch import Tensor, nn
 
 from mnist_sgd.wrappers import unwrapped
 
-__all__ = ["ENDS_IN_SIGMOID", "Layer", "ends_in_sigmoid", "evaluating", "layers", "summary"]
+__all__ = [
+    "ENDS_IN_SIGMOID",
+    "Layer",
+    "ends_in_sigmoid",
+    "evaluating",
+    "is_from_sigmoid",
+    "layers",
+    "summary",
+]
 
 ENDS_IN_SIGMOID = (
     "the model ends in a sigmoid, and what makes probabilities of its logits applies another, "
@@ -86,7 +94,12 @@ def ends_in_sigmoid(model: nn.Module, xb: Tensor) -> bool:
     xb = xb.detach().clone()
     xb.requires_grad_(xb.is_floating_point())
     with evaluating(unwrapped(model)), torch.enable_grad():
-        step = getattr(unwrapped(model)(xb), "grad_fn", None)
+        return is_from_sigmoid(unwrapped(model)(xb))
+
+
+def is_from_sigmoid(predictions: object) -> bool:
+    """Whether the last step of what gave these predictions was a sigmoid, as autograd knows it."""
+    step = getattr(predictions, "grad_fn", None)
     while step is not None and step.name().startswith(RESHAPING):
         step = step.next_functions[0][0]
     return step is not None and step.name().startswith("Sigmoid")

@@ -16,6 +16,7 @@ from mnist_sgd.batch_errors import (
     raise_explained_backward,
     raise_explained_forward,
     warn_of_broadcasting,
+    warn_of_sigmoid,
 )
 from mnist_sgd.batch_norm import check_batch_norm, explaining_batch_norm
 from mnist_sgd.begun import Begun
@@ -30,6 +31,7 @@ from mnist_sgd.callbacks import (
 from mnist_sgd.distributed import Ranks
 from mnist_sgd.fit_place import FitPlace
 from mnist_sgd.fit_start import FitStart
+from mnist_sgd.layers import is_from_sigmoid
 from mnist_sgd.loader import Batch, DataLoader, DataLoaders
 from mnist_sgd.optimizer_errors import check_interface, holds_any
 from mnist_sgd.optimizers import momentum_of
@@ -368,6 +370,8 @@ class TrainingLoop(Stages):
         """Compute the loss: `loss_grad` is what the gradient is taken of, `loss` is recorded."""
         if self._unchecked:
             check_targets(self.loss_func, self.yb)
+            if self.training and is_from_sigmoid(self.pred):
+                warn_of_sigmoid([self.loss_func, *self.metrics])
             self._unchecked = not len(self.yb)
         try:
             self.loss_grad = loss_func(self.pred, self.yb)

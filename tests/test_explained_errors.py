@@ -22,6 +22,7 @@ from mnist_sgd import (
     Learner,
     MixedPrecision,
     adamw,
+    batch_accuracy,
     create_model,
     cross_entropy,
     mnist_loss,
@@ -485,3 +486,27 @@ def test_targets_that_are_no_numbers_are_refused() -> None:
     loader = DataLoader(TensorDataset(x, y), 8)
     said = refused(ValueError, lambda: learner(DataLoaders(loader, loader)).fit(1, 0.1))
     assert "those of the batch go from nan to nan: " in said
+
+
+@pytest.mark.parametrize(
+    ("loss", "metrics", "name"),
+    [
+        (mnist_loss, None, "mnist_loss"),
+        (nn.BCEWithLogitsLoss(), batch_accuracy, "BCEWithLogitsLoss"),
+        (nn.BCELoss(), batch_accuracy, "batch_accuracy"),
+        (nn.BCELoss(), None, None),
+    ],
+)
+def test_a_model_that_ends_in_a_sigmoid_is_not_trained_with_another_in_silence(
+    loss: Any, metrics: Any, name: str | None, recwarn: pytest.WarningsRecorder
+) -> None:
+    model = nn.Sequential(nn.Linear(784, 1), nn.Sigmoid())
+    x, y = torch.rand(24, 784), torch.tensor([0.0, 1.0] * 12)[:, None]
+    loader = DataLoader(TensorDataset(x, y), 8)
+    learn = learner(DataLoaders(loader, loader), model, loss_func=loss, metrics=metrics)
+    learn.fit(2, 0.1)
+    said = (
+        f"the model ends in a sigmoid, and {name} applies another, after which all probabilities "
+    )
+    expected = [said + "are above 0.5: leave out the model's own"] if name else []
+    assert [str(each.message) for each in recwarn][:1] == expected

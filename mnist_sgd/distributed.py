@@ -30,7 +30,9 @@ import torch
 from torch import Tensor, distributed, nn
 
 from mnist_sgd._torchrun import process_numbers
+from mnist_sgd.attributes import modules_within
 from mnist_sgd.device import DeviceCopy
+from mnist_sgd.empty_parts import tensors_of, without_nan, zero_of
 from mnist_sgd.loader import DataLoader
 from mnist_sgd.synced_model import SyncedModel
 
@@ -74,7 +76,7 @@ class Ranks:
         """What to call for `model` in training, see `SyncedModel`."""
         return model if self.world_size == 1 else SyncedModel(model, self._share)
 
-    def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
+    def average_gradients(self, parameters: Iterable[nn.Parameter], is_empty: bool = False) -> None:
         """Average each parameter's gradient over the ranks, which call this together.
 
         A rank without a gradient counts as 0; where no rank has one, it stays None. Gradients that
@@ -82,6 +84,8 @@ class Ranks:
 
         Args:
             parameters: the same on all ranks, in the same order.
+            is_empty: whether this rank's part of the batch is empty. Then a gradient of zeros is
+                none, as the batch may not use that parameter, and NaN counts as 0.
         """
         if self.world_size == 1:
             return
@@ -90,11 +94,13 @@ class Ranks:
             if parameter.requires_grad:
                 kinds.setdefault(parameter.dtype, []).append(parameter)
         for same in kinds.values():
-            self._average(same)
+            self._average(same, is_empty)
 
-    def _average(self, parameters: Sequence[nn.Parameter]) -> None:
+    def _average(self, parameters: Sequence[nn.Parameter], is_empty: bool) -> None:
         """Average the gradients of parameters of one dtype, in one exchange."""
         grads = [None if p.grad is None else p.grad.detach().to_dense() for p in parameters]
+        if is_empty:
+            grads = [None if g is None else _of_empty_part(g) for g in grads]
         filled = [
             torch.zeros_like(p) if g is None else g for p, g in zip(parameters, grads, strict=True)
         ]
@@ -108,6 +114,8 @@ class Ranks:
         for i, (parameter, mean) in enumerate(zip(parameters, means, strict=True)):
             if grads[i] is not None or counts[i] != 0:  # the GPU is asked for a missing one alone
                 parameter.grad = mean.reshape(parameter.shape).to(parameter.dtype)
+            else:
+                parameter.grad = None
 
     def share_weights(self, *modules: nn.Module) -> None:
         """Give the first rank's parameters and buffers to all ranks, which call this together.
@@ -141,7 +149,7 @@ class Ranks:
         """What to call for `loss_func`, so that the ranks' mean is the loss of the whole batch.
 
         Its value and its gradient are weighted by the size of this rank's part; those of an empty
-        part are 0, and `loss_func` is not asked. All ranks call it together.
+        part are 0, and `loss_func` is not called. All ranks call it together.
 
         Args:
             loss_func: of (predictions, targets), the mean over the images of what it is given.
@@ -156,12 +164,19 @@ class Ranks:
         def weighted(predictions: Any, targets: Tensor) -> Tensor:
             size = self._counted(targets) if loader is None else _newest_size(loader)
             if len(targets) == 0:
-                return torch.zeros((), device=self.device, requires_grad=True) * 1
+                return self._loss_of_nothing(loss_func, predictions)
             loss = loss_func(predictions, targets)
             weight = len(targets) * self.world_size / size
             return loss * (weight.to(loss.dtype) if isinstance(weight, Tensor) else weight)
 
         return weighted
+
+    def _loss_of_nothing(self, loss_func: Loss, predictions: Any) -> Tensor:
+        """0, with a gradient of 0 with respect to the predictions and the loss's parameters."""
+        zero = torch.zeros((), device=self.device, requires_grad=True)  # if nothing else has one
+        modules = modules_within(loss_func).values()
+        parameters = [p for module in modules for p in module.parameters()]
+        return zero + zero_of([*tensors_of(predictions), *parameters])
 
     def _counted(self, targets: Tensor) -> Tensor:
         """How many targets all ranks have, a scalar on the device, for which nothing waits."""
@@ -259,6 +274,12 @@ class Ranks:
 
 ALONE = Ranks()
 """One process, on the CPU."""
+
+
+def _of_empty_part(gradient: Tensor) -> Tensor | None:
+    """What a rank without images adds to a gradient; None if that is nothing."""
+    gradient = without_nan(gradient)
+    return gradient if gradient.any() else None
 
 
 def _newest_size(loader: DataLoader) -> int:

@@ -28,6 +28,7 @@ from mnist_sgd.callbacks import (
     CancelValidate,
 )
 from mnist_sgd.distributed import Ranks
+from mnist_sgd.empty_parts import without_nan
 from mnist_sgd.fit_place import FitPlace
 from mnist_sgd.fit_start import FitStart
 from mnist_sgd.loader import Batch, DataLoader, DataLoaders
@@ -128,6 +129,11 @@ class TrainingLoop(Stages):
             return 0.0
         batches = len(self.dls.train)  # type: ignore[arg-type]  # a length is what it asks for
         return (self.epoch + (self.batch - self._in_batch) / batches) / self.n_epoch
+
+    @property
+    def is_empty_part(self) -> bool:
+        """Whether this rank has no image of the batch at hand, and others may have some."""
+        return self.ranks.world_size > 1 and len(self.yb) == 0
 
     def _fit(self) -> None:
         self._settle(begun=self.epoch >= self.n_epoch)  # then no epoch begins
@@ -387,11 +393,11 @@ class TrainingLoop(Stages):
             self.loss_grad.backward()  # type: ignore[no-untyped-call]
         except (RuntimeError, AttributeError) as error:
             raise_explained_backward(error, self.loss_func, self.loss_grad, self.model)
-        self.ranks.average_gradients(self._trained())
+        self.ranks.average_gradients(self._trained(), self.is_empty_part)
 
     def _step(self) -> None:
         if self._custom:  # a callback may have run a backward pass of its own, on this rank's part
-            self.ranks.average_gradients(self._trained())
+            self.ranks.average_gradients(self._trained(), self.is_empty_part)
         self.opt.step()
 
     def _trained(self) -> Iterator[nn.Parameter]:
@@ -402,12 +408,14 @@ class TrainingLoop(Stages):
 
     def _record_batch(self) -> None:
         group = self.opt.param_groups[-1]
+        if self.is_empty_part:
+            self.loss = without_nan(self.loss)
         self.recorder.add_batch(self.loss, group["lr"], momentum_of(group))
 
     def _record_metrics(self, means: Sequence[Mean]) -> None:
-        size = len(self.yb)
-        if not size and self.ranks.world_size > 1:  # a callback left nothing of this rank's part
+        if self.is_empty_part:  # a callback left nothing of it
             return
+        size = len(self.yb)
         means[0].add(self.loss, size)
         for mean, metric in zip(means[1:], self.metrics, strict=True):
             try:

@@ -251,6 +251,8 @@ DISTURBED = {
     "pair",
     "whole validation",
     "shrunk",
+    "smooth inputs",
+    "smooth loss",
     "sharpness",
     "learned loss",
     "watched by the first",
@@ -280,6 +282,8 @@ def test_each_disturbance_changes_the_results(reports: Reports) -> None:
     plain = alone["undisturbed"]["weights"]
     for job in ("looked before", "kept bright", "sliced", "new head", "shrunk", "sharpness"):
         assert distance(alone[job]["weights"], plain) > 1e-4
+    for job in ("smooth inputs", "smooth loss"):
+        assert distance(alone[job]["weights"], alone["shrunk"]["weights"]) > 1e-4
     assert distance(alone["peeked"]["weights"], plain) == 0  # the fit keeps its own position
 
 
@@ -338,6 +342,20 @@ def test_ranks_that_disagree_fail_at_once_with_the_same_error(
             "warned": f"torchrun started {count} processes, and this Learner has no ranks=: each "
             "process trains by itself, on all images; give it ranks=, which joined_ranks() gives",
         }
+
+
+@several
+def test_a_callback_that_fails_on_an_empty_part_is_told_so(count: int, reports: Reports) -> None:
+    notes = {0: ["1 images", "in the callback FailAtLast, after_loss"]} | {
+        rank: [
+            "0 images",
+            "in the callback FailAtLast, after_loss",
+            f"on rank {rank}, whose part of this batch is empty: return from the callback where "
+            "len(learn.yb) is 0",
+        ]
+        for rank in range(1, count)
+    }
+    assert {rank: report["noted"] for rank, report in enumerate(reports[count])} == notes
 
 
 @several

@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from hashlib import blake2b
 from itertools import starmap
 from typing import Any
@@ -30,15 +31,13 @@ import torch
 from torch import Tensor, distributed, nn
 
 from mnist_sgd._torchrun import process_numbers
-from mnist_sgd.attributes import modules_within
 from mnist_sgd.device import DeviceCopy
-from mnist_sgd.empty_parts import tensors_of, without_nan, zero_of
+from mnist_sgd.empty_parts import without_nan
 from mnist_sgd.loader import DataLoader
+from mnist_sgd.synced_loss import Loss, SyncedLoss
 from mnist_sgd.synced_model import SyncedModel
 
 __all__ = ["ALONE", "Ranks", "joined_ranks"]
-
-Loss = Callable[[Tensor, Tensor], Tensor]
 
 TIMEOUT = timedelta(minutes=5)
 """How long a rank waits for a silent one. The first rank exports while the others wait: seconds."""
@@ -160,23 +159,8 @@ class Ranks:
         if self.world_size == 1:
             return loss_func
         loader = batches if isinstance(batches, DataLoader) and not count else None
-
-        def weighted(predictions: Any, targets: Tensor) -> Tensor:
-            size = self._counted(targets) if loader is None else _newest_size(loader)
-            if len(targets) == 0:
-                return self._loss_of_nothing(loss_func, predictions)
-            loss = loss_func(predictions, targets)
-            weight = len(targets) * self.world_size / size
-            return loss * (weight.to(loss.dtype) if isinstance(weight, Tensor) else weight)
-
-        return weighted
-
-    def _loss_of_nothing(self, loss_func: Loss, predictions: Any) -> Tensor:
-        """0, with a gradient of 0 with respect to the predictions and the loss's parameters."""
-        zero = torch.zeros((), device=self.device, requires_grad=True)  # if nothing else has one
-        modules = modules_within(loss_func).values()
-        parameters = [p for module in modules for p in module.parameters()]
-        return zero + zero_of([*tensors_of(predictions), *parameters])
+        counted = self._counted if loader is None else partial(_newest_size, loader)
+        return SyncedLoss(loss_func, counted, self.world_size, self.device)
 
     def _counted(self, targets: Tensor) -> Tensor:
         """How many targets all ranks have, a scalar on the device, for which nothing waits."""
@@ -282,7 +266,7 @@ def _of_empty_part(gradient: Tensor) -> Tensor | None:
     return gradient if gradient.any() else None
 
 
-def _newest_size(loader: DataLoader) -> int:
+def _newest_size(loader: DataLoader, targets: Tensor) -> int:
     """Images of the newest batch over all ranks: only the last one may be smaller."""
     return (loader.samples_seen - 1) % loader.batch_size + 1
 

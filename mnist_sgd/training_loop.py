@@ -40,16 +40,15 @@ from mnist_sgd.rank_agreement import TRAINING, VALIDATION, agree_on_batches
 from mnist_sgd.recorder import Mean, Metric, Recorder
 from mnist_sgd.remembered import Remembered
 from mnist_sgd.stages import Stages
+from mnist_sgd.synced_loss import Loss, SyncedLoss
 
 __all__ = ["Loss", "TrainingLoop"]
 
 NOTHING = torch.empty(0)
 
-Loss = Callable[[Tensor, Tensor], Tensor]
-
 _OF_A_BATCH = (
     *("training", "dl", "xb", "yb", "pred", "loss", "loss_grad"),
-    *("_in_batch", "forward_context"),
+    *("_in_batch", "_weight", "forward_context"),
 )
 """The attributes of a loop that say where it is in its batches."""
 
@@ -86,6 +85,7 @@ class TrainingLoop(Stages):
         self.xb = self.yb = self.pred = self.loss = self.loss_grad = NOTHING
         self.forward_context: Callable[[], AbstractContextManager[object]] = nullcontext
         self._in_batch = False
+        self._weight: float | Tensor = 1.0
         self._unchecked = True  # no targets of these batches were checked yet
         self._wrapped_model: tuple[nn.Module, Callable[[Tensor], Any]] | None = None
         self._wrapped_loss: tuple[tuple[Loss, object, bool], Loss] | None = None
@@ -129,6 +129,16 @@ class TrainingLoop(Stages):
             return 0.0
         batches = len(self.dls.train)  # type: ignore[arg-type]  # a length is what it asks for
         return (self.epoch + (self.batch - self._in_batch) / batches) / self.n_epoch
+
+    @property
+    def batch_weight(self) -> float:
+        """What a mean over this process's part of a batch counts in the mean over all processes.
+
+        It is the size of the part over the mean size of the parts, from `after_loss` on, and 1.0 in
+        one process and in validation. `loss` and `loss_grad` have it already; multiply by it what
+        a callback adds to them as a mean over `xb`, and the loss of a backward pass of its own.
+        """
+        return float(self._weight)
 
     @property
     def is_empty_part(self) -> bool:
@@ -308,6 +318,7 @@ class TrainingLoop(Stages):
         """
         known = False
         self.forward_context = nullcontext
+        self._weight = 1.0
         try:
             self._call("before_batch")
             model, loss_func = self._called()
@@ -377,6 +388,8 @@ class TrainingLoop(Stages):
             self.loss_grad = loss_func(self.pred, self.yb)
         except Exception as error:
             raise_explained(error, self.loss_func, self.pred, self.yb)
+        if isinstance(loss_func, SyncedLoss):
+            self._weight = loss_func.weight
         if getattr(self.pred, "shape", None) != self.yb.shape:
             warn_of_broadcasting(self.pred, self.yb)
         # A callback may change one of them in place, and must not change the other by that.

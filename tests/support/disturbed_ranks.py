@@ -154,7 +154,7 @@ class Shrink(Callback):
 
 
 class SmoothInputs(Callback):
-    """Adds the size of the gradient with respect to the images, also for an empty part."""
+    """Adds each image's slopes to the loss; their mean over an empty part is NaN."""
 
     def before_batch(self, learn: Learner) -> None:
         if learn.training:
@@ -164,8 +164,22 @@ class SmoothInputs(Callback):
         if learn.training:
             logits = learn.pred.sum()
             (slopes,) = torch.autograd.grad(logits, [learn.xb], create_graph=True)
-            share = learn.ranks.world_size / 22
-            learn.loss_grad = learn.loss_grad + 0.1 * share * slopes.square().sum()
+            penalty = learn.batch_weight * slopes.square().sum(1).mean()
+            learn.loss_grad, learn.loss = learn.loss_grad + penalty, learn.loss + penalty
+
+
+class SmallLogits(Callback):
+    """Adds a mean over the part, and validates within, which has no weights."""
+
+    def after_loss(self, learn: Learner) -> None:
+        if learn.training:
+            weight = learn.batch_weight
+            if learn.batch == 2:
+                learn.validate()
+            assert learn.batch_weight == weight
+            learn.loss_grad = learn.loss_grad + 0.1 * weight * learn.pred.square().mean()
+        else:
+            assert learn.batch_weight == 1
 
 
 class SmoothLoss(Callback):
@@ -205,7 +219,9 @@ class SharpnessAware(Callback):
         uphill = [0.05 * cast("Tensor", p.grad) for p in learn.model.parameters()]
         self._move(learn, uphill)
         learn.opt.zero_grad()
-        torch.autograd.backward(learn.loss_func(learn.model(learn.xb), learn.yb))
+        torch.autograd.backward(
+            learn.batch_weight * learn.loss_func(learn.model(learn.xb), learn.yb)
+        )
         self._move(learn, [-each for each in uphill])
 
     @torch.no_grad()
@@ -326,11 +342,12 @@ def disturbed(ranks: Ranks, folder: Path) -> dict[str, Any]:
         "whole validation": whole_validation(ranks),
         "shrunk": fitted(ranks, Shrink(), dls=_lone_image_last(ranks)),
         "smooth inputs": fitted(ranks, SmoothInputs(), dls=_lone_image_last(ranks)),
+        "small logits": fitted(ranks, SmallLogits()),
         "smooth loss": fitted(ranks, SmoothLoss(), dls=_lone_image_last(ranks)),
         "sharpness": fitted(
             ranks,
             SharpnessAware(),
-            dls=loaders(ranks.rank, ranks.world_size, batch_size=6, drop_last=True),
+            dls=_lone_image_last(ranks),
         ),
         "learned loss": learned_loss(ranks),
         "watched by the first": fitted(ranks, *([GradientNorms()] if ranks.is_first else [])),

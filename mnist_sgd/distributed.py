@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from hashlib import blake2b
 from itertools import starmap
 from typing import Any
@@ -31,12 +32,12 @@ from torch import Tensor, distributed, nn
 
 from mnist_sgd._torchrun import process_numbers
 from mnist_sgd.device import DeviceCopy
+from mnist_sgd.empty_parts import without_nan
 from mnist_sgd.loader import DataLoader
+from mnist_sgd.synced_loss import Loss, SyncedLoss
 from mnist_sgd.synced_model import SyncedModel
 
 __all__ = ["ALONE", "Ranks", "joined_ranks"]
-
-Loss = Callable[[Tensor, Tensor], Tensor]
 
 TIMEOUT = timedelta(minutes=5)
 """How long a rank waits for a silent one. The first rank exports while the others wait: seconds."""
@@ -74,7 +75,7 @@ class Ranks:
         """What to call for `model` in training, see `SyncedModel`."""
         return model if self.world_size == 1 else SyncedModel(model, self._share)
 
-    def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
+    def average_gradients(self, parameters: Iterable[nn.Parameter], is_empty: bool = False) -> None:
         """Average each parameter's gradient over the ranks, which call this together.
 
         A rank without a gradient counts as 0; where no rank has one, it stays None. Gradients that
@@ -82,6 +83,8 @@ class Ranks:
 
         Args:
             parameters: the same on all ranks, in the same order.
+            is_empty: whether this rank's part of the batch is empty. Then a gradient of zeros is
+                none, as the batch may not use that parameter, and NaN counts as 0.
         """
         if self.world_size == 1:
             return
@@ -90,11 +93,13 @@ class Ranks:
             if parameter.requires_grad:
                 kinds.setdefault(parameter.dtype, []).append(parameter)
         for same in kinds.values():
-            self._average(same)
+            self._average(same, is_empty)
 
-    def _average(self, parameters: Sequence[nn.Parameter]) -> None:
+    def _average(self, parameters: Sequence[nn.Parameter], is_empty: bool) -> None:
         """Average the gradients of parameters of one dtype, in one exchange."""
         grads = [None if p.grad is None else p.grad.detach().to_dense() for p in parameters]
+        if is_empty:
+            grads = [None if g is None else _of_empty_part(g) for g in grads]
         filled = [
             torch.zeros_like(p) if g is None else g for p, g in zip(parameters, grads, strict=True)
         ]
@@ -108,6 +113,8 @@ class Ranks:
         for i, (parameter, mean) in enumerate(zip(parameters, means, strict=True)):
             if grads[i] is not None or counts[i] != 0:  # the GPU is asked for a missing one alone
                 parameter.grad = mean.reshape(parameter.shape).to(parameter.dtype)
+            else:
+                parameter.grad = None
 
     def share_weights(self, *modules: nn.Module) -> None:
         """Give the first rank's parameters and buffers to all ranks, which call this together.
@@ -141,7 +148,7 @@ class Ranks:
         """What to call for `loss_func`, so that the ranks' mean is the loss of the whole batch.
 
         Its value and its gradient are weighted by the size of this rank's part; those of an empty
-        part are 0, and `loss_func` is not asked. All ranks call it together.
+        part are 0, and `loss_func` is not called. All ranks call it together.
 
         Args:
             loss_func: of (predictions, targets), the mean over the images of what it is given.
@@ -152,16 +159,8 @@ class Ranks:
         if self.world_size == 1:
             return loss_func
         loader = batches if isinstance(batches, DataLoader) and not count else None
-
-        def weighted(predictions: Any, targets: Tensor) -> Tensor:
-            size = self._counted(targets) if loader is None else _newest_size(loader)
-            if len(targets) == 0:
-                return torch.zeros((), device=self.device, requires_grad=True) * 1
-            loss = loss_func(predictions, targets)
-            weight = len(targets) * self.world_size / size
-            return loss * (weight.to(loss.dtype) if isinstance(weight, Tensor) else weight)
-
-        return weighted
+        counted = self._counted if loader is None else partial(_newest_size, loader)
+        return SyncedLoss(loss_func, counted, self.world_size, self.device)
 
     def _counted(self, targets: Tensor) -> Tensor:
         """How many targets all ranks have, a scalar on the device, for which nothing waits."""
@@ -261,7 +260,13 @@ ALONE = Ranks()
 """One process, on the CPU."""
 
 
-def _newest_size(loader: DataLoader) -> int:
+def _of_empty_part(gradient: Tensor) -> Tensor | None:
+    """What a rank without images adds to a gradient; None if that is nothing."""
+    gradient = without_nan(gradient)
+    return gradient if gradient.any() else None
+
+
+def _newest_size(loader: DataLoader, targets: Tensor) -> int:
     """Images of the newest batch over all ranks: only the last one may be smaller."""
     return (loader.samples_seen - 1) % loader.batch_size + 1
 

@@ -79,9 +79,12 @@ class Learner(TrainingLoop):
             or a checkpoint changed them.
         logger: called with each line of the table; `print` to begin with.
         base_lr, schedule: the learning rate and the schedule of the newest fit.
-        epoch, n_epoch, batch, pct_train, training, xb, yb, pred, loss, loss_grad: where the loop
-            is, for callbacks; `batch` counts the training batches of the epoch, including the
-            current one; `xb` and `yb` are empty between batches.
+        epoch, n_epoch, batch, pct_train, training, xb, yb, pred, loss, loss_grad, batch_weight:
+            where the loop is, for callbacks; `batch` counts the training batches of the epoch,
+            including the current one; `xb` and `yb` are empty between batches. In several processes
+            `batch_weight` is the size of this one's part of a training batch over the mean size of
+            the parts, from `after_loss` on; otherwise it is 1.0. `loss` and `loss_grad` have it
+            already; multiply by it what a callback adds as a mean over images.
         dl, train_place, forward_context: the batches that are being used; where the fit is in its
             training batches, which callbacks may look at; and what makes the context manager in
             which the model is called, which `before_batch` may set for its batch.

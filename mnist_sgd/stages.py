@@ -105,4 +105,9 @@ def _run_callback(cb: Callback, event: str, learn: Any) -> None:
     except Exception as error:
         if not type(cb).__module__.startswith("mnist_sgd."):  # those name themselves
             error.add_note(f"in the callback {type(cb).__name__}, {event}")
+        if event in WITHIN_A_BATCH and learn.is_empty_part:
+            error.add_note(
+                f"on rank {learn.ranks.rank}, whose part of this batch is empty: return from the "
+                "callback where len(learn.yb) is 0"
+            )
         raise

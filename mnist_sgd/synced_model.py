@@ -1,10 +1,11 @@
 """A model that several ranks train: its weights are equal on all of them at each call."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 from torch import Tensor, nn
+
+from mnist_sgd.empty_parts import linked, tensors_of, without_rows
 
 __all__ = ["SyncedModel"]
 
@@ -16,7 +17,7 @@ class SyncedModel:
     rank's values, and so do buffers at each call.
 
     Some models cannot take an empty batch. So the answer for an empty part is the one for the batch
-    before, without its rows.
+    before, without its rows; its gradient with respect to the images and the parameters is 0.
 
     Args:
         model: what is called.
@@ -37,22 +38,7 @@ class SyncedModel:
             self._parameters = parameters
         self._share(list(self._model.buffers()))
         if len(xb) == 0 and self._empty is not None:
-            return self._empty
+            return linked(self._empty, [*tensors_of(xb), *parameters])
         given = self._model(xb)
-        self._empty = _without_rows(given)
+        self._empty = without_rows(given)
         return given
-
-
-def _without_rows(value: Any) -> Any:
-    """What a model gave, a tensor or a structure of tensors, for no images."""
-    if isinstance(value, Tensor):
-        return value.detach()[:0].clone() if value.ndim else value.detach().clone().zero_()
-    if isinstance(value, tuple | list):
-        items = [_without_rows(item) for item in value]
-        return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
-    if is_dataclass(value) and not isinstance(value, type):
-        names = [field.name for field in fields(value) if field.init]
-        return replace(value, **{name: _without_rows(getattr(value, name)) for name in names})
-    if isinstance(value, dict):
-        return {key: _without_rows(item) for key, item in value.items()}
-    return value

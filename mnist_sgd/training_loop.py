@@ -29,6 +29,7 @@ from mnist_sgd.callbacks import (
     CancelValidate,
 )
 from mnist_sgd.distributed import Ranks
+from mnist_sgd.empty_parts import without_nan
 from mnist_sgd.fit_place import FitPlace
 from mnist_sgd.fit_start import FitStart
 from mnist_sgd.layers import is_from_sigmoid
@@ -41,16 +42,15 @@ from mnist_sgd.rank_agreement import TRAINING, VALIDATION, agree_on_batches
 from mnist_sgd.recorder import Mean, Metric, Recorder
 from mnist_sgd.remembered import Remembered
 from mnist_sgd.stages import Stages
+from mnist_sgd.synced_loss import Loss, SyncedLoss
 
 __all__ = ["Loss", "TrainingLoop"]
 
 NOTHING = torch.empty(0)
 
-Loss = Callable[[Tensor, Tensor], Tensor]
-
 _OF_A_BATCH = (
     *("training", "dl", "xb", "yb", "pred", "loss", "loss_grad"),
-    *("_in_batch", "forward_context"),
+    *("_in_batch", "_weight", "forward_context"),
 )
 """The attributes of a loop that say where it is in its batches."""
 
@@ -88,6 +88,7 @@ class TrainingLoop(Stages):
         self.forward_context: Callable[[], AbstractContextManager[object]] = nullcontext
         self._in_batch = False
         self._texts: dict[str, str] | None = None  # of the newest validation's beginning
+        self._weight: float | Tensor = 1.0
         self._unchecked = True  # no targets of these batches were checked yet
         self._wrapped_model: tuple[nn.Module, Callable[[Tensor], Any]] | None = None
         self._wrapped_loss: tuple[tuple[Loss, object, bool], Loss] | None = None
@@ -131,6 +132,21 @@ class TrainingLoop(Stages):
             return 0.0
         batches = len(self.dls.train)  # type: ignore[arg-type]  # a length is what it asks for
         return (self.epoch + (self.batch - self._in_batch) / batches) / self.n_epoch
+
+    @property
+    def batch_weight(self) -> float:
+        """What a mean over this process's part of a batch counts in the mean over all processes.
+
+        It is the size of the part over the mean size of the parts, from `after_loss` on, and 1.0 in
+        one process and in validation. `loss` and `loss_grad` have it already; multiply by it what
+        a callback adds to them as a mean over `xb`, and the loss of a backward pass of its own.
+        """
+        return float(self._weight)
+
+    @property
+    def is_empty_part(self) -> bool:
+        """Whether this rank has no image of the batch at hand, and others may have some."""
+        return self.ranks.world_size > 1 and len(self.yb) == 0
 
     def _fit(self) -> None:
         self._settle(begun=self.epoch >= self.n_epoch)  # then no epoch begins
@@ -306,6 +322,7 @@ class TrainingLoop(Stages):
         """
         known = False
         self.forward_context = nullcontext
+        self._weight = 1.0
         try:
             self._call("before_batch")
             model, loss_func = self._called()
@@ -377,6 +394,8 @@ class TrainingLoop(Stages):
             self.loss_grad = loss_func(self.pred, self.yb)
         except Exception as error:
             raise_explained(error, self.loss_func, self.pred, self.yb)
+        if isinstance(loss_func, SyncedLoss):
+            self._weight = loss_func.weight
         if getattr(self.pred, "shape", None) != self.yb.shape:
             warn_of_broadcasting(self.pred, self.yb)
         # A callback may change one of them in place, and must not change the other by that.
@@ -393,11 +412,11 @@ class TrainingLoop(Stages):
             self.loss_grad.backward()  # type: ignore[no-untyped-call]
         except (RuntimeError, AttributeError) as error:
             raise_explained_backward(error, self.loss_func, self.loss_grad, self.model)
-        self.ranks.average_gradients(self._trained())
+        self.ranks.average_gradients(self._trained(), self.is_empty_part)
 
     def _step(self) -> None:
         if self._custom:  # a callback may have run a backward pass of its own, on this rank's part
-            self.ranks.average_gradients(self._trained())
+            self.ranks.average_gradients(self._trained(), self.is_empty_part)
         self.opt.step()
 
     def _trained(self) -> Iterator[nn.Parameter]:
@@ -408,12 +427,14 @@ class TrainingLoop(Stages):
 
     def _record_batch(self) -> None:
         group = self.opt.param_groups[-1]
+        if self.is_empty_part:
+            self.loss = without_nan(self.loss)
         self.recorder.add_batch(self.loss, group["lr"], momentum_of(group))
 
     def _record_metrics(self, means: Sequence[Mean]) -> None:
-        size = len(self.yb)
-        if not size and self.ranks.world_size > 1:  # a callback left nothing of this rank's part
+        if self.is_empty_part:  # a callback left nothing of it
             return
+        size = len(self.yb)
         means[0].add(self.loss, size)
         for mean, metric in zip(means[1:], self.metrics, strict=True):
             try:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -22,6 +22,7 @@ from mnist_sgd import DataLoader, DataLoaders, Learner, Ranks, create_model, joi
 from mnist_sgd._document import parse
 from mnist_sgd.cli import main
 from mnist_sgd.distributed import ALONE
+from mnist_sgd.synced_loss import SyncedLoss
 from trained import TrainedFiles
 from waiting import PATIENCE, has_ended
 
@@ -251,6 +252,9 @@ DISTURBED = {
     "pair",
     "whole validation",
     "shrunk",
+    "small logits",
+    "smooth inputs",
+    "smooth loss",
     "sharpness",
     "learned loss",
     "watched by the first",
@@ -278,8 +282,10 @@ def test_each_disturbance_changes_the_results(reports: Reports) -> None:
     alone = reports[1][0]["disturbed"]
     assert alone["cancelled"]["partial"] == [1]
     plain = alone["undisturbed"]["weights"]
-    for job in ("looked before", "kept bright", "sliced", "new head", "shrunk", "sharpness"):
+    for job in ("looked before", "kept bright", "sliced", "new head", "shrunk", "small logits"):
         assert distance(alone[job]["weights"], plain) > 1e-4
+    for job in ("sharpness", "smooth inputs", "smooth loss"):
+        assert distance(alone[job]["weights"], alone["shrunk"]["weights"]) > 1e-4
     assert distance(alone["peeked"]["weights"], plain) == 0  # the fit keeps its own position
 
 
@@ -338,6 +344,20 @@ def test_ranks_that_disagree_fail_at_once_with_the_same_error(
             "warned": f"torchrun started {count} processes, and this Learner has no ranks=: each "
             "process trains by itself, on all images; give it ranks=, which joined_ranks() gives",
         }
+
+
+@several
+def test_a_callback_that_fails_on_an_empty_part_is_told_so(count: int, reports: Reports) -> None:
+    notes = {0: ["1 images", "in the callback FailAtLast, after_loss"]} | {
+        rank: [
+            "0 images",
+            "in the callback FailAtLast, after_loss",
+            f"on rank {rank}, whose part of this batch is empty: return from the callback where "
+            "len(learn.yb) is 0",
+        ]
+        for rank in range(1, count)
+    }
+    assert {rank: report["noted"] for rank, report in enumerate(reports[count])} == notes
 
 
 @several
@@ -497,6 +517,7 @@ def test_a_parts_loss_counts_by_its_size_without_the_loaders_whole_state(
     monkeypatch.setattr(loader, "state_dict", lambda: pytest.fail("built for each batch"))
     loss = Ranks(1, 2).synced_loss(lambda predictions, targets: predictions.sum() * 0 + 1, loader)
     weights = [(len(yb), float(loss(torch.ones(len(yb), 1), yb))) for _, yb in loader]
+    assert cast("SyncedLoss", loss).weight == (1 if drop_last else 4 / 5)
     assert weights == [(4, 1.0)] * 5 + ([] if drop_last else [(2, pytest.approx(4 / 5))])
 
 

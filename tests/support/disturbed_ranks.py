@@ -34,7 +34,7 @@ from mnist_sgd import (
 )
 from mnist_sgd.training_loop import print_nothing
 
-__all__ = ["disagreements", "disturbed"]
+__all__ = ["disagreements", "disturbed", "noted_on_empty_parts"]
 
 SETS = random_set(45), random_set(17)
 """In batches of 8 the last one has 5 images in training, and 1 in validation."""
@@ -153,6 +153,53 @@ class Shrink(Callback):
                 learn.loss_grad = learn.loss_grad + 0.01 * p.square().sum()
 
 
+class SmoothInputs(Callback):
+    """Adds each image's slopes to the loss; their mean over an empty part is NaN."""
+
+    def before_batch(self, learn: Learner) -> None:
+        if learn.training:
+            learn.xb = learn.xb.detach().requires_grad_()
+
+    def after_loss(self, learn: Learner) -> None:
+        if learn.training:
+            logits = learn.pred.sum()
+            (slopes,) = torch.autograd.grad(logits, [learn.xb], create_graph=True)
+            penalty = learn.batch_weight * slopes.square().sum(1).mean()
+            learn.loss_grad, learn.loss = learn.loss_grad + penalty, learn.loss + penalty
+
+
+class SmallLogits(Callback):
+    """Adds a mean over the part, and validates within, which has no weights."""
+
+    def after_loss(self, learn: Learner) -> None:
+        if learn.training:
+            weight = learn.batch_weight
+            if learn.batch == 2:
+                learn.validate()
+            assert learn.batch_weight == weight
+            learn.loss_grad = learn.loss_grad + 0.1 * weight * learn.pred.square().mean()
+        else:
+            assert learn.batch_weight == 1
+
+
+class SmoothLoss(Callback):
+    """Adds the sum of the loss's slopes in the weights, also for an empty part."""
+
+    def after_loss(self, learn: Learner) -> None:
+        if learn.training:
+            weights = list(learn.model.parameters())
+            slopes = torch.autograd.grad(learn.loss_grad, weights, create_graph=True)
+            learn.loss_grad = learn.loss_grad + 0.01 * sum(each.sum() for each in slopes)
+
+
+class FailAtLast(Callback):
+    """Fails on each rank at the last batch, which has one image."""
+
+    def after_loss(self, learn: Learner) -> None:
+        if learn.batch == 3:
+            raise RuntimeError(f"{len(learn.yb)} images")
+
+
 class GradientNorms(Callback):
     """Looks at the gradients of each step, and changes nothing."""
 
@@ -172,7 +219,9 @@ class SharpnessAware(Callback):
         uphill = [0.05 * cast("Tensor", p.grad) for p in learn.model.parameters()]
         self._move(learn, uphill)
         learn.opt.zero_grad()
-        torch.autograd.backward(learn.loss_func(learn.model(learn.xb), learn.yb))
+        torch.autograd.backward(
+            learn.batch_weight * learn.loss_func(learn.model(learn.xb), learn.yb)
+        )
         self._move(learn, [-each for each in uphill])
 
     @torch.no_grad()
@@ -227,13 +276,13 @@ class LearnedLoss(nn.Module):
 
 
 def learned_loss(ranks: Ranks) -> dict[str, Any]:
-    """The optimizer has the loss's parameter too; the last batch has 1 image."""
+    """The optimizer has the loss's parameter too."""
     loss = LearnedLoss(ranks.rank)
     told = fitted(
         ranks,
         loss_func=loss,
         opt_func=lambda ps, lr: SGD([*ps, loss.scale], lr=lr),
-        dls=loaders(ranks.rank, ranks.world_size, batch_size=22),
+        dls=_lone_image_last(ranks),
     )
     told["weights"] |= {"scale": loss.scale.detach()}
     return told
@@ -288,14 +337,17 @@ def disturbed(ranks: Ranks, folder: Path) -> dict[str, Any]:
             model=Pair(),
             loss_func=loss_of_pair,
             metrics=None,
-            dls=loaders(ranks.rank, ranks.world_size, batch_size=22),  # the last has 1 image
+            dls=_lone_image_last(ranks),
         ),
         "whole validation": whole_validation(ranks),
-        "shrunk": fitted(ranks, Shrink(), dls=loaders(ranks.rank, ranks.world_size, batch_size=22)),
+        "shrunk": fitted(ranks, Shrink(), dls=_lone_image_last(ranks)),
+        "smooth inputs": fitted(ranks, SmoothInputs(), dls=_lone_image_last(ranks)),
+        "small logits": fitted(ranks, SmallLogits()),
+        "smooth loss": fitted(ranks, SmoothLoss(), dls=_lone_image_last(ranks)),
         "sharpness": fitted(
             ranks,
             SharpnessAware(),
-            dls=loaders(ranks.rank, ranks.world_size, batch_size=6, drop_last=True),
+            dls=_lone_image_last(ranks),
         ),
         "learned loss": learned_loss(ranks),
         "watched by the first": fitted(ranks, *([GradientNorms()] if ranks.is_first else [])),
@@ -353,8 +405,23 @@ def disagreements(ranks: Ranks, folder: Path) -> dict[str, str]:
     return told
 
 
+def noted_on_empty_parts(ranks: Ranks) -> list[str]:
+    """The error of a callback, and its notes."""
+    learn = learner(ranks, dls=_lone_image_last(ranks))
+    try:
+        learn.fit(1, 0.1, cbs=FailAtLast())
+    except RuntimeError as error:
+        return [str(error), *error.__notes__]
+    return []
+
+
 class Custom(DataLoader):
     """A subclass, so its batches are used exactly as it yields them."""
+
+
+def _lone_image_last(ranks: Ranks) -> DataLoaders:
+    """The last training batch has 1 image."""
+    return loaders(ranks.rank, ranks.world_size, batch_size=22)
 
 
 def _with_valid(ranks: Ranks, valid: DataLoader) -> DataLoaders:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from disturbed_ranks import disagreements, disturbed
+from disturbed_ranks import disagreements, disturbed, noted_on_empty_parts
 from hooks import StopAfter
 from image_sets import random_set
 from mnist_sgd import (
@@ -264,6 +264,7 @@ def jobs(ranks: Ranks, checkpoint: Path) -> dict[str, Any]:
         done["undisturbed"] = resumed(ranks, None)
     if ranks.world_size > 1:
         done["disagreements"] = disagreements(ranks, checkpoint.parent)
+        done["noted"] = noted_on_empty_parts(ranks)
     done["gathered"] = [list(each) for each in ranks.gathered(bytes(range(ranks.rank)))]
     done["shared"] = (
         list(ranks.from_first(bytes([1, 2, 3]) if ranks.is_first else b"")),

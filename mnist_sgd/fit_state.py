@@ -18,6 +18,7 @@ from mnist_sgd.attributes import put_attribute
 from mnist_sgd.fit_identity import stateful_callbacks
 from mnist_sgd.fit_start import FitStart, fit_attributes, other_weights, trained
 from mnist_sgd.loader import DataLoader
+from mnist_sgd.optimizers import Rates
 from mnist_sgd.random_states import set_random_state
 from mnist_sgd.wrappers import (
     load_passing_buffers,
@@ -73,6 +74,7 @@ def fit_state(learn: Learner, start: FitStart, epoch_done: bool) -> dict[str, An
             for place, each in learn.loss_modules().items()
         },
         "optimizer": learn.opt.state_dict(),
+        "made rates": _made_rates(learn),
         "callbacks": {
             name: cb.state_dict() for name, cb in stateful_callbacks(learn.active_cbs).items()
         },
@@ -130,6 +132,8 @@ def put_state(learn: Learner, state: Mapping[str, Any], parts: AbstractSet[str] 
         _put_parameters(learn, state)
     if "optimizer" in parts:
         learn.opt.load_state_dict(copy.deepcopy(state["optimizer"]))
+        if "made rates" in state:
+            learn._rates = Rates(learn.opt, map(tuple, state["made rates"]))
     if "others" in parts:
         _put_others(learn, state)
     _put_attributes(learn, state, parts)
@@ -259,6 +263,12 @@ def _attributes(learn: Learner, start: FitStart) -> dict[str, Any]:
             else:
                 _tell(start, f"{name} of the {part}", type(each.value).__name__)
     return {"changed": changed, "attributes": values}
+
+
+def _made_rates(learn: Learner) -> list[list[Any]]:
+    """The rates that the optimizer's groups were made with, which a schedule has changed since."""
+    rates = learn._rates
+    return [list(each) for each in rates.made] if rates and rates.opt is learn.opt else []
 
 
 def _tell(start: FitStart, name: str, kind: str) -> None:

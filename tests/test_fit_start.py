@@ -175,8 +175,8 @@ def frozen() -> nn.Module:
     return model
 
 
-def part(start: int, stop: int) -> Callable[..., torch.optim.Optimizer]:
-    return lambda parameters, lr: SGD(list(parameters)[start:stop], lr=lr)
+def part(start: int, stop: int, mom: float = 0.0) -> Callable[..., torch.optim.Optimizer]:
+    return lambda parameters, lr: SGD(list(parameters)[start:stop], lr=lr, mom=mom)
 
 
 class Clipping(SGD):
@@ -680,6 +680,11 @@ CHANGES: dict[str, Settings] = {
     "the model": {"cbs": [NewHead]},
     "the model before an epoch": {"cbs": [SwapsModel]},
     "a group before an epoch": {"cbs": [AddsGroup], "opt_func": part(2, 4)},
+    "a group before an epoch, in a cycle": {
+        "cbs": [AddsGroup],
+        "opt_func": part(2, 4, mom=0.9),
+        "schedule": cycle,
+    },
     "the loader": {"cbs": [SmallerBatches]},
     "the place of the loaders": {"cbs": [LooksAtAll]},
     "a loss with buffers": {"loss_func": Averaged},

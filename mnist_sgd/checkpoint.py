@@ -62,6 +62,11 @@ __all__ = ["Checkpoint", "CheckpointError", "begin_fit", "load_checkpoint", "sav
 
 FORMAT = 2
 
+AGAIN = (
+    "A callback changed that during the fit: let it do so again when it is called in a resumed fit, "
+    "as in before_fit if learn.epoch >= 1"
+)
+
 
 class CheckpointError(ValueError):
     """A checkpoint cannot be taken, or a file is not one that this fit can go on from."""
@@ -153,6 +158,7 @@ def begin_fit(learn: "Learner", resume: str | os.PathLike[str] | None) -> None:
         CheckpointError: as in `load_checkpoint`.
     """
     noted = any(isinstance(cb, Checkpoint) for cb in learn.active_cbs)
+    learn._put_back = None
     if resume is None:
         _note_start(learn, noted)
         learn.train_place.begin(learn.dls.train)
@@ -275,15 +281,22 @@ class _StateAgain:
         """
         learn, state = self._learn, self._state
         try:
+            missing = awaited(learn, state)
             if begun:
+                for part in PARTS & self._later:
+                    if part in missing:
+                        raise ValueError(f"{missing[part]}. {AGAIN}")
                 put_state(learn, state, self._later)
                 return True
-            missing = awaited(learn, state)
-            put_state(learn, state, PARTS - missing)
+            put_state(learn, state, PARTS - missing.keys())
         except (ValueError, RuntimeError) as error:
             raise CheckpointError(f"{self._path}: {error}") from error
-        self._later = PARTS if learn.batch else missing
+        self._later = PARTS if learn.batch else missing.keys()
         return not self._later
+
+    def is_waiting(self) -> bool:
+        """Whether the state is of another model or optimizer than there are."""
+        return bool(awaited(self._learn, self._state))
 
 
 def _by_first(learn: "Learner", work: Callable[[], bytes]) -> bytes:

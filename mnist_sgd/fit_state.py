@@ -15,7 +15,7 @@ from torch.nn.parameter import is_lazy
 
 from mnist_sgd.attribute_values import held, is_held, taken
 from mnist_sgd.attributes import put_attribute
-from mnist_sgd.fit_identity import stateful_callbacks
+from mnist_sgd.fit_identity import difference, stateful_callbacks
 from mnist_sgd.fit_start import FitStart, fit_attributes, other_weights, trained
 from mnist_sgd.loader import DataLoader
 from mnist_sgd.optimizers import Rates
@@ -99,18 +99,22 @@ def take_up(learn: Learner, state: Mapping[str, Any]) -> None:
     learn.recorder.load_state_dict(recorder)
     learn.epoch = state["epoch"]
     learn.batch = -(-state["train"]["samples_seen"] // state["train"]["batch_size"])
-    put_state(learn, state, PARTS - awaited(learn, state))
+    put_state(learn, state, PARTS - awaited(learn, state).keys())
 
 
-def awaited(learn: Learner, state: Mapping[str, Any]) -> set[str]:
-    """Which parts of a state are of another model or optimizer, which callbacks may bring in."""
+def awaited(learn: Learner, state: Mapping[str, Any]) -> dict[str, str]:
+    """Which parts of a state are of another model or optimizer, which callbacks may bring in.
+
+    Returns:
+        What is other, as a sentence for each part.
+    """
     if "start" not in state:
-        return set()
+        return {}
     found = {
         "model": other_weights(learn, state["model"]),
         "optimizer": _other_groups(learn, state["optimizer"]),
     }
-    return {part for part, is_other in found.items() if is_other}
+    return {part: sentence for part, sentence in found.items() if sentence}
 
 
 def put_state(learn: Learner, state: Mapping[str, Any], parts: AbstractSet[str] = PARTS) -> None:
@@ -282,11 +286,12 @@ def _tell(start: FitStart, name: str, kind: str) -> None:
         )
 
 
-def _other_groups(learn: Learner, optimizer: Mapping[str, Any]) -> bool:
-    """Whether the optimizer has other groups of parameters than the state of one."""
+def _other_groups(learn: Learner, optimizer: Mapping[str, Any]) -> str | None:
+    """In what the optimizer has other groups of parameters than the state of one."""
     groups = (optimizer.get("param_groups", []), learn.opt.param_groups)
     there, here = ([len(group.get("params", ())) for group in each] for each in groups)
-    return there != here
+    name = "numbers of parameters in the optimizer's groups"
+    return difference({name: there}, {name: here})
 
 
 def _as_tensors(recorder: dict[str, Any]) -> dict[str, Any]:

@@ -23,6 +23,9 @@ from learners import BATCHES, figures
 from mnist_sgd import (
     SGD,
     Callback,
+    CancelEpoch,
+    CancelFit,
+    CancelTrain,
     Checkpoint,
     CheckpointError,
     DataLoader,
@@ -948,6 +951,76 @@ def test_a_loader_that_no_callback_brings_in_again_is_refused_by_what_differs(
         fit({"cbs": [Once]}, resume=path)
     assert str(refused.value) == (
         f"{path}: the state is of another batch_size: it has 2, this loader has 4"
+    )
+
+
+ENDS: dict[str, Settings] = {
+    "nothing": {},
+    "the model": {"cbs": [SwapsModel]},
+    "a group": {"cbs": [AddsGroup], "opt_func": part(2, 4, mom=0.9)},
+}
+
+
+@pytest.mark.parametrize("is_same", [False, True], ids=["new", "same"])
+@pytest.mark.parametrize("change", ENDS)
+def test_a_finished_fit_is_found_finished_with_what_hooks_brought_in(
+    change: str, is_same: bool, tmp_path: Path
+) -> None:
+    path = tmp_path / "c"
+    whole = fit(ENDS[change], path)
+    expected = copy.deepcopy(figures(whole))
+    if is_same:
+        cbs = [make() for make in ENDS[change].get("cbs", ())]
+        whole.fit(3, lr=0.1, cbs=[*cbs, Checkpoint(path, every=1)], resume=path)
+        resumed = whole
+    else:
+        resumed = fit(ENDS[change], resume=path)
+    assert same(figures(resumed), expected)
+
+
+@pytest.mark.parametrize("order", [-1, 1], ids=["first", "last"])
+@pytest.mark.parametrize("error", [CancelFit, CancelEpoch, CancelTrain])
+@pytest.mark.parametrize("change", ENDS)
+def test_a_fit_that_a_callback_ends_as_it_resumes_has_all_of_its_state(
+    change: str, error: type[Exception], order: int, tmp_path: Path
+) -> None:
+    def settings(error: type[BaseException]) -> Settings:
+        def end(self: Callback, learn: Learner) -> None:
+            if learn.epoch == 2:
+                raise error
+
+        event = "before_epoch" if error is not CancelTrain else "before_train"
+        ends = type("Ends", (Callback,), {event: end, "order": order})
+        return {**ENDS[change], "cbs": [*ENDS[change].get("cbs", ()), ends]}
+
+    def outcome(learn: Learner) -> dict[str, Any]:
+        found = figures(learn)
+        return found | {"figures": repr(found["figures"])}  # in which nan is nan
+
+    path = tmp_path / "c"
+    fit(settings(KeyboardInterrupt), path, stop=99)
+    resumed = fit(settings(error), resume=path)
+    assert same(outcome(resumed), outcome(fit(settings(error))))
+
+
+@pytest.mark.parametrize("stop", [None, 8, 15])
+def test_what_no_hook_brings_in_again_is_refused_with_what_to_do(
+    stop: int | None, tmp_path: Path
+) -> None:
+    class Once(AddsGroup):
+        def before_epoch(self, learn: Learner) -> None:
+            if learn.epoch == 1 and not learn.batch:
+                super().before_epoch(learn)
+
+    path = tmp_path / "c"
+    settings = {"cbs": [Once], "opt_func": part(2, 4)}
+    fit(settings, path, stop=stop)
+    with pytest.raises(CheckpointError) as refused:
+        fit(settings, resume=path)
+    assert str(refused.value) == (
+        f"{path}: other numbers of parameters in the optimizer's groups: the checkpoint has "
+        "[2, 2], this fit has [2]. A callback changed that during the fit: let it do so again when "
+        "it is called in a resumed fit, as in before_fit if learn.epoch >= 1"
     )
 
 

@@ -15,7 +15,8 @@ from torch.nn.parameter import is_lazy
 
 from mnist_sgd.attribute_values import held, is_held, taken
 from mnist_sgd.attributes import put_attribute
-from mnist_sgd.fit_identity import difference, stateful_callbacks
+from mnist_sgd.fit_identity import difference, optimizer_name, stateful_callbacks
+from mnist_sgd.fit_parts import OPTIMIZER
 from mnist_sgd.fit_start import FitStart, fit_attributes, other_weights, trained
 from mnist_sgd.loader import DataLoader
 from mnist_sgd.optimizers import Rates
@@ -57,6 +58,7 @@ def fit_state(learn: Learner, start: FitStart, epoch_done: bool) -> dict[str, An
         "fit": start.identity,
         "settings": start.settings,
         "start": start.facts,
+        "parts": start.parts.state(learn, epoch_done),
         "epoch": learn.epoch + epoch_done,
         "train": _next_epoch(train) if epoch_done else train,
         "recorder": _as_tensors(learn.recorder.state_dict()),
@@ -112,7 +114,7 @@ def awaited(learn: Learner, state: Mapping[str, Any]) -> dict[str, str]:
         return {}
     found = {
         "model": other_weights(learn, state["model"]),
-        "optimizer": _other_groups(learn, state["optimizer"]),
+        "optimizer": _other_optimizer(learn, state),
     }
     return {part: sentence for part, sentence in found.items() if sentence}
 
@@ -286,9 +288,12 @@ def _tell(start: FitStart, name: str, kind: str) -> None:
         )
 
 
-def _other_groups(learn: Learner, optimizer: Mapping[str, Any]) -> str | None:
-    """In what the optimizer has other groups of parameters than the state of one."""
-    groups = (optimizer.get("param_groups", []), learn.opt.param_groups)
+def _other_optimizer(learn: Learner, state: Mapping[str, Any]) -> str | None:
+    """In what the optimizer is of another class or has other groups of parameters than a state."""
+    there = state.get("parts", {}).get("texts", {}).get(OPTIMIZER)
+    if there and (found := difference({OPTIMIZER: there}, {OPTIMIZER: optimizer_name(learn.opt)})):
+        return found
+    groups = (state["optimizer"].get("param_groups", []), learn.opt.param_groups)
     there, here = ([len(group.get("params", ())) for group in each] for each in groups)
     name = "numbers of parameters in the optimizer's groups"
     return difference({name: there}, {name: here})

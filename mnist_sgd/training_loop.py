@@ -214,8 +214,13 @@ class TrainingLoop(Stages):
         self._custom = agree_on_batches(self, self.dl, TRAINING)
         self._share_weights()  # a callback may have changed them
         check_batch_norm(self.model, self.dl, self.ranks)
+        parts = self.fit_start.parts if self.fit_start else None
+        if parts:
+            parts.begin_training(self)
         with explaining_batch_norm():
             self._each(self.dl, self._train_batch)
+        if parts:
+            parts.end_training(self)
         self.train_place.follow(self.dls.train)  # if there was no batch
 
     def _add_row(self) -> None:

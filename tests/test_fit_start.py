@@ -659,6 +659,56 @@ class TrainsTheLoss(Callback):
         learn.opt = SGD([*learn.model.parameters(), *loss.parameters()], lr=0.1)
 
 
+def halved(logits: Tensor, targets: Tensor) -> Tensor:
+    return cross_entropy(logits, targets) * 0.5
+
+
+def doubled(logits: Tensor, targets: Tensor) -> Tensor:
+    return cross_entropy(logits, targets) * 2
+
+
+class LossByEpoch(Callback):
+    def before_epoch(self, learn: Learner) -> None:
+        learn.loss_func = (cross_entropy, halved, doubled)[learn.epoch]
+
+
+class LossesInTurns(Callback):
+    """Takes another loss for each batch."""
+
+    def before_batch(self, learn: Learner) -> None:
+        if learn.training:
+            learn.loss_func = (cross_entropy, halved, doubled)[learn.batch % 3]
+
+
+class LossOfTraining(Callback):
+    """Takes another loss for validation, and from the second epoch on also for training."""
+
+    def before_train(self, learn: Learner) -> None:
+        learn.loss_func = halved if learn.epoch else cross_entropy
+
+    def before_validate(self, learn: Learner) -> None:
+        learn.loss_func = doubled
+
+
+class SwapsOnce(Callback):
+    """Replaces parts of the fit before its second epoch, and again when it resumes."""
+
+    def before_epoch(self, learn: Learner) -> None:
+        if learn.epoch == 1:
+            self.swap(learn)
+
+    def before_fit(self, learn: Learner) -> None:
+        if learn.epoch >= 1:
+            self.swap(learn)
+
+    def swap(self, learn: Learner) -> None:
+        learn.loss_func = halved
+        model: Any = learn.model
+        model[1] = nn.GELU()
+        if not isinstance(learn.opt, torch.optim.Adam):
+            learn.opt = torch.optim.Adam(model.parameters(), lr=0.01)
+
+
 def lazy() -> nn.Module:
     torch.manual_seed(0)
     return nn.Sequential(nn.LazyLinear(8), nn.LazyBatchNorm1d(), nn.ReLU(), nn.LazyLinear(1))
@@ -688,6 +738,10 @@ CHANGES: dict[str, Settings] = {
         "opt_func": part(2, 4, mom=0.9),
         "schedule": cycle,
     },
+    "a loss by the epoch": {"cbs": [LossByEpoch]},
+    "losses in turns": {"cbs": [LossesInTurns]},
+    "the loss of the training": {"cbs": [LossOfTraining]},
+    "parts once, and again": {"cbs": [SwapsOnce]},
     "the loader": {"cbs": [SmallerBatches]},
     "the place of the loaders": {"cbs": [LooksAtAll]},
     "a loss with buffers": {"loss_func": Averaged},
@@ -1021,6 +1075,69 @@ def test_what_no_hook_brings_in_again_is_refused_with_what_to_do(
         f"{path}: other numbers of parameters in the optimizer's groups: the checkpoint has "
         "[2, 2], this fit has [2]. A callback changed that during the fit: let it do so again when "
         "it is called in a resumed fit, as in before_fit if learn.epoch >= 1"
+    )
+
+
+def swap_loss(learn: Learner) -> None:
+    learn.loss_func = halved
+
+
+def swap_module_of_loss(learn: Learner) -> None:
+    learn.loss_func = Averaged()
+
+
+def swap_layer(learn: Learner) -> None:
+    model: Any = learn.model
+    model[1] = nn.GELU()
+
+
+def swap_model(learn: Learner) -> None:
+    model: Any = learn.model
+    learn.model = nn.Sequential(model[0], nn.Tanh(), *model[2:])
+
+
+def swap_optimizer(learn: Learner) -> None:
+    learn.opt = torch.optim.Adam(learn.model.parameters(), lr=0.01)
+
+
+@pytest.mark.parametrize("is_same", [False, True], ids=["new", "same"])
+@pytest.mark.parametrize("stop", ["at an epoch", "in an epoch", "at the end"])
+@pytest.mark.parametrize(
+    ("swap", "message"),
+    [
+        (swap_loss, "loss: the checkpoint has halved, this fit has cross_entropy"),
+        (swap_module_of_loss, "loss: the checkpoint has Averaged, this fit has cross_entropy"),
+        (swap_layer, "layer 1: the checkpoint has GELU, this fit has ReLU"),
+        (swap_model, "layer 1: the checkpoint has Tanh, this fit has ReLU"),
+        (
+            swap_optimizer,
+            "optimizer: the checkpoint has torch.optim.adam.Adam, this fit has mnist_sgd.optim",
+        ),
+    ],
+)
+def test_what_a_callback_replaced_once_is_not_forgotten_without_a_word(
+    swap: Callable[[Learner], None], message: str, stop: str, is_same: bool, tmp_path: Path
+) -> None:
+    class Once(Callback):
+        def before_epoch(self, learn: Learner) -> None:
+            if learn.epoch == 1:
+                swap(learn)
+
+    class Stops(Callback):
+        def before_epoch(self, learn: Learner) -> None:
+            if learn.epoch == 2:
+                raise KeyboardInterrupt
+
+    path = tmp_path / "c"
+    number = {"at an epoch": 99, "in an epoch": 15, "at the end": None}[stop]
+    broken = fit({"cbs": [Once, *([Stops] if number == 99 else [])]}, path, stop=number)
+    learn = broken if is_same else learner()
+    with pytest.raises(CheckpointError) as refused:
+        learn.fit(3, lr=0.1, cbs=Once(), resume=path)
+    assert str(refused.value).startswith(f"{path}: other {message}")
+    assert str(refused.value).endswith(
+        ". A callback changed that during the fit: let it do so again when it is called in a "
+        "resumed fit, as in before_fit if learn.epoch >= 1"
     )
 
 

@@ -48,6 +48,7 @@ from mnist_sgd.fit_identity import (
     stateful_callbacks,
     with_loss_buffers,
 )
+from mnist_sgd.fit_parts import fit_parts
 from mnist_sgd.fit_start import FitStart, other_attributes, other_start, other_weights
 from mnist_sgd.fit_state import PARTS, awaited, begin_loaders, fit_state, put_state, take_up
 from mnist_sgd.loader import DataLoader
@@ -61,6 +62,11 @@ if TYPE_CHECKING:
 __all__ = ["Checkpoint", "CheckpointError", "begin_fit", "load_checkpoint", "save_checkpoint"]
 
 FORMAT = 2
+
+AGAIN = (
+    "A callback changed that during the fit: let it do so again when it is called in a resumed "
+    "fit, as in before_fit if learn.epoch >= 1"
+)
 
 
 class CheckpointError(ValueError):
@@ -153,6 +159,7 @@ def begin_fit(learn: "Learner", resume: str | os.PathLike[str] | None) -> None:
         CheckpointError: as in `load_checkpoint`.
     """
     noted = any(isinstance(cb, Checkpoint) for cb in learn.active_cbs)
+    learn._put_back = None
     if resume is None:
         _note_start(learn, noted)
         learn.train_place.begin(learn.dls.train)
@@ -225,6 +232,8 @@ def load_checkpoint(learn: "Learner", path: str | os.PathLike[str]) -> None:
     if begun and _by_first(learn, lambda: b"own" if begun.is_of(state) else b""):
         begun.put_back(learn)
     _note_start(learn)
+    if learn.fit_start:
+        learn.fit_start.parts.take_up(state.get("parts", {}))
 
     def checked() -> bytes:
         if found := _other_fit(learn, state):
@@ -266,6 +275,10 @@ class _StateAgain:
     ) -> None:
         self._learn, self._path, self._state = learn, path, state
         self._later: AbstractSet[str] = PARTS
+        self._begun = fit_parts(learn)
+        self._known = PARTS - awaited(learn, state).keys()
+        # What the hooks of an epoch that begins then change is as it was in the fit that was cut.
+        self._begins = state["train"]["samples_seen"] == 0 and state["epoch"] < learn.n_epoch
 
     def __call__(self, begun: bool) -> bool:
         """Put it back; whether that was all.
@@ -275,15 +288,46 @@ class _StateAgain:
         """
         learn, state = self._learn, self._state
         try:
-            if begun:
-                put_state(learn, state, self._later)
-                return True
             missing = awaited(learn, state)
-            put_state(learn, state, PARTS - missing)
+            if not begun:
+                put_state(learn, state, PARTS - missing.keys())
+                self._later = PARTS if learn.batch else self._missing().keys()
+                return False
+            found = self._other_parts() or next(iter(self._missing().values()), None)
+            if found:
+                raise ValueError(f"{found}. {AGAIN}")
+            if self._later:
+                put_state(learn, state, self._later - missing.keys())
         except (ValueError, RuntimeError) as error:
             raise CheckpointError(f"{self._path}: {error}") from error
-        self._later = PARTS if learn.batch else missing
-        return not self._later
+        return True
+
+    def is_waiting(self) -> bool:
+        """Whether the state is of other parts than there are."""
+        return bool(self._missing() or self._other_parts())
+
+    def _missing(self) -> dict[str, str]:
+        """What of the state has no place, as a sentence each."""
+        found = awaited(self._learn, self._state)
+        if not self._begins:
+            return found
+        later = self._later - self._known
+        return {part: each for part, each in found.items() if part in later}
+
+    def _other_parts(self) -> str | None:
+        """In what the fit has other parts than the one of the checkpoint had, as a sentence."""
+        noted = self._state.get("parts")
+        if noted is None:
+            return None
+        there, here = noted["texts"], fit_parts(self._learn)
+        left_out = set(noted["left out"])
+        if self._begins:
+            names = {*here, *self._begun}
+            left_out |= {name for name in names if here.get(name) != self._begun.get(name)}
+        if self._state.get("torch") != torch.__version__:
+            there, here = comparable(there), comparable(here)
+        pairs = ({k: v for k, v in each.items() if k not in left_out} for each in (there, here))
+        return difference(*pairs)
 
 
 def _by_first(learn: "Learner", work: Callable[[], bytes]) -> bytes:

@@ -36,7 +36,9 @@ __all__ = [
     "fit_identity",
     "fit_settings",
     "group_settings",
+    "loss_settings",
     "normalised",
+    "optimizer_name",
     "settings_of_format_2",
     "stateful_callbacks",
     "with_loss_buffers",
@@ -73,16 +75,21 @@ ROUNDING = 1e-6
 
 def fit_identity(learn: "Learner") -> dict[str, Any]:
     """The kinds of what takes part in a fit: a checkpoint of other ones cannot be loaded."""
-    kind = type(learn.opt)
     return {
         "model": _name(learn.model),
         "weights": shapes(plain_state(learn.model)),
-        "optimizer": f"{kind.__module__}.{kind.__qualname__}",
+        "optimizer": optimizer_name(learn.opt),
         "learning rate": learn.base_lr,
         "loss": metric_name(learn.loss_func),
         "schedule": _without_addresses(schedule_name(learn.schedule, learn.n_epoch)),
         "callbacks with a state": ", ".join(stateful_callbacks(learn.active_cbs)) or NONE,
     }
+
+
+def optimizer_name(optimizer: object) -> str:
+    """The full name of an optimizer's class."""
+    kind = type(optimizer)
+    return f"{kind.__module__}.{kind.__qualname__}"
 
 
 def fit_settings(learn: "Learner") -> dict[str, str]:
@@ -92,7 +99,7 @@ def fit_settings(learn: "Learner") -> dict[str, str]:
         **_optimizer_settings(learn.opt_settings or group_settings(learn.opt)),
         DTYPE: _dtypes(plain_state(learn.model)),
         LAYERS: _without_addresses(_layers(unwrapped(learn.model))),
-        LOSS: _loss_settings(learn.loss_func),
+        LOSS: loss_settings(learn.loss_func),
         **{f"{part} batches": _batches(loader) for part, loader in loaders.items()},
         **callback_settings(learn.active_cbs),
     }
@@ -214,7 +221,8 @@ def _dtypes(state: Mapping[str, Any]) -> str:
     return ", ".join(sorted(kinds)) or NONE
 
 
-def _loss_settings(loss_func: Any) -> str:
+def loss_settings(loss_func: Any) -> str:
+    """The arguments of a partial, or the `repr` of a module."""
     if isinstance(loss_func, partial):
         arguments = [*map(_shown, loss_func.args)]
         arguments += [f"{key}={_shown(each)}" for key, each in sorted(loss_func.keywords.items())]

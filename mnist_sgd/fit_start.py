@@ -23,6 +23,7 @@ from mnist_sgd.fit_identity import (
     fit_settings,
     normalised,
 )
+from mnist_sgd.fit_parts import FitParts
 from mnist_sgd.loader import DataLoader
 from mnist_sgd.schedule import copy_of_schedule, rates_at
 from mnist_sgd.weights import shapes
@@ -55,12 +56,14 @@ class FitStart:
         settings: texts by the names that an error has for them, see `fit_settings`.
         facts: what checkpoints of earlier versions did not note.
         told: of which attributes a warning has said that a checkpoint cannot hold them.
+        parts: which parts of the fit callbacks replace within an epoch.
     """
 
     identity: dict[str, Any]
     settings: dict[str, str]
     facts: dict[str, Any]
     told: set[str] = field(default_factory=set, compare=False)
+    parts: FitParts = field(default_factory=FitParts, compare=False)
 
     @classmethod
     def of(cls, learn: Learner) -> FitStart:

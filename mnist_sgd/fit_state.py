@@ -15,9 +15,11 @@ from torch.nn.parameter import is_lazy
 
 from mnist_sgd.attribute_values import held, is_held, taken
 from mnist_sgd.attributes import put_attribute
-from mnist_sgd.fit_identity import stateful_callbacks
+from mnist_sgd.fit_identity import difference, optimizer_name, stateful_callbacks
+from mnist_sgd.fit_parts import OPTIMIZER
 from mnist_sgd.fit_start import FitStart, fit_attributes, other_weights, trained
 from mnist_sgd.loader import DataLoader
+from mnist_sgd.optimizers import Rates
 from mnist_sgd.random_states import set_random_state
 from mnist_sgd.wrappers import (
     load_passing_buffers,
@@ -56,6 +58,7 @@ def fit_state(learn: Learner, start: FitStart, epoch_done: bool) -> dict[str, An
         "fit": start.identity,
         "settings": start.settings,
         "start": start.facts,
+        "parts": start.parts.state(learn, epoch_done),
         "epoch": learn.epoch + epoch_done,
         "train": _next_epoch(train) if epoch_done else train,
         "recorder": _as_tensors(learn.recorder.state_dict()),
@@ -73,6 +76,7 @@ def fit_state(learn: Learner, start: FitStart, epoch_done: bool) -> dict[str, An
             for place, each in learn.loss_modules().items()
         },
         "optimizer": learn.opt.state_dict(),
+        "made rates": _made_rates(learn),
         "callbacks": {
             name: cb.state_dict() for name, cb in stateful_callbacks(learn.active_cbs).items()
         },
@@ -97,18 +101,22 @@ def take_up(learn: Learner, state: Mapping[str, Any]) -> None:
     learn.recorder.load_state_dict(recorder)
     learn.epoch = state["epoch"]
     learn.batch = -(-state["train"]["samples_seen"] // state["train"]["batch_size"])
-    put_state(learn, state, PARTS - awaited(learn, state))
+    put_state(learn, state, PARTS - awaited(learn, state).keys())
 
 
-def awaited(learn: Learner, state: Mapping[str, Any]) -> set[str]:
-    """Which parts of a state are of another model or optimizer, which callbacks may bring in."""
+def awaited(learn: Learner, state: Mapping[str, Any]) -> dict[str, str]:
+    """Which parts of a state are of another model or optimizer, which callbacks may bring in.
+
+    Returns:
+        What is other, as a sentence for each part.
+    """
     if "start" not in state:
-        return set()
+        return {}
     found = {
         "model": other_weights(learn, state["model"]),
-        "optimizer": _other_groups(learn, state["optimizer"]),
+        "optimizer": _other_optimizer(learn, state),
     }
-    return {part for part, is_other in found.items() if is_other}
+    return {part: sentence for part, sentence in found.items() if sentence}
 
 
 def put_state(learn: Learner, state: Mapping[str, Any], parts: AbstractSet[str] = PARTS) -> None:
@@ -130,6 +138,8 @@ def put_state(learn: Learner, state: Mapping[str, Any], parts: AbstractSet[str] 
         _put_parameters(learn, state)
     if "optimizer" in parts:
         learn.opt.load_state_dict(copy.deepcopy(state["optimizer"]))
+        if "made rates" in state:
+            learn._rates = Rates(learn.opt, map(tuple, state["made rates"]))
     if "others" in parts:
         _put_others(learn, state)
     _put_attributes(learn, state, parts)
@@ -261,6 +271,12 @@ def _attributes(learn: Learner, start: FitStart) -> dict[str, Any]:
     return {"changed": changed, "attributes": values}
 
 
+def _made_rates(learn: Learner) -> list[list[Any]]:
+    """The rates that the optimizer's groups were made with, which a schedule has changed since."""
+    rates = learn._rates
+    return [list(each) for each in rates.made] if rates and rates.opt is learn.opt else []
+
+
 def _tell(start: FitStart, name: str, kind: str) -> None:
     """Warn, once in a fit, that a checkpoint does not have what an attribute has become."""
     if name not in start.told:
@@ -272,11 +288,15 @@ def _tell(start: FitStart, name: str, kind: str) -> None:
         )
 
 
-def _other_groups(learn: Learner, optimizer: Mapping[str, Any]) -> bool:
-    """Whether the optimizer has other groups of parameters than the state of one."""
-    groups = (optimizer.get("param_groups", []), learn.opt.param_groups)
+def _other_optimizer(learn: Learner, state: Mapping[str, Any]) -> str | None:
+    """In what the optimizer is of another class or has other groups of parameters than a state."""
+    there = state.get("parts", {}).get("texts", {}).get(OPTIMIZER)
+    if there and (found := difference({OPTIMIZER: there}, {OPTIMIZER: optimizer_name(learn.opt)})):
+        return found
+    groups = (state["optimizer"].get("param_groups", []), learn.opt.param_groups)
     there, here = ([len(group.get("params", ())) for group in each] for each in groups)
-    return there != here
+    name = "numbers of parameters in the optimizer's groups"
+    return difference({name: there}, {name: here})
 
 
 def _as_tensors(recorder: dict[str, Any]) -> dict[str, Any]:

@@ -215,20 +215,24 @@ class Rates:
 
     The groups keep the ratios of the learning rates that they were made with or added with, and
     groups that were made without momentum stay without.
+
+    Args:
+        opt: any optimizer.
+        made: what its groups were made with, as far as that is known: `made` of an earlier one.
     """
 
-    def __init__(self, opt: Any) -> None:
+    def __init__(self, opt: Any, made: Iterable[tuple[float, bool]] = ()) -> None:
         self.opt = opt
-        self._made: list[tuple[float, bool]] = []  # each group's rate, and whether it has momentum
+        self.made = list(made)  # each group's rate, and whether it has momentum
 
     def set(self, lr: float, mom: float | None = None) -> None:
         """Set the last group's learning rate, the others in proportion; and the momentum."""
         groups = self.opt.param_groups
-        added = groups[len(self._made) :]
-        self._made = self._made[: len(groups)]
-        self._made += [(float(group["lr"]), bool(momentum_of(group))) for group in added]
-        last, _ = self._made[-1]
-        for group, (made_with, has_momentum) in zip(groups, self._made, strict=True):
+        added = groups[len(self.made) :]
+        self.made = self.made[: len(groups)]
+        self.made += [(float(group["lr"]), bool(momentum_of(group))) for group in added]
+        last, _ = self.made[-1]
+        for group, (made_with, has_momentum) in zip(groups, self.made, strict=True):
             group["lr"] = float(lr) * (made_with / last if last else 1.0)
             if mom is not None and has_momentum:
                 set_momentum(group, float(mom))

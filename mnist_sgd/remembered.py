@@ -143,12 +143,20 @@ class Structure:
                 module._modules.update(children)
 
     def put_back_groups(self) -> None:
-        """Let the optimizer have the groups that it had, with their parameters and settings."""
+        """Let the optimizer have the groups that it had, with their parameters and settings.
+
+        It forgets the averages of parameters that are in none of them.
+        """
         if self._groups:
             self._opt.param_groups[:] = [group for group, _ in self._groups]
         for group, entries in self._groups:
             group.clear()
             group.update(_copied(entries))
+        kept = {id(p) for group, _ in self._groups for p in group.get("params", ())}
+        state = getattr(self._opt, "state", None)
+        if self._groups and isinstance(state, dict):
+            for p in [p for p in state if id(p) not in kept]:
+                del state[p]
 
 
 def _copied(group: Mapping[str, Any]) -> dict[str, Any]:

@@ -41,6 +41,7 @@ class Stages:
                 self._call(f"before_{name}")
                 body()
             except cancelled:
+                self._cancelled(name)
                 self._call(f"after_cancel_{name}")
             if finish is not None:
                 finish()
@@ -51,6 +52,9 @@ class Stages:
                 self._call_all(self._handlers.get(f"cleanup_{name}", ()))
             finally:
                 self._under_way.pop()
+
+    def _cancelled(self, name: str) -> None:
+        """Do what a stage left out that was cancelled, before its callbacks hear of that."""
 
     def _call(self, event: str) -> None:
         for handler in self._handlers.get(event, ()):

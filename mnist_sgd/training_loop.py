@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +24,7 @@ from mnist_sgd.callbacks import (
     CancelBackward,
     CancelBatch,
     CancelEpoch,
+    CancelFit,
     CancelStep,
     CancelTrain,
     CancelValidate,
@@ -59,6 +60,16 @@ def do_nothing() -> None:
     """Take no step: for batches that are only evaluated."""
 
 
+class StateToPut(Protocol):
+    """The state of a checkpoint, for a learner whose callbacks may have yet to prepare it."""
+
+    def __call__(self, begun: bool) -> bool:
+        """Put what there is a place for; whether that was all."""
+
+    def is_waiting(self) -> bool:
+        """Whether callbacks have yet to bring in something that the state is of."""
+
+
 class TrainingLoop(Stages):
     """What the `Learner` does in a fit; its attributes are described there."""
 
@@ -81,7 +92,7 @@ class TrainingLoop(Stages):
         self.train_place, self.valid_place = FitPlace(), FitPlace()
         self.fit_start: FitStart | None = None  # of a fit with checkpoints
         self.begun: Begun | None = None  # of the newest fit, if it had checkpoints
-        self._put_back: Callable[[bool], bool] | None = None  # the state of a checkpoint
+        self._put_back: StateToPut | None = None  # the state of a checkpoint
         self.at_end = ExitStack()
         self._before: Remembered | None = None  # the learner before a fit that resumes
         self.xb = self.yb = self.pred = self.loss = self.loss_grad = NOTHING
@@ -149,7 +160,10 @@ class TrainingLoop(Stages):
         return self.ranks.world_size > 1 and len(self.yb) == 0
 
     def _fit(self) -> None:
-        self._settle(begun=self.epoch >= self.n_epoch)  # then no epoch begins
+        if self.epoch < self.n_epoch:
+            self._settle(begun=False)
+        else:
+            self._settle_without_epoch()
         try:
             self._epochs()
         finally:
@@ -166,6 +180,26 @@ class TrainingLoop(Stages):
         if self._put_back is not None and self._put_back(begun):
             self._put_back = None
 
+    def _settle_without_epoch(self) -> None:
+        """Put back everything, where no batch follows.
+
+        If the state is of something that the hooks of an epoch brought in, those of the last one
+        are called for it.
+        """
+        epoch, self.epoch = self.epoch, min(self.epoch, max(self.n_epoch - 1, 0))
+        for event in ("before_epoch", "before_train"):
+            if self._put_back is not None and self._put_back.is_waiting():
+                for handler in self._handlers.get(event, ()):
+                    with suppress(CancelTrain, CancelEpoch, CancelFit):
+                        handler(self)
+        self.epoch = epoch
+        self._settle(begun=True)
+
+    def _cancelled(self, name: str) -> None:
+        """Put back the state of a checkpoint also where a callback ends what resumes."""
+        if name in ("fit", "epoch", "train") and self._put_back is not None:
+            self._settle_without_epoch()
+
     def _epochs(self) -> None:
         if not self.recorder.values:  # callbacks may have changed the metrics in before_fit
             self.recorder.set_metrics(self.metrics)
@@ -176,7 +210,6 @@ class TrainingLoop(Stages):
             self._start = time.time()
             self._validated = [float("nan")] * (1 + len(self.metrics)), False
             self._stage("epoch", self._epoch, CancelEpoch, finish=self._add_row)
-            self._put_back = None
             if epoch + 1 < self.n_epoch:
                 self.batch = 0
         self._before = None
@@ -200,8 +233,13 @@ class TrainingLoop(Stages):
         self._custom = agree_on_batches(self, self.dl, TRAINING)
         self._share_weights()  # a callback may have changed them
         check_batch_norm(self.model, self.dl, self.ranks)
+        parts = self.fit_start.parts if self.fit_start else None
+        if parts:
+            parts.begin_training(self)
         with explaining_batch_norm():
             self._each(self.dl, self._train_batch)
+        if parts:
+            parts.end_training(self)
         self.train_place.follow(self.dls.train)  # if there was no batch
 
     def _add_row(self) -> None:

@@ -23,6 +23,9 @@ from learners import BATCHES, figures
 from mnist_sgd import (
     SGD,
     Callback,
+    CancelEpoch,
+    CancelFit,
+    CancelTrain,
     Checkpoint,
     CheckpointError,
     DataLoader,
@@ -175,8 +178,8 @@ def frozen() -> nn.Module:
     return model
 
 
-def part(start: int, stop: int) -> Callable[..., torch.optim.Optimizer]:
-    return lambda parameters, lr: SGD(list(parameters)[start:stop], lr=lr)
+def part(start: int, stop: int, mom: float = 0.0) -> Callable[..., torch.optim.Optimizer]:
+    return lambda parameters, lr: SGD(list(parameters)[start:stop], lr=lr, mom=mom)
 
 
 class Clipping(SGD):
@@ -656,6 +659,56 @@ class TrainsTheLoss(Callback):
         learn.opt = SGD([*learn.model.parameters(), *loss.parameters()], lr=0.1)
 
 
+def halved(logits: Tensor, targets: Tensor) -> Tensor:
+    return cross_entropy(logits, targets) * 0.5
+
+
+def doubled(logits: Tensor, targets: Tensor) -> Tensor:
+    return cross_entropy(logits, targets) * 2
+
+
+class LossByEpoch(Callback):
+    def before_epoch(self, learn: Learner) -> None:
+        learn.loss_func = (cross_entropy, halved, doubled)[learn.epoch]
+
+
+class LossesInTurns(Callback):
+    """Takes another loss for each batch."""
+
+    def before_batch(self, learn: Learner) -> None:
+        if learn.training:
+            learn.loss_func = (cross_entropy, halved, doubled)[learn.batch % 3]
+
+
+class LossOfTraining(Callback):
+    """Takes another loss for validation, and from the second epoch on also for training."""
+
+    def before_train(self, learn: Learner) -> None:
+        learn.loss_func = halved if learn.epoch else cross_entropy
+
+    def before_validate(self, learn: Learner) -> None:
+        learn.loss_func = doubled
+
+
+class SwapsOnce(Callback):
+    """Replaces parts of the fit before its second epoch, and again when it resumes."""
+
+    def before_epoch(self, learn: Learner) -> None:
+        if learn.epoch == 1:
+            self.swap(learn)
+
+    def before_fit(self, learn: Learner) -> None:
+        if learn.epoch >= 1:
+            self.swap(learn)
+
+    def swap(self, learn: Learner) -> None:
+        learn.loss_func = halved
+        model: Any = learn.model
+        model[1] = nn.GELU()
+        if not isinstance(learn.opt, torch.optim.Adam):
+            learn.opt = torch.optim.Adam(model.parameters(), lr=0.01)
+
+
 def lazy() -> nn.Module:
     torch.manual_seed(0)
     return nn.Sequential(nn.LazyLinear(8), nn.LazyBatchNorm1d(), nn.ReLU(), nn.LazyLinear(1))
@@ -680,6 +733,15 @@ CHANGES: dict[str, Settings] = {
     "the model": {"cbs": [NewHead]},
     "the model before an epoch": {"cbs": [SwapsModel]},
     "a group before an epoch": {"cbs": [AddsGroup], "opt_func": part(2, 4)},
+    "a group before an epoch, in a cycle": {
+        "cbs": [AddsGroup],
+        "opt_func": part(2, 4, mom=0.9),
+        "schedule": cycle,
+    },
+    "a loss by the epoch": {"cbs": [LossByEpoch]},
+    "losses in turns": {"cbs": [LossesInTurns]},
+    "the loss of the training": {"cbs": [LossOfTraining]},
+    "parts once, and again": {"cbs": [SwapsOnce]},
     "the loader": {"cbs": [SmallerBatches]},
     "the place of the loaders": {"cbs": [LooksAtAll]},
     "a loss with buffers": {"loss_func": Averaged},
@@ -943,6 +1005,139 @@ def test_a_loader_that_no_callback_brings_in_again_is_refused_by_what_differs(
         fit({"cbs": [Once]}, resume=path)
     assert str(refused.value) == (
         f"{path}: the state is of another batch_size: it has 2, this loader has 4"
+    )
+
+
+ENDS: dict[str, Settings] = {
+    "nothing": {},
+    "the model": {"cbs": [SwapsModel]},
+    "a group": {"cbs": [AddsGroup], "opt_func": part(2, 4, mom=0.9)},
+}
+
+
+@pytest.mark.parametrize("is_same", [False, True], ids=["new", "same"])
+@pytest.mark.parametrize("change", ENDS)
+def test_a_finished_fit_is_found_finished_with_what_hooks_brought_in(
+    change: str, is_same: bool, tmp_path: Path
+) -> None:
+    path = tmp_path / "c"
+    whole = fit(ENDS[change], path)
+    expected = copy.deepcopy(figures(whole))
+    if is_same:
+        cbs = [make() for make in ENDS[change].get("cbs", ())]
+        whole.fit(3, lr=0.1, cbs=[*cbs, Checkpoint(path, every=1)], resume=path)
+        resumed = whole
+    else:
+        resumed = fit(ENDS[change], resume=path)
+    assert same(figures(resumed), expected)
+
+
+@pytest.mark.parametrize("order", [-1, 1], ids=["first", "last"])
+@pytest.mark.parametrize("error", [CancelFit, CancelEpoch, CancelTrain])
+@pytest.mark.parametrize("change", ENDS)
+def test_a_fit_that_a_callback_ends_as_it_resumes_has_all_of_its_state(
+    change: str, error: type[Exception], order: int, tmp_path: Path
+) -> None:
+    def settings(error: type[BaseException]) -> Settings:
+        def end(self: Callback, learn: Learner) -> None:
+            if learn.epoch == 2:
+                raise error
+
+        event = "before_epoch" if error is not CancelTrain else "before_train"
+        ends = type("Ends", (Callback,), {event: end, "order": order})
+        return {**ENDS[change], "cbs": [*ENDS[change].get("cbs", ()), ends]}
+
+    def outcome(learn: Learner) -> dict[str, Any]:
+        found = figures(learn)
+        return found | {"figures": repr(found["figures"])}  # in which nan is nan
+
+    path = tmp_path / "c"
+    fit(settings(KeyboardInterrupt), path, stop=99)
+    resumed = fit(settings(error), resume=path)
+    assert same(outcome(resumed), outcome(fit(settings(error))))
+
+
+@pytest.mark.parametrize("stop", [None, 8, 15])
+def test_what_no_hook_brings_in_again_is_refused_with_what_to_do(
+    stop: int | None, tmp_path: Path
+) -> None:
+    class Once(AddsGroup):
+        def before_epoch(self, learn: Learner) -> None:
+            if learn.epoch == 1 and not learn.batch:
+                super().before_epoch(learn)
+
+    path = tmp_path / "c"
+    settings = {"cbs": [Once], "opt_func": part(2, 4)}
+    fit(settings, path, stop=stop)
+    with pytest.raises(CheckpointError) as refused:
+        fit(settings, resume=path)
+    assert str(refused.value) == (
+        f"{path}: other numbers of parameters in the optimizer's groups: the checkpoint has "
+        "[2, 2], this fit has [2]. A callback changed that during the fit: let it do so again when "
+        "it is called in a resumed fit, as in before_fit if learn.epoch >= 1"
+    )
+
+
+def swap_loss(learn: Learner) -> None:
+    learn.loss_func = halved
+
+
+def swap_module_of_loss(learn: Learner) -> None:
+    learn.loss_func = Averaged()
+
+
+def swap_layer(learn: Learner) -> None:
+    model: Any = learn.model
+    model[1] = nn.GELU()
+
+
+def swap_model(learn: Learner) -> None:
+    model: Any = learn.model
+    learn.model = nn.Sequential(model[0], nn.Tanh(), *model[2:])
+
+
+def swap_optimizer(learn: Learner) -> None:
+    learn.opt = torch.optim.Adam(learn.model.parameters(), lr=0.01)
+
+
+@pytest.mark.parametrize("is_same", [False, True], ids=["new", "same"])
+@pytest.mark.parametrize("stop", ["at an epoch", "in an epoch", "at the end"])
+@pytest.mark.parametrize(
+    ("swap", "message"),
+    [
+        (swap_loss, "loss: the checkpoint has halved, this fit has cross_entropy"),
+        (swap_module_of_loss, "loss: the checkpoint has Averaged, this fit has cross_entropy"),
+        (swap_layer, "layer 1: the checkpoint has GELU, this fit has ReLU"),
+        (swap_model, "layer 1: the checkpoint has Tanh, this fit has ReLU"),
+        (
+            swap_optimizer,
+            "optimizer: the checkpoint has torch.optim.adam.Adam, this fit has mnist_sgd.optim",
+        ),
+    ],
+)
+def test_what_a_callback_replaced_once_is_not_forgotten_without_a_word(
+    swap: Callable[[Learner], None], message: str, stop: str, is_same: bool, tmp_path: Path
+) -> None:
+    class Once(Callback):
+        def before_epoch(self, learn: Learner) -> None:
+            if learn.epoch == 1:
+                swap(learn)
+
+    class Stops(Callback):
+        def before_epoch(self, learn: Learner) -> None:
+            if learn.epoch == 2:
+                raise KeyboardInterrupt
+
+    path = tmp_path / "c"
+    number = {"at an epoch": 99, "in an epoch": 15, "at the end": None}[stop]
+    broken = fit({"cbs": [Once, *([Stops] if number == 99 else [])]}, path, stop=number)
+    learn = broken if is_same else learner()
+    with pytest.raises(CheckpointError) as refused:
+        learn.fit(3, lr=0.1, cbs=Once(), resume=path)
+    assert str(refused.value).startswith(f"{path}: other {message}")
+    assert str(refused.value).endswith(
+        ". A callback changed that during the fit: let it do so again when it is called in a "
+        "resumed fit, as in before_fit if learn.epoch >= 1"
     )
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrizations, parametrize, prune
 
 import learners
 from hooks import Accumulates, StopAfter
@@ -592,6 +593,24 @@ class AddsGroup(Callback):
             learn.opt.add_param_group({"params": list(model[0].parameters()), "lr": 0.1})
 
 
+class Prunes(Callback):
+    """Sets half of the first layer's weights to 0 from the second epoch on."""
+
+    def before_epoch(self, learn: Learner) -> None:
+        if learn.epoch >= 1 and not prune.is_pruned(learn.model):
+            prune.l1_unstructured(learn.model[0], "weight", amount=0.5)  # type: ignore[index]
+
+
+class Normalizes(Callback):
+    """Trains the first layer's weights as a direction and a length from the second epoch on."""
+
+    def before_epoch(self, learn: Learner) -> None:
+        model: Any = learn.model
+        if learn.epoch >= 1 and not parametrize.is_parametrized(model[0]):
+            parametrizations.weight_norm(model[0])
+            learn.opt = SGD(model.parameters(), lr=0.1)
+
+
 class LooksAtAll(Callback):
     def look(self, learn: Learner) -> None:
         for loader in (learn.dls.train, learn.dls.valid):
@@ -738,6 +757,8 @@ CHANGES: dict[str, Settings] = {
         "opt_func": part(2, 4, mom=0.9),
         "schedule": cycle,
     },
+    "pruned weights": {"cbs": [Prunes]},
+    "normalized weights": {"cbs": [Normalizes]},
     "a loss by the epoch": {"cbs": [LossByEpoch]},
     "losses in turns": {"cbs": [LossesInTurns]},
     "the loss of the training": {"cbs": [LossOfTraining]},
@@ -1276,7 +1297,13 @@ def test_a_refused_resume_leaves_the_learner_as_it_was(fitted: int, tmp_path: Pa
 
 
 @pytest.mark.parametrize("event", ["before_fit", "before_epoch", "before_train"])
-@pytest.mark.parametrize("change", ["nothing", "before the fit", "the model", "the optimizer"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        *("nothing", "before the fit", "the model", "the optimizer"),
+        *("pruned weights", "normalized weights"),
+    ],
+)
 def test_a_callback_that_refuses_before_the_first_batch_leaves_the_learner_as_it_was(
     change: str, event: str, tmp_path: Path
 ) -> None:

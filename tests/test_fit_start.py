@@ -1254,6 +1254,9 @@ def test_what_was_changed_since_the_fit_was_broken_off_is_compared(tmp_path: Pat
         "other requires_grad of 3.weight: the checkpoint has True, this fit has False"
     )
     learn.model[3].requires_grad_(True)  # type: ignore[index]
+    learn.opt.param_groups[0]["wd"] = 0.5
+    assert refused() == "other weight decay: the checkpoint has 0.0, this fit has 0.5"
+    learn.opt.param_groups[0]["wd"] = 0.0
     learn.fit(3, lr=0.1, cbs=cbs, resume=path)
     assert len(learn.recorder.lrs) == 3 * BATCHES
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import pytest
@@ -597,8 +597,9 @@ class Prunes(Callback):
     """Sets half of the first layer's weights to 0 from the second epoch on."""
 
     def before_epoch(self, learn: Learner) -> None:
-        if learn.epoch >= 1 and not prune.is_pruned(learn.model):
-            prune.l1_unstructured(learn.model[0], "weight", amount=0.5)  # type: ignore[index]
+        model, pruning = cast("Any", learn.model), cast("Any", prune)
+        if learn.epoch >= 1 and not pruning.is_pruned(model):
+            pruning.l1_unstructured(model[0], "weight", amount=0.5)
 
 
 class Normalizes(Callback):
@@ -1010,6 +1011,56 @@ def test_what_a_checkpoint_cannot_hold_is_told_once_and_begins_as_it_was(
         expected = step(expected)
     assert type(resumed.value) is type(expected)
     assert resumed.value == expected
+
+
+class Steps(Callback):
+    """Steps a scheduler of torch's after each epoch, and collects losses."""
+
+    def before_fit(self, learn: Learner) -> None:
+        self.scheduler = torch.optim.lr_scheduler.StepLR(learn.opt, 1)
+        self.run = True
+        self.losses: list[float] = []
+
+    def after_epoch(self, learn: Learner) -> None:
+        self.scheduler.step()
+        self.losses.append(learn.loss.item())
+
+
+class RunsOnce(Callback):
+    def after_epoch(self, learn: Learner) -> None:
+        self.run = False
+
+
+class StepsWithState(Steps):
+    def state_dict(self) -> dict[str, Any]:
+        return {"last_epoch": self.scheduler.last_epoch}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.scheduler.last_epoch = state["last_epoch"]
+
+
+@pytest.mark.parametrize(
+    ("make", "named"),
+    [
+        (Steps, "scheduler of the callback Steps"),
+        (RunsOnce, "run of the callback RunsOnce"),
+        (StepsWithState, None),
+        (Begins, None),
+        (Decays, None),
+    ],
+)
+def test_a_scheduler_of_a_callback_that_no_checkpoint_holds_is_told_once(
+    make: type[Callback], named: str | None, tmp_path: Path
+) -> None:
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        fit({"cbs": [make]}, tmp_path / "c")
+    expected = [
+        f"{named} has changed, which a checkpoint does not hold: a fit that resumes begins with "
+        "what before_fit makes of it; give the callback state_dict() and load_state_dict()"
+    ]
+    ours = [str(each.message) for each in told if "lr_scheduler.step" not in str(each.message)]
+    assert ours == (expected if named else [])
 
 
 def test_a_loader_that_no_callback_brings_in_again_is_refused_by_what_differs(

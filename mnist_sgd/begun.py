@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from mnist_sgd.attributes import modules_within
+from mnist_sgd.fit_identity import group_settings
 from mnist_sgd.fit_start import FitStart, fit_attributes
 from mnist_sgd.remembered import RememberedModule, Structure
 
@@ -65,6 +66,7 @@ class Begun:
             if getattr(learn, name) is end.fields[name]:
                 setattr(learn, name, value)
         if learn.opt is begin.fields["opt"]:
+            _note_changes(learn, end.groups)
             begin.structure.put_back_groups()
         begin.structure.put_back_modules(unless_other_than=end.structure)
         for p, is_trained in begin.trained.values():
@@ -94,6 +96,7 @@ class _Parts:
         within = modules_within(learn.loss_func, apart=learn.model.modules()).values()
         modules: list[nn.Module] = [learn.model, *within]
         self.structure = Structure(modules, learn.opt)
+        self.groups = copy.deepcopy(group_settings(learn.opt))
         self.trained = {id(p): (p, p.requires_grad) for each in modules for p in each.parameters()}
         self.loss = [RememberedModule(each) for each in within]
         self.texts = _texts(learn)
@@ -103,6 +106,21 @@ class _Parts:
             for name, each in found.items()
             if each.put
         }
+
+
+def _note_changes(learn: Learner, groups: list[dict[str, Any]]) -> None:
+    """Let what was changed of the optimizer's settings since the fit's end be compared.
+
+    The learning rate is that of the next fit, and is compared anyway.
+    """
+    settings = [dict(each) for each in learn.opt_settings]
+    for made, left, now in zip(settings, groups, group_settings(learn.opt), strict=False):
+        made |= {
+            name: value
+            for name, value in now.items()
+            if name != "lr" and name in left and value != left[name]
+        }
+    learn.opt_settings = settings
 
 
 def _texts(learn: Learner) -> dict[tuple[str, str], str]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 from torch.nn.modules.lazy import LazyModuleMixin
+from torch.optim.lr_scheduler import LRScheduler
 
 from mnist_sgd.fit_identity import LOSS, loss_settings, optimizer_name
 from mnist_sgd.recorder import metric_name
@@ -46,6 +47,24 @@ def _class_name(layer: nn.Module) -> str:
     return (lazy or type(layer)).__name__
 
 
+def _own_states(learn: TrainingLoop) -> dict[tuple[int, str], object]:
+    """Of custom callbacks without a state, whether they run and where their schedulers stand.
+
+    Other attributes are not looked at: most of them only count or collect.
+    """
+    found = {}
+    for i, cb in enumerate(learn.active_cbs):
+        kind = type(cb)
+        if kind.__module__.startswith("mnist_sgd.") or hasattr(cb, "state_dict"):
+            continue
+        for name, value in {**vars(cb), "run": cb.run}.items():
+            if name == "run" or isinstance(value, LRScheduler):
+                found[i, f"{name} of the callback {kind.__name__}"] = (
+                    value.last_epoch if isinstance(value, LRScheduler) else value
+                )
+    return found
+
+
 class FitParts:
     """Tells which parts of a fit stay the same between the batches of an epoch.
 
@@ -55,11 +74,15 @@ class FitParts:
 
     def __init__(self) -> None:
         self._begun: dict[str, str] | None = None
+        self._states: dict[tuple[int, str], object] | None = None
+        self._told: set[tuple[int, str]] = set()
         self._within_batches: set[str] = set()
 
     def begin_training(self, learn: TrainingLoop) -> None:
         """Note the parts that an epoch's training begins with."""
         self._begun = fit_parts(learn)
+        if self._states is None:
+            self._states = _own_states(learn)
 
     def state(self, learn: TrainingLoop, epoch_done: bool) -> dict[str, Any]:
         """The parts as a checkpoint has them, and the names of those that it leaves out."""
@@ -77,6 +100,18 @@ class FitParts:
     def end_training(self, learn: TrainingLoop) -> None:
         """Note which parts are others than at the beginning."""
         self.state(learn, epoch_done=False)
+
+    def untold(self, learn: TrainingLoop) -> list[str]:
+        """What callbacks have changed of themselves since the first batch, each told once.
+
+        No checkpoint holds it.
+        """
+        own = _own_states(learn)
+        begun = own if self._states is None else self._states
+        new = [key for key, state in own.items() if begun.get(key) != state]
+        new = [key for key in new if key not in self._told]
+        self._told |= set(new)
+        return [name for _, name in new]
 
     def take_up(self, state: dict[str, Any]) -> None:
         """Know what a checkpoint's fit has found out."""

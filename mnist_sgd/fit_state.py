@@ -53,6 +53,13 @@ def fit_state(learn: Learner, start: FitStart, epoch_done: bool) -> dict[str, An
     for name, value in model.items():
         if isinstance(value, Tensor) and is_lazy(value):
             raise ValueError(f"{name} has no shape yet, as the layer has had no batch")
+    if untold := start.parts.untold(learn):
+        warnings.warn(
+            f"{', '.join(untold)} has changed, which a checkpoint does not hold: a fit that "
+            "resumes begins with what before_fit makes of it; give the callback state_dict() and "
+            "load_state_dict()",
+            stacklevel=2,
+        )
     train = learn.train_place.state_dict()
     state = {
         "fit": start.identity,

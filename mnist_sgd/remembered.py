@@ -116,7 +116,7 @@ class Remembered:
 
 
 class Structure:
-    """Of which modules others are made, and the groups of an optimizer, as they are now.
+    """Of what modules are made, and the groups of an optimizer, as they are now.
 
     Args:
         modules: with all within them.
@@ -124,23 +124,22 @@ class Structure:
     """
 
     def __init__(self, modules: Iterable[nn.Module], opt: Any) -> None:
-        self._children = [(each, dict(each._modules)) for m in modules for each in m.modules()]
+        self._made_of = [(each, _Contents(each)) for m in modules for each in m.modules()]
         self._opt = opt
         groups = getattr(opt, "param_groups", ())
         self._groups = [(group, _copied(group)) for group in groups]
 
     def put_back_modules(self, unless_other_than: Structure | None = None) -> None:
-        """Let each module have the children that it had.
+        """Let each module have the children, parameters and buffers that it had.
 
         Args:
             unless_other_than: a module that has others than there now is left alone.
         """
-        later = unless_other_than._children if unless_other_than else []
-        known = {id(module): children for module, children in later}
-        for module, children in self._children:
-            if _same_objects(known.get(id(module), module._modules), module._modules):
-                module._modules.clear()
-                module._modules.update(children)
+        known = {id(module): each for module, each in getattr(unless_other_than, "_made_of", ())}
+        for module, contents in self._made_of:
+            now = _Contents(module)
+            if known.get(id(module), now).is_like(now):
+                contents.put_back(now)
 
     def put_back_groups(self) -> None:
         """Let the optimizer have the groups that it had, with their parameters and settings.
@@ -165,6 +164,43 @@ def _copied(group: Mapping[str, Any]) -> dict[str, Any]:
         name: list(value) if name == "params" else copy.deepcopy(value)
         for name, value in group.items()
     }
+
+
+class _Contents:
+    """The class, the children, the parameters, the buffers and the hooks of a module.
+
+    Where names of parameters or buffers come and go, as in pruning, hooks and the class go with
+    them: they compute the one from the other. Otherwise both stay; a lazy layer changes them.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        self._module, self._class = module, type(module)
+        held = ("_modules", "_parameters", "_buffers")
+        self._held: dict[str, dict[str, object]] = {name: dict(vars(module)[name]) for name in held}
+        hooks = ("_forward_pre_hooks", "_forward_hooks", "_backward_hooks", "_backward_pre_hooks")
+        self._hooks: dict[str, dict[str, object]] = {
+            name: dict(vars(module)[name]) for name in hooks
+        }
+
+    def is_like(self, other: _Contents) -> bool:
+        """Whether it has the same children, parameters and buffers as another."""
+        return all(_same_objects(self._held[name], other._held[name]) for name in self._held)
+
+    def put_back(self, now: _Contents) -> None:
+        """Let the module have this, which has others now."""
+        tensors = "_parameters", "_buffers"
+        if any(self._held[name].keys() != now._held[name].keys() for name in tensors):
+            self._module.__class__ = self._class
+            self._put(self._hooks)
+        self._put(self._held)
+
+    def _put(self, entries: Mapping[str, Mapping[str, object]]) -> None:
+        for kind, values in entries.items():
+            own = vars(self._module)[kind]
+            own.clear()
+            own.update(values)
+            for name in values:  # what a hook has put in front of it
+                vars(self._module).pop(name, None)
 
 
 def _same_objects(one: Mapping[str, object], other: Mapping[str, object]) -> bool:

@@ -9,12 +9,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrizations, parametrize, prune
 
 import learners
 from hooks import Accumulates, StopAfter
@@ -592,6 +593,25 @@ class AddsGroup(Callback):
             learn.opt.add_param_group({"params": list(model[0].parameters()), "lr": 0.1})
 
 
+class Prunes(Callback):
+    """Sets half of the first layer's weights to 0 from the second epoch on."""
+
+    def before_epoch(self, learn: Learner) -> None:
+        model, pruning = cast("Any", learn.model), cast("Any", prune)
+        if learn.epoch >= 1 and not pruning.is_pruned(model):
+            pruning.l1_unstructured(model[0], "weight", amount=0.5)
+
+
+class Normalizes(Callback):
+    """Trains the first layer's weights as a direction and a length from the second epoch on."""
+
+    def before_epoch(self, learn: Learner) -> None:
+        model: Any = learn.model
+        if learn.epoch >= 1 and not parametrize.is_parametrized(model[0]):
+            parametrizations.weight_norm(model[0])
+            learn.opt = SGD(model.parameters(), lr=0.1)
+
+
 class LooksAtAll(Callback):
     def look(self, learn: Learner) -> None:
         for loader in (learn.dls.train, learn.dls.valid):
@@ -738,6 +758,8 @@ CHANGES: dict[str, Settings] = {
         "opt_func": part(2, 4, mom=0.9),
         "schedule": cycle,
     },
+    "pruned weights": {"cbs": [Prunes]},
+    "normalized weights": {"cbs": [Normalizes]},
     "a loss by the epoch": {"cbs": [LossByEpoch]},
     "losses in turns": {"cbs": [LossesInTurns]},
     "the loss of the training": {"cbs": [LossOfTraining]},
@@ -991,6 +1013,56 @@ def test_what_a_checkpoint_cannot_hold_is_told_once_and_begins_as_it_was(
     assert resumed.value == expected
 
 
+class Steps(Callback):
+    """Steps a scheduler of torch's after each epoch, and collects losses."""
+
+    def before_fit(self, learn: Learner) -> None:
+        self.scheduler = torch.optim.lr_scheduler.StepLR(learn.opt, 1)
+        self.run = True
+        self.losses: list[float] = []
+
+    def after_epoch(self, learn: Learner) -> None:
+        self.scheduler.step()
+        self.losses.append(learn.loss.item())
+
+
+class RunsOnce(Callback):
+    def after_epoch(self, learn: Learner) -> None:
+        self.run = False
+
+
+class StepsWithState(Steps):
+    def state_dict(self) -> dict[str, Any]:
+        return {"last_epoch": self.scheduler.last_epoch}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.scheduler.last_epoch = state["last_epoch"]
+
+
+@pytest.mark.parametrize(
+    ("make", "named"),
+    [
+        (Steps, "scheduler of the callback Steps"),
+        (RunsOnce, "run of the callback RunsOnce"),
+        (StepsWithState, None),
+        (Begins, None),
+        (Decays, None),
+    ],
+)
+def test_a_scheduler_of_a_callback_that_no_checkpoint_holds_is_told_once(
+    make: type[Callback], named: str | None, tmp_path: Path
+) -> None:
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        fit({"cbs": [make]}, tmp_path / "c")
+    expected = [
+        f"{named} has changed, which a checkpoint does not hold: a fit that resumes begins with "
+        "what before_fit makes of it; give the callback state_dict() and load_state_dict()"
+    ]
+    ours = [str(each.message) for each in told if "lr_scheduler.step" not in str(each.message)]
+    assert ours == (expected if named else [])
+
+
 def test_a_loader_that_no_callback_brings_in_again_is_refused_by_what_differs(
     tmp_path: Path,
 ) -> None:
@@ -1233,6 +1305,9 @@ def test_what_was_changed_since_the_fit_was_broken_off_is_compared(tmp_path: Pat
         "other requires_grad of 3.weight: the checkpoint has True, this fit has False"
     )
     learn.model[3].requires_grad_(True)  # type: ignore[index]
+    learn.opt.param_groups[0]["wd"] = 0.5
+    assert refused() == "other weight decay: the checkpoint has 0.0, this fit has 0.5"
+    learn.opt.param_groups[0]["wd"] = 0.0
     learn.fit(3, lr=0.1, cbs=cbs, resume=path)
     assert len(learn.recorder.lrs) == 3 * BATCHES
 
@@ -1276,7 +1351,13 @@ def test_a_refused_resume_leaves_the_learner_as_it_was(fitted: int, tmp_path: Pa
 
 
 @pytest.mark.parametrize("event", ["before_fit", "before_epoch", "before_train"])
-@pytest.mark.parametrize("change", ["nothing", "before the fit", "the model", "the optimizer"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        *("nothing", "before the fit", "the model", "the optimizer"),
+        *("pruned weights", "normalized weights"),
+    ],
+)
 def test_a_callback_that_refuses_before_the_first_batch_leaves_the_learner_as_it_was(
     change: str, event: str, tmp_path: Path
 ) -> None:

@@ -280,7 +280,8 @@ class Squashed(nn.Module):
 def test_a_model_that_gives_probabilities_itself_is_not_squashed_again(
     options: dict[str, Any], tmp_path: Path
 ) -> None:
-    learn = learner(Squashed(), **options)
+    with pytest.warns(UserWarning, match="^the model ends in a sigmoid, and mnist_loss applies"):
+        learn = learner(Squashed(), **options)
     message = "^the model ends in a sigmoid, and what makes probabilities of its logits applies ano"
     with pytest.raises(ExportError, match=message.replace("^", r"model\.onnx was not written: ")):
         learn.export(tmp_path / "model.onnx")

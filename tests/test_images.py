@@ -23,23 +23,7 @@ from mnist_sgd_serve.images import (
     decode,
 )
 from mnist_sgd_serve.orientation import orientation
-
-
-def drawing() -> Image.Image:
-    """A soft-edged seven in light ink, 40 wide and 60 high, all of its greys multiples of 17."""
-    image = Image.new("L", (40, 60))
-    ImageDraw.Draw(image).line([(8, 10), (32, 10), (16, 52)], fill=255, width=5)
-    return image.resize((20, 30)).resize((40, 60)).point(lambda grey: grey // 17 * 17)
-
-
-DRAWING = drawing()
-GREY = np.asarray(DRAWING)
-
-
-def encode(image: Image.Image, form: str, **options: Any) -> bytes:
-    file = io.BytesIO()
-    image.save(file, form, **options)
-    return file.getvalue()
+from picture_files import DRAWING, GREY, encode
 
 
 def orientation_exif(orientation: int) -> bytes:
@@ -97,7 +81,7 @@ def test_black_and_white_files_are_read(form: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "mode", ["1", "L", "P", "LA", "RGB", "RGBA", "CMYK", "YCbCr", "HSV", "I", "I;16"]
+    "mode", ["1", "L", "P", "LA", "RGB", "RGBA", "CMYK", "YCbCr", "HSV", "I", "I;16", "F"]
 )
 def test_pillow_images_of_every_usual_mode_are_read(mode: str) -> None:
     image = Image.fromarray(np.where(GREY > 127, 255, 0).astype(np.uint8)).convert(mode)
@@ -109,10 +93,9 @@ def test_an_array_that_pillow_wrapped_may_be_wide() -> None:
     np.testing.assert_array_equal(decode(Image.fromarray(GREY.astype(np.int32) * 257)), GREY)
 
 
-@pytest.mark.parametrize("mode", ["F", "LAB"])
-def test_a_rare_mode_is_refused_by_its_name(mode: str) -> None:
-    with pytest.raises(UnsupportedFormat, match=f"of mode {mode} cannot be read"):
-        decode(Image.new(mode, (4, 4)))
+def test_a_rare_mode_is_refused_by_its_name() -> None:
+    with pytest.raises(UnsupportedFormat, match="of mode LAB cannot be read: convert it to RGB"):
+        decode(Image.new("LAB", (4, 4)))
 
 
 @pytest.mark.parametrize("turned", range(1, 9))
@@ -292,21 +275,11 @@ def test_an_image_that_is_transparent_everywhere_has_no_ink() -> None:
         decode(encode(Image.new("RGBA", (9, 9)), "PNG"))
 
 
-OTHER_FORMATS = {
-    "TIFF": encode(DRAWING, "TIFF"),
-    "EPS": encode(DRAWING, "EPS"),
-    "PDF": encode(DRAWING.convert("RGB"), "PDF"),
-    "ICO": encode(DRAWING, "ICO"),
-    "PSD": b"8BPS\0\1" + bytes(40),
-    "PGM": encode(DRAWING, "PPM"),
-    "HEIC or AVIF": bytes([0, 0, 0, 24]) + b"ftypheic" + bytes(40),
-}
-
-
-@pytest.mark.parametrize("name", OTHER_FORMATS)
-def test_another_image_format_is_refused_by_its_name(name: str) -> None:
-    with pytest.raises(UnsupportedFormat, match=f"a {name} image cannot be read: send PNG, JPEG"):
-        decode(OTHER_FORMATS[name])
+def test_the_formats_that_a_server_reads_are_named_without_tiff() -> None:
+    with pytest.raises(UnsupportedFormat) as refused:
+        decode(encode(DRAWING, "TIFF"))
+    expected = "a TIFF image cannot be read: send PNG, JPEG, BMP, GIF and WebP"
+    assert str(refused.value) == expected
 
 
 @pytest.mark.parametrize(

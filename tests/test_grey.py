@@ -194,7 +194,7 @@ def test_a_blank_page_is_blank_in_every_colour(noise: float) -> None:
 )
 def test_a_small_part_of_the_range_keeps_the_drawing(low: int, width: int, kind: type) -> None:
     """Whatever part the values take up, what is lighter stays so, and their levels are left."""
-    values = (low + np.rint(GREY / 255 * width)).astype(kind)
+    values: Pixels = (low + np.rint(GREY / 255 * width)).astype(kind)
     values = np.minimum(values, 65_535) if kind is np.uint16 else values
     grey = to_bytes(values).astype(int)
     if np.ptp(values) >= 16:
@@ -209,8 +209,8 @@ def test_bytes_that_were_widened_come_back_whatever_their_contrast(data: st.Data
     low = data.draw(st.integers(0, 250))
     high = data.draw(st.integers(low, 255))
     grey = np.array([[low, high, (low + high) // 2]], np.uint8)
-    for kind, factor in ((np.uint16, 257), (np.uint16, 256), (np.uint32, 0x1010101)):
-        np.testing.assert_array_equal(to_bytes(grey.astype(kind) * kind(factor)), grey)
+    for factor in (np.uint16(257), np.uint16(256), np.uint32(0x1010101)):
+        np.testing.assert_array_equal(to_bytes(grey * factor), grey)
     np.testing.assert_array_equal(to_bytes(grey.astype(np.int32)), grey)
 
 

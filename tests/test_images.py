@@ -23,7 +23,7 @@ from mnist_sgd_serve.images import (
     decode,
 )
 from mnist_sgd_serve.orientation import orientation
-from picture_files import DRAWING, GREY, encode
+from picture_files import DRAWING, GREY, encode, tiff
 
 
 def orientation_exif(orientation: int) -> bytes:
@@ -439,3 +439,36 @@ def test_a_damaged_animation_control_warns_of_nothing() -> None:
 def test_every_image_error_is_a_value_error(error: type[ImageError]) -> None:
     assert issubclass(error, ImageError)
     assert issubclass(error, ValueError)
+
+
+def test_what_pillow_and_libtiff_think_of_a_tiff_reaches_nobody(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """They write it to standard error, libtiff beneath Python, and read some of these files."""
+    fax = encode(DRAWING.convert("1"), "TIFF", compression="group3")
+    bad_lines = fax[:40] + b"\x55" * 40 + fax[80:]
+    read = [
+        tiff(GREY, compression=8, more={65_000: (1,)}),
+        tiff(GREY, compression=8, more={34_665: (99,)}),
+        tiff(GREY, more={34_665: (99,)}),
+    ]
+    damaged = [
+        tiff(GREY, compression=8)[:-50] + b"\xff" * 50,
+        encode(DRAWING, "TIFF", compression="tiff_lzw")[:-200] + b"x" * 200,
+        encode(DRAWING, "TIFF", compression="jpeg")[:-300] + b"\xff\xd9" * 150,
+        tiff(GREY, compression=50_001),
+    ]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        opened = [Image.open(io.BytesIO(content)) for content in read]
+    with warnings.catch_warnings(record=True) as leaked:
+        warnings.simplefilter("always")
+        for content, image in zip(read, opened, strict=True):
+            np.testing.assert_array_equal(decode(content, tiff=True), GREY)
+            np.testing.assert_array_equal(decode(image), GREY)
+        assert decode(bad_lines, tiff=True).shape == GREY.shape
+        for content in damaged:
+            with pytest.raises(ImageError):
+                decode(content, tiff=True)
+    assert [str(warning.message) for warning in leaked] == []
+    assert capfd.readouterr().err == ""

@@ -44,8 +44,8 @@ def transparent(*values: int) -> bytes:
 
 
 MASKS = (0xFF0000, 0xFF00, 0xFF)
-MASKED = {"compression": 3, "masks": MASKS, "header": 52}
-ALPHA_MASKED = {"compression": 3, "masks": (*MASKS, 0xFF000000), "header": 124}
+MASKED: dict[str, Any] = {"compression": 3, "masks": MASKS, "header": 52}
+ALPHA_MASKED: dict[str, Any] = {"compression": 3, "masks": (*MASKS, 0xFF000000), "header": 124}
 
 LOSSLESS = {
     "PNG grey 4": png(SIXTEEN, 0, bits=4),

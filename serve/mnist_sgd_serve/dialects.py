@@ -7,7 +7,7 @@ kind it is tells what to do. Nothing here raises an error, and all of it is line
 import struct
 
 from mnist_sgd_serve.headers import jpeg_frame
-from mnist_sgd_serve.tiff import read_tiff_header
+from mnist_sgd_serve.tiff_header import read_tiff_header
 
 __all__ = ["describe"]
 

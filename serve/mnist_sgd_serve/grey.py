@@ -63,7 +63,7 @@ def to_grey(image: "Image.Image", bits: int | None = None) -> NDArray[np.uint8]:
         raise UnsupportedFormat(f"an image of mode {image.mode} cannot be read: convert it to RGB")
     if bits is not None and bits > 8:
         _check_levels(grey, bits)
-    return grey ^ 0x80 if _tag(image, _FORMAT) == _SIGNED else grey
+    return grey ^ np.uint8(0x80) if _tag(image, _FORMAT) == _SIGNED else grey
 
 
 def _tag(image: "Image.Image", number: int) -> int | None:

@@ -10,7 +10,7 @@ when it is needed.
 
 import importlib
 import os
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from io import BytesIO
 from typing import TYPE_CHECKING
 
@@ -29,7 +29,6 @@ from mnist_sgd_serve.image_errors import (
     UnsupportedFormat,
 )
 from mnist_sgd_serve.orientation import orientation
-from mnist_sgd_serve.tiff import open_tiff, quiet_tiff
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -117,7 +116,7 @@ def _decode(content: bytes, max_pixels: int, max_bytes: int, tiff: bool) -> NDAr
     from PIL import Image
 
     try:
-        with quiet_tiff() if reader.name == "TIFF" else nullcontext():
+        with _quiet(reader.name):
             return _pixels(_open(reader, content, max_pixels), max_pixels)
     except ImageError:
         raise
@@ -129,16 +128,28 @@ def _decode(content: bytes, max_pixels: int, max_bytes: int, tiff: bool) -> NDAr
 
 def _decode_given(image: "Image.Image", max_pixels: int) -> NDArray[np.uint8]:
     try:
-        return _pixels(image, max_pixels)
+        with _quiet(image.format):
+            return _pixels(image, max_pixels)
     except ImageError:
         raise
     except Exception as error:  # as above
         raise _unreadable(image.format or "given", b"", error) from error
 
 
+def _quiet(name: str | None) -> AbstractContextManager[None]:
+    """Keep from standard error what is thought of a file; of other formats nothing is."""
+    if name != "TIFF":
+        return nullcontext()
+    from mnist_sgd_serve.tiff import quiet_tiff
+
+    return quiet_tiff()
+
+
 def _open(reader: Reader, content: bytes, max_pixels: int) -> "Image.Image":
     """Read the header of an image file and decode no pixel."""
     if reader.name == "TIFF":
+        from mnist_sgd_serve.tiff import open_tiff
+
         return open_tiff(content)
     exif = None
     if reader.name == "GIF":

@@ -97,8 +97,12 @@ def tiff(
     extra: int | None = None,
     planes: bool = False,
     big: bool = False,
+    more: dict[int, tuple[int, ...]] | None = None,
 ) -> bytes:
-    """A TIFF of one strip, or of one for each sample, which `compression` 8 deflates."""
+    """A TIFF of one strip, or of one for each sample, which `compression` 8 deflates.
+
+    `more` are other tags, or other values of these.
+    """
     samples = pixels.size // GREY.size
     bits = bits or 8 * pixels.dtype.itemsize
     parts = [*np.moveaxis(pixels, -1, 0)] if planes else [pixels]
@@ -119,6 +123,7 @@ def tiff(
     }
     if extra is not None:
         tags[338] = (extra,)
+    tags |= more or {}
     start = len(_directory(tags | {273: tags[279]}, order, big))
     offsets = tuple(start + sum(tags[279][:place]) for place in range(len(strips)))
     return _directory(tags | {273: offsets}, order, big) + b"".join(strips)
@@ -146,8 +151,8 @@ def _directory(tags: dict[int, tuple[int, ...]], order: str, big: bool) -> bytes
 
 def _rows(pixels: Pixels, bits: int, order: str) -> list[bytes]:
     """Rows of samples of any number of bits, the first one in the highest bits."""
-    if bits == 8 * pixels.dtype.itemsize * (pixels[0].size // WIDTH) or bits % 8 == 0:
-        ordered = pixels.astype(pixels.dtype.newbyteorder(order))
+    if bits % 8 == 0:
+        ordered = pixels.astype(pixels.dtype.newbyteorder("<" if order == "<" else ">"))
         return [row.tobytes() for row in ordered]
     rows = []
     for row in pixels.reshape(len(pixels), -1):

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
-from mnist_sgd_serve.depth import LEAST_LEVELS, to_bytes
+from mnist_sgd_serve.depth import LEAST_LEVELS, find_scale
 from mnist_sgd_serve.images import NoInk, UnsupportedFormat, decode
 from mnist_sgd_serve.preparation import prepare
 from picture_files import DRAWING, GREY, Pixels, chunk, encode, png, tiff
@@ -185,6 +185,11 @@ def test_a_blank_page_is_blank_in_every_colour(noise: float) -> None:
     for content in (encode(Image.fromarray(page), form) for form in ("PNG", "JPEG")):
         with pytest.raises(NoInk):
             prepare(decode(content))
+
+
+def to_bytes(values: Pixels) -> Pixels:
+    halves = np.array_split(values.ravel(), 2)
+    return find_scale(lambda: halves)(values)
 
 
 @given(

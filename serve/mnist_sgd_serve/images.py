@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from mnist_sgd_serve.dialects import describe
 from mnist_sgd_serve.formats import HEAD, Reader, choose_reader
-from mnist_sgd_serve.grey import sample_bits, to_grey
+from mnist_sgd_serve.grey import to_grey
 from mnist_sgd_serve.headers import gif_size, split_exif, still_png
 from mnist_sgd_serve.image_errors import (
     ImageError,
@@ -29,6 +29,7 @@ from mnist_sgd_serve.image_errors import (
     UnsupportedFormat,
 )
 from mnist_sgd_serve.orientation import orientation
+from mnist_sgd_serve.samples import mended, read_samples
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -170,11 +171,12 @@ def _open(reader: Reader, content: bytes, max_pixels: int) -> "Image.Image":
 def _pixels(image: "Image.Image", max_pixels: int) -> NDArray[np.uint8]:
     """Decode an opened image to upright grey."""
     _check_size(*image.size, max_pixels)
-    bits = sample_bits(image)
+    samples = read_samples(image)
     image.load()
     # Pillow turns a TIFF itself when it decodes it.
     turned = 1 if image.format == "TIFF" else orientation(image.info)
-    return np.ascontiguousarray(_upright(to_grey(image, bits), turned))
+    grey = to_grey(mended(image, samples), samples)
+    return np.ascontiguousarray(_upright(grey, turned))
 
 
 def _unreadable(name: str, content: bytes, error: Exception) -> ImageError:

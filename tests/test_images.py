@@ -163,6 +163,13 @@ QUARTER_TURNS = {
     "XMP, single quotes": with_segment(XMP + ATTRIBUTE.replace(b'"6"', b"'6'")),
     "XMP, an element": with_segment(XMP + b"<x><tiff:Orientation>6</tiff:Orientation></x>"),
     "XMP in a PNG": with_chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + ATTRIBUTE),
+    "XMP in a PNG, compressed": with_chunk(
+        b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + zlib.compress(ATTRIBUTE)
+    ),
+    "XMP, another prefix": with_segment(
+        XMP + ATTRIBUTE.replace(b"tiff:O", b"t:O").replace(b"xmlns:tiff", b"xmlns:t")
+    ),
+    "XMP in UTF-16": with_segment(XMP + ATTRIBUTE.decode().encode("utf-16")),
     "XMP in a WebP": encode(DRAWING, "WEBP", xmp=ATTRIBUTE, lossless=True),
     "XMP beside EXIF data without it": encode(
         DRAWING, "WEBP", exif=EXIF + exif_entry(2, tag=0x0128), xmp=ATTRIBUTE, lossless=True
@@ -189,6 +196,7 @@ NOT_TURNED = {
     "not hexadecimal": with_chunk(b"tEXt", b"Raw profile type exif\0\nexif\n 4\nxyz"),
     "half a byte": with_chunk(b"tEXt", b"Raw profile type exif\0\nexif\n 4\n123"),
     "XMP of 9": with_segment(XMP + ATTRIBUTE.replace(b'"6"', b'"9"')),
+    "XMP of another namespace": with_segment(XMP + ATTRIBUTE.replace(b" tiff:O", b" exif:O")),
     "XMP of 66": with_segment(XMP + ATTRIBUTE.replace(b'"6"', b'"66"')),
     "XMP that ends early": with_segment(XMP + ATTRIBUTE[:-4]),
 }

@@ -6,18 +6,14 @@ prints nothing for a stranger's bytes and imports little. Everything here is lin
 
 import re
 import struct
-from collections.abc import Iterator
 
-__all__ = ["gif_size", "jpeg_frame", "split_exif", "still_png"]
+__all__ = ["gif_size", "split_exif", "still_png"]
 
 _MARKER = re.compile(rb"\xff([\x01-\xfe])")
 """More of 0xFF may stand before it; 0xFF 0x00 is none."""
 
 _BARE_MARKERS = {0x01, *range(0xD0, 0xDA)}
 """JPEG markers that no length follows: TEM, the restarts, start and end of image."""
-
-_NO_FRAME = (0xC4, 0xC8, 0xCC)
-"""Of 0xC0 to 0xCF: Huffman tables, an extension, arithmetic conditioning."""
 
 
 def gif_size(content: bytes) -> tuple[int, int]:
@@ -60,59 +56,23 @@ def split_exif(content: bytes) -> tuple[bytes, bytes]:
     """Take the EXIF data out of a JPEG, and what lies between its segments.
 
     Cameras and programs leave bytes there, at which Pillow may stop; libjpeg skips them, and so do
-    browsers. Of several blocks of EXIF data the first counts.
+    browsers. Of several blocks of EXIF data the first counts. Segments: ITU-T T.81, annex B.
 
     Returns:
         The file without them, and the EXIF data; b"" if there is none.
 
     Raises:
-        struct.error, IndexError: it ends before the image starts.
+        struct.error: it ends before the image starts.
     """
-    kept, exif, start, stop = [], b"", 0, 2
-    for marker, begin, end in _segments(content):
-        is_exif = marker == 0xE1 and content[begin + 4 : begin + 10] == b"Exif\0\0"
-        if begin != stop or is_exif:
-            kept.append(content[start:stop])
-            start = end if is_exif else begin
-        if is_exif:
-            exif = exif or content[begin + 4 : end]
-        stop = end
-    return b"".join([*kept, content[start:]]), exif
-
-
-def jpeg_frame(content: bytes) -> tuple[int, int] | None:
-    """Find what kind of JPEG a file is.
-
-    Returns:
-        The marker of the frame, which tells the kind, and the bits of a sample; None if there is no
-        frame.
-    """
-    try:
-        for marker, begin, _ in _segments(content):
-            if (0xC0 <= marker <= 0xCF and marker not in _NO_FRAME) or marker == 0xF7:
-                return marker, content[begin + 4]
-    except (struct.error, IndexError):
-        pass
-    return None
-
-
-def _segments(content: bytes) -> Iterator[tuple[int, int, int]]:
-    """The marker, the start and the end of each segment of a JPEG up to its first scan.
-
-    ITU-T T.81, annex B. As libjpeg does, it passes over whatever is no marker where one is due.
-
-    Raises:
-        struct.error, IndexError: there is no scan.
-    """
-    at = 2
-    while True:
-        match = _MARKER.search(content, at)
-        if match is None:
-            raise IndexError("no marker")
-        marker, begin, at = match[1][0], match.end() - 2, match.end()
-        if marker not in _BARE_MARKERS:
-            (length,) = struct.unpack_from(">H", content, at)
-            at += length
-        yield marker, begin, at
+    kept, exif, at = [content[:2]], b"", 2
+    while match := _MARKER.search(content, at):
+        marker, start, at = match[1][0], match.start(), match.end()
         if marker == 0xDA:  # start of scan: the image itself follows
-            return
+            return b"".join([*kept, content[start:]]), exif
+        if marker not in _BARE_MARKERS:
+            at += struct.unpack_from(">H", content, at)[0]
+        if marker == 0xE1 and content[start + 4 : start + 10] == b"Exif\0\0":
+            exif = exif or content[start + 4 : at]
+        else:
+            kept.append(content[start:at])
+    raise struct.error("no image")

@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeVar
 
 from mnist_sgd_serve.image_errors import NotAnImage, UnsupportedFormat
 
-__all__ = ["HEAD", "Reader", "choose_reader", "is_image"]
+__all__ = ["HEAD", "Reader", "choose_reader"]
 
 HEAD = 4096
 """Bytes that tell any of the formats: in an SVG, a comment may come first."""
@@ -166,11 +166,6 @@ def choose_reader(content: bytes, *, tiff: bool, size: int | None = None) -> Rea
     what = f"these {len(content) if size is None else size} bytes are not an image"
     kind = _other_kind(head)
     raise NotAnImage(f"{what} but {kind}" if kind else f"{what}: {allowed} are read")
-
-
-def is_image(head: bytes) -> bool:
-    """Whether a file is an image, of a format that is read or not, by its first `HEAD` bytes."""
-    return bool(_reader(head) or _other_format(head))
 
 
 def _reader(content: bytes) -> Reader | None:

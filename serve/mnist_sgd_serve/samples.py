@@ -40,7 +40,7 @@ def read_samples(image: "Image.Image") -> Samples:
 
 def _tag(image: "Image.Image", number: int) -> int | None:
     """The first value of a tag of an image that was read from a TIFF."""
-    value = getattr(image, "tag_v2", {}).get(number)
+    value: Any = getattr(image, "tag_v2", {}).get(number)
     first = value[0] if isinstance(value, tuple) and value else value
     return first if isinstance(first, int) else None
 

@@ -41,7 +41,7 @@ def read_samples(image: "Image.Image") -> Samples:
 def _tag(image: "Image.Image", number: int) -> int | None:
     """The first value of a tag of an image that was read from a TIFF."""
     value: Any = getattr(image, "tag_v2", {}).get(number)
-    first = value[0] if isinstance(value, tuple) and value else value
+    first = next(iter(value), None) if isinstance(value, tuple) else value
     return first if isinstance(first, int) else None
 
 
@@ -58,7 +58,7 @@ def mended(image: "Image.Image", samples: Samples) -> "Image.Image":
     Returns:
         `image` itself, or where something is mended a copy.
     """
-    if image.format == "BMP" and image.mode == "RGBA" and image.getextrema()[3] == (0, 0):
+    if image.format == "BMP" and image.mode == "RGBA" and not image.getchannel("A").getbbox():
         return image.convert("RGB")
     key = image.info.get("transparency")
     if samples.bits in (2, 4) and image.mode == "L" and isinstance(key, int):

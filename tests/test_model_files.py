@@ -170,8 +170,7 @@ NEWEST = "runs/new/model.onnx"
         ),
         (
             ["predict", "runs/new"],
-            "runs/new: the folder holds no .bmp, .gif, .jpeg, .jpg, .png, .tif, .tiff, .webp; its "
-            "model is named as --model runs/new",
+            "runs/new: the folder holds no picture; its model is named as --model runs/new",
         ),
     ],
 )

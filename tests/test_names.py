@@ -160,13 +160,9 @@ def test_what_systems_leave_in_folders_is_ignored(tmp_path: Path) -> None:
     assert not is_ignored("Thumbs")
 
 
-def test_a_subfolder_is_named_with_the_number_of_its_files(tmp_path: Path, capsys: Output) -> None:
-    fill(tmp_path / "scans", {"seven": 10, "three": 10, "three/more": 7}, side=30)
-    line = ["pack", str(tmp_path / "scans"), str(tmp_path / "out"), "--skip-unusable"]
-    assert main(line) == 0
-    printed = capsys.readouterr()
-    assert printed.err == (
-        f"mnist-sgd: skipped {tmp_path}/scans/three/more: it is a folder with 7 files, which are "
-        "not read; put them into the folder of the class\n"
-    )
-    assert printed.out.splitlines()[1] == "files left out: 7"
+def test_pictures_in_folders_of_a_class_are_of_that_class(tmp_path: Path, capsys: Output) -> None:
+    counts = {"seven": 10, "three": 10, "three/more": 4, "three/more/still": 3}
+    fill(tmp_path / "scans", counts, side=30)
+    assert main(["pack", str(tmp_path / "scans"), str(tmp_path / "out")]) == 0
+    first = capsys.readouterr().out.splitlines()[0]
+    assert first == f"{tmp_path}/out: 27 images, 10 of seven, 17 of three"

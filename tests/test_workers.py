@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from mnist_sgd._picture_files import Found
 from mnist_sgd.data import decoding, workers
-from mnist_sgd.data.folders import Found
 from mnist_sgd.data.workers import Workers
 from pictures import fill
 

@@ -5,11 +5,13 @@ import glob
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mnist_sgd._names import printable
+from mnist_sgd._outputs import is_output
+from mnist_sgd._picture_files import find_pictures
 from mnist_sgd.cli.arguments import Subcommands, add_json_argument, path, subcommand
 from mnist_sgd.cli.model_files import DEFAULT, MODEL_HELP, model_file
 from mnist_sgd.report.folder import ARTEFACT
@@ -19,13 +21,11 @@ if TYPE_CHECKING:
 
 __all__ = ["add_parser", "image_files", "percent", "run"]
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
-
 STANDARD_INPUT = "-"
 
 EXAMPLES = """\
   mnist-sgd predict three.png photo.jpg
-  mnist-sgd predict scans/ --model runs/mlp      every image in the folder
+  mnist-sgd predict scans/ --model runs/mlp      every file in the folder and those in it
   mnist-sgd predict 'scans/**/*.png' --json      a JSON object a line
   curl https://example.org/three.png | mnist-sgd predict -
 
@@ -56,11 +56,14 @@ def run(args: argparse.Namespace) -> int:
     """
     from mnist_sgd_serve import ImageError, Predictor
 
-    images = list(image_files(args.images))
+    problems: list[str] = []
+    images = list(image_files(args.images, problems.append))
     _check_no_other_model(args)
     predictor = Predictor(model_file(args.model, "--model {}"))
-    width = max(len(printable(image)) for image in images)
-    code = 0
+    for problem in problems:
+        print(f"mnist-sgd: {printable(problem)}", file=sys.stderr)
+    width = max((len(printable(image)) for image in images), default=0)
+    code = 2 if problems else 0
     for image in images:
         try:
             prediction = _prediction(predictor, image)
@@ -131,12 +134,16 @@ def _prediction(predictor: "Predictor", image: str) -> "Prediction":
         raise type(error)(f"standard input: {error}") from error
 
 
-def image_files(arguments: Sequence[str]) -> Iterator[str]:
+def image_files(arguments: Sequence[str], on_problem: Callable[[str], None]) -> Iterator[str]:
     """The files that the arguments name, folders searched and patterns expanded, in order.
 
+    Args:
+        arguments: files, folders, patterns, or - for standard input.
+        on_problem: called with a sentence on each name in a folder that can be no picture.
+
     Raises:
-        ValueError: an argument is empty or names nothing, a folder holds no image, or standard
-            input is named twice.
+        ValueError: an argument is empty or names nothing, a folder cannot be read or holds no file
+            that counts, or standard input is named twice.
     """
     if arguments.count(STANDARD_INPUT) > 1:
         raise ValueError("- is standard input, which can be read once; name it once")
@@ -146,7 +153,7 @@ def image_files(arguments: Sequence[str]) -> Iterator[str]:
         if argument == STANDARD_INPUT:
             found = [argument]
         elif os.path.isdir(argument):
-            found = _in_folder(argument)
+            found = _in_folder(argument, on_problem)
         elif os.path.exists(argument) or not glob.has_magic(argument):
             found = [argument]
         else:
@@ -156,15 +163,16 @@ def image_files(arguments: Sequence[str]) -> Iterator[str]:
         yield from found
 
 
-def _in_folder(folder: str) -> list[str]:
-    found = sorted(
-        os.path.join(inner, name)
-        for inner, _, names in os.walk(folder)
-        for name in names
-        if os.path.splitext(name)[1].lower() in SUFFIXES
-    )
-    if found:
-        return found
-    model = f"; its model is named as --model {folder}"
-    hint = model if os.path.isfile(os.path.join(folder, ARTEFACT)) else ""
-    raise ValueError(f"{folder}: the folder holds no {', '.join(sorted(SUFFIXES))}{hint}")
+def _in_folder(folder: str, on_problem: Callable[[str], None]) -> list[str]:
+    try:
+        found = [] if is_output(folder) else find_pictures(folder)
+    except OSError as error:
+        raise ValueError(f"{folder}: it cannot be read: {error.strerror}") from error
+    if not found:
+        model = f"; its model is named as --model {folder}"
+        hint = model if os.path.isfile(os.path.join(folder, ARTEFACT)) else ""
+        raise ValueError(f"{folder}: the folder holds no picture{hint}")
+    for each in found:
+        if each.problem:
+            on_problem(f"{os.path.join(folder, each.name)}: {each.problem}")
+    return [os.path.join(folder, each.name) for each in found if not each.problem]

@@ -19,7 +19,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_sgd.data.folders import Found
+from mnist_sgd._picture_files import Found
 from mnist_sgd.data.workers import Workers, available
 from mnist_sgd_serve.images import MAX_BYTES, ImageError, decode
 from mnist_sgd_serve.preparation import prepare
@@ -47,7 +47,7 @@ class Record(NamedTuple):
         digest: the BLAKE2b digest of its bytes, 32 hexadecimal digits; empty where it could not be
             read, which may be otherwise the next time.
         why: why it is no usable picture; empty where it is one.
-        ctime: as a listing of its folder told it, see `mnist_sgd.data.folders.Found`; 0 where it
+        ctime: as a listing of its folder told it, see `mnist_sgd._picture_files.Found`; 0 where it
             was read by a version that did not look at it.
         inode: likewise.
     """

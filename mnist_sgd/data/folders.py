@@ -5,20 +5,17 @@
 
     FOLDER/three/*          FOLDER/seven/*            or classes alone
 
-The names of the folders are those of the classes. Hidden names, and what operating systems leave
-in folders, are ignored; the cache of prepared pictures is hidden. What this package writes may lie
-next to the folders of the classes: runs, models and logs, see `mnist_sgd._outputs`. Listing costs a
-`stat` a file, about 5 us.
+The names of the folders are those of the classes; the pictures of a class may lie in folders in
+its folder. Which files count, `mnist_sgd._picture_files` says; the cache of prepared pictures is
+hidden. What this package writes may lie next to the folders of the classes: runs, models and logs.
 """
 
 import os
-import stat
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from mnist_sgd._names import is_class_name, is_ignored, printable
 from mnist_sgd._outputs import is_output
+from mnist_sgd._picture_files import Found, find_pictures
 from mnist_sgd.data.parts import find_parts, holds_folders
 
 __all__ = ["Found", "Listing", "UnusableFile", "list_folder"]
@@ -38,29 +35,6 @@ class UnusableFile(ValueError):  # noqa: N818  (the name says all without "Error
 
     def __str__(self) -> str:
         return str(self.args[0])
-
-
-class Found(NamedTuple):
-    """A name in the folder of a class.
-
-    Attributes:
-        name: its path from the folder on, with slashes.
-        size: in bytes.
-        mtime: when it was last changed, in nanoseconds.
-        problem: why it can be no picture, where that is known without reading it; else empty.
-        files: how many files it is: those in a folder that is no picture, else 1.
-        ctime: when anything of it was last changed, its name and permissions included, in
-            nanoseconds; on Windows when it was made.
-        inode: its number in the file system; 0 where there is none, as on Windows.
-    """
-
-    name: str
-    size: int
-    mtime: int
-    problem: str = ""
-    files: int = 1
-    ctime: int = 0
-    inode: int = 0
 
 
 @dataclass(frozen=True)
@@ -92,20 +66,26 @@ class Listing:
 
     def has(self, name: str) -> bool:
         """Whether a file of this name, with slashes, would be one of the two classes'."""
-        return self._class_of(name) in self.classes
+        return self.class_of(name) in self.classes
 
     def passes_over(self, name: str) -> bool:
         """Whether it would be of a class that is there, but not wanted now."""
-        return self._class_of(name) in self.present and not self.has(name)
+        return self.class_of(name) in self.present and not self.has(name)
 
     def is_valid(self, name: str) -> bool:
         """Whether a file of this name lies in the validation part."""
         return bool(self.parts) and name.startswith(f"{self.parts[1]}/")
 
-    def _class_of(self, name: str) -> str:
-        *parts, label, _ = name.split("/")
-        known = [[part] for part in self.parts] if self.parts else [[]]
-        return label if parts in known else ""
+    def class_folder(self, name: str) -> str:
+        """The folder of the class that a file of this name would belong to; "" if of none."""
+        depth = 2 if self.parts else 1
+        *folders, _ = name.split("/")
+        outside = len(folders) < depth or (self.parts and folders[0] not in self.parts)
+        return "" if outside else "/".join(folders[:depth])
+
+    def class_of(self, name: str) -> str:
+        """The name of that class."""
+        return self.class_folder(name).rpartition("/")[2]
 
 
 def list_folder(folder: str | os.PathLike[str], wanted: tuple[str, str] | None = None) -> Listing:
@@ -134,12 +114,14 @@ def list_folder(folder: str | os.PathLike[str], wanted: tuple[str, str] | None =
     files = []
     for part in parts or [""]:
         for name in (first, last):
-            inside = sorted(_files(root, f"{part}/{name}" if part else name))
+            inside = _files(root, f"{part}/{name}" if part else name)
             if not inside:
                 raise ValueError(
                     f"{printable(_path(root, part, name))}: the folder of this class is empty"
                 )
             files += inside
+    if wanted is None:
+        _check_not_too_high(root, parts, (first, last), files)
     present = sorted({name for names in each for name in names})
     notes = found.notes(root) if found else []
     return Listing(root, parts, present, (first, last), files, strangers, notes)
@@ -202,44 +184,36 @@ def _only_two(root: str, present: list[str]) -> tuple[str, str]:
     )
 
 
+def _check_not_too_high(
+    root: str, parts: tuple[str, ...], classes: tuple[str, str], files: list[Found]
+) -> None:
+    """Refuse folders that hold the classes' folders each, in which the classes would be mixed."""
+    place = len(parts[:1])
+    held: dict[str, set[str]] = {name: set() for name in classes}
+    for each in files:
+        *folders, _ = each.name.split("/")
+        held[folders[place]].add("/".join(folders[place + 1 : place + 2]))
+    one, other = held.values()
+    if one == other and len(one) > 1 and "" not in one:
+        folder, (first, last) = _path(root, *parts[:1]), classes
+        raise ValueError(
+            printable(
+                f"{folder}: {first!r} and {last!r} hold folders of the same names, "
+                f"{_shown(sorted(one))}, and no pictures next to them; if these are the classes, "
+                f"give {os.path.join(folder, first)}, else name {first!r} and {last!r} as the "
+                "classes (--classes)"
+            )
+        )
+
+
 def _shown(names: list[str]) -> str:
     return ", ".join(map(repr, names[:10])) + (", ..." if len(names) > 10 else "")
 
 
-def _files(root: str, inside: str) -> Iterator[Found]:
-    """What the folder `inside` of `root` holds, in no order."""
-    folder = os.path.join(root, inside)
+def _files(root: str, inside: str) -> list[Found]:
+    """What the folder `inside` of `root` holds."""
     try:
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                if not is_ignored(entry.name):
-                    yield _found(entry, f"{inside}/{entry.name}")
+        return find_pictures(root, inside)
     except OSError as error:
+        folder = os.path.join(root, inside)
         raise ValueError(f"{printable(folder)}: it cannot be read: {error.strerror}") from error
-
-
-def _found(entry: "os.DirEntry[str]", name: str) -> Found:
-    try:
-        status = entry.stat()
-    except OSError as error:  # a link that leads nowhere or round in a circle
-        return Found(name, 0, 0, f"it cannot be read: {error.strerror}")
-    if stat.S_ISREG(status.st_mode):
-        changed, touched = status.st_mtime_ns, status.st_ctime_ns
-        return Found(name, status.st_size, changed, ctime=touched, inode=status.st_ino)
-    if not stat.S_ISDIR(status.st_mode):
-        return Found(name, 0, 0, "it is a special file, not a picture")
-    held = 0 if entry.is_symlink() else _count_files(entry.path)
-    if not held:
-        return Found(name, 0, 0, "it is a folder, not a picture")
-    files = f"{held:,} file{'' if held == 1 else 's'}"
-    why = f"it is a folder with {files}, which are not read; put them into the folder of the class"
-    return Found(name, 0, 0, why, held)
-
-
-def _count_files(folder: str) -> int:
-    """How many files lie in a folder, and not deeper."""
-    try:
-        with os.scandir(folder) as entries:
-            return sum(entry.is_file() and not is_ignored(entry.name) for entry in entries)
-    except OSError:
-        return 0

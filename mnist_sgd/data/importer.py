@@ -183,7 +183,7 @@ def _pictures(listing: Listing, contents: Contents, preparation: str) -> Picture
     rows = contents.rows()
     usable = [each for each in contents.records if not each.why and listing.has(each.name)]
     usable.sort(key=lambda record: record.name.split("/"))
-    labels = [listing.classes.index(record.name.split("/")[-2]) for record in usable]
+    labels = [listing.classes.index(listing.class_of(record.name)) for record in usable]
     _check_every_class(listing, usable)
     return Pictures(
         listing.folder,
@@ -202,8 +202,8 @@ def _pictures(listing: Listing, contents: Contents, preparation: str) -> Picture
 
 def _check_every_class(listing: Listing, usable: list[Record]) -> None:
     """Refuse a class folder none of whose files is usable."""
-    found = Counter(each.name.rpartition("/")[0] for each in listing.files)
-    left = Counter(record.name.rpartition("/")[0] for record in usable)
+    found = Counter(listing.class_folder(each.name) for each in listing.files)
+    left = Counter(listing.class_folder(record.name) for record in usable)
     for inside, count in found.items():
         if not left[inside]:
             path = printable(os.path.join(listing.folder, inside))

@@ -9,8 +9,9 @@ permissions. Then the file is read once more, and its digest decides; it is not 
 
 from collections.abc import Callable, Mapping
 
+from mnist_sgd._picture_files import Found
 from mnist_sgd.data.decoding import Record, read_content
-from mnist_sgd.data.folders import Found, Listing
+from mnist_sgd.data.folders import Listing
 
 __all__ = ["all_unchanged", "as_listed", "still_known"]
 

@@ -22,7 +22,8 @@ _ADVICE = {
     ".7z": "unpack the archive first",
 }
 
-_PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
+_PICTURES = (".png", ".jpg", ".jpeg", ".jfif", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".heic")
+"""By which the folder of a class is guessed at; which files count, no suffix tells."""
 
 
 def check_known(path: Path, classes: tuple[str, str] | None) -> None:

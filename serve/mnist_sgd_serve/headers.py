@@ -4,9 +4,13 @@ Pillow would warn of what it finds odd there, and import its TIFF reader for EXI
 prints nothing for a stranger's bytes and imports little. Everything here is linear in the header.
 """
 
+import re
 import struct
 
 __all__ = ["gif_size", "split_exif", "still_png"]
+
+_MARKER = re.compile(rb"\xff([\x01-\xfe])")
+"""More of 0xFF may stand before it; 0xFF 0x00 is none."""
 
 _BARE_MARKERS = {0x01, *range(0xD0, 0xDA)}
 """JPEG markers that no length follows: TEM, the restarts, start and end of image."""
@@ -49,28 +53,26 @@ def still_png(content: bytes) -> bytes:
 
 
 def split_exif(content: bytes) -> tuple[bytes, bytes]:
-    """Take the EXIF data out of a JPEG: the file without it, and the first such data or none.
+    """Take the EXIF data out of a JPEG, and what lies between its segments.
 
-    JPEG's segments: ITU-T T.81, annex B.
+    Cameras and programs leave bytes there, at which Pillow may stop; libjpeg skips them, and so do
+    browsers. Of several blocks of EXIF data the first counts. Segments: ITU-T T.81, annex B.
+
+    Returns:
+        The file without them, and the EXIF data; b"" if there is none.
 
     Raises:
-        struct.error: there is something else between the segments.
+        struct.error: it ends before the image starts.
     """
     kept, exif, at = [content[:2]], b"", 2
-    while True:
-        prefix, marker, length = struct.unpack_from(">BBH", content, at)
-        if prefix != 0xFF:
-            raise struct.error("no marker")
+    while match := _MARKER.search(content, at):
+        marker, start, at = match[1][0], match.start(), match.end()
         if marker == 0xDA:  # start of scan: the image itself follows
-            return b"".join([*kept, content[at:]]), exif
-        if marker == 0xFF:  # padding
-            end = at + 1
-        elif marker in _BARE_MARKERS:
-            end = at + 2
+            return b"".join([*kept, content[start:]]), exif
+        if marker not in _BARE_MARKERS:
+            at += struct.unpack_from(">H", content, at)[0]
+        if marker == 0xE1 and content[start + 4 : start + 10] == b"Exif\0\0":
+            exif = exif or content[start + 4 : at]
         else:
-            end = at + 2 + length
-        if marker == 0xE1 and content[at + 4 : at + 10] == b"Exif\0\0":
-            exif = exif or content[at + 4 : end]
-        else:
-            kept.append(content[at:end])
-        at = end
+            kept.append(content[start:at])
+    raise struct.error("no image")

@@ -1,23 +1,35 @@
 """Any picture that people send, to one array of grey bytes.
 
-PNG, JPEG, BMP, GIF and WebP are read, recognised by their content and never by their name, in
-every mode these formats have, turned as their EXIF data says; and TIFF, which can hold nearly
-anything, where the caller knows whose files they are. Of an animation the first frame is read. The
-size is checked in the header, before a pixel is decoded, and nothing but an `ImageError` comes of
-wrong bytes. Each kind of error is a class of its own, so that a server can give each its status.
-Only the one reader of Pillow that a file needs is imported, when it is needed.
+PNG, JPEG, BMP, GIF and WebP are read, recognised by their content and never by their name (see
+`formats`), in every mode these formats have (see `grey`), turned as their EXIF data says; and TIFF,
+which can hold nearly anything, where the caller knows whose files they are. Of an animation the
+first frame is read. The size is checked in the header, before a pixel is decoded, and nothing but
+an `ImageError` comes of wrong bytes. Only the one reader of Pillow that a file needs is imported,
+when it is needed.
 """
 
 import importlib
 import os
+from contextlib import AbstractContextManager, nullcontext
 from io import BytesIO
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mnist_sgd_serve.dialects import describe
+from mnist_sgd_serve.formats import HEAD, Reader, choose_reader
+from mnist_sgd_serve.grey import to_grey
 from mnist_sgd_serve.headers import gif_size, split_exif, still_png
+from mnist_sgd_serve.image_errors import (
+    ImageError,
+    ImageTooLarge,
+    NoInk,
+    NotAnImage,
+    UnsupportedFormat,
+)
 from mnist_sgd_serve.orientation import orientation
+from mnist_sgd_serve.samples import mended, read_samples
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -39,66 +51,6 @@ MAX_PIXELS = 25_000_000
 MAX_BYTES = 32 * 2**20
 """The largest file that is read."""
 
-_ALLOWED = "PNG, JPEG, BMP, GIF and WebP"
-_ALLOWED_WITH_TIFF = "PNG, JPEG, BMP, GIF, WebP and TIFF"
-
-_READERS = {
-    b"\x89PNG\r\n\x1a\n": ("PNG", "PngImagePlugin", "PngImageFile"),
-    b"\xff\xd8\xff": ("JPEG", "JpegImagePlugin", "JpegImageFile"),
-    b"BM": ("BMP", "BmpImagePlugin", "BmpImageFile"),
-    b"GIF87a": ("GIF", "GifImagePlugin", "GifImageFile"),
-    b"GIF89a": ("GIF", "GifImagePlugin", "GifImageFile"),
-    b"RIFF": ("WebP", "WebPImagePlugin", "WebPImageFile"),
-}
-_TIFF_READER = ("TIFF", "TiffImagePlugin", "TiffImageFile")
-"""First bytes of a file to its format and Pillow's reader of it. RIFF needs WEBP at byte 8 too."""
-
-_OTHERS = {
-    b"II*\0": "TIFF",
-    b"MM\0*": "TIFF",
-    b"II+\0": "TIFF",
-    b"MM\0+": "TIFF",
-    b"%!PS": "EPS",
-    b"\xc5\xd0\xd3\xc6": "EPS",
-    b"%PDF": "PDF",
-    b"8BPS": "PSD",
-    b"\0\0\1\0": "ICO",
-    b"\0\0\0\x0cjP  ": "JPEG 2000",
-    b"\xff\x4f\xff\x51": "JPEG 2000",
-    b"\0\0\0\x0cJXL ": "JPEG XL",
-    b"P4\n": "PBM",
-    b"P5\n": "PGM",
-    b"P6\n": "PPM",
-    b"<svg": "SVG",
-    b"gimp xcf": "XCF",
-    b"qoif": "QOI",
-}
-"""First bytes of image files that are known and not read."""
-
-_WIDE_MODES = ("I;16", "I;16B", "I;16L", "I;16N", "I")
-_ALPHA_MODES = ("LA", "PA", "RGBA", "RGBa")
-_PLAIN_MODES = ("1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr", "HSV")
-
-
-class ImageError(ValueError):
-    """A picture that gives no answer; the message is one line in plain words."""
-
-
-class NotAnImage(ImageError):  # noqa: N818  (these four say all without "Error")
-    """Not an image, or a damaged one. HTTP: 400."""
-
-
-class UnsupportedFormat(ImageError):  # noqa: N818  (as above)
-    """An image, of a format or a mode that is not read. HTTP: 415."""
-
-
-class ImageTooLarge(ImageError):  # noqa: N818  (as above)
-    """More pixels or bytes than are allowed. HTTP: 413."""
-
-
-class NoInk(ImageError):  # noqa: N818  (as above)
-    """Nothing is drawn on it. HTTP: 422."""
-
 
 def decode(
     source: "bytes | bytearray | memoryview | str | os.PathLike[str] | Image.Image",
@@ -109,8 +61,9 @@ def decode(
 ) -> NDArray[np.uint8]:
     """Read a picture as grey bytes, 0 black and 255 white, upright.
 
-    Colours become grey by ITU-R BT.601 luma, 16-bit values lose their lower byte, and what is
-    transparent becomes the colour of the paper (see `_composite`).
+    Colours become grey by ITU-R BT.601 luma, or by one of red, green and blue where luma shows next
+    to nothing; of 16 bits the upper 8 are kept, or the range that occurs, if it is small, is
+    stretched; and what is transparent becomes the colour of the paper. See `grey`.
 
     Args:
         source: the bytes of an image file, the path of one, or a Pillow image, which is turned as
@@ -124,93 +77,114 @@ def decode(
         uint8 `[height, width]`, C-contiguous.
 
     Raises:
-        NotAnImage: the bytes are none of an image, or damaged.
-        UnsupportedFormat: the image is of another format, or a Pillow image of a rare mode.
+        NotAnImage: the bytes are not an image, or a damaged one.
+        UnsupportedFormat: the image is of another format, or of a kind that Pillow does not read;
+            the message says which, and what to do.
         ImageTooLarge: it has more pixels or bytes than allowed.
         NoInk: it is transparent everywhere.
         OSError: the file cannot be opened or read.
         TypeError: `source` is something else.
     """
     if isinstance(source, (str, os.PathLike)):
-        with open(source, "rb") as file:
-            content = file.read(max_bytes + 1)
         try:
+            content = _read(source, max_bytes, tiff)
             return decode(content, max_pixels=max_pixels, max_bytes=max_bytes, tiff=tiff)
         except ImageError as error:
             raise type(error)(f"{os.fspath(source)}: {error}") from error
     if isinstance(source, (bytes, bytearray, memoryview)):
-        return _pixels(_open(bytes(source), max_pixels, max_bytes, tiff), max_pixels)
+        return _decode(bytes(source), max_pixels, max_bytes, tiff)
 
     from PIL import Image
 
     if isinstance(source, Image.Image):
-        return _pixels(source, max_pixels)
+        return _decode_given(source, max_pixels)
     raise TypeError(f"expected bytes, a path or a Pillow image, got {type(source).__name__}")
 
 
-def _open(content: bytes, max_pixels: int, max_bytes: int, tiff: bool) -> "Image.Image":
-    """Read the header of an image file and decode no pixel."""
+def _read(path: "str | os.PathLike[str]", max_bytes: int, tiff: bool) -> bytes:
+    """Read a file, unless its first bytes are none of a picture: it may be a film of gigabytes."""
+    with open(path, "rb") as file:
+        head = file.read(HEAD)
+        size = max(os.fstat(file.fileno()).st_size, len(head))
+        choose_reader(head, tiff=tiff, size=size)
+        return head + file.read(max(0, max_bytes + 1 - len(head)))
+
+
+def _decode(content: bytes, max_pixels: int, max_bytes: int, tiff: bool) -> NDArray[np.uint8]:
     if len(content) > max_bytes:
         raise ImageTooLarge(f"the image file is larger than {max_bytes} bytes, the most allowed")
-    name, module, reader = _reader(content, tiff)
+    reader = choose_reader(content, tiff=tiff)
     from PIL import Image
 
     try:
-        exif = None
-        if name == "GIF":
-            _check_size(*gif_size(content), max_pixels)
-        elif name == "PNG":
-            content = still_png(content)
-        elif name == "JPEG":
-            content, exif = split_exif(content)
-        # The class itself, not Image.open: that would import five readers, follow a JPEG into
-        # its multi-picture extension, and warn of sizes that are refused here.
-        image: Image.Image = getattr(importlib.import_module(f"PIL.{module}"), reader)(
-            BytesIO(content)
-        )
-        if exif is not None:
-            image.info["exif"] = exif
-    except ImageTooLarge:
+        with _quiet(reader.name):
+            return _pixels(_open(reader, content, max_pixels), max_pixels)
+    except ImageError:
         raise
     except Image.DecompressionBombError as error:
         raise ImageTooLarge("the image has far more pixels than are allowed") from error
     except Exception as error:  # Pillow's readers raise nearly any class on damaged bytes
-        raise NotAnImage(f"the {name} image is damaged or cut short") from error
+        raise _unreadable(reader.name, content, error) from error
+
+
+def _decode_given(image: "Image.Image", max_pixels: int) -> NDArray[np.uint8]:
+    try:
+        with _quiet(image.format):
+            return _pixels(image, max_pixels)
+    except ImageError:
+        raise
+    except Exception as error:  # as above
+        raise _unreadable(image.format or "given", b"", error) from error
+
+
+def _quiet(name: str | None) -> AbstractContextManager[None]:
+    """Keep from standard error what is thought of a file; of other formats nothing is."""
+    if name != "TIFF":
+        return nullcontext()
+    from mnist_sgd_serve.tiff import quiet_tiff
+
+    return quiet_tiff()
+
+
+def _open(reader: Reader, content: bytes, max_pixels: int) -> "Image.Image":
+    """Read the header of an image file and decode no pixel."""
+    if reader.name == "TIFF":
+        from mnist_sgd_serve.tiff import open_tiff
+
+        return open_tiff(content)
+    exif = None
+    if reader.name == "GIF":
+        _check_size(*gif_size(content), max_pixels)
+    elif reader.name == "PNG":
+        content = still_png(content)
+    elif reader.name == "JPEG":
+        content, exif = split_exif(content)
+    # The class itself, not Image.open: that would import five readers, follow a JPEG into its
+    # multi-picture extension, and warn of sizes that are refused here.
+    module = importlib.import_module(f"PIL.{reader.module}")
+    image: Image.Image = getattr(module, reader.image)(BytesIO(content))
+    if exif is not None:
+        image.info["exif"] = exif
     return image
-
-
-def _reader(content: bytes, tiff: bool) -> tuple[str, str, str]:
-    """Choose format, module and class for a file by its first bytes."""
-    for start, reader in _READERS.items():
-        if content.startswith(start) and (start != b"RIFF" or content[8:12] == b"WEBP"):
-            return reader
-    allowed = _ALLOWED_WITH_TIFF if tiff else _ALLOWED
-    for start, name in _OTHERS.items():
-        if content.startswith(start):
-            if tiff and name == "TIFF":
-                return _TIFF_READER
-            raise UnsupportedFormat(f"a {name} image cannot be read: send {allowed}")
-    if content[4:8] == b"ftyp" and content[8:12] in (b"avif", b"avis", b"heic", b"heix", b"mif1"):
-        raise UnsupportedFormat(f"a HEIC or AVIF image cannot be read: send {allowed}")
-    if not content:
-        raise NotAnImage("the image is empty: it has 0 bytes")
-    raise NotAnImage(f"these {len(content)} bytes are not an image: {allowed} are read")
 
 
 def _pixels(image: "Image.Image", max_pixels: int) -> NDArray[np.uint8]:
     """Decode an opened image to upright grey."""
     _check_size(*image.size, max_pixels)
-    name = image.format or "given"
-    try:
-        image.load()
-        # Pillow turns a TIFF itself when it decodes it.
-        turned = 1 if image.format == "TIFF" else orientation(image.info)
-        grey = _grey(image)
-    except ImageError:
-        raise
-    except Exception as error:  # as above
-        raise NotAnImage(f"the {name} image is damaged or cut short") from error
+    samples = read_samples(image)
+    image.load()
+    # Pillow turns a TIFF itself when it decodes it.
+    turned = 1 if image.format == "TIFF" else orientation(image.info)
+    grey = to_grey(mended(image, samples), samples)
     return np.ascontiguousarray(_upright(grey, turned))
+
+
+def _unreadable(name: str, content: bytes, error: Exception) -> ImageError:
+    """The error for an image that Pillow cannot read: it is of a rare kind, or damaged."""
+    kind = describe(name, content, error)
+    if kind:
+        return UnsupportedFormat(f"{kind} cannot be read: save it as PNG")
+    return NotAnImage(f"the {name} image is damaged or cut short")
 
 
 def _check_size(width: int, height: int, max_pixels: int) -> None:
@@ -220,42 +194,6 @@ def _check_size(width: int, height: int, max_pixels: int) -> None:
         )
     if not width * height:
         raise NotAnImage(f"the image is {width} x {height} pixels, it has none")
-
-
-def _grey(image: "Image.Image") -> NDArray[np.uint8]:
-    """Make grey bytes of the pixels of a decoded image."""
-    if image.mode in _WIDE_MODES:
-        wide = np.asarray(image, np.int32)
-        # Grey bytes that were widened without scaling, as Pillow's convert("I") does, stay.
-        shift = 8 if wide.max() > 255 else 0
-        return np.clip(np.right_shift(wide, shift), 0, 255).astype(np.uint8)
-    if image.mode in _ALPHA_MODES or (image.mode in _PLAIN_MODES and "transparency" in image.info):
-        return _composite(image.convert("RGBA"))
-    if image.mode not in _PLAIN_MODES:
-        raise UnsupportedFormat(f"an image of mode {image.mode} cannot be read: convert it to RGB")
-    plain = image if image.mode in ("1", "L") else image.convert("RGB")
-    return np.asarray(plain.convert("L"))
-
-
-def _composite(image: "Image.Image") -> NDArray[np.uint8]:
-    """Lay an RGBA image on its paper.
-
-    Where most of the picture is solid and both light and dark, the paper is drawn: it is the
-    median of what is solid. Otherwise only ink is drawn, and the paper is white under dark
-    ink and black under light ink.
-    """
-    from PIL import Image
-
-    drawn, mask = image.convert("L"), image.getchannel("A")
-    grey, alpha = np.asarray(drawn), np.asarray(mask)
-    if not alpha.any():
-        raise NoInk("nothing is drawn on the image: it is transparent everywhere")
-    solid = grey[alpha >= 0.9 * alpha.max()]
-    if 2 * solid.size > grey.size and int(solid.max()) - int(solid.min()) > 128:
-        paper = int(np.median(solid))
-    else:
-        paper = 255 if solid.mean() < 128 else 0
-    return np.asarray(Image.composite(drawn, Image.new("L", image.size, paper), mask))
 
 
 def _upright(grey: NDArray[np.uint8], turned: int) -> NDArray[np.uint8]:

@@ -20,7 +20,9 @@ _WHOLE_NUMBERS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i"}
 _PROFILES = ("exif", "APP1", "xmp")
 """ImageMagick's names: the text "Raw profile type NAME" is a length and hexadecimal digits."""
 
-_XMP = re.compile(rb"tiff:Orientation\s*(?:=\s*[\"']|>)\s*([1-8])\s*[\"'<]")
+_XMP = re.compile(rb"[<\s]([\w.-]+):Orientation\s*(?:=\s*[\"']|>)\s*([1-8])\s*[\"'<]")
+_NAMESPACE = re.compile(rb"xmlns:([\w.-]+)\s*=\s*[\"']http://ns\.adobe\.com/tiff/1\.0/[\"']")
+"""XMP names TIFF's tags by a namespace, of which the prefix is nearly always "tiff"."""
 
 
 def orientation(info: Mapping[Any, Any]) -> int:
@@ -37,9 +39,9 @@ def orientation(info: Mapping[Any, Any]) -> int:
         if found is not None:
             return found if 1 <= found <= 8 else 1
     for data in (info.get("xmp"), info.get("XML:com.adobe.xmp"), *profiles):
-        match = _XMP.search(_bytes(data))
-        if match:
-            return int(match[1])
+        found = _in_xmp(_bytes(data))
+        if found is not None:
+            return found
     return 1
 
 
@@ -76,3 +78,11 @@ def _in_exif(exif: bytes) -> int | None:
     except (KeyError, struct.error):
         return None
     return None
+
+
+def _in_xmp(xmp: bytes) -> int | None:
+    """Find the first orientation in XMP, which may be in UTF-16. None where there is none."""
+    text = xmp.replace(b"\0", b"")
+    prefixes = {b"tiff", *_NAMESPACE.findall(text)}
+    found = (int(value) for prefix, value in _XMP.findall(text) if prefix in prefixes)
+    return next(found, None)

@@ -11,19 +11,22 @@ Only the one reader of Pillow that a file needs is imported, when it is needed.
 import importlib
 import os
 from io import BytesIO
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_sgd_serve.headers import gif_size, split_exif, still_png
+from mnist_sgd_serve.headers import gif_size, plain_png, split_exif, webp_size
 from mnist_sgd_serve.orientation import orientation
+from mnist_sgd_serve.reduction import draft, reduced
+from mnist_sgd_serve.work import TooMuchWork, check_work, memory_needed
 
 if TYPE_CHECKING:
     from PIL import Image
 
 __all__ = [
     "MAX_BYTES",
+    "MAX_MEMORY",
     "MAX_PIXELS",
     "ImageError",
     "ImageTooLarge",
@@ -31,6 +34,7 @@ __all__ = [
     "NotAnImage",
     "UnsupportedFormat",
     "decode",
+    "decode_own",
 ]
 
 MAX_PIXELS = 25_000_000
@@ -38,6 +42,12 @@ MAX_PIXELS = 25_000_000
 
 MAX_BYTES = 32 * 2**20
 """The largest file that is read."""
+
+MAX_MEMORY = 512 * 2**20
+"""The most memory that decoding may take."""
+
+OWN_PIXELS, OWN_BYTES, OWN_MEMORY = 178_956_970, 128 * 2**20, 2**30
+"""The same for pictures of one's own: Pillow's own limit of pixels, and what these may need."""
 
 _ALLOWED = "PNG, JPEG, BMP, GIF and WebP"
 _ALLOWED_WITH_TIFF = "PNG, JPEG, BMP, GIF, WebP and TIFF"
@@ -105,7 +115,9 @@ def decode(
     *,
     max_pixels: int = MAX_PIXELS,
     max_bytes: int = MAX_BYTES,
+    max_memory: int = MAX_MEMORY,
     tiff: bool = False,
+    reduce: bool = False,
 ) -> NDArray[np.uint8]:
     """Read a picture as grey bytes, 0 black and 255 white, upright.
 
@@ -118,7 +130,10 @@ def decode(
             `PIL.ImageOps.exif_transpose` does.
         max_pixels: width times height that is still decoded.
         max_bytes: length of a file that is still read.
+        max_memory: bytes that decoding a file may take, three copies of the file included.
         tiff: read TIFF too, for files of one's own.
+        reduce: average a large picture down while it is read, as each preparation does first: its
+            longer side has then at most `picture.LONGEST_SIDE` pixels.
 
     Returns:
         uint8 `[height, width]`, C-contiguous.
@@ -126,7 +141,7 @@ def decode(
     Raises:
         NotAnImage: the bytes are none of an image, or damaged.
         UnsupportedFormat: the image is of another format, or a Pillow image of a rare mode.
-        ImageTooLarge: it has more pixels or bytes than allowed.
+        ImageTooLarge: it has more pixels or bytes than allowed, or is built to cost time or memory.
         NoInk: it is transparent everywhere.
         OSError: the file cannot be opened or read.
         TypeError: `source` is something else.
@@ -135,32 +150,76 @@ def decode(
         with open(source, "rb") as file:
             content = file.read(max_bytes + 1)
         try:
-            return decode(content, max_pixels=max_pixels, max_bytes=max_bytes, tiff=tiff)
+            return decode(
+                content,
+                max_pixels=max_pixels,
+                max_bytes=max_bytes,
+                max_memory=max_memory,
+                tiff=tiff,
+                reduce=reduce,
+            )
         except ImageError as error:
             raise type(error)(f"{os.fspath(source)}: {error}") from error
     if isinstance(source, (bytes, bytearray, memoryview)):
-        return _pixels(_open(bytes(source), max_pixels, max_bytes, tiff), max_pixels)
+        limits = _Limits(max_pixels, max_bytes, max_memory)
+        return _pixels(_open(bytes(source), limits, tiff, reduce), max_pixels, reduce)
 
     from PIL import Image
 
     if isinstance(source, Image.Image):
-        return _pixels(source, max_pixels)
+        return _pixels(source, max_pixels, reduce)
     raise TypeError(f"expected bytes, a path or a Pillow image, got {type(source).__name__}")
 
 
-def _open(content: bytes, max_pixels: int, max_bytes: int, tiff: bool) -> "Image.Image":
+def decode_own(
+    source: "bytes | str | os.PathLike[str] | Image.Image",
+) -> NDArray[np.uint8]:
+    """Read a picture of the user's own disk: `decode` with `reduce`, TIFF, and wider limits.
+
+    Photographs of 50 megapixels and scans of A4 at 600 dpi are within them.
+
+    Args:
+        source: as for `decode`.
+
+    Returns:
+        uint8 `[height, width]`, C-contiguous.
+
+    Raises:
+        ImageError, OSError, TypeError: as `decode`.
+    """
+    return decode(
+        source,
+        max_pixels=OWN_PIXELS,
+        max_bytes=OWN_BYTES,
+        max_memory=OWN_MEMORY,
+        tiff=True,
+        reduce=True,
+    )
+
+
+class _Limits(NamedTuple):
+    pixels: int
+    bytes: int
+    memory: int
+
+
+def _open(content: bytes, limits: _Limits, tiff: bool, reduce: bool) -> "Image.Image":
     """Read the header of an image file and decode no pixel."""
-    if len(content) > max_bytes:
-        raise ImageTooLarge(f"the image file is larger than {max_bytes} bytes, the most allowed")
+    if len(content) > limits.bytes:
+        raise ImageTooLarge(f"the image file is larger than {limits.bytes} bytes, the most allowed")
     name, module, reader = _reader(content, tiff)
     from PIL import Image
 
     try:
         exif = None
+        kept = 3 * len(content) + check_work(name, content)
         if name == "GIF":
-            _check_size(*gif_size(content), max_pixels)
+            _check_size(*gif_size(content), limits.pixels)
+        elif name == "WebP":  # whose canvases Pillow makes when it opens the file
+            _check_size(*webp_size(content), limits.pixels)
+            _check_memory(name, "RGBA", webp_size(content), kept, limits.memory)
         elif name == "PNG":
-            content = still_png(content)
+            content = plain_png(content)
         elif name == "JPEG":
             content, exif = split_exif(content)
         # The class itself, not Image.open: that would import five readers, follow a JPEG into
@@ -170,8 +229,14 @@ def _open(content: bytes, max_pixels: int, max_bytes: int, tiff: bool) -> "Image
         )
         if exif is not None:
             image.info["exif"] = exif
-    except ImageTooLarge:
+        _check_size(*image.size, limits.pixels)
+        if reduce and name == "JPEG":
+            draft(image)
+        _check_memory(name, image.mode, image.size, kept, limits.memory)
+    except ImageError:
         raise
+    except TooMuchWork as error:
+        raise ImageTooLarge(str(error)) from error
     except Image.DecompressionBombError as error:
         raise ImageTooLarge("the image has far more pixels than are allowed") from error
     except Exception as error:  # Pillow's readers raise nearly any class on damaged bytes
@@ -197,7 +262,7 @@ def _reader(content: bytes, tiff: bool) -> tuple[str, str, str]:
     raise NotAnImage(f"these {len(content)} bytes are not an image: {allowed} are read")
 
 
-def _pixels(image: "Image.Image", max_pixels: int) -> NDArray[np.uint8]:
+def _pixels(image: "Image.Image", max_pixels: int, reduce: bool) -> NDArray[np.uint8]:
     """Decode an opened image to upright grey."""
     _check_size(*image.size, max_pixels)
     name = image.format or "given"
@@ -205,9 +270,13 @@ def _pixels(image: "Image.Image", max_pixels: int) -> NDArray[np.uint8]:
         image.load()
         # Pillow turns a TIFF itself when it decodes it.
         turned = 1 if image.format == "TIFF" else orientation(image.info)
+        if reduce:
+            image = reduced(image)
         grey = _grey(image)
     except ImageError:
         raise
+    except MemoryError as error:
+        raise ImageTooLarge("the image needs more memory than there is: make it smaller") from error
     except Exception as error:  # as above
         raise NotAnImage(f"the {name} image is damaged or cut short") from error
     return np.ascontiguousarray(_upright(grey, turned))
@@ -216,10 +285,29 @@ def _pixels(image: "Image.Image", max_pixels: int) -> NDArray[np.uint8]:
 def _check_size(width: int, height: int, max_pixels: int) -> None:
     if width * height > max_pixels:
         raise ImageTooLarge(
-            f"the image is {width} x {height} pixels, at most {max_pixels} in all are allowed"
+            f"the image is {width} x {height} pixels, at most {max_pixels} in all are allowed: "
+            "make it smaller"
         )
     if not width * height:
         raise NotAnImage(f"the image is {width} x {height} pixels, it has none")
+
+
+def _check_memory(name: str, mode: str, size: tuple[int, int], kept: int, most: int) -> None:
+    """Refuse an image that takes too much memory to decode.
+
+    Args:
+        name: of the format.
+        mode: Pillow's, of the pixels.
+        size: as it is decoded.
+        kept: bytes that are needed besides the pixels.
+        most: bytes that are allowed.
+    """
+    needed = memory_needed(name, mode, size) + kept
+    if needed > most:
+        raise ImageTooLarge(
+            f"the {name} image of {size[0]} x {size[1]} pixels takes {-(-needed // 10**6)} MB of "
+            f"memory to read, at most {most // 10**6} MB are allowed: make it smaller"
+        )
 
 
 def _grey(image: "Image.Image") -> NDArray[np.uint8]:

@@ -5,11 +5,15 @@ prints nothing for a stranger's bytes and imports little. Everything here is lin
 and `work` bounds what a header may have.
 """
 
+import re
 import struct
 
 from mnist_sgd_serve.work import TooMuchWork
 
 __all__ = ["gif_size", "plain_png", "split_exif", "webp_size"]
+
+_MARKER = re.compile(rb"\xff([^\x00\xff])")
+"""A JPEG marker, without the padding that may precede it."""
 
 _BARE_MARKERS = {0x01, *range(0xD0, 0xDA)}
 """JPEG markers that no length follows: TEM, the restarts, start and end of image."""
@@ -81,31 +85,28 @@ def plain_png(content: bytes) -> bytes:
 
 
 def split_exif(content: bytes) -> tuple[bytes, bytes]:
-    """Take the EXIF data out of a JPEG: the file without it, and the first such data or none.
+    """Take the EXIF data out of a JPEG, and the padding and whatever else is between its segments.
 
-    JPEG's segments: ITU-T T.81, annex B.
+    Pillow would look at each byte of it in Python. JPEG's segments: ITU-T T.81, annex B.
+
+    Returns:
+        The file without them, and the first EXIF data or none.
 
     Raises:
-        struct.error: there is something else between the segments.
+        struct.error: there is no image, or only a part of what precedes it.
     """
     kept, exif, at = [content[:2]], b"", 2
-    while True:
-        prefix, marker, length = struct.unpack_from(">BBH", content, at)
-        if prefix != 0xFF:
-            raise struct.error("no marker")
+    while match := _MARKER.search(content, at):
+        marker, start, at = match[1][0], match.start(), match.end()
         if marker == 0xDA:  # start of scan: the image itself follows
-            return b"".join([*kept, content[at:]]), exif
-        if marker == 0xFF:  # padding
-            end = at + 1
-        elif marker in _BARE_MARKERS:
-            end = at + 2
+            return b"".join([*kept, content[start:]]), exif
+        if marker not in _BARE_MARKERS:
+            at += struct.unpack_from(">H", content, at)[0]
+        if marker == 0xE1 and content[start + 4 : start + 10] == b"Exif\0\0":
+            exif = exif or content[start + 4 : at]
         else:
-            end = at + 2 + length
-        if marker == 0xE1 and content[at + 4 : at + 10] == b"Exif\0\0":
-            exif = exif or content[at + 4 : end]
-        else:
-            kept.append(content[at:end])
-        at = end
+            kept.append(content[start:at])
+    raise struct.error("no image")
 
 
 def webp_size(content: bytes) -> tuple[int, int]:

@@ -217,7 +217,9 @@ def _open(content: bytes, limits: _Limits, tiff: bool, reduce: bool) -> "Image.I
             _check_size(*gif_size(content), limits.pixels)
         elif name == "WebP":  # whose canvases Pillow makes when it opens the file
             _check_size(*webp_size(content), limits.pixels)
-            _check_memory(name, "RGBA", webp_size(content), kept, limits.memory)
+            size = webp_size(content)
+            needed = kept + memory_needed(name, "RGBA", size)
+            _check_memory(name, size, needed, limits.memory)
         elif name == "PNG":
             content = plain_png(content)
         elif name == "JPEG":
@@ -230,9 +232,11 @@ def _open(content: bytes, limits: _Limits, tiff: bool, reduce: bool) -> "Image.I
         if exif is not None:
             image.info["exif"] = exif
         _check_size(*image.size, limits.pixels)
+        size = image.size
         if reduce and name == "JPEG":
             draft(image)
-        _check_memory(name, image.mode, image.size, kept, limits.memory)
+        needed = kept + memory_needed(name, image.mode, image.size)
+        _check_memory(name, size, needed, limits.memory)
     except ImageError:
         raise
     except TooMuchWork as error:
@@ -292,17 +296,7 @@ def _check_size(width: int, height: int, max_pixels: int) -> None:
         raise NotAnImage(f"the image is {width} x {height} pixels, it has none")
 
 
-def _check_memory(name: str, mode: str, size: tuple[int, int], kept: int, most: int) -> None:
-    """Refuse an image that takes too much memory to decode.
-
-    Args:
-        name: of the format.
-        mode: Pillow's, of the pixels.
-        size: as it is decoded.
-        kept: bytes that are needed besides the pixels.
-        most: bytes that are allowed.
-    """
-    needed = memory_needed(name, mode, size) + kept
+def _check_memory(name: str, size: tuple[int, int], needed: int, most: int) -> None:
     if needed > most:
         raise ImageTooLarge(
             f"the {name} image of {size[0]} x {size[1]} pixels takes {-(-needed // 10**6)} MB of "

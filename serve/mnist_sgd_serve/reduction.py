@@ -42,7 +42,7 @@ what to make of them first."""
 
 
 def draft(image: "Image.Image") -> None:
-    """Have an opened JPEG decoded at a fraction of its size, in grey, if it is large.
+    """Have an opened JPEG decoded at a fraction of its size if it is large.
 
     Args:
         image: of `PIL.JpegImagePlugin`, with no pixel decoded yet; it is changed.
@@ -53,7 +53,7 @@ def draft(image: "Image.Image") -> None:
     for scale in (8, 4, 2):
         if scale * -(-factor // scale) <= LOST * factor:
             width, height = image.size
-            image.draft("L", (max(1, width // scale), max(1, height // scale)))
+            image.draft(None, (max(1, width // scale), max(1, height // scale)))
             return
 
 

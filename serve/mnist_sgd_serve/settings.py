@@ -91,7 +91,7 @@ class Settings:
     idle_seconds: float = 75.0
     write_seconds: float = 30.0
     decoders: int = 2
-    decode_seconds: float = 0.75
+    decode_seconds: float = 0.7
     decode_memory: int = 112 * 2**20
     max_pixels: int = 25_000_000
     drain_seconds: float = 0.5

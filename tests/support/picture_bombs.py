@@ -76,14 +76,17 @@ def chunk(kind: bytes, data: bytes = b"") -> bytes:
 
 
 def png(
-    *between: bytes,
-    size: tuple[int, int] = (28, 28),
-    depth: int = 8,
-    colour: int = 0,
-    lace: int = 0,
+    *between: bytes, size: tuple[int, int] = (28, 28), kind: tuple[int, int] = (8, 0), lace: int = 0
 ) -> bytes:
-    """A PNG of chunks that follow its header."""
-    header = struct.pack(">IIBBBBB", *size, depth, colour, 0, 0, lace)
+    """A PNG of chunks that follow its header.
+
+    Args:
+        between: the chunks.
+        size: width and height.
+        kind: bits of a sample, and the number of the colour type.
+        lace: 1 for seven passes.
+    """
+    header = struct.pack(">IIBBBBB", *size, *kind, 0, 0, lace)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + b"".join(between) + chunk(b"IEND")
 
 
@@ -103,7 +106,7 @@ SMALL = chunk(b"IDAT", zlib.compress((b"\0" + bytes(9) + b"\xff" * 9 + bytes(10)
 def filtered(colour: int, samples: int, kind: int) -> Bomb:
     """25 megapixels, each row coded as a difference to what is left of and above it."""
     line = bytes([kind]) + bytes([1, 0, 255, 0] * SIDE)[: samples * SIDE]
-    return Bomb(png(chunk(b"IDAT", rows(line, SIDE)), size=(SIDE, SIDE), colour=colour))
+    return Bomb(png(chunk(b"IDAT", rows(line, SIDE)), size=(SIDE, SIDE), kind=(8, colour)))
 
 
 def laced() -> Bomb:
@@ -114,13 +117,15 @@ def laced() -> Bomb:
         (b"\4" + bytes(-(-(SIDE - x) // across) * 3)) * -(-(SIDE - y) // down)
         for x, y, across, down in passes
     ]
-    return Bomb(png(chunk(b"IDAT", rows(b"".join(lines), 1)), size=(SIDE, SIDE), colour=2, lace=1))
+    return Bomb(
+        png(chunk(b"IDAT", rows(b"".join(lines), 1)), size=(SIDE, SIDE), kind=(8, 2), lace=1)
+    )
 
 
 def deep() -> Bomb:
     """25 megapixels of three times 16 bits."""
     line = b"\2" + bytes(6 * SIDE)
-    return Bomb(png(chunk(b"IDAT", rows(line, SIDE)), size=(SIDE, SIDE), depth=16, colour=2))
+    return Bomb(png(chunk(b"IDAT", rows(line, SIDE)), size=(SIDE, SIDE), kind=(16, 2)))
 
 
 def slim(width: int, height: int) -> Bomb:
@@ -218,11 +223,11 @@ def restarts() -> Bomb:
 # The others.
 
 
-def gif(extension: bytes, count: int) -> Bomb:
-    """A GIF with blocks of data before its pixels."""
+def gif(extensions: bytes) -> Bomb:
+    """A GIF with these before its pixels."""
     content = saved(Image.fromarray(drawn(60, 60)), "GIF")
     at = 13 + (3 << (content[10] & 7) + 1 if content[10] & 0x80 else 0)
-    return packed(content[:at] + extension * count + content[at:])
+    return packed(content[:at] + extensions + content[at:])
 
 
 def disposed(way: int) -> Bomb:
@@ -302,11 +307,9 @@ BOMBS: dict[str, Callable[[], Bomb]] = {
     "GIF, laced, 25 MP": partial(picture, "GIF", "L", interlace=1),
     "GIF, disposal to the background, 25 MP": partial(disposed, 2),
     "GIF, disposal to what was there, 25 MP": partial(disposed, 3),
-    "GIF, comment of 1-byte blocks": lambda: gif(b"!\xfe" + b"\1x" * (8 * MIB - 2000) + b"\0", 1),
-    "GIF, empty comments": lambda: gif(b"!\xfe\0", 5 * MIB),
-    "GIF, comments of 255 bytes": lambda: gif(
-        b"!\xfe" + (b"\xff" + bytes(255)) * 60_000 + b"\0", 1
-    ),
+    "GIF, comment of 1-byte blocks": lambda: gif(b"!\xfe" + b"\1x" * (8 * MIB - 2000) + b"\0"),
+    "GIF, empty comments": lambda: gif(b"!\xfe\0" * (5 * MIB)),
+    "GIF, comment of full blocks": lambda: gif(b"!\xfe" + (b"\xff" + bytes(255)) * 60_000 + b"\0"),
     "WebP, 25 MP": partial(picture, "WEBP", "RGB"),
     "WebP, lossless, 25 MP": partial(picture, "WEBP", "RGB", lossless=True),
     "WebP, RGBA, 6.5 MP": partial(picture, "WEBP", "RGBA", 2550, 2550),
@@ -314,7 +317,7 @@ BOMBS: dict[str, Callable[[], Bomb]] = {
     "WebP, lossless noise, 4 MP": partial(noise, "WEBP", 2000, 2000, lossless=True),
     "WebP, animated, 6.5 MP": frames,
     "BMP, runs of one pixel": lambda: bmp(b"\1\x80" * (8 * MIB - 1000)),
-    "BMP, runs of 250 pixels, 16 MP": lambda: bmp(b"\xfa\x80" * (4000 * 4000 // 250)),
+    "BMP, runs of 250 pixels, 16 MP": lambda: bmp((b"\xfa\x80" * 16 + b"\0\0") * 4000),
     "BMP, jumps": lambda: bmp(b"\0\2\0\0" * (4 * MIB - 1000)),
     "BMP, ends of lines": lambda: bmp(b"\0\0" * (8 * MIB - 1000)),
     "form, PNG, RGBA, 25 MP": lambda: form(picture("PNG", "RGBA").body),

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from mnist_sgd_serve.decoder import HEAD
@@ -34,6 +35,9 @@ main(int(sys.argv[2]), sys.argv[3])
 HELD = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 """Signals that the process ignores as soon as it can, and that must not end it before."""
 
+REAP_SECONDS = 0.01
+"""Between two looks at whether a process that is ending has ended."""
+
 
 class DecoderProcess:
     """A process that runs `decoder.main`; it starts at once and is heard from `attach` on.
@@ -42,6 +46,9 @@ class DecoderProcess:
         limits: for `decoder.main`, as JSON.
         answered: is told of each message of the process, the first of which says that it is ready.
         ended: is told once that it has ended, with its exit code or minus the signal's number.
+
+    Attributes:
+        closed: it is ending, and cannot be given anything.
 
     Raises:
         OSError: it cannot be started.
@@ -53,6 +60,7 @@ class DecoderProcess:
         answered: Callable[["DecoderProcess", dict[str, Any], bytes], None],
         ended: Callable[["DecoderProcess", int], None],
     ) -> None:
+        self.closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._answered = answered
         self._ended = ended
@@ -87,14 +95,22 @@ class DecoderProcess:
         self._process.kill()
 
     def close(self) -> None:
-        """Kill the process, wait for its end, and call nobody any more."""
+        """Kill the process, and call nobody any more."""
+        self.closed = True
         self._outgoing = []
         if self._loop is not None:
             self._loop.remove_reader(self._channel)
             self._loop.remove_writer(self._channel)
         self._channel.close()
         self._process.kill()
-        self._process.wait()
+
+    def wait(self, seconds: float) -> None:
+        """Wait for the end of a process that was killed, but no longer than so many seconds.
+
+        On a machine that is short of processors that may take a while, which is nobody's loss.
+        """
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(seconds)
 
     def _send(self) -> None:
         assert self._loop is not None
@@ -123,7 +139,7 @@ class DecoderProcess:
             data = b""
         if not data:
             self.close()
-            self._ended(self, self._process.returncode)
+            self._reap()
             return
         self._incoming += data
         if len(self._incoming) < HEAD.size:
@@ -133,6 +149,15 @@ class DecoderProcess:
             content = bytes(self._incoming[HEAD.size :])
             self._incoming.clear()
             self._answered(self, json.loads(content[:length]), content[length:])
+
+    def _reap(self) -> None:
+        """Tell of the end when it is complete: the socket is closed a little before."""
+        assert self._loop is not None
+        code = self._process.poll()
+        if code is None:
+            self._loop.call_later(REAP_SECONDS, self._reap)
+        else:
+            self._ended(self, code)
 
 
 def _start(limits: str, descriptor: int) -> "subprocess.Popen[bytes]":

@@ -29,8 +29,11 @@ __all__ = ["Decoders"]
 MOST_WAITING = 64
 """Pictures that may wait for a process; more are refused."""
 
-START_SECONDS = 60.0
+START_SECONDS = 120.0
 """For the first process to be ready."""
+
+CLOSE_SECONDS = 0.5
+"""For each process to end after it was killed, when the server ends."""
 
 PAUSE_SECONDS = 1.0
 """Before the next attempt, where a process could not be started or ended before it was ready."""
@@ -152,10 +155,13 @@ class Decoders:
             del body, picture  # an exception keeps this frame, and must not keep them
 
     def close(self) -> None:
-        """Kill the processes and wait for their ends; pictures that are not read are given up."""
+        """Kill the processes; pictures that are not read are given up."""
         self._closed = True
-        for process in [*self._starting, *self._idle, *self._reading, *self._ending]:
+        processes = [*self._starting, *self._idle, *self._reading, *self._ending]
+        for process in processes:
             process.close()
+        for process in processes:
+            process.wait(CLOSE_SECONDS)
         for picture in [*self._reading.values(), *self._waiting]:
             _fail(picture, ClientGone())
         for kept in (self._starting, self._idle, self._reading, self._ending, self._waiting):
@@ -168,6 +174,9 @@ class Decoders:
     def _begin(self) -> None:
         """Begin with pictures that wait, as many as may be read now."""
         while self._waiting and self._idle and len(self._reading) < self.count:
+            if self._idle[-1].closed:  # it has died, which `_ended` will hear of
+                self._idle.pop()
+                continue
             picture = self._waiting.popleft()
             if picture.gone():
                 _fail(picture, ClientGone())
@@ -203,6 +212,8 @@ class Decoders:
 
     def _ended(self, process: DecoderProcess, code: int) -> None:
         """Tell what became of the picture of a process that has ended, and replace the process."""
+        if self._closed:
+            return
         loop = asyncio.get_running_loop()
         picture = self._reading.pop(process, None)
         young = process in self._starting

@@ -197,6 +197,7 @@ class _Server(uvicorn.Server):
             await super().serve(sockets)
         finally:
             self.decoders.close()
+            await asyncio.sleep(0)  # so that the requests that were cut off hear of it
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, and say where."""

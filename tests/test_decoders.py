@@ -84,7 +84,7 @@ def test_a_picture_that_is_not_read_by_its_deadline_is_given_up(model: Path) -> 
     with running(model, "--deadline", "0.3", "--decode-seconds", "3600") as server:
         server.ready_decoders()
         reply = endless(server)
-        server.check_refusal(reply, 504, "the image could not be read within 0.3 s")
+        server.check_refusal(reply, 504, "the image was not read within 0.3 s")
         server.ready_decoders()
         assert [event["text"] for event in server.events("picture ended")] == [
             "it was not read within 0.3 s"
@@ -128,7 +128,7 @@ def test_a_picture_that_waits_too_long_is_told_and_not_begun(model: Path) -> Non
             client.send(message("POST", "/predict", ENDLESS.body, ENDLESS.headers))
         errors = sorted(client.reply().error for client in clients)
         assert errors == [
-            "the image could not be read within 0.5 s",
+            "the image was not read within 0.5 s",
             *["the request waited too long for its turn"] * 2,
         ]
         for decoder in server.decoders():

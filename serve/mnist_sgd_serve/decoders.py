@@ -186,10 +186,13 @@ class Decoders:
             process.send(picture.head, picture.body)
 
     def _give_up(self, picture: _Picture) -> None:
-        """End a picture that is late; where it is being read, there is only one way to."""
+        """Answer for a picture that is late; a process that reads it can only be killed."""
         picture.late = True
         if picture.reader is not None:
             picture.reader.kill()
+            text = f"not read within {self.deadline:g} s"
+            self.log.warning("picture ended", text=f"it was {text}")
+            _fail(picture, RequestError(504, "too_late", f"the image was {text}"))
         elif picture in self._waiting:
             self._waiting.remove(picture)
             _fail(picture, DeadlineExceeded())
@@ -249,10 +252,6 @@ class Decoders:
 
     def _reason(self, picture: _Picture, code: int) -> Exception:
         """Why a process ended over a picture."""
-        if picture.late:
-            self.log.warning("picture ended", text=f"it was not read within {self.deadline:g} s")
-            text = f"the image could not be read within {self.deadline:g} s"
-            return RequestError(504, "too_late", text)
         if code == -signal.SIGPROF:
             text = f"it took more than {self.limits.seconds:g} s of processor time"
             self.log.warning("picture ended", text=text)

@@ -6,6 +6,7 @@ import struct
 import subprocess
 import sys
 import zlib
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -156,7 +157,8 @@ def test_decoding_takes_no_more_memory_than_is_said_beforehand(name: str) -> Non
     deep = mode == "I;16"
     image = Image.fromarray(grey.astype(np.uint16) * 257 if deep else grey)
     content = saved(image if deep else image.convert(mode), kind, **options)
-    said = memory_needed(kind, mode, (side, side)) + 3 * len(content)
+    with Image.open(BytesIO(content)) as opened:
+        said = memory_needed(kind, opened) + 3 * len(content)
     # The bands of the reduction, and the interpreter's own.
     assert in_child(lambda: peak(content)) < said + 12 * MIB
 
@@ -178,7 +180,7 @@ def test_a_webp_is_refused_before_its_canvas_is_made() -> None:
         Path("/proc/self/clear_refs").write_text("5")
         status = Path("/proc/self/status")
         before = int(status.read_text().partition("VmHWM:")[2].split()[0])
-        with pytest.raises(ImageTooLarge, match="WebP image of 5000 x 5000 pixels takes 401 MB"):
+        with pytest.raises(ImageTooLarge, match="WebP image of 5000 x 5000 pixels takes 301 MB"):
             decode(header, max_memory=100 * MIB)
         return int(status.read_text().partition("VmHWM:")[2].split()[0]) - before
 

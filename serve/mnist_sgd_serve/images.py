@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from mnist_sgd_serve.headers import gif_size, plain_png, split_exif, webp_size
 from mnist_sgd_serve.orientation import orientation
 from mnist_sgd_serve.reduction import draft, reduced
-from mnist_sgd_serve.work import TooMuchWork, check_work, memory_needed
+from mnist_sgd_serve.work import TooMuchWork, canvas_memory, check_work, memory_needed
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -216,10 +216,9 @@ def _open(content: bytes, limits: _Limits, tiff: bool, reduce: bool) -> "Image.I
         if name == "GIF":
             _check_size(*gif_size(content), limits.pixels)
         elif name == "WebP":  # whose canvases Pillow makes when it opens the file
-            _check_size(*webp_size(content), limits.pixels)
             size = webp_size(content)
-            needed = kept + memory_needed(name, "RGBA", size)
-            _check_memory(name, size, needed, limits.memory)
+            _check_size(*size, limits.pixels)
+            _check_memory(name, size, kept + canvas_memory(size), limits.memory)
         elif name == "PNG":
             content = plain_png(content)
         elif name == "JPEG":
@@ -235,8 +234,7 @@ def _open(content: bytes, limits: _Limits, tiff: bool, reduce: bool) -> "Image.I
         size = image.size
         if reduce and name == "JPEG":
             draft(image)
-        needed = kept + memory_needed(name, image.mode, image.size)
-        _check_memory(name, size, needed, limits.memory)
+        _check_memory(name, size, kept + memory_needed(name, image), limits.memory)
     except ImageError:
         raise
     except TooMuchWork as error:

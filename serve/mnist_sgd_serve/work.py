@@ -9,8 +9,12 @@ slow machine, so a server also decodes in processes that it can end; see `decode
 
 import re
 import struct
+from typing import TYPE_CHECKING
 
-__all__ = ["TooMuchWork", "check_work", "memory_needed"]
+if TYPE_CHECKING:
+    from PIL import Image
+
+__all__ = ["TooMuchWork", "canvas_memory", "check_work", "memory_needed"]
 
 MOST_SCANS = 64
 """In a JPEG. Progressive files have 6 to 20: each scan costs a pass over the whole picture."""
@@ -122,21 +126,25 @@ def _check_chunks(content: bytes) -> None:
         at += 12 + int.from_bytes(content[at : at + 4], "big")
 
 
-def memory_needed(kind: str, mode: str, size: tuple[int, int]) -> int:
-    """Bytes of memory that it takes to decode a picture, besides the file itself.
+def memory_needed(kind: str, image: "Image.Image") -> int:
+    """Bytes of memory that it takes to decode an opened image, besides the file itself.
 
     Args:
         kind: the format by its name.
-        mode: Pillow's name of what a pixel is.
-        size: width and height in pixels, as it is decoded.
+        image: of Pillow, with no pixel decoded yet.
     """
-    width, height = size
-    row = -(-width * _BYTES.get(mode, 4) // 4) * 4
+    width, height = image.size
+    row = -(-width * _BYTES.get(image.mode, 4) // 4) * 4
     needed = height * (row + _POINTER)
-    if kind == "WebP":  # two canvases and a copy of the first frame
-        needed += 12 * width * height
+    if kind == "WebP":
+        needed += canvas_memory(image.size)
     elif kind == "PNG":  # two rows, of up to 8 bytes a pixel in the file
         needed += 2 * 8 * width
     elif kind in ("GIF", "BMP"):  # what the frame leaves to the next; what is unpacked in Python
         needed += 2 * width * height
     return needed
+
+
+def canvas_memory(size: tuple[int, int]) -> int:
+    """Bytes of memory that opening a WebP takes: two canvases and a copy of the first frame."""
+    return 12 * size[0] * size[1]

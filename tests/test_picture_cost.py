@@ -8,6 +8,7 @@ import sys
 import zlib
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -70,7 +71,7 @@ def test_what_a_picture_has_besides_its_pixels_does_not_matter(name: str) -> Non
     assert found.image.any()
 
 
-def jpeg(**options: object) -> bytes:
+def jpeg(**options: Any) -> bytes:
     return saved(Image.fromarray(drawn(60, 40)), "JPEG", progressive=True, **options)
 
 
@@ -118,7 +119,7 @@ def test_a_png_of_many_small_pieces_is_read() -> None:
     np.testing.assert_array_equal(decode(content, reduce=True), grey)
 
 
-KINDS = {
+KINDS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "PNG 1": ("PNG", "1", {}),
     "PNG L": ("PNG", "L", {}),
     "PNG P": ("PNG", "P", {}),
@@ -272,7 +273,7 @@ def test_a_pillow_image_is_left_as_it_is(tmp_path: Path) -> None:
     assert small.shape == (300, 400)
 
 
-OWN = {
+OWN: dict[str, tuple[tuple[int, int], str, str, dict[str, Any]]] = {
     "48 megapixels": ((8064, 6048), "L", "JPEG", {"quality": 60}),
     "50 megapixels, progressive": ((8160, 6144), "L", "JPEG", {"progressive": True}),
     "600 dpi": ((4960, 7016), "L", "PNG", {"compress_level": 1}),

@@ -84,24 +84,22 @@ class Decoders:
         self._first: asyncio.Future[None] | None = None
 
     def launch(self) -> None:
-        """Start the processes, before there is an event loop or in it.
+        """Start the first process, which needs no event loop yet.
 
         Raises:
-            OSError: one cannot be started.
+            OSError: it cannot be started.
         """
         try:
-            for _ in range(self.count + 1):
-                self._starting.add(self._new())
+            self._starting.add(self._new())
         except OSError as error:
-            self.close()
             text = f"no process that reads pictures can be started: {error.strerror}"
             raise OSError(text) from error
 
     async def wait_until_ready(self) -> None:
-        """Listen to the processes, and wait until one of them is ready.
+        """Wait until the first process is ready, then start the others.
 
         Raises:
-            OSError: none was in time, or one has ended.
+            OSError: it was not ready in time, or has ended.
         """
         loop = asyncio.get_running_loop()
         self._first = loop.create_future()
@@ -114,6 +112,8 @@ class Decoders:
             raise OSError(
                 f"no process that reads pictures was ready within {START_SECONDS:g} s"
             ) from error
+        for _ in range(self.count):
+            self._replace()
 
     async def read(
         self,

@@ -109,7 +109,7 @@ def _blocks(frame: bytes) -> int:
     factors = [(code >> 4, code & 15) for code in frame[7 : 6 + 3 * count : 3]]
     across = max((one[0] for one in factors), default=0) or 1
     down = max((one[1] for one in factors), default=0) or 1
-    units = -(-width // (8 * across)) * -(-height // (8 * down))
+    units: int = -(-width // (8 * across)) * -(-height // (8 * down))
     return units * sum(horizontal * vertical for horizontal, vertical in factors)
 
 

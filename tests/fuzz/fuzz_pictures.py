@@ -22,6 +22,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 os.environ["OPENBLAS_NUM_THREADS"] = "1"  # a fork has no other threads
 
@@ -62,18 +63,19 @@ def seeds() -> list[tuple[str, bytes]]:
     """Ordinary pictures of every format and many kinds, with the names of their formats."""
     grey = Image.fromarray(drawn(60, 44))
     deep = Image.fromarray(drawn(60, 44).astype(np.uint16) * 257)
-    moving = {"save_all": True, "append_images": [Image.new("L", (44, 60))] * 2}
+    moving: dict[str, Any] = {"save_all": True, "append_images": [Image.new("L", (44, 60))] * 2}
     files = [("PNG", saved(grey.convert(mode), "PNG")) for mode in ("1", "L", "P", "RGB", "RGBA")]
     files += [("PNG", saved(deep, "PNG")), ("PNG", saved(grey, "PNG", **moving))]
     files += [("PNG", png(chunk(b"IDAT", rows(bytes(61), 60)), size=(60, 60), lace=1))]
-    for mode, options in (("L", {}), ("RGB", {"subsampling": 0}), ("CMYK", {})):
+    for mode in ("L", "RGB", "CMYK"):
         image = grey.convert(mode)
-        files += [("JPEG", saved(image, "JPEG", **options))]
-        files += [("JPEG", saved(image, "JPEG", progressive=True, **options))]
+        files += [("JPEG", saved(image, "JPEG", subsampling=0))]
+        files += [("JPEG", saved(image, "JPEG", progressive=True))]
     files += [("JPEG", scans(5, 900).body), ("JPEG", saved(grey, "JPEG", restart_marker_blocks=1))]
     files += [("GIF", saved(grey, "GIF")), ("GIF", saved(grey, "GIF", disposal=2, **moving))]
     files += [("GIF", saved(grey, "GIF", transparency=0, comment=b"x" * 600))]
-    for options in ({}, {"lossless": True}, moving):
+    kinds: list[dict[str, Any]] = [{}, {"lossless": True}, moving]
+    for options in kinds:
         files += [("WebP", saved(grey.convert("RGBA"), "WEBP", **options))]
     files += [("BMP", saved(grey.convert(mode), "BMP")) for mode in ("1", "L", "P", "RGB", "RGBA")]
     return [*files, ("BMP", rle())]
@@ -93,7 +95,8 @@ def rle() -> bytes:
 def number(content: bytes, chance: random.Random) -> bytes:
     """Another number in the header, of one to four bytes of either order."""
     value, size = chance.choice(NUMBERS), chance.choice([1, 2, 2, 3, 4, 4])
-    code = (value % 256**size).to_bytes(size, chance.choice(["big", "little"]))
+    fitting: int = value % 256**size
+    code = fitting.to_bytes(size, "big" if chance.random() < 0.5 else "little")
     at = chance.randrange(min(len(content), HEADER))
     return content[:at] + code + content[at + size :]
 

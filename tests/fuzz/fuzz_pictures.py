@@ -192,6 +192,7 @@ def cost(content: bytes) -> Cost:
     if child == 0:
         code = 3
         try:
+            decoder._limit_memory(LIMITS.memory + decoder.MARGIN)
             signal.setitimer(signal.ITIMER_PROF, LIMITS.seconds)
             read_picture(content, None, "", "mnist", LIMITS)
             code = 0
@@ -217,7 +218,6 @@ def main() -> None:
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
     chance, end = random.Random(args.seed), time.monotonic() + args.seconds
     pool = [(kind, content, cost(content)) for kind, content in seeds()]
-    decoder._limit_memory(LIMITS.memory + decoder.MARGIN)  # of the forked processes
     ends: Counter[tuple[str, str]] = Counter()
     most = {kind: Cost(0, 0, "") for kind, _, _ in pool}
     broken = tried = 0

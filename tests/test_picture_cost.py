@@ -223,6 +223,17 @@ def test_a_large_picture_that_is_read_small_is_the_small_version_of_itself(mode:
         np.testing.assert_array_equal(small, whole)
 
 
+@pytest.mark.parametrize("size", [(65_535, 20), (20, 65_535), (1_200_000, 1), (1, 1_200_000)])
+def test_a_long_picture_is_read_small_in_little_memory(size: tuple[int, int]) -> None:
+    values = np.random.default_rng(5).integers(0, 256, size[::-1], np.uint8)
+    image = Image.fromarray(values)
+    np.testing.assert_array_equal(decode(image, reduce=True), shrink(values))
+    content = saved(image.resize((size[0], 300)) if size[0] == 65_535 else image, "PNG")
+    with Image.open(BytesIO(content)) as opened:
+        said = memory_needed("PNG", opened) + 3 * len(content)
+    assert in_child(lambda: peak(content)) < said + 12 * MIB
+
+
 def test_transparency_by_a_colour_is_kept_in_a_large_picture() -> None:
     image = Image.new("RGB", (1500, 2100), (255, 0, 255))
     ImageDraw.Draw(image).line([(400, 400), (1100, 400), (700, 1700)], fill=(20, 20, 20), width=120)

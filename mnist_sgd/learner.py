@@ -587,10 +587,10 @@ def _prepared(image: Source, preparation: str) -> NDArray[np.uint8]:
     if isinstance(image, Tensor):
         image = image.cpu().numpy()
     if not isinstance(image, np.ndarray):
-        from mnist_sgd_serve.images import decode
+        from mnist_sgd_serve.images import decode_own
         from mnist_sgd_serve.preparation import prepare
 
-        return prepare(decode(image, tiff=True), preparation).image
+        return prepare(decode_own(image), preparation).image
     if image.dtype != np.uint8 or image.shape != (28, 28):
         raise ValueError(
             "an array must be a prepared image, uint8 [28, 28]; got "

@@ -451,6 +451,29 @@ def test_bodies_are_counted_while_they_arrive_and_no_longer(
     assert one.application.held == 0
 
 
+def test_a_body_is_counted_until_its_request_is_over_though_the_client_has_left(
+    bench: Bench,
+) -> None:
+    bench.application.max_body, bench.application.max_held = 100_000, 1_000_000
+    slow = b"POST /slow HTTP/1.1\r\nContent-Length: 90000\r\n\r\n"
+    bench.feed(slow, bytes(90_000))
+    assert bench.application.held == 90_000
+    bench.feed(slow, bytes(50_000))  # the next one, which arrives meanwhile, is counted too
+    assert bench.application.held == 140_000
+    bench.feed(bytes(40_000))
+    assert bench.application.held == 180_000
+    bench.connection.connection_lost(None)
+    assert bench.application.held == 90_000  # it is still worked on
+    bench.application.slow[b"/slow"].set_result(None)
+    bench.turn()
+    assert bench.application.held == 0
+
+
+def test_a_small_body_is_not_counted(bench: Bench) -> None:
+    bench.feed(b"POST /slow HTTP/1.1\r\nContent-Length: 900\r\n\r\n" + bytes(900))
+    assert bench.application.held == 0
+
+
 def test_a_failure_of_our_own_is_not_blamed_on_the_client(bench: Bench) -> None:
     def fail(exchange: Exchange) -> Any:
         raise ZeroDivisionError

@@ -121,7 +121,7 @@ def _prediction(predictor: "Predictor", image: str) -> "Prediction":
         OSError: it cannot be read.
     """
     from mnist_sgd_serve import ImageError
-    from mnist_sgd_serve.images import MAX_BYTES, decode
+    from mnist_sgd_serve.images import OWN_BYTES, decode_own
 
     if image != STANDARD_INPUT:
         return predictor.predict(image)
@@ -129,7 +129,7 @@ def _prediction(predictor: "Predictor", image: str) -> "Prediction":
     if stream is None:
         raise ImageError("standard input is closed")
     try:
-        return predictor.predict(decode(stream.read(MAX_BYTES + 1), tiff=True))
+        return predictor.predict(decode_own(stream.read(OWN_BYTES + 1)))
     except ImageError as error:
         raise type(error)(f"standard input: {error}") from error
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from mnist_sgd._picture_files import Found
 from mnist_sgd.data.workers import Workers, available
-from mnist_sgd_serve.images import MAX_BYTES, ImageError, decode
+from mnist_sgd_serve.images import OWN_BYTES, ImageError, decode_own
 from mnist_sgd_serve.preparation import prepare
 
 __all__ = ["Content", "Outcome", "Record", "read_content", "read_pictures"]
@@ -147,7 +147,7 @@ def read_content(folder: str, name: str) -> Content:
     """
     with open(os.path.join(folder, name), "rb") as file:
         status = os.fstat(file.fileno())
-        content = file.read(MAX_BYTES + 1)
+        content = file.read(OWN_BYTES + 1)
     return Content(status, content, blake2b(content, digest_size=DIGEST_BYTES).hexdigest())
 
 
@@ -159,6 +159,6 @@ def _read_file(folder: str, name: str, preparation: str) -> tuple[Record, NDArra
         return Record(name, 0, 0, "", f"it cannot be read: {error.strerror}"), None
     record = Record(name, status.st_size, status.st_mtime_ns, digest, "")
     try:
-        return record, prepare(decode(content, tiff=True), preparation).image
+        return record, prepare(decode_own(content), preparation).image
     except ImageError as error:
         return record._replace(why=str(error)), None

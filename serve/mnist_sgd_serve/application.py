@@ -24,7 +24,7 @@ from mnist_sgd_serve.settings import Settings
 __all__ = ["Application"]
 
 MOST_HELD = 16
-"""So many times the largest body may be arriving: 256 MiB unless the settings say otherwise."""
+"""So many of the largest bodies may be there at once: 256 MiB unless the settings say otherwise."""
 
 LOG_SECONDS = 1.0
 """Between two lines for failures of one status: an overload shall not become one of the log."""
@@ -54,7 +54,7 @@ class Application:
 
     Attributes:
         max_body: bytes of a body that is still read.
-        max_held: bytes of all large bodies that are arriving.
+        max_held: bytes of all large bodies that are arriving or wait for their answers.
         held: how many there are now, as the connections count them.
         draining: no more requests are welcome, though they are still answered.
     """

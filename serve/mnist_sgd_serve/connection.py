@@ -61,8 +61,13 @@ class Connection(Receiver):
         self.state.connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End; a request that is being answered finds out by `Exchange.gone`."""
+        """End; a request that is being answered finds out by `Exchange.gone`.
+
+        Its body stays in memory until then, and so in the count.
+        """
         self.closed = True
+        for item in self.waiting:
+            self.let_go(item)
         self.waiting.clear()
         self.hold(0)
         self.state.connections.discard(self)
@@ -76,6 +81,11 @@ class Connection(Receiver):
         self.stalled_since = None
         self.next()
 
+    def let_go(self, item: Exchange | Answer) -> None:
+        """Take the body of a request that is over out of the application's count."""
+        if isinstance(item, Exchange):
+            self.application.held -= item.held
+
     # From a request to its answer.
 
     def enqueue(self, item: Exchange | Answer) -> None:
@@ -85,6 +95,8 @@ class Connection(Receiver):
         elif not self.transport.is_closing():
             self.waiting.append(item)
             self.transport.pause_reading()
+        else:
+            self.let_go(item)
 
     def next(self) -> None:
         """Begin with the request that waits longest, if nothing is in the way."""
@@ -112,6 +124,7 @@ class Connection(Receiver):
         except StopIteration as stop:
             exchange, self.current, self.running = self.current, None, None
             assert exchange is not None
+            self.let_go(exchange)
             self.write(stop.value, head_only=exchange.method == b"HEAD")
             return
         if future is None:  # a bare yield, such as asyncio.sleep(0)
@@ -149,8 +162,6 @@ class Connection(Receiver):
 
     def rest(self) -> None:
         """Wait for the next request, or close where there will be none."""
-        if self.held:
-            self.hold(0)
         if self.keep_alive:
             if self.phase == IDLE:
                 self.since = self.loop.time()

@@ -51,6 +51,7 @@ class Exchange:
         body: as sent; at most as long as the server allows.
         connection: that it came by.
         started: when it was complete, in the time of `time.perf_counter`.
+        held: bytes of the body that the server's count of large bodies has.
     """
 
     method: bytes
@@ -60,6 +61,7 @@ class Exchange:
     body: bytes
     connection: Lost
     started: float
+    held: int = 0
 
     def unpacked(self, limit: int) -> bytes:
         """The body without its compression.

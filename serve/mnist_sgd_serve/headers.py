@@ -1,19 +1,35 @@
 """What the headers of image files say, read without Pillow.
 
 Pillow would warn of what it finds odd there, and import its TIFF reader for EXIF data; a server
-prints nothing for a stranger's bytes and imports little. Everything here is linear in the header.
+prints nothing for a stranger's bytes and imports little. Everything here is linear in the header,
+and `work` bounds what a header may have.
 """
 
 import re
 import struct
 
-__all__ = ["gif_size", "split_exif", "still_png"]
+from mnist_sgd_serve.work import TooMuchWork
 
-_MARKER = re.compile(rb"\xff([\x01-\xfe])")
-"""More of 0xFF may stand before it; 0xFF 0x00 is none."""
+__all__ = ["gif_size", "plain_png", "split_exif", "webp_size"]
+
+_MARKER = re.compile(rb"\xff([^\x00\xff])")
+"""A JPEG marker, without the padding that may precede it."""
 
 _BARE_MARKERS = {0x01, *range(0xD0, 0xDA)}
 """JPEG markers that no length follows: TEM, the restarts, start and end of image."""
+
+_NEEDED = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", b"eXIf"})
+_TEXT = frozenset({b"tEXt", b"zTXt", b"iTXt"})
+_PROFILES = (
+    b"Raw profile type exif\0",
+    b"Raw profile type APP1\0",
+    b"Raw profile type xmp\0",
+    b"XML:com.adobe.xmp\0",
+)
+"""PNG chunks that are kept; those with text where its keyword is one that tells an orientation."""
+
+_MOST_BLOCKS = 100_000
+"""Blocks before the pixels of a GIF: 25 MB of them if they are full, 0.02 s to count them."""
 
 
 def gif_size(content: bytes) -> tuple[int, int]:
@@ -23,46 +39,61 @@ def gif_size(content: bytes) -> tuple[int, int]:
     sections 18 to 26.
 
     Raises:
+        TooMuchWork: more blocks precede the frame than any program writes.
         struct.error, IndexError: the header is damaged.
     """
     width, height, flags = struct.unpack_from("<HHB", content, 6)
     at = 13 + ((6 << (flags & 7)) if flags & 0x80 else 0)
+    blocks = 0
     while content[at] == 0x21:  # an extension: its label, then blocks up to an empty one
         at += 2
-        while content[at]:
-            at += content[at] + 1
+        while length := content[at]:
+            at += length + 1
+            blocks = _counted(blocks)
         at += 1
+        blocks = _counted(blocks)
     left, top, frame_width, frame_height = struct.unpack_from("<4H", content, at + 1)
     return max(width, left + frame_width), max(height, top + frame_height)
 
 
-def still_png(content: bytes) -> bytes:
-    """Take the animation control out of a PNG, which then shows its main image.
+def _counted(blocks: int) -> int:
+    if blocks == _MOST_BLOCKS:
+        raise TooMuchWork(
+            f"the GIF image has more than {_MOST_BLOCKS} blocks before its pixels, "
+            "the most allowed: save it anew"
+        )
+    return blocks + 1
 
-    So does every reader that knows no animation: PNG specification, third edition, section 11.3.6.
+
+def plain_png(content: bytes) -> bytes:
+    """Take out of a PNG what its pixels and its orientation do not need.
+
+    Without the animation control it shows its main image, as every reader shows it that knows no
+    animation: PNG specification, third edition, section 11.3.6. What else is left out may be text
+    or a colour profile of any length.
     """
-    if b"acTL" not in content:
-        return content
-    kept, at = [content[:8]], 8
-    while content[at + 4 : at + 8] != b"IDAT" and at < len(content):
+    kept, at, whole = [content[:8]], 8, True
+    while at < len(content):
         end = at + 12 + int.from_bytes(content[at : at + 4], "big")
-        if content[at + 4 : at + 8] != b"acTL":
+        kind = content[at + 4 : at + 8]
+        if kind in _NEEDED or (kind in _TEXT and content.startswith(_PROFILES, at + 8)):
             kept.append(content[at:end])
+        else:
+            whole = False
         at = end
-    return b"".join([*kept, content[at:]])
+    return content if whole else b"".join(kept)
 
 
 def split_exif(content: bytes) -> tuple[bytes, bytes]:
-    """Take the EXIF data out of a JPEG, and what lies between its segments.
+    """Take the EXIF data out of a JPEG, and the padding and whatever else is between its segments.
 
-    Cameras and programs leave bytes there, at which Pillow may stop; libjpeg skips them, and so do
-    browsers. Of several blocks of EXIF data the first counts. Segments: ITU-T T.81, annex B.
+    Pillow would look at each byte of it in Python. JPEG's segments: ITU-T T.81, annex B.
 
     Returns:
-        The file without them, and the EXIF data; b"" if there is none.
+        The file without them, and the first EXIF data or none.
 
     Raises:
-        struct.error: it ends before the image starts.
+        struct.error: there is no image, or only a part of what precedes it.
     """
     kept, exif, at = [content[:2]], b"", 2
     while match := _MARKER.search(content, at):
@@ -75,4 +106,23 @@ def split_exif(content: bytes) -> tuple[bytes, bytes]:
             exif = exif or content[start + 4 : at]
         else:
             kept.append(content[start:at])
+    raise struct.error("no image")
+
+
+def webp_size(content: bytes) -> tuple[int, int]:
+    """Read the width and height of a WebP's canvas: RFC 9649, sections 2.5 to 2.7.
+
+    Raises:
+        struct.error: the header is damaged.
+    """
+    kind = content[12:16]
+    if kind == b"VP8X":
+        low, high, low_height, high_height = struct.unpack_from("<HBHB", content, 24)
+        return (high << 16 | low) + 1, (high_height << 16 | low_height) + 1
+    if kind == b"VP8L":
+        (bits,) = struct.unpack_from("<I", content, 21)
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    if kind == b"VP8 ":
+        width, height = struct.unpack_from("<HH", content, 26)
+        return width & 0x3FFF, height & 0x3FFF
     raise struct.error("no image")

@@ -12,15 +12,16 @@ import importlib
 import os
 from contextlib import AbstractContextManager, nullcontext
 from io import BytesIO
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mnist_sgd_serve.depth import DEEP
 from mnist_sgd_serve.dialects import describe
 from mnist_sgd_serve.formats import HEAD, Reader, choose_reader
 from mnist_sgd_serve.grey import to_grey
-from mnist_sgd_serve.headers import gif_size, split_exif, still_png
+from mnist_sgd_serve.headers import gif_size, plain_png, split_exif, webp_size
 from mnist_sgd_serve.image_errors import (
     ImageError,
     ImageTooLarge,
@@ -29,13 +30,17 @@ from mnist_sgd_serve.image_errors import (
     UnsupportedFormat,
 )
 from mnist_sgd_serve.orientation import orientation
+from mnist_sgd_serve.picture import shrink
+from mnist_sgd_serve.reduction import draft, reduced
 from mnist_sgd_serve.samples import mended, read_samples
+from mnist_sgd_serve.work import TooMuchWork, canvas_memory, check_work, memory_needed
 
 if TYPE_CHECKING:
     from PIL import Image
 
 __all__ = [
     "MAX_BYTES",
+    "MAX_MEMORY",
     "MAX_PIXELS",
     "ImageError",
     "ImageTooLarge",
@@ -43,6 +48,7 @@ __all__ = [
     "NotAnImage",
     "UnsupportedFormat",
     "decode",
+    "decode_own",
 ]
 
 MAX_PIXELS = 25_000_000
@@ -51,13 +57,21 @@ MAX_PIXELS = 25_000_000
 MAX_BYTES = 32 * 2**20
 """The largest file that is read."""
 
+MAX_MEMORY = 512 * 2**20
+"""The most memory that decoding may take."""
+
+OWN_PIXELS, OWN_BYTES, OWN_MEMORY = 178_956_970, 128 * 2**20, 2**30
+"""The same for pictures of one's own: Pillow's own limit of pixels, and what these may need."""
+
 
 def decode(
     source: "bytes | bytearray | memoryview | str | os.PathLike[str] | Image.Image",
     *,
     max_pixels: int = MAX_PIXELS,
     max_bytes: int = MAX_BYTES,
+    max_memory: int = MAX_MEMORY,
     tiff: bool = False,
+    reduce: bool = False,
 ) -> NDArray[np.uint8]:
     """Read a picture as grey bytes, 0 black and 255 white, upright.
 
@@ -71,7 +85,10 @@ def decode(
             `PIL.ImageOps.exif_transpose` does.
         max_pixels: width times height that is still decoded.
         max_bytes: length of a file that is still read.
+        max_memory: bytes that decoding a file may take, three copies of the file included.
         tiff: read TIFF too, for files of one's own.
+        reduce: average a large picture down while it is read, as each preparation does first: its
+            longer side has then at most `picture.LONGEST_SIDE` pixels.
 
     Returns:
         uint8 `[height, width]`, C-contiguous.
@@ -80,25 +97,57 @@ def decode(
         NotAnImage: the bytes are not an image, or a damaged one.
         UnsupportedFormat: the image is of another format, or of a kind that Pillow does not read;
             the message says which, and what to do.
-        ImageTooLarge: it has more pixels or bytes than allowed.
+        ImageTooLarge: it has more pixels or bytes than allowed, or is built to cost time or memory.
         NoInk: it is transparent everywhere.
         OSError: the file cannot be opened or read.
         TypeError: `source` is something else.
     """
+    limits = _Limits(max_pixels, max_bytes, max_memory)
     if isinstance(source, (str, os.PathLike)):
         try:
-            content = _read(source, max_bytes, tiff)
-            return decode(content, max_pixels=max_pixels, max_bytes=max_bytes, tiff=tiff)
+            return _decode(_read(source, max_bytes, tiff), limits, tiff, reduce)
         except ImageError as error:
             raise type(error)(f"{os.fspath(source)}: {error}") from error
     if isinstance(source, (bytes, bytearray, memoryview)):
-        return _decode(bytes(source), max_pixels, max_bytes, tiff)
+        return _decode(bytes(source), limits, tiff, reduce)
 
     from PIL import Image
 
     if isinstance(source, Image.Image):
-        return _decode_given(source, max_pixels)
+        return _decode_given(source, max_pixels, reduce)
     raise TypeError(f"expected bytes, a path or a Pillow image, got {type(source).__name__}")
+
+
+def decode_own(
+    source: "bytes | str | os.PathLike[str] | Image.Image",
+) -> NDArray[np.uint8]:
+    """Read a picture of the user's own disk: `decode` with `reduce`, TIFF, and wider limits.
+
+    Photographs of 50 megapixels and scans of A4 at 600 dpi are within them.
+
+    Args:
+        source: as for `decode`.
+
+    Returns:
+        uint8 `[height, width]`, C-contiguous.
+
+    Raises:
+        ImageError, OSError, TypeError: as `decode`.
+    """
+    return decode(
+        source,
+        max_pixels=OWN_PIXELS,
+        max_bytes=OWN_BYTES,
+        max_memory=OWN_MEMORY,
+        tiff=True,
+        reduce=True,
+    )
+
+
+class _Limits(NamedTuple):
+    pixels: int
+    bytes: int
+    memory: int
 
 
 def _read(path: "str | os.PathLike[str]", max_bytes: int, tiff: bool) -> bytes:
@@ -110,29 +159,35 @@ def _read(path: "str | os.PathLike[str]", max_bytes: int, tiff: bool) -> bytes:
         return head + file.read(max(0, max_bytes + 1 - len(head)))
 
 
-def _decode(content: bytes, max_pixels: int, max_bytes: int, tiff: bool) -> NDArray[np.uint8]:
-    if len(content) > max_bytes:
-        raise ImageTooLarge(f"the image file is larger than {max_bytes} bytes, the most allowed")
+def _decode(content: bytes, limits: _Limits, tiff: bool, reduce: bool) -> NDArray[np.uint8]:
+    if len(content) > limits.bytes:
+        raise ImageTooLarge(f"the image file is larger than {limits.bytes} bytes, the most allowed")
     reader = choose_reader(content, tiff=tiff)
     from PIL import Image
 
     try:
         with _quiet(reader.name):
-            return _pixels(_open(reader, content, max_pixels), max_pixels)
+            return _pixels(_open(reader, content, limits, reduce), limits.pixels, reduce)
     except ImageError:
         raise
+    except TooMuchWork as error:
+        raise ImageTooLarge(str(error)) from error
+    except MemoryError as error:
+        raise ImageTooLarge("the image needs more memory than there is: make it smaller") from error
     except Image.DecompressionBombError as error:
         raise ImageTooLarge("the image has far more pixels than are allowed") from error
     except Exception as error:  # Pillow's readers raise nearly any class on damaged bytes
         raise _unreadable(reader.name, content, error) from error
 
 
-def _decode_given(image: "Image.Image", max_pixels: int) -> NDArray[np.uint8]:
+def _decode_given(image: "Image.Image", max_pixels: int, reduce: bool) -> NDArray[np.uint8]:
     try:
         with _quiet(image.format):
-            return _pixels(image, max_pixels)
+            return _pixels(image, max_pixels, reduce)
     except ImageError:
         raise
+    except MemoryError as error:
+        raise ImageTooLarge("the image needs more memory than there is: make it smaller") from error
     except Exception as error:  # as above
         raise _unreadable(image.format or "given", b"", error) from error
 
@@ -146,37 +201,55 @@ def _quiet(name: str | None) -> AbstractContextManager[None]:
     return quiet_tiff()
 
 
-def _open(reader: Reader, content: bytes, max_pixels: int) -> "Image.Image":
+def _open(reader: Reader, content: bytes, limits: _Limits, reduce: bool) -> "Image.Image":
     """Read the header of an image file and decode no pixel."""
+    name, exif = reader.name, None
+    kept = 3 * len(content) + check_work(name, content)
+    if name == "GIF":
+        _check_size(*gif_size(content), limits.pixels)
+    elif name == "WebP":  # whose canvases Pillow makes when it opens the file
+        size = webp_size(content)
+        _check_size(*size, limits.pixels)
+        _check_memory(name, size, kept + canvas_memory(size), limits.memory)
+    elif name == "PNG":
+        content = plain_png(content)
+    elif name == "JPEG":
+        content, exif = split_exif(content)
+    image = _opened(reader, content)
+    if exif is not None:
+        image.info["exif"] = exif
+    size = image.size
+    _check_size(*size, limits.pixels)
+    if reduce and name == "JPEG":
+        draft(image)
+    _check_memory(name, size, kept + memory_needed(name, image), limits.memory)
+    return image
+
+
+def _opened(reader: Reader, content: bytes) -> "Image.Image":
     if reader.name == "TIFF":
         from mnist_sgd_serve.tiff import open_tiff
 
         return open_tiff(content)
-    exif = None
-    if reader.name == "GIF":
-        _check_size(*gif_size(content), max_pixels)
-    elif reader.name == "PNG":
-        content = still_png(content)
-    elif reader.name == "JPEG":
-        content, exif = split_exif(content)
     # The class itself, not Image.open: that would import five readers, follow a JPEG into its
     # multi-picture extension, and warn of sizes that are refused here.
     module = importlib.import_module(f"PIL.{reader.module}")
     image: Image.Image = getattr(module, reader.image)(BytesIO(content))
-    if exif is not None:
-        image.info["exif"] = exif
     return image
 
 
-def _pixels(image: "Image.Image", max_pixels: int) -> NDArray[np.uint8]:
+def _pixels(image: "Image.Image", max_pixels: int, reduce: bool) -> NDArray[np.uint8]:
     """Decode an opened image to upright grey."""
     _check_size(*image.size, max_pixels)
     samples = read_samples(image)
     image.load()
     # Pillow turns a TIFF itself when it decodes it.
     turned = 1 if image.format == "TIFF" else orientation(image.info)
-    grey = to_grey(mended(image, samples), samples)
-    return np.ascontiguousarray(_upright(grey, turned))
+    image = mended(image, samples)
+    if reduce and image.mode not in DEEP:  # whose values are stretched before they are averaged
+        image = reduced(image)
+    grey = to_grey(image, samples)
+    return np.ascontiguousarray(_upright(shrink(grey) if reduce else grey, turned))
 
 
 def _unreadable(name: str, content: bytes, error: Exception) -> ImageError:
@@ -190,10 +263,19 @@ def _unreadable(name: str, content: bytes, error: Exception) -> ImageError:
 def _check_size(width: int, height: int, max_pixels: int) -> None:
     if width * height > max_pixels:
         raise ImageTooLarge(
-            f"the image is {width} x {height} pixels, at most {max_pixels} in all are allowed"
+            f"the image is {width} x {height} pixels, at most {max_pixels} in all are allowed: "
+            "make it smaller"
         )
     if not width * height:
         raise NotAnImage(f"the image is {width} x {height} pixels, it has none")
+
+
+def _check_memory(name: str, size: tuple[int, int], needed: int, most: int) -> None:
+    if needed > most:
+        raise ImageTooLarge(
+            f"the {name} image of {size[0]} x {size[1]} pixels takes {-(-needed // 10**6)} MB of "
+            f"memory to read, at most {most // 10**6} MB are allowed: make it smaller"
+        )
 
 
 def _upright(grey: NDArray[np.uint8], turned: int) -> NDArray[np.uint8]:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_sgd_serve.artefact import Artefact, load_artefact
-from mnist_sgd_serve.images import ImageError, NoInk, decode
+from mnist_sgd_serve.images import ImageError, NoInk, decode, decode_own
 from mnist_sgd_serve.metadata import Metadata
 from mnist_sgd_serve.preparation import Prepared, prepare
 
@@ -169,8 +169,10 @@ class Predictor:
         path = source if isinstance(source, (str, os.PathLike)) else None
         if isinstance(source, np.ndarray) or hasattr(source, "__array__"):
             grey = np.asarray(source)
+        elif isinstance(source, (bytes, bytearray, memoryview)):
+            grey = decode(source, reduce=True)
         else:
-            grey = decode(source, tiff=path is not None)
+            grey = decode_own(source)
         try:
             return prepare(grey, self.metadata.preparation)
         except NoInk as error:

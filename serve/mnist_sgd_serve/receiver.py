@@ -2,7 +2,8 @@
 
 A request that is too large is refused as soon as it is known to be; the rest of it is read and
 thrown away, so that the client sees why. Memory is bounded: a head by `MAX_HEAD`, a body by the
-application's limit, what frames a body by its size, and all bodies that are arriving by one count.
+application's limit, what frames a body by its size, and all bodies that are arriving, or whose
+requests are not answered yet, by one count.
 """
 
 import asyncio
@@ -32,7 +33,7 @@ class Handles(Protocol):
 
     Attributes:
         max_body: bytes of a request's body.
-        max_held: bytes of all large bodies that are arriving.
+        max_held: bytes of all large bodies that are arriving or wait for their answers.
         held: how many there are now.
         draining: no more requests are welcome.
     """
@@ -63,7 +64,7 @@ class Receiver(asyncio.Protocol):
         self.since = loop.time()  # of the phase
         self.body: bytes | bytearray = b""
         self.received = 0  # bytes of the request that is arriving, but for its first read
-        self.held = 0  # what the application's count has of its body
+        self.held = 0  # what the application's count has of the body that is arriving
         self.refused = False  # it has its answer already
         self.upgrade = False  # it asks for another protocol
         self.keep_alive = True
@@ -130,7 +131,7 @@ class Receiver(asyncio.Protocol):
                 self.refuse(503, "too many large bodies are arriving, try again soon")
 
     def hold(self, size: int) -> None:
-        """Let the application's count have so many bytes of this connection."""
+        """Let the application's count have so many bytes of the body that is arriving."""
         self.application.held += size - self.held
         self.held = size
 
@@ -216,6 +217,8 @@ class Receiver(asyncio.Protocol):
             self.arrived()
             return
         body, self.body = bytes(self.body), b""
+        self.hold(len(body) if len(body) > MAX_HEAD else 0)
+        held, self.held = self.held, 0  # from here on it is the request's
         path, _, query = self.target.partition(b"?")
         self.enqueue(
             Exchange(
@@ -226,5 +229,6 @@ class Receiver(asyncio.Protocol):
                 body=body,
                 connection=self,
                 started=time.perf_counter(),
+                held=held,
             )
         )

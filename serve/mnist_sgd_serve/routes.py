@@ -4,29 +4,26 @@ Paths are compared as they were sent, so no encoding of a slash or a dot reaches
 path is ever a file name: the few files of the page are read once, at the start.
 """
 
-import asyncio
 import base64
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import parse_qs
 
 import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from mnist_sgd_serve.batcher import Batcher, QueueFull
+from mnist_sgd_serve.batcher import Batcher
+from mnist_sgd_serve.decoders import Decoders
 from mnist_sgd_serve.exchange import JSON, Answer, Exchange, Handler, Headers, Route
 from mnist_sgd_serve.explain import contributions
-from mnist_sgd_serve.images import ImageError, ImageTooLarge, NoInk, UnsupportedFormat, decode
 from mnist_sgd_serve.metrics import Metrics
 from mnist_sgd_serve.model_host import Model, ModelHost
-from mnist_sgd_serve.multipart import image_part
 from mnist_sgd_serve.openapi import openapi
 from mnist_sgd_serve.pages import PAGES
 from mnist_sgd_serve.picture import border
 from mnist_sgd_serve.predictor import Prediction
-from mnist_sgd_serve.preparation import Prepared, prepare
+from mnist_sgd_serve.preparation import Prepared
 from mnist_sgd_serve.protocol import (
     LIVE,
     READY,
@@ -52,20 +49,6 @@ HTML = [
     (b"x-content-type-options", b"nosniff"),
 ]
 
-DECODERS = 2
-"""Threads that decode pictures: Pillow lets go of the interpreter meanwhile."""
-MOST_DECODING = 64
-"""Pictures that may wait for one of them; more are refused."""
-
-WARM_UP = base64.b64decode(
-    "iVBORw0KGgoAAAANSUhEUgAAABwAAAAcAQAAAABaduI5AAAAO0lEQVR42n3NoRVAAAAA0e+eYATRKEY3ihFEwUPQ"
-    "Xfj1+O+5xAWzOMUiDrGKHTZ9DDCQyENGcpPp5/UC+3oJ3wl6CCAAAAAASUVORK5CYII="
-)
-"""A PNG of a stroke."""
-
-IMAGE_STATUS = {ImageTooLarge: (413, "too_large"), NoInk: (422, "no_ink")}
-IMAGE_STATUS[UnsupportedFormat] = (415, "unsupported")
-
 
 class Routes:
     """The routes of one worker.
@@ -75,6 +58,7 @@ class Routes:
         version: of the server's package.
         host: holds the model.
         batcher: runs it.
+        decoders: read pictures.
         metrics: shown at /metrics.
         ready: whether new requests are welcome.
     """
@@ -85,6 +69,7 @@ class Routes:
         version: str,
         host: ModelHost,
         batcher: Batcher,
+        decoders: Decoders,
         metrics: Metrics,
         ready: Callable[[], bool],
     ) -> None:
@@ -92,14 +77,11 @@ class Routes:
         self.version = version
         self.host = host
         self.batcher = batcher
+        self.decoders = decoders
         self.metrics = metrics
         self.ready = ready
         self.model: Model | None = None
         self.table: dict[bytes, Route] = {}
-        self.decoders = ThreadPoolExecutor(DECODERS, "decode")
-        self.decoding = 0
-        # Pillow takes 20 ms to import, which no request shall wait for.
-        _read_picture(WARM_UP, "", "mnist")
 
     def find(self, path: bytes) -> Route:
         """The route of a path as sent.
@@ -163,11 +145,9 @@ class Routes:
 
     async def _predict(self, exchange: Exchange) -> Answer:
         self.batcher.check_room()
-        body = exchange.unpacked(self.settings.max_body)
-        content_type = exchange.head.get(b"content-type", b"").decode("latin-1")
         while True:
             preparation = self.host.model.metadata.preparation
-            prepared = await self._prepare(body, content_type, preparation)
+            prepared = await self._prepare(exchange, preparation)
             model, probabilities = await self.host.answer(
                 self.batcher, prepared.image[None], exchange.gone
             )
@@ -183,21 +163,16 @@ class Routes:
         answer["milliseconds"] = round(1000 * (time.perf_counter() - exchange.started), 3)
         return Answer(orjson.dumps(answer))
 
-    async def _prepare(self, body: bytes, content_type: str, preparation: str) -> Prepared:
-        """Decode and prepare a picture in a thread of its own."""
-        if self.decoding >= MOST_DECODING:
-            raise QueueFull
-        self.decoding += 1
-        try:
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(
-                self.decoders, _read_picture, body, content_type, preparation
-            )
-        except ImageError as error:
-            status, reason = IMAGE_STATUS.get(type(error), (400, "bad_image"))
-            raise RequestError(status, reason, str(error)) from error
-        finally:
-            self.decoding -= 1
+    async def _prepare(self, exchange: Exchange, preparation: str) -> Prepared:
+        """Have the picture of a request read and prepared."""
+        encoding = exchange.head.get(b"content-encoding")
+        return await self.decoders.read(
+            exchange.body,
+            encoding=None if encoding is None else encoding.decode("latin-1"),
+            content_type=exchange.head.get(b"content-type", b"").decode("latin-1"),
+            preparation=preparation,
+            gone=exchange.gone,
+        )
 
     def _explain(self, model: Model, image: NDArray[np.uint8]) -> dict[str, object]:
         added, paper = None, model.metadata.paper
@@ -239,9 +214,3 @@ def _always(body: bytes, headers: Headers = JSON) -> Handler:
         return answer
 
     return handler
-
-
-def _read_picture(body: bytes, content_type: str, preparation: str) -> Prepared:
-    if content_type.lower().startswith("multipart/form-data"):
-        body = image_part(body, content_type)
-    return prepare(decode(body), preparation)

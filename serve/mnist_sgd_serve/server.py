@@ -22,9 +22,11 @@ from mnist_sgd_serve.application import Application
 from mnist_sgd_serve.batcher import Batcher
 from mnist_sgd_serve.busy_poll import BusyPoll
 from mnist_sgd_serve.connection import close_slow_connections, connection_class
+from mnist_sgd_serve.decoders import Decoders
 from mnist_sgd_serve.logs import Log
 from mnist_sgd_serve.metrics import Metrics
 from mnist_sgd_serve.model_host import ModelHost
+from mnist_sgd_serve.picture_request import PictureLimits
 from mnist_sgd_serve.routes import Routes
 from mnist_sgd_serve.settings import Settings
 from mnist_sgd_serve.supervisor import SIGNALS
@@ -81,8 +83,34 @@ def serve(
 
     Raises:
         ArtefactError: the model's file cannot be used.
+        OSError: the processes that read pictures cannot be started.
     """
     log = Log(worker)
+    limits = PictureLimits(
+        body=settings.max_body,
+        pixels=settings.max_pixels,
+        memory=settings.decode_memory,
+        seconds=settings.decode_seconds,
+    )
+    decoders = Decoders(settings.decoders, limits, settings.deadline, log)
+    decoders.launch()  # they become ready while the model is loaded
+    try:
+        server = _server(settings, memory, worker, channel, log, decoders)
+        server.run(sockets=[listener])
+    finally:
+        decoders.close()
+    return server.code
+
+
+def _server(
+    settings: Settings,
+    memory: mmap.mmap,
+    worker: int,
+    channel: socket.socket | None,
+    log: Log,
+    decoders: Decoders,
+) -> "_Server":
+    """Load the model and put the server together."""
     metrics = Metrics(memory, worker)
     metrics.waiting(0)  # a worker that died may have left another figure
 
@@ -106,7 +134,15 @@ def serve(
         ran=ran,
         queued=metrics.waiting,
     )
-    routes = Routes(settings, _version(), host, batcher, metrics, lambda: not application.draining)
+    routes = Routes(
+        settings,
+        _version(),
+        host,
+        batcher,
+        decoders,
+        metrics,
+        lambda: not application.draining,
+    )
     application = Application(settings, routes.find, metrics, log)
 
     config = uvicorn.Config(
@@ -118,15 +154,14 @@ def serve(
         log_config=None,
         server_header=False,
     )
-    server = _Server(config, settings, host, application, log, channel)
+    server = _Server(config, settings, host, decoders, application, log, channel)
     if settings.grpc_port is not None:
         from mnist_sgd_serve.rpc.server import RpcServer
         from mnist_sgd_serve.rpc.service import Service
 
         service = Service(settings, _version(), host, batcher, lambda: not application.draining)
         server.rpc = RpcServer(settings, service, metrics, log)
-    server.run(sockets=[listener])
-    return server.code
+    return server
 
 
 async def _no_application(scope: object, receive: object, send: object) -> None:
@@ -141,6 +176,7 @@ class _Server(uvicorn.Server):
         config: uvicorn.Config,
         settings: Settings,
         host: ModelHost,
+        decoders: Decoders,
         application: Application,
         log: Log,
         channel: socket.socket | None,
@@ -148,14 +184,24 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self.settings = settings
         self.host = host
+        self.decoders = decoders
         self.application = application
         self.log = log
         self.channel = channel
         self.rpc: RpcServer | None = None
         self.code = 0
 
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve until told to stop; afterwards no other process is left."""
+        try:
+            await super().serve(sockets)
+        finally:
+            self.decoders.close()
+            await asyncio.sleep(0)  # so that the requests that were cut off hear of it
+
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, and say where."""
+        await self.decoders.wait_until_ready()
         for listener in sockets or []:
             _listen(listener)
         rpc = {} if self.rpc is None else {"grpc": await self.rpc.start()}

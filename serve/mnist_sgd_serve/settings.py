@@ -27,6 +27,10 @@ _RANGES: dict[str, tuple[float, float]] = {
     "idle_seconds": _SECONDS,
     "write_seconds": _SECONDS,
     "drain_seconds": (0, 86_400),
+    "decoders": (1, 256),
+    "decode_seconds": _SECONDS,
+    "decode_memory": (2**20, 2**40),
+    "max_pixels": _COUNT,
     "watch_seconds": _SECONDS,
     "poll_seconds": (0, 0.01),
 }
@@ -52,11 +56,16 @@ class Settings:
         max_rows: images in one request.
         max_images: in one run of the model: larger batches gain little and hold up others.
         max_waiting: images that may wait; more are refused with 503.
-        deadline: seconds that a request may wait for its run; then it is answered 504.
+        deadline: seconds that a request may wait for its run, and a picture until it is read; then
+            it is answered 504.
         head_seconds: for the head of a request to arrive, then the connection is closed with 408.
         body_seconds: the same for its body.
         idle_seconds: that an unused connection is kept.
         write_seconds: for a client that has stopped reading to go on.
+        decoders: pictures that are read at the same time, each by a process of its own.
+        decode_seconds: of processor time that a picture may take to read; then it is refused.
+        decode_memory: bytes that a picture may take to read.
+        max_pixels: width times height of a picture.
         drain_seconds: between "not ready" and the end of listening, for balancers to notice.
         watch_seconds: between two looks at the model's file.
         poll_seconds: for which a worker looks for the next request, after one that came alone,
@@ -81,6 +90,10 @@ class Settings:
     body_seconds: float = 30.0
     idle_seconds: float = 75.0
     write_seconds: float = 30.0
+    decoders: int = 2
+    decode_seconds: float = 0.7
+    decode_memory: int = 112 * 2**20
+    max_pixels: int = 25_000_000
     drain_seconds: float = 0.5
     watch_seconds: float = 1.0
     poll_seconds: float = 0.0001

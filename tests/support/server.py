@@ -266,15 +266,30 @@ class Server:
         return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
     @contextmanager
-    def watched_memory(self) -> Iterator[Callable[[], int]]:
-        """Watch the process's memory; gives how many bytes more than at first it had at most."""
-        Path(f"/proc/{self.pid}/clear_refs").write_text("5")  # the peak is what it has now
-        before = self._peak_memory()
-        yield lambda: self._peak_memory() - before
+    def watched_memory(self, *others: int) -> Iterator[Callable[[], int]]:
+        """Watch the memory of the process, and of others of it, none of which may end meanwhile.
 
-    def _peak_memory(self) -> int:
-        status = Path(f"/proc/{self.pid}/status").read_text()
-        return 1024 * int(status.partition("VmHWM:")[2].split()[0])
+        Gives how many bytes more than at first they had at most, their peaks added up.
+        """
+        processes = [self.pid, *others]
+        for process in processes:
+            Path(f"/proc/{process}/clear_refs").write_text("5")  # the peak is what it has now
+        before = sum(map(_peak_memory, processes))
+        yield lambda: sum(map(_peak_memory, processes)) - before
+
+    def decoders(self, worker: int | None = None) -> list[int]:
+        """The processes that read pictures: of the server, or of one of its workers."""
+        children = Path(f"/proc/{worker or self.pid}/task").glob("*/children")
+        return [int(pid) for task in children for pid in task.read_text().split()]
+
+    def ready_decoders(self, count: int = 3, worker: int | None = None) -> list[int]:
+        """Those processes when there are so many, all of which have started."""
+
+        def all_ready() -> list[int]:
+            found = self.decoders(worker)
+            return found if len(found) == count and all(map(_is_ready, found)) else []
+
+        return wait_until(all_ready, lambda: f"{self.decoders(worker)}:\n{self.log}")
 
     def processor_seconds(self) -> float:
         """Seconds of processor time that the process has used."""
@@ -300,6 +315,21 @@ class Server:
         """Send a signal, wait for the end, and give the exit code."""
         self.process.send_signal(number)
         return self.process.wait(PATIENCE)
+
+
+def _is_ready(decoder: int) -> bool:
+    """Whether a process that reads pictures has started: its last step is to limit its memory."""
+    try:
+        limits = Path(f"/proc/{decoder}/limits").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    _, _, rest = limits.partition("Max address space")
+    return bool(rest) and rest.split()[0] != "unlimited"
+
+
+def _peak_memory(process: int) -> int:
+    status = Path(f"/proc/{process}/status").read_text()
+    return 1024 * int(status.partition("VmHWM:")[2].split()[0])
 
 
 @contextmanager

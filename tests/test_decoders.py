@@ -1,6 +1,9 @@
 """Pictures are read by processes of their own: they can be ended, and cost the server nothing."""
 
+import asyncio
+import dataclasses
 import io
+import json
 import os
 import signal
 import subprocess
@@ -14,6 +17,8 @@ import pytest
 from PIL import Image, ImageDraw
 
 import onnx_models
+from mnist_sgd_serve.decoder_process import DecoderProcess
+from mnist_sgd_serve.picture_request import PictureLimits
 from picture_bombs import BOMBS, MIB, bmp, filtered
 from server import INFER, RAW, Reply, Server, launch, message, running, stopped
 from waiting import wait_until, wait_until_ended
@@ -232,6 +237,23 @@ def test_a_server_that_is_told_to_stop_ends_whatever_is_being_read(model: Path) 
         assert {client.reply().status for client in clients} <= {413, 504}
         for decoder in decoders:
             wait_until_ended(decoder)
+
+
+def test_a_process_that_has_just_ended_may_be_closed_once_more() -> None:
+    async def end() -> None:
+        limits = PictureLimits(body=MIB, pixels=10**6, memory=64 * MIB, seconds=1)
+        ended: asyncio.Queue[int] = asyncio.Queue()
+        process = DecoderProcess(
+            json.dumps(dataclasses.asdict(limits)),
+            lambda *_: None,
+            lambda _, code: ended.put_nowait(code),
+        )
+        process.attach(asyncio.get_running_loop())
+        process.kill()
+        assert await ended.get() == -signal.SIGKILL
+        process.close()  # as at the end of a server whose process has just been ended
+
+    asyncio.run(end())
 
 
 def test_workers_that_are_told_to_stop_end_whatever_is_being_read(model: Path) -> None:

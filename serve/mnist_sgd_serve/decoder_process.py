@@ -95,7 +95,9 @@ class DecoderProcess:
         self._process.kill()
 
     def close(self) -> None:
-        """Kill the process, and call nobody any more."""
+        """Kill the process, and call nobody any more; a second time does nothing."""
+        if self.closed:
+            return
         self.closed = True
         self._outgoing = []
         if self._loop is not None:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from mnist_sgd.data.folders import Found
 from mnist_sgd.data.workers import Workers, available
-from mnist_sgd_serve.images import MAX_BYTES, ImageError, decode
+from mnist_sgd_serve.images import MAX_BYTES, ImageError, NoInk, decode
 from mnist_sgd_serve.preparation import prepare
 
 __all__ = ["Content", "Outcome", "Record", "read_content", "read_pictures"]
@@ -50,6 +50,7 @@ class Record(NamedTuple):
         ctime: as a listing of its folder told it, see `mnist_sgd.data.folders.Found`; 0 where it
             was read by a version that did not look at it.
         inode: likewise.
+        refused: whether it is a picture in which the preparation finds nothing to show.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Record(NamedTuple):
     why: str
     ctime: int = 0
     inode: int = 0
+    refused: bool = False
 
 
 class Content(NamedTuple):
@@ -161,4 +163,4 @@ def _read_file(folder: str, name: str, preparation: str) -> tuple[Record, NDArra
     try:
         return record, prepare(decode(content, tiff=True), preparation).image
     except ImageError as error:
-        return record._replace(why=str(error)), None
+        return record._replace(why=str(error), refused=isinstance(error, NoInk)), None

@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_sgd.data.cache import Contents
-from mnist_sgd.data.decoding import Record
 from mnist_sgd.data.folders import Found, Listing
 
 __all__ = ["Choice", "choose", "looks_drawn"]

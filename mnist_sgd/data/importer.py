@@ -126,7 +126,7 @@ def import_folder(
     if preparation is not None:
         check_preparation(preparation)
     listing = list_folder(folder, classes)
-    odd = [(each.name, each.problem, each.files) for each in listing.files if each.problem]
+    odd = [(each.name, each.problem, each.files, "") for each in listing.files if each.problem]
     if on_unusable is None:
         _end_with([*listing.strangers, *_unusable(listing, odd)])
 
@@ -144,8 +144,12 @@ def import_folder(
         choice = choose(listing, lambda files: read(files, "mnist")[0])
         preparation = choice.preparation
     contents, unreadable = read(listing, preparation)
-    odd += [(each.name, each.why, 1) for each in contents.records if listing.has(each.name)]
-    odd += [(each.name, each.why, 1) for each in unreadable]
+    odd += [
+        (each.name, each.why, 1, preparation if each.refused else "")
+        for each in contents.records
+        if listing.has(each.name)
+    ]
+    odd += [(each.name, each.why, 1, "") for each in unreadable]
     left_out = [*listing.strangers, *_unusable(listing, sorted(odd))]
     if on_unusable is None:
         _end_with(left_out)
@@ -181,15 +185,17 @@ def _end_with(errors: list[UnusableFile]) -> None:
     more = sum(error.files for error in errors[1:])
     files = "file is" if more == 1 else "files are"
     raise UnusableFile(
-        f"{errors[0]} (and {more:,} more {files} not usable)", errors[0].files + more
+        f"{errors[0]} (and {more:,} more {files} not usable)",
+        errors[0].files + more,
+        next((error.refused_by for error in errors if error.refused_by), ""),
     )
 
 
-def _unusable(listing: Listing, found: Iterable[tuple[str, str, int]]) -> list[UnusableFile]:
+def _unusable(listing: Listing, found: Iterable[tuple[str, str, int, str]]) -> list[UnusableFile]:
     """An error for each name that has a reason."""
     return [
-        UnusableFile(f"{os.path.join(listing.folder, name)}: {why}", files)
-        for name, why, files in found
+        UnusableFile(f"{os.path.join(listing.folder, name)}: {why}", files, refused_by)
+        for name, why, files, refused_by in found
         if why
     ]
 
@@ -210,7 +216,8 @@ def _pictures(
     usable = [each for each in contents.records if not each.why and listing.has(each.name)]
     usable.sort(key=lambda record: record.name.split("/"))
     labels = [listing.classes.index(record.name.split("/")[-2]) for record in usable]
-    _check_every_class(listing, usable)
+    refused = _refused(listing, contents)
+    _check_every_class(listing, usable, preparation if any(refused) else "")
     return Pictures(
         listing.folder,
         listing.parts,
@@ -221,7 +228,7 @@ def _pictures(
         np.array([_for_valid(listing, record) for record in usable], np.bool_),
         preparation,
         choice,
-        _refused(listing, contents),
+        refused,
         np.array([rows[record.name] for record in usable], np.intp),
         contents.images,
         listing.notes,
@@ -238,11 +245,12 @@ def _refused(listing: Listing, contents: Contents) -> tuple[int, int]:
     return sides[False], sides[True]
 
 
-def _check_every_class(listing: Listing, usable: list[Record]) -> None:
+def _check_every_class(listing: Listing, usable: list[Record], refused_by: str) -> None:
     """Refuse a class folder none of whose files is usable."""
+    advice = "; the preparation fit takes whole pictures" if refused_by == "mnist" else ""
     found = Counter(each.name.rpartition("/")[0] for each in listing.files)
     left = Counter(record.name.rpartition("/")[0] for record in usable)
     for inside, count in found.items():
         if not left[inside]:
             path = printable(os.path.join(listing.folder, inside))
-            raise ValueError(f"{path}: none of its {count:,} files is usable")
+            raise ValueError(f"{path}: none of its {count:,} files is usable{advice}")

@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_sgd._names import printable
-from mnist_sgd.data.decoding import DIGEST_BYTES
 from mnist_sgd.data.choice import Choice
+from mnist_sgd.data.decoding import DIGEST_BYTES
 from mnist_sgd.data.findings import findings
 from mnist_sgd.data.folders import UnusableFile
 from mnist_sgd.data.idx_folder import find_idx_folder, load_idx_folder

@@ -133,7 +133,9 @@ def test_every_kernel_gives_the_same_bytes(draw: dict[str, Any], seed: int) -> N
     images = np.random.default_rng(seed).integers(0, 256, (4, 28, 28), np.uint8)
     for outside in ("black", "edge"):
         options = {"outside": outside, **draw}
-        results = {_core.affine(images, kernel=name, **options).tobytes() for name in _core.kernels()}
+        results = {
+            _core.affine(images, kernel=name, **options).tobytes() for name in _core.kernels()
+        }
         assert len(results) == 1
 
 

@@ -18,6 +18,7 @@ from mnist_sgd.cli.training.options import (
     chosen_model,
     chosen_optimizer,
     chosen_recipe,
+    suited_recipe,
     watchers,
 )
 from mnist_sgd.cli.training.outputs import add_output_arguments, write_files
@@ -30,7 +31,7 @@ from mnist_sgd.cli.training.run_folder import (
     only_training,
     open_folder,
 )
-from mnist_sgd.cli.training.settings import check_settings
+from mnist_sgd.cli.training.settings import check_early_stopping, check_settings
 from mnist_sgd.cli.training.signals import leaving_on_signals
 from mnist_sgd.cli.training.status import status
 from mnist_sgd.cli.training.table import Table
@@ -99,9 +100,11 @@ def _run(args: argparse.Namespace, recipe: Recipe, table: Table) -> int:
     """
     refusal = first_refusal(partial(check_places, args))
     data = load_datasets(args)
-    recipe = suited(args, recipe, data.train)
+    recipe = suited_recipe(args, recipe, len(data.train))
     refusal = refusal or first_refusal(
-        partial(check_earlier_model, args, data.train.classes), partial(check_folder, args)
+        partial(check_early_stopping, args, recipe),
+        partial(check_earlier_model, args, data.train.classes),
+        partial(check_folder, args),
     )
     if not refusal:
         announce(args, recipe, data)

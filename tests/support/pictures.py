@@ -11,11 +11,12 @@ CLASSES = ("seven", "three")
 
 
 def stroke(number: int, side: int = 40) -> Image.Image:
-    """A picture of a blob on black whose form tells the number."""
+    """A picture of a stroke on black whose greys tell the number; it looks like a character."""
     random = np.random.default_rng(number)
     image = np.zeros((side, side), np.uint8)
-    rim, inside = side // 4, side - 2 * (side // 4)
-    image[rim:-rim, rim:-rim] = random.integers(120, 256, (inside, inside), np.uint8)
+    rim, length, width = side // 4, side - 2 * (side // 4), max(4, side // 8)
+    left = (side - width) // 2
+    image[rim:-rim, left : left + width] = random.integers(150, 256, (length, width), np.uint8)
     return Image.fromarray(image)
 
 

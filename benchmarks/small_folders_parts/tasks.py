@@ -5,7 +5,7 @@ Each is two lists of pictures, which `write` puts into a folder as files. Nothin
 
 import json
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -161,7 +161,7 @@ def _both_themes(sources: Sources) -> tuple[list[bytes], list[bytes]]:
 
 
 def _emoji(sources: Sources, *kinds: str, vendor: str = "google") -> list[bytes]:
-    """The emoji of some kinds, as they are, of 64 x 64 pixels, in the order of their code points."""
+    """The emoji of some kinds, of 64 x 64 pixels, in the order of their code points."""
     package = sources.emoji / f"emoji-datasource-{vendor}"
     every = json.loads((package / "emoji.json").read_bytes())
     chosen = sorted(one["image"] for one in every if one["category"] in kinds)
@@ -185,8 +185,7 @@ def _letters(sources: Sources, families: tuple[str, ...], styles: tuple[str, ...
                 found.setdefault((str(family), str(style)), path)
     if not found:
         raise FileNotFoundError(f"{sources.fonts}: it holds no fonts of the styles {styles}")
-    draw: Callable[[Path, str], bytes | None] = _letter
-    drawn = (draw(path, letter) for path in found.values() for letter in LETTERS)
+    drawn = (_letter(path, letter) for path in found.values() for letter in LETTERS)
     return [content for content in drawn if content is not None]
 
 

@@ -71,7 +71,8 @@ class PackedWriter:
 
     Raises:
         ValueError: the classes are not two different names, or there is no such preparation, or
-            `train` or a number of `refused` is below 0; or at the end of the block, it is above the number of images.
+            `train` or a number of `refused` is below 0; or at the end of the block, `train` is
+            above the number of images.
         IdxError: at the end of the block, nothing was appended.
         OSError: a file cannot be written.
     """

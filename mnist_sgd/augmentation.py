@@ -25,8 +25,8 @@ class Augmentation:
     """How far an image may be turned, shifted, scaled and sheared at random.
 
     An image is sheared along its rows, turned and scaled about its centre, then shifted, as
-    torchvision's `RandomAffine` does it, all in one bilinear pass. Two things differ: a shift is not
-    rounded to whole pixels, and the draws are a function of the seed, the epoch and the image's
+    torchvision's `RandomAffine` does it, all in one bilinear pass. Two things differ: a shift is
+    not rounded to whole pixels, and the draws are a function of the seed, the epoch and the image's
     index in the dataset. So they are the same for any number of threads, ranks or images in a
     batch, on every processor, and no global random state is read.
 

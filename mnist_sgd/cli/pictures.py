@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["MODELS", "add_picture_arguments", "reading", "say"]
 
 MODELS = "the model's"
+CHOSEN = "mnist if the pictures are drawn characters, else fit"
 
 PROGRESS_INTERVAL = 0.1
 """Seconds between two drawings of the bar."""
@@ -47,7 +48,7 @@ def add_picture_arguments(group: argparse._ActionsContainer, *, trained: bool = 
         choices=("mnist", "fit", "stretch"),
         help="how a picture becomes 28 x 28 pixels: mnist crops and centres one drawn character, "
         "fit shows the whole picture in its proportions, stretch without them "
-        f"(default: {MODELS if trained else 'mnist if the pictures are drawn characters, else fit'})",
+        f"(default: {MODELS if trained else CHOSEN})",
     )
     group.add_argument(
         "--cache",

@@ -1,4 +1,4 @@
-"""What the preparation refuses has no answer, so it counts as not right wherever a figure is said."""
+"""A picture that the preparation refuses has no answer: it counts as not right in every figure."""
 
 import json
 from pathlib import Path
@@ -105,7 +105,7 @@ def test_the_report_and_the_card_say_what_they_leave_out(
     assert main([*command, "--prepare", "mnist"]) == 0
     run = folder.parent / "runs" / "one"
     text = "12 more were refused by the preparation, have no answer and are not counted here."
-    assert text in (run / "README.md").read_text().replace("\n", " ")
+    assert text in (run / "MODEL_CARD.md").read_text().replace("\n", " ")
     assert text in (run / "report.html").read_text()
     config = json.loads((run / "config.json").read_text())
     assert (config["data"]["train"]["refused"], config["data"]["valid"]["refused"]) == (4, 12)
@@ -135,13 +135,13 @@ def test_packing_keeps_their_number(folder: Path, tmp_path: Path, capsys: Output
 def test_a_number_below_none_is_no_number_of_pictures(
     tmp_path: Path, refused: tuple[int, int]
 ) -> None:
-    with pytest.raises(ValueError, match="^refused must be two numbers of at least 0, got "):
+    with pytest.raises(ValueError, match=r"^refused must be two numbers of at least 0, got "):
         PackedWriter(tmp_path, ("a", "b"), refused=refused)
 
 
 def test_a_set_with_fewer_than_no_refused_pictures_is_none(folder: Path) -> None:
     valid = load_data(folder, preparation="fit").valid
-    with pytest.raises(ValueError, match="^refused must be at least 0, got -1$"):
+    with pytest.raises(ValueError, match=r"^refused must be at least 0, got -1$"):
         ImageSet(valid.images, valid.labels, valid.classes, refused=-1)
 
 

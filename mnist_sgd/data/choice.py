@@ -14,6 +14,7 @@ from dataclasses import dataclass, fields
 from hashlib import blake2b
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from mnist_sgd.data.cache import Contents
@@ -143,5 +144,6 @@ def looks_drawn(image: NDArray[np.uint8]) -> bool:
 def _thinned(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The least of the 5 x 5 pixels around each: strokes of up to `STROKE` pixels are gone."""
     padded = np.pad(image, STROKE // 2)
-    rows = np.lib.stride_tricks.sliding_window_view(padded, STROKE + 1, axis=0).min(-1)
-    return np.lib.stride_tricks.sliding_window_view(rows, STROKE + 1, axis=1).min(-1)
+    rows = sliding_window_view(padded, STROKE + 1, axis=0).min(-1)
+    thinned: NDArray[np.uint8] = sliding_window_view(rows, STROKE + 1, axis=1).min(-1)
+    return thinned

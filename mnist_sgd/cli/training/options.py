@@ -137,8 +137,16 @@ def chosen_recipe(args: argparse.Namespace) -> Recipe:
 
 
 def suited_recipe(args: argparse.Namespace, recipe: Recipe, images: int) -> Recipe:
-    """The recipe for so many training images: those of a folder may be few."""
-    return recipe if args.data is None else with_enough_steps(recipe, images, _given(args))
+    """The recipe for so many training images: those of a folder may be few.
+
+    A custom model keeps the size of its batches: a last one of one image may be too small for it.
+    """
+    if args.data is None:
+        return recipe
+    given = _given(args)
+    if args.model not in RECIPES:
+        given["batch_size"] = recipe.batch_size
+    return with_enough_steps(recipe, images, given)
 
 
 def _given(args: argparse.Namespace) -> dict[str, Any]:

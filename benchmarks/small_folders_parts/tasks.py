@@ -103,13 +103,14 @@ def tasks(sources: Sources) -> list[Task]:
     Raises:
         FileNotFoundError: an icon theme, a font or a package is not there.
     """
+    every = SERIF + SANS
     return [
         _task("icons", _icons(sources, "actions"), _icons(sources, "mimetypes")),
         _task("icon themes", *_both_themes(sources)),
         _task("emoji vendors", *_vendors(sources)),
         _task("emoji kinds", _emoji(sources, "Animals & Nature"), _emoji(sources, "Food & Drink")),
         _task("serifs", _letters(sources, SANS, UPRIGHT), _letters(sources, SERIF, UPRIGHT)),
-        _task("italics", _letters(sources, (), SLANTED), _letters(sources, (), UPRIGHT)),
+        _task("italics", _letters(sources, every, SLANTED), _letters(sources, every, UPRIGHT)),
     ]
 
 
@@ -176,15 +177,16 @@ def _vendors(sources: Sources) -> tuple[list[bytes], list[bytes]]:
 
 
 def _letters(sources: Sources, families: tuple[str, ...], styles: tuple[str, ...]) -> list[bytes]:
-    """Small letters in black on white, one a picture; of all families if none is named."""
+    """Small letters in black on white, one a picture, in some styles of some families."""
     found: dict[tuple[str, str], Path] = {}
     for path in sorted(sources.fonts.rglob("*")):
         if path.suffix.lower() in (".ttf", ".otf"):
-            family, style = ImageFont.truetype(str(path), 12).getname()
-            if style in styles and (not families or family in families):
-                found.setdefault((str(family), str(style)), path)
-    if not found:
-        raise FileNotFoundError(f"{sources.fonts}: it holds no fonts of the styles {styles}")
+            family, style = map(str, ImageFont.truetype(str(path), 12).getname())
+            if family in families and style in styles:
+                found.setdefault((family, style), path)
+    missing = {*families} - {family for family, _ in found} if styles == UPRIGHT else set()
+    if missing:
+        raise FileNotFoundError(f"{sources.fonts}: fonts are missing: {', '.join(sorted(missing))}")
     drawn = (_letter(path, letter) for path in found.values() for letter in LETTERS)
     return [content for content in drawn if content is not None]
 

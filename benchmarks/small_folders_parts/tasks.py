@@ -22,10 +22,11 @@ PICTOGRAMS = ("Activities", "Animals & Nature", "Food & Drink", "Objects", "Trav
 
 SERIF = (
     "C059",
+    "Caladea",
     "Charis SIL",
     "DejaVu Serif",
-    "EB Garamond",
     "FreeSerif",
+    "GFS Didot",
     "Gentium",
     "Junicode Two Beta",
     "Liberation Serif",
@@ -33,7 +34,6 @@ SERIF = (
     "Nimbus Roman",
     "Old Standard TT",
     "P052",
-    "URW Bookman",
     "Vollkorn",
 )
 SANS = (

@@ -94,13 +94,14 @@ def test_the_manifest_says_what_was_read(folder: Path) -> None:
     (folder / "seven" / "notes.txt").write_text("Thursday")
     load_data(folder, on_unusable=lambda error: None)
     facts = json.loads((folder / ".mnist_sgd" / "mnist" / "manifest.json").read_text())
-    assert (facts["version"], facts["preparation"], len(facts["files"])) == (2, "mnist", 56)
+    assert (facts["version"], facts["preparation"], len(facts["files"])) == (3, "mnist", 56)
     rows = {name: rest for name, *rest in facts["files"]}
-    size, mtime, digest, why, ctime, inode = rows["seven/notes.txt"]
+    size, mtime, digest, why, ctime, inode, refused = rows["seven/notes.txt"]
     status = (folder / "seven" / "notes.txt").stat()
     assert (size, mtime) == (8, status.st_mtime_ns)
     assert (ctime, inode) == (status.st_ctime_ns, status.st_ino)
     assert digest == blake2b(b"Thursday", digest_size=16).hexdigest()
+    assert refused is False
     assert why == "these 8 bytes are not an image: PNG, JPEG, BMP, GIF, WebP and TIFF are read"
 
 
@@ -221,7 +222,7 @@ def test_a_folder_that_was_copied_is_checked_once_and_not_decoded(
 def test_the_cache_of_an_earlier_version_is_checked_once_and_not_made_anew(
     folder: Path, read: list[str], checked: list[str]
 ) -> None:
-    """Its rows lack the last two values."""
+    """Its rows lack the last three values."""
     first = bytes_of(load_data(folder))
     cache = folder / ".mnist_sgd" / "mnist"
     manifest = cache / "manifest.json"
@@ -432,7 +433,7 @@ def damage(cache: Path, how: str) -> None:
         case "half a manifest":
             manifest.write_bytes(manifest.read_bytes()[:900])
         case "another version":
-            manifest.write_text(manifest.read_text().replace('"version": 2', '"version": 1'))
+            manifest.write_text(manifest.read_text().replace('"version": 3', '"version": 1'))
         case "another kind of row":
             manifest.write_text(manifest.read_text().replace('["seven/', '[1, "seven/', 1))
         case "no images":

@@ -130,12 +130,16 @@ def import_folder(
     if on_unusable is None:
         _end_with([*listing.strangers, *_unusable(listing, odd)])
 
+    def progress(done: int, _: int) -> None:
+        if on_progress:
+            on_progress(done, len(listing.pictures))  # also while some are examined
+
     def read(files: Listing, preparation: str) -> tuple[Contents, list[Record]]:
         return Cache(cache_folder(folder, cache), preparation).update(
             files,
             partial(_order, listing),
             workers=workers,
-            on_progress=on_progress,
+            on_progress=progress,
             on_wait=on_wait,
         )
 

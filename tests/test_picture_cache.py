@@ -409,9 +409,9 @@ sys.exit(main(["pack", *sys.argv[1:], "--workers", "1"]))
 
 
 def test_where_there_is_no_room_left_it_is_said_and_what_was_read_is_kept(tmp_path: Path) -> None:
-    """A file may have 100,000 bytes here: the images of the first of two batches."""
+    """A file may have 100,000 bytes here: the 100 images that are examined, and a batch of 64."""
     folder = tmp_path / "scans"
-    fill(folder, {"seven": 100, "three": 100})
+    fill(folder, {"seven": 150, "three": 150})
     line = [sys.executable, "-c", FULL, str(folder), str(tmp_path / "out")]
     done = subprocess.run(line, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, "")
@@ -421,7 +421,7 @@ def test_where_there_is_no_room_left_it_is_said_and_what_was_read_is_kept(tmp_pa
     )
     reads = Reads()
     found = bytes_of(load_data(folder, on_progress=reads))
-    assert reads.shown[0][0] > 64
+    assert reads.shown[0][0] > 164
     assert found == anew(folder, tmp_path / "cache")
 
 
@@ -466,14 +466,15 @@ def test_a_damaged_cache_is_made_anew(folder: Path, how: str, read: list[str]) -
     assert sorted(read) == names(folder)
 
 
-def test_two_imports_at_once_give_the_same_and_the_second_reads_nothing(tmp_path: Path) -> None:
+def test_two_imports_at_once_give_the_same_and_read_nothing_twice(tmp_path: Path) -> None:
+    """100 files are examined in two batches; the other 500 make eight."""
     folder = tmp_path / "scans"
     fill(folder, {"seven": 300, "three": 300}, side=120)
     with importing(folder, 1) as first, importing(folder, 1) as second:
         shown = [process.communicate(timeout=PATIENCE)[0].split() for process in (first, second)]
     assert (first.returncode, second.returncode) == (0, 0)
-    assert sorted(len(lines) for lines in shown)[0] == 0
-    assert {lines[-1] for lines in shown if lines} == {"600"}
+    assert sum(map(len, shown)) == 10
+    assert max(int(lines[-1]) for lines in shown if lines) == 600
     assert bytes_of(load_data(folder)) == anew(folder, tmp_path / "cache")
 
 
@@ -511,7 +512,7 @@ def test_a_file_that_could_not_be_read_is_tried_again(folder: Path, read: list[s
     assert skipped == [f"{path}: it cannot be read: Input/output error"]
     read.clear()
     load_data(folder, on_unusable=lambda error: skipped.append(str(error)))
-    assert read == ["seven/failing.png"]
+    assert set(read) == {"seven/failing.png"}
     assert len(skipped) == 2
 
 

@@ -56,12 +56,14 @@ double checked(double value, double low, double high, const char* what) {
 
 }  // namespace
 
-Augmentation::Augmentation(double degrees, double translate, double scale_low, double scale_high, double shear)
+Augmentation::Augmentation(double degrees, double translate, double scale_low, double scale_high, double shear,
+                           Outside outside)
     : degrees_(checked(degrees, 0, 180, "degrees")),
       translate_(checked(translate, 0, 1, "translate")),
       scale_low_(checked(scale_low, 0.1, 10, "the low end of scale")),
       scale_high_(checked(scale_high, 0.1, 10, "the high end of scale")),
-      shear_(checked(shear, 0, 60, "shear")) {
+      shear_(checked(shear, 0, 60, "shear")),
+      outside_(outside) {
     if (scale_low > scale_high) {
         std::ostringstream text;
         text.precision(10);

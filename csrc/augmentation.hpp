@@ -38,10 +38,14 @@ public:
     // degrees, each shift in -translate to translate of the image's side, the scale in scale_low to
     // scale_high, the shear in -shear to shear. Shifts are not rounded to whole pixels, as
     // torchvision's are. Throws std::invalid_argument, which names the value that is out of bounds.
-    Augmentation(double degrees, double translate, double scale_low, double scale_high, double shear);
+    Augmentation(double degrees, double translate, double scale_low, double scale_high, double shear,
+                 Outside outside = Outside::black);
 
     // What happens to image number `sample` of a dataset.
     Draw draw(std::uint64_t seed, std::uint64_t epoch, std::uint64_t sample) const;
+
+    // What comes from outside of an image. No draw depends on it.
+    Outside outside() const { return outside_; }
 
 private:
     double degrees_;
@@ -49,6 +53,7 @@ private:
     double scale_low_;
     double scale_high_;
     double shear_;
+    Outside outside_;
 };
 
 }  // namespace mnist_sgd

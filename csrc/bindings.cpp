@@ -246,7 +246,7 @@ const std::uint8_t* images_28(const py::array& images) {
 // What the draws that `draw(i)` gives make of the images i.
 template <typename DrawOf>
 py::array_t<std::uint8_t> transformed(const py::array& images, const std::optional<std::string>& kernel_name,
-                                      const DrawOf& draw) {
+                                      Outside outside, const DrawOf& draw) {
     const Kernel& kernel = kernel_or_default(kernel_name);
     const std::uint8_t* in = images_28(images);
     const auto count = static_cast<std::size_t>(images.shape(0));
@@ -254,18 +254,26 @@ py::array_t<std::uint8_t> transformed(const py::array& images, const std::option
     std::uint8_t* out = result.mutable_data();
     const py::gil_scoped_release unlocked;
     for (std::size_t i = 0; i < count; ++i) {
-        kernel.resample(in + i * PIXELS, out + i * PIXELS, draw(i).inverse());
+        kernel.resample(in + i * PIXELS, out + i * PIXELS, draw(i).inverse(), outside);
     }
     return result;
+}
+
+Outside outside_named(const std::string& name) {
+    if (name == "black") return Outside::black;
+    if (name == "edge") return Outside::edge;
+    throw py::value_error("outside must be black or edge, got '" + name + "'");
 }
 
 void bind_augmentation(py::module_& module) {
     module.attr("AUGMENTATION_VERSION") = AUGMENTATION_VERSION;
     py::class_<Augmentation>(module, "Augmentation", py::is_final())
-        .def(py::init([](double degrees, double translate, std::pair<double, double> scale, double shear) {
-                 return Augmentation(degrees, translate, scale.first, scale.second, shear);
+        .def(py::init([](double degrees, double translate, std::pair<double, double> scale, double shear,
+                         const std::string& outside) {
+                 return Augmentation(degrees, translate, scale.first, scale.second, shear, outside_named(outside));
              }),
-             py::kw_only(), py::arg("degrees"), py::arg("translate"), py::arg("scale"), py::arg("shear"))
+             py::kw_only(), py::arg("degrees"), py::arg("translate"), py::arg("scale"), py::arg("shear"),
+             py::arg("outside") = "black")
         .def(
             "draw",
             [](const Augmentation& augmentation, std::uint64_t seed, std::uint64_t epoch, std::uint64_t sample) {
@@ -277,7 +285,7 @@ void bind_augmentation(py::module_& module) {
             "apply",
             [](const Augmentation& augmentation, const py::array& images, std::uint64_t seed, std::uint64_t epoch,
                std::uint64_t first_sample, const std::optional<std::string>& kernel) {
-                return transformed(images, kernel, [&](std::size_t i) {
+                return transformed(images, kernel, augmentation.outside(), [&](std::size_t i) {
                     return augmentation.draw(seed, epoch, first_sample + i);
                 });
             },
@@ -286,12 +294,12 @@ void bind_augmentation(py::module_& module) {
     module.def(
         "affine",
         [](const py::array& images, double angle, std::pair<double, double> translate, double scale, double shear,
-           const std::optional<std::string>& kernel) {
+           const std::string& outside, const std::optional<std::string>& kernel) {
             const Draw draw{angle, translate.first, translate.second, scale, shear};
-            return transformed(images, kernel, [&](std::size_t) { return draw; });
+            return transformed(images, kernel, outside_named(outside), [&](std::size_t) { return draw; });
         },
         py::arg("images"), py::kw_only(), py::arg("angle") = 0.0, py::arg("translate") = py::make_tuple(0.0, 0.0),
-        py::arg("scale") = 1.0, py::arg("shear") = 0.0, py::arg("kernel") = py::none());
+        py::arg("scale") = 1.0, py::arg("shear") = 0.0, py::arg("outside") = "black", py::arg("kernel") = py::none());
 }
 
 py::array_t<std::int64_t> order(std::uint64_t count, std::uint64_t seed, std::uint64_t epoch, std::uint64_t start,

@@ -43,7 +43,7 @@ struct Kernel {
     void (*float32)(const Rows& rows, float* out, const Normalization& how);
     void (*bfloat16)(const Rows& rows, std::uint16_t* out, const Normalization& how);
     // Writes the image that `map` makes of one; `out` may not overlap `image`.
-    void (*resample)(const std::uint8_t* image, std::uint8_t* out, const Affine& map);
+    void (*resample)(const std::uint8_t* image, std::uint8_t* out, const Affine& map, Outside outside);
     // Feistel::fill, compiled for the processor.
     void (*shuffle)(const Feistel& network, std::uint64_t start, std::size_t n, std::int64_t* out);
 };

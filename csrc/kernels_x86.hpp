@@ -15,6 +15,7 @@
 namespace mnist_sgd {
 
 class Affine;
+enum class Outside;
 class Feistel;
 class Normalization;
 struct Rows;
@@ -33,7 +34,7 @@ namespace avx2 {
 bool supported();
 void float32(const Rows& rows, float* out, const Normalization& how);
 void bfloat16(const Rows& rows, std::uint16_t* out, const Normalization& how);
-void resample(const std::uint8_t* image, std::uint8_t* out, const Affine& map);
+void resample(const std::uint8_t* image, std::uint8_t* out, const Affine& map, Outside outside);
 void shuffle(const Feistel& network, std::uint64_t start, std::size_t n, std::int64_t* out);
 
 }  // namespace avx2

@@ -37,18 +37,27 @@ Affine::Affine(const double (&matrix)[6])
       vy(fixed(matrix[4], MAX_FACTOR)),
       v0(fixed(matrix[5], MAX_OFFSET) + BORDER + HALF_WEIGHT) {}
 
-BorderedImage::BorderedImage(const std::uint8_t* image) {
+BorderedImage::BorderedImage(const std::uint8_t* image, Outside outside) {
     std::uint8_t bordered[(ROWS + 1) * STRIDE] = {};
     for (int row = 0; row < IMAGE_SIDE; ++row) {
         std::memcpy(bordered + (row + 1) * STRIDE + 1, image + row * IMAGE_SIDE, IMAGE_SIDE);
+    }
+    if (outside == Outside::edge) {
+        for (int row = 1; row <= IMAGE_SIDE; ++row) {
+            std::uint8_t* line = bordered + row * STRIDE;
+            line[0] = line[1];
+            line[IMAGE_SIDE + 1] = line[IMAGE_SIDE];
+        }
+        std::memcpy(bordered, bordered + STRIDE, STRIDE);
+        std::memcpy(bordered + (IMAGE_SIDE + 1) * STRIDE, bordered + IMAGE_SIDE * STRIDE, STRIDE);
     }
     for (int i = 0; i < ROWS * STRIDE; ++i) {
         pairs[i] = static_cast<std::uint16_t>(bordered[i] | bordered[i + STRIDE] << 8);
     }
 }
 
-void resample_portable(const std::uint8_t* image, std::uint8_t* out, const Affine& map) {
-    const BorderedImage source(image);
+void resample_portable(const std::uint8_t* image, std::uint8_t* out, const Affine& map, Outside outside) {
+    const BorderedImage source(image, outside);
     for (int y = 0; y < IMAGE_SIDE; ++y) {
         std::int32_t u = map.u0 + map.uy * y;
         std::int32_t v = map.v0 + map.vy * y;

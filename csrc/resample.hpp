@@ -1,4 +1,5 @@
-// Affine resampling of one 28x28 image of uint8: bilinear, and 0 outside the image.
+// Affine resampling of one 28x28 image of uint8: bilinear; outside the image it is black, or goes on as
+// the edge is.
 //
 // Everything after the matrix is integer arithmetic, so that every kernel gives the same bytes: a
 // pixel reads at a coordinate in 16.16 fixed point, whose fraction, rounded to 8 bits, is its weight.
@@ -11,6 +12,9 @@
 namespace mnist_sgd {
 
 constexpr int IMAGE_SIDE = 28;
+
+// What a pixel outside of the image is: 0, or the nearest pixel of the image.
+enum class Outside { black, edge };
 
 // Where in the source an output pixel reads.
 class Affine {
@@ -26,15 +30,15 @@ public:
     std::int32_t vx, vy, v0;
 };
 
-// A source image for the kernels, with a border of one 0 on every side, so that a coordinate
-// clamped to 0 to LAST reads what lies outside, and no kernel asks whether a pixel does.
+// A source image for the kernels, with a border of one pixel on every side that shows what lies
+// outside. A coordinate clamped to 0 to LAST reads it, and no kernel asks whether a pixel does.
 class BorderedImage {
 public:
     static constexpr int STRIDE = 32;
     static constexpr int ROWS = IMAGE_SIDE + 2;
     static constexpr std::int32_t LAST = (IMAGE_SIDE + 1) << 16;
 
-    explicit BorderedImage(const std::uint8_t* image);
+    BorderedImage(const std::uint8_t* image, Outside outside);
 
     // At [row * STRIDE + column], a pixel and, in the high byte, the one below it: two neighbours
     // are the four pixels of a bilinear sample.
@@ -42,6 +46,6 @@ public:
 };
 
 // The kernel that needs no instruction set.
-void resample_portable(const std::uint8_t* image, std::uint8_t* out, const Affine& map);
+void resample_portable(const std::uint8_t* image, std::uint8_t* out, const Affine& map, Outside outside);
 
 }  // namespace mnist_sgd

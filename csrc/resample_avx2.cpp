@@ -38,8 +38,8 @@ struct Steps {
 
 }  // namespace
 
-__attribute__((target("avx2"))) void resample(const std::uint8_t* image, std::uint8_t* out, const Affine& map) {
-    const BorderedImage source(image);
+__attribute__((target("avx2"))) void resample(const std::uint8_t* image, std::uint8_t* out, const Affine& map, Outside outside) {
+    const BorderedImage source(image, outside);
     const Steps steps(map);
     const __m256i last = _mm256_set1_epi32(BorderedImage::LAST);
     const __m256i flip = _mm256_set1_epi8(-128);

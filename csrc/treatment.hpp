@@ -45,7 +45,7 @@ struct Treatment {
         for (std::size_t i = 0; i < rows.count; ++i) {
             rows.prefetch_after(i);
             const Draw draw = augmentation->draw(seed, epoch, static_cast<std::uint64_t>(rows.indices[i]));
-            kernel.resample(rows[i], augmented, draw.inverse());
+            kernel.resample(rows[i], augmented, draw.inverse(), augmentation->outside());
             convert({augmented, &only, 1, 1}, next);
             next += PIXELS * item_size(dtype);
         }

@@ -53,7 +53,13 @@ class Progress(metaclass=_Type):
 @final
 class Augmentation(metaclass=_Type):
     def __init__(
-        self, *, degrees: float, translate: float, scale: tuple[float, float], shear: float
+        self,
+        *,
+        degrees: float,
+        translate: float,
+        scale: tuple[float, float],
+        shear: float,
+        outside: str = "black",
     ) -> None: ...
     def draw(
         self, *, seed: int, epoch: int, sample: int
@@ -75,6 +81,7 @@ def affine(
     translate: tuple[float, float] = (0.0, 0.0),
     scale: float = 1.0,
     shear: float = 0.0,
+    outside: str = "black",
     kernel: str | None = None,
 ) -> NDArray[np.uint8]: ...
 def kernels() -> list[str]: ...

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from hashlib import blake2b
 from numbers import Real
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,11 +25,10 @@ class Augmentation:
     """How far an image may be turned, shifted, scaled and sheared at random.
 
     An image is sheared along its rows, turned and scaled about its centre, then shifted, as
-    torchvision's `RandomAffine` does it, all in one bilinear pass; what comes from outside the
-    image is 0. Two things differ: a shift is not rounded to whole pixels, and the draws are a
-    function of the seed, the epoch and the image's index in the dataset. So they are the same for
-    any number of threads, ranks or images in a batch, on every processor, and no global random
-    state is read.
+    torchvision's `RandomAffine` does it, all in one bilinear pass. Two things differ: a shift is
+    not rounded to whole pixels, and the draws are a function of the seed, the epoch and the image's
+    index in the dataset. So they are the same for any number of threads, ranks or images in a
+    batch, on every processor, and no global random state is read.
 
     Args:
         degrees: the angle is uniform in -degrees to degrees; 0 to 180.
@@ -36,36 +36,47 @@ class Augmentation:
             translate, as parts of the image's side; 0 to 1.
         scale: the size is uniform in low to high, where 1 is the image's own; 0.1 to 10.
         shear: the angle by which columns lean is uniform in -shear to shear, in degrees; 0 to 60.
+        outside: what comes from outside of the image: "black", which continues the dark ground of
+            prepared characters, or "edge", the nearest pixel of the image, for whole pictures.
 
     Raises:
         TypeError: what must be a number is none; the message names it.
-        ValueError: a number is out of its range; the message names it.
+        ValueError: a number is out of its range, or `outside` is neither; the message names it.
     """
 
     degrees: float = 0.0
     translate: float = 0.0
     scale: tuple[float, float] = (1.0, 1.0)
     shear: float = 0.0
+    outside: Literal["black", "edge"] = "black"
 
     def __post_init__(self) -> None:
         for name in ("degrees", "translate", "shear"):
             object.__setattr__(self, name, _number(name, getattr(self, name)))
         object.__setattr__(self, "scale", _pair("scale", self.scale))
+        if self.outside not in ("black", "edge"):
+            raise ValueError(f"outside must be 'black' or 'edge', got {self.outside!r}")
         self.core()
 
     def core(self) -> _core.Augmentation:
         """The same for the C++ core, which checks the ranges."""
         return _core.Augmentation(
-            degrees=self.degrees, translate=self.translate, scale=self.scale, shear=self.shear
+            degrees=self.degrees,
+            translate=self.translate,
+            scale=self.scale,
+            shear=self.shear,
+            outside=self.outside,
         )
 
     def fingerprint(self) -> str:
         """16 hexadecimal digits that tell this augmentation from another.
 
-        They are the 8-byte BLAKE2b digest of the algorithm's version and the ranges as JSON.
+        They are the 8-byte BLAKE2b digest of the algorithm's version, the ranges, and `outside`
+        if it is not "black", as JSON.
         """
-        ranges = [_core.AUGMENTATION_VERSION, *astuple(self)]
-        return blake2b(json.dumps(ranges).encode(), digest_size=8).hexdigest()
+        *ranges, outside = astuple(self)
+        facts = [_core.AUGMENTATION_VERSION, *ranges, *([] if outside == "black" else [outside])]
+        return blake2b(json.dumps(facts).encode(), digest_size=8).hexdigest()
 
     def apply(
         self, images: NDArray[np.uint8], *, seed: int, epoch: int, first: int = 0

@@ -4,7 +4,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-__all__ = ["LOSSES", "OPTIMIZERS", "OWN", "RECIPES", "SCHEDULES", "Recipe", "adjusted", "recipe_of"]
+__all__ = [
+    "LEAST_STEPS",
+    "LOSSES",
+    "OPTIMIZERS",
+    "OWN",
+    "RECIPES",
+    "SCHEDULES",
+    "Recipe",
+    "adjusted",
+    "recipe_of",
+    "with_enough_steps",
+]
 
 Schedule = Literal["flat", "one-cycle"]
 Optimizer = Literal["sgd", "adam"]
@@ -80,6 +91,14 @@ OPTIMIZERS: dict[Optimizer, dict[str, float]] = {
 """What goes with an optimizer that is not the recipe's own."""
 
 
+LEAST_STEPS = 600
+"""Steps of the optimizer that a training on a folder has, or more."""
+
+BATCHES = 10
+"""Batches of a small set's epoch, or more; its batches have 16 images or more."""
+LEAST_BATCH = 16
+
+
 def recipe_of(model: str) -> Recipe:
     """The recipe of a model by its name."""
     return RECIPES.get(model, RECIPES[OWN])
@@ -95,3 +114,25 @@ def adjusted(recipe: Recipe, given: Mapping[str, Any]) -> Recipe:
     suited = OPTIMIZERS[optimizer] if optimizer != recipe.optimizer else {}
     changes: dict[str, Any] = suited | given
     return replace(recipe, **changes)
+
+
+def with_enough_steps(recipe: Recipe, images: int, given: Mapping[str, Any]) -> Recipe:
+    """A recipe that also trains on few images long enough.
+
+    The batches of a small set are halved until an epoch has `BATCHES` of them; then there are as
+    many epochs as `LEAST_STEPS` steps need, or as the recipe has, if these are more.
+
+    Args:
+        recipe: for any number of images.
+        images: to train with, above 0.
+        given: what the user gave, by the names of the fields; that stays.
+    """
+    size = recipe.batch_size
+    if given.get("batch_size") is None:
+        while size > LEAST_BATCH and images < BATCHES * size:
+            size //= 2
+    batches = -(-images // size)
+    epochs = recipe.epochs
+    if given.get("epochs") is None:
+        epochs = max(epochs, -(-LEAST_STEPS // batches))
+    return replace(recipe, batch_size=size, epochs=epochs)

@@ -72,6 +72,23 @@ def test_a_shift_by_whole_pixels_moves_the_bytes_and_zeros_follow(kernel: str) -
 
 
 @every_kernel
+def test_the_edge_goes_on_outside_of_a_whole_picture(kernel: str) -> None:
+    padded = np.pad(NOISE, ((0, 0), (30, 30), (30, 30)), mode="edge")
+    for x, y in ((-30, -30), (-28, 3), (-1, 0), (0, -2), (5, 27), (30, 30)):
+        moved = _core.affine(NOISE, translate=(x, y), outside="edge", kernel=kernel)
+        expected = padded[:, 30 - y : 58 - y, 30 - x : 58 - x]
+        assert np.array_equal(moved, expected), (x, y)
+
+
+@settings(deadline=None)
+@given(draw=DRAWS, grey=st.integers(0, 255))
+def test_even_paper_stays_even_where_the_edge_goes_on(draw: dict[str, Any], grey: int) -> None:
+    paper = np.full((1, 28, 28), grey, np.uint8)
+    for kernel in _core.kernels():
+        assert np.array_equal(_core.affine(paper, outside="edge", kernel=kernel, **draw), paper)
+
+
+@every_kernel
 def test_quarter_turns_are_exact_and_clockwise(kernel: str) -> None:
     for quarters in range(-4, 5):
         turned = _core.affine(NOISE, angle=90 * quarters, kernel=kernel)
@@ -114,8 +131,12 @@ def test_the_usual_digits_are_torchvisions_to_one_grey_level_but_for_one_pixel_i
 @given(draw=DRAWS, seed=st.integers(0, 2**32 - 1))
 def test_every_kernel_gives_the_same_bytes(draw: dict[str, Any], seed: int) -> None:
     images = np.random.default_rng(seed).integers(0, 256, (4, 28, 28), np.uint8)
-    results = {_core.affine(images, kernel=name, **draw).tobytes() for name in _core.kernels()}
-    assert len(results) == 1
+    for outside in ("black", "edge"):
+        options = {"outside": outside, **draw}
+        results = {
+            _core.affine(images, kernel=name, **options).tobytes() for name in _core.kernels()
+        }
+        assert len(results) == 1
 
 
 @settings(deadline=None)
@@ -261,6 +282,7 @@ def test_every_range_and_the_version_tell_one_augmentation_from_another() -> Non
         Augmentation(shear=1),
         Augmentation(scale=(0.5, 1)),
         Augmentation(scale=(1, 2)),
+        Augmentation(outside="edge"),
     ]
     assert len({other.fingerprint() for other in others}) == len(others)
     assert Augmentation(-0.0, shear=-0.0).fingerprint() == Augmentation().fingerprint()

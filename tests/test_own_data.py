@@ -602,8 +602,8 @@ def test_what_is_left_out_and_noted_is_said_in_lines_on_standard_error(
         f"mnist-sgd: {folder}: 81 pictures, 40 seven, 41 three; {len(data.train)} to train, "
         f"{len(data.valid)} to validate.\n"
         "mnist-sgd: Model: cnn, 1 epoch; it gives the probability of three (--positive seven for "
-        "the other). Pictures prepared as drawn characters (--prepare mnist); for whole pictures: "
-        "--prepare fit.\n"
+        "the other). Pictures prepared as drawn characters (--prepare mnist): 40 of 40 seven and "
+        "41 of 41 three look like drawn characters; for whole pictures: --prepare fit.\n"
     )
 
 

@@ -17,7 +17,7 @@ from PIL import Image
 
 from mnist_sgd import load_packed, pack_folder
 from mnist_sgd.cli import main
-from mnist_sgd.data import UnusableFile, mnist_sample, sample_digits
+from mnist_sgd.data import UnusableFile, load_data, mnist_sample, sample_digits
 from mnist_sgd.data.importer import in_valid_share
 from mnist_sgd_serve import decode, prepare
 from trained import Run
@@ -67,6 +67,8 @@ def test_the_set_holds_the_prepared_pictures_by_side_class_and_name(
     assert main(["pack", str(folder), str(out)]) == 0
     assert capsys.readouterr() == (
         f"{out}: 8 images, 4 of seven, 4 of three\n"
+        f"pictures prepared as drawn characters (--prepare mnist): {load_data(folder).choice}; for "
+        "whole pictures: --prepare fit\n"
         "the positive class is three; --positive seven turns it round\n",
         "",
     )
@@ -191,7 +193,8 @@ def test_a_file_that_is_no_picture_ends_the_command_with_its_name(
     path = folder / "three" / name
     why = unusable(path)
     text = refused(folder, tmp_path / "out", capsys)
-    assert text == f"{path}: {why}; --skip-unusable leaves such files out"
+    whole = ", and --prepare fit takes whole pictures" if name == "blank.png" else ""
+    assert text == f"{path}: {why}; --skip-unusable leaves such files out{whole}"
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -96,11 +96,12 @@ def test_the_manifest_says_what_was_read(folder: Path) -> None:
     facts = json.loads((folder / ".mnist_sgd" / "mnist" / "manifest.json").read_text())
     assert (facts["version"], facts["preparation"], len(facts["files"])) == (3, "mnist", 56)
     rows = {name: rest for name, *rest in facts["files"]}
-    size, mtime, digest, why, ctime, inode = rows["seven/notes.txt"]
+    size, mtime, digest, why, ctime, inode, refused = rows["seven/notes.txt"]
     status = (folder / "seven" / "notes.txt").stat()
     assert (size, mtime) == (8, status.st_mtime_ns)
     assert (ctime, inode) == (status.st_ctime_ns, status.st_ino)
     assert digest == blake2b(b"Thursday", digest_size=16).hexdigest()
+    assert refused is False
     assert why == "these 8 bytes are not an image: PNG, JPEG, BMP, GIF, WebP and TIFF are read"
 
 
@@ -216,29 +217,6 @@ def test_a_folder_that_was_copied_is_checked_once_and_not_decoded(
     (copy / "seven" / "00003.png").chmod(0o600)
     load_data(copy)
     assert (read, checked) == (["seven/00002.png"], ["seven/00003.png"])
-
-
-def test_the_cache_of_an_earlier_version_is_checked_once_and_not_rebuilt(
-    folder: Path, read: list[str], checked: list[str]
-) -> None:
-    """The rows of its manifest lack the last two values."""
-    first = bytes_of(load_data(folder))
-    cache = folder / ".mnist_sgd" / "mnist"
-    manifest = cache / "manifest.json"
-    facts = json.loads(manifest.read_text())
-    facts["files"] = [row[:5] for row in facts["files"]]
-    (images,) = cache.glob("*-images-idx3-ubyte")
-    facts["images"] = "0123456789abcdef-images-idx3-ubyte"
-    kept = images.rename(cache / facts["images"]).stat()
-    manifest.write_text(json.dumps(facts))
-    read.clear()
-    assert bytes_of(load_data(folder)) == first
-    assert (read, sorted(checked)) == ([], names(folder))
-    (left,) = cache.glob("*-images-idx3-ubyte")
-    assert (left.name, left.stat().st_mtime_ns) == (facts["images"], kept.st_mtime_ns)
-    checked.clear()
-    assert bytes_of(load_data(folder)) == first
-    assert (read, checked) == ([], [])
 
 
 def test_a_copy_whose_cache_cannot_be_written_is_used_if_nothing_changed(
@@ -408,9 +386,9 @@ sys.exit(main(["pack", *sys.argv[1:], "--workers", "1"]))
 
 
 def test_where_there_is_no_room_left_it_is_said_and_what_was_read_is_kept(tmp_path: Path) -> None:
-    """A file may have 100,000 bytes here: the images of the first of two batches."""
+    """A file may have 100,000 bytes here: the 100 images that are examined, and a batch of 64."""
     folder = tmp_path / "scans"
-    fill(folder, {"seven": 100, "three": 100})
+    fill(folder, {"seven": 150, "three": 150})
     line = [sys.executable, "-c", FULL, str(folder), str(tmp_path / "out")]
     done = subprocess.run(line, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, "")
@@ -420,7 +398,7 @@ def test_where_there_is_no_room_left_it_is_said_and_what_was_read_is_kept(tmp_pa
     )
     reads = Reads()
     found = bytes_of(load_data(folder, on_progress=reads))
-    assert reads.shown[0][0] > 64
+    assert reads.shown[0][0] > 164
     assert found == anew(folder, tmp_path / "cache")
 
 
@@ -465,14 +443,15 @@ def test_a_damaged_cache_is_made_anew(folder: Path, how: str, read: list[str]) -
     assert sorted(read) == names(folder)
 
 
-def test_two_imports_at_once_give_the_same_and_the_second_reads_nothing(tmp_path: Path) -> None:
+def test_two_imports_at_once_give_the_same_and_read_nothing_twice(tmp_path: Path) -> None:
+    """100 files are examined in two batches; the other 500 make eight."""
     folder = tmp_path / "scans"
     fill(folder, {"seven": 300, "three": 300}, side=120)
     with importing(folder, 1) as first, importing(folder, 1) as second:
         shown = [process.communicate(timeout=PATIENCE)[0].split() for process in (first, second)]
     assert (first.returncode, second.returncode) == (0, 0)
-    assert sorted(len(lines) for lines in shown)[0] == 0
-    assert {lines[-1] for lines in shown if lines} == {"600"}
+    assert sum(map(len, shown)) == 10
+    assert max(int(lines[-1]) for lines in shown if lines) == 600
     assert bytes_of(load_data(folder)) == anew(folder, tmp_path / "cache")
 
 
@@ -510,7 +489,7 @@ def test_a_file_that_could_not_be_read_is_tried_again(folder: Path, read: list[s
     assert skipped == [f"{path}: it cannot be read: Input/output error"]
     read.clear()
     load_data(folder, on_unusable=lambda error: skipped.append(str(error)))
-    assert read == ["seven/failing.png"]
+    assert set(read) == {"seven/failing.png"}
     assert len(skipped) == 2
 
 

@@ -46,7 +46,8 @@ def said(arguments: list[str], capsys: Output) -> list[str]:
         (
             [],
             "it gives the probability of umbrella (--positive phone for the other). Pictures "
-            "prepared as drawn characters (--prepare mnist); for whole pictures: --prepare fit.",
+            "prepared as drawn characters (--prepare mnist): 30 of 30 phone and 31 of 31 umbrella "
+            "look like drawn characters; for whole pictures: --prepare fit.",
         ),
         (
             ["--prepare", "mnist", "--positive", "phone"],

@@ -14,7 +14,7 @@ from mnist_sgd.cli.pictures import MODELS, add_picture_arguments, reading, say
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mnist_sgd.data import ImageSet, UnusableFile
+    from mnist_sgd.data import ImageSet, LoadedData, UnusableFile
     from mnist_sgd_serve import Metadata
 
 __all__ = ["SAMPLE", "add_dataset_arguments", "load_datasets", "load_whole_set"]
@@ -67,9 +67,7 @@ def add_dataset_arguments(parser: argparse.ArgumentParser, *, trained: bool = Fa
     add_picture_arguments(group, trained=trained)
 
 
-def load_datasets(
-    args: argparse.Namespace, model: Metadata | None = None
-) -> tuple[ImageSet, ImageSet]:
+def load_datasets(args: argparse.Namespace, model: Metadata | None = None) -> LoadedData:
     """The training and the validation set that the arguments choose.
 
     Args:
@@ -84,16 +82,16 @@ def load_datasets(
     _check_together(args)
     if args.data is not None:
         return _load_own(args, model)
-    from mnist_sgd.data import mnist_sample, torchvision_set
+    from mnist_sgd.data import LoadedData, mnist_sample, torchvision_set
 
     if args.dataset == SAMPLE:
-        return mnist_sample()
+        return LoadedData(*mnist_sample())
     negative, positive = args.classes or (model.classes if model else ("7", "3"))
     train, valid = torchvision_set(
         args.dataset, (negative, positive), root=args.root, download=args.download
     )
     how = args.prepare or (model.preparation if model else "mnist")
-    return replace(train, preparation=how), replace(valid, preparation=how)
+    return LoadedData(replace(train, preparation=how), replace(valid, preparation=how))
 
 
 def load_whole_set(args: argparse.Namespace, model: Metadata) -> ImageSet:
@@ -134,21 +132,21 @@ def _check_together(args: argparse.Namespace) -> None:
         raise ValueError("--prepare goes with --data, or with a set of torchvision's")
 
 
-def _load_own(args: argparse.Namespace, model: Metadata | None) -> tuple[ImageSet, ImageSet]:
+def _load_own(args: argparse.Namespace, model: Metadata | None) -> LoadedData:
     """Load `--data`, and say what should be known of it."""
     from mnist_sgd.data import load_data
 
     loaded = _load(load_data, args, model)
     for note in loaded.notes:
         say(f"note: {note}")
-    return loaded.train, loaded.valid
+    return loaded
 
 
 def _load(load: Callable[..., T], args: argparse.Namespace, model: Metadata | None) -> T:
     """Load `--data` by one of the two functions, and say what was left out."""
     classes = tuple(args.classes) if args.classes else model.classes if model else None
     skipped: list[UnusableFile] = []
-    with reading(args, skipped) as options:
+    with reading(args, skipped, fixed=model is not None) as options:
         loaded = load(
             args.data,
             classes=classes,

@@ -11,6 +11,7 @@ from mnist_sgd.cli.arguments import Subcommands, add_json_argument, path, share,
 from mnist_sgd.cli.datasets import add_dataset_arguments
 from mnist_sgd.cli.measured import images_to_measure
 from mnist_sgd.cli.model_files import DEFAULT, MODEL_HELP, model_file
+from mnist_sgd.cli.refused import accuracy, all_pictures, count_right, refused_text
 from mnist_sgd.cli.run_files import check_not_a_runs_file
 
 if TYPE_CHECKING:
@@ -229,11 +230,12 @@ def _shown(mistake: dict[str, Any]) -> str:
 def _facts(own: "Evaluation", chosen: "Evaluation", valid: "ImageSet") -> dict[str, Any]:
     facts = {
         "images": len(valid),
+        "refused": valid.refused,
         "classes": list(valid.classes),
         "confusion": chosen.counts.matrix,
         "model_threshold": own.threshold,
     }
-    return facts | chosen.as_dict()
+    return facts | chosen.as_dict() | {"accuracy": accuracy(chosen, valid)}
 
 
 def _lines(
@@ -250,15 +252,15 @@ def _lines(
         figures_table,
     )
 
-    counts = chosen.counts
-    right = counts.true_negative + counts.true_positive
     columns = [chosen] if chosen.threshold == own.threshold else [own, chosen]
     classes = [printable(name) for name in valid.classes]
     model = printable(str(args.model))
     at = "" if len(columns) == 1 else f" at the threshold {chosen.threshold}"
     return [
-        f"{model}{at}: {right:,} of {len(valid):,} right, accuracy {chosen.accuracy:.4f}",
+        f"{model}{at}: {count_right(chosen):,} of {all_pictures(valid):,} right, "
+        f"accuracy {accuracy(chosen, valid):.4f}{refused_text(valid)}",
         *_share(args, valid, loaded),
+        *_answered(valid),
         *confusion_table(chosen, classes),
         "",
         *figures_table(columns, classes),
@@ -269,6 +271,13 @@ def _lines(
     ]
 
 
+def _answered(valid: "ImageSet") -> list[str]:
+    """Which pictures the tables are of, where some have no answer."""
+    if not valid.refused:
+        return []
+    return ["", f"of the {len(valid):,} that were not refused:"]
+
+
 def _share(args: argparse.Namespace, valid: "ImageSet", loaded: int) -> list[str]:
     """Which part of `--data` was measured."""
     if args.data is None:
@@ -276,4 +285,4 @@ def _share(args: argparse.Namespace, valid: "ImageSet", loaded: int) -> list[str
     kind = "pictures" if valid.files else "images"
     if args.all:
         return [f"all {loaded:,} {kind} of {printable(str(args.data))}"]
-    return [f"{len(valid):,} of {loaded:,} {kind}, the validation share; --all for all"]
+    return [f"{all_pictures(valid):,} of {loaded:,} {kind}, the validation share; --all for all"]

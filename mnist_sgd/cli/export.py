@@ -88,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
     if not args.overwrite:
         check_replaced(args.outputs, metadata.classes, "export", _ANOTHER)
     model = _model(args, file)
-    valid = load_datasets(args, metadata)[1]
+    valid = load_datasets(args, metadata).valid
     if args.threshold is not None:
         metadata = replace(metadata, threshold=args.threshold)
     reports = [

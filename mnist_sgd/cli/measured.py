@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from mnist_sgd._names import printable
 from mnist_sgd.cli.datasets import NAMED, SAMPLE, load_datasets, load_whole_set
+from mnist_sgd.cli.refused import all_pictures
 from mnist_sgd.cli.terminal import say
 from mnist_sgd.report.folder import CONFIG
 
@@ -23,6 +24,8 @@ __all__ = ["images_to_measure"]
 def images_to_measure(args: argparse.Namespace, model: "Metadata") -> tuple["ImageSet", int]:
     """The images that the arguments choose, and how many there are with those for training.
 
+    The number includes pictures that the preparation refused.
+
     Args:
         args: those of `evaluate`; `model` is the path of the file.
         model: what the file says.
@@ -33,10 +36,11 @@ def images_to_measure(args: argparse.Namespace, model: "Metadata") -> tuple["Ima
     """
     if args.all:
         valid = load_whole_set(args, model)
-        loaded = len(valid)
+        loaded = all_pictures(valid)
     else:
-        train, valid = load_datasets(args, model)
-        loaded = len(train) + len(valid)
+        data = load_datasets(args, model)
+        valid = data.valid
+        loaded = all_pictures(data.train) + all_pictures(valid)
     if valid.classes != model.classes:
         raise ValueError(_other_classes(args, valid, model))
     if valid.preparation != model.preparation:

@@ -9,9 +9,11 @@ from mnist_sgd._names import printable
 from mnist_sgd.cli.arguments import Subcommands, add_json_argument, path, subcommand
 from mnist_sgd.cli.class_names import class_name, option_with
 from mnist_sgd.cli.pictures import add_picture_arguments, reading
+from mnist_sgd.cli.prepared import prepared_text
 
 if TYPE_CHECKING:
     from mnist_sgd.data import ImageSet, UnusableFile
+    from mnist_sgd.data.choice import Choice
 
 __all__ = ["add_parser", "run"]
 
@@ -53,12 +55,14 @@ def run(args: argparse.Namespace) -> int:
     from mnist_sgd.data import pack_folder
 
     skipped: list[UnusableFile] = []
+    chosen: list[Choice] = []
     with reading(args, skipped) as options:
         sets = pack_folder(
             args.folder,
             args.out,
             classes=tuple(args.classes) if args.classes else None,
-            preparation=args.prepare or "mnist",
+            preparation=args.prepare,
+            on_choice=chosen.append,
             **options,
         )
     left_out = sum(each.files for each in skipped)
@@ -72,6 +76,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"{shown}: {len(data):,} images, {printable(parts)}")
     if left_out:
         print(f"files left out: {left_out:,}")
+    print(f"pictures {prepared_text(sets[0].preparation, *chosen)}")
     negative, positive = sets[0].classes
     print(f"the positive class is {positive}; {option_with('--positive', negative)} turns it round")
     return 0

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["MODELS", "add_picture_arguments", "reading", "say"]
 
 MODELS = "the model's"
+CHOSEN = "mnist if the pictures are drawn characters, else fit"
 
 PROGRESS_INTERVAL = 0.1
 """Seconds between two drawings of the bar."""
@@ -47,7 +48,7 @@ def add_picture_arguments(group: argparse._ActionsContainer, *, trained: bool = 
         choices=("mnist", "fit", "stretch"),
         help="how a picture becomes 28 x 28 pixels: mnist crops and centres one drawn character, "
         "fit shows the whole picture in its proportions, stretch without them "
-        f"(default: {MODELS if trained else 'mnist'})",
+        f"(default: {MODELS if trained else CHOSEN})",
     )
     group.add_argument(
         "--cache",
@@ -76,12 +77,15 @@ def _processors() -> int:
 
 
 @contextmanager
-def reading(args: argparse.Namespace, skipped: list[UnusableFile]) -> Iterator[dict[str, Any]]:
+def reading(
+    args: argparse.Namespace, skipped: list[UnusableFile], *, fixed: bool = False
+) -> Iterator[dict[str, Any]]:
     """Give the keyword arguments for `load_data` and `pack_folder`, whose errors become advice.
 
     Args:
         args: with the options above.
         skipped: files that are left out are added to it, and named on standard error.
+        fixed: a model is there, which has its preparation.
     """
     from mnist_sgd.data import CacheError, UnusableFile
 
@@ -106,11 +110,19 @@ def reading(args: argparse.Namespace, skipped: list[UnusableFile]) -> Iterator[d
             "on_wait": wait,
         }
     except UnusableFile as error:
-        raise ValueError(f"{error}; --skip-unusable leaves such files out") from error
+        raise ValueError(f"{error}; {_advice(error, fixed)}") from error
     except CacheError as error:
         raise ValueError(f"{error}; --cache DIR keeps them in another place") from error
     finally:
         bar.erase()
+
+
+def _advice(error: UnusableFile, fixed: bool) -> str:
+    """What to do about files that are not usable."""
+    skip = "--skip-unusable leaves such files out"
+    if error.refused_by != "mnist" or fixed:
+        return skip
+    return f"{skip}, and --prepare fit takes whole pictures"
 
 
 class _Bar:

@@ -18,6 +18,7 @@ from mnist_sgd.cli.training.options import (
     chosen_model,
     chosen_optimizer,
     chosen_recipe,
+    suited_recipe,
     watchers,
 )
 from mnist_sgd.cli.training.outputs import add_output_arguments, write_files
@@ -30,7 +31,7 @@ from mnist_sgd.cli.training.run_folder import (
     only_training,
     open_folder,
 )
-from mnist_sgd.cli.training.settings import check_settings
+from mnist_sgd.cli.training.settings import check_early_stopping, check_settings
 from mnist_sgd.cli.training.signals import leaving_on_signals
 from mnist_sgd.cli.training.status import status
 from mnist_sgd.cli.training.table import Table
@@ -98,12 +99,15 @@ def _run(args: argparse.Namespace, recipe: Recipe, table: Table) -> int:
         An exit code: 0, or 2 if a log could not be written.
     """
     refusal = first_refusal(partial(check_places, args))
-    datasets = load_datasets(args)
+    data = load_datasets(args)
+    recipe = suited_recipe(args, recipe, len(data.train))
     refusal = refusal or first_refusal(
-        partial(check_earlier_model, args, datasets[0].classes), partial(check_folder, args)
+        partial(check_early_stopping, args, recipe),
+        partial(check_earlier_model, args, data.train.classes),
+        partial(check_folder, args),
     )
     if not refusal:
-        announce(args, recipe, datasets)
+        announce(args, recipe, data)
     with status("loading torch"):
         from mnist_sgd.distributed import joined_ranks
         from mnist_sgd.training_loop import print_nothing
@@ -111,7 +115,7 @@ def _run(args: argparse.Namespace, recipe: Recipe, table: Table) -> int:
 
     with joined_ranks(args.device) as ranks:
         refuse_together(refusal, ranks)
-        learn = _learner(args, recipe, datasets, ranks)
+        learn = _learner(args, recipe, (data.train, data.valid), ranks)
         try_files(learn, args.model)
         with only_training(args, ranks):
             log = open_folder(args, ranks)

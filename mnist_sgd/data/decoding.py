@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from mnist_sgd._picture_files import Found
 from mnist_sgd.data.workers import Workers, available
-from mnist_sgd_serve.images import OWN_BYTES, ImageError, decode_own
+from mnist_sgd_serve.images import OWN_BYTES, ImageError, NoInk, decode_own
 from mnist_sgd_serve.preparation import prepare
 
 __all__ = ["Content", "Outcome", "Record", "read_content", "read_pictures"]
@@ -47,9 +47,9 @@ class Record(NamedTuple):
         digest: the BLAKE2b digest of its bytes, 32 hexadecimal digits; empty where it could not be
             read, which may be otherwise the next time.
         why: why it is no usable picture; empty where it is one.
-        ctime: as a listing of its folder told it, see `mnist_sgd._picture_files.Found`; 0 where it
-            was read by a version that did not look at it.
+        ctime: as a listing of its folder told it, see `mnist_sgd._picture_files.Found`.
         inode: likewise.
+        refused: whether it is a picture in which the preparation finds nothing to show.
     """
 
     name: str
@@ -59,6 +59,7 @@ class Record(NamedTuple):
     why: str
     ctime: int = 0
     inode: int = 0
+    refused: bool = False
 
 
 class Content(NamedTuple):
@@ -161,4 +162,4 @@ def _read_file(folder: str, name: str, preparation: str) -> tuple[Record, NDArra
     try:
         return record, prepare(decode_own(content), preparation).image
     except ImageError as error:
-        return record._replace(why=str(error)), None
+        return record._replace(why=str(error), refused=isinstance(error, NoInk)), None

@@ -27,11 +27,14 @@ class UnusableFile(ValueError):  # noqa: N818  (the name says all without "Error
     Args:
         text: the message, in which what cannot be printed is escaped.
         files: how many files this is: those of a folder where only pictures may be, else 1.
+        refused_by: the preparation that refused at least one of them, though it is a picture; else
+            empty.
     """
 
-    def __init__(self, text: str, files: int = 1) -> None:
-        super().__init__(printable(text), files)
+    def __init__(self, text: str, files: int = 1, refused_by: str = "") -> None:
+        super().__init__(printable(text), files, refused_by)
         self.files = files
+        self.refused_by = refused_by
 
     def __str__(self) -> str:
         return str(self.args[0])

@@ -50,6 +50,8 @@ class ImageSet:
         digests: of the bytes of these files, N hexadecimal numbers; or none.
         rows: the rows that the images are of a file, or of several one after the other, N together;
             or none, where they are not known or are the images' places in the set.
+        refused: pictures that belong here and were left out because the preparation found nothing
+            to show on them. A model has no answer for them, so they count as not right.
     """
 
     images: NDArray[np.uint8]
@@ -60,6 +62,7 @@ class ImageSet:
     files: Sequence[str] = ()
     digests: Sequence[str] = ()
     rows: Sequence[Rows] = ()
+    refused: int = 0
 
     def __post_init__(self) -> None:
         """Check everything but the pixels, which may be any bytes.
@@ -67,7 +70,7 @@ class ImageSet:
         Raises:
             TypeError: images or labels are not NumPy arrays.
             ValueError: a type, a shape, a layout, a label, the class names, the preparation or the
-                number of files, digests or rows are not as above.
+                number of files, digests or rows are not as above, or `refused` is below 0.
         """
         check_images(self.images)
         _check_array("labels", self.labels, (), ("uint8", "int64"))
@@ -96,6 +99,8 @@ class ImageSet:
                 f"every image needs its row, or none, got {len(self):,} images and "
                 f"{sum(map(len, self.rows)):,} rows"
             )
+        if self.refused < 0:
+            raise ValueError(f"refused must be at least 0, got {self.refused}")
 
     def __len__(self) -> int:
         """Count the images."""

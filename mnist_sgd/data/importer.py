@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from mnist_sgd._names import printable
 from mnist_sgd.data.cache import Cache, Contents, cache_folder
+from mnist_sgd.data.choice import Choice, choose
 from mnist_sgd.data.decoding import Record
 from mnist_sgd.data.folders import Listing, UnusableFile, list_folder
 from mnist_sgd.data.imageset import ImageSet, take_rows
@@ -41,6 +42,8 @@ class Pictures:
         labels: uint8 `[N]`, the places of their classes in `classes`.
         for_valid: bool `[N]`, whether they belong to the validation set.
         preparation: how they were prepared.
+        choice: of the preparation, where it was chosen by the pictures.
+        refused: pictures for training, and for validation, in which it found nothing to show.
         rows: int `[N]`, the rows of their images in `images`.
         images: uint8 `[M, 28, 28]`, all that the cache has; mapped.
         notes: what should be said of the choice of the parts, a sentence each.
@@ -54,6 +57,8 @@ class Pictures:
     labels: NDArray[np.uint8]
     for_valid: NDArray[np.bool_]
     preparation: str
+    choice: Choice | None
+    refused: tuple[int, int]
     rows: NDArray[np.intp]
     images: NDArray[np.uint8]
     notes: list[str]
@@ -62,13 +67,16 @@ class Pictures:
         """Count the pictures."""
         return len(self.names)
 
-    def image_set(self, chosen: NDArray[np.intp], classes: tuple[str, str], name: str) -> ImageSet:
+    def image_set(
+        self, chosen: NDArray[np.intp], classes: tuple[str, str], name: str, refused: int = 0
+    ) -> ImageSet:
         """Make a set of some of the pictures.
 
         Args:
             chosen: which, in the order of the set, at least one.
             classes: their names with the positive class last.
             name: what the set is called.
+            refused: pictures that belong to the set and were refused.
 
         Returns:
             The set. Its images are mapped where they lie side by side, else copied.
@@ -78,14 +86,16 @@ class Pictures:
         files = [self.names[i] for i in chosen.tolist()]
         digests = [self.digests[i] for i in chosen.tolist()]
         images = take_rows(self.images, rows)
-        return ImageSet(images, labels, classes, name, self.preparation, files, digests)
+        return ImageSet(
+            images, labels, classes, name, self.preparation, files, digests, refused=refused
+        )
 
 
 def import_folder(
     folder: str | os.PathLike[str],
     *,
     classes: tuple[str, str] | None = None,
-    preparation: str = "mnist",
+    preparation: str | None = None,
     cache: str | os.PathLike[str] | None = None,
     workers: int = 1,
     on_unusable: Callable[[UnusableFile], None] | None = None,
@@ -98,7 +108,8 @@ def import_folder(
         folder: see `mnist_sgd.data.folders`. Pictures are PNG, JPEG, BMP, GIF, WebP or TIFF, of any
             size and mode.
         classes: the names of the two; None where the folder has only two.
-        preparation: mnist, fit or stretch, see `mnist_sgd_serve.prepare`.
+        preparation: mnist, fit or stretch, see `mnist_sgd_serve.prepare`; None chooses mnist or fit
+            by the pictures, see `mnist_sgd.data.choice`.
         cache: where prepared pictures are kept, see `cache_folder`.
         workers: processes that decode, see `read_pictures`.
         on_unusable: called for each file that is left out, by part, class and name; None to end
@@ -112,23 +123,44 @@ def import_folder(
         ValueError: the folder is not as described, or there is no such preparation; or none of the
             files of a class is usable.
     """
-    check_preparation(preparation)
+    if preparation is not None:
+        check_preparation(preparation)
     listing = list_folder(folder, classes)
-    odd = [(each.name, each.problem, each.files) for each in listing.files if each.problem]
+    odd = [(each.name, each.problem, each.files, "") for each in listing.files if each.problem]
     if on_unusable is None:
         _end_with([*listing.strangers, *_unusable(listing, odd)])
-    contents, unreadable = Cache(cache_folder(folder, cache), preparation).update(
-        listing, partial(_order, listing), workers=workers, on_progress=on_progress, on_wait=on_wait
-    )
-    odd += [(each.name, each.why, 1) for each in contents.records if listing.has(each.name)]
-    odd += [(each.name, each.why, 1) for each in unreadable]
+
+    def progress(done: int, _: int) -> None:
+        if on_progress:
+            on_progress(done, len(listing.pictures))  # also while some are examined
+
+    def read(files: Listing, preparation: str) -> tuple[Contents, list[Record]]:
+        return Cache(cache_folder(folder, cache), preparation).update(
+            files,
+            partial(_order, listing),
+            workers=workers,
+            on_progress=progress,
+            on_wait=on_wait,
+        )
+
+    choice = None
+    if preparation is None:
+        choice = choose(listing, lambda files: read(files, "mnist")[0])
+        preparation = choice.preparation
+    contents, unreadable = read(listing, preparation)
+    odd += [
+        (each.name, each.why, 1, preparation if each.refused else "")
+        for each in contents.records
+        if listing.has(each.name)
+    ]
+    odd += [(each.name, each.why, 1, "") for each in unreadable]
     left_out = [*listing.strangers, *_unusable(listing, sorted(odd))]
     if on_unusable is None:
         _end_with(left_out)
     else:
         for error in left_out:
             on_unusable(error)
-    return _pictures(listing, contents, preparation)
+    return _pictures(listing, contents, preparation, choice)
 
 
 def in_valid_share(digest: str) -> bool:
@@ -157,15 +189,17 @@ def _end_with(errors: list[UnusableFile]) -> None:
     more = sum(error.files for error in errors[1:])
     files = "file is" if more == 1 else "files are"
     raise UnusableFile(
-        f"{errors[0]} (and {more:,} more {files} not usable)", errors[0].files + more
+        f"{errors[0]} (and {more:,} more {files} not usable)",
+        errors[0].files + more,
+        next((error.refused_by for error in errors if error.refused_by), ""),
     )
 
 
-def _unusable(listing: Listing, found: Iterable[tuple[str, str, int]]) -> list[UnusableFile]:
+def _unusable(listing: Listing, found: Iterable[tuple[str, str, int, str]]) -> list[UnusableFile]:
     """An error for each name that has a reason."""
     return [
-        UnusableFile(f"{os.path.join(listing.folder, name)}: {why}", files)
-        for name, why, files in found
+        UnusableFile(f"{os.path.join(listing.folder, name)}: {why}", files, refused_by)
+        for name, why, files, refused_by in found
         if why
     ]
 
@@ -179,12 +213,15 @@ def _for_valid(listing: Listing, record: Record) -> bool:
     return listing.is_valid(record.name) if listing.parts else in_valid_share(record.digest)
 
 
-def _pictures(listing: Listing, contents: Contents, preparation: str) -> Pictures:
+def _pictures(
+    listing: Listing, contents: Contents, preparation: str, choice: Choice | None
+) -> Pictures:
     rows = contents.rows()
     usable = [each for each in contents.records if not each.why and listing.has(each.name)]
     usable.sort(key=lambda record: record.name.split("/"))
     labels = [listing.classes.index(listing.class_of(record.name)) for record in usable]
-    _check_every_class(listing, usable)
+    refused = _refused(listing, contents)
+    _check_every_class(listing, usable, preparation if any(refused) else "")
     return Pictures(
         listing.folder,
         listing.parts,
@@ -194,17 +231,30 @@ def _pictures(listing: Listing, contents: Contents, preparation: str) -> Picture
         np.array(labels, np.uint8),
         np.array([_for_valid(listing, record) for record in usable], np.bool_),
         preparation,
+        choice,
+        refused,
         np.array([rows[record.name] for record in usable], np.intp),
         contents.images,
         listing.notes,
     )
 
 
-def _check_every_class(listing: Listing, usable: list[Record]) -> None:
+def _refused(listing: Listing, contents: Contents) -> tuple[int, int]:
+    """Pictures of each side that the preparation refused."""
+    sides = Counter(
+        _for_valid(listing, record)
+        for record in contents.records
+        if record.refused and listing.has(record.name)
+    )
+    return sides[False], sides[True]
+
+
+def _check_every_class(listing: Listing, usable: list[Record], refused_by: str) -> None:
     """Refuse a class folder none of whose files is usable."""
+    advice = "; the preparation fit takes whole pictures" if refused_by == "mnist" else ""
     found = Counter(listing.class_folder(each.name) for each in listing.files)
     left = Counter(listing.class_folder(record.name) for record in usable)
     for inside, count in found.items():
         if not left[inside]:
             path = printable(os.path.join(listing.folder, inside))
-            raise ValueError(f"{path}: none of its {count:,} files is usable")
+            raise ValueError(f"{path}: none of its {count:,} files is usable{advice}")

@@ -9,6 +9,9 @@
 validation: what `pack` knows of a folder, whose pictures are shared out by their files. Without it
 they are shared out by the images themselves.
 
+`"refused": [3, 1]` says how many pictures for training and for validation were left out because the
+preparation found nothing to show on them.
+
 A set is whole or is none: set.json is removed before the first of the files is replaced, and
 written when both are in place. Nothing in them depends on the time, the machine or the folder, so
 the same images make the same bytes.
@@ -17,6 +20,7 @@ the same images make the same bytes.
 import json
 import os
 from contextlib import ExitStack
+from dataclasses import replace
 from operator import index
 from pathlib import Path
 from types import TracebackType
@@ -31,7 +35,15 @@ from mnist_sgd.data.idx import IdxWriter
 from mnist_sgd.data.imageset import ImageSet, check_classes, check_labels, load_idx_set
 from mnist_sgd_serve.preparation import check_preparation
 
-__all__ = ["FILES", "PackedWriter", "is_packed", "load_packed", "remove_packed", "training_images"]
+__all__ = [
+    "FILES",
+    "PackedWriter",
+    "is_packed",
+    "load_packed",
+    "refused_pictures",
+    "remove_packed",
+    "training_images",
+]
 
 _IMAGES = "images-idx3-ubyte"
 _LABELS = "labels-idx1-ubyte"
@@ -60,10 +72,12 @@ class PackedWriter:
         train: how many images, from the first on, are for training, where `load_data` opens the
             set: the others are for validation, and both stay mapped. None leaves it to the content
             of each image, by which `load_data` then has to sort and copy them.
+        refused: pictures for training and for validation that the preparation refused.
 
     Raises:
         ValueError: the classes are not two different names, or there is no such preparation, or
-            `train` is below 0; or at the end of the block, it is above the number of images.
+            `train` or a number of `refused` is below 0; or at the end of the block, `train` is
+            above the number of images.
         IdxError: at the end of the block, nothing was appended.
         OSError: a file cannot be written.
     """
@@ -75,16 +89,20 @@ class PackedWriter:
         *,
         preparation: str | None = None,
         train: int | None = None,
+        refused: tuple[int, int] = (0, 0),
     ) -> None:
         check_classes(classes)
         if preparation is not None:
             check_preparation(preparation)
         if train is not None and index(train) < 0:
             raise ValueError(f"train must be at least 0, got {train}")
+        if min(refused) < 0:
+            raise ValueError(f"refused must be two numbers of at least 0, got {refused}")
         self.folder = Path(folder)
         self.classes = classes
         self.preparation = preparation
         self.train = train
+        self.refused = refused
         self._images = IdxWriter(self.folder / _IMAGES, (28, 28))
         self._labels = IdxWriter(self.folder / _LABELS)
 
@@ -127,6 +145,8 @@ class PackedWriter:
             }
             if self.train is not None:
                 description["train"] = self.train
+            if any(self.refused):
+                description["refused"] = self.refused
             text = json.dumps(description, indent=2) + "\n"
             atomic_write(self.folder / _DESCRIPTION, text.encode())
 
@@ -177,7 +197,7 @@ def load_packed(folder: str | os.PathLike[str], *, name: str | None = None) -> I
             f"{printable(str(path / _DESCRIPTION))}: it states {facts.images:,} images, "
             f"but {_IMAGES} holds {len(packed):,}"
         )
-    return packed
+    return replace(packed, refused=sum(facts.refused))
 
 
 def training_images(folder: str | os.PathLike[str]) -> int | None:
@@ -190,6 +210,15 @@ def training_images(folder: str | os.PathLike[str]) -> int | None:
         ValueError: the folder holds no packed set.
     """
     return _described(Path(folder) / _DESCRIPTION).train
+
+
+def refused_pictures(folder: str | os.PathLike[str]) -> tuple[int, int]:
+    """How many pictures for training and for validation were refused when a set was packed.
+
+    Raises:
+        ValueError: the folder holds no packed set.
+    """
+    return _described(Path(folder) / _DESCRIPTION).refused
 
 
 def is_packed(folder: str | os.PathLike[str]) -> bool:
@@ -215,6 +244,7 @@ class _Description(NamedTuple):
     images: int
     preparation: str
     train: int | None
+    refused: tuple[int, int]
 
 
 def _described(path: Path) -> _Description:
@@ -247,4 +277,7 @@ def _description(facts: Any) -> _Description:
     train = facts.get("train")
     if train is not None and not 0 <= index(train) <= images:
         raise ValueError(f"train must lie in 0 to {images}, got {train}")
-    return _Description(classes, images, preparation, train)
+    refused_train, refused_valid = map(index, facts.get("refused") or (0, 0))
+    if min(refused_train, refused_valid) < 0:
+        raise ValueError(f"refused must be two numbers of at least 0, got {facts['refused']}")
+    return _Description(classes, images, preparation, train, (refused_train, refused_valid))

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from mnist_sgd.data.choice import Choice
 from mnist_sgd.data.folders import UnusableFile
 from mnist_sgd.data.imageset import ImageSet
 from mnist_sgd.data.importer import Pictures, import_folder, label_order
@@ -25,9 +26,10 @@ def pack_folder(
     *,
     classes: tuple[str, str] | None = None,
     positive: str | None = None,
-    preparation: str = "mnist",
+    preparation: str | None = None,
     cache: str | os.PathLike[str] | None = None,
     workers: int = 1,
+    on_choice: Callable[[Choice], None] | None = None,
     on_unusable: Callable[[UnusableFile], None] | None = None,
     on_progress: Callable[[int, int], None] | None = None,
     on_wait: Callable[[], None] | None = None,
@@ -45,6 +47,7 @@ def pack_folder(
         preparation: how pictures are prepared, see `import_folder`, as for the rest.
         cache: where prepared pictures are kept.
         workers: processes that decode.
+        on_choice: called with the choice of the preparation, if there is one to make.
         on_unusable: called for each file that is left out; None to end with the first.
         on_progress: called with the number of files that are known and of all.
         on_wait: called if this waits for another import.
@@ -73,14 +76,17 @@ def pack_folder(
         on_progress=on_progress,
         on_wait=on_wait,
     )
+    if on_choice and pictures.choice:
+        on_choice(pictures.choice)
     order = label_order(pictures.classes, positive)
     train, valid = np.flatnonzero(~pictures.for_valid), np.flatnonzero(pictures.for_valid)
     if not pictures.parts:
         both = np.concatenate([train, valid])
-        return (_pack(pictures, both, order, Path(out), train=len(train)),)
-    sets = tuple(
-        _pack(pictures, chosen, order, Path(out) / part)
-        for part, chosen in (("train", train), ("valid", valid))
+        return (_pack(pictures, both, order, Path(out), pictures.refused, train=len(train)),)
+    for_train, for_valid = pictures.refused
+    sets = (
+        _pack(pictures, train, order, Path(out) / "train", (for_train, 0)),
+        _pack(pictures, valid, order, Path(out) / "valid", (0, for_valid)),
     )
     remove_packed(out)  # an older set without parts, which would be taken for the new one
     return sets
@@ -91,10 +97,13 @@ def _pack(
     chosen: NDArray[np.intp],
     classes: tuple[str, str],
     out: Path,
+    refused: tuple[int, int],
     train: int | None = None,
 ) -> ImageSet:
     """Write some of the pictures, the first `train` of them for training, and open the set."""
-    with PackedWriter(out, classes, preparation=pictures.preparation, train=train) as packed:
+    with PackedWriter(
+        out, classes, preparation=pictures.preparation, train=train, refused=refused
+    ) as packed:
         for start in range(0, len(chosen), _WRITTEN):
             part = pictures.image_set(chosen[start : start + _WRITTEN], classes, "")
             packed.append(part.images, part.labels.astype(np.uint8))

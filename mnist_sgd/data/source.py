@@ -20,13 +20,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_sgd._names import printable
+from mnist_sgd.data.choice import Choice
 from mnist_sgd.data.decoding import DIGEST_BYTES
 from mnist_sgd.data.findings import findings
 from mnist_sgd.data.folders import UnusableFile
 from mnist_sgd.data.idx_folder import find_idx_folder, load_idx_folder
 from mnist_sgd.data.imageset import ImageSet
 from mnist_sgd.data.importer import Pictures, import_folder, in_valid_share, label_order
-from mnist_sgd.data.packed import is_packed, load_packed, training_images
+from mnist_sgd.data.packed import is_packed, load_packed, refused_pictures, training_images
 from mnist_sgd.data.unknown_folder import check_known, named_folder
 
 __all__ = ["LoadedData", "load_data", "load_whole"]
@@ -40,11 +41,13 @@ class LoadedData:
         train: the training set.
         valid: the validation set.
         notes: what one should know of it, a sentence each; see `findings`.
+        choice: of the preparation, where it was chosen by the pictures.
     """
 
     train: ImageSet
     valid: ImageSet
     notes: tuple[str, ...] = ()
+    choice: Choice | None = None
 
 
 def load_data(
@@ -67,8 +70,9 @@ def load_data(
         positive: the name of the positive class; None for the second of `classes`, or else that of
             a packed set, or else the last as strings sort, so 9 of 9 and 10.
         preparation: mnist, fit or stretch; for pictures how they are prepared, for images how
-            others shall be for a model that is trained on these. None for mnist, or what a packed
-            set says.
+            others shall be for a model that is trained on these. None chooses mnist or fit by the
+            pictures, see `mnist_sgd.data.choice`, and takes what a packed set says, or mnist for
+            other images.
         cache: where prepared pictures are kept, see `import_folder`, as for the rest.
         workers: processes that decode.
         on_unusable: called for each file that is left out; None to end with the first.
@@ -124,7 +128,7 @@ def load_whole(
         folder: of one of the kinds above; for the rest see `load_data`.
         classes: the negative and the positive class.
         positive: the name of the positive class.
-        preparation: mnist, fit or stretch.
+        preparation: mnist, fit or stretch; None as for `load_data`.
         cache: where prepared pictures are kept.
         workers: processes that decode.
         on_unusable: called for each file that is left out; None to end with the first.
@@ -150,7 +154,8 @@ def load_whole(
     name = printable(path.resolve().name)
     if isinstance(found, Pictures):
         every = np.arange(len(found))
-        return found.image_set(every, label_order(found.classes, positive), name)
+        order = label_order(found.classes, positive)
+        return found.image_set(every, order, name, sum(found.refused))
     if len(found) == 1:
         return found[0]
     return replace(
@@ -159,6 +164,7 @@ def load_whole(
         labels=np.concatenate([each.labels for each in found]),
         name=name,
         rows=[rows for each in found for rows in each.rows],
+        refused=sum(each.refused for each in found),
     )
 
 
@@ -182,17 +188,22 @@ def _found(
     if idx is not None:
         return [*load_idx_folder(idx, classes, positive, preparation or "mnist")]
     check_known(path, classes)
-    return import_folder(path, classes=classes, preparation=preparation or "mnist", **options)
+    return import_folder(path, classes=classes, preparation=preparation, **options)
 
 
 def _shared_out(pictures: Pictures, classes: tuple[str, str]) -> LoadedData:
     name = printable(Path(pictures.folder).resolve().name)
     _check_parts(pictures.folder, pictures.for_valid, pictures.labels, pictures.classes)
     train, valid = (
-        pictures.image_set(np.flatnonzero(side), classes, f"{name}, {part}")
-        for part, side in (("train", ~pictures.for_valid), ("valid", pictures.for_valid))
+        pictures.image_set(np.flatnonzero(side), classes, f"{name}, {part}", refused)
+        for part, side, refused in zip(
+            ("train", "valid"),
+            (~pictures.for_valid, pictures.for_valid),
+            pictures.refused,
+            strict=True,
+        )
     )
-    return LoadedData(train, valid, (*pictures.notes, *findings(pictures)))
+    return LoadedData(train, valid, (*pictures.notes, *findings(pictures)), pictures.choice)
 
 
 def _packed(
@@ -236,13 +247,20 @@ def _shared_out_set(folder: Path, data: ImageSet) -> LoadedData:
     for_valid = np.arange(len(data)) >= count
     _check_parts(folder, for_valid, data.labels, data.classes)
     train, valid = (
-        _side(data, side, part)
-        for part, side in (("train", slice(count)), ("valid", slice(count, None)))
+        _side(data, side, part, refused)
+        for part, side, refused in zip(
+            ("train", "valid"),
+            (slice(count), slice(count, None)),
+            refused_pictures(folder),
+            strict=True,
+        )
     )
     return LoadedData(train, valid)
 
 
-def _side(data: ImageSet, which: slice | NDArray[np.bool_], part: str) -> ImageSet:
+def _side(
+    data: ImageSet, which: slice | NDArray[np.bool_], part: str, refused: int = 0
+) -> ImageSet:
     """One side of a packed set, whose rows are those of one file."""
     return replace(
         data,
@@ -250,6 +268,7 @@ def _side(data: ImageSet, which: slice | NDArray[np.bool_], part: str) -> ImageS
         labels=data.labels[which],
         name=f"{data.name}, {part}",
         rows=[rows.at(which) for rows in data.rows],
+        refused=refused,
     )
 
 

@@ -114,6 +114,7 @@ def _data(dataset: "ImageSet") -> dict[str, Any]:
         "classes": dict(zip(dataset.classes, counts, strict=True)),
         "preparation": dataset.preparation,
         "fingerprint": dataset.fingerprint(),
+        **({"refused": dataset.refused} if dataset.refused else {}),
     } | ({} if files is None else {"files": files})
 
 

@@ -74,7 +74,19 @@ def summary(run: Findings) -> str:
     return (
         f"This {run.metadata.model} model tells {positive} from {negative} on grey images of 28 by "
         f"28 pixels{trained}. It calls {right:,} of {plural(images, 'validation image')} right "
-        f"({run.evaluation.accuracy:.2%})."
+        f"({run.evaluation.accuracy:.2%}).{_refused(run)}"
+    )
+
+
+def _refused(run: Findings) -> str:
+    """How many validation pictures the figures leave out."""
+    count = run.answers.dataset.refused
+    if not count:
+        return ""
+    was, has, are = ("was", "has", "is") if count == 1 else ("were", "have", "are")
+    return (
+        f" {count:,} more {was} refused by the preparation, {has} no answer and {are} not counted "
+        "here."
     )
 
 

@@ -92,7 +92,7 @@ inline std::vector<Held> naive(const mnist_sgd::Samples& samples, const mnist_sg
             std::uint8_t augmented[mnist_sgd::PIXELS];
             if (treatment.augmentation) {
                 const auto draw = treatment.augmentation->draw(plan.seed, epoch, static_cast<std::uint64_t>(sample));
-                mnist_sgd::resample_portable(row, augmented, draw.inverse());
+                mnist_sgd::resample_portable(row, augmented, draw.inverse(), treatment.augmentation->outside());
                 row = augmented;
             }
             for (std::size_t j = 0; j < mnist_sgd::PIXELS; ++j) {

@@ -22,11 +22,13 @@ namespace {
 constexpr std::size_t SIZE = PIXELS;
 constexpr double INFINITE = std::numeric_limits<double>::infinity();
 
-// One pixel of the result as resample.hpp describes it: 8 bits of weight each way, 0 outside.
-std::uint8_t pixel(const std::uint8_t* image, std::int64_t u, std::int64_t v) {
-    const auto at = [image](std::int64_t column, std::int64_t row) -> std::int64_t {
-        const bool inside = column >= 1 && column <= 28 && row >= 1 && row <= 28;  // after a border of one
-        return inside ? image[(row - 1) * 28 + column - 1] : 0;
+// One pixel of the result as resample.hpp describes it: 8 bits of weight each way.
+std::uint8_t pixel(const std::uint8_t* image, std::int64_t u, std::int64_t v, Outside outside) {
+    const auto at = [image, outside](std::int64_t column, std::int64_t row) -> std::int64_t {
+        const std::int64_t x = std::min(std::max(column, std::int64_t{1}), std::int64_t{28});  // after a border of one
+        const std::int64_t y = std::min(std::max(row, std::int64_t{1}), std::int64_t{28});
+        const bool inside = x == column && y == row;
+        return inside || outside == Outside::edge ? image[(y - 1) * 28 + x - 1] : 0;
     };
     constexpr std::int64_t last = 29 << 16;
     u = std::min(std::max(u, std::int64_t{0}), last);
@@ -53,13 +55,15 @@ void check_map(const Affine& map, std::uint64_t seed) {
     for (const auto& place : places) {
         fill_randomly(place[0], seed);
         for (const Kernel& kernel : kernels()) {
-            std::fill_n(place[1], SIZE, std::uint8_t{0xA5});
-            kernel.resample(place[0], place[1], map);
-            for (std::int64_t y = 0; y < 28; ++y) {
-                for (std::int64_t x = 0; x < 28; ++x) {
-                    const std::int64_t u = map.u0 + x * map.ux + y * map.uy;
-                    const std::int64_t v = map.v0 + x * map.vx + y * map.vy;
-                    CHECK_EQ(+place[1][y * 28 + x], +pixel(place[0], u, v));
+            for (const Outside outside : {Outside::black, Outside::edge}) {
+                std::fill_n(place[1], SIZE, std::uint8_t{0xA5});
+                kernel.resample(place[0], place[1], map, outside);
+                for (std::int64_t y = 0; y < 28; ++y) {
+                    for (std::int64_t x = 0; x < 28; ++x) {
+                        const std::int64_t u = map.u0 + x * map.ux + y * map.uy;
+                        const std::int64_t v = map.v0 + x * map.vx + y * map.vy;
+                        CHECK_EQ(+place[1][y * 28 + x], +pixel(place[0], u, v, outside));
+                    }
                 }
             }
         }
@@ -115,11 +119,11 @@ TEST(whole_pixels_are_moved_exactly) {
     const Draw left{0, -3, 0, 1, 0};
     const Draw upside_down{180, 0, 0, 1, 0};
     for (const Kernel& kernel : kernels()) {
-        kernel.resample(in.front(), out.front(), same.inverse());
+        kernel.resample(in.front(), out.front(), same.inverse(), Outside::black);
         CHECK(std::equal(in.front(), in.front() + SIZE, out.front()));
-        kernel.resample(in.front(), out.front(), left.inverse());
+        kernel.resample(in.front(), out.front(), left.inverse(), Outside::black);
         for (std::size_t i = 0; i < SIZE; ++i) CHECK_EQ(+out.front()[i], i % 28 < 25 ? +in.front()[i + 3] : 0);
-        kernel.resample(in.front(), out.front(), upside_down.inverse());
+        kernel.resample(in.front(), out.front(), upside_down.inverse(), Outside::black);
         CHECK(std::equal(in.front(), in.front() + SIZE, std::reverse_iterator<std::uint8_t*>(out.front() + SIZE)));
     }
 }

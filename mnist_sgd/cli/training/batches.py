@@ -1,7 +1,7 @@
 """In what batches the images come: order, size, augmentation, threads, ranks."""
 
 import argparse
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from mnist_sgd.cli.arguments import positive_int
 from mnist_sgd.cli.training.options import default_of
@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 __all__ = ["add_batch_arguments", "make_loaders"]
 
 AUGMENT: dict[str, Any] = {"degrees": 10, "translate": 0.05, "scale": (0.9, 1.1), "shear": 5}
-"""What --augment does. Shifts of up to 0.1 serve the mlp as well, but harm the linear model."""
+"""What --augment does. Shifts of up to 0.1 serve the mlp as well, but harm the linear model.
+
+Nothing is mirrored: a mirrored letter or arrow means something else.
+"""
 
 
 def add_batch_arguments(parser: argparse.ArgumentParser) -> None:
@@ -61,6 +64,11 @@ def _augment_help() -> str:
     )
 
 
+def _outside(train: "ImageSet") -> Literal["black", "edge"]:
+    """What augmentation moves into an image: the ground of a character, or more of the picture."""
+    return "black" if train.preparation == "mnist" else "edge"
+
+
 def make_loaders(
     args: argparse.Namespace,
     recipe: Recipe,
@@ -75,7 +83,7 @@ def make_loaders(
     from mnist_sgd import Augmentation, DataLoader, DataLoaders
 
     train, valid = datasets
-    augment = Augmentation(**AUGMENT) if recipe.augment else None
+    augment = Augmentation(**AUGMENT, outside=_outside(train)) if recipe.augment else None
     size, shuffle = recipe.batch_size, recipe.shuffle
     if args.drop_last and len(train) < size:
         raise ValueError(

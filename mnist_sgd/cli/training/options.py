@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from mnist_sgd.cli.arguments import add_model_argument, path, positive_float, positive_int
 from mnist_sgd.cli.datasets import SAMPLE
-from mnist_sgd.recipes import LOSSES, OPTIMIZERS, RECIPES, SCHEDULES, Recipe, adjusted, recipe_of
+from mnist_sgd.recipes import (
+    LOSSES,
+    OPTIMIZERS,
+    RECIPES,
+    SCHEDULES,
+    Recipe,
+    adjusted,
+    recipe_of,
+    with_enough_steps,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,6 +31,7 @@ __all__ = [
     "chosen_optimizer",
     "chosen_recipe",
     "default_of",
+    "suited_recipe",
     "watchers",
 ]
 
@@ -120,11 +130,28 @@ def chosen_recipe(args: argparse.Namespace) -> Recipe:
 
     Images of one's own are shuffled unless told otherwise: folders give one class after the other.
     """
-    given = {field.name: getattr(args, field.name) for field in fields(Recipe)}
     recipe = recipe_of(chosen_model(args))
     if args.data is not None:
         recipe = replace(recipe, shuffle=True)
-    return adjusted(recipe, given)
+    return adjusted(recipe, _given(args))
+
+
+def suited_recipe(args: argparse.Namespace, recipe: Recipe, images: int) -> Recipe:
+    """The recipe for so many training images: those of a folder may be few.
+
+    A custom model keeps the size of its batches: a last one of one image may be too small for it.
+    """
+    if args.data is None:
+        return recipe
+    given = _given(args)
+    if args.model not in RECIPES:
+        given["batch_size"] = recipe.batch_size
+    return with_enough_steps(recipe, images, given)
+
+
+def _given(args: argparse.Namespace) -> dict[str, Any]:
+    """What the user gave of a recipe, by its fields; None stands for nothing."""
+    return {field.name: getattr(args, field.name) for field in fields(Recipe)}
 
 
 def chosen_loss(recipe: Recipe) -> Callable[["Tensor", "Tensor"], "Tensor"]:

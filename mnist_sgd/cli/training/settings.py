@@ -6,7 +6,7 @@ from pathlib import Path
 from mnist_sgd.cli.training.places import own_files
 from mnist_sgd.recipes import Recipe
 
-__all__ = ["check_settings"]
+__all__ = ["check_early_stopping", "check_settings"]
 
 
 def check_settings(args: argparse.Namespace, recipe: Recipe) -> None:
@@ -19,12 +19,18 @@ def check_settings(args: argparse.Namespace, recipe: Recipe) -> None:
     Raises:
         ValueError: two settings do not go together; the message says which.
     """
-    _check_early_stopping(args, recipe)
+    if args.data is None or args.epochs is not None:  # else the pictures decide on the epochs
+        check_early_stopping(args, recipe)
     _check_weight_decay(recipe)
     _check_logs(args)
 
 
-def _check_early_stopping(args: argparse.Namespace, recipe: Recipe) -> None:
+def check_early_stopping(args: argparse.Namespace, recipe: Recipe) -> None:
+    """Refuse to wait for more epochs than there are.
+
+    Raises:
+        ValueError: the training would never end early.
+    """
     if args.early_stopping is not None and args.early_stopping >= recipe.epochs:
         raise ValueError(
             f"--early-stopping {args.early_stopping} needs more epochs than the training has "

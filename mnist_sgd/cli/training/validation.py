@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mnist_sgd.cli.refused import all_pictures
+
 if TYPE_CHECKING:
     from mnist_sgd.data import ImageSet
 
@@ -19,13 +21,15 @@ class Validation:
 
     Attributes:
         correct: images that are classified correctly, at the model's threshold.
-        images: how many there are.
+        images: how many there are, refused pictures included.
         kind: what they are called: "images" or "pictures".
+        refused: pictures that the preparation refused; they count as not right.
     """
 
     correct: int
     images: int
     kind: str = "images"
+    refused: int = 0
 
     @classmethod
     def of(cls, artefact: Path, dataset: "ImageSet") -> "Validation":
@@ -44,7 +48,8 @@ class Validation:
             rows = slice(start, start + BATCH)
             probabilities = predictor.probabilities(dataset.images[rows]).astype(np.float64)
             correct += int(np.sum((probabilities > threshold) == (dataset.labels[rows] == 1)))
-        return cls(correct, len(dataset), "pictures" if dataset.files else "images")
+        kind = "pictures" if dataset.files else "images"
+        return cls(correct, all_pictures(dataset), kind, dataset.refused)
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -60,12 +65,19 @@ class Validation:
         share, low_text, high_text = _percentages(values, 0 if self.images < 1000 else 1)
         return (
             f"correct: {self.correct:,} of {self.images:,} validation {self.kind} "
-            f"({share} %; 95 % interval {low_text} to {high_text} %)"
+            f"({share} %; 95 % interval {low_text} to {high_text} %){self._refused()}"
         )
+
+    def _refused(self) -> str:
+        if not self.refused:
+            return ""
+        if self.refused == 1:
+            return "; 1 picture was refused and counts as not right"
+        return f"; {self.refused:,} pictures were refused and count as not right"
 
     def as_dict(self) -> dict[str, Any]:
         """It, for other programs."""
-        facts = {"images": self.images, "correct": self.correct}
+        facts = {"images": self.images, "correct": self.correct, "refused": self.refused}
         return facts | {"interval": list(self.interval)}
 
 

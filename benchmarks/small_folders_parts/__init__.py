@@ -1,0 +1,1 @@
+"""What `benchmarks/small_folders.py` consists of."""

@@ -1,0 +1,177 @@
+"""A picture that the preparation refuses has no answer: it counts as not right in every figure."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from mnist_sgd.cli import main
+from mnist_sgd.data import ImageSet, PackedWriter, load_data, load_packed, load_whole
+from pictures import blob, fill_with, texture
+
+Output = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Of the 22 pictures to validate with, `mnist` refuses 12; of the 30 to train with, 4."""
+    for part, plain, refused in (("train", 13, 2), ("valid", 5, 6)):
+        for place, name in enumerate("ab"):
+            start = 1000 * place + (100 if part == "valid" else 0)
+            fill_with(tmp_path / "photos" / part / name, blob, plain, start)
+            fill_with(tmp_path / "photos" / part / name, texture, refused, start)
+    return tmp_path / "photos"
+
+
+def train(folder: Path, *options: str) -> int:
+    out = str(folder.parent)
+    return main(["train", "--data", str(folder), "--epochs", "1", "--out", out, *options])
+
+
+def right(text: str) -> int:
+    """How many pictures are right, by a line of evaluate."""
+    return int(text.split(": ")[1].split(" of ")[0])
+
+
+def test_sets_know_how_many_pictures_were_refused(folder: Path) -> None:
+    data = load_data(folder, preparation="mnist", on_unusable=lambda error: None)
+    assert (len(data.train), data.train.refused) == (26, 4)
+    assert (len(data.valid), data.valid.refused) == (10, 12)
+    whole = load_whole(folder, preparation="mnist", on_unusable=lambda error: None)
+    assert (len(whole), whole.refused) == (36, 16)
+    fit = load_data(folder, preparation="fit")
+    assert (len(fit.valid), fit.valid.refused) == (22, 0)
+
+
+def test_a_folder_that_is_shared_out_by_content_shares_out_what_is_refused_too(
+    tmp_path: Path,
+) -> None:
+    for name, start in (("a", 0), ("b", 500)):
+        fill_with(tmp_path / name, blob, 30, start)
+        fill_with(tmp_path / name, texture, 20, start)
+    refused = load_data(tmp_path, preparation="mnist", on_unusable=lambda error: None)
+    every = load_data(tmp_path, preparation="fit")
+    assert refused.valid.refused > 0
+    assert len(refused.valid) + refused.valid.refused == len(every.valid)
+    assert len(refused.train) + refused.train.refused == len(every.train)
+
+
+def test_files_that_are_no_pictures_are_not_refused_pictures(folder: Path) -> None:
+    (folder / "valid" / "a" / "notes.png").write_text("Thursday")
+    data = load_data(folder, preparation="mnist", on_unusable=lambda error: None)
+    assert data.valid.refused == 12
+
+
+def test_training_and_evaluating_count_them(folder: Path, capsys: Output) -> None:
+    assert train(folder, "--prepare", "mnist", "--skip-unusable") == 0
+    (line,) = [one for one in capsys.readouterr().out.splitlines() if one.startswith("correct: ")]
+    assert " of 22 validation pictures (" in line
+    assert line.endswith("; 12 pictures were refused and count as not right")
+    model = str(folder.parent / "model.onnx")
+    measure = ["evaluate", model, "--data", str(folder), "--skip-unusable"]
+    assert main(measure) == 0
+    lines = capsys.readouterr().out.splitlines()
+    count = right(lines[0])
+    assert lines[:4] == [
+        f"{model}: {count} of 22 right, accuracy {count / 22:.4f}; 12 pictures were refused "
+        "(--prepare mnist) and count as not right",
+        "22 of 52 pictures, the validation share; --all for all",
+        "",
+        "of the 10 that were not refused:",
+    ]
+    assert main([*measure, "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["images"], facts["refused"], facts["data_images"]) == (10, 12, 52)
+    assert facts["accuracy"] == count / 22
+    assert main([*measure, "--all"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert " of 52 right" in lines[0]
+    assert lines[1] == f"all 52 pictures of {folder}"
+
+
+def test_training_tells_programs_too(folder: Path, capsys: Output) -> None:
+    assert train(folder, "--prepare", "mnist", "--skip-unusable", "--json") == 0
+    facts = json.loads(capsys.readouterr().out)["validation"]
+    assert (facts["images"], facts["refused"]) == (22, 12)
+    assert facts["correct"] <= 10
+    assert facts["interval"][1] < 0.7
+
+
+def test_the_report_and_the_card_say_what_they_leave_out(
+    folder: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder.parent)
+    command = ["train", "--data", "photos", "--epochs", "1", "--run", "one", "--skip-unusable"]
+    assert main([*command, "--prepare", "mnist"]) == 0
+    run = folder.parent / "runs" / "one"
+    text = "12 more were refused by the preparation, have no answer and are not counted here."
+    assert text in (run / "MODEL_CARD.md").read_text().replace("\n", " ")
+    assert text in (run / "report.html").read_text()
+    config = json.loads((run / "config.json").read_text())
+    assert (config["data"]["train"]["refused"], config["data"]["valid"]["refused"]) == (4, 12)
+
+
+def test_packing_keeps_their_number(folder: Path, tmp_path: Path, capsys: Output) -> None:
+    out = tmp_path / "packed"
+    assert main(["pack", str(folder), str(out), "--prepare", "mnist", "--skip-unusable"]) == 0
+    data = load_data(out)
+    assert (data.train.refused, data.valid.refused) == (4, 12)
+    assert load_whole(out).refused == 16
+    flat = tmp_path / "flat"
+    for part in ("train", "valid"):
+        for name in "ab":
+            for path in (folder / part / name).iterdir():
+                (flat / name).mkdir(parents=True, exist_ok=True)
+                (flat / name / f"{part} {path.name}").write_bytes(path.read_bytes())
+    assert main(["pack", str(flat), str(out), "--prepare", "mnist", "--skip-unusable"]) == 0
+    before = load_data(flat, preparation="mnist", on_unusable=lambda error: None)
+    after = load_data(out)
+    assert load_packed(out).refused == 16
+    assert before.valid.refused == after.valid.refused > 0
+    assert before.train.refused == after.train.refused > 0
+
+
+@pytest.mark.parametrize("refused", [(-1, 0), (0, -2)])
+def test_a_number_below_none_is_no_number_of_pictures(
+    tmp_path: Path, refused: tuple[int, int]
+) -> None:
+    with pytest.raises(ValueError, match=r"^refused must be two numbers of at least 0, got "):
+        PackedWriter(tmp_path, ("a", "b"), refused=refused)
+
+
+def test_a_set_with_fewer_than_no_refused_pictures_is_none(folder: Path) -> None:
+    valid = load_data(folder, preparation="fit").valid
+    with pytest.raises(ValueError, match=r"^refused must be at least 0, got -1$"):
+        ImageSet(valid.images, valid.labels, valid.classes, refused=-1)
+
+
+def test_a_refused_picture_names_the_preparation_that_takes_it(
+    folder: Path, capsys: Output
+) -> None:
+    first = folder / "train" / "a" / "texture00000.png"
+    text = f"{first}: nothing is drawn on the image: it is blank (and 15 more files are not usable)"
+    skip = "--skip-unusable leaves such files out"
+    assert train(folder, "--prepare", "mnist") == 2
+    assert capsys.readouterr().err == (
+        f"mnist-sgd: {text}; {skip}, and --prepare fit takes whole pictures\n"
+    )
+    out = str(folder.parent / "packed")
+    assert main(["pack", str(folder), out, "--prepare", "mnist"]) == 2
+    assert capsys.readouterr().err == (
+        f"mnist-sgd: {text}; {skip}, and --prepare fit takes whole pictures\n"
+    )
+    # A model that is there has its preparation.
+    assert train(folder, "--prepare", "mnist", "--skip-unusable") == 0
+    capsys.readouterr()
+    assert main(["evaluate", str(folder.parent / "model.onnx"), "--data", str(folder)]) == 2
+    assert capsys.readouterr().err == f"mnist-sgd: {text}; {skip}\n"
+
+
+def test_a_class_that_is_refused_as_a_whole_names_it_too(folder: Path) -> None:
+    for path in (folder / "valid" / "a").glob("blob*"):
+        path.unlink()
+    with pytest.raises(ValueError, match=r"usable") as caught:
+        load_data(folder, preparation="mnist", on_unusable=lambda error: None)
+    assert str(caught.value) == (
+        f"{folder}/valid/a: none of its 6 files is usable; the preparation fit takes whole pictures"
+    )

@@ -64,7 +64,9 @@ def test_every_number_has_a_range() -> None:
 
 
 numbers = {
-    name: st.integers(int(least), int(most)) if least in (0, 1) else st.floats(least, most)
+    name: st.floats(least, most)
+    if type(FIELDS[name].default) is float
+    else st.integers(int(least), int(most))
     for name, (least, most) in _RANGES.items()
 }
 
@@ -414,7 +416,7 @@ def test_the_guide_names_flags_that_exist_and_their_defaults() -> None:
     others = {"--data-binary", "--output", "--no-deps", "--rm", "--read-only", "--time"}
     assert set(re.findall(r"--[a-z][a-z-]+", GUIDE)) - others <= set(options)
     rows = re.findall(r"^\| `(--\S+)` \| (\S+) \|", GUIDE, re.MULTILINE)
-    assert len(rows) == 12
+    assert len(rows) == 16
     for option, default in rows:
         assert default == str(FIELDS[options[option]].default)
 

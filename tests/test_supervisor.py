@@ -171,7 +171,7 @@ def test_workers_end_in_order_when_their_supervisor_is_killed(pair: Server) -> N
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_supervisor_with_more_threads_waits_for_its_workers(model: Path, number: int) -> None:
-    """OpenBLAS starts threads when NumPy is imported; the kernel may give a signal to any thread."""
+    """OpenBLAS starts threads when NumPy is imported, and the kernel chooses who gets a signal."""
     environment = os.environ | {"OPENBLAS_NUM_THREADS": "3", "OMP_NUM_THREADS": "3"}
     options = ("--workers", "2", "--drain-seconds", "0")
     with launch(model, *options, environment=environment) as server:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from mnist_sgd_serve.headers import gif_size, plain_png, split_exif, webp_size
 from mnist_sgd_serve.orientation import orientation
 from mnist_sgd_serve.reduction import draft, reduced
-from mnist_sgd_serve.work import TooMuchWork, canvas_memory, check_work, memory_needed
+from mnist_sgd_serve.work import TooMuchWork, canvas_memory, check_runs, check_work, memory_needed
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -232,6 +232,8 @@ def _open(content: bytes, limits: _Limits, tiff: bool, reduce: bool) -> "Image.I
             image.info["exif"] = exif
         _check_size(*image.size, limits.pixels)
         size = image.size
+        if name == "BMP":
+            check_runs(image, len(content), limits.pixels)
         if reduce and name == "JPEG":
             draft(image)
         _check_memory(name, size, kept + memory_needed(name, image), limits.memory)

@@ -25,7 +25,9 @@ from waiting import wait_until, wait_until_ended
 
 MODEL = onnx_models.content(onnx_models.linear())
 ENDLESS = bmp(b"\1\x80" * (8 * MIB - 1000))
-"""Seconds of work for Pillow, which reads such files in Python."""
+"""Seconds of work for Pillow, which reads such files in Python; a server refuses it by default."""
+READ_IT = ("--max-pixels", "300000000")
+"""Has a server begin with such a picture."""
 TOO_COSTLY = "the image takes more than 0.05 s of processor time to read, the most allowed"
 
 
@@ -73,7 +75,7 @@ def begun(process: int) -> bool:
 def test_a_picture_that_takes_too_much_processor_time_costs_its_process_and_nothing_else(
     model: Path,
 ) -> None:
-    with running(model, "--decode-seconds", "0.05") as server:
+    with running(model, *READ_IT, "--decode-seconds", "0.05") as server:
         before = set(server.ready_decoders())
         for _ in range(4):
             server.check_refusal(endless(server), 413, TOO_COSTLY)
@@ -86,7 +88,7 @@ def test_a_picture_that_takes_too_much_processor_time_costs_its_process_and_noth
 
 
 def test_a_picture_that_is_not_read_by_its_deadline_is_given_up(model: Path) -> None:
-    with running(model, "--deadline", "0.3", "--decode-seconds", "3600") as server:
+    with running(model, *READ_IT, "--deadline", "0.3", "--decode-seconds", "3600") as server:
         server.ready_decoders()
         reply = endless(server)
         server.check_refusal(reply, 504, "the image was not read within 0.3 s")
@@ -102,7 +104,7 @@ def test_pictures_that_wait_past_their_deadline_or_whose_clients_leave_are_not_b
 ) -> None:
     """The decoder stands still with a picture; what is begun after it would cost a process."""
     arguments = ("--decoders", "1", "--decode-seconds", "0.05", "--deadline", "60")
-    with running(model, *arguments) as server, ExitStack() as stack:
+    with running(model, *READ_IT, *arguments) as server, ExitStack() as stack:
         decoders = server.ready_decoders(2)
         for decoder in decoders:
             os.kill(decoder, signal.SIGSTOP)
@@ -124,7 +126,7 @@ def test_pictures_that_wait_past_their_deadline_or_whose_clients_leave_are_not_b
 
 def test_a_picture_that_waits_too_long_is_told_and_not_begun(model: Path) -> None:
     arguments = ("--decoders", "1", "--decode-seconds", "0.05", "--deadline", "0.5")
-    with running(model, *arguments) as server, ExitStack() as stack:
+    with running(model, *READ_IT, *arguments) as server, ExitStack() as stack:
         decoders = server.ready_decoders(2)
         for decoder in decoders:
             os.kill(decoder, signal.SIGSTOP)
@@ -142,7 +144,7 @@ def test_a_picture_that_waits_too_long_is_told_and_not_begun(model: Path) -> Non
 
 
 def test_pictures_that_cost_much_hold_up_neither_others_nor_the_event_loop(model: Path) -> None:
-    with running(model, "--decode-seconds", "0.5") as server, ExitStack() as stack:
+    with running(model, *READ_IT, "--decode-seconds", "0.5") as server, ExitStack() as stack:
         server.ready_decoders()
         slow = [stack.enter_context(server.connect()) for _ in range(2)]
         for client in slow:
@@ -210,7 +212,7 @@ def test_a_decoder_that_dies_over_a_picture_fails_that_request_alone(model: Path
 
 
 def test_decoders_end_with_the_server_however_it_ends(model: Path) -> None:
-    with launch(model, "--drain-seconds", "0") as server:
+    with launch(model, *READ_IT, "--drain-seconds", "0") as server:
         server.wait_until_ready()
         decoders = server.ready_decoders()
         with server.connect() as client:
@@ -224,7 +226,7 @@ def test_decoders_end_with_the_server_however_it_ends(model: Path) -> None:
 
 def test_a_server_that_is_told_to_stop_ends_whatever_is_being_read(model: Path) -> None:
     arguments = ("--drain-seconds", "0", "--deadline", "5")
-    with launch(model, *arguments) as server, ExitStack() as stack:
+    with launch(model, *READ_IT, *arguments) as server, ExitStack() as stack:
         server.wait_until_ready()
         decoders = server.ready_decoders()
         clients = [stack.enter_context(server.connect()) for _ in range(3)]
@@ -258,7 +260,7 @@ def test_a_process_that_has_just_ended_may_be_closed_once_more() -> None:
 
 def test_workers_that_are_told_to_stop_end_whatever_is_being_read(model: Path) -> None:
     arguments = ("--drain-seconds", "0", "--deadline", "5", "--workers", "2")
-    with launch(model, *arguments) as server, ExitStack() as stack:
+    with launch(model, *READ_IT, *arguments) as server, ExitStack() as stack:
         server.wait_until_ready()
         workers = [
             event["process"] for event in (server.wait_for("ready", 2), server.events("ready")[0])

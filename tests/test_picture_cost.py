@@ -1,5 +1,7 @@
 """No picture costs more than it may: its headers tell, and large ones are read small."""
 
+import dataclasses
+import gzip
 import json
 import os
 import struct
@@ -24,7 +26,7 @@ from mnist_sgd_serve.preparation import prepare
 from mnist_sgd_serve.protocol import RequestError
 from mnist_sgd_serve.settings import Settings
 from mnist_sgd_serve.work import memory_needed
-from picture_bombs import BOMBS, MIB, chunk, drawn, png, saved, segments
+from picture_bombs import BOMBS, MIB, bmp, chunk, drawn, png, rows, saved, segments
 from processes import in_child
 
 DEFAULTS = Settings(model=Path("model.onnx"))
@@ -49,6 +51,10 @@ REFUSED = {
     "the most allowed: save it anew",
     "GIF, empty comments": "the GIF image has more than 100000 blocks before its pixels, "
     "the most allowed: save it anew",
+    "BMP, runs of one pixel": "the run-length encoded BMP image is 4000 x 4000 pixels in 16776296 "
+    "bytes, at most 3125000 pixels in 1562500 bytes are allowed: save it as PNG",
+    "BMP, runs of 250 pixels, 16 MP": "the run-length encoded BMP image is 4000 x 4000 pixels in "
+    "137080 bytes, at most 3125000 pixels in 1562500 bytes are allowed: save it as PNG",
 }
 
 
@@ -119,6 +125,36 @@ def test_a_png_of_many_small_pieces_is_read() -> None:
     np.testing.assert_array_equal(decode(content, reduce=True), grey)
 
 
+def run_lengths(width: int, height: int) -> bytes:
+    """A BMP of a white row, a black one, and so on; the first in the file is the lowest."""
+    rows = [b"\xff" + bytes([255 * (row % 2)]) for row in range(height)]
+    return gzip.decompress(
+        bmp(b"".join((row * (width // 255)) + b"\0\0" for row in rows), width, height).body
+    )
+
+
+def test_a_run_length_encoded_bmp_may_have_an_eighth_of_the_pixels_of_others() -> None:
+    expected = np.repeat([[255], [0]], 1020, 1).tolist() * 40
+    assert decode(run_lengths(1020, 80), max_pixels=8 * 1020 * 80).tolist() == expected
+    with pytest.raises(ImageTooLarge, match=r"1020 x 80 pixels in \d+ bytes, at most 81599 pixels"):
+        decode(run_lengths(1020, 80), max_pixels=8 * 1020 * 80 - 1)
+    small = run_lengths(255, 4)
+    size = len(small)
+    assert decode(small, max_pixels=16 * size).shape == (4, 255)
+    with pytest.raises(ImageTooLarge, match=f"255 x 4 pixels in {size} bytes, .* {size - 1} bytes"):
+        decode(small, max_pixels=16 * size - 1)
+
+
+def test_what_tells_the_orientation_of_a_png_is_kept_up_to_a_mebibyte() -> None:
+    content = b"XML:com.adobe.xmp\0\0\0\0\0" + b'<x tiff:Orientation="6"/>'
+    pixels = chunk(b"IDAT", rows(b"\0" + bytes(20), 30))
+    for length, shape in ((MIB - 12, (20, 30)), (MIB - 11, (30, 20))):
+        text = chunk(b"iTXt", content.ljust(length))
+        assert decode(png(text, pixels, size=(20, 30))).shape == shape
+        exif = chunk(b"eXIf", b"MM\0*\0\0\0\x08\0\1\1\x12\0\3\0\0\0\1\0\6\0\0".ljust(length))
+        assert decode(png(exif, pixels, size=(20, 30))).shape == shape
+
+
 KINDS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "PNG 1": ("PNG", "1", {}),
     "PNG L": ("PNG", "L", {}),
@@ -172,6 +208,15 @@ def test_a_progressive_jpeg_needs_room_for_its_coefficients() -> None:
         decode(content, reduce=True, max_memory=24_000_000)
     assert decode(content, reduce=True, max_memory=27_000_000).shape == (500, 500)
     assert in_child(lambda: peak(content)) < 27_000_000 + 12 * MIB
+
+
+def test_a_form_and_a_packed_body_count_as_memory_too() -> None:
+    bomb = BOMBS["form, PNG, half noise, 14 MP"]()
+    kind, encoding = bomb.headers["Content-Type"], bomb.headers["Content-Encoding"]
+    roomy = dataclasses.replace(LIMITS, memory=LIMITS.memory + len(bomb.body))
+    assert read_picture(bomb.body, encoding, kind, "mnist", roomy).image.any()
+    with pytest.raises(RequestError, match="3740 x 3740 pixels takes 107 MB of memory to read, at"):
+        read_picture(bomb.body, encoding, kind, "mnist", LIMITS)
 
 
 def test_a_webp_is_refused_before_its_canvas_is_made() -> None:

@@ -169,6 +169,21 @@ def test_workers_end_in_order_when_their_supervisor_is_killed(pair: Server) -> N
     assert events.count("supervisor gone") == events.count("stopped") == 2
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_supervisor_with_more_threads_waits_for_its_workers(model: Path, number: int) -> None:
+    """OpenBLAS starts threads when NumPy is imported, and the kernel chooses who gets a signal."""
+    environment = os.environ | {"OPENBLAS_NUM_THREADS": "3", "OMP_NUM_THREADS": "3"}
+    options = ("--workers", "2", "--drain-seconds", "0")
+    with launch(model, *options, environment=environment) as server:
+        server.wait_until_ready()
+        server.wait_for("ready", 2)
+        assert len(os.listdir(f"/proc/{server.pid}/task")) > 1
+        server.process.send_signal(number)
+        assert server.process.wait(PATIENCE) == 0
+        assert not server.events("supervisor gone")
+        assert len(server.events("stopped")) == 2
+
+
 def test_sighup_makes_every_worker_load_the_model_anew(pair: Server) -> None:
     pair.process.send_signal(signal.SIGHUP)
     pair.wait_for("model", 2)

@@ -18,7 +18,7 @@ _MARKER = re.compile(rb"\xff([^\x00\xff])")
 _BARE_MARKERS = {0x01, *range(0xD0, 0xDA)}
 """JPEG markers that no length follows: TEM, the restarts, start and end of image."""
 
-_NEEDED = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", b"eXIf"})
+_NEEDED = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
 _TEXT = frozenset({b"tEXt", b"zTXt", b"iTXt"})
 _PROFILES = (
     b"Raw profile type exif\0",
@@ -26,7 +26,10 @@ _PROFILES = (
     b"Raw profile type xmp\0",
     b"XML:com.adobe.xmp\0",
 )
-"""PNG chunks that are kept; those with text where its keyword is one that tells an orientation."""
+"""PNG chunks that are kept; EXIF data and text only where they may tell the orientation."""
+
+_MOST_ABOUT = 2**20
+"""Bytes of EXIF data and text that are kept of a PNG: Pillow copies text several times."""
 
 _MOST_BLOCKS = 100_000
 """Blocks before the pixels of a GIF: 25 MB of them if they are full, 0.02 s to count them."""
@@ -70,14 +73,16 @@ def plain_png(content: bytes) -> bytes:
 
     Without the animation control it shows its main image, as every reader shows it that knows no
     animation: PNG specification, third edition, section 11.3.6. What else is left out may be text
-    or a colour profile of any length.
+    or a colour profile of any length, and whatever may tell the orientation but is above 1 MiB.
     """
-    kept, at, whole = [content[:8]], 8, True
+    kept, at, whole, about = [content[:8]], 8, True, 0
     while at < len(content):
         end = at + 12 + int.from_bytes(content[at : at + 4], "big")
         kind = content[at + 4 : at + 8]
-        if kind in _NEEDED or (kind in _TEXT and content.startswith(_PROFILES, at + 8)):
+        tells = kind == b"eXIf" or (kind in _TEXT and content.startswith(_PROFILES, at + 8))
+        if kind in _NEEDED or (tells and about + end - at <= _MOST_ABOUT):
             kept.append(content[at:end])
+            about += end - at if tells else 0
         else:
             whole = False
         at = end

@@ -33,7 +33,7 @@ from mnist_sgd_serve.orientation import orientation
 from mnist_sgd_serve.picture import shrink
 from mnist_sgd_serve.reduction import draft, reduced
 from mnist_sgd_serve.samples import mended, read_samples
-from mnist_sgd_serve.work import TooMuchWork, canvas_memory, check_work, memory_needed
+from mnist_sgd_serve.work import TooMuchWork, canvas_memory, check_runs, check_work, memory_needed
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -220,6 +220,8 @@ def _open(reader: Reader, content: bytes, limits: _Limits, reduce: bool) -> "Ima
         image.info["exif"] = exif
     size = image.size
     _check_size(*size, limits.pixels)
+    if name == "BMP":
+        check_runs(image, len(content), limits.pixels)
     if reduce and name == "JPEG":
         draft(image)
     _check_memory(name, size, kept + memory_needed(name, image), limits.memory)

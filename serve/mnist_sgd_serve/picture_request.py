@@ -54,15 +54,17 @@ def read_picture(
         RequestError: the body gives no image; the status says whose fault it is, and the message
             what to do.
     """
-    body = decompress(body, encoding, limit=limits.body)
+    content = decompress(body, encoding, limit=limits.body)
     if content_type.lower().startswith("multipart/form-data"):
-        body = image_part(body, content_type)
+        content = image_part(content, content_type)
+    # The caller still holds what was received.
+    held = 0 if content is body else len(body)
     try:
         grey = decode(
-            body,
+            content,
             max_pixels=limits.pixels,
             max_bytes=limits.body,
-            max_memory=limits.memory,
+            max_memory=limits.memory - held,
             reduce=True,
         )
         return prepare(grey, preparation)

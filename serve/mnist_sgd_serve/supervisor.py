@@ -15,6 +15,7 @@ import signal
 import socket
 import subprocess
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from mmap import mmap
@@ -59,13 +60,13 @@ def supervise(
     """
     if not hasattr(os, "memfd_create"):
         raise ValueError("more than one worker needs Linux; start several servers instead")
-    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    handled = _hold_signals()
     memory = os.memfd_create("mnist_sgd-metrics")  # no file system need be writable
     os.truncate(memory, workers * LAYOUT.size * 8)
     crew = _Crew(command, environment, workers, listener, memory, log)
     try:
         while not crew.ended:
-            received = _received()
+            received = _received(handled)
             crew.look()  # before the signal, so that no earlier death counts as a bad end
             if received not in (None, signal.SIGCHLD):
                 crew.signal(received)
@@ -74,14 +75,30 @@ def supervise(
     return crew.code
 
 
-def _received() -> int | None:
+def _hold_signals() -> deque[int]:
+    """Make signals wait for `_received`, whichever thread the kernel delivers them to.
+
+    Returns:
+        Signals that another thread took: OpenBLAS starts threads when NumPy is imported, and those
+        block no signal. Python runs the handler in the main thread.
+    """
+    handled: deque[int] = deque()
+    for number in SIGNALS:
+        signal.signal(number, lambda taken, _: handled.append(taken))
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    return handled
+
+
+def _received(handled: deque[int]) -> int | None:
     """Take a signal that has come, after a short wait if there is none yet.
 
     Not with `signal.sigtimedwait`: where the process is stopped and continued while that waits, it
     returns a signal that nobody has sent, out of uninitialised memory (CPython 3.11).
     """
-    if not signal.sigpending() & SIGNALS:
+    if not handled and not signal.sigpending() & SIGNALS:
         time.sleep(POLL_SECONDS)
+    if handled:
+        return handled.popleft()
     waiting = signal.sigpending() & SIGNALS
     return signal.sigwait(waiting) if waiting else None
 

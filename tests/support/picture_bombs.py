@@ -164,10 +164,16 @@ def large_directory() -> Bomb:
     return packed(png(chunk(b"eXIf", b"II*\0\x08\0\0\0\xff\xff" + entries), SMALL))
 
 
-def xmp() -> Bomb:
-    """Text that looks like an orientation again and again."""
-    text = b"XML:com.adobe.xmp\0\0\0\0\0" + b"tiff:Orientation=".ljust(400) * (MOST // 401 - 10)
-    return packed(png(chunk(b"iTXt", text), SMALL))
+def xmp(content: bytes) -> Bomb:
+    """Text that has the orientation, says its name, uncompressed."""
+    return packed(png(chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + content), SMALL))
+
+
+def wide_texts(count: int) -> Bomb:
+    """Texts of 1 MB, each with a character that makes Python keep four bytes for all others."""
+    content = zlib.compress(b"a" * 10**6 + "\U0001f600".encode(), 9)
+    one = chunk(b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + content)
+    return Bomb(png(one * count, SMALL))
 
 
 # JPEG.
@@ -212,6 +218,15 @@ def noise(kind: str, height: int, width: int, **options: Any) -> Bomb:
     return Bomb(saved(Image.fromarray(values), kind, **options))
 
 
+def half_noise(side: int) -> Bomb:
+    """A PNG in colour whose file is as large as it may be, and whose other pixels cost nothing."""
+    lines = (MOST - 200_000) // (3 * side + 1)
+    values = np.random.default_rng(2).bytes(3 * side * lines)
+    noisy = b"".join(b"\0" + values[at : at + 3 * side] for at in range(0, len(values), 3 * side))
+    data = zlib.compress(noisy + bytes(3 * side + 1) * (side - lines), 1)
+    return Bomb(png(chunk(b"IDAT", data), size=(side, side), kind=(8, 2)))
+
+
 def restarts() -> Bomb:
     """A JPEG whose pixels are nothing but restart markers."""
     content = saved(Image.fromarray(drawn(SIDE, SIDE)), "JPEG", restart_marker_blocks=1)
@@ -236,12 +251,15 @@ def disposed(way: int) -> Bomb:
     return Bomb(content)
 
 
-def bmp(pairs: bytes, width: int = 4000, height: int = 4000) -> Bomb:
-    """A BMP of 8 bits whose pixels are coded as runs."""
-    palette = b"".join(bytes([grey, grey, grey, 0]) for grey in range(256))
+def bmp(pairs: bytes, width: int = 4000, height: int = 4000, bits: int = 8) -> Bomb:
+    """A BMP of 8 or 4 bits whose pixels are coded as runs."""
+    colours, kind = 1 << bits, 1 if bits == 8 else 2
+    palette = b"".join(bytes([255 * grey // (colours - 1)] * 3 + [0]) for grey in range(colours))
     start = 54 + len(palette)
     head = b"BM" + struct.pack("<IHHI", start + len(pairs), 0, 0, start)
-    size = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 8, 1, len(pairs), 0, 0, 256, 0)
+    size = struct.pack(
+        "<IiiHHIIiiII", 40, width, height, 1, bits, kind, len(pairs), 0, 0, colours, 0
+    )
     return packed(head + size + palette + pairs + b"\0\1")
 
 
@@ -302,7 +320,10 @@ BOMBS: dict[str, Callable[[], Bomb]] = {
     "PNG, iCCP": partial(texts, b"iCCP", b"a\0\0", 1000),
     "PNG, EXIF data that begin again": ends_of_exif,
     "PNG, EXIF data of 65535 entries": large_directory,
-    "PNG, XMP": xmp,
+    "PNG, XMP": lambda: xmp(b"tiff:Orientation=".ljust(400) * (MOST // 401 - 10)),
+    "PNG, XMP of 1 MB": lambda: xmp(b"tiff:Orientation=".ljust(400) * 2600),
+    "PNG, XMP of wide characters": lambda: xmp(b"a" * (MOST - 5000) + "\U0001f600".encode()),
+    "PNG, compressed XMP of wide characters": partial(wide_texts, 60),
     "GIF, 25 MP": partial(picture, "GIF", "L"),
     "GIF, laced, 25 MP": partial(picture, "GIF", "L", interlace=1),
     "GIF, disposal to the background, 25 MP": partial(disposed, 2),
@@ -320,7 +341,11 @@ BOMBS: dict[str, Callable[[], Bomb]] = {
     "BMP, runs of 250 pixels, 16 MP": lambda: bmp((b"\xfa\x80" * 16 + b"\0\0") * 4000),
     "BMP, jumps": lambda: bmp(b"\0\2\0\0" * (4 * MIB - 1000)),
     "BMP, ends of lines": lambda: bmp(b"\0\0" * (8 * MIB - 1000)),
+    "BMP, runs of one pixel, 1.5 MB": lambda: bmp(b"\1\x80" * 780_000, 1760, 1760),
+    "BMP, 4 bits, runs of one pixel, 1.5 MB": lambda: bmp(b"\1\x80" * 780_000, 1760, 1760, 4),
+    "BMP, 4 bits, ends of lines, 3 MP": lambda: bmp(b"\1\x80\0\0" * 380_000, 8, 390_000, 4),
     "form, PNG, RGBA, 25 MP": lambda: form(picture("PNG", "RGBA").body),
+    "form, PNG, half noise, 14 MP": lambda: form(half_noise(3740).body),
     "form, carriage returns": lambda: form(b"\r" * (MOST - 300)),
     "form, half a boundary": lambda: form(b"\r\n--limi" * (MOST // 8 - 100)),
 }

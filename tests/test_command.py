@@ -75,6 +75,7 @@ numbers = {
         optional=numbers
         | {
             "access_log": st.booleans(),
+            "allow_host": st.lists(st.sampled_from(["*", "a.example", "[::1]"])).map(tuple),
             "cors": st.sampled_from(["*", "https://example.org:8443"]),
             "name": st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", fullmatch=True),
             "host": st.sampled_from(["::1", "localhost"]),

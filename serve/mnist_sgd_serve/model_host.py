@@ -78,11 +78,15 @@ class ModelHost:
         """The model, and its probabilities of a request's images.
 
         When another model took over while the request waited, nobody can say which of the two
-        ran: the request is run once more, by the new one.
+        ran: the request is run once more, by the new one. A request that is run in pieces stays
+        with the model of its first, so that it ends however often the file is replaced.
 
         Raises:
             QueueFull, DeadlineExceeded, ClientGone: as `Batcher.answer`.
         """
+        if len(images) > batcher.max_images:
+            model = self.model
+            return model, await batcher.answer(images, gone, model.run)
         while True:
             model = self.model
             probabilities = await batcher.answer(images, gone)

@@ -406,10 +406,33 @@ def test_a_server_that_ends_answers_what_has_come_and_closes(bench: Bench) -> No
     assert bench.transport.closed
 
 
-def test_a_server_that_ends_closes_idle_connections_at_once(bench: Bench) -> None:
-    bench.feed(GET % 1)
+@pytest.mark.parametrize("asked", [False, True], ids=["never asked", "asked before"])
+def test_a_server_that_ends_closes_a_connection_that_is_quiet_for_a_moment(
+    bench: Bench, asked: bool
+) -> None:
+    """A request may be on its way."""
+    if asked:
+        bench.feed(GET % 1)
+    bench.connection.shutdown()
+    assert not bench.transport.closed
+    bench.connection.since -= 1.0
     bench.connection.shutdown()
     assert bench.transport.closed
+    assert bench.answers() == [(200, b"/1")] * asked
+
+
+@pytest.mark.parametrize("asked", [False, True], ids=["never asked", "asked before"])
+def test_a_server_that_ends_answers_a_request_that_was_on_its_way(
+    bench: Bench, asked: bool
+) -> None:
+    if asked:
+        bench.feed(GET % 1)
+    bench.connection.shutdown()
+    bench.feed(GET % 2)
+    assert bench.answers()[-1] == (200, b"/2")
+    assert bench.transport.sent.count(b"connection: close") == 1
+    assert bench.transport.closed
+    bench.connection.shutdown()  # as it was to do later
 
 
 def test_a_draining_server_closes_after_the_answer(bench: Bench) -> None:

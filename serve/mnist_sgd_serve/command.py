@@ -53,6 +53,7 @@ HELP = {
     "idle_seconds": "that an unused connection is kept",
     "write_seconds": "for a client that has stopped reading to go on",
     "drain_seconds": "between SIGTERM and the end of listening",
+    "hang_seconds": "after which one of several workers that hangs is replaced",
     "watch_seconds": "between two looks at the model's file",
     "poll_seconds": "awake for the next request after a lone one; 0 sleeps at once",
 }
@@ -199,13 +200,21 @@ def _serve(settings: Settings) -> int:
         if settings.workers == 1:
             from mnist_sgd_serve.metrics import shared_memory
 
-            return serve(settings, listener, shared_memory(1))
+            return _end(serve(settings, listener, shared_memory(1)))
         from mnist_sgd_serve.logs import Log
         from mnist_sgd_serve.supervisor import supervise
 
         environment = dict(os.environ) | ({} if settings.token is None else {TOKEN: settings.token})
         command = partial(_command, settings)
-        return supervise(command, environment, settings.workers, listener, Log())
+        return supervise(
+            command,
+            environment,
+            settings.workers,
+            listener,
+            Log(),
+            drain_seconds=settings.drain_seconds,
+            hang_seconds=settings.hang_seconds,
+        )
 
 
 def _work(settings: Settings, inherited: Sequence[int]) -> int:
@@ -215,7 +224,16 @@ def _work(settings: Settings, inherited: Sequence[int]) -> int:
     from mnist_sgd_serve.supervisor import inherit
 
     listener, memory, channel, worker = inherit(inherited)
-    return serve(settings, listener, memory, worker, channel)
+    return _end(serve(settings, listener, memory, worker, channel))
+
+
+def _end(code: int) -> Never:
+    """End this process now: Python would wait for threads that are decoding or reading."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            with contextlib.suppress(OSError, ValueError):
+                stream.flush()
+    os._exit(code)
 
 
 def _command(settings: Settings, inherited: Sequence[int]) -> list[str]:

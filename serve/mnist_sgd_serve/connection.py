@@ -29,6 +29,10 @@ SWEEP_SECONDS = 0.5
 LINGER_SECONDS = 1.0
 """For which a client that is refused is still listened to."""
 
+QUIET_SECONDS = {NEW: 1.0, IDLE: 0.5}
+"""For which a client must have sent nothing before the end of the server closes its connection: its
+request may be on the way."""
+
 CLOSE = b"connection: close\r\n"
 STATUS_LINES = {
     status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus
@@ -180,10 +184,15 @@ class Connection(Receiver):
             self.enqueue(self.application.refuse(status, message))
 
     def shutdown(self) -> None:
-        """Close now, or after the answer to a request that has begun."""
+        """Close after the answer to a request that has begun, or when none has come for a while."""
         self.keep_alive = False
         begun = self.phase in (HEAD, BODY) or self.current is not None or self.waiting
-        if not begun and not self.lingering:
+        if begun or self.lingering or self.transport.is_closing():
+            return
+        left = self.since + QUIET_SECONDS[self.phase] - self.loop.time()
+        if left > 0:
+            self.loop.call_later(left, self.shutdown)
+        else:
             self.transport.close()
 
     def close_if_slow(self, now: float, limits: Settings) -> None:

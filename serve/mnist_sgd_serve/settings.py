@@ -29,6 +29,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "idle_seconds": _SECONDS,
     "write_seconds": _SECONDS,
     "drain_seconds": (0, 86_400),
+    "hang_seconds": (1, 86_400),
     "watch_seconds": _SECONDS,
     "poll_seconds": (0, 0.01),
 }
@@ -62,6 +63,7 @@ class Settings:
         idle_seconds: that an unused connection is kept.
         write_seconds: for a client that has stopped reading to go on.
         drain_seconds: between "not ready" and the end of listening, for balancers to notice.
+        hang_seconds: after which one of several workers is replaced whose event loop stands still.
         watch_seconds: between two looks at the model's file.
         poll_seconds: for which a worker looks for the next request, after one that came alone,
             before it sleeps; it uses the processor meanwhile, and 0 lets it sleep at once.
@@ -87,6 +89,7 @@ class Settings:
     idle_seconds: float = 75.0
     write_seconds: float = 30.0
     drain_seconds: float = 0.5
+    hang_seconds: float = 10.0
     watch_seconds: float = 1.0
     poll_seconds: float = 0.0001
 

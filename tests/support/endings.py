@@ -1,0 +1,96 @@
+"""Clients that ask without a pause while a server ends; none may lose a request.
+
+    python tests/support/endings.py model.onnx --times 20 --workers 2
+
+Each client connects, asks, reads the answer, and does so again, until it is refused when it
+connects; half of them keep their connections as long as the server does. A request that was sent on
+a connection that the server had taken must be answered.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import signal
+import sys
+from collections import Counter
+from pathlib import Path
+
+from server import INFER, RAW, Server, launch, message
+from waiting import PATIENCE
+
+__all__ = ["ask_until_refused", "end_under_load"]
+
+REQUEST = message("POST", INFER, bytes(784), RAW)
+
+
+async def ask_until_refused(server: Server, *, keep: bool, answered: asyncio.Event) -> Counter[str]:
+    """What became of the requests of one client; `answered` is set after the first answer."""
+    seen: Counter[str] = Counter()
+    while True:
+        try:
+            reader, writer = await asyncio.open_connection(server.host, server.port)
+        except ConnectionRefusedError:
+            return seen
+        try:
+            more = True
+            while more:
+                writer.write(REQUEST)
+                outcome, more = await _answer(reader)
+                seen[outcome] += 1
+                answered.set()
+                more = more and keep
+        finally:
+            writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
+
+
+async def _answer(reader: asyncio.StreamReader) -> tuple[str, bool]:
+    """What became of a request, and whether the connection stays."""
+    try:
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = int(head.partition(b"\r\ncontent-length: ")[2].split(b"\r\n")[0])
+        await reader.readexactly(length)
+    except asyncio.IncompleteReadError as error:
+        return ("cut short" if error.partial else "closed without an answer"), False
+    except ConnectionResetError:
+        return "reset", False
+    return head[9:12].decode(), b"connection: close" not in head
+
+
+async def end_under_load(server: Server, clients: int, seconds: float) -> Counter[str]:
+    """Let clients ask for so long, then send SIGTERM; gives what became of all requests."""
+    events = [asyncio.Event() for _ in range(clients)]
+    asking = [
+        asyncio.create_task(ask_until_refused(server, keep=number % 2 == 1, answered=event))
+        for number, event in enumerate(events)
+    ]
+    await asyncio.gather(*(event.wait() for event in events))
+    await asyncio.sleep(seconds)
+    server.process.send_signal(signal.SIGTERM)
+    return sum(await asyncio.gather(*asking), Counter())
+
+
+def main() -> int:
+    """End a server many times, and print what became of the requests."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("model", type=Path)
+    parser.add_argument("--times", type=int, default=20)
+    parser.add_argument("--clients", type=int, default=32)
+    args, more = parser.parse_known_args()
+    failed = 0
+    for number in range(args.times):
+        with launch(args.model, *more) as server:
+            server.wait_until_ready()
+            outcomes = asyncio.run(end_under_load(server, args.clients, 0.1 + 0.02 * number))
+            code = server.process.wait(PATIENCE)
+        print(f"{number + 1}: {dict(outcomes)}, exit code {code}", flush=True)
+        failed += code != 0 or set(outcomes) != {"200"}
+    print(f"{args.times - failed} of {args.times} ended without a loss")
+    return failed
+
+
+if __name__ == "__main__":
+    sys.exit(main())

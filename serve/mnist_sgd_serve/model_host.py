@@ -57,14 +57,21 @@ class ModelHost:
     Args:
         path: of the artefact.
         changed: is told of every new file: "loaded" or "refused", and a sentence.
+        max_images: in one run; a request of more is run in pieces. None: there is no limit.
 
     Raises:
         ArtefactError: the file cannot be used.
     """
 
-    def __init__(self, path: str | os.PathLike[str], changed: Callable[[str, str], None]) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        changed: Callable[[str, str], None],
+        max_images: int | None = None,
+    ) -> None:
         self.path = path
         self.changed = changed
+        self.max_images = max_images
         self._seen = self._stamp()
         self._loading = threading.Lock()
         self.model = _load(path)
@@ -85,7 +92,7 @@ class ModelHost:
         Raises:
             QueueFull, DeadlineExceeded, ClientGone: as `Batcher.answer`.
         """
-        if len(images) > batcher.max_images:
+        if self.max_images is not None and len(images) > self.max_images:
             model = self.model
             return model, await batcher.answer(images, gone, model.run)
         while True:

@@ -101,7 +101,7 @@ def serve(
         if requests == 1:
             poll.again()
 
-    host = ModelHost(settings.model, changed)
+    host = ModelHost(settings.model, changed, settings.max_images)
     batcher = Batcher(
         host.run,
         max_images=settings.max_images,
@@ -128,7 +128,7 @@ def serve(
         from mnist_sgd_serve.rpc.service import Service
 
         service = Service(settings, _version(), host, batcher, lambda: not application.draining)
-        server.rpc = RpcServer(settings, service, metrics, log)
+        server.rpc = RpcServer(settings, service, metrics, log, application)
     server.run(sockets=[listener])
     return server.code
 

@@ -6,8 +6,8 @@ For each request of tests/support/request_bombs.py a server is started with all 
 defaults, and warmed up; then the request is sent, while another client asks for /v2/health/live
 every few milliseconds. The row has the bytes that were sent, the status, the processor time of the
 server, by how much its memory rose at most, and the longest that the other client waited, which is
-only to be trusted on a machine that has nothing else to do. --json keeps the figures, --before shows
-those of an earlier run, such as of an older version that PYTHONPATH names. Linux only.
+only to be trusted on a machine that has nothing else to do. --json keeps the figures, --before
+shows those of an earlier run, such as of an older version that PYTHONPATH names. Linux only.
 """
 
 import argparse
@@ -31,7 +31,7 @@ PATIENCE = 600.0
 
 @dataclass
 class Row:
-    """What a request cost: bytes sent, status, processor seconds, MiB, seconds of another's wait."""
+    """What a request cost: bytes, status, processor seconds, MiB, seconds of another's wait."""
 
     name: str
     sent: int

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -170,6 +171,18 @@ def test_answers_keep_the_order_of_the_requests(bench: Bench) -> None:
     assert bench.answers() == [(200, b"/1"), (200, b"/slow"), (200, b"/2"), (200, b"/3")]
     assert bench.transport.reading
     assert not bench.transport.closed
+
+
+def test_many_requests_of_one_read_give_the_event_loop_a_turn_between(bench: Bench) -> None:
+    bench.feed(b"".join(GET % number for number in range(100)))
+    counts = [len(bench.answers())]
+    while counts[-1] < 100:
+        bench.loop.run_until_complete(asyncio.sleep(0))
+        counts.append(len(bench.answers()))
+    assert counts[0] == 16
+    assert all(after - before <= 2 for before, after in pairwise(counts))
+    assert bench.answers() == [(200, b"/%d" % number) for number in range(100)]
+    assert bench.transport.reading
 
 
 @given(st.data())

@@ -26,6 +26,9 @@ __all__ = ["Connection", "close_slow_connections", "connection_class"]
 SWEEP_SECONDS = 0.5
 """Between two looks at the deadlines of all connections."""
 
+MOST_AT_ONCE = 16
+"""Requests of one read that are answered before the event loop has a turn."""
+
 LINGER_SECONDS = 1.0
 """For which a client that is refused is still listened to."""
 
@@ -56,6 +59,7 @@ class Connection(Receiver):
         self.lingering = False  # all is said, and the client may not have seen it
         self.stalled_since: float | None = None  # the client does not read
         self.waiting: deque[Exchange | Answer] = deque()
+        self.begun = 0  # requests of this read
         self.current: Exchange | None = None
         self.running: Coroutine[Any, Any, Answer] | None = None
 
@@ -80,13 +84,22 @@ class Connection(Receiver):
         self.stalled_since = None
         self.next()
 
+    def data_received(self, data: bytes) -> None:
+        """Take what was read."""
+        self.begun = 0
+        super().data_received(data)
+
     # From a request to its answer.
 
     def enqueue(self, item: Exchange | Answer) -> None:
         """Begin with a request, or with one refused already, once it is its turn."""
-        if self.current is None and not self.waiting and self.stalled_since is None:
+        free = self.current is None and not self.waiting and self.stalled_since is None
+        if free and self.begun < MOST_AT_ONCE:
+            self.begun += 1
             self.begin(item)
         elif not self.transport.is_closing():
+            if free:
+                self.loop.call_soon(self.next)
             self.waiting.append(item)
             self.transport.pause_reading()
 

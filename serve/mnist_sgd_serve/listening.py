@@ -10,13 +10,15 @@ Sources: listen(2); Linux' networking/filter.rst for the socket filter; RFC 9293
 
 import asyncio
 import ctypes
+import os
 import select
 import socket
 import struct
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-__all__ = ["SETTLE_SECONDS", "accept_the_last", "turn_away"]
+__all__ = ["SETTLE_SECONDS", "accept_the_last", "own_listeners", "turn_away"]
 
 SETTLE_SECONDS = 0.1
 """For handshakes that were under way to end, after new ones are turned away."""
@@ -40,6 +42,9 @@ def turn_away(listener: socket.socket) -> None:
     nothing and tries again. Where the system has no socket filters, the queue is made as short
     as it gets, and one connection may slip in.
     """
+    if not sys.platform.startswith("linux"):
+        listener.listen(0)
+        return
     code = b"".join(struct.pack("HBBI", *instruction) for instruction in _DROP_SYN)
     memory = ctypes.create_string_buffer(code, len(code))
     program = struct.pack("HL", len(_DROP_SYN), ctypes.addressof(memory))
@@ -47,6 +52,38 @@ def turn_away(listener: socket.socket) -> None:
         listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
     except OSError:
         listener.listen(0)
+
+
+def own_listeners(port: int) -> Iterator[socket.socket]:
+    """The sockets of this process that listen on a port, which a library may have opened.
+
+    Each is open until the next is asked for, under a number of its own: to close that closes no
+    socket of the library.
+    """
+    numbers = os.listdir("/proc/self/fd") if os.path.isdir("/proc/self/fd") else []
+    for number in map(int, numbers):
+        try:
+            found = _copy(number)
+        except OSError:  # it is no socket, or is closed by now
+            continue
+        with found:
+            listens = found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+            if listens and found.getsockname()[1] == port:
+                yield found
+
+
+def _copy(number: int) -> socket.socket:
+    """A socket of a descriptor, under another number.
+
+    Raises:
+        OSError: it is no socket.
+    """
+    copy = os.dup(number)
+    try:
+        return socket.socket(fileno=copy)
+    except OSError:
+        os.close(copy)
+        raise
 
 
 async def accept_the_last(listeners: Sequence[socket.socket]) -> None:

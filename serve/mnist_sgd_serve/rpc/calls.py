@@ -1,7 +1,7 @@
 """What all calls have in common: how their message arrives, and what their failures are called."""
 
 import asyncio
-from typing import Any
+from typing import Any, Protocol
 
 import grpc
 import grpc.aio
@@ -50,7 +50,7 @@ def code_of(error: RequestError) -> grpc.StatusCode:
     return CODES[error.status]
 
 
-class BodyCount:
+class BodyCount(Protocol):
     """Counts the bytes of all large bodies, as an `Application` does.
 
     Attributes:

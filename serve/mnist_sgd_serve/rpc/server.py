@@ -17,6 +17,7 @@ import orjson
 
 from mnist_sgd_serve.application import Application
 from mnist_sgd_serve.exchange import Answer, Exchange, Route
+from mnist_sgd_serve.listening import SETTLE_SECONDS, own_listeners, turn_away
 from mnist_sgd_serve.logs import Log
 from mnist_sgd_serve.metrics import Metrics
 from mnist_sgd_serve.rpc.calls import CODES, BodyCount, Receiver, ShuttingDown
@@ -53,7 +54,7 @@ class RpcServer:
         service: Service,
         metrics: Metrics,
         log: Log,
-        bodies: BodyCount | Application | None = None,
+        bodies: BodyCount | None = None,
     ) -> None:
         self.settings = settings
         self.metrics = metrics
@@ -63,6 +64,7 @@ class RpcServer:
         self.receiver = Receiver(settings.body_seconds, bodies or self.application)
         self.health = Health(self.receiver)
         self.server: Any = None
+        self.port = 0  # that it listens on
         self.running = 0  # calls
 
     async def start(self) -> str:
@@ -88,6 +90,7 @@ class RpcServer:
         except RuntimeError as error:
             raise OSError(f"cannot listen on {host}:{port} for gRPC") from error
         await self.server.start()
+        self.port = bound
         return f"{host}:{bound}"
 
     def drain(self) -> None:
@@ -101,6 +104,9 @@ class RpcServer:
         has stalled never does. When all calls are answered it is given a moment and no more.
         """
         self.drain()
+        for listener in own_listeners(self.port):
+            turn_away(listener)
+        await asyncio.sleep(SETTLE_SECONDS)  # gRPC accepts, in threads of its own, what waits
         self.receiver.end()
         stopping = asyncio.create_task(self.server.stop(grace))
         while self.running and not stopping.done():

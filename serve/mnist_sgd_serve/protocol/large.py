@@ -28,7 +28,8 @@ PIECE = 128 * 2**10
 
 _KEY = b'"data"'
 _MOST_KEYS = 64
-_BEFORE_KEY = b"{, \t\r\n"
+_BLANKS = b" \t\r\n"
+_BEFORE_KEY = b"{," + _BLANKS
 _OPENING = re.compile(rb"[ \t\r\n]*+:[ \t\r\n]*+\[")
 _STRING = re.compile(rb'"(?:[^"\\]|\\.){0,200}+')
 
@@ -43,7 +44,7 @@ class LargeData:
     def __init__(self, text: bytes, start: int, end: int) -> None:
         self.text = text
         self.start, self.end = start, end  # what is between its brackets
-        self.skeleton = text[:start] + text[end:]
+        self.skeleton = (text[:start] + text[end:]).strip(_BLANKS)
 
     @classmethod
     def find(cls, text: bytes) -> Self:
@@ -151,7 +152,7 @@ def _end(text: bytes, start: int) -> int:
     found = [at for at in (text.find(mark, start) for mark in (b'"', b"{", b"}")) if at >= 0]
     stop = min(found, default=len(text))
     end = text.rfind(b"]", start, stop)
-    closes = end >= 0 and not text[end + 1 : stop].strip(b", \t\r\n")
+    closes = end >= 0 and not text[end + 1 : stop].strip(b"," + _BLANKS)
     if closes and text.count(b"[", start, end) == text.count(b"]", start, end):
         return end
     if text[stop : stop + 1] == b'"':

@@ -170,7 +170,7 @@ def test_a_large_request_that_has_begun_in_time_is_run_to_its_end() -> None:
         while not model.runs:
             await asyncio.sleep(0)
         batcher.deadline = -1.0
-        return (await large).tolist()
+        return [float(one) for one in await large]
 
     assert asyncio.run(go()) == list(range(6))
 

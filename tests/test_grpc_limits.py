@@ -55,7 +55,7 @@ def test_forty_messages_of_which_none_is_whole_take_the_memory_of_eight(server: 
     with server.watched_memory() as more, connect(server) as client:
         calls = [client.call(INFER) for _ in range(40)]
         client.send(dict.fromkeys(calls, unfinished), seconds=3)
-        wait_until(lambda: client.pump() or len(client.ended) >= 32)
+        wait_until(lambda: client.pumped() and len(client.ended) >= 32)
         assert more() < 192 * MIB
     refused = 'mnist_sgd_requests_total{route="grpc",status="503"}'
     wait_until(lambda: server.metric(refused) >= 32)

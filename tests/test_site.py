@@ -2,7 +2,7 @@
 
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,7 +35,7 @@ class Client:
 
 
 def refusal(
-    settings: dict[str, object],
+    settings: Mapping[str, object],
     head: dict[str, str],
     method: str = "POST",
     target: str = "/predict",

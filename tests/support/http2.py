@@ -32,7 +32,13 @@ def grpc_message(size: int) -> bytes:
 
 
 class Http2:
-    """A connection; `ended` has the streams that the server has answered or reset."""
+    """A connection.
+
+    Attributes:
+        ended: the streams that the server has answered or reset.
+        answered: those on which it has sent a message.
+        last: the highest stream that it will answer, once it has said that it ends.
+    """
 
     def __init__(self, host: str, port: int) -> None:
         self.socket = socket.create_connection((host, port), PATIENCE)
@@ -43,9 +49,11 @@ class Http2:
         self.windows: Counter[int] = Counter({0: 65_535})  # 0 is the connection's
         self.settings: dict[int, int] = {}
         self.ended: set[int] = set()
+        self.answered: set[int] = set()
+        self.last: int | None = None
         self.next = 1
         self.socket.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + _frame(SETTINGS, 0, 0))
-        wait_until(lambda: self.pump() or bool(self.settings))
+        wait_until(lambda: self.pumped() and bool(self.settings))
 
     def __enter__(self) -> Self:
         return self
@@ -79,7 +87,7 @@ class Http2:
         left = {stream: memoryview(body) for stream, body in bodies.items()}
         sent, moved = 0, time.monotonic()
         while left and time.monotonic() < moved + seconds:
-            self.pump()
+            self.pumped()
             for stream in list(left):
                 size = min(self.frame, len(left[stream]), self.windows[0], self.windows[stream])
                 if size > 0 and stream not in self.ended:
@@ -92,13 +100,16 @@ class Http2:
                     del left[stream]
         return sent
 
-    def pump(self) -> None:
-        """Take note of what the server has sent, waiting a moment for it."""
+    def pumped(self) -> bool:
+        """Take note of what the server has sent, after a moment's wait for it; gives True.
+
+        Raises:
+            ConnectionError: the server has closed.
+        """
         while select.select([self.socket], [], [], 0.001)[0]:
             data = self.socket.recv(65_536)
             if not data:
-                self.ended |= set(range(1, self.next, 2))
-                return
+                raise ConnectionError("the server has closed")
             self.received += data
             while len(self.received) >= 9:
                 size = int.from_bytes(self.received[:3], "big")
@@ -107,6 +118,7 @@ class Http2:
                 head, payload = self.received[3:9], self.received[9 : 9 + size]
                 self.received = self.received[9 + size :]
                 self._take(head[0], head[1], int.from_bytes(head[2:6], "big"), payload)
+        return True
 
     def _take(self, kind: int, flags: int, stream: int, payload: bytes) -> None:
         if kind == SETTINGS and not flags & ACK:
@@ -124,6 +136,10 @@ class Http2:
             self._reply(PING, payload)
         elif kind in (HEADERS, RST_STREAM):
             self.ended.add(stream)
+        elif kind == DATA:
+            self.answered.add(stream)
+        elif kind == GOAWAY:
+            self.last = int.from_bytes(payload[:4], "big")
 
     def _reply(self, kind: int, payload: bytes = b"") -> None:
         with contextlib.suppress(ConnectionError):

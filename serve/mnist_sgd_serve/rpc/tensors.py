@@ -46,8 +46,8 @@ def read_infer(message: Any, *, max_rows: int, parts: Parts | None = None) -> In
     """
     raw = len(message.raw_input_contents) > 0
     _few(message.inputs, "inputs")
-    content = _raw_content(message) if raw else _typed_content(message)
-    content = _put_back(content, raw, parts)
+    parsed = _raw_content(message) if raw else _typed_content(message)
+    content = _put_back(parsed, raw, parts)
     header = orjson.dumps(_header(message, len(content)))
     try:
         body = b"".join((header, content))

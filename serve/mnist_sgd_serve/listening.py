@@ -18,7 +18,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 
-__all__ = ["SETTLE_SECONDS", "accept_the_last", "own_listeners", "turn_away"]
+__all__ = ["SETTLE_SECONDS", "accept_the_last", "own_connections", "own_listeners", "turn_away"]
 
 SETTLE_SECONDS = 0.1
 """For handshakes that were under way to end, after new ones are turned away."""
@@ -55,11 +55,20 @@ def turn_away(listener: socket.socket) -> None:
 
 
 def own_listeners(port: int) -> Iterator[socket.socket]:
-    """The sockets of this process that listen on a port, which a library may have opened.
+    """The sockets of this process that listen on a port, as `own_connections`."""
+    return (found for found in _own_sockets(port) if _listens(found))
+
+
+def own_connections(port: int) -> Iterator[socket.socket]:
+    """The connections that this process has accepted on a port, also those of a library.
 
     Each is open until the next is asked for, under a number of its own: to close that closes no
     socket of the library.
     """
+    return (found for found in _own_sockets(port) if not _listens(found))
+
+
+def _own_sockets(port: int) -> Iterator[socket.socket]:
     numbers = os.listdir("/proc/self/fd") if os.path.isdir("/proc/self/fd") else []
     for number in map(int, numbers):
         try:
@@ -67,9 +76,13 @@ def own_listeners(port: int) -> Iterator[socket.socket]:
         except OSError:  # it is no socket, or is closed by now
             continue
         with found:
-            listens = found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
-            if listens and found.getsockname()[1] == port:
+            inet = found.family in (socket.AF_INET, socket.AF_INET6)
+            if inet and found.getsockname()[1] == port:
                 yield found
+
+
+def _listens(found: socket.socket) -> bool:
+    return bool(found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
 
 
 def _copy(number: int) -> socket.socket:

@@ -21,6 +21,7 @@ from mnist_sgd_serve.listening import SETTLE_SECONDS, own_listeners, turn_away
 from mnist_sgd_serve.logs import Log
 from mnist_sgd_serve.metrics import Metrics
 from mnist_sgd_serve.rpc.calls import CODES, BodyCount, Receiver, ShuttingDown
+from mnist_sgd_serve.rpc.farewell import say_goodbye
 from mnist_sgd_serve.rpc.health import Health
 from mnist_sgd_serve.rpc.service import SERVICE, Service
 from mnist_sgd_serve.settings import Settings
@@ -32,6 +33,12 @@ MOST_STREAMS = 128
 
 MOST_CALLS = 4096
 """Calls of all connections at the same time; more are refused by gRPC with RESOURCE_EXHAUSTED."""
+
+QUIET_SECONDS = 0.5
+"""For which no call must have come or run before the server ends: one may be on the way."""
+
+MOST_QUIET_SECONDS = 5.0
+"""After which it ends although calls keep coming."""
 
 LEAVE_SECONDS = 1.0
 """For answers to be sent and clients to leave, when all calls are answered and the server ends."""
@@ -66,6 +73,7 @@ class RpcServer:
         self.server: Any = None
         self.port = 0  # that it listens on
         self.running = 0  # calls
+        self.quiet_since = 0.0  # when the last call ended
 
     async def start(self) -> str:
         """Listen, and give the address.
@@ -100,14 +108,17 @@ class RpcServer:
     async def stop(self, grace: float) -> None:
         """Take no more calls, and wait for those that run, at most `grace` seconds.
 
-        gRPC would also wait for every client to say that it has seen the end, and a client that
-        has stalled never does. When all calls are answered it is given a moment and no more.
+        Clients are told first, so that none of their calls arrives in vain. gRPC would also wait
+        for every client to say that it has seen the end, and a client that has stalled never does.
+        When all calls are answered it is given a moment and no more.
         """
         self.drain()
         for listener in own_listeners(self.port):
             turn_away(listener)
         await asyncio.sleep(SETTLE_SECONDS)  # gRPC accepts, in threads of its own, what waits
         self.receiver.end()
+        if say_goodbye(self.port):
+            await self._wait_for_quiet(min(grace, MOST_QUIET_SECONDS))
         stopping = asyncio.create_task(self.server.stop(grace))
         while self.running and not stopping.done():
             await asyncio.sleep(0.05)
@@ -115,6 +126,16 @@ class RpcServer:
         if not stopping.done():
             await self.server.stop(None)
         await stopping
+
+    async def _wait_for_quiet(self, most: float) -> None:
+        """Wait until no call has come for a while."""
+        begun = self.quiet_since = time.monotonic()
+        while True:
+            now = time.monotonic()
+            quiet = not self.running and now - self.quiet_since >= QUIET_SECONDS
+            if quiet or now - begun >= most:
+                return
+            await asyncio.sleep(0.05)
 
     def _receiving(self, route: Route) -> Route:
         """A route whose handler receives the message before it is answered."""
@@ -146,6 +167,7 @@ class RpcServer:
                 raise
             finally:
                 self.running -= 1
+                self.quiet_since = time.monotonic()
             if answer.status != 200:
                 code = exchange.code or CODES[answer.status]
                 await context.abort(code, orjson.loads(answer.body)["error"])

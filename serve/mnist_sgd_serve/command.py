@@ -200,7 +200,7 @@ def _serve(settings: Settings) -> int:
         if settings.workers == 1:
             from mnist_sgd_serve.metrics import shared_memory
 
-            return _end(serve(settings, listener, shared_memory(1)))
+            return serve(settings, listener, shared_memory(1))
         from mnist_sgd_serve.logs import Log
         from mnist_sgd_serve.supervisor import supervise
 
@@ -224,16 +224,7 @@ def _work(settings: Settings, inherited: Sequence[int]) -> int:
     from mnist_sgd_serve.supervisor import inherit
 
     listener, memory, channel, worker = inherit(inherited)
-    return _end(serve(settings, listener, memory, worker, channel))
-
-
-def _end(code: int) -> Never:
-    """End this process now: Python would wait for threads that are decoding or reading."""
-    for stream in (sys.stdout, sys.stderr):
-        if stream is not None:
-            with contextlib.suppress(OSError, ValueError):
-                stream.flush()
-    os._exit(code)
+    return serve(settings, listener, memory, worker, channel)
 
 
 def _command(settings: Settings, inherited: Sequence[int]) -> list[str]:

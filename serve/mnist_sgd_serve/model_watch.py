@@ -28,10 +28,11 @@ class ModelWatch:
         self.log = log
         self._asked = threading.Event()
         self._stopped = False
+        self._thread = threading.Thread(target=self._watch, name="model watch", daemon=True)
 
     def start(self) -> None:
         """Begin to look."""
-        threading.Thread(target=self._watch, name="model watch", daemon=True).start()
+        self._thread.start()
 
     def reload(self) -> None:
         """Load the file soon, whether or not it is another."""
@@ -41,6 +42,12 @@ class ModelWatch:
         """Begin no further look; one that has begun goes on."""
         self._stopped = True
         self._asked.set()
+
+    def has_ended(self, seconds: float) -> bool:
+        """Whether the last look ends within so many seconds, or there was none; after `stop`."""
+        if self._thread.is_alive():
+            self._thread.join(seconds)
+        return not self._thread.is_alive()
 
     def _watch(self) -> None:
         while True:

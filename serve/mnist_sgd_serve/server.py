@@ -13,6 +13,7 @@ import mmap
 import os
 import signal
 import socket
+import sys
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
     from mnist_sgd_serve.rpc.server import RpcServer
 
 __all__ = ["GRACE_SECONDS", "bind", "serve"]
+
+WATCH_SECONDS = 0.5
+"""For a look at the model's file to end, when the server has ended."""
 
 LAST_SECONDS = GRACE_SECONDS + 1
 """From the end of the drain time to the end of the process if its event loop hangs."""
@@ -159,6 +163,20 @@ class _Server(uvicorn.Server):
         self.rpc: RpcServer | None = None
         self.code = 0
 
+    def run(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve until told to stop.
+
+        A thread that is still loading a model then would crash while Python ends, and one that
+        reads from a disk that does not answer would stay: with such a thread the process ends here.
+        """
+        super().run(sockets)
+        if not self.watch.has_ended(WATCH_SECONDS):
+            for stream in (sys.stdout, sys.stderr):
+                if stream is not None:
+                    with contextlib.suppress(OSError, ValueError):
+                        stream.flush()
+            os._exit(self.code)
+
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, and say where."""
         for listener in sockets or []:
@@ -215,7 +233,10 @@ class _Server(uvicorn.Server):
         last = self.settings.drain_seconds + LAST_SECONDS
         self.signals = Signals(self._handle, last, self.log)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)  # one may wait since the start
-        yield
+        try:
+            yield
+        finally:
+            self.signals.close()
 
     def _handle(self, number: int) -> None:
         if number == signal.SIGHUP:

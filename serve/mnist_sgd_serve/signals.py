@@ -20,6 +20,9 @@ __all__ = ["Signals"]
 
 ENDING = (signal.SIGTERM, signal.SIGINT)
 
+_CLOSE = 0
+"""In the pipe, where no signal has this number."""
+
 
 class Signals:
     """Waits for SIGTERM, SIGINT and SIGHUP; made in the main thread, within the running loop.
@@ -38,14 +41,22 @@ class Signals:
         self.end: float | None = None  # when the process must have ended
         self.reading, self.writing = os.pipe()
         os.set_blocking(self.writing, False)
-        for number in (*ENDING, signal.SIGHUP):
-            signal.signal(number, _nothing)
-        signal.set_wakeup_fd(self.writing, warn_on_full_buffer=False)
+        self._before = {
+            number: signal.signal(number, _nothing) for number in (*ENDING, signal.SIGHUP)
+        }
+        self._wakeup = signal.set_wakeup_fd(self.writing, warn_on_full_buffer=False)
         threading.Thread(target=self._wait, name="signals", daemon=True).start()
 
     def stop(self) -> None:
         """Do as if SIGTERM had come."""
         os.write(self.writing, bytes([signal.SIGTERM]))
+
+    def close(self) -> None:
+        """Wait no more, and handle signals as before; in the main thread."""
+        signal.set_wakeup_fd(self._wakeup)
+        for number, handler in self._before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        os.write(self.writing, bytes([_CLOSE]))
 
     def _wait(self) -> None:
         while True:
@@ -53,6 +64,10 @@ class Signals:
             if not select.select([self.reading], [], [], left)[0]:
                 self._leave("cut off")
             for number in os.read(self.reading, 64):
+                if number == _CLOSE:
+                    os.close(self.reading)
+                    os.close(self.writing)
+                    return
                 self._take(number)
 
     def _take(self, number: int) -> None:

@@ -1,12 +1,14 @@
 """What a server spends on requests that are built to cost time or memory, one each.
 
     python benchmarks/request_bombs.py MODEL [--only TEXT] [--json FILE] [--before FILE]
+    python benchmarks/request_bombs.py MODEL --at-once 10
 
 For each request of tests/support/request_bombs.py a server is started with all its limits at their
 defaults, and warmed up; then the request is sent, while another client asks for /v2/health/live
 every few milliseconds. The row has the bytes that were sent, the status, the processor time of the
 server, by how much its memory rose at most, and the longest that the other client waited, which is
-only to be trusted on a machine that has nothing else to do. --json keeps the figures, --before
+only to be trusted on a machine that has nothing else to do. --at-once sends so many of the same
+together, and sums up their bytes and times. --json keeps the figures, --before
 shows those of an earlier run, such as of an older version that PYTHONPATH names. Linux only.
 """
 
@@ -16,6 +18,7 @@ import os
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -92,7 +95,7 @@ def give(socket: object, data: bytes) -> None:
 
 def call(address: str, body: bytes) -> str:
     """The code of a gRPC call."""
-    options = [("grpc.max_send_message_length", -1)]
+    options = [("grpc.max_send_message_length", -1), ("grpc.use_local_subchannel_pool", 1)]
     with grpc.insecure_channel(address, options=options) as channel:
         method = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
         try:
@@ -103,8 +106,15 @@ def call(address: str, body: bytes) -> str:
     return "OK"
 
 
-def measure(model: str, name: str) -> Row:
-    """Start a server, send one request, and see what it cost."""
+def send_all(server: Server, bomb: Bomb, count: int) -> tuple[int, str]:
+    """Send a request so many times at once; gives the bytes of all, and the statuses."""
+    with ThreadPoolExecutor(count) as pool:
+        sent = list(pool.map(lambda _: send(server, bomb), range(count)))
+    return sum(size for size, _ in sent), ", ".join(sorted({status for _, status in sent}))
+
+
+def measure(model: str, name: str, count: int) -> Row:
+    """Start a server, send one request or several at once, and see what they cost."""
     bomb = BOMBS[name]()
     limits = ("--drain-seconds", "0", "--deadline", "60", "--grpc-port", "0")
     with launch(model, *limits) as server:
@@ -115,7 +125,7 @@ def measure(model: str, name: str) -> Row:
         probe = Probe(server)
         used = server.processor_seconds()
         with server.watched_memory() as more:
-            sent, status = send(server, bomb)
+            sent, status = send_all(server, bomb, count)
             waited = probe.stop()
             mebibytes = more() / MIB
         seconds = server.processor_seconds() - used
@@ -143,6 +153,7 @@ def main() -> None:
     )
     parser.add_argument("model")
     parser.add_argument("--only", default="", help="requests whose names have this text")
+    parser.add_argument("--at-once", type=int, default=1, help="how many of each")
     parser.add_argument("--json", type=Path, help="keep the figures")
     parser.add_argument("--before", type=Path, help="figures to compare with")
     args = parser.parse_args()
@@ -152,7 +163,7 @@ def main() -> None:
     rows = []
     for name in BOMBS:
         if args.only in name:
-            rows.append(measure(args.model, name))
+            rows.append(measure(args.model, name, args.at_once))
             print(table(rows[-1:], before).splitlines()[-1], flush=True)
             if args.json:
                 args.json.write_text(json.dumps([asdict(row) for row in rows], indent=1))

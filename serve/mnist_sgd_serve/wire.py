@@ -58,7 +58,9 @@ def check_self_contained(content: bytes) -> None:
                     raise WireError(f"it uses operators of the custom domain {shown!r}")
 
 
-def fields(content: bytes, start: int, end: int) -> Iterator[tuple[int, int, int, int]]:
+def fields(
+    content: bytes | memoryview, start: int, end: int
+) -> Iterator[tuple[int, int, int, int]]:
     """Read the fields of one message: number, wire type, value, end.
 
     The value of a field of bytes is where they start; that of a fixed one is not read, and is 0.
@@ -89,7 +91,7 @@ def fields(content: bytes, start: int, end: int) -> Iterator[tuple[int, int, int
         at = stop
 
 
-def _varint(content: bytes, at: int, end: int) -> tuple[int, int]:
+def _varint(content: bytes | memoryview, at: int, end: int) -> tuple[int, int]:
     """Read a number of 7 bits a byte, lowest first, and say where it ends."""
     value = 0
     for shift in range(0, 70, 7):

@@ -59,7 +59,10 @@ class Parts:
         """
         if self.numbers is None:
             return self.raw
-        return b"".join(_unpacked(bytes(piece)) for piece in _pieces(self.numbers))
+        pixels = bytearray()  # to join all pieces would take twice the memory
+        for piece in _pieces(self.numbers):
+            pixels += _unpacked(bytes(piece))
+        return memoryview(pixels)
 
 
 def take_apart(content: bytes) -> Parts:
@@ -73,24 +76,26 @@ def take_apart(content: bytes) -> Parts:
         return Parts(content)
     found: list[tuple[str, int, int]] = []
     try:
-        rest = _without_pixels(content, 0, len(content), "request", found)
+        kept = _without_pixels(memoryview(content), 0, len(content), "request", found)
     except WireError as error:
         raise RequestError(
             400, "bad_message", "the bytes are no message inference.ModelInferRequest"
         ) from error
-    if len(rest) > LARGE:
-        raise _too_large(f"{len(rest)} bytes", f"{LARGE}")
+    size = sum(map(len, kept))
+    if size > LARGE:
+        raise _too_large(f"{size} bytes", f"{LARGE}")
     if len(found) > 1:
         raise RequestError(400, "bad_data", f"{_RAW} or {_NUMBERS} must be in one piece")
     views = {name: memoryview(content)[start:end] for name, start, end in found}
-    return Parts(rest, views.get(_RAW), views.get(_NUMBERS))
+    return Parts(b"".join(kept), views.get(_RAW), views.get(_NUMBERS))
 
 
 def _without_pixels(
-    content: bytes, start: int, end: int, message: str, found: list[tuple[str, int, int]]
-) -> bytes:
-    """Copy a message but for large fields with pixels, of which only the places are noted."""
-    kept, at = [], start
+    content: memoryview, start: int, end: int, message: str, found: list[tuple[str, int, int]]
+) -> list[bytes | memoryview]:
+    """The pieces of a message but for large fields with pixels, of which the places are noted."""
+    kept: list[bytes | memoryview] = []
+    at = start
     for count, (number, kind, value, stop) in enumerate(fields(content, start, end)):
         if count == _MOST_FIELDS:
             raise _too_large(f"more than {_MOST_FIELDS} fields", f"{_MOST_FIELDS}")
@@ -99,12 +104,12 @@ def _without_pixels(
             kept.append(content[at:stop])
         elif inside in _INSIDE:
             part = _without_pixels(content, value, stop, inside, found)
-            kept.append(bytes([number << 3 | _BYTES]) + _varint(len(part)) + part)
+            kept += [bytes([number << 3 | _BYTES]) + _varint(sum(map(len, part))), *part]
         else:
             found.append((inside, value, stop))
             kept.append(bytes([number << 3 | _BYTES, 0]))
         at = stop
-    return b"".join(kept)
+    return kept
 
 
 def _pieces(numbers: memoryview) -> Iterator[memoryview]:

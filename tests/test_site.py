@@ -186,3 +186,17 @@ def test_a_post_of_another_site_is_refused_and_the_rest_answered(server: Server)
         head = {"Host": host, "Origin": f"http://{host}"}
         assert server.post("/predict", picture, head).status == 200
         assert server.get("/", head).status == 200
+
+
+def test_a_server_on_all_addresses_answers_the_probes_of_a_cluster(tmp_path: Path) -> None:
+    """They name the pod by its address, and the service by its name."""
+    model = tmp_path / "model.onnx"
+    model.write_bytes(onnx_models.content(onnx_models.linear()))
+    with running(model, "--host", "0.0.0.0") as server:
+        server.host = "127.0.0.1"
+        for host in ("10.244.1.17:8080", "[fd00::17]:8080", "mnist-sgd:8080", OWN, "localhost"):
+            for path in ("/v2/health/live", "/v2/health/ready"):
+                assert server.get(path, {"Host": host}).status == 200
+            assert server.post(INFER, bytes(784), RAW | {"Host": host}).status == 200
+        refused = server.get("/v2/health/live", {"Host": "evil.example"})
+        assert (refused.status, refused.error) == (403, foreign("evil.example"))

@@ -92,18 +92,114 @@ def test_requests_that_come_together_share_runs_up_to_the_limit() -> None:
     assert batcher.waiting == 0
 
 
-def test_a_request_is_never_split() -> None:
+def test_a_request_that_is_too_large_for_a_run_is_run_in_pieces_and_lets_others_between() -> None:
     model = Model()
     batcher = model.batcher(max_images=4)
     counts = [1, 3, 3, 9, 1, 1]
-    firsts = np.cumsum([0, *counts])
+    firsts = np.cumsum([0, *counts]).tolist()
     results = asyncio.run(
         gather(*(batcher.answer(images(f, n), stays) for f, n in zip(firsts, counts, strict=False)))
     )
     assert outcomes(results) == [
         list(range(f, f + n)) for f, n in zip(firsts, counts, strict=False)
     ]
-    assert [len(run) for run in model.runs] == [1, 3, 3, 9, 2]
+    large = list(range(7, 16))
+    assert model.runs == [[0], [1, 2, 3], [4, 5, 6], large[:4], [16, 17], large[4:8], large[8:]]
+    assert model.queued[-3:] == [0, 1, 0]
+
+
+def test_a_large_request_gives_the_loop_a_turn_after_each_piece() -> None:
+    """Also one that comes alone."""
+    model = Model()
+    batcher = model.batcher(max_images=10)
+
+    async def go() -> list[int]:
+        asked = asyncio.ensure_future(batcher.answer(images(0, 95), stays))
+        seen = []
+        while not asked.done():
+            seen.append(len(model.runs))
+            await asyncio.sleep(0)
+        assert (await asked).tolist() == list(range(95))
+        return seen
+
+    turns = asyncio.run(go())
+    assert set(turns) == set(range(11))
+    assert [len(run) for run in model.runs] == [10] * 9 + [5]
+
+
+def test_a_small_request_waits_for_one_piece_of_a_large_one_and_no_more() -> None:
+    model = Model()
+    batcher = model.batcher(max_images=10, max_waiting=1000)
+
+    async def go() -> list[int]:
+        large = asyncio.ensure_future(batcher.answer(images(0, 500), stays))
+        while not model.runs:
+            await asyncio.sleep(0)
+        waits = []
+        for number in range(500, 510):
+            before = len(model.runs)
+            assert (await batcher.answer(images(number), stays)).tolist() == [number]
+            waits.append(len(model.runs) - before)
+        assert not large.done()
+        await large
+        return waits
+
+    assert max(asyncio.run(go())) <= 3  # a piece that it finds, its own, one until it is told
+
+
+def test_a_large_request_is_dropped_between_pieces_when_its_client_leaves() -> None:
+    model = Model()
+    batcher = model.batcher(max_images=2)
+
+    async def go() -> None:
+        large = asyncio.ensure_future(batcher.answer(images(0, 9), lambda: len(model.runs) == 2))
+        with pytest.raises(ClientGone):
+            await large
+
+    asyncio.run(go())
+    assert model.runs == [[0, 1], [2, 3]]
+    assert batcher.waiting == model.queued[-1] == 0
+
+
+def test_a_large_request_that_has_begun_in_time_is_run_to_its_end() -> None:
+    model = Model()
+    batcher = model.batcher(max_images=2)
+
+    async def go() -> list[float]:
+        large = asyncio.ensure_future(batcher.answer(images(0, 6), stays))
+        while not model.runs:
+            await asyncio.sleep(0)
+        batcher.deadline = -1.0
+        return [float(one) for one in await large]
+
+    assert asyncio.run(go()) == list(range(6))
+
+
+def test_all_pieces_of_a_request_are_run_by_the_model_that_it_names() -> None:
+    model, other = Model(), Model()
+    batcher = model.batcher(max_images=2)
+    results = asyncio.run(
+        gather(batcher.answer(images(0, 5), stays, other.run), batcher.answer(images(5), stays))
+    )
+    assert outcomes(results) == [list(range(5)), [5]]
+    assert [len(run) for run in other.runs] == [2, 2, 1]
+    assert model.runs == [[5]]
+
+
+def test_a_model_that_fails_on_a_piece_fails_the_request_and_leaves_nothing() -> None:
+    model = Model()
+    batcher = model.batcher(max_images=2)
+
+    def fails(batch: Images) -> NDArray[np.float32]:
+        if len(model.seen) == 2:
+            raise ValueError("broken")
+        return numbers(batch)
+
+    results = asyncio.run(
+        gather(batcher.answer(images(0, 9), stays, fails), batcher.answer(images(9), stays))
+    )
+    assert outcomes(results) == [RunFailed, [9]]
+    assert batcher.waiting == model.queued[-1] == 0
 
 
 def test_a_full_queue_refuses_and_what_waits_is_answered() -> None:
@@ -262,5 +358,5 @@ def test_every_answer_goes_to_its_request(
     assert batcher.waiting == model.queued[-1] == 0
     batcher.check_room()
     assert not batcher._queue
-    assert all(len(run) <= max_images or run == sorted(run) for run in model.runs)
+    assert all(len(run) <= max_images for run in model.runs)
     assert sum(count for _, count in model.seen) == sum(map(len, model.runs))

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -170,6 +171,18 @@ def test_answers_keep_the_order_of_the_requests(bench: Bench) -> None:
     assert bench.answers() == [(200, b"/1"), (200, b"/slow"), (200, b"/2"), (200, b"/3")]
     assert bench.transport.reading
     assert not bench.transport.closed
+
+
+def test_many_requests_of_one_read_give_the_event_loop_a_turn_between(bench: Bench) -> None:
+    bench.feed(b"".join(GET % number for number in range(100)))
+    counts = [len(bench.answers())]
+    while counts[-1] < 100:
+        bench.loop.run_until_complete(asyncio.sleep(0))
+        counts.append(len(bench.answers()))
+    assert counts[0] == 16
+    assert all(after - before <= 4 for before, after in pairwise(counts))
+    assert bench.answers() == [(200, b"/%d" % number) for number in range(100)]
+    assert bench.transport.reading
 
 
 @given(st.data())
@@ -406,10 +419,33 @@ def test_a_server_that_ends_answers_what_has_come_and_closes(bench: Bench) -> No
     assert bench.transport.closed
 
 
-def test_a_server_that_ends_closes_idle_connections_at_once(bench: Bench) -> None:
-    bench.feed(GET % 1)
+@pytest.mark.parametrize("asked", [False, True], ids=["never asked", "asked before"])
+def test_a_server_that_ends_closes_a_connection_that_is_quiet_for_a_moment(
+    bench: Bench, asked: bool
+) -> None:
+    """A request may be on its way."""
+    if asked:
+        bench.feed(GET % 1)
+    bench.connection.shutdown()
+    assert not bench.transport.closed
+    bench.connection.since -= 1.0
     bench.connection.shutdown()
     assert bench.transport.closed
+    assert bench.answers() == [(200, b"/1")] * asked
+
+
+@pytest.mark.parametrize("asked", [False, True], ids=["never asked", "asked before"])
+def test_a_server_that_ends_answers_a_request_that_was_on_its_way(
+    bench: Bench, asked: bool
+) -> None:
+    if asked:
+        bench.feed(GET % 1)
+    bench.connection.shutdown()
+    bench.feed(GET % 2)
+    assert bench.answers()[-1] == (200, b"/2")
+    assert bench.transport.sent.count(b"connection: close") == 1
+    assert bench.transport.closed
+    bench.connection.shutdown()  # as it was to do later
 
 
 def test_a_draining_server_closes_after_the_answer(bench: Bench) -> None:

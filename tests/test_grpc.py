@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import re
+import select
 import signal
 import socket
 import struct
@@ -23,16 +24,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from endings import CALL, end_under_load
+from http2 import Http2
 from mnist_sgd_serve.batcher import DeadlineExceeded, QueueFull
 from mnist_sgd_serve.logs import Log
 from mnist_sgd_serve.metrics import Metrics, shared_memory
 from mnist_sgd_serve.model_host import ModelHost
+from mnist_sgd_serve.rpc.farewell import say_goodbye
 from mnist_sgd_serve.rpc.messages import message_class
 from mnist_sgd_serve.rpc.server import RpcServer
 from mnist_sgd_serve.rpc.service import Service
 from mnist_sgd_serve.settings import Settings
 from server import INFER, Server, launch, reserved_port, running
-from waiting import PATIENCE, again_if_late
+from waiting import PATIENCE, again_if_late, wait_until
 
 HEALTH = "grpc.health.v1.HealthCheck"
 SERVING, NOT_SERVING, SERVICE_UNKNOWN = 1, 2, 3
@@ -646,6 +650,65 @@ def test_sigterm_ends_it_with_0_and_nobody_listens_any_more(model: Path) -> None
             with refusal() as said:
                 rpc.call("ServerLive")
             assert said[0] == "UNAVAILABLE"
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_sigterm_under_16_clients_loses_no_call(workers: str, model: Path) -> None:
+    """Half of them connect anew for each call; the others have one on the way at any time."""
+    patient = ("--hang-seconds", "3600", "--workers", workers, "--drain-seconds", "0.2")
+    with launch(model, "--grpc-port", "0", *patient) as server:
+        server.wait_until_ready()
+        server.wait_for("ready", int(workers))
+        outcomes = asyncio.run(end_under_load(server, 16, seconds=0.1, over="grpc"))
+        assert set(outcomes) == {"200"}
+        assert server.process.wait(PATIENCE) == 0
+        assert {event["event"] for event in server.events()} == {"ready", "draining", "stopped"}
+
+
+PATIENT = """
+import sys
+from mnist_sgd_serve import command, server
+from mnist_sgd_serve.rpc import calls, server as rpc
+server.GRACE_SECONDS = server.LAST_SECONDS = 3600
+rpc.QUIET_SECONDS = rpc.MOST_QUIET_SECONDS = calls.LAST_SECONDS = 3600
+sys.exit(command.main(sys.argv[1:]))
+"""
+"""A server that waits an hour for calls that are on their way at its end."""
+
+
+def test_a_call_that_was_on_its_way_when_the_server_said_goodbye_is_answered(model: Path) -> None:
+    options = ("--grpc-port", "0", "--drain-seconds", "0")
+    with launch(model, *options, program=("-c", PATIENT)) as server:
+        server.wait_until_ready()
+        host, _, port = server.wait_for("ready")["grpc"].rpartition(":")
+        with Http2(host, int(port)) as client:
+            server.process.send_signal(signal.SIGTERM)
+            wait_until(lambda: client.pumped() and client.last is not None)
+            assert client.last == 2**31 - 1  # so every call that a client can make
+            call = client.call("/inference.GRPCInferenceService/ModelInfer")
+            client.send({call: struct.pack(">BI", 0, len(CALL)) + CALL})
+            wait_until(lambda: client.pumped() and call in client.ended)
+            wait_until(lambda: client.pumped() and call in client.answered)
+
+
+def test_a_client_that_does_not_read_is_not_told_of_the_end_within_an_answer() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            connection, _ = listener.accept()
+            with connection:
+                connection.setblocking(False)
+                sent = 0
+                with contextlib.suppress(BlockingIOError):
+                    while True:
+                        sent += connection.send(bytes(2**16))
+                assert say_goodbye(port) == 0
+                while sent:
+                    sent -= len(client.recv(2**16))
+                wait_until(lambda: select.select([], [connection], [], 0)[1])
+                assert say_goodbye(port) == 1
+            frame = client.makefile("rb").read()
+            assert frame == b"\0\0\x08\7\0\0\0\0\0\x7f\xff\xff\xff\0\0\0\0"
 
 
 def test_with_a_token_only_health_is_open(model: Path) -> None:

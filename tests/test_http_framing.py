@@ -125,12 +125,24 @@ def test_a_chunked_body_is_answered(server: Server) -> None:
         assert client.reply().body == whole.body
 
 
-def test_a_million_chunks_of_a_byte_are_refused_in_little_memory(server: Server) -> None:
+@pytest.mark.parametrize(("size", "count"), [(1, 1_000_000), (5, 190_000)])
+def test_very_many_small_chunks_are_refused_in_little_memory(
+    server: Server, size: int, count: int
+) -> None:
     server.check_good()
     with server.watched_memory() as more:
-        reply = last_answer(server, chunked(*[b"x"] * 1_000_000))
+        reply = last_answer(server, chunked(*[b"x" * size] * count))
         server.check_refusal(reply, 400, "the chunks of the body are too small")
         assert more() < 8 * 2**20
+
+
+def test_many_chunks_of_32_bytes_are_answered(server: Server) -> None:
+    image = bytes(range(28)) * 28
+    body = image * 60
+    chunks = [body[at : at + 32] for at in range(0, len(body), 32)]
+    with server.connect() as client:
+        client.send(chunked(*chunks))
+        assert client.reply().status == 200
 
 
 def test_an_endless_trailer_is_refused(server: Server) -> None:

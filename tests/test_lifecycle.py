@@ -1,5 +1,6 @@
 """A server starts when it can answer, or says in one line why not, and ends without a loss."""
 
+import asyncio
 import os
 import shutil
 import signal
@@ -15,18 +16,20 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
+from endings import end_under_load
 from mnist_sgd_serve.artefact import MAX_BYTES
 from onnx_models import (
     NOT_ARTEFACTS,
     content,
+    endless,
     linear,
     with_a_custom_domain,
     with_external_data,
     with_float_images,
     with_one_answer_for_all,
 )
-from server import INFER, Server, launch, message, reserved_port, running
-from waiting import PATIENCE
+from server import INFER, RAW, Server, launch, message, reserved_port, running
+from waiting import PATIENCE, wait_until
 
 BODY = (
     b'{"inputs": [{"name": "image", "datatype": "UINT8", "shape": [1, 28, 28], "data": ['
@@ -190,8 +193,7 @@ def test_nothing_listens_until_the_model_has_answered(tmp_path: Path) -> None:
     """The model comes through a pipe, so that its load ends when the test says so."""
     path = tmp_path / "model.onnx"
     os.mkfifo(path)
-    unwatched = ("--watch-seconds", "3600")  # else it would wait for another model
-    with reserved_port() as port, launch(path, "--port", str(port), *unwatched) as server:
+    with reserved_port() as port, launch(path, "--port", str(port)) as server:
         with open(path, "wb") as pipe:  # the server has opened it: it is loading
             with pytest.raises(ConnectionRefusedError):
                 socket.create_connection(("127.0.0.1", port))
@@ -224,6 +226,114 @@ def test_sigterm_during_the_load_ends_the_start_at_once_with_code_0(tmp_path: Pa
     with launch(path) as server, open(path, "wb"):
         assert server.stop() == 0
         assert server.log == ""
+
+
+def test_a_model_from_a_pipe_is_read_once_and_holds_no_end_up(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    os.mkfifo(path)
+    with launch(path, "--watch-seconds", "0.01", "--drain-seconds", "0") as server:
+        with open(path, "wb") as pipe:
+            pipe.write(content(linear()))
+        server.wait_until_ready()
+        version = server.wait_for("ready")["version"]
+        server.check_good()
+        server.process.send_signal(signal.SIGHUP)
+        refused = server.wait_for("model")
+        says = f"{path} is not a regular file and is read only once; {version} still answers"
+        assert (refused["result"], refused["text"]) == ("refused", says)
+        server.check_good()
+        assert server.stop() == 0
+        assert [event["event"] for event in server.events()] == [
+            *("ready", "model", "draining", "stopped")
+        ]
+
+
+BLOCKED_READ = """
+import sys, threading
+from mnist_sgd_serve import command, model_host
+load = model_host._load
+def blocked(path):
+    if threading.current_thread() is not threading.main_thread():
+        print('{"event": "blocked"}', flush=True)
+        threading.Event().wait()
+    return load(path)
+model_host._load = blocked
+sys.exit(command.main(sys.argv[1:]))
+"""
+"""A server that never comes to the end of reading its file anew, as on a disk that is gone."""
+
+
+def test_a_file_whose_read_blocks_holds_neither_requests_nor_the_end_up(model: Path) -> None:
+    with launch(model, "--drain-seconds", "0", program=("-c", BLOCKED_READ)) as server:
+        server.wait_until_ready()
+        server.process.send_signal(signal.SIGHUP)
+        server.wait_for("blocked")
+        server.check_good()
+        server.process.send_signal(signal.SIGHUP)
+        server.check_good()
+        assert server.stop() == 0
+
+
+SHORT = """
+import sys
+from mnist_sgd_serve import command, server
+server.LAST_SECONDS = 0.5
+sys.exit(command.main(sys.argv[1:]))
+"""
+"""A server that is ended half a second after its drain time, if it has not ended by itself."""
+
+
+def test_sigterm_ends_a_server_whose_model_never_comes_to_an_end(tmp_path: Path) -> None:
+    """Its event loop cannot hear the signal."""
+    path = tmp_path / "model.onnx"
+    path.write_bytes(content(endless()))
+    with launch(path, "--drain-seconds", "0", program=("-c", SHORT)) as server:
+        server.wait_until_ready()
+        with server.connect() as client:
+            assert client.ask("GET", "/v2/health/live").status == 200  # so that it is accepted
+            client.send(message("POST", INFER, b"\1" * 784, RAW))
+            client.wait_until_delivered()
+            before = server.processor_seconds()
+            wait_until(lambda: server.processor_seconds() > before + 0.2)  # it has begun
+            assert server.stop() == 1
+        assert [event["event"] for event in server.events()] == ["ready", "cut off"]
+
+
+def test_a_second_signal_ends_a_server_whose_model_never_comes_to_an_end(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(content(endless()))
+    with launch(path, "--drain-seconds", "3600") as server:
+        server.wait_until_ready()
+        with server.connect() as client:
+            client.send(message("POST", INFER, b"\1" * 784, RAW))
+            before = server.processor_seconds()
+            wait_until(lambda: server.processor_seconds() > before + 0.2)
+            server.process.send_signal(signal.SIGTERM)
+            wait_until(lambda: not signals_waiting(server))
+            assert server.stop(signal.SIGINT) == 1
+        assert server.events()[-1]["event"] == "forced"
+
+
+def signals_waiting(server: Server) -> bool:
+    """Whether a signal was sent to the process and is not handled yet."""
+    status = Path(f"/proc/{server.pid}/status").read_text()
+    return int(status.partition("ShdPnd:")[2].split()[0], 16) != 0
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_sigterm_under_32_clients_loses_no_request_and_resets_no_connection(
+    workers: str, model: Path
+) -> None:
+    """Half of them connect anew for each request; some are always about to."""
+    patient = ("--hang-seconds", "3600", "--workers", workers)
+    for seconds in ("0", "0.2"):
+        with launch(model, "--drain-seconds", seconds, *patient) as server:
+            server.wait_until_ready()
+            server.wait_for("ready", int(workers))
+            outcomes = asyncio.run(end_under_load(server, 32, seconds=0.1))
+            assert set(outcomes) == {"200"}
+            assert server.process.wait(PATIENCE) == 0
+            assert {event["event"] for event in server.events()} == {"ready", "draining", "stopped"}
 
 
 def test_sigterm_loses_none_of_64_requests_in_flight(model: Path) -> None:

@@ -1,5 +1,6 @@
 """Another model takes over while clients ask, and what is no model changes nothing."""
 
+import asyncio
 import json
 import os
 import signal
@@ -12,6 +13,8 @@ import numpy as np
 import pytest
 
 from mnist_sgd_serve import Predictor
+from mnist_sgd_serve.batcher import Batcher
+from mnist_sgd_serve.model_host import ModelHost
 from onnx_models import content, linear, with_float_images
 from server import INFER, Server, message, running
 from waiting import wait_until
@@ -120,6 +123,28 @@ def test_models_take_over_while_clients_ask_and_no_answer_fails_or_is_anothers(
     assert server.metric(REFUSED) == 0
 
 
+def test_a_large_request_is_answered_by_one_model_however_often_the_file_is_replaced(
+    path: Path,
+) -> None:
+    """Here after each of its pieces."""
+    images = np.random.default_rng(1).integers(0, 256, (12, 28, 28), np.uint8)
+    loads: list[str] = []
+    host = ModelHost(path, lambda result, text: loads.append(result), max_images=3)
+
+    def ran(requests: int, count: int, seconds: float) -> None:
+        replace(path, MODELS[len(loads) + 1])
+        host.reload()
+
+    batcher = Batcher(
+        host.run, max_images=3, max_waiting=100, deadline=3600, ran=ran, queued=lambda count: None
+    )
+    model, probabilities = asyncio.run(host.answer(batcher, images, lambda: False))
+    assert loads == ["loaded"] * 4
+    assert model.version == version(MODELS[0])
+    assert host.model.version == version(MODELS[4])
+    np.testing.assert_allclose(probabilities, Predictor(MODELS[0]).probabilities(images), atol=1e-6)
+
+
 def test_the_version_in_urls_goes_with_the_model(server: Server, path: Path) -> None:
     old, new = version(MODELS[0]), version(MODELS[1])
     base = "/v2/models/mnist_sgd/versions"
@@ -193,6 +218,22 @@ def test_a_file_of_the_same_size_and_time_is_still_another(server: Server, path:
     os.replace(new, path)
     assert server.wait_for("model")["result"] == "loaded"
     assert answering(server) == version(MODELS[1])
+
+
+def test_a_pipe_in_the_place_of_the_file_is_refused_and_nobody_waits_for_it(
+    server: Server, path: Path
+) -> None:
+    pipe = path.with_name("pipe")
+    os.mkfifo(pipe)
+    os.replace(pipe, path)
+    event = server.wait_for("model")
+    assert event["result"] == "refused"
+    assert event["text"] == (
+        f"{path} is not a regular file and is read only once; {version(MODELS[0])} still answers"
+    )
+    assert answering(server) == version(MODELS[0])
+    replace(path, MODELS[1])
+    assert server.wait_for("model", 2)["result"] == "loaded"
 
 
 def test_a_link_that_points_elsewhere_is_followed(tmp_path: Path) -> None:

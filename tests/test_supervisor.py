@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from mnist_sgd_serve.supervisor import POLL_SECONDS
-from onnx_models import content, linear
-from server import Server, launch, message, stopped
+from onnx_models import content, endless, linear
+from server import INFER, RAW, Server, launch, message, stopped
 from waiting import PATIENCE, has_ended, wait_until, wait_until_ended
 
 LOADED = 'mnist_sgd_model_reloads_total{result="loaded"}'
@@ -27,11 +27,13 @@ def model(tmp_path: Path) -> Path:
 
 @contextmanager
 def two_workers(
-    model: Path, program: Sequence[str] = ("-m", "mnist_sgd_serve")
+    model: Path, program: Sequence[str] = ("-m", "mnist_sgd_serve"), *options: str
 ) -> Iterator[Server]:
     """A server of two workers that are both ready."""
-    options = ("--workers", "2", "--drain-seconds", "0", "--token", "secret")
-    with launch(model, *options, program=program) as server:
+    given = ("--workers", "2", "--drain-seconds", "0", "--token", "secret")
+    if "--hang-seconds" not in options:  # a busy machine may keep a worker waiting
+        options = (*options, "--hang-seconds", "3600")
+    with launch(model, *given, *options, program=program) as server:
         server.wait_until_ready()
         server.wait_for("ready", 2)
         yield server
@@ -47,6 +49,12 @@ def pair(model: Path) -> Iterator[Server]:
 def workers(server: Server) -> dict[int, int]:
     """The process that is the last to hold each worker's number."""
     return {event["worker"]: event["process"] for event in server.events("ready")}
+
+
+def children(server: Server) -> list[int]:
+    """The processes that the supervisor has started, ready or not."""
+    text = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text()
+    return [int(process) for process in text.split()]
 
 
 def wait_for_draining(server: Server) -> None:
@@ -100,6 +108,110 @@ def test_a_killed_worker_is_replaced_while_the_other_answers_and_no_count_is_los
     assert metric(pair, LIVE) == 80
     pair.wait_for("worker died", 2)  # else its end may be noticed only among the others' after stop
     assert pair.stop() == 0, pair.log
+
+
+FAILING_FORKS = """
+import subprocess
+import sys
+from mnist_sgd_serve import command, supervisor
+
+class Popen(subprocess.Popen):
+    started = 0
+    def __init__(self, *arguments, **options):
+        Popen.started += 1
+        if Popen.started in (3, 4):
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+        super().__init__(*arguments, **options)
+
+supervisor.subprocess.Popen = Popen
+sys.exit(command.main(sys.argv[1:]))
+"""
+"""A server whose third and fourth process cannot be made, as at a limit of processes."""
+
+
+def test_a_process_that_cannot_be_made_is_made_later_and_the_service_goes_on(model: Path) -> None:
+    with two_workers(model, ("-c", FAILING_FORKS)) as pair:
+        os.kill(workers(pair)[0], signal.SIGKILL)
+        ask(pair, 10)
+        first, second = pair.wait_for("worker not started"), pair.wait_for("worker not started", 2)
+        assert first["error"] == "[Errno 11] Resource temporarily unavailable"
+        assert second["retry_seconds"] == 2 * first["retry_seconds"] > 0
+        pair.wait_for("ready", 3)
+        ask(pair, 10)
+        assert pair.stop() == 0
+
+
+def test_a_worker_that_hangs_is_replaced_while_the_other_answers(model: Path) -> None:
+    with two_workers(model, ("-m", "mnist_sgd_serve"), "--hang-seconds", "2") as pair:
+        hanging = workers(pair)[0]
+        os.kill(hanging, signal.SIGSTOP)
+        ask(pair, 10)
+        wait_until_ended(hanging)
+        event = next(one for one in pair.events("worker hangs") if one["process"] == hanging)
+        assert (event["level"], event["seconds"]) == ("error", 2)
+        wait_until(lambda: pair.wait_for("worker died") and workers(pair)[0] != hanging)
+        ask(pair, 10)
+
+
+def test_a_worker_whose_event_loop_stands_still_is_replaced(tmp_path: Path) -> None:
+    """Its process runs, and would run for ever."""
+    path = tmp_path / "model.onnx"
+    path.write_bytes(content(endless()))
+    with two_workers(path, ("-m", "mnist_sgd_serve"), "--hang-seconds", "2") as pair:
+        head = RAW | {"Authorization": "Bearer secret"}
+        with pair.connect() as client:
+            client.send(message("POST", INFER, b"\1" * 784, head))
+            hanging = pair.wait_for("worker hangs")["process"]
+            wait_until_ended(hanging)
+            with pytest.raises(ConnectionError):
+                client.reply()
+        ask(pair, 10)
+
+
+def test_a_worker_that_is_told_to_end_alone_takes_no_connection_from_the_others(
+    pair: Server,
+) -> None:
+    """As by somebody who has found its number: the socket is not its own."""
+    process = workers(pair)[0]
+    os.kill(process, signal.SIGTERM)
+    while not has_ended(process):
+        ask(pair, 1)
+    ask(pair, 20)
+    death = pair.wait_for("worker died")
+    assert (death["process"], death["code"]) == (process, 0)
+    pair.wait_for("ready", 3)
+    ask(pair, 20)
+    assert pair.stop() == 0
+
+
+SHORT = """
+import sys
+from mnist_sgd_serve import command, supervisor
+supervisor.KILL_SECONDS = 0.5
+sys.exit(command.main(sys.argv[1:]))
+"""
+"""A server whose workers have half a second to end."""
+
+
+def test_sigterm_ends_the_service_though_a_worker_is_stopped(model: Path) -> None:
+    with two_workers(model, ("-c", SHORT)) as pair:
+        process = workers(pair)[1]
+        os.kill(process, signal.SIGSTOP)
+        assert pair.stop() == 1
+        assert process in pair.wait_for("cut off")["processes"]
+        assert has_ended(process)
+
+
+def test_sigterm_ends_the_service_though_a_worker_never_comes_to_an_end(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(content(endless()))
+    with two_workers(path, ("-c", SHORT)) as pair, pair.connect() as client:
+        head = RAW | {"Authorization": "Bearer secret"}
+        client.send(message("POST", INFER, b"\1" * 784, head))
+        client.wait_until_delivered()
+        assert pair.stop() == 1
+        for process in workers(pair).values():
+            assert has_ended(process)
 
 
 YOUNG = """
@@ -214,24 +326,21 @@ def test_the_token_is_on_no_workers_command_line(pair: Server) -> None:
 
 
 def test_sigterm_before_the_first_worker_is_ready_ends_with_code_0(tmp_path: Path) -> None:
-    """It does not look at the pipe again, where it would wait for another model."""
+    """At once, though the worker waits for its model and nobody gives it."""
     path = tmp_path / "model.onnx"
     os.mkfifo(path)
-    unwatched = ("--watch-seconds", "3600", "--drain-seconds", "0")
-    with launch(path, "--workers", "2", *unwatched) as server:
-        with open(path, "wb") as pipe:  # the first worker has opened it: it is loading
-            server.process.send_signal(signal.SIGTERM)
-            pipe.write(content(linear()))
-        assert server.process.wait(PATIENCE) == 0
-        assert [event["worker"] for event in server.events("ready")] == [0]
+    with launch(path, "--workers", "2", "--drain-seconds", "0") as server, open(path, "wb"):
+        (worker,) = children(server)
+        assert server.stop() == 0
+        assert server.events() == []
+        assert has_ended(worker)
 
 
 def test_a_first_worker_that_is_killed_ends_the_start_with_code_1(tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     os.mkfifo(path)
     with launch(path, "--workers", "2") as server, open(path, "wb"):
-        children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
-        (worker,) = map(int, children)
+        (worker,) = children(server)
         os.kill(worker, signal.SIGKILL)
         assert server.process.wait(PATIENCE) == 1
         (death,) = server.events()

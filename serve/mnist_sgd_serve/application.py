@@ -2,7 +2,8 @@
 
 A request is checked whole before it joins a batch, so a bad one fails alone. Every answer that is
 not 2xx is JSON, `{"error": "..."}`, in plain words; what fails by our own doing is logged with its
-trace and answered without. What is at which path is in routes.py, who may ask in access.py.
+trace and answered without. What is at which path is in routes.py, who may ask in access.py and
+site.py.
 """
 
 import os
@@ -20,6 +21,7 @@ from mnist_sgd_serve.logs import Log
 from mnist_sgd_serve.metrics import Metrics
 from mnist_sgd_serve.protocol import RequestError, error_body, shown
 from mnist_sgd_serve.settings import Settings
+from mnist_sgd_serve.site import Site
 
 __all__ = ["Application"]
 
@@ -71,6 +73,7 @@ class Application:
         self.log = log
         self.access_log = settings.access_log
         self.access = Access(settings)
+        self.site = Site(settings)
         self._ids = count(1)
         self._logged: dict[int, float] = {}  # when a failure of a status was logged last
         self._unlogged = Counter[int]()  # how many were not, since then
@@ -79,6 +82,7 @@ class Application:
         """Answer a request; whatever happens, there is an answer."""
         name, extra = _OTHER, self.access.headers
         try:
+            self.site.check(exchange)
             answer = self.access.preflight(exchange)
             if answer is None:
                 route = self._route(exchange)

@@ -5,8 +5,12 @@ that brings no further request. So while requests keep coming in they join, and 
 with the load. A request that comes alone, after one that was alone, waits for nothing: it is run
 where it stands. The answers go back by position: nothing in a request decides where it goes.
 
+A request of more images than a run may have is run in pieces. After each piece it goes to the end
+of the queue, and the event loop has a turn, so that it holds nobody up. It is still one answer: its
+pieces are run by one model.
+
 The queue is bounded in images and each request has a deadline. A request whose client has gone is
-dropped before it costs a run.
+dropped before it costs a run, or another piece.
 
 A request that finds no room has been read in vain, and under overload most are. So the first that
 is refused closes the queue until half of it has been run, and `check_room` says so beforehand.
@@ -16,7 +20,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +29,7 @@ __all__ = ["Batcher", "ClientGone", "DeadlineExceeded", "QueueFull", "RunFailed"
 
 Images = NDArray[np.uint8]
 Probabilities = NDArray[np.float32]
+Run = Callable[[Images], Probabilities]
 
 
 class QueueFull(Exception):  # noqa: N818  (they say all without "Error")
@@ -49,6 +54,14 @@ class _Waiting:
     answer: "asyncio.Future[Probabilities]"
     since: float
     gone: Callable[[], bool]
+    run: Run
+    pieces: list[Probabilities] = field(default_factory=list)  # of a request that has begun
+    done: int = 0  # images in them
+
+    @property
+    def left(self) -> int:
+        """Images that are still to be run."""
+        return len(self.images) - self.done
 
 
 class Batcher:
@@ -56,7 +69,7 @@ class Batcher:
 
     Args:
         run: the model: uint8 `[N, 28, 28]` to float32 `[N]`; called in the loop's thread.
-        max_images: in one run; a request is never split, so a larger one runs alone.
+        max_images: in one run; a larger request is run alone, in pieces.
         max_waiting: images that may wait; one more request is refused.
         deadline: seconds that a request may wait for its run to begin.
         ran: is told of each run: requests, images, seconds.
@@ -65,7 +78,7 @@ class Batcher:
 
     def __init__(
         self,
-        run: Callable[[Images], Probabilities],
+        run: Run,
         *,
         max_images: int,
         max_waiting: int,
@@ -95,12 +108,16 @@ class Batcher:
         if self._closed:
             raise QueueFull
 
-    async def answer(self, images: Images, gone: Callable[[], bool]) -> Probabilities:
+    async def answer(
+        self, images: Images, gone: Callable[[], bool], run: Run | None = None
+    ) -> Probabilities:
         """The probabilities of one request's images, in their order.
 
         Args:
             images: uint8 `[N, 28, 28]`, checked.
-            gone: says whether the client has left; asked just before the run.
+            gone: says whether the client has left; asked just before each run.
+            run: the model for the pieces of a request of more than `max_images` images, if it is
+                another than the batcher's.
 
         Raises:
             QueueFull: too many images are waiting.
@@ -108,7 +125,8 @@ class Batcher:
             ClientGone: the client left before its run.
         """
         loop = asyncio.get_running_loop()
-        if self._alone and not self._queue and not self._ran:
+        whole = len(images) <= self.max_images
+        if whole and self._alone and not self._queue and not self._ran:
             self._ran = True
             loop.call_soon(self._end_turn)
             return self._run(images, 1)
@@ -118,7 +136,7 @@ class Batcher:
         answer = loop.create_future()
         if not self._queue:
             loop.call_soon(self._flush)
-        self._queue.append(_Waiting(images, answer, time.monotonic(), gone))
+        self._queue.append(_Waiting(images, answer, time.monotonic(), gone, run or self.run))
         self.waiting += len(images)
         self.queued(self.waiting)
         probabilities: Probabilities = await answer
@@ -135,14 +153,19 @@ class Batcher:
             loop.call_soon(self._flush)
             return
         batch = self._take()
-        self._closed = self._closed and self.waiting > self.max_waiting // 2
         self.queued(self.waiting)
         self._seen = 0
+        self._alone = len(batch) <= 1
+        if batch and len(batch[0].images) > self.max_images:
+            self._run_piece(batch[0])
+        elif batch:
+            self._run_together(batch)
+        self._closed = self._closed and self.waiting > self.max_waiting // 2
         if self._queue:
             loop.call_soon(self._flush)
-        self._alone = len(batch) <= 1
-        if not batch:
-            return
+
+    def _run_together(self, batch: list[_Waiting]) -> None:
+        """Run whole requests, and answer them."""
         try:
             images = [waiting.images for waiting in batch]
             joined = images[0] if len(images) == 1 else np.concatenate(images)
@@ -157,9 +180,25 @@ class Batcher:
             waiting.answer.set_result(probabilities[first:last])
             first = last
 
-    def _run(self, images: Images, requests: int) -> Probabilities:
+    def _run_piece(self, waiting: _Waiting) -> None:
+        """Run the next piece of a large request, and answer it or let it wait for the next."""
+        piece = waiting.images[waiting.done : waiting.done + self.max_images]
+        try:
+            waiting.pieces.append(self._run(piece, 1, waiting.run))
+        except Exception as error:  # as above
+            waiting.answer.set_exception(_failed(error))
+            return
+        waiting.done += len(piece)
+        if waiting.left:
+            self._queue.append(waiting)
+            self.waiting += waiting.left
+            self.queued(self.waiting)
+        else:
+            waiting.answer.set_result(np.concatenate(waiting.pieces))
+
+    def _run(self, images: Images, requests: int, run: Run | None = None) -> Probabilities:
         start = time.monotonic()
-        probabilities = self.run(images)
+        probabilities = (run or self.run)(images)
         self.ran(requests, len(images), time.monotonic() - start)
         return probabilities
 
@@ -170,12 +209,12 @@ class Batcher:
         earliest = time.monotonic() - self.deadline
         while self._queue and (not batch or images + len(self._queue[0].images) <= self.max_images):
             waiting = self._queue.popleft()
-            self.waiting -= len(waiting.images)
+            self.waiting -= waiting.left
             if waiting.answer.done():
                 continue
             if waiting.gone():
                 waiting.answer.set_exception(ClientGone())
-            elif waiting.since < earliest:
+            elif waiting.since < earliest and not waiting.pieces:
                 waiting.answer.set_exception(DeadlineExceeded())
             else:
                 batch.append(waiting)

@@ -40,6 +40,7 @@ HELP = {
     "grpc_port": "serve gRPC too, which needs the extra grpc; 0 takes any free port",
     "workers": "processes that share the port",
     "token": "ask for this bearer token, but for health checks and the page",
+    "allow_host": "a name by which clients call the server, *.DOMAIN, or * for any; repeatable",
     "cors": "an origin whose pages may call the server",
     "access_log": "log every request, not the failures alone",
     "max_body": "bytes of a request's body, unpacked",
@@ -56,6 +57,7 @@ HELP = {
     "decode_memory": "bytes that a picture may take to read",
     "max_pixels": "pixels of a picture",
     "drain_seconds": "between SIGTERM and the end of listening",
+    "hang_seconds": "after which one of several workers that hangs is replaced",
     "watch_seconds": "between two looks at the model's file",
     "poll_seconds": "awake for the next request after a lone one; 0 sleeps at once",
 }
@@ -79,6 +81,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         option, text = _option(field.name), HELP[field.name]
         if types[field.name] is bool:
             parser.add_argument(option, action="store_true", help=text)
+            continue
+        if types[field.name] == tuple[str, ...]:
+            parser.add_argument(option, action="append", default=[], metavar="X", help=text)
             continue
         kind = next(iter(get_args(types[field.name])), types[field.name])  # of `int | None`, int
         shown = "" if field.default is None else " (default: %(default)s)"
@@ -168,7 +173,7 @@ def _settings(args: argparse.Namespace) -> Settings:
     names = [field.name for field in dataclasses.fields(Settings)]
     given = {name: getattr(args, name) for name in names if hasattr(args, name)}
     token = os.environ.get(TOKEN) if args.token is None else args.token
-    return Settings(**given | {"token": token})
+    return Settings(**given | {"token": token, "allow_host": tuple(args.allow_host)})
 
 
 def _fill_standard_files() -> None:
@@ -205,7 +210,15 @@ def _serve(settings: Settings) -> int:
 
         environment = dict(os.environ) | ({} if settings.token is None else {TOKEN: settings.token})
         command = partial(_command, settings)
-        return supervise(command, environment, settings.workers, listener, Log())
+        return supervise(
+            command,
+            environment,
+            settings.workers,
+            listener,
+            Log(),
+            drain_seconds=settings.drain_seconds,
+            hang_seconds=settings.hang_seconds,
+        )
 
 
 def _work(settings: Settings, inherited: Sequence[int]) -> int:
@@ -225,5 +238,7 @@ def _command(settings: Settings, inherited: Sequence[int]) -> list[str]:
         value = getattr(settings, field.name)
         if field.name not in HELP or field.name == "token" or value is None or value is False:
             continue
-        command.append(_option(field.name) if value is True else f"{_option(field.name)}={value}")
+        values = value if isinstance(value, tuple) else (value,)
+        option = _option(field.name)
+        command += [option if one is True else f"{option}={one}" for one in values]
     return [*command, "--", os.fspath(settings.model)]

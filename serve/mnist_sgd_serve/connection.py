@@ -26,8 +26,15 @@ __all__ = ["Connection", "close_slow_connections", "connection_class"]
 SWEEP_SECONDS = 0.5
 """Between two looks at the deadlines of all connections."""
 
+MOST_AT_ONCE = 16
+"""Requests of one read that are answered before the event loop has a turn."""
+
 LINGER_SECONDS = 1.0
 """For which a client that is refused is still listened to."""
+
+QUIET_SECONDS = {NEW: 1.0, IDLE: 0.5}
+"""For which a client must have sent nothing before the end of the server closes its connection: its
+request may be on the way."""
 
 CLOSE = b"connection: close\r\n"
 STATUS_LINES = {
@@ -52,6 +59,7 @@ class Connection(Receiver):
         self.lingering = False  # all is said, and the client may not have seen it
         self.stalled_since: float | None = None  # the client does not read
         self.waiting: deque[Exchange | Answer] = deque()
+        self.begun = 0  # requests of this read
         self.current: Exchange | None = None
         self.running: Coroutine[Any, Any, Answer] | None = None
 
@@ -86,13 +94,22 @@ class Connection(Receiver):
         if isinstance(item, Exchange):
             self.application.held -= item.held
 
+    def data_received(self, data: bytes) -> None:
+        """Take what was read."""
+        self.begun = 0
+        super().data_received(data)
+
     # From a request to its answer.
 
     def enqueue(self, item: Exchange | Answer) -> None:
         """Begin with a request, or with one refused already, once it is its turn."""
-        if self.current is None and not self.waiting and self.stalled_since is None:
+        free = self.current is None and not self.waiting and self.stalled_since is None
+        if free and self.begun < MOST_AT_ONCE:
+            self.begun += 1
             self.begin(item)
         elif not self.transport.is_closing():
+            if free:
+                self.loop.call_soon(self.next)
             self.waiting.append(item)
             self.transport.pause_reading()
         else:
@@ -191,10 +208,15 @@ class Connection(Receiver):
             self.enqueue(self.application.refuse(status, message))
 
     def shutdown(self) -> None:
-        """Close now, or after the answer to a request that has begun."""
+        """Close after the answer to a request that has begun, or when none has come for a while."""
         self.keep_alive = False
         begun = self.phase in (HEAD, BODY) or self.current is not None or self.waiting
-        if not begun and not self.lingering:
+        if begun or self.lingering or self.transport.is_closing():
+            return
+        left = self.since + QUIET_SECONDS[self.phase] - self.loop.time()
+        if left > 0:
+            self.loop.call_later(left, self.shutdown)
+        else:
             self.transport.close()
 
     def close_if_slow(self, now: float, limits: Settings) -> None:

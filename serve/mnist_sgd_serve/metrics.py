@@ -17,12 +17,13 @@ __all__ = ["REASONS", "ROUTES", "Metrics", "shared_memory"]
 ROUTES = ("infer", "predict", "metadata", "health", "page", "metrics", "grpc", "other")
 """What a request asked for."""
 
-STATUSES = (200, 204, 304, 400, 401, 404, 405, 408, 413, 415, 422, 431, 499, 500, 503, 504)
+STATUSES = (200, 204, 304, 400, 401, 403, 404, 405, 408, 413, 415, 422, 431, 499, 500, 503, 504)
 """What it was answered; 499 stands for a client that left before its answer."""
 
 REASONS = {
     400: "bad_request",
     401: "unauthorized",
+    403: "foreign_site",
     404: "not_found",
     405: "bad_method",
     408: "slow_client",

@@ -7,6 +7,7 @@ under another version than that of the model that made it.
 """
 
 import os
+import stat
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -56,14 +57,21 @@ class ModelHost:
     Args:
         path: of the artefact.
         changed: is told of every new file: "loaded" or "refused", and a sentence.
+        max_images: in one run; a request of more is run in pieces. None: there is no limit.
 
     Raises:
         ArtefactError: the file cannot be used.
     """
 
-    def __init__(self, path: str | os.PathLike[str], changed: Callable[[str, str], None]) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        changed: Callable[[str, str], None],
+        max_images: int | None = None,
+    ) -> None:
         self.path = path
         self.changed = changed
+        self.max_images = max_images
         self._seen = self._stamp()
         self._loading = threading.Lock()
         self.model = _load(path)
@@ -78,11 +86,15 @@ class ModelHost:
         """The model, and its probabilities of a request's images.
 
         When another model took over while the request waited, nobody can say which of the two
-        ran: the request is run once more, by the new one.
+        ran: the request is run once more, by the new one. A request that is run in pieces stays
+        with the model of its first, so that it ends however often the file is replaced.
 
         Raises:
             QueueFull, DeadlineExceeded, ClientGone: as `Batcher.answer`.
         """
+        if self.max_images is not None and len(images) > self.max_images:
+            model = self.model
+            return model, await batcher.answer(images, gone, model.run)
         while True:
             model = self.model
             probabilities = await batcher.answer(images, gone)
@@ -99,6 +111,7 @@ class ModelHost:
         with self._loading:
             self._seen = self._stamp()
             try:
+                _check_regular(self.path)
                 model = _load(self.path)
             except Exception as error:  # whatever is wrong with it, the old one goes on
                 self.changed("refused", f"{error}; {self.model.version} still answers")
@@ -109,6 +122,9 @@ class ModelHost:
     def _stamp(self) -> tuple[int, int, int, int] | None:
         """What changes when the file is replaced or written; None while there is none.
 
+        A pipe, which can be read only once, counts as none: to read it again would be to wait for
+        somebody who writes.
+
         The time of the last change of state is among it, for a copy may keep the size and the
         time of the content, and a new file may be given the number of the one it replaces.
         """
@@ -116,7 +132,19 @@ class ModelHost:
             status = os.stat(self.path)
         except OSError:
             return None
+        if not stat.S_ISREG(status.st_mode):
+            return None
         return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def _check_regular(path: str | os.PathLike[str]) -> None:
+    """Check that a file can be read again; one that is missing is said when it is opened.
+
+    Raises:
+        ArtefactError: it is a pipe, a device or the like.
+    """
+    if os.path.exists(path) and not stat.S_ISREG(os.stat(path).st_mode):
+        raise ArtefactError(f"{os.fspath(path)} is not a regular file and is read only once")
 
 
 def _load(path: str | os.PathLike[str]) -> Model:

@@ -22,6 +22,7 @@ _HEADER_LENGTH = "Inference-Header-Content-Length"
 _NO_CONTROLS = r"^[^\u0000-\u001f\u007f-\u009f\u2028\u2029]*$"
 _FAILURES = {
     400: "The request is wrong; the message says how",
+    403: "The Host is foreign, or a page of another site sent it",
     404: "No such model, or version of it",
     413: "The body, the picture or the number of images is too large",
     415: "A compression or a format of pictures that is not read",
@@ -104,7 +105,7 @@ def _predict() -> Json:
     operation = _operation(
         "Which class is on a picture?",
         {"application/json": {"schema": _ref("Prediction")}},
-        *(400, 413, 415, 422, 503, 504),
+        *(400, 403, 413, 415, 422, 503, 504),
     )
     form = _object(image=_BYTES | {"description": "The file; its part may have another name"})
     content: Json = {kind: {"schema": _BYTES} for kind in _PICTURES}
@@ -119,7 +120,7 @@ def _infer() -> Json:
             "application/json": {"schema": _ref("InferenceResponse")},
             "application/octet-stream": {"schema": _BYTES},
         },
-        *(400, 404, 413, 415, 503, 504),
+        *(400, 403, 404, 413, 415, 503, 504),
     )
     operation["responses"]["200"]["headers"] = {
         _HEADER_LENGTH: {

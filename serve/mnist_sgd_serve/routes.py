@@ -7,6 +7,7 @@ path is ever a file name: the few files of the page are read once, at the start.
 import base64
 import time
 from collections.abc import Callable
+from functools import partial
 from urllib.parse import parse_qs
 
 import numpy as np
@@ -19,6 +20,7 @@ from mnist_sgd_serve.exchange import JSON, Answer, Exchange, Handler, Headers, R
 from mnist_sgd_serve.explain import contributions
 from mnist_sgd_serve.metrics import Metrics
 from mnist_sgd_serve.model_host import Model, ModelHost
+from mnist_sgd_serve.offload import Offload
 from mnist_sgd_serve.openapi import openapi
 from mnist_sgd_serve.pages import PAGES
 from mnist_sgd_serve.picture import border
@@ -27,6 +29,7 @@ from mnist_sgd_serve.preparation import Prepared
 from mnist_sgd_serve.protocol import (
     LIVE,
     READY,
+    InferRequest,
     RequestError,
     encode_infer,
     model_list,
@@ -36,6 +39,7 @@ from mnist_sgd_serve.protocol import (
     server_metadata,
     shown,
 )
+from mnist_sgd_serve.protocol.large import LARGE
 from mnist_sgd_serve.reference import reference
 from mnist_sgd_serve.settings import Settings
 
@@ -82,6 +86,7 @@ class Routes:
         self.ready = ready
         self.model: Model | None = None
         self.table: dict[bytes, Route] = {}
+        self.offload = Offload(settings.deadline)
 
     def find(self, path: bytes) -> Route:
         """The route of a path as sent.
@@ -128,13 +133,8 @@ class Routes:
 
     async def _infer(self, exchange: Exchange) -> Answer:
         self.batcher.check_room()
-        body = exchange.unpacked(self.settings.max_body)
-        length = exchange.head.get(b"inference-header-content-length")
-        request = parse_infer(
-            body,
-            None if length is None else length.decode("latin-1"),
-            max_rows=self.settings.max_rows,
-        )
+        request = await self._read_infer(exchange)
+        exchange.body = b""  # what is needed of it is in the request
         model, probabilities = await self.host.answer(self.batcher, request.images, exchange.gone)
         answer, header = encode_infer(
             request, probabilities, model_name=self.settings.name, model_version=model.version
@@ -142,6 +142,26 @@ class Routes:
         if header is None:
             return Answer(answer)
         return Answer(answer, [BINARY, (b"inference-header-content-length", b"%d" % header)])
+
+    async def _read_infer(self, exchange: Exchange) -> InferRequest:
+        """Read a request: at once if that is little work, else beside the event loop."""
+        if len(exchange.body) <= LARGE or _is_binary(exchange):
+            try:
+                return self._parse_infer(exchange, min(LARGE, self.settings.max_body))
+            except RequestError as error:
+                if error.reason != "too_large":
+                    raise
+        work = partial(self._parse_infer, exchange, self.settings.max_body)
+        return await self.offload.run(work, exchange.gone)
+
+    def _parse_infer(self, exchange: Exchange, limit: int) -> InferRequest:
+        """Read a request that unpacks into at most so many bytes, if it is compressed."""
+        length = exchange.head.get(b"inference-header-content-length")
+        return parse_infer(
+            exchange.unpacked(limit),
+            None if length is None else length.decode("latin-1"),
+            max_rows=self.settings.max_rows,
+        )
 
     async def _predict(self, exchange: Exchange) -> Answer:
         self.batcher.check_room()
@@ -201,6 +221,13 @@ class Routes:
 
     async def _metrics(self, exchange: Exchange) -> Answer:
         return Answer(self.metrics.text(self.settings.name, self.host.model.version), [TEXT])
+
+
+def _is_binary(exchange: Exchange) -> bool:
+    """Whether a body is bytes of images, which are used where they are, after little JSON."""
+    length = exchange.head.get(b"inference-header-content-length", b"")
+    packed = b"content-encoding" in exchange.head
+    return not packed and length.isdigit() and len(length) < 20 and int(length) <= LARGE
 
 
 def _fixed(name: str, body: bytes) -> Route:

@@ -3,7 +3,8 @@
 It listens once the model has answered, never before. At the first SIGTERM or SIGINT it says that
 it is not ready, goes on for the drain time, then stops listening and finishes what is in flight;
 the process ends with code 0. A second signal ends it at once, with code 1. SIGHUP loads the model's
-file anew. A worker whose supervisor is gone ends as after SIGTERM.
+file anew. A worker whose supervisor is gone ends as after SIGTERM. All of that needs a turn of the
+event loop; if it gets none, the process is ended all the same (see signals.py).
 """
 
 import asyncio
@@ -12,33 +13,40 @@ import mmap
 import os
 import signal
 import socket
+import sys
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 import uvicorn
 
+from mnist_sgd_serve import listening
 from mnist_sgd_serve.application import Application
 from mnist_sgd_serve.batcher import Batcher
 from mnist_sgd_serve.busy_poll import BusyPoll
+from mnist_sgd_serve.channel import Channel
 from mnist_sgd_serve.connection import close_slow_connections, connection_class
 from mnist_sgd_serve.decoders import Decoders
 from mnist_sgd_serve.logs import Log
 from mnist_sgd_serve.metrics import Metrics
 from mnist_sgd_serve.model_host import ModelHost
+from mnist_sgd_serve.model_watch import ModelWatch
 from mnist_sgd_serve.picture_request import PictureLimits
 from mnist_sgd_serve.routes import Routes
 from mnist_sgd_serve.settings import Settings
-from mnist_sgd_serve.supervisor import SIGNALS
+from mnist_sgd_serve.signals import Signals
+from mnist_sgd_serve.supervisor import CLOSING_SECONDS, GRACE_SECONDS, SIGNALS
 
 if TYPE_CHECKING:
     from mnist_sgd_serve.rpc.server import RpcServer
 
-__all__ = ["bind", "serve"]
+__all__ = ["GRACE_SECONDS", "bind", "serve"]
 
-GRACE_SECONDS = 20
-"""For requests in flight to finish after the listening has ended; then they are cut off. With the
-drain time it stays below the 30 s after which Kubernetes kills, 10 s for Docker's own default."""
+WATCH_SECONDS = 0.5
+"""For a look at the model's file to end, when the server has ended."""
+
+LAST_SECONDS = GRACE_SECONDS + 1
+"""From the end of the drain time to the end of the process if its event loop hangs."""
 
 
 def bind(settings: Settings) -> socket.socket:
@@ -125,7 +133,7 @@ def _server(
         if requests == 1:
             poll.again()
 
-    host = ModelHost(settings.model, changed)
+    host = ModelHost(settings.model, changed, settings.max_images)
     batcher = Batcher(
         host.run,
         max_images=settings.max_images,
@@ -160,7 +168,7 @@ def _server(
         from mnist_sgd_serve.rpc.service import Service
 
         service = Service(settings, _version(), host, batcher, lambda: not application.draining)
-        server.rpc = RpcServer(settings, service, metrics, log)
+        server.rpc = RpcServer(settings, service, metrics, log, application)
     return server
 
 
@@ -187,7 +195,8 @@ class _Server(uvicorn.Server):
         self.decoders = decoders
         self.application = application
         self.log = log
-        self.channel = channel
+        self.channel = None if channel is None else Channel(channel, self._orphaned)
+        self.watch = ModelWatch(host, settings.watch_seconds, log)
         self.rpc: RpcServer | None = None
         self.code = 0
 
@@ -199,6 +208,20 @@ class _Server(uvicorn.Server):
             self.decoders.close()
             await asyncio.sleep(0)  # so that the requests that were cut off hear of it
 
+    def run(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve until told to stop.
+
+        A thread that is still loading a model then would crash while Python ends, and one that
+        reads from a disk that does not answer would stay: with such a thread the process ends here.
+        """
+        super().run(sockets)
+        if not self.watch.has_ended(WATCH_SECONDS):
+            for stream in (sys.stdout, sys.stderr):
+                if stream is not None:
+                    with contextlib.suppress(OSError, ValueError):
+                        stream.flush()
+            os._exit(self.code)
+
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, and say where."""
         await self.decoders.wait_until_ready()
@@ -208,7 +231,7 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         connections = self.server_state.connections
         self.deadlines = asyncio.create_task(close_slow_connections(connections, self.settings))
-        self.watch = asyncio.create_task(self._watch())
+        self.watch.start()
         for listener in sockets or []:
             host, port = listener.getsockname()[:2]
             self.log.info(
@@ -220,50 +243,59 @@ class _Server(uvicorn.Server):
                 process=os.getpid(),
             )
         if self.channel is not None:
-            asyncio.get_running_loop().add_reader(self.channel, self._orphaned, self.channel)
-            self.channel.send(b"r")
+            self.channel.start()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop, and say so."""
-        self.watch.cancel()
+        self.watch.stop()
         stopping = None
         if self.rpc is not None:
             stopping = asyncio.create_task(self.rpc.stop(GRACE_SECONDS))
+        await self._stop_listening(sockets or [])
         await super().shutdown(sockets)
         if stopping is not None:
             await stopping
         self.deadlines.cancel()  # not before: clients that send slowly would hold the end up
         self.log.info("stopped", process=os.getpid())
 
-    async def _watch(self) -> None:
-        """Look at the model's file now and then."""
-        while True:
-            await asyncio.sleep(self.settings.watch_seconds)
-            await asyncio.to_thread(self.host.check)
+    async def _stop_listening(self, listeners: list[socket.socket]) -> None:
+        """Accept what the kernel has begun, if nobody else listens on these sockets.
+
+        Other workers may do so, unless the supervisor has turned away who would connect.
+        """
+        alone = self.channel is None
+        if self.channel is not None:
+            if not await self.channel.wait_until_closed(CLOSING_SECONDS):
+                return
+            alone = self.channel.alone
+        if alone:
+            for listener in listeners:
+                listening.turn_away(listener)
+        await listening.accept_the_last(listeners)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Let signals reach the event loop, and end with code 0 after them."""
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stop)
-        loop.add_signal_handler(signal.SIGHUP, self._reload)
+        last = self.settings.drain_seconds + LAST_SECONDS
+        self.signals = Signals(self._handle, last, self.log)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)  # one may wait since the start
-        yield
+        try:
+            yield
+        finally:
+            self.signals.close()
 
-    def _reload(self) -> None:
-        asyncio.get_running_loop().run_in_executor(None, self.host.reload)
-
-    def _orphaned(self, channel: socket.socket) -> None:
-        asyncio.get_running_loop().remove_reader(channel)
-        self.log.error("supervisor gone", process=os.getpid())
-        if not self.application.draining:
+    def _handle(self, number: int) -> None:
+        if number == signal.SIGHUP:
+            self.watch.reload()
+        else:
             self._stop()
 
+    def _orphaned(self) -> None:
+        self.log.error("supervisor gone", process=os.getpid())
+        if not self.application.draining:
+            self.signals.stop()
+
     def _stop(self) -> None:
-        if self.application.draining:
-            self.log.warning("forced", process=os.getpid())
-            os._exit(1)  # waits for no thread and no client
         self.application.draining = True
         if self.rpc is not None:
             self.rpc.drain()

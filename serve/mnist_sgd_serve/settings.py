@@ -10,6 +10,8 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _TOKEN = re.compile(r"[!-~]+")
 _ORIGIN = re.compile(r"\*|https?://[A-Za-z0-9.:\[\]_-]+")
 
+_HOST = re.compile(r"\*|(\*\.)?[A-Za-z0-9][A-Za-z0-9._-]*|\[?[0-9A-Fa-f.]*(:[0-9A-Fa-f.]*){2,}\]?")
+
 _SECONDS = (0.001, 86_400)
 _COUNT = (1, 2**31)
 
@@ -31,6 +33,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "decode_seconds": _SECONDS,
     "decode_memory": (2**20, 2**40),
     "max_pixels": _COUNT,
+    "hang_seconds": (1, 86_400),
     "watch_seconds": _SECONDS,
     "poll_seconds": (0, 0.01),
 }
@@ -50,6 +53,8 @@ class Settings:
         workers: processes that share the port.
         token: a bearer token that every request must bring, but for health checks and the page's
             files; None asks none.
+        allow_host: more names that a request's Host may have: a name or an address, `*.` and a
+            domain, or `*` for any. See `site` for those that are allowed always.
         cors: an origin whose pages may call the server; None allows no other origin.
         access_log: whether each request is logged; failures and events always are.
         max_body: bytes of a request's body, unpacked; 16 MiB hold 20,000 images or a large photo.
@@ -67,6 +72,7 @@ class Settings:
         decode_memory: bytes that a picture may take to read.
         max_pixels: width times height of a picture.
         drain_seconds: between "not ready" and the end of listening, for balancers to notice.
+        hang_seconds: after which one of several workers is replaced whose event loop stands still.
         watch_seconds: between two looks at the model's file.
         poll_seconds: for which a worker looks for the next request, after one that came alone,
             before it sleeps; it uses the processor meanwhile, and 0 lets it sleep at once.
@@ -79,6 +85,7 @@ class Settings:
     grpc_port: int | None = None
     workers: int = 1
     token: str | None = None
+    allow_host: tuple[str, ...] = ()
     cors: str | None = None
     access_log: bool = False
     max_body: int = 16 * 2**20
@@ -95,6 +102,7 @@ class Settings:
     decode_memory: int = 112 * 2**20
     max_pixels: int = 25_000_000
     drain_seconds: float = 0.5
+    hang_seconds: float = 10.0
     watch_seconds: float = 1.0
     poll_seconds: float = 0.0001
 
@@ -116,6 +124,12 @@ class Settings:
                 "token must be visible ASCII characters without spaces, at least one; to ask for "
                 "no token, leave out --token and unset MNIST_SGD_TOKEN"
             )
+        for host in self.allow_host:
+            if not _HOST.fullmatch(host):
+                raise ValueError(
+                    "allow_host must be a name or an address without a port, such as "
+                    f"digits.example.org, *.example.org, or * for any, not {host!r}"
+                )
         if self.cors is not None and not _ORIGIN.fullmatch(self.cors):
             raise ValueError(
                 f"cors must be * or an origin such as https://example.org, not {self.cors!r}"

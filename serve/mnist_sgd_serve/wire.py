@@ -11,7 +11,7 @@ Sources: onnx/onnx.proto3 for the field numbers; "Encoding" in protobuf's docume
 
 from collections.abc import Iterator
 
-__all__ = ["WireError", "check_self_contained"]
+__all__ = ["WireError", "check_self_contained", "fields"]
 
 _DOMAINS = (b"", b"ai.onnx")
 
@@ -44,7 +44,7 @@ def check_self_contained(content: bytes) -> None:
     pending = [("model", 0, len(content))]
     while pending:
         message, start, end = pending.pop()
-        for number, kind, value, stop in _fields(content, start, end):
+        for number, kind, value, stop in fields(content, start, end):
             if kind == _BYTES and number in _TENSORS[message]:
                 pending.append((_TENSORS[message][number], value, stop))
             elif message == "tensor" and (
@@ -58,7 +58,9 @@ def check_self_contained(content: bytes) -> None:
                     raise WireError(f"it uses operators of the custom domain {shown!r}")
 
 
-def _fields(content: bytes, start: int, end: int) -> Iterator[tuple[int, int, int, int]]:
+def fields(
+    content: bytes | memoryview, start: int, end: int
+) -> Iterator[tuple[int, int, int, int]]:
     """Read the fields of one message: number, wire type, value, end.
 
     The value of a field of bytes is where they start; that of a fixed one is not read, and is 0.
@@ -89,7 +91,7 @@ def _fields(content: bytes, start: int, end: int) -> Iterator[tuple[int, int, in
         at = stop
 
 
-def _varint(content: bytes, at: int, end: int) -> tuple[int, int]:
+def _varint(content: bytes | memoryview, at: int, end: int) -> tuple[int, int]:
     """Read a number of 7 bits a byte, lowest first, and say where it ends."""
     value = 0
     for shift in range(0, 70, 7):

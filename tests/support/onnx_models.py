@@ -85,6 +85,40 @@ def slow() -> onnx.ModelProto:
     return model
 
 
+def endless() -> onnx.ModelProto:
+    """A good artefact that never comes to an end with images that have no black pixel."""
+    model = linear()
+    model.graph.node[-1].output[0] = "each"
+    for name, value in (("many", np.array(2**40, np.int64)), ("zero", np.zeros(1, np.float32))):
+        model.graph.initializer.append(numpy_helper.from_array(value, name))
+    body = helper.make_graph(
+        [
+            helper.make_node("Identity", ["go on"], ["still go on"]),
+            helper.make_node("Add", ["before", "before"], ["after"]),
+        ],
+        "body",
+        [
+            helper.make_tensor_value_info("round", TensorProto.INT64, []),
+            helper.make_tensor_value_info("go on", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("before", TensorProto.FLOAT, [1]),
+        ],
+        [
+            helper.make_tensor_value_info("still go on", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("after", TensorProto.FLOAT, [1]),
+        ],
+    )
+    model.graph.node.extend(
+        [
+            helper.make_node("ReduceMin", ["pixels"], ["darkest"], keepdims=0),
+            helper.make_node("Cast", ["darkest"], ["whole"], to=TensorProto.INT64),
+            helper.make_node("Mul", ["whole", "many"], ["rounds"]),
+            helper.make_node("Loop", ["rounds", "", "zero"], ["nothing"], body=body),
+            helper.make_node("Add", ["each", "nothing"], ["probability"]),
+        ]
+    )
+    return model
+
+
 def content(model: onnx.ModelProto) -> bytes:
     """The bytes of the model's file."""
     return bytes(model.SerializeToString(deterministic=True))

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from mnist_sgd_serve.protocol import members, tensors
 from mnist_sgd_serve.protocol.errors import RequestError, shown
+from mnist_sgd_serve.protocol.large import LARGE, LargeData
 from mnist_sgd_serve.protocol.tensors import INPUT, PIXELS, SIDE
 
 __all__ = ["OUTPUT", "InferRequest", "parse_infer"]
@@ -129,6 +130,9 @@ def _raw_rows(size: int, max_rows: int) -> int:
 
 def _read(text: bytes, max_rows: int) -> _Json:
     """Read the JSON of a request and check all that it says."""
+    large = LargeData.find(text) if len(text) > LARGE else None
+    if large is not None:
+        text = large.skeleton
     try:
         document = orjson.loads(text)
     except orjson.JSONDecodeError as error:
@@ -143,7 +147,9 @@ def _read(text: bytes, max_rows: int) -> _Json:
         )
     rows = tensors.shape_rows(tensor.get("shape"), max_rows)
     size = tensors.binary_size(tensor, rows)
-    images = None if size else tensors.images(tensor["data"], rows)
+    images = None
+    if not size:
+        images = tensors.images(tensor["data"], rows) if large is None else large.images(rows)
     parameters = members.parameters(request, "the request")
     binary = _binary(request.get("outputs"), members.flag(parameters, "binary_data_output"))
     identity, _ = _text(request, "id"), _text(request, "model_name")

@@ -9,7 +9,19 @@ from numpy.typing import NDArray
 from mnist_sgd_serve.protocol.errors import RequestError, shown
 from mnist_sgd_serve.protocol.members import parameters
 
-__all__ = ["INPUT", "PIXELS", "SIDE", "binary_size", "check_rows", "images", "shape_rows"]
+__all__ = [
+    "INPUT",
+    "PIXELS",
+    "SIDE",
+    "bad_length",
+    "bad_pixel",
+    "binary_size",
+    "check_rows",
+    "images",
+    "pixel_bytes",
+    "shape_rows",
+    "unnested",
+]
 
 INPUT = "image"
 SIDE = 28
@@ -86,7 +98,15 @@ def images(data: Any, rows: int) -> NDArray[np.uint8]:
     Raises:
         RequestError: 400, it holds something else, or is of another shape.
     """
-    pixels = _flat(data, rows)
+    return np.frombuffer(pixel_bytes(_flat(data, rows)), np.uint8).reshape(rows, SIDE, SIDE)
+
+
+def pixel_bytes(pixels: list[Any]) -> bytes:
+    """Take a list of pixels as JSON has them to bytes.
+
+    Raises:
+        RequestError: 400, one of them is no whole number from 0 to 255.
+    """
     try:
         values = bytes(pixels)
     except (TypeError, ValueError):  # something is not an int, or outside of 0 to 255
@@ -94,8 +114,8 @@ def images(data: Any, rows: int) -> NDArray[np.uint8]:
     # bytes() takes true as 1. Written as JSON, numbers of this range have no letter, and this is
     # five times as fast as asking each for its type.
     if b"e" in orjson.dumps(pixels):
-        raise _bad_pixel(next(pixel for pixel in pixels if isinstance(pixel, bool)))
-    return np.frombuffer(values, np.uint8).reshape(rows, SIDE, SIDE)
+        raise bad_pixel(next(pixel for pixel in pixels if isinstance(pixel, bool)))
+    return values
 
 
 def _flat(data: Any, rows: int) -> list[Any]:
@@ -103,9 +123,13 @@ def _flat(data: Any, rows: int) -> list[Any]:
         if len(data) == rows * PIXELS:
             return data
         if len(data) == rows:
-            return _unnested(_unnested(data))
-    given = f"an array of {len(data)}" if isinstance(data, list) else shown(data)
-    raise RequestError(
+            return unnested(unnested(data))
+    raise bad_length(rows, f"an array of {len(data)}" if isinstance(data, list) else shown(data))
+
+
+def bad_length(rows: int, given: str) -> RequestError:
+    """What to say of data that is too long, too short, or no array."""
+    return RequestError(
         400,
         "bad_data",
         f"data of the shape [{rows}, {SIDE}, {SIDE}] must be an array of {rows * PIXELS} numbers, "
@@ -113,8 +137,12 @@ def _flat(data: Any, rows: int) -> list[Any]:
     )
 
 
-def _unnested(values: list[Any]) -> list[Any]:
-    """Take one level of nesting away; below it all must be arrays of 28."""
+def unnested(values: list[Any]) -> list[Any]:
+    """Take one level of nesting away; below it all must be arrays of 28.
+
+    Raises:
+        RequestError: 400, something else is there.
+    """
     joined: list[Any] = []
     for value in values:
         if not isinstance(value, list) or len(value) != SIDE:
@@ -131,16 +159,17 @@ def _unnested(values: list[Any]) -> list[Any]:
 def _whole_numbers(pixels: list[Any]) -> bytes:
     """Do as bytes(), for whole numbers of any type."""
     if not {int, float}.issuperset(map(type, pixels)):
-        raise _bad_pixel(next(p for p in pixels if type(p) not in (int, float)))
+        raise bad_pixel(next(p for p in pixels if type(p) not in (int, float)))
     numbers = np.array(pixels, np.float64)
     values = numbers.clip(0, 255).astype(np.uint8)
     wrong = np.flatnonzero(values != numbers)
     if wrong.size:
-        raise _bad_pixel(pixels[wrong[0]])
+        raise bad_pixel(pixels[wrong[0]])
     return values.tobytes()
 
 
-def _bad_pixel(value: Any) -> RequestError:
+def bad_pixel(value: Any) -> RequestError:
+    """What to say of a value that is no pixel."""
     return RequestError(
         400,
         "bad_data",

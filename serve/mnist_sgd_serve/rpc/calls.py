@@ -1,14 +1,14 @@
 """What all calls have in common: how their message arrives, and what their failures are called."""
 
 import asyncio
-from typing import Any
+from typing import Any, Protocol
 
 import grpc
 import grpc.aio
 
 from mnist_sgd_serve.protocol import RequestError
 
-__all__ = ["CODES", "Receiver"]
+__all__ = ["CODES", "BodyCount", "Receiver", "ShuttingDown", "code_of"]
 
 CODES = {
     400: grpc.StatusCode.INVALID_ARGUMENT,
@@ -26,51 +26,154 @@ CODES = {
 LAST_SECONDS = 0.5
 """For messages to arrive when the server ends."""
 
+BRIEF_SECONDS = 0.1
+"""In which most messages arrive; one that takes longer counts as large until it is there."""
+
+MOST_SLOW = 8
+"""Messages that may take longer at the same time."""
+
+SMALL = 32 * 2**10
+"""Bytes of a message that is not counted."""
+
+
+class ShuttingDown(RequestError):  # noqa: N818  (it says all without "Error")
+    """The server ends, and the message has not come."""
+
+    def __init__(self) -> None:
+        super().__init__(503, "shutting_down", "the server is shutting down")
+
+
+def code_of(error: RequestError) -> grpc.StatusCode:
+    """What a failure is called here."""
+    if isinstance(error, ShuttingDown):
+        return grpc.StatusCode.UNAVAILABLE
+    return CODES[error.status]
+
+
+class BodyCount(Protocol):
+    """Counts the bytes of all large bodies, as an `Application` does.
+
+    Attributes:
+        max_body: bytes of the largest.
+        max_held: bytes that all may have.
+        held: bytes that they have now.
+    """
+
+    max_body: int
+    max_held: int
+    held: int
+
+
+class _Arriving:
+    """A message that has not come yet."""
+
+    def __init__(self, limit: asyncio.Timeout) -> None:
+        self.limit = limit
+        self.given_up = False
+
 
 class Receiver:
-    """Receives the one message of each call, with a deadline.
+    """Receives the one message of each call, with a deadline and a bound on what arrives at once.
 
     Left alone, gRPC waits for it as long as the client stays connected. So every method is
     registered as one that takes a stream, which lets its handler do the waiting; on the wire the
     two are the same.
 
+    gRPC says nothing of a message before it is whole, while up to the largest allowed is in memory.
+    So one that takes longer than a moment counts as the largest. When there are too many of them,
+    the one that has had the most time is given up.
+
     Args:
         seconds: for a message to arrive.
+        bodies: counts what is in memory.
     """
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, bodies: BodyCount) -> None:
         self.seconds = seconds
-        self._limits: set[asyncio.Timeout] = set()
+        self.bodies = bodies
+        self._arriving: set[_Arriving] = set()
+        self._slow: dict[_Arriving, None] = {}  # in the order in which they began
         self._ending = False
 
     async def receive(self, context: Any) -> bytes:
         """The bytes of a call's message.
 
         Raises:
-            RequestError: 408, it did not arrive in time; 400, the call has none.
-            grpc.aio.AbortError: it did not arrive before the end; the client has been told.
+            RequestError: 408, it did not arrive in time; 400, the call has none; 503, too many
+                are arriving.
+            ShuttingDown: it did not arrive before the end.
         """
         limit = asyncio.timeout(LAST_SECONDS if self._ending else self.seconds)
-        self._limits.add(limit)
+        message = _Arriving(limit)
+        self._arriving.add(message)
+        slow = asyncio.get_running_loop().call_later(BRIEF_SECONDS, self._count_as_slow, message)
         try:
             async with limit:
-                message = await context.read()
+                content = await context.read()
         except TimeoutError as error:
-            if self._ending:
-                await context.abort(grpc.StatusCode.UNAVAILABLE, "the server is shutting down")
-            text = f"the message did not arrive within {self.seconds:g} s"
-            raise RequestError(408, "slow_client", text) from error
+            raise self._why(message) from error
         finally:
-            self._limits.discard(limit)
-        if message is grpc.aio.EOF:
+            slow.cancel()
+            self._arriving.discard(message)
+            self._forget(message)
+        if content is grpc.aio.EOF:
             raise RequestError(400, "no_message", "the call has no message")
-        content: bytes = message
-        return content
+        received: bytes = content
+        return received
+
+    def hold(self, content: bytes) -> int:
+        """Count a message until its call is over; gives by how much.
+
+        Raises:
+            RequestError: 503, there are too many bytes already.
+        """
+        size = len(content) if len(content) > SMALL else 0
+        if size and self.bodies.held + size > self.bodies.max_held:
+            raise _too_many()
+        self.bodies.held += size
+        return size
 
     def end(self) -> None:
         """Wait only for messages that are on their way."""
         self._ending = True
         last = asyncio.get_running_loop().time() + LAST_SECONDS
-        for limit in self._limits:
-            if not limit.expired():
-                limit.reschedule(last)
+        for message in self._arriving:
+            if not message.limit.expired():
+                message.limit.reschedule(last)
+
+    def _count_as_slow(self, message: _Arriving) -> None:
+        """Count a message as the largest allowed; if that is too much, give up others, or it."""
+        size = self.bodies.max_body
+        while self._slow and (
+            len(self._slow) >= MOST_SLOW or self.bodies.held + size > self.bodies.max_held
+        ):
+            self._give_up(next(iter(self._slow)))
+        if self.bodies.held + size > self.bodies.max_held:
+            self._give_up(message)
+        else:
+            self._slow[message] = None
+            self.bodies.held += size
+
+    def _give_up(self, message: _Arriving) -> None:
+        self._forget(message)
+        message.given_up = True
+        if not message.limit.expired():
+            message.limit.reschedule(0)
+
+    def _forget(self, message: _Arriving) -> None:
+        if message in self._slow:
+            del self._slow[message]
+            self.bodies.held -= self.bodies.max_body
+
+    def _why(self, message: _Arriving) -> RequestError:
+        if message.given_up:
+            return _too_many()
+        if self._ending:
+            return ShuttingDown()
+        text = f"the message did not arrive within {self.seconds:g} s"
+        return RequestError(408, "slow_client", text)
+
+
+def _too_many() -> RequestError:
+    text = "too many large bodies are arriving, try again soon"
+    return RequestError(503, "overloaded", text)

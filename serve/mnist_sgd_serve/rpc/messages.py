@@ -16,7 +16,10 @@ from google.protobuf.message_factory import GetMessageClass
 
 from mnist_sgd_serve.protocol import RequestError
 
-__all__ = ["POOL", "message_class", "parse"]
+__all__ = ["POOL", "message_class", "parse", "parse_small"]
+
+MOST_BYTES = 64 * 2**10
+"""Of a message that is a name or two."""
 
 POOL = DescriptorPool()
 for _file in FileDescriptorSet.FromString(
@@ -41,3 +44,19 @@ def parse(kind: Any, content: bytes) -> Any:
     except DecodeError as error:
         name = kind.DESCRIPTOR.full_name
         raise RequestError(400, "bad_message", f"the bytes are no message {name}") from error
+
+
+def parse_small(kind: Any, content: bytes) -> Any:
+    """Read a message of a class whose messages are small.
+
+    Raises:
+        RequestError: 400, as `parse`; 413, it is longer than any such message.
+    """
+    if len(content) > MOST_BYTES:
+        raise RequestError(
+            413,
+            "too_large",
+            f"the message {kind.DESCRIPTOR.full_name} has {len(content)} bytes, at most "
+            f"{MOST_BYTES} are allowed",
+        )
+    return parse(kind, content)

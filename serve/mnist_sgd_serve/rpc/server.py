@@ -1,11 +1,14 @@
 """The gRPC server of one worker, in the event loop of its HTTP side.
 
-Messages reach the handlers as bytes and are read there, so that what is no message is refused like
-any other bad request. A call's way from its bytes to its answer is that of an exchange over HTTP.
+A call's way to its answer is that of an exchange over HTTP. But its message is received on that
+way, after the token has been looked at: a stranger's is not received at all. Messages reach the
+handlers as bytes and are read there, so that what is no message is refused like any bad request.
 """
 
 import asyncio
+import dataclasses
 import time
+from dataclasses import dataclass
 from typing import Any
 
 import grpc
@@ -13,16 +16,32 @@ import grpc.aio
 import orjson
 
 from mnist_sgd_serve.application import Application
-from mnist_sgd_serve.exchange import Exchange
+from mnist_sgd_serve.exchange import Answer, Exchange, Route
+from mnist_sgd_serve.listening import SETTLE_SECONDS, own_listeners, turn_away
 from mnist_sgd_serve.logs import Log
 from mnist_sgd_serve.metrics import Metrics
-from mnist_sgd_serve.protocol import RequestError
-from mnist_sgd_serve.rpc.calls import CODES, Receiver
+from mnist_sgd_serve.rpc.calls import CODES, BodyCount, Receiver, ShuttingDown
+from mnist_sgd_serve.rpc.farewell import say_goodbye
 from mnist_sgd_serve.rpc.health import Health
 from mnist_sgd_serve.rpc.service import SERVICE, Service
 from mnist_sgd_serve.settings import Settings
 
 __all__ = ["RpcServer"]
+
+MOST_STREAMS = 128
+"""Calls of one connection at the same time."""
+
+MOST_CALLS = 4096
+"""Calls of all connections at the same time; more are refused by gRPC with RESOURCE_EXHAUSTED."""
+
+QUIET_SECONDS = 0.5
+"""For which no call must have come or run before the server ends: one may be on the way."""
+
+MOST_QUIET_SECONDS = 5.0
+"""After which it ends although calls keep coming."""
+
+LEAVE_SECONDS = 1.0
+"""For answers to be sent and clients to leave, when all calls are answered and the server ends."""
 
 
 class RpcServer:
@@ -33,16 +52,28 @@ class RpcServer:
         service: answers the calls.
         metrics: counts them.
         log: is told of failures, and of every call if the settings say so.
+        bodies: counts the bytes of all large bodies, those of HTTP too.
     """
 
-    def __init__(self, settings: Settings, service: Service, metrics: Metrics, log: Log) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        service: Service,
+        metrics: Metrics,
+        log: Log,
+        bodies: BodyCount | None = None,
+    ) -> None:
         self.settings = settings
-        self.service = service
         self.metrics = metrics
-        self.application = Application(settings, service.routes.__getitem__, metrics, log)
-        self.receiver = Receiver(settings.body_seconds)
+        routes = {path: self._receiving(route) for path, route in service.routes.items()}
+        self.methods = list(routes)
+        self.application = Application(settings, routes.__getitem__, metrics, log)
+        self.receiver = Receiver(settings.body_seconds, bodies or self.application)
         self.health = Health(self.receiver)
         self.server: Any = None
+        self.port = 0  # that it listens on
+        self.running = 0  # calls
+        self.quiet_since = 0.0  # when the last call ended
 
     async def start(self) -> str:
         """Listen, and give the address.
@@ -52,10 +83,12 @@ class RpcServer:
         """
         host, port = self.settings.host, self.settings.grpc_port
         host = f"[{host}]" if ":" in host else host
-        self.server = grpc.aio.server(options=_options(self.settings))
+        self.server = grpc.aio.server(
+            options=_options(self.settings), maximum_concurrent_rpcs=MOST_CALLS
+        )
         methods = {
             path.decode().rpartition("/")[2]: grpc.stream_unary_rpc_method_handler(self._call(path))
-            for path in self.service.routes
+            for path in self.methods
         }
         self.server.add_generic_rpc_handlers(
             (grpc.method_handlers_generic_handler(SERVICE, methods), self.health.handler)
@@ -65,6 +98,7 @@ class RpcServer:
         except RuntimeError as error:
             raise OSError(f"cannot listen on {host}:{port} for gRPC") from error
         await self.server.start()
+        self.port = bound
         return f"{host}:{bound}"
 
     def drain(self) -> None:
@@ -72,28 +106,87 @@ class RpcServer:
         self.health.drain()
 
     async def stop(self, grace: float) -> None:
-        """Take no more calls, and wait for those that run, at most `grace` seconds."""
+        """Take no more calls, and wait for those that run, at most `grace` seconds.
+
+        Clients are told first, so that none of their calls arrives in vain. gRPC would also wait
+        for every client to say that it has seen the end, and a client that has stalled never does.
+        When all calls are answered it is given a moment and no more.
+        """
         self.drain()
+        for listener in own_listeners(self.port):
+            turn_away(listener)
+        await asyncio.sleep(SETTLE_SECONDS)  # gRPC accepts, in threads of its own, what waits
         self.receiver.end()
-        await self.server.stop(grace)
+        if say_goodbye(self.port):
+            await self._wait_for_quiet(min(grace, MOST_QUIET_SECONDS))
+        stopping = asyncio.create_task(self.server.stop(grace))
+        while self.running and not stopping.done():
+            await asyncio.sleep(0.05)
+        await asyncio.wait([stopping], timeout=LEAVE_SECONDS)
+        if not stopping.done():
+            await self.server.stop(None)
+        await stopping
+
+    async def _wait_for_quiet(self, most: float) -> None:
+        """Wait until no call has come for a while."""
+        begun = self.quiet_since = time.monotonic()
+        while True:
+            now = time.monotonic()
+            quiet = not self.running and now - self.quiet_since >= QUIET_SECONDS
+            if quiet or now - begun >= most:
+                return
+            await asyncio.sleep(0.05)
+
+    def _receiving(self, route: Route) -> Route:
+        """A route whose handler receives the message before it is answered."""
+
+        async def handler(exchange: Exchange) -> Answer:
+            assert isinstance(exchange, _Call)
+            try:
+                exchange.body = await self.receiver.receive(exchange.context)
+            except ShuttingDown:
+                exchange.code = grpc.StatusCode.UNAVAILABLE
+                raise
+            exchange.started = time.perf_counter()
+            held = self.receiver.hold(exchange.body)
+            try:
+                return await route.handler(exchange)
+            finally:
+                self.receiver.bodies.held -= held
+
+        return dataclasses.replace(route, handler=handler)
 
     def _call(self, path: bytes) -> Any:
         async def call(_: object, context: Any) -> bytes:
-            started = time.perf_counter()
+            exchange = _exchange(path, context)
+            self.running += 1
             try:
-                content = await self.receiver.receive(context)
-                answer = await self.application.answer(_exchange(path, content, context))
-            except RequestError as error:
-                self.metrics.answered("grpc", error.status, time.perf_counter() - started)
-                await context.abort(CODES[error.status], str(error))
+                answer = await self.application.answer(exchange)
             except asyncio.CancelledError:  # the client has left, or its own deadline has passed
-                self.metrics.answered("grpc", 499, time.perf_counter() - started)
+                self.metrics.answered("grpc", 499, time.perf_counter() - exchange.started)
                 raise
+            finally:
+                self.running -= 1
+                self.quiet_since = time.monotonic()
             if answer.status != 200:
-                await context.abort(CODES[answer.status], orjson.loads(answer.body)["error"])
+                code = exchange.code or CODES[answer.status]
+                await context.abort(code, orjson.loads(answer.body)["error"])
             return answer.body
 
         return call
+
+
+@dataclass(slots=True)
+class _Call(Exchange):
+    """A call as an exchange; its body is there when it has been received.
+
+    Attributes:
+        context: gRPC's.
+        code: of a failure that its status does not tell.
+    """
+
+    context: Any = None
+    code: Any = None
 
 
 class _Client:
@@ -107,14 +200,15 @@ class _Client:
         return bool(self.context.done())
 
 
-def _exchange(path: bytes, content: bytes, context: Any) -> Exchange:
+def _exchange(path: bytes, context: Any) -> _Call:
     metadata = dict(context.invocation_metadata() or ())
     head = {
         name.encode(): metadata[name].encode()
         for name in ("authorization", "x-request-id")
         if name in metadata
     }
-    return Exchange(b"POST", path, b"", head, content, _Client(context), time.perf_counter())
+    client, now = _Client(context), time.perf_counter()
+    return _Call(b"POST", path, b"", head, b"", client, now, context=context)
 
 
 def _options(settings: Settings) -> list[tuple[str, int]]:
@@ -123,6 +217,10 @@ def _options(settings: Settings) -> list[tuple[str, int]]:
         # Of a packed message too: grpcio stops unpacking there, from 1.83.2 on.
         ("grpc.max_receive_message_length", min(settings.max_body, 2**31 - 1)),
         ("grpc.max_send_message_length", -1),
+        # Else a client may send megabytes for each call before anybody asks for its message.
+        ("grpc.http2.bdp_probe", 0),
+        # Of one connection; a client that wants more lets the next ones wait.
+        ("grpc.max_concurrent_streams", MOST_STREAMS),
         ("grpc.so_reuseport", 1),  # so workers share the port
         # A client that has gone without a word, or that never says what it wants, is let go.
         ("grpc.server_handshake_timeout_ms", int(settings.head_seconds * milliseconds)),

@@ -6,15 +6,25 @@ says what became of a call until it leaves as the code of gRPC.
 """
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import orjson
 
 from mnist_sgd_serve.batcher import Batcher
-from mnist_sgd_serve.exchange import Answer, Exchange, Route
+from mnist_sgd_serve.exchange import Answer, Exchange, Handler, Route
 from mnist_sgd_serve.model_host import ModelHost
-from mnist_sgd_serve.protocol import RequestError, model_metadata, server_metadata, shown
-from mnist_sgd_serve.rpc.messages import message_class, parse
+from mnist_sgd_serve.offload import Offload
+from mnist_sgd_serve.protocol import (
+    InferRequest,
+    RequestError,
+    model_metadata,
+    server_metadata,
+    shown,
+)
+from mnist_sgd_serve.protocol.large import LARGE
+from mnist_sgd_serve.rpc.large import take_apart
+from mnist_sgd_serve.rpc.messages import message_class, parse, parse_small
 from mnist_sgd_serve.rpc.tensors import read_infer, write_infer
 from mnist_sgd_serve.settings import Settings
 
@@ -25,7 +35,9 @@ SERVICE = "inference.GRPCInferenceService"
 OPEN = ("ServerLive", "ServerReady")
 """What may be asked without the bearer token, as the health routes of HTTP."""
 
-Method = Callable[[Any, Callable[[], bool]], Awaitable[bytes]]
+Method = Callable[[Any], Awaitable[bytes]]
+
+_INFER = message_class("inference.ModelInferRequest")
 
 
 class Service:
@@ -55,44 +67,60 @@ class Service:
         self.host = host
         self.batcher = batcher
         self.ready = ready
+        self.offload = Offload(settings.deadline)
         methods: dict[str, Method] = {
             "ServerLive": self._server_live,
             "ServerReady": self._server_ready,
             "ModelReady": self._model_ready,
             "ServerMetadata": self._server_metadata,
             "ModelMetadata": self._model_metadata,
-            "ModelInfer": self._model_infer,
         }
+        handlers = {name: _parsed(name, method) for name, method in methods.items()}
+        handlers["ModelInfer"] = self._model_infer
         self.routes = {
-            f"/{SERVICE}/{name}".encode(): _route(name, method) for name, method in methods.items()
+            f"/{SERVICE}/{name}".encode(): Route("grpc", b"POST", handler, open=name in OPEN)
+            for name, handler in handlers.items()
         }
 
-    async def _server_live(self, request: Any, gone: Callable[[], bool]) -> bytes:
+    async def _server_live(self, request: Any) -> bytes:
         return _message("ServerLiveResponse", live=True)
 
-    async def _server_ready(self, request: Any, gone: Callable[[], bool]) -> bytes:
+    async def _server_ready(self, request: Any) -> bytes:
         return _message("ServerReadyResponse", ready=self.ready())
 
-    async def _model_ready(self, request: Any, gone: Callable[[], bool]) -> bytes:
+    async def _model_ready(self, request: Any) -> bytes:
         self._check_model(request.name, request.version)
         return _message("ModelReadyResponse", ready=self.ready())
 
-    async def _server_metadata(self, request: Any, gone: Callable[[], bool]) -> bytes:
+    async def _server_metadata(self, request: Any) -> bytes:
         return _message("ServerMetadataResponse", **orjson.loads(server_metadata(self.version)))
 
-    async def _model_metadata(self, request: Any, gone: Callable[[], bool]) -> bytes:
+    async def _model_metadata(self, request: Any) -> bytes:
         self._check_model(request.name, request.version)
         fields = orjson.loads(model_metadata(self.settings.name, self.host.model.version))
         return _message("ModelMetadataResponse", **fields)
 
-    async def _model_infer(self, message: Any, gone: Callable[[], bool]) -> bytes:
-        self._check_model(message.model_name, message.model_version)
+    async def _model_infer(self, exchange: Exchange) -> Answer:
         self.batcher.check_room()
-        request = read_infer(message, max_rows=self.settings.max_rows)
-        model, probabilities = await self.host.answer(self.batcher, request.images, gone)
-        return write_infer(
-            request, probabilities, model_name=self.settings.name, model_version=model.version
+        read = partial(self._read_infer, exchange)
+        if len(exchange.body) > LARGE:
+            request = await self.offload.run(read, exchange.gone)
+        else:
+            request = read()
+        exchange.body = b""  # what is needed of it is in the request
+        model, probabilities = await self.host.answer(self.batcher, request.images, exchange.gone)
+        return Answer(
+            write_infer(
+                request, probabilities, model_name=self.settings.name, model_version=model.version
+            )
         )
+
+    def _read_infer(self, exchange: Exchange) -> InferRequest:
+        """Read a request for the model that is here."""
+        parts = take_apart(exchange.body)
+        message = parse(_INFER, parts.rest)
+        self._check_model(message.model_name, message.model_version)
+        return read_infer(message, max_rows=self.settings.max_rows, parts=parts)
 
     def _check_model(self, name: str, version: str) -> None:
         """Refuse another model than the one that is here; an empty version is any.
@@ -111,13 +139,14 @@ class Service:
         )
 
 
-def _route(name: str, method: Method) -> Route:
+def _parsed(name: str, method: Method) -> Handler:
+    """A handler that gives a method its message, which must be small."""
     request = message_class(f"inference.{name}Request")
 
     async def handler(exchange: Exchange) -> Answer:
-        return Answer(await method(parse(request, exchange.body), exchange.gone))
+        return Answer(await method(parse_small(request, exchange.body)))
 
-    return Route("grpc", b"POST", handler, open=name in OPEN)
+    return handler
 
 
 def _message(kind: str, /, **fields: Any) -> bytes:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from mnist_sgd_serve.protocol import InferRequest, RequestError, parse_infer
 from mnist_sgd_serve.protocol.requests import OUTPUT
+from mnist_sgd_serve.rpc.large import Parts
 from mnist_sgd_serve.rpc.messages import message_class
 
 __all__ = ["read_infer", "write_infer"]
@@ -28,12 +29,13 @@ _MOST_DIMENSIONS = 16
 _RESPONSE = message_class("inference.ModelInferResponse")
 
 
-def read_infer(message: Any, *, max_rows: int) -> InferRequest:
+def read_infer(message: Any, *, max_rows: int, parts: Parts | None = None) -> InferRequest:
     """Read a request.
 
     Args:
         message: an inference.ModelInferRequest; its model's name and version are not looked at.
         max_rows: the most images in a request.
+        parts: has the pixels, if they were taken out of the message.
 
     Returns:
         The request; it is `binary` if its pixels came as raw_input_contents, for then the answer
@@ -44,10 +46,12 @@ def read_infer(message: Any, *, max_rows: int) -> InferRequest:
     """
     raw = len(message.raw_input_contents) > 0
     _few(message.inputs, "inputs")
-    content = _raw_content(message) if raw else _typed_content(message)
+    parsed = _raw_content(message) if raw else _typed_content(message)
+    content = _put_back(parsed, raw, parts)
     header = orjson.dumps(_header(message, len(content)))
     try:
-        request = parse_infer(header + content, str(len(header)), max_rows=max_rows)
+        body = b"".join((header, content))
+        request = parse_infer(body, str(len(header)), max_rows=max_rows)
     except RequestError as error:
         if error.reason != "bad_binary_size":  # it speaks of a parameter that HTTP alone has
             raise
@@ -100,6 +104,19 @@ def _raw_content(message: Any) -> bytes:
         )
     content: bytes = message.raw_input_contents[0]
     return content
+
+
+def _put_back(content: bytes, raw: bool, parts: Parts | None) -> bytes | memoryview:
+    """The pixels, which were taken out of the message if it was large."""
+    if parts is None or (pixels := parts.pixels()) is None:
+        return content
+    if content:
+        raise RequestError(400, "bad_data", "uint_contents must be in one piece")
+    if raw and parts.numbers is not None:
+        raise RequestError(
+            400, "bad_data", "contents must be empty where raw_input_contents is given"
+        )
+    return pixels
 
 
 def _typed_content(message: Any) -> bytes:

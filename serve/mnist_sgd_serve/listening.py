@@ -1,0 +1,113 @@
+"""Stops listening without the loss of a connection.
+
+The kernel makes connections on behalf of a listening socket and keeps them until they are accepted.
+Those that still wait when the socket is closed are reset, with the requests that were sent on them.
+So new ones are turned away first, while the socket stays open; then all that wait are accepted;
+then the socket is closed.
+
+Sources: listen(2); Linux' networking/filter.rst for the socket filter; RFC 9293, section 3.1.
+"""
+
+import asyncio
+import ctypes
+import os
+import select
+import socket
+import struct
+import sys
+import time
+from collections.abc import Iterator, Sequence
+
+__all__ = ["SETTLE_SECONDS", "accept_the_last", "own_connections", "own_listeners", "turn_away"]
+
+SETTLE_SECONDS = 0.1
+"""For handshakes that were under way to end, after new ones are turned away."""
+
+MOST_SECONDS = 2.0
+"""After which listening ends whatever still waits."""
+
+_SO_ATTACH_FILTER = 26
+_DROP_SYN = (
+    (0x30, 0, 0, 13),  # load the byte of the TCP header that has the flags
+    (0x45, 0, 1, 0x02),  # is SYN among them?
+    (0x06, 0, 0, 0),  # then drop the segment
+    (0x06, 0, 0, 0x40000),  # else keep it
+)
+
+
+def turn_away(listener: socket.socket) -> None:
+    """Let the kernel begin no more connections; those that it has begun may still be accepted.
+
+    A client that connects meanwhile is refused once the socket is closed: until then it hears
+    nothing and tries again. Where the system has no socket filters, the queue is made as short
+    as it gets, and one connection may slip in.
+    """
+    if not sys.platform.startswith("linux"):
+        listener.listen(0)
+        return
+    code = b"".join(struct.pack("HBBI", *instruction) for instruction in _DROP_SYN)
+    memory = ctypes.create_string_buffer(code, len(code))
+    program = struct.pack("HL", len(_DROP_SYN), ctypes.addressof(memory))
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
+    except OSError:
+        listener.listen(0)
+
+
+def own_listeners(port: int) -> Iterator[socket.socket]:
+    """The sockets of this process that listen on a port, as `own_connections`."""
+    return (found for found in _own_sockets(port) if _listens(found))
+
+
+def own_connections(port: int) -> Iterator[socket.socket]:
+    """The connections that this process has accepted on a port, also those of a library.
+
+    Each is open until the next is asked for, under a number of its own: to close that closes no
+    socket of the library.
+    """
+    return (found for found in _own_sockets(port) if not _listens(found))
+
+
+def _own_sockets(port: int) -> Iterator[socket.socket]:
+    numbers = os.listdir("/proc/self/fd") if os.path.isdir("/proc/self/fd") else []
+    for number in map(int, numbers):
+        try:
+            found = _copy(number)
+        except OSError:  # it is no socket, or is closed by now
+            continue
+        with found:
+            inet = found.family in (socket.AF_INET, socket.AF_INET6)
+            if inet and found.getsockname()[1] == port:
+                yield found
+
+
+def _listens(found: socket.socket) -> bool:
+    return bool(found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
+
+
+def _copy(number: int) -> socket.socket:
+    """A socket of a descriptor, under another number.
+
+    Raises:
+        OSError: it is no socket.
+    """
+    copy = os.dup(number)
+    try:
+        return socket.socket(fileno=copy)
+    except OSError:
+        os.close(copy)
+        raise
+
+
+async def accept_the_last(listeners: Sequence[socket.socket]) -> None:
+    """Give the event loop, which accepts, the turns that it needs until no connection waits."""
+    end = time.monotonic() + MOST_SECONDS
+    await asyncio.sleep(SETTLE_SECONDS)
+    while any(map(_has_waiting, listeners)) and time.monotonic() < end:
+        await asyncio.sleep(0.01)
+
+
+def _has_waiting(listener: socket.socket) -> bool:
+    poll = select.poll()
+    poll.register(listener, select.POLLIN)
+    return bool(poll.poll(0))

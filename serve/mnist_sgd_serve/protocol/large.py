@@ -1,0 +1,181 @@
+"""Reads the pixels of a large JSON request piece by piece.
+
+A parser makes objects of a whole document at once, which may take forty times the memory of the
+text, and lets no other thread run meanwhile. So of a large request the array `data` is cut into
+pieces, and each is parsed by itself; the rest of the JSON, which must then be small, is parsed
+without it. The outcome is that of parsing the whole, in memory of a few times the pixels.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Any, Self
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from mnist_sgd_serve.protocol import tensors
+from mnist_sgd_serve.protocol.errors import RequestError
+from mnist_sgd_serve.protocol.tensors import PIXELS, SIDE
+
+__all__ = ["LARGE", "LargeData"]
+
+LARGE = 256 * 2**10
+"""Bytes of JSON that are parsed at once; of a larger request, those beside its data."""
+
+PIECE = 128 * 2**10
+"""Bytes that are parsed at once of the data; an image takes 1.6 KB, or 20 KB if indented."""
+
+_KEY = b'"data"'
+_MOST_KEYS = 64
+_BLANKS = b" \t\r\n"
+_BEFORE_KEY = b"{," + _BLANKS
+_OPENING = re.compile(rb"[ \t\r\n]*+:[ \t\r\n]*+\[")
+_STRING = re.compile(rb'"(?:[^"\\]|\\.){0,200}+')
+
+
+class LargeData:
+    """The array `data` of a request, still as text.
+
+    Attributes:
+        skeleton: the JSON with an empty array in its place.
+    """
+
+    def __init__(self, text: bytes, start: int, end: int) -> None:
+        self.text = text
+        self.start, self.end = start, end  # what is between its brackets
+        self.skeleton = (text[:start] + text[end:]).strip(_BLANKS)
+
+    @classmethod
+    def find(cls, text: bytes) -> Self:
+        """Find the array in the JSON of a request.
+
+        Raises:
+            RequestError: 413, there is none, or more than `LARGE` bytes beside it; 400, it holds
+                something else than numbers, or its brackets do not match.
+        """
+        start = _start(text)
+        found = cls(text, start, start if start == len(text) else _end(text, start))
+        if len(found.skeleton) > LARGE:
+            _check_beginning(found.skeleton)
+            raise RequestError(
+                413,
+                "too_large",
+                f"the JSON has {len(found.skeleton)} bytes beside the array 'data', at most "
+                f"{LARGE} are allowed",
+            )
+        return found
+
+    def images(self, rows: int) -> NDArray[np.uint8]:
+        """Read the pixels, flat or nested as the shape.
+
+        Returns:
+            uint8 `[rows, 28, 28]`, C-contiguous and read-only.
+
+        Raises:
+            RequestError: 400, it holds something else, or is of another shape.
+        """
+        pixels, count = bytearray(), 0
+        for values, nested in self._values():
+            count += len(values)
+            flat = tensors.unnested(tensors.unnested(values)) if nested else values
+            if len(pixels) + len(flat) > rows * PIXELS:
+                raise tensors.bad_length(rows, "a longer array")
+            pixels += tensors.pixel_bytes(flat)
+        if len(pixels) != rows * PIXELS:
+            raise tensors.bad_length(rows, f"an array of {count}")
+        images = np.frombuffer(pixels, np.uint8).reshape(rows, SIDE, SIDE)
+        images.flags.writeable = False
+        return images
+
+    def _values(self) -> Iterator[tuple[list[Any], bool]]:
+        """The elements in pieces, and whether the first of all is an array."""
+        nested = None
+        for start, end in self._pieces():
+            try:
+                values = orjson.loads(b"[%b]" % self.text[start:end])
+            except orjson.JSONDecodeError as error:
+                raise _unreadable(f"{error.msg}, near byte {start + error.pos - 1}") from error
+            if not values and self.start < self.end:  # nothing after a comma
+                raise _unreadable(f"an element is missing near byte {start}")
+            if nested is None:
+                nested = bool(values) and isinstance(values[0], list)
+            yield values, nested
+
+    def _pieces(self) -> Iterator[tuple[int, int]]:
+        """Where the pieces are; each is some whole elements."""
+        deep = self.text.find(b"[", self.start, self.end) >= 0
+        start = self.start
+        while self.end - start > PIECE:
+            cut = self._cut(start, deep)
+            if cut < 0:
+                raise RequestError(
+                    400, "bad_data", f"an element of data is longer than {PIECE} bytes"
+                )
+            yield start, cut
+            start = cut + 1
+        yield start, self.end
+
+    def _cut(self, start: int, deep: bool) -> int:
+        """The last comma of a piece that is between two elements, or -1."""
+        if not deep:
+            return self.text.rfind(b",", start, start + PIECE)
+        piece = np.frombuffer(self.text, np.uint8, PIECE, start)
+        depth = np.cumsum((piece == ord("[")).astype(np.int32) - (piece == ord("]")))
+        commas = np.flatnonzero((piece == ord(",")) & (depth == 0))
+        return start + int(commas[-1]) if commas.size else -1
+
+
+def _start(text: bytes) -> int:
+    """The first byte inside the array of the first member `data`; the text's end if there is none.
+
+    In JSON no string has a bare quote inside, so what is taken for a key is one, or the text is no
+    JSON, which shows when the rest is parsed.
+    """
+    at = -1
+    for _ in range(_MOST_KEYS):
+        at = text.find(_KEY, at + 1)
+        if at < 1:
+            break
+        opening = _OPENING.match(text, at + len(_KEY))
+        if opening is not None and text[at - 1] in _BEFORE_KEY:
+            return opening.end()
+    return len(text)
+
+
+def _end(text: bytes, start: int) -> int:
+    """The position of the bracket that closes an array of numbers.
+
+    Raises:
+        RequestError: 400, there is none, or something else than numbers before it.
+    """
+    found = [at for at in (text.find(mark, start) for mark in (b'"', b"{", b"}")) if at >= 0]
+    stop = min(found, default=len(text))
+    end = text.rfind(b"]", start, stop)
+    closes = end >= 0 and not text[end + 1 : stop].strip(b"," + _BLANKS)
+    if closes and text.count(b"[", start, end) == text.count(b"]", start, end):
+        return end
+    if text[stop : stop + 1] == b'"':
+        string = _STRING.match(text, stop)
+        assert string is not None
+        raise tensors.bad_pixel(string[0][1:].decode("utf-8", "replace"))
+    if text[stop : stop + 1] == b"{":
+        raise tensors.bad_pixel({})
+    raise _unreadable("the brackets of 'data' do not match")
+
+
+def _check_beginning(text: bytes) -> None:
+    """Refuse what is no JSON for that rather than for its length.
+
+    Raises:
+        RequestError: 400, it is none, as its first bytes show.
+    """
+    try:
+        orjson.loads(text[:LARGE])
+    except orjson.JSONDecodeError as error:
+        if error.pos < LARGE - 16:  # else it was only cut off here, be it within a character
+            raise _unreadable(str(error)) from error
+
+
+def _unreadable(why: str) -> RequestError:
+    return RequestError(400, "bad_json", f"the JSON cannot be read: {why}")

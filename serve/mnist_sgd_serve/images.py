@@ -206,7 +206,10 @@ class _Limits(NamedTuple):
 def _open(content: bytes, limits: _Limits, tiff: bool, reduce: bool) -> "Image.Image":
     """Read the header of an image file and decode no pixel."""
     if len(content) > limits.bytes:
-        raise ImageTooLarge(f"the image file is larger than {limits.bytes} bytes, the most allowed")
+        raise ImageTooLarge(
+            f"the image file is larger than {limits.bytes} bytes, the most allowed: "
+            "make it smaller, or save it as JPEG"
+        )
     name, module, reader = _reader(content, tiff)
     from PIL import Image
 

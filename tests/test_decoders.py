@@ -5,24 +5,30 @@ import dataclasses
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import pytest
 from PIL import Image, ImageDraw
 
 import onnx_models
+from mnist_sgd_serve.application import MOST_HELD
 from mnist_sgd_serve.decoder_process import DecoderProcess
 from mnist_sgd_serve.picture_request import PictureLimits
-from picture_bombs import BOMBS, MIB, bmp, filtered
+from mnist_sgd_serve.settings import Settings
+from picture_bombs import BOMBS, MIB, bmp, filtered, half_noise
 from server import INFER, RAW, Reply, Server, launch, message, running, stopped
 from waiting import wait_until, wait_until_ended
 
+DEFAULTS = Settings(model=Path("model.onnx"))
 MODEL = onnx_models.content(onnx_models.linear())
 ENDLESS = bmp(b"\1\x80" * (8 * MIB - 1000))
 """Seconds of work for Pillow, which reads such files in Python; a server refuses it by default."""
@@ -211,6 +217,28 @@ def test_a_decoder_that_dies_over_a_picture_fails_that_request_alone(model: Path
         assert event["error"] == "the process that read the picture ended with code -9"
 
 
+def test_the_server_may_end_just_when_a_decoder_has_ended() -> None:
+    """Its socket is closed then, and its exit code may not be known yet."""
+    limits = PictureLimits(DEFAULTS.max_body, DEFAULTS.max_pixels, 64 * MIB, 1.0)
+
+    async def main() -> None:
+        codes: asyncio.Queue[int] = asyncio.Queue()
+        process = DecoderProcess(
+            json.dumps(dataclasses.asdict(limits)),
+            lambda *answer: None,
+            lambda _, code: codes.put_nowait(code),
+        )
+        process.attach(asyncio.get_running_loop())
+        process.kill()
+        while not process.closed:
+            await asyncio.sleep(0.001)
+        process.close()
+        assert await codes.get() == -signal.SIGKILL
+        process.close()
+
+    asyncio.run(main())
+
+
 def test_decoders_end_with_the_server_however_it_ends(model: Path) -> None:
     with launch(model, *READ_IT, "--drain-seconds", "0") as server:
         server.wait_until_ready()
@@ -241,23 +269,6 @@ def test_a_server_that_is_told_to_stop_ends_whatever_is_being_read(model: Path) 
             wait_until_ended(decoder)
 
 
-def test_a_process_that_has_just_ended_may_be_closed_once_more() -> None:
-    async def end() -> None:
-        limits = PictureLimits(body=MIB, pixels=10**6, memory=64 * MIB, seconds=1)
-        ended: asyncio.Queue[int] = asyncio.Queue()
-        process = DecoderProcess(
-            json.dumps(dataclasses.asdict(limits)),
-            lambda *_: None,
-            lambda _, code: ended.put_nowait(code),
-        )
-        process.attach(asyncio.get_running_loop())
-        process.kill()
-        assert await ended.get() == -signal.SIGKILL
-        process.close()  # as at the end of a server whose process has just been ended
-
-    asyncio.run(end())
-
-
 def test_workers_that_are_told_to_stop_end_whatever_is_being_read(model: Path) -> None:
     arguments = ("--drain-seconds", "0", "--deadline", "5", "--workers", "2")
     with launch(model, *READ_IT, *arguments) as server, ExitStack() as stack:
@@ -286,19 +297,28 @@ def test_a_second_signal_ends_the_decoders_too(model: Path) -> None:
             wait_until_ended(decoder)
 
 
-def test_one_picture_takes_at_most_128_mebibytes_and_ten_at_once_512(model: Path) -> None:
-    """The largest that are still read; the limits are at their defaults, but for the time."""
-    bomb = filtered(2, 3, 0)
+COSTLY = {"25 megapixels": partial(filtered, 2, 3, 0), "16 MiB": partial(half_noise, 3930)}
+"""The largest pictures that are still read: their pixels take much memory, or their files do."""
+
+
+@pytest.mark.parametrize("name", COSTLY)
+def test_one_picture_takes_at_most_128_mebibytes_and_ten_at_once_512(
+    model: Path, name: str
+) -> None:
+    """The limits are at their defaults, but for the time."""
+    bomb = COSTLY[name]()
     with running(model, "--decode-seconds", "3600") as server, ExitStack() as stack:
         decoders = server.ready_decoders()
         check_good(server)
         with server.watched_memory(*decoders) as more:
             status = server.post("/predict", bomb.body).status
+            assert status in (200, 422)  # it was read
             assert 90 * MIB < more() < 128 * MIB
         with server.watched_memory(*decoders) as more:
             clients = [stack.enter_context(server.connect()) for _ in range(10)]
-            for client in clients:
-                client.send(message("POST", "/predict", bomb.body))
+            with ThreadPoolExecutor(10) as senders:
+                post = message("POST", "/predict", bomb.body)
+                list(senders.map(lambda client: client.send(post), clients))
             assert {client.reply().status for client in clients} == {status}
             assert more() < 512 * MIB
         assert server.decoders() == decoders
@@ -337,13 +357,58 @@ def test_a_server_whose_decoders_cannot_start_says_so_and_ends(model: Path) -> N
     )
 
 
+WRONG = """\
+import sys
+from mnist_sgd_serve import command, decoder_process
+decoder_process.PROGRAM = decoder_process.PROGRAM.replace("main(", '''
+from mnist_sgd_serve import decoder
+def answer(head, requests, limits):
+    requests.read(sum(decoder.HEAD.unpack(head)))
+    return {answer}
+decoder._answer = answer
+main(''', 1)
+sys.exit(command.main())
+"""
+KILLED = "the process that read the picture ended with code -9"
+ANSWERS = {
+    "decoder.HEAD.pack(2**32 - 1, 0)": KILLED,
+    "decoder.HEAD.pack(3, 0) + b'[[['": KILLED,
+    "decoder.HEAD.pack(10**5, 0) + b'[' * 10**5": KILLED,
+    "decoder.message({}, bytes(3)) + bytes(3)": "the process that read the picture answered "
+    "wrongly: cannot reshape array of size 3 into shape (28,28)",
+    "decoder.message({'error': [200, '', '']})": "the process that read the picture answered "
+    "wrongly: a status 200",
+    "decoder.message({'inverted': True}, bytes(784)) + bytes(784)": "the process that read the "
+    "picture answered wrongly: Prepared.__init__() missing 1 required positional argument: "
+    "'unchanged'",
+}
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+def test_a_decoder_that_a_picture_has_taken_over_can_say_nothing_that_harms(
+    model: Path, tmp_path: Path, answer: str
+) -> None:
+    script = tmp_path / "wrong.py"
+    script.write_text(WRONG.replace("{answer}", answer))
+    options = ("--drain-seconds", "0", "--deadline", "3600", "--decoders", "1")
+    with launch(model, *options, program=[os.fspath(script)]) as server:
+        server.wait_until_ready()
+        before = server.ready_decoders(2)
+        reply = server.post("/predict", GOOD)
+        assert (reply.status, reply.error) == (500, "the server failed to answer; its log says why")
+        assert [event["error"] for event in server.events("request")] == [ANSWERS[answer]]
+        wait_until(lambda: len(set(server.ready_decoders(2)) & set(before)) == 1)
+        server.check_good()
+        assert server.stop() == 0
+
+
 SCARCE = """\
 import os, subprocess, sys
 from mnist_sgd_serve import command
 start, started = subprocess.Popen, []
 def scarce(*arguments, **options):
     started.append(len(started))
-    if len(started) == 4:
+    if len(started) == FAILS:
         raise BlockingIOError(11, "Resource temporarily unavailable")
     return start(*arguments, **options)
 subprocess.Popen = scarce
@@ -355,7 +420,7 @@ def test_a_decoder_that_cannot_be_started_for_now_is_started_later(
     model: Path, tmp_path: Path
 ) -> None:
     script = tmp_path / "scarce.py"
-    script.write_text(SCARCE)
+    script.write_text(SCARCE.replace("FAILS", "4"))
     with launch(model, "--drain-seconds", "0", program=[os.fspath(script)]) as server:
         server.wait_until_ready()
         os.kill(server.ready_decoders()[0], signal.SIGKILL)
@@ -364,6 +429,70 @@ def test_a_decoder_that_cannot_be_started_for_now_is_started_later(
         check_good(server)
         server.ready_decoders()
         assert server.stop() == 0
+
+
+def test_a_server_that_can_start_no_other_process_says_so_and_ends(
+    model: Path, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-c", SCARCE.replace("FAILS", "1"), os.fspath(model), "--port", "0"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (
+        2,
+        "mnist_sgd_serve: no process that reads pictures can be started: "
+        "Resource temporarily unavailable\n",
+    )
+
+
+def test_decoders_that_hang_cost_their_pictures_and_are_replaced(model: Path) -> None:
+    with running(model, "--deadline", "0.3", "--decoders", "1") as server:
+        hanging = server.ready_decoders(2)
+        for decoder in hanging:
+            os.kill(decoder, signal.SIGSTOP)
+        for _ in hanging:
+            server.check_refusal(
+                server.post("/predict", GOOD), 504, "the image was not read within 0.3 s"
+            )
+            wait_until(lambda: len(server.decoders()) == 2)
+        assert not set(server.ready_decoders(2)) & set(hanging)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_decoders_that_hang_do_not_hold_up_the_end(model: Path, workers: int) -> None:
+    options = ("--drain-seconds", "0", "--deadline", "1", "--workers", str(workers))
+    with launch(model, *options) as server, ExitStack() as stack:
+        server.wait_until_ready()
+        server.wait_for("ready", workers)
+        parents = [event["process"] for event in server.events("ready")]
+        decoders = [one for parent in parents for one in server.ready_decoders(3, parent)]
+        for decoder in decoders:
+            os.kill(decoder, signal.SIGSTOP)
+        clients = [stack.enter_context(server.connect()) for _ in range(4)]
+        for client in clients:
+            client.send(message("POST", "/predict", GOOD))
+        server.check_good()
+        assert server.stop() == 0, server.log
+        assert {client.reply().status for client in clients} == {504}
+        for decoder in decoders:
+            wait_until_ended(decoder)
+
+
+def test_the_manifest_for_kserve_allows_the_memory_that_the_server_takes(model: Path) -> None:
+    manifest = (Path(__file__).parents[1] / "deploy" / "inferenceservice.yaml").read_text()
+    usual, most = (
+        int(number) * (1024 if unit == "G" else 1) * MIB
+        for number, unit in re.findall(r"memory: (\d+)([MG])i", manifest)
+    )
+    with running(model) as server:
+        processes = [server.pid, *server.ready_decoders()]
+        idle = sum(map(resident, processes))
+    assert idle < usual
+    assert idle + 512 * MIB + DEFAULTS.max_body * MOST_HELD < most
+
+
+def resident(process: int) -> int:
+    """Bytes of memory that a process has."""
+    pages = Path(f"/proc/{process}/statm").read_text().split()[1]
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
 def test_a_process_that_is_stopped_and_goes_on_loses_no_picture(server: Server) -> None:

@@ -34,6 +34,9 @@ HEAD = struct.Struct("<II")
 MARGIN = 64 * 2**20
 """Bytes of address space above what a picture may take: for the preparation and the allocator."""
 
+STATUSES = frozenset({400, 413, 415, 422})
+"""Of the refusals of a picture."""
+
 WARM_UP = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAABwAAAAcAQAAAABaduI5AAAAO0lEQVR42n3NoRVAAAAA0e+eYATRKEY3ihFEwUPQ"
     "Xfj1+O+5xAWzOMUiDrGKHTZ9DDCQyENGcpPp5/UC+3oJ3wl6CCAAAAAASUVORK5CYII="
@@ -61,11 +64,15 @@ def prepared(document: Mapping[str, Any], content: bytes) -> Prepared:
     Raises:
         RequestError: there is none, and the picture is why.
         DecoderFailed: there is none, and we are why.
+        KeyError, TypeError, ValueError: this is no answer of a decoder.
     """
     if "failure" in document:
         raise DecoderFailed(document["failure"])
     if "error" in document:
-        raise RequestError(*document["error"])
+        status, reason, text = document["error"]
+        if status not in STATUSES:
+            raise ValueError(f"a status {status!r:.20}")
+        raise RequestError(status, str(reason), str(text))
     image = np.frombuffer(content, np.uint8).reshape(28, 28)
     return Prepared(image, **document)
 

@@ -35,6 +35,9 @@ main(int(sys.argv[2]), sys.argv[3])
 HELD = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 """Signals that the process ignores as soon as it can, and that must not end it before."""
 
+MOST_ANSWERED = 2**20
+"""Bytes of a message from the process; a traceback is the longest that it has reason to send."""
+
 REAP_SECONDS = 0.01
 """Between two looks at whether a process that is ending has ended."""
 
@@ -132,7 +135,10 @@ class DecoderProcess:
         self._loop.remove_writer(self._channel)
 
     def _receive(self) -> None:
-        """Take what has come: a part of a message, one, or the end."""
+        """Take what has come: a part of a message, one, or the end.
+
+        A process that sends anything else may have been taken over by a picture, and is killed.
+        """
         try:
             data = self._channel.recv(65536)
         except BlockingIOError:
@@ -147,10 +153,17 @@ class DecoderProcess:
         if len(self._incoming) < HEAD.size:
             return
         length, size = HEAD.unpack_from(self._incoming)
-        if len(self._incoming) >= HEAD.size + length + size:
+        if length + size > MOST_ANSWERED:
+            self.kill()
+        elif len(self._incoming) >= HEAD.size + length + size:
             content = bytes(self._incoming[HEAD.size :])
             self._incoming.clear()
-            self._answered(self, json.loads(content[:length]), content[length:])
+            try:
+                document = json.loads(content[:length])
+            except (ValueError, RecursionError):
+                self.kill()
+                return
+            self._answered(self, document, content[length:])
 
     def _reap(self) -> None:
         """Tell of the end when it is complete: the socket is closed a little before."""

@@ -30,7 +30,7 @@ MOST_WAITING = 64
 """Pictures that may wait for a process; more are refused."""
 
 START_SECONDS = 120.0
-"""For the first process to be ready."""
+"""For a process to be ready."""
 
 CLOSE_SECONDS = 0.5
 """For each process to end after it was killed, when the server ends."""
@@ -206,8 +206,9 @@ class Decoders:
                 self._first.set_result(None)
         else:
             picture.reader = None
-            _finish(picture, document, content)
-            if picture.late:  # it has been killed, and its end is on the way
+            sound = _finish(picture, document, content)
+            if picture.late or not sound:  # its end is on the way
+                process.kill()
                 self._ending.add(process)
                 return
         self._idle.append(process)
@@ -249,6 +250,11 @@ class Decoders:
             return
         self._starting.add(process)
         process.attach(loop)
+        loop.call_later(START_SECONDS, self._give_up_start, process)
+
+    def _give_up_start(self, process: DecoderProcess) -> None:
+        if process in self._starting:
+            process.kill()
 
     def _reason(self, picture: _Picture, code: int) -> Exception:
         """Why a process ended over a picture."""
@@ -264,15 +270,21 @@ class Decoders:
         return DecoderFailed(f"the process that read the picture ended with code {code}")
 
 
-def _finish(picture: _Picture, document: dict[str, Any], content: bytes) -> None:
-    """Hand over what a process has made of a picture."""
+def _finish(picture: _Picture, document: Any, content: bytes) -> bool:
+    """Hand over what a process has made of a picture; says whether it is an answer at all."""
     try:
         image = prepared(document, content)
     except (RequestError, DecoderFailed) as error:
         _fail(picture, error)
+    except Exception as error:  # of a process that may have been taken over by a picture
+        _fail(
+            picture, DecoderFailed(f"the process that read the picture answered wrongly: {error}")
+        )
+        return False
     else:
         if not picture.image.done():
             picture.image.set_result(image)
+    return True
 
 
 def _fail(picture: _Picture, error: Exception) -> None:

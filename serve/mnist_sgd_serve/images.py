@@ -161,7 +161,10 @@ def _read(path: "str | os.PathLike[str]", max_bytes: int, tiff: bool) -> bytes:
 
 def _decode(content: bytes, limits: _Limits, tiff: bool, reduce: bool) -> NDArray[np.uint8]:
     if len(content) > limits.bytes:
-        raise ImageTooLarge(f"the image file is larger than {limits.bytes} bytes, the most allowed")
+        raise ImageTooLarge(
+            f"the image file is larger than {limits.bytes} bytes, the most allowed: "
+            "make it smaller, or save it as JPEG"
+        )
     reader = choose_reader(content, tiff=tiff)
     from PIL import Image
 

@@ -46,6 +46,9 @@ MOST_SECONDS, MOST_BYTES = 1.0, 128 * MIB
 NUMBERS = [0, 1, 2, 3, 7, 8, 16, 127, 128, 255, 256, 1000, 4000, 5000, 16383, 32767, 65535]
 NUMBERS += [2**16, 2**20, 25_000_000, 2**24 - 1, 2**31 - 1, 2**31, 2**32 - 1]
 
+WIDE = "\U0001f600".encode()
+"""A character for whose sake Python keeps four bytes for each of its string."""
+
 HEADER = 1024
 """Where most changes are made."""
 
@@ -153,10 +156,13 @@ def renew(content: bytes, chance: random.Random) -> bytes:
         parts = [(b"IHDR", header), (b"PLTE", bytes(768))] if colour == 3 else [(b"IHDR", header)]
         parts += [(b"IDAT", rows(line, height))]
     kind = chance.choice([b"tEXt", b"zTXt", b"iTXt", b"iCCP", b"eXIf", b"tRNS", b"acTL", b"IDAT"])
+    text = bytes(chance.choice([0, 1000, MIB - 9, 10 * MIB])) + chance.choice([b"", WIDE])
     start = chance.choice(
         [b"", b"XML:com.adobe.xmp\0\1\0\0\0", b"Raw profile type exif\0\0", b"a\0\0"]
     )
-    data = start + zlib.compress(bytes(chance.choice([0, 1000, MIB, 10 * MIB])))
+    data = start + zlib.compress(text)
+    if chance.random() < 0.2:
+        data = b"XML:com.adobe.xmp\0\0\0\0\0" + text
     for _ in range(chance.choice([0, 1, 60, 3000])):
         parts.insert(1, (kind, data))
     whole = b"".join(chunk(name, part) for name, part in [*parts, (b"IEND", b"")])

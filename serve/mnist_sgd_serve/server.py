@@ -263,6 +263,7 @@ class _Server(uvicorn.Server):
     def _stop(self) -> None:
         if self.application.draining:
             self.log.warning("forced", process=os.getpid())
+            self.decoders.kill()  # one that hangs would not notice our end
             os._exit(1)  # waits for no thread and no client
         self.application.draining = True
         if self.rpc is not None:

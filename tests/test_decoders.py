@@ -290,6 +290,7 @@ def test_a_second_signal_ends_the_decoders_too(model: Path) -> None:
     with launch(model, "--drain-seconds", "3600") as server:
         server.wait_until_ready()
         decoders = server.ready_decoders()
+        os.kill(decoders[0], signal.SIGSTOP)  # it would not notice the server's end
         server.process.send_signal(signal.SIGTERM)
         server.wait_for("draining")
         assert server.stop() == 1

@@ -167,6 +167,14 @@ class Decoders:
         for kept in (self._starting, self._idle, self._reading, self._ending, self._waiting):
             kept.clear()
 
+    def kill(self) -> None:
+        """Kill the processes and wait for nothing; for any thread, when the server ends at once.
+
+        Otherwise one that hangs would not notice that the server is gone.
+        """
+        for process in (*self._starting, *self._idle, *self._reading, *self._ending):
+            process.kill()
+
     def _new(self) -> DecoderProcess:
         limits = json.dumps(dataclasses.asdict(self.limits))
         return DecoderProcess(limits, self._answered, self._ended)

@@ -277,7 +277,7 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Let signals reach the event loop, and end with code 0 after them."""
         last = self.settings.drain_seconds + LAST_SECONDS
-        self.signals = Signals(self._handle, last, self.log)
+        self.signals = Signals(self._handle, last, self.decoders.kill, self.log)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)  # one may wait since the start
         try:
             yield

@@ -30,12 +30,20 @@ class Signals:
     Args:
         handle: is called in the event loop with SIGTERM, for SIGINT too, or SIGHUP.
         seconds: from the first SIGTERM to the end of the process, if nothing else ends it.
+        last: is called before the process is ended here, in another thread than the main one.
         log: is told when it is ended here.
     """
 
-    def __init__(self, handle: Callable[[int], None], seconds: float, log: Log) -> None:
+    def __init__(
+        self,
+        handle: Callable[[int], None],
+        seconds: float,
+        last: Callable[[], None],
+        log: Log,
+    ) -> None:
         self.handle = handle
         self.seconds = seconds
+        self.last = last
         self.log = log
         self.loop = asyncio.get_running_loop()
         self.end: float | None = None  # when the process must have ended
@@ -82,7 +90,10 @@ class Signals:
     def _leave(self, event: str) -> None:
         """End the process, which waits for no thread and no client."""
         self.log.warning(event, process=os.getpid())
-        os._exit(1)
+        try:
+            self.last()
+        finally:
+            os._exit(1)
 
 
 def _nothing(number: int, frame: object) -> None:

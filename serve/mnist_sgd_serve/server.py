@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from mnist_sgd_serve import listening
+from mnist_sgd_serve.allocation import give_back_large_blocks
 from mnist_sgd_serve.application import Application
 from mnist_sgd_serve.batcher import Batcher
 from mnist_sgd_serve.busy_poll import BusyPoll
@@ -90,6 +91,7 @@ def serve(
     Raises:
         ArtefactError: the model's file cannot be used.
     """
+    give_back_large_blocks()
     log = Log(worker)
     metrics = Metrics(memory, worker)
     metrics.waiting(0)  # a worker that died may have left another figure

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import cache
+from pathlib import Path
 from threading import Thread
 
 import grpc
@@ -17,8 +18,8 @@ import pytest
 
 import onnx_models
 from request_bombs import BOMBS, GRPC, Bomb
-from server import INFER, RAW, Server, message, running, stopped
-from waiting import PATIENCE
+from server import INFER, RAW, Server, launch, message, running, stopped
+from waiting import PATIENCE, wait_until
 
 MIB = 2**20
 
@@ -137,6 +138,46 @@ def test_ten_requests_at_once_raise_the_memory_by_less_than_512_mib(server: Serv
             one.join()
         assert more() < 400 * MIB
     server.check_good()
+
+
+def test_what_large_requests_took_is_given_back(tmp_path: Path) -> None:
+    """With the system's own ways of keeping memory for later."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
+    path = tmp_path / "model.onnx"
+    path.write_bytes(onnx_models.content(onnx_models.linear()))
+    with running(path, "--grpc-port", "0", environment=kept) as server:
+        call(server, b"")
+        server.check_good()
+        before = server.memory()
+        with ThreadPoolExecutor(4) as pool:
+            for _ in range(2):
+                list(pool.map(lambda name: ask(server, made(name)), OUTCOMES))
+        wait_until(
+            lambda: server.memory() < before + 90 * MIB,
+            lambda: f"{before} bytes before, {server.memory()} now",
+        )
+
+
+WITHOUT_COLLECTOR = """
+import gc, sys
+from mnist_sgd_serve import command
+gc.disable()
+sys.exit(command.main(sys.argv[1:]))
+"""
+
+
+def test_a_message_that_is_refused_does_not_wait_for_the_garbage_collector(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(onnx_models.content(onnx_models.linear()))
+    program = ("-c", WITHOUT_COLLECTOR)
+    with launch(path, "--grpc-port", "0", program=program) as server:
+        server.wait_until_ready()
+        call(server, b"")
+        before = server.memory()
+        for name in ("protobuf, empty tensors", "protobuf, a long shape"):
+            for _ in range(5):
+                assert ask(server, made(name)) in BAD
+        assert server.memory() < before + 80 * MIB  # each had 16
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from mnist_sgd_serve import listening
+from mnist_sgd_serve.allocation import give_back_large_blocks
 from mnist_sgd_serve.application import Application
 from mnist_sgd_serve.batcher import Batcher
 from mnist_sgd_serve.busy_poll import BusyPoll
@@ -93,6 +94,7 @@ def serve(
         ArtefactError: the model's file cannot be used.
         OSError: the processes that read pictures cannot be started.
     """
+    give_back_large_blocks()
     log = Log(worker)
     limits = PictureLimits(
         body=settings.max_body,

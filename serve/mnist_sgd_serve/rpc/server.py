@@ -153,6 +153,7 @@ class RpcServer:
                 return await route.handler(exchange)
             finally:
                 self.receiver.bodies.held -= held
+                exchange.body = b""  # gRPC may keep the call until the garbage collector comes
 
         return dataclasses.replace(route, handler=handler)
 

@@ -203,6 +203,14 @@ def test_decoding_takes_no_more_memory_than_is_said_beforehand(name: str) -> Non
     assert in_child(lambda: peak(content)) < said + 12 * MIB
 
 
+def test_a_transparent_colour_of_16_bits_takes_no_second_copy() -> None:
+    side = 2400
+    line = b"\0" + bytes(6 * side)
+    colour = chunk(b"tRNS", b"\xff" * 6)
+    content = png(colour, chunk(b"IDAT", rows(line, side)), size=(side, side), kind=(16, 2))
+    assert in_child(lambda: peak(content)) < 4 * side**2 + 12 * MIB
+
+
 def test_a_progressive_jpeg_needs_room_for_its_coefficients() -> None:
     """Of 3 x 4 megapixels, two bytes each; and it is read at a quarter of its size."""
     image = Image.fromarray(drawn(2000, 2000)).convert("RGB")

@@ -170,7 +170,8 @@ def _decode(content: bytes, limits: _Limits, tiff: bool, reduce: bool) -> NDArra
 
     try:
         with _quiet(reader.name):
-            return _pixels(_open(reader, content, limits, reduce), limits.pixels, reduce)
+            image = _open(reader, content, limits, reduce)
+            return _pixels(image, limits.pixels, reduce, own=True)
     except ImageError:
         raise
     except TooMuchWork as error:
@@ -186,7 +187,7 @@ def _decode(content: bytes, limits: _Limits, tiff: bool, reduce: bool) -> NDArra
 def _decode_given(image: "Image.Image", max_pixels: int, reduce: bool) -> NDArray[np.uint8]:
     try:
         with _quiet(image.format):
-            return _pixels(image, max_pixels, reduce)
+            return _pixels(image, max_pixels, reduce, own=False)
     except ImageError:
         raise
     except MemoryError as error:
@@ -243,14 +244,14 @@ def _opened(reader: Reader, content: bytes) -> "Image.Image":
     return image
 
 
-def _pixels(image: "Image.Image", max_pixels: int, reduce: bool) -> NDArray[np.uint8]:
-    """Decode an opened image to upright grey."""
+def _pixels(image: "Image.Image", max_pixels: int, reduce: bool, *, own: bool) -> NDArray[np.uint8]:
+    """Decode an opened image to upright grey; one that is not our own is left as it is."""
     _check_size(*image.size, max_pixels)
     samples = read_samples(image)
     image.load()
     # Pillow turns a TIFF itself when it decodes it.
     turned = 1 if image.format == "TIFF" else orientation(image.info)
-    image = mended(image, samples)
+    image = mended(image, samples, in_place=own)
     if reduce and image.mode not in DEEP:  # whose values are stretched before they are averaged
         image = reduced(image)
     grey = to_grey(image, samples)

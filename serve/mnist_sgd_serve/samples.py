@@ -45,18 +45,19 @@ def _tag(image: "Image.Image", number: int) -> int | None:
     return first if isinstance(first, int) else None
 
 
-def mended(image: "Image.Image", samples: Samples) -> "Image.Image":
+def mended(image: "Image.Image", samples: Samples, *, in_place: bool) -> "Image.Image":
     """The image with its transparency as the file means it.
 
     Pillow leaves the transparent colour of a PNG in 2 or 4 bits of grey, or in 16 bits a channel,
     where its pixels have become bytes. And programs leave the alpha of a BMP 0, which means none.
 
     Args:
-        image: decoded; it is not changed.
+        image: decoded.
         samples: of its file.
+        in_place: change `image`, which may be too large to be copied.
 
     Returns:
-        `image` itself, or where something is mended a copy.
+        `image` itself, or where something is mended and must not be in place, a copy.
     """
     if image.format == "BMP" and image.mode == "RGBA" and not image.getchannel("A").getbbox():
         return image.convert("RGB")
@@ -67,6 +68,7 @@ def mended(image: "Image.Image", samples: Samples) -> "Image.Image":
         scaled = tuple(value >> 8 for value in key)
     else:
         return image
-    copied = image.copy()
-    copied.info["transparency"] = scaled
-    return copied
+    if not in_place:
+        image = image.copy()
+    image.info["transparency"] = scaled
+    return image

@@ -122,10 +122,11 @@ def laced() -> Bomb:
     )
 
 
-def deep() -> Bomb:
-    """25 megapixels of three times 16 bits."""
+def deep(*before: bytes) -> Bomb:
+    """25 megapixels of three times 16 bits, with chunks before them."""
     line = b"\2" + bytes(6 * SIDE)
-    return Bomb(png(chunk(b"IDAT", rows(line, SIDE)), size=(SIDE, SIDE), kind=(16, 2)))
+    parts = (*before, chunk(b"IDAT", rows(line, SIDE)))
+    return Bomb(png(*parts, size=(SIDE, SIDE), kind=(16, 2)))
 
 
 def slim(width: int, height: int) -> Bomb:
@@ -305,6 +306,9 @@ BOMBS: dict[str, Callable[[], Bomb]] = {
     "PNG, 1 bit, 25 MP": partial(picture, "PNG", "1"),
     "PNG, 16 bits, 25 MP": partial(picture, "PNG", "I;16"),
     "PNG, three times 16 bits, 25 MP": deep,
+    "PNG, three times 16 bits, a colour transparent, 25 MP": partial(
+        deep, chunk(b"tRNS", bytes(5) + b"\1")
+    ),
     "PNG, RGB, a colour transparent, 25 MP": partial(
         picture, "PNG", "RGB", transparency=(255, 255, 255)
     ),

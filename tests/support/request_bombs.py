@@ -131,10 +131,12 @@ def after_json() -> Bomb:
     return Bomb(header + bytes(size), {"Inference-Header-Content-Length": str(len(header))})
 
 
-def chunks() -> Bomb:
-    head = f"POST {INFER} HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n".encode()
-    sent = b"6\r\n000000\r\n" * (MOST // 6)
-    return Bomb(b"", head=head + b"Connection: close\r\n\r\n" + sent + b"0\r\n\r\n")
+def chunks(size: int) -> Bomb:
+    """Images in chunks of so many bytes."""
+    head = f"POST {INFER} HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n"
+    head += "Inference-Header-Content-Length: 0\r\nConnection: close\r\n\r\n"
+    sent = (b"%x\r\n%b\r\n" % (size, bytes(size))) * (16_384 * 784 // size)
+    return Bomb(b"", head=head.encode() + sent + b"0\r\n\r\n")
 
 
 def requests() -> Bomb:
@@ -191,7 +193,8 @@ BOMBS: dict[str, Callable[[], Bomb]] = {
     "form, a long header": lambda: form(filled(b"--x\r\na:", b"b", b"\r\n\r\n" + LAST)),
     "form, options": lambda: form(filled(PART[:-4], b";a=b", b"\r\n\r\n" + LAST)),
     "form, parts": lambda: form(filled(b"", PART + b"\r\n", LAST)),
-    "http, chunks of 6 bytes": chunks,
+    "http, chunks of 7 bytes": lambda: chunks(7),
+    "http, chunks of 32 bytes": lambda: chunks(32),
     "http, 256 KiB of requests": requests,
     "protobuf, 16,384 images": lambda: message(16_384, after=part(7, bytes(16_384 * 784))),
     "protobuf, 16,384 images as numbers": lambda: message(

@@ -99,7 +99,7 @@ def test_the_bundled_digits_keep_the_chapters_recipe(
     assert len(json.loads(capsys.readouterr().out)["epochs"]) == 10
 
 
-CHARACTERS = Augmentation(degrees=10, translate=0.05, scale=(0.9, 1.1), shear=5)
+CHARACTERS = Augmentation(degrees=10, translate=0.05, scale=(0.9, 1.1), shear=5, share=0.75)
 WHOLE = Augmentation(degrees=5, translate=0.04, scale=(0.95, 1.05), outside="edge")
 
 
@@ -113,7 +113,7 @@ def test_augmentation_fits_the_preparation(
     for name in "ab":
         fill_with(tmp_path / name, blob, 20, ord(name) * 100)
     data = load_data(tmp_path, preparation=preparation)
-    args = argparse.Namespace(seed=0, threads=1, drop_last=False)
+    args = argparse.Namespace(seed=0, threads=1, drop_last=False, data=tmp_path)
     loaders = make_loaders(args, RECIPES["cnn"], (data.train, data.valid), ALONE)
     assert loaders.train.augment == augmentation
     assert loaders.valid.augment is None

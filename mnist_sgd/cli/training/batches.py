@@ -24,8 +24,8 @@ Nothing is mirrored: a mirrored letter or arrow means something else.
 PRINTED_SHARE = 0.75
 """Characters of --data that are changed: printed ones may differ by a slant, as italics do.
 
-Of 100 handwritten digits the cnn then learns as much as with all of them changed: in three pairs of
-digits its errors went from 1.1 to 1.3 %, of 400 they stayed.
+With all of them changed, the cnn told italics 4 points worse. Of 100 handwritten digits it learned
+a little more then: in three pairs of digits it made 1.2 instead of 1.4 % errors.
 """
 
 AUGMENT_WHOLE: dict[str, Any] = {

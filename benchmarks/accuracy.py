@@ -70,7 +70,7 @@ class Way:
 def learner(model: str, recipe: Recipe, seed: int, sets: tuple[ImageSet, ImageSet]) -> Learner:
     """What `mnist-sgd train --seed` trains."""
     dls = make_loaders(
-        argparse.Namespace(seed=seed, threads=1, drop_last=False), recipe, sets, ALONE
+        argparse.Namespace(seed=seed, threads=1, drop_last=False, data=None), recipe, sets, ALONE
     )
     made = create_model(model, seed)
     return Learner(dls, made, chosen_loss(recipe), chosen_optimizer(recipe))

@@ -57,13 +57,14 @@ double checked(double value, double low, double high, const char* what) {
 }  // namespace
 
 Augmentation::Augmentation(double degrees, double translate, double scale_low, double scale_high, double shear,
-                           Outside outside)
+                           Outside outside, double share)
     : degrees_(checked(degrees, 0, 180, "degrees")),
       translate_(checked(translate, 0, 1, "translate")),
       scale_low_(checked(scale_low, 0.1, 10, "the low end of scale")),
       scale_high_(checked(scale_high, 0.1, 10, "the high end of scale")),
       shear_(checked(shear, 0, 60, "shear")),
-      outside_(outside) {
+      outside_(outside),
+      share_(checked(share, 0, 1, "share")) {
     if (scale_low > scale_high) {
         std::ostringstream text;
         text.precision(10);
@@ -77,6 +78,7 @@ Draw Augmentation::draw(std::uint64_t seed, std::uint64_t epoch, std::uint64_t s
     const auto uniform = [state](std::uint64_t n, double low, double high) {
         return low + (high - low) * (static_cast<double>(splitmix(state, n) >> 11) * 0x1p-53);
     };
+    if (share_ < 1 && uniform(5, 0, 1) >= share_) return {0, 0, 0, 1, 0};
     const double most = translate_ * IMAGE_SIDE;
     return {uniform(0, -degrees_, degrees_), uniform(1, -most, most), uniform(2, -most, most),
             uniform(3, scale_low_, scale_high_), uniform(4, -shear_, shear_)};

@@ -4,7 +4,7 @@
 // AUGMENTATION_VERSION. Let g(s, n) be number n of the SplitMix64 generator that starts in s. Then
 // draw d of a sample is g(g(g(g(seed ^ "augment1", 0), epoch), sample), d), of which the upper 53
 // bits over 2^53 are uniform in [0, 1); d is 0 for the angle, 1 and 2 for the shift along x and y, 3 for
-// the scale, 4 for the shear. So nothing depends on which thread, rank or batch asks. The matrix is
+// the scale, 4 for the shear, 5 for whether the image is changed at all. So nothing depends on which thread, rank or batch asks. The matrix is
 // made in double precision of + - * / and a sine of our own, since those of two C libraries differ,
 // and a compiler that fuses multiplications with additions must be told not to (setup.py does); the
 // rest is integers (resample.hpp).
@@ -37,9 +37,10 @@ public:
     // Ranges of uniform draws, as torchvision's RandomAffine has them: the angle in -degrees to
     // degrees, each shift in -translate to translate of the image's side, the scale in scale_low to
     // scale_high, the shear in -shear to shear. Shifts are not rounded to whole pixels, as
-    // torchvision's are. Throws std::invalid_argument, which names the value that is out of bounds.
+    // torchvision's are. A share of the images is changed, 0 to 1; the others stay as they are.
+    // Throws std::invalid_argument, which names the value that is out of bounds.
     Augmentation(double degrees, double translate, double scale_low, double scale_high, double shear,
-                 Outside outside = Outside::black);
+                 Outside outside = Outside::black, double share = 1);
 
     // What happens to image number `sample` of a dataset.
     Draw draw(std::uint64_t seed, std::uint64_t epoch, std::uint64_t sample) const;
@@ -54,6 +55,7 @@ private:
     double scale_high_;
     double shear_;
     Outside outside_;
+    double share_;
 };
 
 }  // namespace mnist_sgd

@@ -269,11 +269,12 @@ void bind_augmentation(py::module_& module) {
     module.attr("AUGMENTATION_VERSION") = AUGMENTATION_VERSION;
     py::class_<Augmentation>(module, "Augmentation", py::is_final())
         .def(py::init([](double degrees, double translate, std::pair<double, double> scale, double shear,
-                         const std::string& outside) {
-                 return Augmentation(degrees, translate, scale.first, scale.second, shear, outside_named(outside));
+                         const std::string& outside, double share) {
+                 return Augmentation(degrees, translate, scale.first, scale.second, shear, outside_named(outside),
+                                     share);
              }),
              py::kw_only(), py::arg("degrees"), py::arg("translate"), py::arg("scale"), py::arg("shear"),
-             py::arg("outside") = "black")
+             py::arg("outside") = "black", py::arg("share") = 1.0)
         .def(
             "draw",
             [](const Augmentation& augmentation, std::uint64_t seed, std::uint64_t epoch, std::uint64_t sample) {

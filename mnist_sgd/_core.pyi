@@ -60,6 +60,7 @@ class Augmentation(metaclass=_Type):
         scale: tuple[float, float],
         shear: float,
         outside: str = "black",
+        share: float = 1.0,
     ) -> None: ...
     def draw(
         self, *, seed: int, epoch: int, sample: int

@@ -38,6 +38,8 @@ class Augmentation:
         shear: the angle by which columns lean is uniform in -shear to shear, in degrees; 0 to 60.
         outside: what comes from outside of the image: "black", which continues the dark ground of
             prepared characters, or "edge", the nearest pixel of the image, for whole pictures.
+        share: of the images that are changed, 0 to 1; each epoch draws anew which ones stay as they
+            are.
 
     Raises:
         TypeError: what must be a number is none; the message names it.
@@ -49,9 +51,10 @@ class Augmentation:
     scale: tuple[float, float] = (1.0, 1.0)
     shear: float = 0.0
     outside: Literal["black", "edge"] = "black"
+    share: float = 1.0
 
     def __post_init__(self) -> None:
-        for name in ("degrees", "translate", "shear"):
+        for name in ("degrees", "translate", "shear", "share"):
             object.__setattr__(self, name, _number(name, getattr(self, name)))
         object.__setattr__(self, "scale", _pair("scale", self.scale))
         if self.outside not in ("black", "edge"):
@@ -66,16 +69,18 @@ class Augmentation:
             scale=self.scale,
             shear=self.shear,
             outside=self.outside,
+            share=self.share,
         )
 
     def fingerprint(self) -> str:
         """16 hexadecimal digits that tell this augmentation from another.
 
-        They are the 8-byte BLAKE2b digest of the algorithm's version, the ranges, and `outside`
-        if it is not "black", as JSON.
+        They are the 8-byte BLAKE2b digest of the algorithm's version and the ranges as JSON, with
+        `outside` and `share` if these are not "black" and 1.
         """
-        *ranges, outside = astuple(self)
-        facts = [_core.AUGMENTATION_VERSION, *ranges, *([] if outside == "black" else [outside])]
+        *ranges, outside, share = astuple(self)
+        others = [fact for fact in (outside, share) if fact not in ("black", 1.0)]
+        facts = [_core.AUGMENTATION_VERSION, *ranges, *others]
         return blake2b(json.dumps(facts).encode(), digest_size=8).hexdigest()
 
     def apply(

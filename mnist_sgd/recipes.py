@@ -58,20 +58,23 @@ class Recipe:
 OWN = "package.module:factory"
 """Stands for every model that has no name of its own."""
 
+_CONVOLUTIONS = Recipe(
+    epochs=20,
+    lr=0.01,
+    schedule="one-cycle",
+    loss="cross-entropy",
+    optimizer="adam",
+    momentum=0.9,
+    batch_size=128,
+    shuffle=True,
+    augment=True,
+)
+
 RECIPES = {
     "linear": Recipe(epochs=10, lr=1.0),
     "mlp": Recipe(epochs=40, lr=0.1),
-    "cnn": Recipe(
-        epochs=20,
-        lr=0.01,
-        schedule="one-cycle",
-        loss="cross-entropy",
-        optimizer="adam",
-        momentum=0.9,
-        batch_size=128,
-        shuffle=True,
-        augment=True,
-    ),
+    "cnn": _CONVOLUTIONS,
+    "tones": _CONVOLUTIONS,
     OWN: Recipe(
         epochs=20,
         lr=0.003,

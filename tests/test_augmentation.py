@@ -2,6 +2,7 @@
 
 import math
 import re
+from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
@@ -253,6 +254,29 @@ def test_the_draws_are_those_that_the_header_describes(seed: int, epoch: int, sa
     )
 
 
+@settings(deadline=None)
+@given(seed=NUMBERS, epoch=NUMBERS, sample=NUMBERS, share=st.floats(0, 1))
+def test_a_share_of_the_images_is_changed_as_without_it(
+    seed: int, epoch: int, sample: int, share: float
+) -> None:
+    """And the others stay as they are: draw 5 tells which."""
+    state = seed ^ int.from_bytes(b"augment1", "big")
+    for number in (0, epoch, sample):
+        state = splitmix(state, number)
+    where = {"seed": seed, "epoch": epoch, "sample": sample}
+    changed = (splitmix(state, 5) >> 11) / 2**53 < share
+    expected = LARGEST.core().draw(**where) if changed else (0.0, (0.0, 0.0), 1.0, 0.0)
+    assert replace(LARGEST, share=share).core().draw(**where) == expected
+
+
+@every_kernel
+def test_images_that_are_not_changed_keep_every_pixel(kernel: str) -> None:
+    images = np.repeat(NOISE, 50, axis=0)
+    core = replace(USUAL, share=0.75).core()
+    same = np.all(core.apply(images, seed=0, epoch=0, kernel=kernel) == images, axis=(1, 2))
+    assert 70 <= np.count_nonzero(same) <= 130  # of 400
+
+
 @every_kernel
 def test_the_memory_around_the_images_is_neither_read_nor_written(kernel: str) -> None:
     draws = [{"angle": 0.0, "translate": (x, y)} for x in (-0.5, 0.5) for y in (-0.5, 0.5)]
@@ -283,6 +307,8 @@ def test_every_range_and_the_version_tell_one_augmentation_from_another() -> Non
         Augmentation(scale=(0.5, 1)),
         Augmentation(scale=(1, 2)),
         Augmentation(outside="edge"),
+        Augmentation(share=0.5),
+        Augmentation(outside="edge", share=0.5),
     ]
     assert len({other.fingerprint() for other in others}) == len(others)
     assert Augmentation(-0.0, shear=-0.0).fingerprint() == Augmentation().fingerprint()

@@ -7,7 +7,7 @@ import pytest
 
 from mnist_sgd.cli import main
 from mnist_sgd.data import ImageSet, PackedWriter, load_data, load_packed, load_whole
-from pictures import blob, fill_with, texture
+from pictures import blob, fill_with, stroke, texture
 
 Output = pytest.CaptureFixture[str]
 
@@ -81,7 +81,7 @@ def test_training_and_evaluating_count_them(folder: Path, capsys: Output) -> Non
     ]
     assert main([*measure, "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
-    assert (facts["images"], facts["refused"], facts["data_images"]) == (10, 12, 52)
+    assert (facts["images"], facts["refused"], facts["data_images"]) == (22, 12, 52)
     assert facts["accuracy"] == count / 22
     assert main([*measure, "--all"]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -167,11 +167,26 @@ def test_a_refused_picture_names_the_preparation_that_takes_it(
     assert capsys.readouterr().err == f"mnist-sgd: {text}; {skip}\n"
 
 
-def test_a_class_that_is_refused_as_a_whole_names_it_too(folder: Path) -> None:
+def test_a_class_that_is_refused_as_a_whole_names_it_too(folder: Path, capsys: Output) -> None:
     for path in (folder / "valid" / "a").glob("blob*"):
         path.unlink()
+    (folder / "valid" / "a" / "notes.txt").write_text("Thursday")
+    text = (
+        f"{folder}/valid/a: none of its 7 files is usable; the preparation mnist refuses 6 of them"
+    )
     with pytest.raises(ValueError, match=r"usable") as caught:
         load_data(folder, preparation="mnist", on_unusable=lambda error: None)
-    assert str(caught.value) == (
-        f"{folder}/valid/a: none of its 6 files is usable; the preparation fit takes whole pictures"
+    assert str(caught.value) == text
+    assert train(folder, "--prepare", "mnist", "--skip-unusable") == 2
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        f"mnist-sgd: {text}; --prepare fit takes whole pictures"
     )
+    # A model that is there has its preparation.
+    others = folder.parent / "others"
+    for name in "ab":
+        fill_with(others / name, stroke, 10, ord(name) * 100)
+    assert train(others, "--out", str(folder.parent / "earlier")) == 0
+    model = str(folder.parent / "earlier" / "model.onnx")
+    capsys.readouterr()
+    assert main(["evaluate", model, "--data", str(folder), "--skip-unusable"]) == 2
+    assert capsys.readouterr().err.splitlines()[-1] == f"mnist-sgd: {text}"

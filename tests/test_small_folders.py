@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnist_sgd import DataLoader
+from mnist_sgd import Augmentation, DataLoader
 from mnist_sgd.cli import main
 from mnist_sgd.cli.training.batches import make_loaders
 from mnist_sgd.data import load_data
@@ -99,20 +99,23 @@ def test_the_bundled_digits_keep_the_chapters_recipe(
     assert len(json.loads(capsys.readouterr().out)["epochs"]) == 10
 
 
+CHARACTERS = Augmentation(degrees=10, translate=0.05, scale=(0.9, 1.1), shear=5, share=0.75)
+WHOLE = Augmentation(degrees=5, translate=0.04, scale=(0.95, 1.05), outside="edge")
+
+
 @pytest.mark.parametrize(
-    ("preparation", "outside"), [("mnist", "black"), ("fit", "edge"), ("stretch", "edge")]
+    ("preparation", "augmentation"), [("mnist", CHARACTERS), ("fit", WHOLE), ("stretch", WHOLE)]
 )
-def test_augmentation_continues_what_the_preparation_makes(
-    tmp_path: Path, preparation: str, outside: str
+def test_augmentation_fits_the_preparation(
+    tmp_path: Path, preparation: str, augmentation: Augmentation
 ) -> None:
     """Black is the ground of characters; on a white sheet it would be a bar."""
     for name in "ab":
         fill_with(tmp_path / name, blob, 20, ord(name) * 100)
     data = load_data(tmp_path, preparation=preparation)
-    args = argparse.Namespace(seed=0, threads=1, drop_last=False)
+    args = argparse.Namespace(seed=0, threads=1, drop_last=False, data=tmp_path)
     loaders = make_loaders(args, RECIPES["cnn"], (data.train, data.valid), ALONE)
     assert isinstance(loaders.train, DataLoader)
     assert isinstance(loaders.valid, DataLoader)
-    assert loaders.train.augment is not None
-    assert loaders.train.augment.outside == outside
+    assert loaders.train.augment == augmentation
     assert loaders.valid.augment is None

@@ -44,18 +44,21 @@ def test_without_options_a_model_has_its_own_recipe(model: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "model"),
+    ("options", "preparation", "model"),
     [
-        ([], "linear"),
-        (["--data", "photos"], "cnn"),
-        (["--dataset", "FashionMNIST"], "cnn"),
-        (["--data", "photos", "--model", "linear"], "linear"),
+        ([], "mnist", "linear"),
+        (["--data", "photos"], "mnist", "cnn"),
+        (["--data", "photos"], "fit", "tones"),
+        (["--data", "photos"], "stretch", "tones"),
+        (["--dataset", "FashionMNIST"], "mnist", "cnn"),
+        (["--dataset", "FashionMNIST", "--prepare", "fit"], "fit", "cnn"),
+        (["--data", "photos", "--model", "linear"], "fit", "linear"),
     ],
 )
-def test_the_sample_is_learned_by_the_chapters_model_and_other_images_by_the_cnn(
-    options: list[str], model: str
+def test_characters_are_learned_by_the_cnn_whole_pictures_by_tones_the_sample_as_in_the_chapter(
+    options: list[str], preparation: str, model: str
 ) -> None:
-    assert chosen_model(_parser().parse_args(["train", *options])) == model
+    assert chosen_model(_parser().parse_args(["train", *options]), preparation) == model
 
 
 def test_the_chapters_models_are_trained_as_in_the_chapter() -> None:

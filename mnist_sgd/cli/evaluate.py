@@ -206,7 +206,9 @@ def _mistake_lines(
 ) -> list[str]:
     if not wrong:
         kind = "picture" if args.all else "validation picture"
-        return [f"No mistakes among {len(valid):,} {kind}{'' if len(valid) == 1 else 's'}"]
+        answered = " that were not refused" if valid.refused else ""
+        plural = "" if len(valid) == 1 and not valid.refused else "s"
+        return [f"No mistakes among {len(valid):,} {kind}{plural}{answered}"]
     classes = [printable(name) for name in valid.classes]
     width = max(map(len, classes))
     return [
@@ -229,7 +231,7 @@ def _shown(mistake: dict[str, Any]) -> str:
 
 def _facts(own: "Evaluation", chosen: "Evaluation", valid: "ImageSet") -> dict[str, Any]:
     facts = {
-        "images": len(valid),
+        "images": all_pictures(valid),
         "refused": valid.refused,
         "classes": list(valid.classes),
         "confusion": chosen.counts.matrix,

@@ -66,8 +66,8 @@ def add_parser(commands: Subcommands) -> None:
     parser.add_argument(
         "--model",
         metavar="NAME",
-        help="the package.module:factory that made the model, whose code is run; of linear, mlp "
-        "and cnn the weights' file has the name",
+        help="the package.module:factory that made the model, whose code is run; the "
+        "weights' file has the name of a built-in one",
     )
     add_dataset_arguments(parser, trained=True)
     add_json_argument(parser)

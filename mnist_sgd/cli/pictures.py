@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["MODELS", "add_picture_arguments", "reading", "say"]
 
 MODELS = "the model's"
+_OTHERWISE = "--prepare fit takes whole pictures"
 CHOSEN = "mnist if the pictures are drawn characters, else fit"
 
 PROGRESS_INTERVAL = 0.1
@@ -88,6 +89,7 @@ def reading(
         fixed: a model is there, which has its preparation.
     """
     from mnist_sgd.data import CacheError, UnusableFile
+    from mnist_sgd.data.folders import UnusableClass
 
     bar = _Bar()
 
@@ -110,19 +112,16 @@ def reading(
             "on_wait": wait,
         }
     except UnusableFile as error:
-        raise ValueError(f"{error}; {_advice(error, fixed)}") from error
+        skip = "--skip-unusable leaves such files out"
+        other = f", and {_OTHERWISE}" if error.refused_by == "mnist" and not fixed else ""
+        raise ValueError(f"{error}; {skip}{other}") from error
+    except UnusableClass as error:
+        other = f"; {_OTHERWISE}" if error.refused_by == "mnist" and not fixed else ""
+        raise ValueError(f"{error}{other}") from error
     except CacheError as error:
         raise ValueError(f"{error}; --cache DIR keeps them in another place") from error
     finally:
         bar.erase()
-
-
-def _advice(error: UnusableFile, fixed: bool) -> str:
-    """What to do about files that are not usable."""
-    skip = "--skip-unusable leaves such files out"
-    if error.refused_by != "mnist" or fixed:
-        return skip
-    return f"{skip}, and --prepare fit takes whole pictures"
 
 
 class _Bar:

@@ -83,16 +83,14 @@ def add_parser(commands: Subcommands) -> None:
 def run(args: argparse.Namespace) -> int:
     """Train, save, export; every file is checked before it takes its name."""
     choose_folder(args)
-    args.model = chosen_model(args)
-    recipe = chosen_recipe(args)
-    check_settings(args, recipe)
+    check_settings(args, chosen_recipe(args))
     table = Table()
     with leaving_on_signals(args):
-        lost = _run(args, recipe, table)
+        lost = _run(args, table)
     return max(_exit_code(table), lost)
 
 
-def _run(args: argparse.Namespace, recipe: Recipe, table: Table) -> int:
+def _run(args: argparse.Namespace, table: Table) -> int:
     """Do all that takes time: what can be known before the first batch is checked before it.
 
     Returns:
@@ -100,7 +98,8 @@ def _run(args: argparse.Namespace, recipe: Recipe, table: Table) -> int:
     """
     refusal = first_refusal(partial(check_places, args))
     data = load_datasets(args)
-    recipe = suited_recipe(args, recipe, len(data.train))
+    args.model = chosen_model(args, data.train.preparation)
+    recipe = suited_recipe(args, len(data.train))
     refusal = refusal or first_refusal(
         partial(check_early_stopping, args, recipe),
         partial(check_earlier_model, args, data.train.classes),

@@ -18,7 +18,7 @@ from mnist_sgd._outputs import is_output
 from mnist_sgd._picture_files import Found, find_pictures
 from mnist_sgd.data.parts import find_parts, holds_folders
 
-__all__ = ["Found", "Listing", "UnusableFile", "list_folder"]
+__all__ = ["Found", "Listing", "UnusableClass", "UnusableFile", "list_folder"]
 
 
 class UnusableFile(ValueError):  # noqa: N818  (the name says all without "Error")
@@ -34,6 +34,22 @@ class UnusableFile(ValueError):  # noqa: N818  (the name says all without "Error
     def __init__(self, text: str, files: int = 1, refused_by: str = "") -> None:
         super().__init__(printable(text), files, refused_by)
         self.files = files
+        self.refused_by = refused_by
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class UnusableClass(ValueError):  # noqa: N818
+    """A folder of a class in which no file is usable; the message names it.
+
+    Args:
+        text: the message.
+        refused_by: as of `UnusableFile`.
+    """
+
+    def __init__(self, text: str, refused_by: str = "") -> None:
+        super().__init__(text, refused_by)
         self.refused_by = refused_by
 
     def __str__(self) -> str:

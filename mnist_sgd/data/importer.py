@@ -19,7 +19,7 @@ from mnist_sgd._names import printable
 from mnist_sgd.data.cache import Cache, Contents, cache_folder
 from mnist_sgd.data.choice import Choice, choose
 from mnist_sgd.data.decoding import Record
-from mnist_sgd.data.folders import Listing, UnusableFile, list_folder
+from mnist_sgd.data.folders import Listing, UnusableClass, UnusableFile, list_folder
 from mnist_sgd.data.imageset import ImageSet, take_rows
 from mnist_sgd_serve.preparation import check_preparation
 
@@ -221,7 +221,7 @@ def _pictures(
     usable.sort(key=lambda record: record.name.split("/"))
     labels = [listing.classes.index(listing.class_of(record.name)) for record in usable]
     refused = _refused(listing, contents)
-    _check_every_class(listing, usable, preparation if any(refused) else "")
+    _check_every_class(listing, usable, contents, preparation)
     return Pictures(
         listing.folder,
         listing.parts,
@@ -249,12 +249,21 @@ def _refused(listing: Listing, contents: Contents) -> tuple[int, int]:
     return sides[False], sides[True]
 
 
-def _check_every_class(listing: Listing, usable: list[Record], refused_by: str) -> None:
+def _check_every_class(
+    listing: Listing, usable: list[Record], contents: Contents, preparation: str
+) -> None:
     """Refuse a class folder none of whose files is usable."""
-    advice = "; the preparation fit takes whole pictures" if refused_by == "mnist" else ""
     found = Counter(listing.class_folder(each.name) for each in listing.files)
     left = Counter(listing.class_folder(record.name) for record in usable)
+    refused = Counter(
+        listing.class_folder(each.name)
+        for each in contents.records
+        if each.refused and listing.has(each.name)
+    )
     for inside, count in found.items():
         if not left[inside]:
             path = printable(os.path.join(listing.folder, inside))
-            raise ValueError(f"{path}: none of its {count:,} files is usable{advice}")
+            text = f"{path}: none of its {count:,} files is usable"
+            if refused[inside]:
+                text += f"; the preparation {preparation} refuses {refused[inside]:,} of them"
+            raise UnusableClass(text, preparation if refused[inside] else "")

@@ -160,4 +160,6 @@ TEST(an_augmentation_out_of_range_is_refused_by_name) {
     CHECK_THROWS_WITH(std::invalid_argument, "scale must be (low, high) with low at most high, got (2, 1)",
                       Augmentation(0, 0, 2, 1, 0));
     CHECK_THROWS_WITH(std::invalid_argument, "shear must lie in 0 to 60, got 61", Augmentation(0, 0, 1, 1, 61));
+    CHECK_THROWS_WITH(std::invalid_argument, "share must lie in 0 to 1, got 1.5",
+                      Augmentation(0, 0, 1, 1, 0, Outside::black, 1.5));
 }

@@ -38,7 +38,9 @@ __all__ = [
 
 def add_training_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the model, an option for each field of its recipe that is not about batches, watchers."""
-    add_model_argument(parser, None, "linear for the sample, cnn for other images")
+    add_model_argument(
+        parser, None, "linear for the sample, tones for whole pictures of --data, else cnn"
+    )
     parser.add_argument("--epochs", type=positive_int, help=default_of("epochs"))
     parser.add_argument(
         "--lr",
@@ -118,15 +120,25 @@ def default_of(field: str) -> str:
     return f"(default: {', '.join(texts)})"
 
 
-def chosen_model(args: argparse.Namespace) -> str:
-    """The model's name: by default the chapter's for the chapter's images, else the cnn."""
+def chosen_model(args: argparse.Namespace, preparation: str = "mnist") -> str:
+    """The model's name.
+
+    Without `--model` it is the chapter's for the chapter's images, tones for whole pictures of
+    `--data`, and the cnn for characters.
+
+    Args:
+        args: of the command.
+        preparation: of the images; before they are read, what they may turn out to have.
+    """
     if args.model is not None:
         return str(args.model)
-    return "linear" if args.data is None and args.dataset == SAMPLE else "cnn"
+    if args.data is None:
+        return "linear" if args.dataset == SAMPLE else "cnn"
+    return "cnn" if preparation == "mnist" else "tones"
 
 
 def chosen_recipe(args: argparse.Namespace) -> Recipe:
-    """The model's recipe with what the arguments change.
+    """The recipe of the chosen model with what the arguments change.
 
     Images of one's own are shuffled unless told otherwise: folders give one class after the other.
     """
@@ -136,11 +148,12 @@ def chosen_recipe(args: argparse.Namespace) -> Recipe:
     return adjusted(recipe, _given(args))
 
 
-def suited_recipe(args: argparse.Namespace, recipe: Recipe, images: int) -> Recipe:
-    """The recipe for so many training images: those of a folder may be few.
+def suited_recipe(args: argparse.Namespace, images: int) -> Recipe:
+    """The chosen recipe for so many training images: those of a folder may be few.
 
     A custom model keeps the size of its batches: a last one of one image may be too small for it.
     """
+    recipe = chosen_recipe(args)
     if args.data is None:
         return recipe
     given = _given(args)

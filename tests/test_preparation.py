@@ -1,3 +1,4 @@
+import contextlib
 import io
 from collections.abc import Callable
 
@@ -6,10 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from numpy.typing import NDArray
 from PIL import Image
 
 from mnist_sgd_serve.images import NoInk
 from mnist_sgd_serve.preparation import Prepared, prepare
+from small_digits import counted, typed
 from threes import Picture, classified_correctly, needs_sample, sample
 
 # Drawings: any connected stroke, any grey above a half, on a dark canvas.
@@ -32,9 +35,9 @@ def on_canvas(ink: Picture, margin: int = 8) -> Picture:
 
 
 def recipe(ink: Picture) -> Picture:
-    """MNIST's recipe on a tight box, one step after the other, in exact integers."""
+    """MNIST's recipe on a tight box of any size, step by step, in exact integers."""
     height, width = ink.shape
-    side = max(height, width, 10)
+    side = max(height, width)
     square = np.zeros((side, side), np.int64)
     top, left = (side - height) // 2, (side - width) // 2
     square[top : top + height, left : left + width] = ink
@@ -87,7 +90,7 @@ def test_a_drawing_with_larger_pixels_gives_the_same_image(ink: Picture, factor:
     """From double pixels on: the middle of a crop may lie between single ones."""
     double = np.kron(on_canvas(np.pad(ink, 4)), np.ones((2, 2), np.uint8))
     larger = np.kron(double, np.ones((factor, factor), np.uint8))
-    if max(ink.shape) >= 10 and max(larger.shape) <= 512:
+    if max(larger.shape) <= 512:
         np.testing.assert_array_equal(prepare(larger).image, prepare(double).image)
 
 
@@ -238,6 +241,73 @@ def test_a_distorted_digit_comes_back_and_is_still_recognised(name: str) -> None
     assert np.abs(prepared.astype(int) - images).mean() < may_differ
     assert classified_correctly(prepared, threes) >= classified_correctly(images, threes) - may_lose
     assert classified_correctly(images, threes) >= 115
+
+
+def right_answers(pictures: list[Picture], threes: NDArray[np.bool_]) -> int:
+    """How many of these pictures the linear model gets right, of which it may refuse some."""
+    prepared, labels = [], []
+    for picture, three in zip(pictures, threes, strict=True):
+        with contextlib.suppress(NoInk):
+            prepared.append(prepare(picture).image)
+            labels.append(three)
+    return classified_correctly(np.stack(prepared), np.array(labels))
+
+
+@needs_sample
+def test_a_digit_of_8_by_8_pixels_is_read_as_well_as_ten_times_as_large() -> None:
+    """It fills the picture, so that a half of the border is ink, and ink that is half paper."""
+    images, threes = (part[5::17] for part in sample("valid"))
+    for inverted in (0, 255):
+        small = [counted(image) ^ np.uint8(inverted) for image in images]
+        large = [np.kron(image, np.ones((10, 10), np.uint8)) for image in small]
+        assert right_answers(small, threes) >= 0.93 * len(small)
+        assert right_answers(small, threes) >= right_answers(large, threes) - 2
+
+
+@needs_sample
+@pytest.mark.parametrize("side", [8, 12, 20, 100])
+def test_a_photograph_of_nothing_but_the_digit_is_read(side: int) -> None:
+    random = np.random.default_rng(side)
+    images, threes = (part[5::17] for part in sample("valid"))
+    pictures = []
+    for image in images:
+        rows, columns = np.nonzero(image > 60)
+        tight = image[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+        size = (max(2, round(side * tight.shape[1] / tight.shape[0])), side)
+        ink = np.asarray(Image.fromarray(tight).resize(size, R.BOX), np.float32) / 255
+        seen = 200 - 150 * ink + random.normal(0, 5, ink.shape)
+        pictures.append(np.clip(seen, 0, 255).astype(np.uint8))
+    assert right_answers(pictures, threes) >= 0.9 * len(pictures)
+
+
+@needs_sample
+@pytest.mark.parametrize("share", [0.6, 1.0, 1.4])
+@pytest.mark.parametrize("angle", [0, 90, 130])
+def test_light_that_slants_along_a_side_is_no_ink(share: float, angle: int) -> None:
+    """Without noise, so that two of the sides have one grey each."""
+    down, across = np.indices((120, 120)) / 120 - 0.5
+    slope = np.cos(np.radians(angle)) * down + np.sin(np.radians(angle)) * across
+    light = 170 * (1 + 0.7 * share * slope)
+    all_images, all_threes = sample("valid")
+    images, threes = all_images[5::34], all_threes[5::34]
+    pictures = []
+    for image in images:
+        ink = np.pad(enlarge(image, 3, R.BICUBIC), ((20, 16), (10, 26))) / 255
+        pictures.append(np.clip(light * (1 - 0.75 * ink), 0, 255).astype(np.uint8))
+    assert right_answers(pictures, threes) >= classified_correctly(images, threes) - 1
+
+
+@needs_sample
+@pytest.mark.parametrize("inverted", [False, True])
+@pytest.mark.parametrize("size", [9, 12, 20])
+def test_small_type_is_read(size: int, inverted: bool) -> None:
+    pictures, threes = zip(*typed(size), strict=True)
+    prepared = [prepare(picture ^ np.uint8(255 * inverted)) for picture in pictures]
+    assert {one.inverted for one in prepared} == {not inverted}
+    assert (
+        classified_correctly(np.stack([one.image for one in prepared]), np.array(threes))
+        >= len(threes) - 1
+    )
 
 
 @needs_sample

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["label_parts", "widened"]
+__all__ = ["boxes", "gaps", "label_parts", "numbered", "tight_box", "widened"]
 
 
 def label_parts(mask: NDArray[np.bool_]) -> NDArray[np.intp]:
@@ -34,6 +34,50 @@ def label_parts(mask: NDArray[np.bool_]) -> NDArray[np.intp]:
         if np.array_equal(fresh, number):
             return np.repeat(number, ends - starts)
         number = fresh
+
+
+def numbered(mask: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """Number the connected parts of `mask` from 0 on: `[height, width]`, -1 where it is false."""
+    labels = np.full(mask.shape, -1, np.intp)
+    given = label_parts(mask)
+    rank = np.cumsum(np.bincount(given) > 0) - 1
+    labels[mask] = rank[given]
+    return labels
+
+
+def boxes(labels: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Find the boxes of parts that `numbered` gave: `[4, n]`, top, bottom, left, right.
+
+    Bottom and right are the first row and column outside of a box.
+    """
+    count = int(labels.max()) + 1
+    rows, columns = np.nonzero(labels >= 0)
+    numbers = labels[rows, columns]
+    found = np.zeros((4, count), np.intp)
+    found[[0, 2]] = max(labels.shape)
+    for side, at in ((0, rows), (2, columns)):
+        np.minimum.at(found[side], numbers, at)
+        np.maximum.at(found[side + 1], numbers, at + 1)
+    return found
+
+
+def gaps(found: NDArray[np.intp], number: int) -> NDArray[np.float64]:
+    """How far the box of one part is from that of each: `[n]`, in pixels; 0 where they overlap.
+
+    Args:
+        found: what `boxes` gave.
+        number: of the one part.
+    """
+    top, bottom, left, right = found
+    down = np.maximum(top - bottom[number], top[number] - bottom)
+    across = np.maximum(left - right[number], left[number] - right)
+    return np.hypot(np.maximum(down, 0), np.maximum(across, 0))
+
+
+def tight_box(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
+    """Rows and columns of the tight box around what is true, of which there must be some."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
 
 
 def widened(mask: NDArray[np.bool_], pixels: int) -> NDArray[np.bool_]:

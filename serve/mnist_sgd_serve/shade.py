@@ -1,0 +1,51 @@
+"""A picture without its shadows: each pixel as a share of the paper around it.
+
+The paper is what remains of a picture after a morphological closing, which removes whatever is dark
+and narrow and leaves the edge of a shadow where it is.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["without_shade"]
+
+WIDEST = 1 / 6
+"""What is narrower than this share of the picture's shorter side may be a stroke."""
+PAPER = 200
+"""The grey that paper gets: noise can be lighter."""
+
+
+def without_shade(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Divide a picture of dark ink by its paper.
+
+    Args:
+        grey: uint8 `[height, width]`.
+
+    Returns:
+        uint8 `[height, width]`, dark ink on even paper.
+    """
+    from PIL import Image, ImageFilter
+
+    width = max(3, round(WIDEST * min(grey.shape)))
+    smooth = np.asarray(Image.fromarray(grey).filter(ImageFilter.BoxBlur(1)))
+    # Beyond the border there is as much paper as the closing needs.
+    padded = np.pad(smooth, width, mode="edge")
+    paper = 255 - _highest(255 - _highest(padded, width), width)
+    paper = paper[width:-width, width:-width]
+    share = grey / np.maximum(paper, 1).astype(np.float32)
+    return np.minimum(PAPER * share, 255).astype(np.uint8)
+
+
+def _highest(plane: NDArray[np.uint8], width: int) -> NDArray[np.uint8]:
+    """Give the maximum over `width` x `width` pixels around each."""
+    for axis in (0, 1):
+        lines = np.moveaxis(plane, axis, 0)
+        count = len(lines)
+        highest = np.pad(lines, ((width // 2, width - 1 - width // 2), (0, 0)), mode="edge")
+        reach = 1
+        while reach < width:  # of `reach` lines from each on, `highest` is the maximum
+            step = min(reach, width - reach)
+            highest = np.maximum(highest[:-step], highest[step:])
+            reach += step
+        plane = np.moveaxis(highest[:count], 0, axis)
+    return plane

@@ -1,0 +1,123 @@
+"""Measures of a mask's shape: how thick its strokes are, whether it has four straight sides."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = [
+    "is_convex",
+    "is_quadrilateral",
+    "is_solid",
+    "outline",
+    "outlines_a_quadrilateral",
+    "share_in_hull",
+    "thickness",
+]
+
+CONVEX = 0.95
+"""What is convex covers this share of its convex hull, or more."""
+FOUR_SIDED = 0.93
+"""The largest quadrilateral in that hull covers this share of it: of an ellipse it is 0.64."""
+SOLID_SQUARE, NEARLY_FULL = 0.3, 0.97
+"""The side of the square, as a share of the longer side; and how much of it is filled."""
+
+
+def thickness(mask: NDArray[np.bool_]) -> float:
+    """Give the mean thickness of strokes in pixels: of a long line, its width."""
+    return 2 * float(np.count_nonzero(mask)) / max(1, np.count_nonzero(outline(mask)))
+
+
+def outline(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Give the pixels of a mask that share a side with one outside of it."""
+    padded = np.pad(mask, 1)
+    deep = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
+    return np.asarray(mask & ~deep)
+
+
+def is_solid(mask: NDArray[np.bool_]) -> bool:
+    """Whether a large square is nearly full, as in no character that is made of strokes.
+
+    Args:
+        mask: bool `[height, width]`, a tight box.
+    """
+    side = max(1, round(SOLID_SQUARE * max(mask.shape)))
+    if side > min(mask.shape):
+        return False
+    sums = np.pad(mask.cumsum(0, dtype=np.int32).cumsum(1), ((1, 0), (1, 0)))
+    counts = sums[side:, side:] - sums[:-side, side:] - sums[side:, :-side] + sums[:-side, :-side]
+    return bool(counts.max() >= NEARLY_FULL * side**2)
+
+
+def is_convex(mask: NDArray[np.bool_], share: float = CONVEX) -> bool:
+    """Whether a mask covers this share of its convex hull, by default all but a rough edge."""
+    return np.count_nonzero(mask) >= share * _area(_convex_hull(mask))
+
+
+def is_quadrilateral(mask: NDArray[np.bool_]) -> bool:
+    """Whether a mask is a sheet seen from any side: convex, with four straight sides."""
+    hull = _convex_hull(mask)
+    area = _area(hull)
+    convex = np.count_nonzero(mask) >= CONVEX * area
+    return convex and _largest_quadrilateral(hull) >= FOUR_SIDED * area
+
+
+def outlines_a_quadrilateral(mask: NDArray[np.bool_]) -> bool:
+    """Whether a mask is a sheet once its holes are filled."""
+    return is_quadrilateral(_between(mask) & _between(mask.T).T)
+
+
+def _between(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Fill each row from its first true pixel to its last."""
+    before = np.logical_or.accumulate(mask, 1)
+    after = np.logical_or.accumulate(mask[:, ::-1], 1)[:, ::-1]
+    return np.asarray(before & after)
+
+
+def share_in_hull(part: NDArray[np.bool_], mask: NDArray[np.bool_]) -> float:
+    """Which share of a part's pixels lies in the convex hull of a mask."""
+    hull = _convex_hull(mask)
+    y, x = np.nonzero(part)
+    inside = np.ones(len(x), np.bool_)
+    for (x0, y0), (x1, y1) in zip(hull, np.roll(hull, -1, 0), strict=True):
+        inside &= (x1 - x0) * (y + 0.5 - y0) - (y1 - y0) * (x + 0.5 - x0) >= 0
+    return float(np.mean(inside))
+
+
+def _area(polygon: NDArray[np.float64]) -> float:
+    x, y = polygon.T
+    return abs(float(x @ np.roll(y, -1) - y @ np.roll(x, -1))) / 2
+
+
+def _convex_hull(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """The corners of the convex hull of a mask's pixels: `[n, 2]`, x and y (Andrew, 1979)."""
+    rows = np.flatnonzero(mask.any(1))
+    first = mask[rows].argmax(1)
+    last = mask.shape[1] - mask[rows, ::-1].argmax(1)
+    points = {
+        (x, y + below)
+        for side in (first, last)
+        for x, y in zip(side.tolist(), rows.tolist(), strict=True)
+        for below in (0, 1)
+    }
+    corners: list[tuple[int, int]] = []
+    for ordered in (sorted(points), sorted(points, reverse=True)):
+        half: list[tuple[int, int]] = []
+        for x, y in ordered:
+            while len(half) > 1 and _turn(half[-2], half[-1], (x, y)) <= 0:
+                half.pop()
+            half.append((x, y))
+        corners += half[:-1]
+    return np.array(corners, np.float64)
+
+
+def _turn(a: tuple[int, int], b: tuple[int, int], c: tuple[int, int]) -> int:
+    return (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
+
+
+def _largest_quadrilateral(hull: NDArray[np.float64]) -> float:
+    """The area of the largest quadrilateral with its corners among those of a hull."""
+    largest = 0.0
+    for corner in hull:
+        x, y = (hull - corner).T
+        heights = np.outer(x, y) - np.outer(y, x)  # over the diagonal from this corner to each
+        largest = max(largest, float(np.max(heights.max(1) - heights.min(1))) / 2)
+    return largest

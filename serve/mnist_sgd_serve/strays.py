@@ -1,0 +1,180 @@
+"""Ink that is not of the drawn thing: a frame, punch holes, lines at the border, specks.
+
+Each is known by its shape and its place alone, so that what is drawn may consist of several parts,
+as do i, %, seven-segment digits and many a 5. Where nothing else is drawn, they are what is drawn.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnist_sgd_serve.parts import boxes, gaps, numbered
+from mnist_sgd_serve.picture import border
+from mnist_sgd_serve.shapes import outline
+
+__all__ = ["find_strays", "without_lines", "without_specks"]
+
+Mask = NDArray[np.bool_]
+
+SPECK = 0.05
+"""A separate part with less than this share of the largest part's ink is dropped."""
+LEAST_SHARE = 1 / 16
+"""What is drawn is at least so long, as a share of the picture's shorter side."""
+ALONG = 0.85
+"""A frame covers this share of each side of its box, or more."""
+LARGEST_HOLE, LEAST_HOLE = 0.1, 3
+"""The diameter of a punch hole: at most, of the picture's shorter side; at least, in pixels."""
+THIN = 0.5
+"""A line is thinner than this share of a stroke's thickness."""
+MOST_HOLES = 40
+"""More discs are a pattern."""
+CLEAR = 3.0
+"""So many diameters lie between a punch hole and what is drawn. Dots of i, ! and ; are nearer."""
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """The connected parts of a mask, by their numbers.
+
+    Attributes:
+        labels: intp `[height, width]`, -1 where there is none.
+        boxes: intp `[4, n]`, their tops, bottoms, lefts and rights; see `parts.boxes`.
+        sizes: intp `[n]`, pixels.
+        weights: float64 `[n]`, sums of ink.
+    """
+
+    labels: NDArray[np.intp]
+    boxes: NDArray[np.intp]
+    sizes: NDArray[np.intp]
+    weights: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, mask: Mask, ink: NDArray[np.float64]) -> "_Parts":
+        labels = numbered(mask)
+        numbers = labels[mask]
+        return cls(labels, boxes(labels), np.bincount(numbers), np.bincount(numbers, ink[mask]))
+
+    @property
+    def lengths(self) -> NDArray[np.intp]:
+        top, bottom, left, right = self.boxes
+        return np.asarray(np.maximum(bottom - top, right - left))
+
+    @property
+    def thickness(self) -> NDArray[np.float64]:
+        """See `shapes.thickness`."""
+        edges = np.bincount(self.labels[outline(self.labels >= 0)], minlength=len(self.sizes))
+        return np.asarray(2 * self.sizes / np.maximum(edges, 1))
+
+    def at(self, pixels: Mask) -> Mask:
+        """Whether each has some of these pixels."""
+        labels = self.labels[pixels]
+        return np.bincount(labels[labels >= 0], minlength=len(self.sizes)) > 0
+
+    def main(self, which: Mask) -> int | None:
+        """Of some of the parts, and long enough to be what is drawn, that with the most ink."""
+        long = self.lengths >= LEAST_SHARE * min(self.labels.shape)
+        weights = np.where(which & long, self.weights, 0)
+        return int(np.argmax(weights)) if weights.any() else None
+
+    def chosen(self, which: Mask) -> Mask:
+        """The pixels of some of the parts, `which` is bool `[n]`."""
+        return np.append(which, False)[self.labels]
+
+
+def without_specks(mask: Mask, ink: NDArray[np.float64]) -> Mask:
+    """Leave out the parts that have little ink beside the largest.
+
+    Args:
+        mask: bool `[height, width]`, at least one true.
+        ink: float64 `[height, width]`, 0 or more.
+    """
+    parts = _Parts.of(mask, ink)
+    return parts.chosen(parts.weights >= SPECK * parts.weights.max())
+
+
+def without_lines(mask: Mask, ink: NDArray[np.float64]) -> Mask:
+    """Leave out what touches the border and is much thinner than the strokes that do not.
+
+    Args:
+        mask: bool `[height, width]`, at least one true.
+        ink: float64 `[height, width]`, 0 or more.
+    """
+    parts = _Parts.of(mask, ink)
+    touching = np.isin(np.arange(len(parts.sizes)), border(parts.labels))
+    drawn = parts.main(~touching)
+    if drawn is None:
+        return mask
+    return parts.chosen(~touching | (parts.thickness >= THIN * parts.thickness[drawn]))
+
+
+def find_strays(
+    mask: Mask, ink: NDArray[np.float64], near: Mask, rim: Mask, *, sheet: bool
+) -> Mask:
+    """Find what is on a picture beside the drawn thing, as far as its shape tells.
+
+    Args:
+        mask: bool `[height, width]`, where there is ink; at least one true.
+        ink: float64 `[height, width]`, 0 or more.
+        near: bool `[height, width]`, what is near the border of the picture or sheet.
+        rim: bool `[height, width]`, the outermost pixels of `near`.
+        sheet: the border is that of a sheet on which something is clear of it.
+    """
+    parts = _Parts.of(mask, ink)
+    stray = _frames(parts) | _along_the_border(parts, near, rim, sheet)
+    return parts.chosen(stray | _punch_holes(parts, ~stray))
+
+
+def _frames(parts: _Parts) -> Mask:
+    """A part around others that lies along all four sides of its box."""
+    frames = np.zeros(len(parts.sizes), np.bool_)
+    for number in np.flatnonzero(parts.sizes >= sum(parts.labels.shape)):
+        top, bottom, left, right = parts.boxes[:, number]
+        one = parts.labels[top:bottom, left:right] == number
+        band = max(1, round(0.06 * min(one.shape)))
+        bands = (one[:band], one[-band:], one[:, :band].T, one[:, -band:].T)
+        if all(np.mean(side.any(0)) >= ALONG for side in bands):
+            inner = np.array([[top + 1], [1 - bottom], [left + 1], [1 - right]])
+            signs = np.array([[1], [-1], [1], [-1]])
+            within = np.all(signs * parts.boxes >= inner, axis=0)
+            frames[number] = parts.main(within) is not None
+    return frames
+
+
+def _along_the_border(parts: _Parts, near: Mask, rim: Mask, sheet: bool) -> Mask:
+    """The parts that stay near the border, if the largest of the others is clear of it.
+
+    A character that is cropped tight is not: all that is near the border may be a part of it.
+    """
+    touching, stray = parts.at(rim), ~parts.at(~near)
+    if sheet:
+        stray |= touching
+    drawn = parts.main(~stray)
+    if drawn is None or touching[drawn]:
+        return np.zeros(len(stray), np.bool_)
+    return stray
+
+
+def _punch_holes(parts: _Parts, possible: Mask) -> Mask:
+    """Small discs that lie apart from what is drawn, and those in line with such a one."""
+    top, bottom, left, right = parts.boxes
+    height, width = bottom - top, right - left
+    diameter = (height + width) / 2
+    disc = possible & (np.minimum(height, width) >= LEAST_HOLE)
+    disc &= np.abs(height - width) <= 0.3 * diameter + 1
+    disc &= parts.sizes >= 0.7 * height * width
+    disc &= diameter <= LARGEST_HOLE * min(parts.labels.shape)
+    drawn = parts.main(possible & ~disc)
+    none = np.zeros(len(disc), np.bool_)
+    if drawn is None:
+        return none
+    disc &= 2 * diameter <= parts.lengths[drawn]
+    if np.count_nonzero(disc) > MOST_HOLES:
+        return none
+    holes = disc & (gaps(parts.boxes, drawn) >= CLEAR * diameter)
+    y, x = top + height / 2, left + width / 2
+    for number in np.flatnonzero(holes):
+        aligned = np.minimum(np.abs(y - y[number]), np.abs(x - x[number])) <= diameter[number] / 2
+        alike = np.abs(diameter - diameter[number]) <= 0.25 * diameter[number] + 1
+        holes |= disc & aligned & alike
+    return holes

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from mnist_sgd_serve.drawn import find_drawn
 from mnist_sgd_serve.parts import tight_box
-from mnist_sgd_serve.picture import shrink
+from mnist_sgd_serve.picture import shrink, with_smaller_pixels
 
 __all__ = ["follow_recipe", "is_mnist"]
 
@@ -37,7 +37,7 @@ def follow_recipe(grey: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], bool]:
     Raises:
         NoInk: it is blank, or nothing but ink.
     """
-    ink, inverted = find_drawn(shrink(grey))
+    ink, inverted = find_drawn(with_smaller_pixels(shrink(grey)))
     return _place(ink), inverted
 
 

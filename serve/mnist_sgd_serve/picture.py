@@ -5,7 +5,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["border", "shrink"]
+__all__ = ["border", "shrink", "with_smaller_pixels"]
 
 Pixel = TypeVar("Pixel", bound=np.generic)
 
@@ -26,3 +26,15 @@ def shrink(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
     from PIL import Image
 
     return np.asarray(Image.fromarray(grey).reduce(factor))
+
+
+def with_smaller_pixels(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Make 2 x 2 pixels of each larger square, where a picture was enlarged by repeating pixels.
+
+    So it is read as the small picture that it is. Single pixels would have no middle to crop at.
+    """
+    height, width = grey.shape
+    rows = 1 + np.flatnonzero(np.any(grey[1:] != grey[:-1], 1))
+    columns = 1 + np.flatnonzero(np.any(grey[:, 1:] != grey[:, :-1], 0))
+    side = int(np.gcd.reduce(np.concatenate([[height, width], rows, columns])))
+    return grey if side <= 2 else grey[::side, ::side].repeat(2, 0).repeat(2, 1)

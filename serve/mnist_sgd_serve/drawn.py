@@ -24,6 +24,10 @@ __all__ = ["find_drawn"]
 
 Plane = NDArray[np.float64]
 
+MOST_ENDS = 6
+"""A character that is cropped tight meets the border at no more places, except for #; a pattern
+does at many."""
+
 UNCLEAR = (
     "what touches the border of the image may be a part of what is drawn, or not: leave paper "
     "around all that is drawn, or crop the image to the sheet"
@@ -63,6 +67,8 @@ def _on_the_sheet(grey: NDArray[np.uint8]) -> Ink:
             if max(ink.shares.shape) >= LEAST_SHARE * min(grey.shape):
                 return ink
     ink = read_ink(grey, cropped=True)
+    if _ends_at_the_border(ink.mask) > MOST_ENDS:
+        raise NoInk("the image is a pattern all over: leave some paper around what is drawn")
     if ink.paper.photographed and _may_be_no_ink(ink):
         raise Unclear
     return ink
@@ -95,6 +101,12 @@ def _is_together(ink: Ink) -> bool:
     lengths = np.maximum(found[1] - found[0], found[3] - found[2])
     longest = int(np.argmax(lengths))
     return bool(np.all(gaps(found, longest) <= NEAR * lengths[longest]))
+
+
+def _ends_at_the_border(mask: NDArray[np.bool_]) -> int:
+    """At how many places ink meets the border."""
+    around = np.concatenate([mask[0], mask[1:, -1], mask[-1, -2::-1], mask[-2:0:-1, 0]])
+    return int(np.count_nonzero(around & ~np.roll(around, 1)))
 
 
 def _may_be_no_ink(ink: Ink) -> bool:

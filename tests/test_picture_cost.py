@@ -39,6 +39,9 @@ REFUSED = {
     "JPEG, empty APP1": SEGMENTS,
     "JPEG, comments": SEGMENTS,
     "JPEG, tables": SEGMENTS,
+    "JPEG, restart markers before the scan": SEGMENTS,
+    "JPEG, starts": SEGMENTS,
+    "JPEG, ends": SEGMENTS,
     "PNG, empty chunks": "the PNG image of 16776296 bytes has more than 33766 chunks, the most "
     "allowed: save it anew",
     "PNG, texts and an animation": "the PNG image of 16776310 bytes has more than 33766 chunks, "

@@ -32,13 +32,17 @@ many bytes: Pillow decodes these in Python, which takes 0.1 us a pixel and 0.3 u
 _RUN_LENGTH = (1, 2)
 """The codes of BMP's 8-bit and 4-bit run lengths."""
 
-_MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])")
-"""A JPEG marker that is neither padding, nor a stuffed byte, nor a restart: ITU-T T.81, annex B."""
+_MARKER = re.compile(rb"\xff([^\x00\xff])")
+"""A JPEG marker, which is neither padding nor a stuffed byte: ITU-T T.81, annex B."""
+
+_MARKER_IN_SCAN = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])")
+"""One that is no restart either, of which a scan may have any number."""
 
 _START_OF_FRAME = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
 _PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
-_START, _END, _SCAN = 0xD8, 0xD9, 0xDA
-_BARE = frozenset({0x01, _START})
+_END, _SCAN = 0xD9, 0xDA
+_BARE = frozenset({0x01, *range(0xD0, 0xDA)})
+"""Markers that no length follows."""
 
 _BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2, "I;16N": 2}
 """Bytes that Pillow keeps for a pixel of a mode; 4 for all others."""
@@ -80,12 +84,11 @@ class _Jpeg:
         self._blocks = 0
         self._components = 0
         scans = at = segments = 0
-        while match := _MARKER.search(content, at):
+        pattern = _MARKER
+        while match := pattern.search(content, at):
             marker, at = match[1][0], match.end()
-            if marker == _END:
+            if marker == _END and scans:
                 break
-            if marker in _BARE:
-                continue
             segments += 1
             scans += marker == _SCAN
             if scans > MOST_SCANS or segments > MOST_SEGMENTS:
@@ -93,6 +96,10 @@ class _Jpeg:
                 raise TooMuchWork(
                     f"the JPEG image has more than {what}, the most allowed: save it anew"
                 )
+            if marker in _BARE:
+                continue
+            if marker == _SCAN:
+                pattern = _MARKER_IN_SCAN
             end = at + max(int.from_bytes(content[at : at + 2], "big"), 2)
             self._read(marker, content[at + 2 : end])
             at = end

@@ -163,8 +163,8 @@ def renew(content: bytes, chance: random.Random) -> bytes:
     data = start + zlib.compress(text)
     if chance.random() < 0.2:
         data = b"XML:com.adobe.xmp\0\0\0\0\0" + text
-    for _ in range(chance.choice([0, 1, 60, 3000])):
-        parts.insert(1, (kind, data))
+    most = LIMITS.body // (len(data) + 12) + 1  # the rest would be cut off
+    parts[1:1] = [(kind, data)] * min(most, chance.choice([0, 1, 60, 3000]))
     whole = b"".join(chunk(name, part) for name, part in [*parts, (b"IEND", b"")])
     return content[:8] + whole
 

@@ -203,6 +203,26 @@ def test_decoding_takes_no_more_memory_than_is_said_beforehand(name: str) -> Non
     assert in_child(lambda: peak(content)) < said + 12 * MIB
 
 
+CLEAR: dict[str, tuple[tuple[int, int], bytes]] = {
+    "grey, 16 bits": ((16, 0), b"\xff\xfe"),
+    "RGB, 16 bits": ((16, 2), b"\xff\xfe" * 3),
+    "grey, 4 bits": ((4, 0), b"\0\7"),
+}
+
+
+@pytest.mark.parametrize("name", CLEAR)
+def test_a_transparent_colour_of_a_png_counts_as_memory_too(name: str) -> None:
+    kind, key = CLEAR[name]
+    side, samples = 2400, 3 if kind[1] == 2 else 1
+    line = b"\0" + bytes(side * samples * kind[0] // 8)
+    content = png(
+        chunk(b"tRNS", key), chunk(b"IDAT", rows(line, side)), size=(side, side), kind=kind
+    )
+    with Image.open(BytesIO(content)) as opened:
+        said = memory_needed("PNG", opened) + 3 * len(content)
+    assert in_child(lambda: peak(content)) < said + 12 * MIB
+
+
 def test_a_progressive_jpeg_needs_room_for_its_coefficients() -> None:
     """Of 3 x 4 megapixels, two bytes each; and it is read at a quarter of its size."""
     image = Image.fromarray(drawn(2000, 2000)).convert("RGB")

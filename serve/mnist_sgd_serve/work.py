@@ -177,9 +177,23 @@ def memory_needed(kind: str, image: "Image.Image") -> int:
         needed += canvas_memory(image.size)
     elif kind == "PNG":  # two rows, of up to 8 bytes a pixel in the file
         needed += 2 * 8 * width
+        needed += _copies(image, height * row)
     elif kind in ("GIF", "BMP"):  # what the frame leaves to the next; what is unpacked in Python
         needed += 2 * width * height
     return needed
+
+
+def _copies(image: "Image.Image", size: int) -> int:
+    """Bytes of what is made of the picture of a PNG, of so many bytes, before it is averaged.
+
+    Samples of 16 bits become bytes, and a mask where one of their values is transparent. Where
+    samples of 2, 4 or 16 bits have become bytes, a transparent colour takes a copy: see `samples`.
+    """
+    clear = "transparency" in image.info
+    if image.mode.startswith("I"):
+        return (2 if clear else 1) * image.size[0] * image.size[1]
+    tile = getattr(image, "tile", None)
+    return size if clear and tile and ";" in str(tile[0][3]) else 0
 
 
 def canvas_memory(size: tuple[int, int]) -> int:

@@ -125,6 +125,17 @@ def test_a_transparent_grey_of_16_bits_counts() -> None:
         decode(png(np.full(GREY.shape, 5, np.uint16), 0, everywhere))
 
 
+@pytest.mark.parametrize(("ink", "paper"), [(50_000, 0), (1_000, 255)])
+def test_deep_ink_between_the_pixels_that_are_looked_at_is_found(ink: int, paper: int) -> None:
+    """Of 3000 rows every third is looked at, and every third column: none of them has ink."""
+    pixels = np.full((3000, 3000), 40_000, np.uint16)
+    pixels[1000:2000, 1501] = ink
+    pixels[1000:2000, 1502] = ink + 10_000
+    pixels[999:2001:3] = 40_000
+    grey = decode(encode(Image.fromarray(pixels), "PNG", transparency=40_000))
+    assert (grey[0, 0], grey[1501, 1501], grey[1501, 1502]) == (paper, ink >> 8, ink + 10_000 >> 8)
+
+
 def test_an_image_that_is_all_solid_stays_as_it_is() -> None:
     np.testing.assert_array_equal(decode(png_of(DARK, 0 * GREY + 255)), DARK)
 

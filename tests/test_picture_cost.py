@@ -8,6 +8,7 @@ import struct
 import subprocess
 import sys
 import zlib
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from PIL import Image, ImageDraw, ImageFilter
 import onnx_models
 from mnist_sgd.data.decoding import read_pictures
 from mnist_sgd.data.folders import Found
-from mnist_sgd_serve.images import ImageTooLarge, decode, decode_own
+from mnist_sgd_serve.images import ImageError, ImageTooLarge, decode, decode_own
 from mnist_sgd_serve.picture import LONGEST_SIDE, shrink
 from mnist_sgd_serve.picture_request import PictureLimits, read_picture
 from mnist_sgd_serve.preparation import prepare
@@ -50,6 +51,8 @@ REFUSED = {
     "allowed: save it anew",
     "PNG, 25,000,000 x 1": "the PNG image of 25000000 x 1 pixels takes 426 MB of memory to read, "
     "at most 117 MB are allowed: make it smaller",
+    "GIF, a frame of 88 MP behind other bytes": "the image is 9400 x 9400 pixels, at most "
+    "25000000 in all are allowed: make it smaller",
     "GIF, comment of 1-byte blocks": "the GIF image has more than 100000 blocks before its pixels, "
     "the most allowed: save it anew",
     "GIF, empty comments": "the GIF image has more than 100000 blocks before its pixels, "
@@ -175,17 +178,19 @@ KINDS: dict[str, tuple[str, str, dict[str, Any]]] = {
 }
 
 
-def peak(content: bytes) -> int:
-    """By how many bytes a decoding raises the memory of a process."""
+def peak(content: bytes, *refusals: type[ImageError]) -> int:
+    """By how many bytes a decoding, or one of these refusals, raises the memory of a process."""
 
     def hwm() -> int:
         status = Path("/proc/self/status").read_text()
         return 1024 * int(status.partition("VmHWM:")[2].split()[0])
 
-    decode(saved(Image.fromarray(drawn(60, 40)), "JPEG"), reduce=True)
+    for kind in ("JPEG", "GIF"):
+        decode(saved(Image.fromarray(drawn(60, 40)), kind), reduce=True)
     Path("/proc/self/clear_refs").write_text("5")
     before = hwm()
-    decode(content, reduce=True)
+    with suppress(*refusals):
+        decode(content, reduce=True)
     return hwm() - before
 
 
@@ -203,12 +208,24 @@ def test_decoding_takes_no_more_memory_than_is_said_beforehand(name: str) -> Non
     assert in_child(lambda: peak(content)) < said + 12 * MIB
 
 
-def test_a_transparent_colour_of_16_bits_takes_no_second_copy() -> None:
-    side = 2400
-    line = b"\0" + bytes(6 * side)
-    colour = chunk(b"tRNS", b"\xff" * 6)
-    content = png(colour, chunk(b"IDAT", rows(line, side)), size=(side, side), kind=(16, 2))
-    assert in_child(lambda: peak(content)) < 4 * side**2 + 12 * MIB
+CLEAR: dict[str, tuple[tuple[int, int], bytes]] = {
+    "grey, 16 bits": ((16, 0), b"\xff\xfe"),
+    "RGB, 16 bits": ((16, 2), b"\xff\xfe" * 3),
+    "grey, 4 bits": ((4, 0), b"\0\7"),
+}
+
+
+@pytest.mark.parametrize("name", CLEAR)
+def test_a_transparent_colour_of_a_png_counts_as_memory_too(name: str) -> None:
+    kind, key = CLEAR[name]
+    side, samples = 2400, 3 if kind[1] == 2 else 1
+    line = b"\0" + bytes(side * samples * kind[0] // 8)
+    content = png(
+        chunk(b"tRNS", key), chunk(b"IDAT", rows(line, side)), size=(side, side), kind=kind
+    )
+    with Image.open(BytesIO(content)) as opened:
+        said = memory_needed("PNG", opened) + 3 * len(content)
+    assert in_child(lambda: peak(content)) < said + 12 * MIB
 
 
 def test_a_progressive_jpeg_needs_room_for_its_coefficients() -> None:
@@ -242,6 +259,27 @@ def test_a_webp_is_refused_before_its_canvas_is_made() -> None:
         return int(status.read_text().partition("VmHWM:")[2].split()[0]) - before
 
     assert in_child(refused) < 4 * 1024
+
+
+FAR = [name for name in BOMBS if name.startswith("GIF, a frame")]
+
+
+@pytest.mark.parametrize("name", FAR)
+def test_no_canvas_is_made_for_the_frame_of_a_gif(name: str) -> None:
+    """Pillow makes one as soon as it has seen the frame, wherever that is."""
+    assert in_child(lambda: peak(BOMBS[name]().body, ImageError)) < 4 * MIB
+
+
+def test_what_precedes_the_frame_of_a_gif_does_not_matter() -> None:
+    image = Image.fromarray(drawn(60, 40))
+    content = saved(image, "GIF", transparency=255)
+    at = content.index(b"!\xf9")
+    for before in (b"", b"!\xfe\3abc\2de\0", b"!\xff\x0bXMP DataXMP\1x\0", b"!\1\0", bytes(3)):
+        for again in (b"", b"!\xf9\4\0\0\0\0\0"):
+            changed = (
+                content[:at] + before + content[at : at + 8] + before + again + content[at + 8 :]
+            )
+            np.testing.assert_array_equal(decode(changed), decode(content))
 
 
 # Large pictures.

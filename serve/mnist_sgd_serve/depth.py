@@ -27,7 +27,7 @@ DEEP = ("I;16", "I;16B", "I;16L", "I;16N", "I", "F")
 LEAST_LEVELS = 32
 """Where the upper 8 bits have a smaller range, too few of the 256 levels would be left."""
 
-_BAND = 2**20
+_BAND = 2**18
 """Samples that are converted at once, so that memory holds no wide copy of them all."""
 
 Values: TypeAlias = NDArray[Any]
@@ -51,12 +51,14 @@ def deep_grey(image: "Image.Image", samples: Samples) -> NDArray[np.uint8]:
     key = image.info.get("transparency")
     if not isinstance(key, int):
         return _deep_grey(image, samples, None)
-    clear = np.concatenate([band == key for band in _bands(image, samples)])
-    alpha = np.where(clear, np.uint8(0), np.uint8(255))
-    if clear.all():
+    shown = _filled(image, samples, np.bool_, lambda band: band != key)
+    alpha = shown.view(np.uint8)
+    if not alpha.any():
         find_paper_under(alpha, alpha)  # which says so
     grey = _deep_grey(image, samples, key)
-    grey[clear] = find_paper_under(grey, alpha)
+    paper = find_paper_under(grey, alpha)
+    clear = np.logical_not(shown, out=shown)  # in place: such a picture may be large
+    np.copyto(grey, np.uint8(paper), where=clear)
     return grey
 
 
@@ -70,11 +72,26 @@ def _deep_grey(image: "Image.Image", samples: Samples, key: int | None) -> NDArr
                 yield shown
 
     scale = find_scale(bands, samples.bits - 1 if samples.bits and samples.signed else samples.bits)
-    least = min(band.min() for band in bands())
-    grey = np.concatenate(
-        [scale(np.where(band == key, least, band)) for band in _bands(image, samples)]
-    )
-    return ~grey if samples.min_is_white else grey
+    if key is None:
+        grey = _filled(image, samples, np.uint8, scale)
+    else:
+        least = min(band.min() for band in bands())
+        grey = _filled(
+            image, samples, np.uint8, lambda band: scale(np.where(band == key, least, band))
+        )
+    return np.invert(grey, out=grey) if samples.min_is_white else grey
+
+
+def _filled(
+    image: "Image.Image", samples: Samples, kind: Any, make: Callable[[Values], Values]
+) -> NDArray[Any]:
+    """What `make` gives for the samples, of the data type `kind`."""
+    width, height = image.size
+    filled, top = np.empty((height, width), kind), 0
+    for band in _bands(image, samples):
+        filled[top : top + len(band)] = make(band)
+        top += len(band)
+    return filled
 
 
 def _bands(image: "Image.Image", samples: Samples) -> Iterator[Values]:

@@ -10,7 +10,7 @@ import struct
 
 from mnist_sgd_serve.work import TooMuchWork
 
-__all__ = ["gif_size", "plain_png", "split_exif", "webp_size"]
+__all__ = ["plain_gif", "plain_png", "split_exif", "webp_size"]
 
 _MARKER = re.compile(rb"\xff([^\x00\xff])")
 """A JPEG marker, without the padding that may precede it."""
@@ -31,32 +31,49 @@ _PROFILES = (
 _MOST_ABOUT = 2**20
 """Bytes of EXIF data and text that are kept of a PNG: Pillow copies text several times."""
 
+_EXTENSION, _CONTROL, _FRAME = 0x21, 0xF9, 0x2C
+_BLOCK = re.compile(rb"[\x21\x2c\x3b]")
+"""What begins a block of a GIF, its end included. Other bytes between blocks are passed over."""
+
 _MOST_BLOCKS = 100_000
 """Blocks before the pixels of a GIF: 25 MB of them if they are full, 0.02 s to count them."""
 
 
-def gif_size(content: bytes) -> tuple[int, int]:
-    """Read the width and height that the first frame of a GIF needs.
+def plain_gif(content: bytes) -> tuple[bytes, tuple[int, int]]:
+    """Take out of a GIF what its first frame does not need, and find the size that this needs.
 
-    They are the screen's, or more where the frame reaches beyond it: GIF89a specification,
-    sections 18 to 26.
+    The size is the screen's, or more where the frame reaches beyond it: GIF89a specification,
+    sections 18 to 26. Of what precedes the frame, its transparent colour alone is kept: Pillow
+    would read on behind an extension without a block, and so find another frame than is found here,
+    and it would make a canvas for what the frame leaves to the next one.
+
+    Returns:
+        The file, and width and height.
 
     Raises:
         TooMuchWork: more blocks precede the frame than any program writes.
-        struct.error, IndexError: the header is damaged.
+        struct.error, IndexError: the header is damaged, or there is no frame.
     """
     width, height, flags = struct.unpack_from("<HHB", content, 6)
-    at = 13 + ((6 << (flags & 7)) if flags & 0x80 else 0)
-    blocks = 0
-    while content[at] == 0x21:  # an extension: its label, then blocks up to an empty one
+    at = start = 13 + ((6 << (flags & 7)) if flags & 0x80 else 0)
+    blocks, control = 0, b""
+    while found := _BLOCK.search(content, at):
+        at = found.start()
+        if content[at] != _EXTENSION:
+            break
+        if content[at + 1] == _CONTROL and content[at + 2] >= 4 and content[at + 3] & 1:
+            control = bytes([_EXTENSION, _CONTROL, 4, 1, 0, 0, content[at + 6], 0])
         at += 2
         while length := content[at]:
             at += length + 1
             blocks = _counted(blocks)
         at += 1
         blocks = _counted(blocks)
+    if not found or content[at] != _FRAME:
+        raise struct.error("no frame")
     left, top, frame_width, frame_height = struct.unpack_from("<4H", content, at + 1)
-    return max(width, left + frame_width), max(height, top + frame_height)
+    size = max(width, left + frame_width), max(height, top + frame_height)
+    return content[:start] + control + content[at:], size
 
 
 def _counted(blocks: int) -> int:

@@ -21,7 +21,7 @@ from mnist_sgd_serve.depth import DEEP
 from mnist_sgd_serve.dialects import describe
 from mnist_sgd_serve.formats import HEAD, Reader, choose_reader
 from mnist_sgd_serve.grey import to_grey
-from mnist_sgd_serve.headers import gif_size, plain_png, split_exif, webp_size
+from mnist_sgd_serve.headers import plain_gif, plain_png, split_exif, webp_size
 from mnist_sgd_serve.image_errors import (
     ImageError,
     ImageTooLarge,
@@ -210,7 +210,8 @@ def _open(reader: Reader, content: bytes, limits: _Limits, reduce: bool) -> "Ima
     name, exif = reader.name, None
     kept = 3 * len(content) + check_work(name, content)
     if name == "GIF":
-        _check_size(*gif_size(content), limits.pixels)
+        content, size = plain_gif(content)
+        _check_size(*size, limits.pixels)
     elif name == "WebP":  # whose canvases Pillow makes when it opens the file
         size = webp_size(content)
         _check_size(*size, limits.pixels)

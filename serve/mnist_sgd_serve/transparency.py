@@ -6,6 +6,8 @@ are ink themselves, the paper is white under dark ink and black under light ink.
 soft edge of ink whose paper was taken away, they are nearer to that paper than the ink is.
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,7 +20,8 @@ SOLID = 0.9
 """Pixels with this share of the greatest alpha, or more, show a colour of their own."""
 
 MOST_ROWS = 1024
-"""Of more rows or columns, every second is looked at, or every third, and so on."""
+"""Of more rows or columns, every second is looked at, or every third, and so on; or so many next to
+something that is drawn between these."""
 
 NEAR, FAR = 24, 96
 """Levels between greys that are of one colour, at most; and between a sheet and ink, at least."""
@@ -46,13 +49,16 @@ def find_paper_under(grey: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> int:
     """
     if not alpha.any():
         raise NoInk("nothing is drawn on the image: it is transparent everywhere")
-    step = np.s_[:: -(-alpha.shape[0] // MOST_ROWS), :: -(-alpha.shape[1] // MOST_ROWS)]
-    if alpha[step].any():
-        grey, alpha = grey[step], alpha[step]
+    step: Any = np.s_[:: -(-alpha.shape[0] // MOST_ROWS), :: -(-alpha.shape[1] // MOST_ROWS)]
+    if not alpha[step].any():
+        row, column = np.unravel_index(int(alpha.argmax()), alpha.shape)
+        top, left = (max(0, int(at) - MOST_ROWS // 2) for at in (row, column))
+        step = np.s_[top : top + MOST_ROWS, left : left + MOST_ROWS]
+    grey, alpha = grey[step], alpha[step]
     solid = alpha >= SOLID * alpha.max()
     edge = solid & widened(~solid, 1)
     inner = solid & ~edge
-    along, inside = grey[edge].astype(int), grey[inner].astype(int)
+    along, inside = grey[edge].astype(np.int16), grey[inner].astype(np.int16)
     if not along.size:  # all pixels are alike in this
         return int(np.median(grey[solid]))
     rim = int(np.median(along))

@@ -177,9 +177,17 @@ def memory_needed(kind: str, image: "Image.Image") -> int:
         needed += canvas_memory(image.size)
     elif kind == "PNG":  # two rows, of up to 8 bytes a pixel in the file
         needed += 2 * 8 * width
+        needed += _deep_copies(image)
     elif kind in ("GIF", "BMP"):  # what the frame leaves to the next; what is unpacked in Python
         needed += 2 * width * height
     return needed
+
+
+def _deep_copies(image: "Image.Image") -> int:
+    """Bytes of what 16-bit grey becomes before it is averaged: bytes, and a mask of what is clear."""
+    if not image.mode.startswith("I"):
+        return 0
+    return (2 if "transparency" in image.info else 1) * image.size[0] * image.size[1]
 
 
 def canvas_memory(size: tuple[int, int]) -> int:

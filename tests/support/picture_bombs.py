@@ -246,6 +246,14 @@ def gif(extensions: bytes) -> Bomb:
     return packed(content[:at] + extensions + content[at:])
 
 
+def far_frame(between: bytes, side: int) -> Bomb:
+    """A GIF of 60x60 whose frame is much larger, asks for a canvas, and is hard to find."""
+    start = b"GIF89a" + struct.pack("<HHBBB", 60, 60, 0x80, 0, 0) + bytes(3) + b"\xff" * 3
+    control = b"!\xf9\4" + bytes([2 << 2]) + bytes(4)
+    frame = b"," + struct.pack("<4HB", 0, 0, side, side, 0) + b"\2\2\x4c\1\0;"
+    return Bomb(start + control + between + frame)
+
+
 def disposed(way: int) -> Bomb:
     """A GIF of 25 megapixels that asks for a copy of what is under its first frame."""
     content = saved(Image.fromarray(drawn(SIDE, SIDE)), "GIF", transparency=0, disposal=way)
@@ -335,6 +343,8 @@ BOMBS: dict[str, Callable[[], Bomb]] = {
     "GIF, laced, 25 MP": partial(picture, "GIF", "L", interlace=1),
     "GIF, disposal to the background, 25 MP": partial(disposed, 2),
     "GIF, disposal to what was there, 25 MP": partial(disposed, 3),
+    "GIF, a frame of 88 MP behind other bytes": partial(far_frame, bytes(12), 9_400),
+    "GIF, a frame of 88 MP behind an empty block": partial(far_frame, b"!\1\0," + bytes(45), 9_400),
     "GIF, comment of 1-byte blocks": lambda: gif(b"!\xfe" + b"\1x" * (8 * MIB - 2000) + b"\0"),
     "GIF, empty comments": lambda: gif(b"!\xfe\0" * (5 * MIB)),
     "GIF, comment of full blocks": lambda: gif(b"!\xfe" + (b"\xff" + bytes(255)) * 60_000 + b"\0"),

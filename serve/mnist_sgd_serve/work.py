@@ -184,7 +184,7 @@ def memory_needed(kind: str, image: "Image.Image") -> int:
 
 
 def _deep_copies(image: "Image.Image") -> int:
-    """Bytes of what 16-bit grey becomes before it is averaged: bytes, and a mask of what is clear."""
+    """What 16-bit grey takes before it is averaged, in bytes: a byte a sample, and a mask."""
     if not image.mode.startswith("I"):
         return 0
     return (2 if "transparency" in image.info else 1) * image.size[0] * image.size[1]

@@ -43,7 +43,7 @@ def texture(number: int, side: int = 40) -> Image.Image:
     """A picture of stripes all over, in which the preparation of characters finds nothing."""
     random = np.random.default_rng(number)
     y, x = np.mgrid[:side, :side]
-    angle, frequency = random.uniform(0, np.pi), random.uniform(0.5, 0.9)
+    angle, frequency = random.uniform(0, np.pi), random.uniform(0.7, 0.9)
     wave = np.sin((x * np.cos(angle) + y * np.sin(angle)) * frequency)
     grey = 128 + 80 * wave + random.normal(0, 8, wave.shape)
     return Image.fromarray(np.clip(grey, 0, 255).astype(np.uint8))

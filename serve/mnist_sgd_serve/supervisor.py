@@ -7,11 +7,13 @@ a pause that doubles while replacements die young. One that cannot be started, f
 of room for a process, is tried again in the same way. One that hangs, and so says nothing over its
 channel, is killed and replaced.
 
-SIGTERM, SIGINT and SIGHUP are passed on; a second SIGTERM or SIGINT kills. Signals are waited for,
-not handled, so none can interrupt the start of a worker. After SIGTERM new connections are turned
-away when the drain time is over, and what still runs when the workers should have ended is killed.
-A worker's end of the channel tells it that nobody can connect any more, and, by its own end, that
-nobody supervises the worker.
+SIGTERM, SIGINT and SIGHUP are passed on; a second SIGTERM or SIGINT kills. Signals are blocked and
+waited for, so none can interrupt the start of a worker. A thread of a library, in which they are
+not blocked, may be given one all the same; then a handler takes note of it.
+
+After SIGTERM new connections are turned away when the drain time is over, and what still runs when
+the workers should have ended is killed. A worker's end of the channel tells it that nobody can
+connect any more, and, by its own end, that nobody supervises the worker.
 """
 
 import os
@@ -19,6 +21,7 @@ import signal
 import socket
 import subprocess
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -48,6 +51,8 @@ STARTING_SECONDS = 120.0
 
 SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD})
 """Blocked in the supervisor, and in a worker until it can handle them."""
+
+HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 POLL_SECONDS = 0.05
 YOUNG_SECONDS = 5.0
@@ -101,25 +106,39 @@ def supervise(
         drain_seconds,
         hang_seconds,
     )
+    handled: deque[int] = deque()
+    before = {number: signal.signal(number, _note(handled)) for number in HANDLED}
     try:
         while not crew.ended:
-            received = _received()
+            received = _received(handled)
             crew.look()  # before the signal, so that no earlier death counts as a bad end
             if received not in (None, signal.SIGCHLD):
                 crew.signal(received)
     finally:
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
         os.close(memory)
     return crew.code
 
 
-def _received() -> int | None:
+def _note(handled: deque[int]) -> Callable[[int, object], None]:
+    """A handler that takes note of a signal; Python calls it in the main thread."""
+    return lambda number, _: handled.append(number)
+
+
+def _received(handled: deque[int]) -> int | None:
     """Take a signal that has come, after a short wait if there is none yet.
+
+    Args:
+        handled: those that were given to another thread.
 
     Not with `signal.sigtimedwait`: where the process is stopped and continued while that waits, it
     returns a signal that nobody has sent, out of uninitialised memory (CPython 3.11).
     """
-    if not signal.sigpending() & SIGNALS:
+    if not signal.sigpending() & SIGNALS and not handled:
         time.sleep(POLL_SECONDS)
+    if handled:
+        return handled.popleft()
     waiting = signal.sigpending() & SIGNALS
     return signal.sigwait(waiting) if waiting else None
 

@@ -7,13 +7,11 @@ a pause that doubles while replacements die young. One that cannot be started, f
 of room for a process, is tried again in the same way. One that hangs, and so says nothing over its
 channel, is killed and replaced.
 
-SIGTERM, SIGINT and SIGHUP are passed on; a second SIGTERM or SIGINT kills. Signals are blocked and
-waited for, so none can interrupt the start of a worker. A thread of a library, in which they are
-not blocked, may be given one all the same; then a handler takes note of it.
-
-After SIGTERM new connections are turned away when the drain time is over, and what still runs when
-the workers should have ended is killed. A worker's end of the channel tells it that nobody can
-connect any more, and, by its own end, that nobody supervises the worker.
+SIGTERM, SIGINT and SIGHUP are passed on; a second SIGTERM or SIGINT kills. Signals are waited for,
+so none can interrupt the start of a worker. After SIGTERM new connections are turned away when the
+drain time is over, and what still runs when the workers should have ended is killed. A worker's end
+of the channel tells it that nobody can connect any more, and, by its own end, that nobody
+supervises the worker.
 """
 
 import os
@@ -21,7 +19,6 @@ import signal
 import socket
 import subprocess
 import time
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -33,8 +30,9 @@ from mnist_sgd_serve.channel import CLOSED
 from mnist_sgd_serve.listening import turn_away
 from mnist_sgd_serve.logs import Log
 from mnist_sgd_serve.metrics import LAYOUT
+from mnist_sgd_serve.waited_signals import WaitedSignals
 
-__all__ = ["CLOSING_SECONDS", "GRACE_SECONDS", "SIGNALS", "inherit", "supervise"]
+__all__ = ["CLOSING_SECONDS", "GRACE_SECONDS", "inherit", "supervise"]
 
 GRACE_SECONDS = 20
 """For requests in flight to finish after the listening has ended; then they are cut off. With the
@@ -48,11 +46,6 @@ CLOSING_SECONDS = 2.0
 
 STARTING_SECONDS = 120.0
 """For a worker to be ready, once another was; then it is taken to hang."""
-
-SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD})
-"""Blocked in the supervisor, and in a worker until it can handle them."""
-
-HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 POLL_SECONDS = 0.05
 YOUNG_SECONDS = 5.0
@@ -95,7 +88,7 @@ def supervise(
     """
     if not hasattr(os, "memfd_create"):
         raise ValueError("more than one worker needs Linux; start several servers instead")
-    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    signals = WaitedSignals()
     memory = os.memfd_create("mnist_sgd-metrics")  # no file system need be writable
     os.truncate(memory, workers * LAYOUT.size * 8)
     crew = _Crew(
@@ -106,41 +99,16 @@ def supervise(
         drain_seconds,
         hang_seconds,
     )
-    handled: deque[int] = deque()
-    before = {number: signal.signal(number, _note(handled)) for number in HANDLED}
     try:
         while not crew.ended:
-            received = _received(handled)
+            received = signals.take(POLL_SECONDS)
             crew.look()  # before the signal, so that no earlier death counts as a bad end
             if received not in (None, signal.SIGCHLD):
                 crew.signal(received)
     finally:
-        for number, handler in before.items():
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        signals.close()
         os.close(memory)
     return crew.code
-
-
-def _note(handled: deque[int]) -> Callable[[int, object], None]:
-    """A handler that takes note of a signal; Python calls it in the main thread."""
-    return lambda number, _: handled.append(number)
-
-
-def _received(handled: deque[int]) -> int | None:
-    """Take a signal that has come, after a short wait if there is none yet.
-
-    Args:
-        handled: those that were given to another thread.
-
-    Not with `signal.sigtimedwait`: where the process is stopped and continued while that waits, it
-    returns a signal that nobody has sent, out of uninitialised memory (CPython 3.11).
-    """
-    if not signal.sigpending() & SIGNALS and not handled:
-        time.sleep(POLL_SECONDS)
-    if handled:
-        return handled.popleft()
-    waiting = signal.sigpending() & SIGNALS
-    return signal.sigwait(waiting) if waiting else None
 
 
 def inherit(descriptors: Sequence[int]) -> tuple[socket.socket, mmap, socket.socket, int]:

@@ -184,6 +184,28 @@ def test_a_worker_that_is_told_to_end_alone_takes_no_connection_from_the_others(
     assert pair.stop() == 0
 
 
+WITH_A_THREAD = """
+import sys, threading
+threading.Thread(target=threading.Event().wait, daemon=True).start()
+from mnist_sgd_serve import command
+sys.exit(command.main(sys.argv[1:]))
+"""
+"""A server with a thread that was there before any signal was blocked, as those of OpenBLAS."""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_that_another_thread_is_given_is_passed_on(
+    number: signal.Signals, model: Path
+) -> None:
+    with two_workers(model, ("-c", WITH_A_THREAD)) as pair:
+        os.kill(pair.pid, signal.SIGHUP)
+        wait_until(lambda: metric(pair, LOADED) == 2)
+        assert pair.stop(number) == 0
+        ends = [event["event"] for event in pair.events()][-4:]
+        assert ends == ["draining", "draining", "stopped", "stopped"]
+        assert not pair.events("supervisor gone")
+
+
 SHORT = """
 import sys
 from mnist_sgd_serve import command, supervisor

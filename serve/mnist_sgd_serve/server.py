@@ -36,7 +36,8 @@ from mnist_sgd_serve.picture_request import PictureLimits
 from mnist_sgd_serve.routes import Routes
 from mnist_sgd_serve.settings import Settings
 from mnist_sgd_serve.signals import Signals
-from mnist_sgd_serve.supervisor import CLOSING_SECONDS, GRACE_SECONDS, SIGNALS
+from mnist_sgd_serve.supervisor import CLOSING_SECONDS, GRACE_SECONDS
+from mnist_sgd_serve.waited_signals import SIGNALS
 
 if TYPE_CHECKING:
     from mnist_sgd_serve.rpc.server import RpcServer

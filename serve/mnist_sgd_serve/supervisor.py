@@ -8,10 +8,10 @@ of room for a process, is tried again in the same way. One that hangs, and so sa
 channel, is killed and replaced.
 
 SIGTERM, SIGINT and SIGHUP are passed on; a second SIGTERM or SIGINT kills. Signals are waited for,
-not handled, so none can interrupt the start of a worker. After SIGTERM new connections are turned
-away when the drain time is over, and what still runs when the workers should have ended is killed.
-A worker's end of the channel tells it that nobody can connect any more, and, by its own end, that
-nobody supervises the worker.
+so none can interrupt the start of a worker. After SIGTERM new connections are turned away when the
+drain time is over, and what still runs when the workers should have ended is killed. A worker's end
+of the channel tells it that nobody can connect any more, and, by its own end, that nobody
+supervises the worker.
 """
 
 import os
@@ -19,7 +19,6 @@ import signal
 import socket
 import subprocess
 import time
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -31,8 +30,9 @@ from mnist_sgd_serve.channel import CLOSED
 from mnist_sgd_serve.listening import turn_away
 from mnist_sgd_serve.logs import Log
 from mnist_sgd_serve.metrics import LAYOUT
+from mnist_sgd_serve.waited_signals import WaitedSignals
 
-__all__ = ["CLOSING_SECONDS", "GRACE_SECONDS", "SIGNALS", "inherit", "supervise"]
+__all__ = ["CLOSING_SECONDS", "GRACE_SECONDS", "inherit", "supervise"]
 
 GRACE_SECONDS = 20
 """For requests in flight to finish after the listening has ended; then they are cut off. With the
@@ -46,9 +46,6 @@ CLOSING_SECONDS = 2.0
 
 STARTING_SECONDS = 120.0
 """For a worker to be ready, once another was; then it is taken to hang."""
-
-SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD})
-"""Blocked in the supervisor, and in a worker until it can handle them."""
 
 POLL_SECONDS = 0.05
 YOUNG_SECONDS = 5.0
@@ -91,7 +88,7 @@ def supervise(
     """
     if not hasattr(os, "memfd_create"):
         raise ValueError("more than one worker needs Linux; start several servers instead")
-    handled = _hold_signals()
+    signals = WaitedSignals()
     memory = os.memfd_create("mnist_sgd-metrics")  # no file system need be writable
     os.truncate(memory, workers * LAYOUT.size * 8)
     crew = _Crew(
@@ -104,41 +101,14 @@ def supervise(
     )
     try:
         while not crew.ended:
-            received = _received(handled)
+            received = signals.take(POLL_SECONDS)
             crew.look()  # before the signal, so that no earlier death counts as a bad end
             if received not in (None, signal.SIGCHLD):
                 crew.signal(received)
     finally:
+        signals.close()
         os.close(memory)
     return crew.code
-
-
-def _hold_signals() -> deque[int]:
-    """Make signals wait for `_received`, whichever thread the kernel delivers them to.
-
-    Returns:
-        Signals that another thread took: OpenBLAS starts threads when NumPy is imported, and those
-        block no signal. Python runs the handler in the main thread.
-    """
-    handled: deque[int] = deque()
-    for number in SIGNALS:
-        signal.signal(number, lambda taken, _: handled.append(taken))
-    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-    return handled
-
-
-def _received(handled: deque[int]) -> int | None:
-    """Take a signal that has come, after a short wait if there is none yet.
-
-    Not with `signal.sigtimedwait`: where the process is stopped and continued while that waits, it
-    returns a signal that nobody has sent, out of uninitialised memory (CPython 3.11).
-    """
-    if not handled and not signal.sigpending() & SIGNALS:
-        time.sleep(POLL_SECONDS)
-    if handled:
-        return handled.popleft()
-    waiting = signal.sigpending() & SIGNALS
-    return signal.sigwait(waiting) if waiting else None
 
 
 def inherit(descriptors: Sequence[int]) -> tuple[socket.socket, mmap, socket.socket, int]:

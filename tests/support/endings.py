@@ -123,8 +123,9 @@ def main() -> int:
             load = end_under_load(server, args.clients, 0.1 + 0.02 * number, over=args.over)
             outcomes = asyncio.run(load)
             code = server.process.wait(PATIENCE)
-        print(f"{number + 1}: {dict(outcomes)}, exit code {code}", flush=True)
-        failed += code != 0 or set(outcomes) != {"200"}
+            errors = [event["event"] for event in server.events() if event["level"] != "info"]
+        print(f"{number + 1}: {dict(outcomes)}, exit code {code}, errors {errors}", flush=True)
+        failed += code != 0 or set(outcomes) != {"200"} or bool(errors)
     print(f"{args.times - failed} of {args.times} ended without a loss")
     return failed
 

@@ -38,14 +38,14 @@ from mnist_sgd.data.unchanged import all_unchanged, as_listed, still_known
 
 __all__ = ["Cache", "CacheError", "Contents", "cache_folder"]
 
-_VERSION = 3
+_VERSION = 5
 """Of the manifest and of what the preparations make of a picture; another one is read anew."""
 
 _MANIFEST = "manifest.json"
 _LOCK = "lock"
 _IMAGES = "images-idx3-ubyte"
-_TYPES = [str, int, int, str, str, int, int, bool]
-"""Of a record's values. Earlier versions did not keep the last three."""
+_TYPES = [str, int, int, str, str, int, int, bool, bool]
+"""Of a record's values."""
 _WRITTEN = 4096
 """Images that are gathered and written at once, 3 MB."""
 
@@ -241,7 +241,7 @@ class Cache:
 
 def _record(row: list[Any]) -> Record:
     types = [type(value) for value in row]
-    if types not in (_TYPES, _TYPES[:-3]) or "/" not in row[0]:
+    if types != _TYPES or "/" not in row[0]:
         raise TypeError("a row of the manifest is damaged")
     return Record(*row)
 

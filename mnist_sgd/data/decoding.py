@@ -19,6 +19,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from mnist_sgd.data.drawn import looks_drawn
 from mnist_sgd.data.folders import Found
 from mnist_sgd.data.workers import Workers, available
 from mnist_sgd_serve.images import MAX_BYTES, ImageError, NoInk, decode
@@ -51,6 +52,7 @@ class Record(NamedTuple):
             was read by a version that did not look at it.
         inode: likewise.
         refused: whether it is a picture in which the preparation finds nothing to show.
+        drawn: whether it looks like a drawn character; known where it was prepared by `mnist`.
     """
 
     name: str
@@ -61,6 +63,7 @@ class Record(NamedTuple):
     ctime: int = 0
     inode: int = 0
     refused: bool = False
+    drawn: bool = False
 
 
 class Content(NamedTuple):
@@ -161,6 +164,9 @@ def _read_file(folder: str, name: str, preparation: str) -> tuple[Record, NDArra
         return Record(name, 0, 0, "", f"it cannot be read: {error.strerror}"), None
     record = Record(name, status.st_size, status.st_mtime_ns, digest, "")
     try:
-        return record, prepare(decode(content, tiff=True), preparation).image
+        picture = decode(content, tiff=True)
+        image = prepare(picture, preparation).image
+        drawn = preparation == "mnist" and looks_drawn(image, picture)
+        return record._replace(drawn=drawn), image
     except ImageError as error:
         return record._replace(why=str(error), refused=isinstance(error, NoInk)), None

@@ -55,8 +55,10 @@ class Tones(nn.Module):
         """Count the tones."""
         pixels = images.flatten(1).unsqueeze(1)
         shares = [
-            (1 - (pixels - some.unsqueeze(1)).abs() * (self.count - 1)).relu().mean(2)
-            for some in self.tones.split(_AT_ONCE)
+            (1 - (pixels - self.tones[first : first + _AT_ONCE, None]).abs() * (self.count - 1))
+            .relu()
+            .mean(2)
+            for first in range(0, self.count, _AT_ONCE)
         ]
         return (torch.cat(shares, dim=1) * self.count + _SOFTENING).sqrt()
 

@@ -11,7 +11,8 @@ from PIL import Image
 
 from mnist_sgd.cli import main
 from mnist_sgd.data import decoding, load_data, mnist_sample, pack_folder
-from mnist_sgd.data.choice import Choice, looks_drawn
+from mnist_sgd.data.choice import Choice
+from mnist_sgd.data.drawn import looks_drawn
 from mnist_sgd_serve import Predictor, decode, prepare
 from photographs import photograph
 from pictures import blob, fill_with, stroke, texture
@@ -156,19 +157,20 @@ def test_no_choice_is_made_where_the_user_says_how(tmp_path: Path) -> None:
         assert (data.choice, data.train.preparation) == (None, preparation)
 
 
-def test_strokes_look_drawn_and_areas_and_shades_do_not() -> None:
-    wide, shade = np.zeros((2, 28, 28), np.uint8)
+def test_strokes_on_plain_paper_look_drawn_and_areas_shades_and_textures_do_not() -> None:
+    wide, shade, stroke_of_three = np.zeros((3, 28, 28), np.uint8)
     wide[4:24, 10:18] = 255
     shade[4:24, 12:15] = 120
-    assert not looks_drawn(wide)
-    assert not looks_drawn(shade)
-    stroke_of_three = np.zeros((28, 28), np.uint8)
     stroke_of_three[4:24, 12:15] = 255
-    assert looks_drawn(stroke_of_three)
-    assert sum(map(looks_drawn, DIGITS[:500])) >= 490
+    assert not looks_drawn(wide, wide)
+    assert not looks_drawn(shade, shade)
+    assert looks_drawn(stroke_of_three, stroke_of_three)
+    assert looks_drawn(stroke_of_three, 255 - stroke_of_three)
+    assert not looks_drawn(stroke_of_three, np.asarray(texture(0)))
+    assert sum(looks_drawn(image, image) for image in DIGITS[:500]) >= 490
 
 
-TRAINED = "Model: cnn, 1 epoch; it gives the probability of b (--positive a for the other)."
+TRAINED = "Model: {}, 1 epoch; it gives the probability of b (--positive a for the other)."
 
 
 @pytest.mark.parametrize(
@@ -193,7 +195,8 @@ def test_training_says_what_was_chosen_and_every_later_command_follows(
     way = "mnist" if draw is stroke else "fit"
     command = ["train", "--data", str(folder), "--epochs", "1", "--out", str(tmp_path)]
     assert main(command) == 0
-    assert f"mnist-sgd: {TRAINED} {text}\n" in capsys.readouterr().err
+    model_name = "cnn" if draw is stroke else "tones"
+    assert f"mnist-sgd: {TRAINED.format(model_name)} {text}\n" in capsys.readouterr().err
     model = tmp_path / "model.onnx"
     predictor = Predictor(model)
     assert predictor.metadata.preparation == way
@@ -211,9 +214,8 @@ def test_the_option_overrides_the_choice(tmp_path: Path, capsys: Output) -> None
     folder = folder_of(tmp_path / "photos", stroke, stroke)
     command = ["train", "--data", str(folder), "--epochs", "1", "--out", str(tmp_path)]
     assert main([*command, "--prepare", "stretch"]) == 0
-    assert (
-        f"mnist-sgd: {TRAINED} Pictures shown whole, stretched to a square (--prepare stretch).\n"
-    ) in capsys.readouterr().err
+    text = "Pictures shown whole, stretched to a square (--prepare stretch)."
+    assert f"mnist-sgd: {TRAINED.format('tones')} {text}\n" in capsys.readouterr().err
     assert Predictor(tmp_path / "model.onnx").metadata.preparation == "stretch"
 
 

@@ -96,12 +96,13 @@ def test_the_manifest_says_what_was_read(folder: Path) -> None:
     facts = json.loads((folder / ".mnist_sgd" / "mnist" / "manifest.json").read_text())
     assert (facts["version"], facts["preparation"], len(facts["files"])) == (3, "mnist", 56)
     rows = {name: rest for name, *rest in facts["files"]}
-    size, mtime, digest, why, ctime, inode, refused = rows["seven/notes.txt"]
+    size, mtime, digest, why, ctime, inode, refused, drawn = rows["seven/notes.txt"]
     status = (folder / "seven" / "notes.txt").stat()
     assert (size, mtime) == (8, status.st_mtime_ns)
     assert (ctime, inode) == (status.st_ctime_ns, status.st_ino)
     assert digest == blake2b(b"Thursday", digest_size=16).hexdigest()
-    assert refused is False
+    assert (refused, drawn) == (False, False)
+    assert next(rest for name, rest in rows.items() if name.endswith(".png"))[-1] is True
     assert why == "these 8 bytes are not an image: PNG, JPEG, BMP, GIF, WebP and TIFF are read"
 
 
@@ -217,6 +218,19 @@ def test_a_folder_that_was_copied_is_checked_once_and_not_decoded(
     (copy / "seven" / "00003.png").chmod(0o600)
     load_data(copy)
     assert (read, checked) == (["seven/00002.png"], ["seven/00003.png"])
+
+
+def test_rows_of_an_earlier_version_are_read_anew(folder: Path, read: list[str]) -> None:
+    """They do not say which pictures were refused, or look like characters."""
+    first = load_data(folder)
+    manifest = folder / ".mnist_sgd" / "mnist" / "manifest.json"
+    facts = json.loads(manifest.read_text())
+    facts["files"] = [row[:-2] for row in facts["files"]]
+    manifest.write_text(json.dumps(facts))
+    read.clear()
+    again = load_data(folder)
+    assert sorted(read) == names(folder)
+    assert (bytes_of(again), again.choice) == (bytes_of(first), first.choice)
 
 
 def test_a_copy_whose_cache_cannot_be_written_is_used_if_nothing_changed(

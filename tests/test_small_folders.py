@@ -99,7 +99,7 @@ def test_the_bundled_digits_keep_the_chapters_recipe(
     assert len(json.loads(capsys.readouterr().out)["epochs"]) == 10
 
 
-CHARACTERS = Augmentation(degrees=10, translate=0.05, scale=(0.9, 1.1), shear=5, share=0.75)
+CHARACTERS = Augmentation(degrees=5, translate=0.05, scale=(0.9, 1.1), shear=2.5, share=0.75)
 WHOLE = Augmentation(degrees=5, translate=0.04, scale=(0.95, 1.05), outside="edge")
 
 

@@ -44,7 +44,7 @@ _VERSION = 3
 _MANIFEST = "manifest.json"
 _LOCK = "lock"
 _IMAGES = "images-idx3-ubyte"
-_TYPES = [str, int, int, str, str, int, int, bool]
+_TYPES = [str, int, int, str, str, int, int, bool, bool]
 """Of a record's values."""
 _WRITTEN = 4096
 """Images that are gathered and written at once, 3 MB."""

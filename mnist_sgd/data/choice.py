@@ -1,8 +1,8 @@
 """How the pictures of a folder are prepared where the user does not say so.
 
 Drawn characters are prepared by `mnist`, all other pictures by `fit`. A picture looks like a drawn
-character if `mnist` accepts it and finds strokes of full ink on plain paper; `mnist` is chosen if
-at least three quarters of the pictures of each class look so.
+character if `mnist` accepts it and finds strokes of full ink on plain paper, see `drawn`; `mnist`
+is chosen if at least three quarters of the pictures of each class look so.
 
 Up to 50 pictures of each class are examined, those whose names have the lowest digests. So a few
 new pictures rarely change which ones are examined, and the order of the files does not matter. They
@@ -13,30 +13,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from hashlib import blake2b
 
-import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
-from numpy.typing import NDArray
-
 from mnist_sgd._picture_files import Found
 from mnist_sgd.data.cache import Contents
 from mnist_sgd.data.folders import Listing
 
-__all__ = ["Choice", "choose", "looks_drawn"]
+__all__ = ["Choice", "choose"]
 
 EXAMINED = 50
 """Pictures of each class that are examined, at most."""
 
 LEAST_DRAWN = 0.75
 """The share of drawn characters in each class from which on `mnist` is chosen."""
-
-STROKE = 4
-"""Pixels: a stroke of a character of 20 x 20 pixels is rarely wider. MNIST's are 2 to 4."""
-MOST_INSIDE = 0.25
-"""At most this share of a character's ink is left when its strokes are thinned by `STROKE`."""
-LEAST_FULL = 0.2
-"""At least this share of a character's pixels is full ink."""
-INK, FULL_INK = 39, 205
-"""From these greys on, of 255, a prepared pixel counts as ink and as full ink."""
 
 
 @dataclass(frozen=True)
@@ -97,13 +84,12 @@ def choose(listing: Listing, read: Callable[[Listing], Contents]) -> Choice:
     """
     sample = _sample(listing)
     contents = read(sample)
-    rows = contents.rows()
     drawn, examined = [0, 0], [0, 0]
     for record in contents.records:
         if sample.has(record.name) and (record.refused or not record.why):
             label = _label(listing, record.name)
             examined[label] += 1
-            drawn[label] += not record.why and looks_drawn(contents.images[rows[record.name]])
+            drawn[label] += record.drawn
     enough = all(d >= LEAST_DRAWN * e for d, e in zip(drawn, examined, strict=True))
     how = "mnist" if enough else "fit"
     return Choice(how, listing.classes, (drawn[0], drawn[1]), (examined[0], examined[1]))
@@ -126,25 +112,3 @@ def _label(listing: Listing, name: str) -> int:
 
 def _rank(found: Found) -> bytes:
     return blake2b(found.name.encode(errors="surrogateescape"), digest_size=8).digest()
-
-
-def looks_drawn(image: NDArray[np.uint8]) -> bool:
-    """Whether an image that `mnist` prepared shows strokes of full ink, as characters do.
-
-    Icons and photographs mostly do not: they have areas wider than a stroke, or several tones.
-
-    Args:
-        image: uint8 `[28, 28]`, light ink on dark.
-    """
-    ink = int(np.count_nonzero(image >= INK))
-    inside = int(_thinned(image).sum(dtype=np.int64))
-    full = int(np.count_nonzero(image >= FULL_INK))
-    return inside <= MOST_INSIDE * int(image.sum(dtype=np.int64)) and full >= LEAST_FULL * ink
-
-
-def _thinned(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The least of the 5 x 5 pixels around each: strokes of up to `STROKE` pixels are gone."""
-    padded = np.pad(image, STROKE // 2)
-    rows = sliding_window_view(padded, STROKE + 1, axis=0).min(-1)
-    thinned: NDArray[np.uint8] = sliding_window_view(rows, STROKE + 1, axis=1).min(-1)
-    return thinned

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_sgd._picture_files import Found
+from mnist_sgd.data.drawn import looks_drawn
 from mnist_sgd.data.workers import Workers, available
 from mnist_sgd_serve.images import OWN_BYTES, ImageError, NoInk, decode_own
 from mnist_sgd_serve.preparation import prepare
@@ -50,6 +51,7 @@ class Record(NamedTuple):
         ctime: as a listing of its folder told it, see `mnist_sgd._picture_files.Found`.
         inode: likewise.
         refused: whether it is a picture in which the preparation finds nothing to show.
+        drawn: whether it looks like a drawn character; known where it was prepared by `mnist`.
     """
 
     name: str
@@ -60,6 +62,7 @@ class Record(NamedTuple):
     ctime: int = 0
     inode: int = 0
     refused: bool = False
+    drawn: bool = False
 
 
 class Content(NamedTuple):
@@ -160,6 +163,9 @@ def _read_file(folder: str, name: str, preparation: str) -> tuple[Record, NDArra
         return Record(name, 0, 0, "", f"it cannot be read: {error.strerror}"), None
     record = Record(name, status.st_size, status.st_mtime_ns, digest, "")
     try:
-        return record, prepare(decode_own(content), preparation).image
+        picture = decode_own(content)
+        image = prepare(picture, preparation).image
+        drawn = preparation == "mnist" and looks_drawn(image, picture)
+        return record._replace(drawn=drawn), image
     except ImageError as error:
         return record._replace(why=str(error), refused=isinstance(error, NoInk)), None

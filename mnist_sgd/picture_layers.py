@@ -4,6 +4,8 @@ Whole pictures are told apart by more than shapes: flat areas or shaded ones, ou
 that an artist uses. A few hundred pictures do not suffice to learn such features from pixels.
 """
 
+from functools import reduce
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
@@ -72,5 +74,5 @@ class Sum(nn.ModuleList):
 
     def forward(self, images: Tensor) -> Tensor:
         """Ask each of them."""
-        first, *others = (module(images) for module in self)
-        return sum(others, start=first)
+        total: Tensor = reduce(torch.add, (module(images) for module in self))
+        return total

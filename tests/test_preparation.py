@@ -256,7 +256,8 @@ def right_answers(pictures: list[Picture], threes: NDArray[np.bool_]) -> int:
 @needs_sample
 def test_a_digit_of_8_by_8_pixels_is_read_as_well_as_ten_times_as_large() -> None:
     """It fills the picture, so that a half of the border is ink, and ink that is half paper."""
-    images, threes = (part[5::17] for part in sample("valid"))
+    all_images, all_threes = sample("valid")
+    images, threes = all_images[5::17], all_threes[5::17]
     for inverted in (0, 255):
         small = [counted(image) ^ np.uint8(inverted) for image in images]
         large = [np.kron(image, np.ones((10, 10), np.uint8)) for image in small]
@@ -268,7 +269,8 @@ def test_a_digit_of_8_by_8_pixels_is_read_as_well_as_ten_times_as_large() -> Non
 @pytest.mark.parametrize("side", [8, 12, 20, 100])
 def test_a_photograph_of_nothing_but_the_digit_is_read(side: int) -> None:
     random = np.random.default_rng(side)
-    images, threes = (part[5::17] for part in sample("valid"))
+    all_images, all_threes = sample("valid")
+    images, threes = all_images[5::17], all_threes[5::17]
     pictures = []
     for image in images:
         rows, columns = np.nonzero(image > 60)

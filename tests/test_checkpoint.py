@@ -303,7 +303,8 @@ def other_data(**changes: Any) -> DataLoaders:
         (
             {"augment": Augmentation(degrees=5)},
             r"the state is of another augmentation: the checkpoint has none, this fit has "
-            r"Augmentation\(degrees=5.0, translate=0.0, scale=\(1.0, 1.0\), shear=0.0\)",
+            r"Augmentation\(degrees=5.0, translate=0.0, scale=\(1.0, 1.0\), shear=0.0, "
+            r"outside='black', share=1.0\)",
         ),
         ({"batch_size": 8}, "the state is of another batch_size: it has 4, this loader has 8"),
         ({"seed": 6}, "the state is of another seed: it has 5, this loader has 6"),

@@ -454,7 +454,7 @@ def test_decoders_that_hang_cost_their_pictures_and_are_replaced(model: Path) ->
                 server.post("/predict", GOOD), 504, "the image was not read within 0.3 s"
             )
             wait_until(lambda: len(server.decoders()) == 2)
-        assert not set(server.ready_decoders(2)) & set(hanging)
+        wait_until(lambda: not set(server.ready_decoders(2)) & set(hanging))
 
 
 @pytest.mark.parametrize("workers", [1, 2])

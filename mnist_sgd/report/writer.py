@@ -135,6 +135,7 @@ def _evaluation(run: Findings) -> dict[str, Any]:
         del figures[curve]
     return {
         "images": len(run.answers.dataset),
+        "refused": run.answers.dataset.refused,
         "classes": run.metadata.classes,
         "errors": len(run.answers.mistakes),
         **_worst_mistakes(run.answers),

@@ -299,6 +299,16 @@ def test_a_digit_of_8_by_8_pixels_is_read_as_well_as_ten_times_as_large() -> Non
 
 
 @needs_sample
+def test_a_small_picture_that_was_enlarged_by_repeating_pixels_gives_the_same_image() -> None:
+    for image in sample("valid")[0][5::102]:
+        small = counted(image)
+        double = prepare(np.kron(small, np.ones((2, 2), np.uint8))).image
+        for factor in (3, 5, 10, 24):
+            larger = np.kron(small, np.ones((factor, factor), np.uint8))
+            np.testing.assert_array_equal(prepare(larger).image, double)
+
+
+@needs_sample
 @pytest.mark.parametrize("side", [8, 12, 20, 100])
 def test_a_photograph_of_nothing_but_the_digit_is_read(side: int) -> None:
     random = np.random.default_rng(side)
@@ -328,6 +338,31 @@ def test_light_that_slants_along_a_side_is_no_ink(share: float, angle: int) -> N
         ink = np.pad(enlarge(image, 3, R.BICUBIC), ((20, 16), (10, 26))) / 255
         pictures.append(np.clip(light * (1 - 0.75 * ink), 0, 255).astype(np.uint8))
     assert right_answers(pictures, threes) >= right(images, threes) - 1
+
+
+def pages(count: int) -> tuple[list[NDArray[np.float64]], NDArray[np.bool_]]:
+    """Digits as ink from 0 to 1 on pages of 220 x 180 pixels, and whether each is a three."""
+    images, threes = (part[5 :: len(part) // count] for part in sample("valid"))
+    pads = ((60, 48), (24, 44))
+    return [np.pad(enlarge(image, 4, R.BICUBIC), pads) / 255 for image in images], threes
+
+
+def seen(light: NDArray[np.float64], random: np.random.Generator) -> Picture:
+    return np.clip(light + random.normal(0, 3, light.shape), 0, 255).astype(np.uint8)
+
+
+@needs_sample
+@pytest.mark.parametrize("across", [False, True])
+def test_dark_lines_that_run_off_the_picture_are_no_ink(across: bool) -> None:
+    """Of ruled paper, but for those that the pen crosses."""
+    random = np.random.default_rng(7)
+    ink, threes = pages(40)
+    lines = np.zeros(ink[0].shape)
+    lines[[8, 40, 200]] = 1
+    if across:
+        lines[:, 10] = 1
+    pictures = [seen(220 - np.maximum(180 * page, 110 * lines), random) for page in ink]
+    assert right_answers(pictures, threes) >= 0.95 * len(threes)
 
 
 @needs_sample

@@ -27,10 +27,16 @@ LARGEST_HOLE, LEAST_HOLE = 0.1, 3
 """The diameter of a punch hole: at most, of the picture's shorter side; at least, in pixels."""
 THIN = 0.5
 """A line is thinner than this share of a stroke's thickness."""
+FILLED = 0.62
+"""A disc fills this share of its box, or more: 0.785, but for a blurred edge."""
 MOST_HOLES = 40
 """More discs are a pattern."""
-CLEAR = 3.0
+MARGIN = 0.12
+"""Punch holes are at most so far from the border, as a share of the picture's shorter side."""
+CLEAR, CLEAR_IN_MARGIN = 3.0, 1.5
 """So many diameters lie between a punch hole and what is drawn. Dots of i, ! and ; are nearer."""
+LONGER = 1.3
+"""What is drawn is at least so much longer than a punch hole."""
 
 
 @dataclass(frozen=True)
@@ -157,24 +163,35 @@ def _along_the_border(parts: _Parts, near: Mask, rim: Mask, sheet: bool) -> Mask
 
 def _punch_holes(parts: _Parts, possible: Mask) -> Mask:
     """Small discs that lie apart from what is drawn, and those in line with such a one."""
-    top, bottom, left, right = parts.boxes
-    height, width = bottom - top, right - left
-    diameter = (height + width) / 2
-    disc = possible & (np.minimum(height, width) >= LEAST_HOLE)
-    disc &= np.abs(height - width) <= 0.3 * diameter + 1
-    disc &= parts.sizes >= 0.7 * height * width
-    disc &= diameter <= LARGEST_HOLE * min(parts.labels.shape)
-    drawn = parts.main(possible & ~disc)
-    none = np.zeros(len(disc), np.bool_)
+    discs = possible & _discs(parts)
+    drawn = parts.main(possible & ~discs)
     if drawn is None:
-        return none
-    disc &= 2 * diameter <= parts.lengths[drawn]
-    if np.count_nonzero(disc) > MOST_HOLES:
-        return none
-    holes = disc & (gaps(parts.boxes, drawn) >= CLEAR * diameter)
-    y, x = top + height / 2, left + width / 2
+        return np.zeros(len(discs), np.bool_)
+    top, bottom, left, right = parts.boxes
+    diameter = (bottom - top + right - left) / 2
+    discs &= LONGER * diameter <= parts.lengths[drawn]
+    if np.count_nonzero(discs) > MOST_HOLES:
+        return np.zeros(len(discs), np.bool_)
+    y, x = (top + bottom) / 2, (left + right) / 2
+    rows, columns = parts.labels.shape
+    away = np.minimum(np.minimum(y, rows - y), np.minimum(x, columns - x))
+    clear = np.where(away <= MARGIN * min(rows, columns), CLEAR_IN_MARGIN, CLEAR)
+    holes = discs & (gaps(parts.boxes, drawn) >= clear * diameter)
     for number in np.flatnonzero(holes):
         aligned = np.minimum(np.abs(y - y[number]), np.abs(x - x[number])) <= diameter[number] / 2
         alike = np.abs(diameter - diameter[number]) <= 0.25 * diameter[number] + 1
-        holes |= disc & aligned & alike
+        holes |= discs & aligned & alike
     return holes
+
+
+def _discs(parts: _Parts) -> Mask:
+    """The parts that are about as high as wide, filled, and no larger than a punch hole."""
+    top, bottom, left, right = parts.boxes
+    height, width = bottom - top, right - left
+    diameter = (height + width) / 2
+    return np.asarray(
+        (np.minimum(height, width) >= LEAST_HOLE)
+        & (np.abs(height - width) <= 0.3 * diameter + 1)
+        & (parts.sizes >= FILLED * height * width)
+        & (diameter <= LARGEST_HOLE * min(parts.labels.shape))
+    )

@@ -225,6 +225,18 @@ def a_scanners_black_line(page: Page, random: Rng) -> Plane:
     return seen
 
 
+def the_edge_of_a_shadow(page: Page, random: Rng) -> Plane:
+    """It falls anywhere in the middle of the sheet, also across the digit, in any direction."""
+    height, width = page.seen.shape
+    y, x = np.indices(page.seen.shape, np.float32)
+    angle = random.uniform(0, 2 * np.pi)
+    down, across = y - height * random.uniform(0.2, 0.8), x - width * random.uniform(0.2, 0.8)
+    within = np.cos(angle) * down + np.sin(angle) * across
+    softness = page.shorter * _log_uniform(0.003, 0.03, random)
+    shadow = 1 / (1 + np.exp(-np.clip(within / softness, -50, 50)))
+    return (page.seen * (1 - random.uniform(0.2, 0.6) * shadow)).astype(np.float32)
+
+
 TROUBLES: dict[str, Callable[[Page, Rng], Plane]] = {
     "plain": plain,
     "a desk at one edge": partial(_desk_beside, edges=1),
@@ -235,5 +247,6 @@ TROUBLES: dict[str, Callable[[Page, Rng], Plane]] = {
     "a finger": a_finger,
     "punch holes": punch_holes,
     "a scanner's black line": a_scanners_black_line,
+    "the edge of a shadow": the_edge_of_a_shadow,
 }
 """How each gets into the picture of a page."""

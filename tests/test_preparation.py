@@ -277,6 +277,12 @@ def test_a_distorted_digit_comes_back_and_is_still_recognised(name: str) -> None
     assert right(images, threes) >= 115
 
 
+def some(step: int) -> tuple[Picture, NDArray[np.bool_]]:
+    """A part of the validation images, and whether each is a three."""
+    images, threes = sample("valid")
+    return images[5::step], threes[5::step]
+
+
 def right_answers(pictures: list[Picture], threes: NDArray[np.bool_]) -> int:
     """How many of these pictures the linear model gets right, of which it may refuse some."""
     prepared, labels = [], []
@@ -290,10 +296,10 @@ def right_answers(pictures: list[Picture], threes: NDArray[np.bool_]) -> int:
 @needs_sample
 def test_a_digit_of_8_by_8_pixels_is_read_as_well_as_ten_times_as_large() -> None:
     """It fills the picture, so that a half of the border is ink, and ink that is half paper."""
-    images, threes = (part[5::17] for part in sample("valid"))
+    images, threes = some(17)
     for inverted in (0, 255):
         small = [counted(image) ^ np.uint8(inverted) for image in images]
-        large = [np.kron(image, np.ones((10, 10), np.uint8)) for image in small]
+        large = [enlarge(image, 10, R.BICUBIC) for image in small]
         assert right_answers(small, threes) >= 0.93 * len(small)
         assert right_answers(small, threes) >= right_answers(large, threes) - 2
 
@@ -312,7 +318,7 @@ def test_a_small_picture_that_was_enlarged_by_repeating_pixels_gives_the_same_im
 @pytest.mark.parametrize("side", [8, 12, 20, 100])
 def test_a_photograph_of_nothing_but_the_digit_is_read(side: int) -> None:
     random = np.random.default_rng(side)
-    images, threes = (part[5::17] for part in sample("valid"))
+    images, threes = some(17)
     pictures = []
     for image in images:
         rows, columns = np.nonzero(image > 60)
@@ -332,7 +338,7 @@ def test_light_that_slants_along_a_side_is_no_ink(share: float, angle: int) -> N
     down, across = np.indices((120, 120)) / 120 - 0.5
     slope = np.cos(np.radians(angle)) * down + np.sin(np.radians(angle)) * across
     light = 170 * (1 + 0.7 * share * slope)
-    images, threes = (part[5::34] for part in sample("valid"))
+    images, threes = some(34)
     pictures = []
     for image in images:
         ink = np.pad(enlarge(image, 3, R.BICUBIC), ((20, 16), (10, 26))) / 255
@@ -340,29 +346,22 @@ def test_light_that_slants_along_a_side_is_no_ink(share: float, angle: int) -> N
     assert right_answers(pictures, threes) >= right(images, threes) - 1
 
 
-def pages(count: int) -> tuple[list[NDArray[np.float64]], NDArray[np.bool_]]:
-    """Digits as ink from 0 to 1 on pages of 220 x 180 pixels, and whether each is a three."""
-    images, threes = (part[5 :: len(part) // count] for part in sample("valid"))
-    pads = ((60, 48), (24, 44))
-    return [np.pad(enlarge(image, 4, R.BICUBIC), pads) / 255 for image in images], threes
-
-
-def seen(light: NDArray[np.float64], random: np.random.Generator) -> Picture:
-    return np.clip(light + random.normal(0, 3, light.shape), 0, 255).astype(np.uint8)
-
-
 @needs_sample
 @pytest.mark.parametrize("across", [False, True])
 def test_dark_lines_that_run_off_the_picture_are_no_ink(across: bool) -> None:
     """Of ruled paper, but for those that the pen crosses."""
     random = np.random.default_rng(7)
-    ink, threes = pages(40)
-    lines = np.zeros(ink[0].shape)
-    lines[[8, 40, 200]] = 1
+    lines = np.zeros((220, 180))
+    lines[[8, 40, 200]] = 110
     if across:
-        lines[:, 10] = 1
-    pictures = [seen(220 - np.maximum(180 * page, 110 * lines), random) for page in ink]
-    assert right_answers(pictures, threes) >= 0.95 * len(threes)
+        lines[:, 10] = 110
+    images, threes = some(51)
+    pictures = []
+    for image in images:
+        ink = np.pad(enlarge(image, 4, R.BICUBIC), ((60, 48), (24, 44))) / 255
+        seen = 220 - np.maximum(180 * ink, lines) + random.normal(0, 3, lines.shape)
+        pictures.append(np.clip(seen, 0, 255).astype(np.uint8))
+    assert right_answers(pictures, threes) >= 0.95 * len(pictures)
 
 
 @needs_sample

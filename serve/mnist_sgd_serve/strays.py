@@ -13,7 +13,7 @@ from mnist_sgd_serve.parts import boxes, gaps, numbered
 from mnist_sgd_serve.picture import border
 from mnist_sgd_serve.shapes import outline
 
-__all__ = ["find_strays", "without_lines", "without_specks"]
+__all__ = ["find_strays", "without_specks"]
 
 Mask = NDArray[np.bool_]
 
@@ -59,14 +59,14 @@ class _Parts:
     def of(cls, mask: Mask, ink: NDArray[np.float64]) -> "_Parts":
         labels = numbered(mask)
         numbers = labels[mask]
-        return cls(labels, boxes(labels), np.bincount(numbers), np.bincount(numbers, ink[mask]))
+        weights = np.bincount(numbers, ink[mask]).astype(np.float64)
+        return cls(labels, boxes(labels), np.bincount(numbers), weights)
 
     @property
     def lengths(self) -> NDArray[np.intp]:
         top, bottom, left, right = self.boxes
         return np.asarray(np.maximum(bottom - top, right - left))
 
-    @property
     def thickness(self) -> NDArray[np.float64]:
         """See `shapes.thickness`."""
         edges = np.bincount(self.labels[outline(self.labels >= 0)], minlength=len(self.sizes))
@@ -85,33 +85,26 @@ class _Parts:
 
     def chosen(self, which: Mask) -> Mask:
         """The pixels of some of the parts, `which` is bool `[n]`."""
-        return np.append(which, False)[self.labels]
+        return np.asarray(np.append(which, False)[self.labels])
 
 
-def without_specks(mask: Mask, ink: NDArray[np.float64]) -> Mask:
+def without_specks(mask: Mask, ink: NDArray[np.float64], *, lines: bool = False) -> Mask:
     """Leave out the parts that have little ink beside the largest.
 
     Args:
         mask: bool `[height, width]`, at least one true.
         ink: float64 `[height, width]`, 0 or more.
+        lines: may be left out, too: what touches the border and is much thinner than the strokes
+            that do not.
     """
     parts = _Parts.of(mask, ink)
-    return parts.chosen(parts.weights >= SPECK * parts.weights.max())
-
-
-def without_lines(mask: Mask, ink: NDArray[np.float64]) -> Mask:
-    """Leave out what touches the border and is much thinner than the strokes that do not.
-
-    Args:
-        mask: bool `[height, width]`, at least one true.
-        ink: float64 `[height, width]`, 0 or more.
-    """
-    parts = _Parts.of(mask, ink)
-    touching = np.isin(np.arange(len(parts.sizes)), border(parts.labels))
-    drawn = parts.main(~touching)
-    if drawn is None:
-        return mask
-    return parts.chosen(~touching | (parts.thickness >= THIN * parts.thickness[drawn]))
+    kept = parts.weights >= SPECK * parts.weights.max()
+    touching = np.isin(np.arange(len(kept)), border(parts.labels))
+    drawn = parts.main(kept & ~touching)
+    if lines and touching.any() and drawn is not None:
+        thickness = parts.thickness()
+        kept &= ~touching | (thickness >= THIN * thickness[drawn])
+    return parts.chosen(kept)
 
 
 def find_strays(
@@ -181,7 +174,7 @@ def _punch_holes(parts: _Parts, possible: Mask) -> Mask:
         aligned = np.minimum(np.abs(y - y[number]), np.abs(x - x[number])) <= diameter[number] / 2
         alike = np.abs(diameter - diameter[number]) <= 0.25 * diameter[number] + 1
         holes |= discs & aligned & alike
-    return holes
+    return np.asarray(holes)
 
 
 def _discs(parts: _Parts) -> Mask:

@@ -243,6 +243,12 @@ def test_a_distorted_digit_comes_back_and_is_still_recognised(name: str) -> None
     assert classified_correctly(images, threes) >= 115
 
 
+def some(step: int) -> tuple[Picture, NDArray[np.bool_]]:
+    """A part of the validation images, and whether each is a three."""
+    images, threes = sample("valid")
+    return images[5::step], threes[5::step]
+
+
 def right_answers(pictures: list[Picture], threes: NDArray[np.bool_]) -> int:
     """How many of these pictures the linear model gets right, of which it may refuse some."""
     prepared, labels = [], []
@@ -256,21 +262,29 @@ def right_answers(pictures: list[Picture], threes: NDArray[np.bool_]) -> int:
 @needs_sample
 def test_a_digit_of_8_by_8_pixels_is_read_as_well_as_ten_times_as_large() -> None:
     """It fills the picture, so that a half of the border is ink, and ink that is half paper."""
-    all_images, all_threes = sample("valid")
-    images, threes = all_images[5::17], all_threes[5::17]
+    images, threes = some(17)
     for inverted in (0, 255):
         small = [counted(image) ^ np.uint8(inverted) for image in images]
-        large = [np.kron(image, np.ones((10, 10), np.uint8)) for image in small]
+        large = [enlarge(image, 10, R.BICUBIC) for image in small]
         assert right_answers(small, threes) >= 0.93 * len(small)
         assert right_answers(small, threes) >= right_answers(large, threes) - 2
+
+
+@needs_sample
+def test_a_small_picture_that_was_enlarged_by_repeating_pixels_gives_the_same_image() -> None:
+    for image in sample("valid")[0][5::102]:
+        small = counted(image)
+        double = prepare(np.kron(small, np.ones((2, 2), np.uint8))).image
+        for factor in (3, 5, 10, 24):
+            larger = np.kron(small, np.ones((factor, factor), np.uint8))
+            np.testing.assert_array_equal(prepare(larger).image, double)
 
 
 @needs_sample
 @pytest.mark.parametrize("side", [8, 12, 20, 100])
 def test_a_photograph_of_nothing_but_the_digit_is_read(side: int) -> None:
     random = np.random.default_rng(side)
-    all_images, all_threes = sample("valid")
-    images, threes = all_images[5::17], all_threes[5::17]
+    images, threes = some(17)
     pictures = []
     for image in images:
         rows, columns = np.nonzero(image > 60)
@@ -290,13 +304,30 @@ def test_light_that_slants_along_a_side_is_no_ink(share: float, angle: int) -> N
     down, across = np.indices((120, 120)) / 120 - 0.5
     slope = np.cos(np.radians(angle)) * down + np.sin(np.radians(angle)) * across
     light = 170 * (1 + 0.7 * share * slope)
-    all_images, all_threes = sample("valid")
-    images, threes = all_images[5::34], all_threes[5::34]
+    images, threes = some(34)
     pictures = []
     for image in images:
         ink = np.pad(enlarge(image, 3, R.BICUBIC), ((20, 16), (10, 26))) / 255
         pictures.append(np.clip(light * (1 - 0.75 * ink), 0, 255).astype(np.uint8))
     assert right_answers(pictures, threes) >= classified_correctly(images, threes) - 1
+
+
+@needs_sample
+@pytest.mark.parametrize("across", [False, True])
+def test_dark_lines_that_run_off_the_picture_are_no_ink(across: bool) -> None:
+    """Of ruled paper, but for those that the pen crosses."""
+    random = np.random.default_rng(7)
+    lines = np.zeros((220, 180))
+    lines[[8, 40, 200]] = 110
+    if across:
+        lines[:, 10] = 110
+    images, threes = some(51)
+    pictures = []
+    for image in images:
+        ink = np.pad(enlarge(image, 4, R.BICUBIC), ((60, 48), (24, 44))) / 255
+        seen = 220 - np.maximum(180 * ink, lines) + random.normal(0, 3, lines.shape)
+        pictures.append(np.clip(seen, 0, 255).astype(np.uint8))
+    assert right_answers(pictures, threes) >= 0.95 * len(pictures)
 
 
 @needs_sample

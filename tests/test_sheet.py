@@ -109,6 +109,33 @@ def test_paper_around_a_bold_character_is_no_table_and_its_counters_are_no_ink(
         np.testing.assert_array_equal(near, far, err_msg=character)
 
 
+@pytest.mark.parametrize("character", "ij!:;%=?")
+def test_the_dot_of_a_character_is_no_punch_hole(character: str) -> None:
+    """At the edge of the sheet as in the middle."""
+    font = ImageFont.load_default(60)
+    images = []
+    for place in ((20, 6), (180, 120), (300, 210)):
+        page = Image.new("L", (400, 300), 255)
+        ImageDraw.Draw(page).text(place, character, 0, font)
+        images.append(prepare(np.asarray(page)).image)
+    tight = prepare(cropped(np.asarray(page), 30)).image
+    for image in images:
+        np.testing.assert_array_equal(image, tight)
+
+
+def test_a_stroke_at_the_border_next_to_another_is_refused() -> None:
+    """In a photograph: it may be the end of a pen, or a part of the character."""
+    picture = np.random.default_rng(0).normal(210, 3, (120, 120))
+    picture[40:50, 30:90] = 40
+    picture[60:70, :60] = 40
+    with pytest.raises(NoInk) as refused:
+        prepare(picture.astype(np.uint8))
+    assert str(refused.value) == (
+        "what touches the border of the image may be a part of what is drawn, or not: leave paper "
+        "around all that is drawn, or crop the image to the sheet"
+    )
+
+
 def test_a_stroke_along_the_border_alone_is_ink() -> None:
     """There is nothing else that could be meant."""
     page = np.full((100, 80), 255, np.uint8)

@@ -78,7 +78,7 @@ def _in_shadow(grey: NDArray[np.uint8]) -> tuple[Plane, bool]:
     """Read what is drawn on paper that is partly in shadow, or refuse."""
     for inverted in (True, False):
         with contextlib.suppress(NoInk):
-            ink = read_ink(without_shade(grey if inverted else 255 - grey))
+            ink = read_ink(without_shade(grey, light=not inverted))
             if ink.inverted and _is_certain(ink):
                 return ink.shares, inverted
     raise NoInk(UNCLEAR)

@@ -13,7 +13,7 @@ from mnist_sgd_serve.images import NoInk
 from mnist_sgd_serve.paper import Paper, find_paper, rim
 from mnist_sgd_serve.parts import tight_box, widened
 from mnist_sgd_serve.sheet import LEAST_SIDE
-from mnist_sgd_serve.strays import find_strays, without_lines, without_specks
+from mnist_sgd_serve.strays import find_strays, without_specks
 
 __all__ = ["Ink", "read_ink"]
 
@@ -88,9 +88,7 @@ def read_ink(grey: NDArray[np.uint8], sheet: Mask | None = None, *, cropped: boo
     mask = evidence.mask()
     if np.mean(mask) > MOST_INK:
         raise NoInk("the image is nothing but ink: leave some paper around what is drawn")
-    mask = without_specks(mask, evidence.values)
-    if large:
-        mask = without_lines(mask, evidence.values)
+    mask = without_specks(mask, evidence.values, lines=large)
     if np.count_nonzero(mask) < LEAST_PIXELS:
         raise NoInk("nothing is drawn on the image but specks")
     if paper.photographed:

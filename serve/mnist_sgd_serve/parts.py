@@ -71,7 +71,7 @@ def gaps(found: NDArray[np.intp], number: int) -> NDArray[np.float64]:
     top, bottom, left, right = found
     down = np.maximum(top - bottom[number], top[number] - bottom)
     across = np.maximum(left - right[number], left[number] - right)
-    return np.hypot(np.maximum(down, 0), np.maximum(across, 0))
+    return np.asarray(np.hypot(np.maximum(down, 0), np.maximum(across, 0)))
 
 
 def tight_box(mask: NDArray[np.bool_]) -> tuple[slice, slice]:

@@ -39,12 +39,12 @@ def prepare(grey: NDArray[np.uint8], preparation: str = "mnist") -> Prepared:
     """Make a model's image of a picture.
 
     Args:
-        grey: uint8 `[height, width]`; for `mnist` ink of either polarity on a sheet that takes up
-            the middle of the picture.
+        grey: uint8 `[height, width]`; for `mnist` ink of either polarity on a sheet, with
+            whatever is around that.
         preparation: one of `PREPARATIONS`, the one that the model's artefact names.
 
     Raises:
-        NoInk: it is blank, or by `mnist` nothing but ink.
+        NoInk: it is blank, or by `mnist` nothing but ink, or it cannot be told what is drawn.
         TypeError: `grey` is not a uint8 array.
         ValueError: `grey` has not two axes, or no pixel; or there is no such preparation.
     """

@@ -71,8 +71,8 @@ def find_regions(small: Plane) -> list[Region]:
 
 
 def _is_even(small: Plane) -> Mask:
-    smooth = _over_3x3(small, np.add) / 9
-    steps = _over_3x3(smooth, np.maximum) - _over_3x3(smooth, np.minimum)
+    smooth: Plane = _over_3x3(small, np.add) / np.float32(9)
+    steps: Plane = _over_3x3(smooth, np.maximum) - _over_3x3(smooth, np.minimum)
     least = max(LEAST_STEP, 3 * float(np.percentile(steps, 25)))
     # The flanks of a steep edge are even too, or they would join what is near to it.
     return np.asarray(steps < np.maximum(least, FLANK * _over_3x3(steps, np.maximum)))
@@ -82,7 +82,8 @@ def _over_3x3(plane: Plane, function: np.ufunc) -> Plane:
     """Join the 3 x 3 pixels around each by a function of two."""
     padded = np.pad(plane, 1, mode="edge")
     rows = function(function(padded[:-2], padded[1:-1]), padded[2:])
-    return np.asarray(function(function(rows[:, :-2], rows[:, 1:-1]), rows[:, 2:]))
+    joined: Plane = function(function(rows[:, :-2], rows[:, 1:-1]), rows[:, 2:])
+    return joined
 
 
 def _divide(mask: Mask) -> tuple[Mask, Mask]:

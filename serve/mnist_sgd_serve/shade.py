@@ -1,7 +1,7 @@
-"""A picture without its shadows: each pixel as a share of the paper around it.
+"""A picture without its shadows: how much darker, or lighter, each pixel is than its paper.
 
-The paper is what remains of a picture after a morphological closing, which removes whatever is dark
-and narrow and leaves the edge of a shadow where it is.
+The paper is what remains of a picture after a morphological closing, which removes whatever is
+narrow and dark, or light, and leaves the edge of a shadow where it is.
 """
 
 import numpy as np
@@ -15,11 +15,12 @@ PAPER = 200
 """The grey that paper gets: noise can be lighter."""
 
 
-def without_shade(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Divide a picture of dark ink by its paper.
+def without_shade(grey: NDArray[np.uint8], *, light: bool) -> NDArray[np.uint8]:
+    """Compare each pixel of a picture with its paper.
 
     Args:
         grey: uint8 `[height, width]`.
+        light: the ink is lighter than the paper.
 
     Returns:
         uint8 `[height, width]`, dark ink on even paper.
@@ -29,10 +30,11 @@ def without_shade(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
     width = max(3, round(WIDEST * min(grey.shape)))
     smooth = np.asarray(Image.fromarray(grey).filter(ImageFilter.BoxBlur(1)))
     # Beyond the border there is as much paper as the closing needs.
-    padded = np.pad(smooth, width, mode="edge")
-    paper = 255 - _highest(255 - _highest(padded, width), width)
-    paper = paper[width:-width, width:-width]
-    share = grey / np.maximum(paper, 1).astype(np.float32)
+    padded = np.pad(255 - smooth if light else smooth, width, mode="edge")
+    closed = 255 - _highest(255 - _highest(padded, width), width)
+    paper = closed[width:-width, width:-width]
+    dark, bright = (255 - paper, grey) if light else (grey, paper)
+    share = dark / np.maximum(bright, 1).astype(np.float32)
     return np.minimum(PAPER * share, 255).astype(np.uint8)
 
 

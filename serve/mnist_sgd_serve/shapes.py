@@ -23,7 +23,7 @@ SOLID_SQUARE, NEARLY_FULL = 0.3, 0.97
 
 def thickness(mask: NDArray[np.bool_]) -> float:
     """Give the mean thickness of strokes in pixels: of a long line, its width."""
-    return 2 * float(np.count_nonzero(mask)) / max(1, np.count_nonzero(outline(mask)))
+    return 2 * int(np.count_nonzero(mask)) / max(1, int(np.count_nonzero(outline(mask))))
 
 
 def outline(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -49,20 +49,21 @@ def is_solid(mask: NDArray[np.bool_]) -> bool:
 
 def is_convex(mask: NDArray[np.bool_], share: float = CONVEX) -> bool:
     """Whether a mask covers this share of its convex hull, by default all but a rough edge."""
-    return np.count_nonzero(mask) >= share * _area(_convex_hull(mask))
+    return int(np.count_nonzero(mask)) >= share * _area(_convex_hull(mask))
 
 
 def is_quadrilateral(mask: NDArray[np.bool_]) -> bool:
     """Whether a mask is a sheet seen from any side: convex, with four straight sides."""
     hull = _convex_hull(mask)
     area = _area(hull)
-    convex = np.count_nonzero(mask) >= CONVEX * area
+    convex = int(np.count_nonzero(mask)) >= CONVEX * area
     return convex and _largest_quadrilateral(hull) >= FOUR_SIDED * area
 
 
 def outlines_a_quadrilateral(mask: NDArray[np.bool_]) -> bool:
-    """Whether a mask is a sheet once its holes are filled."""
-    return is_quadrilateral(_between(mask) & _between(mask.T).T)
+    """Whether a mask, in its tight box, is a sheet once its holes are filled."""
+    filled = _between(mask) & _between(mask.T).T
+    return 2 * int(np.count_nonzero(filled)) > filled.size and is_quadrilateral(filled)
 
 
 def _between(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -13,7 +13,7 @@ from mnist_sgd_serve.parts import boxes, gaps, numbered
 from mnist_sgd_serve.picture import border
 from mnist_sgd_serve.shapes import outline
 
-__all__ = ["find_strays", "without_lines", "without_specks"]
+__all__ = ["find_strays", "without_specks"]
 
 Mask = NDArray[np.bool_]
 
@@ -27,10 +27,16 @@ LARGEST_HOLE, LEAST_HOLE = 0.1, 3
 """The diameter of a punch hole: at most, of the picture's shorter side; at least, in pixels."""
 THIN = 0.5
 """A line is thinner than this share of a stroke's thickness."""
+FILLED = 0.62
+"""A disc fills this share of its box, or more: 0.785, but for a blurred edge."""
 MOST_HOLES = 40
 """More discs are a pattern."""
-CLEAR = 3.0
+MARGIN = 0.12
+"""Punch holes are at most so far from the border, as a share of the picture's shorter side."""
+CLEAR, CLEAR_IN_MARGIN = 3.0, 1.5
 """So many diameters lie between a punch hole and what is drawn. Dots of i, ! and ; are nearer."""
+LONGER = 1.3
+"""What is drawn is at least so much longer than a punch hole."""
 
 
 @dataclass(frozen=True)
@@ -53,14 +59,14 @@ class _Parts:
     def of(cls, mask: Mask, ink: NDArray[np.float64]) -> "_Parts":
         labels = numbered(mask)
         numbers = labels[mask]
-        return cls(labels, boxes(labels), np.bincount(numbers), np.bincount(numbers, ink[mask]))
+        weights = np.bincount(numbers, ink[mask]).astype(np.float64)
+        return cls(labels, boxes(labels), np.bincount(numbers), weights)
 
     @property
     def lengths(self) -> NDArray[np.intp]:
         top, bottom, left, right = self.boxes
         return np.asarray(np.maximum(bottom - top, right - left))
 
-    @property
     def thickness(self) -> NDArray[np.float64]:
         """See `shapes.thickness`."""
         edges = np.bincount(self.labels[outline(self.labels >= 0)], minlength=len(self.sizes))
@@ -79,33 +85,26 @@ class _Parts:
 
     def chosen(self, which: Mask) -> Mask:
         """The pixels of some of the parts, `which` is bool `[n]`."""
-        return np.append(which, False)[self.labels]
+        return np.asarray(np.append(which, False)[self.labels])
 
 
-def without_specks(mask: Mask, ink: NDArray[np.float64]) -> Mask:
+def without_specks(mask: Mask, ink: NDArray[np.float64], *, lines: bool = False) -> Mask:
     """Leave out the parts that have little ink beside the largest.
 
     Args:
         mask: bool `[height, width]`, at least one true.
         ink: float64 `[height, width]`, 0 or more.
+        lines: may be left out, too: what touches the border and is much thinner than the strokes
+            that do not.
     """
     parts = _Parts.of(mask, ink)
-    return parts.chosen(parts.weights >= SPECK * parts.weights.max())
-
-
-def without_lines(mask: Mask, ink: NDArray[np.float64]) -> Mask:
-    """Leave out what touches the border and is much thinner than the strokes that do not.
-
-    Args:
-        mask: bool `[height, width]`, at least one true.
-        ink: float64 `[height, width]`, 0 or more.
-    """
-    parts = _Parts.of(mask, ink)
-    touching = np.isin(np.arange(len(parts.sizes)), border(parts.labels))
-    drawn = parts.main(~touching)
-    if drawn is None:
-        return mask
-    return parts.chosen(~touching | (parts.thickness >= THIN * parts.thickness[drawn]))
+    kept = parts.weights >= SPECK * parts.weights.max()
+    touching = np.isin(np.arange(len(kept)), border(parts.labels))
+    drawn = parts.main(kept & ~touching)
+    if lines and touching.any() and drawn is not None:
+        thickness = parts.thickness()
+        kept &= ~touching | (thickness >= THIN * thickness[drawn])
+    return parts.chosen(kept)
 
 
 def find_strays(
@@ -157,24 +156,35 @@ def _along_the_border(parts: _Parts, near: Mask, rim: Mask, sheet: bool) -> Mask
 
 def _punch_holes(parts: _Parts, possible: Mask) -> Mask:
     """Small discs that lie apart from what is drawn, and those in line with such a one."""
-    top, bottom, left, right = parts.boxes
-    height, width = bottom - top, right - left
-    diameter = (height + width) / 2
-    disc = possible & (np.minimum(height, width) >= LEAST_HOLE)
-    disc &= np.abs(height - width) <= 0.3 * diameter + 1
-    disc &= parts.sizes >= 0.7 * height * width
-    disc &= diameter <= LARGEST_HOLE * min(parts.labels.shape)
-    drawn = parts.main(possible & ~disc)
-    none = np.zeros(len(disc), np.bool_)
+    discs = possible & _discs(parts)
+    drawn = parts.main(possible & ~discs)
     if drawn is None:
-        return none
-    disc &= 2 * diameter <= parts.lengths[drawn]
-    if np.count_nonzero(disc) > MOST_HOLES:
-        return none
-    holes = disc & (gaps(parts.boxes, drawn) >= CLEAR * diameter)
-    y, x = top + height / 2, left + width / 2
+        return np.zeros(len(discs), np.bool_)
+    top, bottom, left, right = parts.boxes
+    diameter = (bottom - top + right - left) / 2
+    discs &= LONGER * diameter <= parts.lengths[drawn]
+    if np.count_nonzero(discs) > MOST_HOLES:
+        return np.zeros(len(discs), np.bool_)
+    y, x = (top + bottom) / 2, (left + right) / 2
+    rows, columns = parts.labels.shape
+    away = np.minimum(np.minimum(y, rows - y), np.minimum(x, columns - x))
+    clear = np.where(away <= MARGIN * min(rows, columns), CLEAR_IN_MARGIN, CLEAR)
+    holes = discs & (gaps(parts.boxes, drawn) >= clear * diameter)
     for number in np.flatnonzero(holes):
         aligned = np.minimum(np.abs(y - y[number]), np.abs(x - x[number])) <= diameter[number] / 2
         alike = np.abs(diameter - diameter[number]) <= 0.25 * diameter[number] + 1
-        holes |= disc & aligned & alike
-    return holes
+        holes |= discs & aligned & alike
+    return np.asarray(holes)
+
+
+def _discs(parts: _Parts) -> Mask:
+    """The parts that are about as high as wide, filled, and no larger than a punch hole."""
+    top, bottom, left, right = parts.boxes
+    height, width = bottom - top, right - left
+    diameter = (height + width) / 2
+    return np.asarray(
+        (np.minimum(height, width) >= LEAST_HOLE)
+        & (np.abs(height - width) <= 0.3 * diameter + 1)
+        & (parts.sizes >= FILLED * height * width)
+        & (diameter <= LARGEST_HOLE * min(parts.labels.shape))
+    )

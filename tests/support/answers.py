@@ -66,7 +66,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("models", nargs="+", type=Path, metavar="MODEL")
     parser.add_argument("--count", type=int, default=80, help="photographs of each trouble")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="of the photographs")
     options = parser.parse_args()
     predictors = [Predictor(path) for path in options.models]
     print("| pictures | n |", *(f"{path} |" for path in options.models))

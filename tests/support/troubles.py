@@ -42,7 +42,8 @@ class Page:
     @property
     def shorter(self) -> int:
         """The length of the shorter side."""
-        return min(self.seen.shape)
+        height, width = self.seen.shape
+        return int(min(height, width))
 
 
 def photographs(
@@ -101,9 +102,9 @@ def _taken(seen: Plane, random: Rng, scanned: bool) -> Picture:
     if scanned:
         return np.clip(seen, 0, 255).astype(np.uint8)
     lit = np.clip(seen * (1 + slant), 0, 255).astype(np.uint8)
-    seen = _blurred(lit, blur * min(seen.shape) / 300) + random.normal(0, noise, seen.shape)
+    noisy = _blurred(lit, blur * min(seen.shape) / 300) + random.normal(0, noise, seen.shape)
     file = io.BytesIO()
-    image = Image.fromarray(np.clip(seen, 0, 255).astype(np.uint8))
+    image = Image.fromarray(np.clip(noisy, 0, 255).astype(np.uint8))
     image.save(file, "JPEG", quality=int(quality))
     return np.asarray(Image.open(file))
 
@@ -225,6 +226,18 @@ def a_scanners_black_line(page: Page, random: Rng) -> Plane:
     return seen
 
 
+def the_edge_of_a_shadow(page: Page, random: Rng) -> Plane:
+    """It falls anywhere in the middle of the sheet, also across the digit, in any direction."""
+    height, width = page.seen.shape
+    y, x = np.indices(page.seen.shape, np.float32)
+    angle = random.uniform(0, 2 * np.pi)
+    down, across = y - height * random.uniform(0.2, 0.8), x - width * random.uniform(0.2, 0.8)
+    within = np.cos(angle) * down + np.sin(angle) * across
+    softness = page.shorter * _log_uniform(0.003, 0.03, random)
+    shadow = 1 / (1 + np.exp(-np.clip(within / softness, -50, 50)))
+    return np.asarray(page.seen * (1 - random.uniform(0.2, 0.6) * shadow), np.float32)
+
+
 TROUBLES: dict[str, Callable[[Page, Rng], Plane]] = {
     "plain": plain,
     "a desk at one edge": partial(_desk_beside, edges=1),
@@ -235,5 +248,6 @@ TROUBLES: dict[str, Callable[[Page, Rng], Plane]] = {
     "a finger": a_finger,
     "punch holes": punch_holes,
     "a scanner's black line": a_scanners_black_line,
+    "the edge of a shadow": the_edge_of_a_shadow,
 }
 """How each gets into the picture of a page."""

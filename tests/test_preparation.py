@@ -318,9 +318,9 @@ def test_dark_lines_that_run_off_the_picture_are_no_ink(across: bool) -> None:
     """Of ruled paper, but for those that the pen crosses."""
     random = np.random.default_rng(7)
     lines = np.zeros((220, 180))
-    lines[[8, 40, 200]] = 110
+    lines[[8, 9, 40, 41, 200, 201]] = 150
     if across:
-        lines[:, 10] = 110
+        lines[:, 10:12] = 150
     images, threes = some(51)
     pictures = []
     for image in images:

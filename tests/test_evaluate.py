@@ -48,6 +48,7 @@ def test_every_figure_and_curve_is_in_the_json(model: Path, capsys: Output) -> N
     expected = evaluate(Predictor(model).probabilities(valid.images), valid.labels)
     given = {
         "images": 2038,
+        "refused": 0,
         "classes": ["7", "3"],
         "confusion": [list(row) for row in expected.counts.matrix],
         "model_threshold": 0.5,

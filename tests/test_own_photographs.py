@@ -21,7 +21,7 @@ def test_two_folders_of_photographs_train_and_predict_without_an_option(
     assert main(["train", "--data", str(photos)]) == 0
     found, plan = capsys.readouterr().err.splitlines()
     assert found.startswith(f"mnist-sgd: {photos}: 2,000 pictures, 1,000 seven, 1,000 three; ")
-    assert plan.startswith("mnist-sgd: Model: cnn, 20 epochs; it gives the probability of three ")
+    assert plan.startswith("mnist-sgd: Model: cnn, 47 epochs; it gives the probability of three ")
     assert main(["predict", str(unseen), "--json"]) == 0
     answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     right = [answer["label"] == Path(answer["file"]).parent.name for answer in answers]

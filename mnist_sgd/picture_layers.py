@@ -69,5 +69,8 @@ class Sum(nn.ModuleList):
 
     def forward(self, images: Tensor) -> Tensor:
         """Ask each of them."""
-        first, *others = (module(images) for module in self)
-        return sum(others, start=first)
+        first, *others = self
+        total: Tensor = first(images)
+        for module in others:
+            total = total + module(images)
+        return total

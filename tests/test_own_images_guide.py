@@ -74,7 +74,7 @@ def test_the_python_of_the_guide_runs_as_a_program_of_its_own(prepared: Path, wa
     )
     why = "40 of 40 cat and 40 of 40 dog look like drawn characters"
     assert (done.returncode, done.stderr, done.stdout) == (0, "", f"{why}\n\n")
-    manifest = prepared / "photos" / ".mnist_sgd" / "fit" / "manifest.json"
+    manifest = prepared / "photos" / ".mnist_sgd" / "mnist" / "manifest.json"
     assert manifest.read_text().count(".png") == 80
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnist_sgd import Augmentation
+from mnist_sgd import Augmentation, DataLoader
 from mnist_sgd.cli import main
 from mnist_sgd.cli.training.batches import make_loaders
 from mnist_sgd.data import load_data
@@ -115,5 +115,7 @@ def test_augmentation_fits_the_preparation(
     data = load_data(tmp_path, preparation=preparation)
     args = argparse.Namespace(seed=0, threads=1, drop_last=False, data=tmp_path)
     loaders = make_loaders(args, RECIPES["cnn"], (data.train, data.valid), ALONE)
+    assert isinstance(loaders.train, DataLoader)
+    assert isinstance(loaders.valid, DataLoader)
     assert loaders.train.augment == augmentation
     assert loaders.valid.augment is None

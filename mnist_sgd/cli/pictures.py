@@ -112,9 +112,8 @@ def reading(
             "on_wait": wait,
         }
     except UnusableFile as error:
-        skip = "--skip-unusable leaves such files out"
         other = f", and {_OTHERWISE}" if error.refused_by == "mnist" and not fixed else ""
-        raise ValueError(f"{error}; {skip}{other}") from error
+        raise ValueError(f"{error}; --skip-unusable leaves such files out{other}") from error
     except UnusableClass as error:
         other = f"; {_OTHERWISE}" if error.refused_by == "mnist" and not fixed else ""
         raise ValueError(f"{error}{other}") from error

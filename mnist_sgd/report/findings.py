@@ -76,6 +76,8 @@ class Findings:
         }
         if self.valid_loss is not None:
             figures["validation loss"] = number(self.valid_loss)
+        if self.answers.dataset.refused:
+            figures["refused"] = f"{self.answers.dataset.refused:,}"
         figures["calibration error"] = f"{evaluation.expected_calibration_error:.4f}"
         if "training_seconds" in self.environment:
             figures["training"] = f"{self.environment['training_seconds']:.1f} s"

@@ -156,7 +156,7 @@ def test_mixed_precision_trains_in_bfloat16_and_validates_in_float32(
         ("loss", torch.float32),
     }
     assert {p.dtype for p in learn.model.parameters()} == {torch.float32}
-    assert learn.recorder.values[-1][-1] > 0.97
+    assert learn.recorder.values[-1][-1] > {"cnn": 0.97, "tones": 0.96}[name]
     assert weights(learn) != weights(trained)
 
 

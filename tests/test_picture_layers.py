@@ -29,22 +29,38 @@ def test_edges_are_the_same_in_a_negative() -> None:
     torch.testing.assert_close(Edges()(1 - given)[:, 1:], Edges()(given)[:, 1:])
 
 
+def spread(image: Tensor) -> Tensor:
+    """The image with every pixel four times, as 2 x 2."""
+    return image.repeat_interleave(2, 2).repeat_interleave(2, 3)
+
+
 def test_tones_are_the_roots_of_their_shares() -> None:
     """Of four pixels one is between two tones, a quarter of the way."""
-    counted = Tones(5)(images([0.0, 0.0], [1.0, 0.3125]))
+    counted = Tones(5)(spread(images([0.0, 0.0], [1.0, 0.3125])))
     shares = np.array([2, 0.75, 0.25, 0, 1]) / 4
     np.testing.assert_allclose(counted[0] ** 2, [5 * s + 0.001 for s in shares], atol=1e-6)
 
 
 @given(count=st.integers(2, 70), seed=st.integers(0, 99))
 def test_every_pixel_counts_once_wherever_it_is(count: int, seed: int) -> None:
-    given = torch.rand(2, 1, 6, 6, generator=torch.Generator().manual_seed(seed))
+    given = spread(torch.rand(2, 1, 6, 6, generator=torch.Generator().manual_seed(seed)))
     counted = Tones(count)(given)
     assert counted.shape == (2, count)
     shares = (counted**2 - 0.001) / count
     np.testing.assert_allclose(shares.sum(1), [1, 1], atol=1e-4)
-    moved = given.roll((1, 2), (2, 3))
+    assert shares.min() > -1e-5
+    moved = given.roll((2, 4), (2, 3))
     torch.testing.assert_close(Tones(count)(moved), counted)
+
+
+@pytest.mark.parametrize("tone", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_an_image_of_one_tone_has_no_other(tone: float, dtype: torch.dtype) -> None:
+    counted = Tones(65).to(dtype)(torch.full((1, 1, 28, 28), tone, dtype=dtype))
+    assert counted.dtype == dtype
+    expected = torch.full((65,), 0.001)
+    expected[round(64 * tone)] += 65
+    torch.testing.assert_close(counted[0].float() ** 2, expected, rtol=0.01, atol=1e-5)
 
 
 def test_a_sum_adds_what_its_modules_make_of_the_same_images() -> None:
@@ -53,7 +69,7 @@ def test_a_sum_adds_what_its_modules_make_of_the_same_images() -> None:
 
 
 def test_tones_are_no_part_of_the_weights() -> None:
-    assert not [name for name in create_model("tones", 0).state_dict() if "tones" in name]
+    assert not [name for name in create_model("tones", 0).state_dict() if "below" in name]
 
 
 @pytest.mark.parametrize("batch", [0, 1, 3])

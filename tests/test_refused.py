@@ -99,15 +99,24 @@ def test_training_tells_programs_too(folder: Path, capsys: Output) -> None:
     assert facts["interval"][1] < 0.7
 
 
-def test_the_report_and_the_card_say_what_they_leave_out(
+def test_the_files_of_a_run_count_them_and_say_so(
     folder: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(folder.parent)
     command = ["train", "--data", "photos", "--epochs", "1", "--run", "one", "--skip-unusable"]
     assert main([*command, "--prepare", "mnist"]) == 0
     run = folder.parent / "runs" / "one"
-    text = "12 more were refused by the preparation, have no answer and are not counted here."
-    assert text in (run / "MODEL_CARD.md").read_text().replace("\n", " ")
+    evaluation = json.loads((run / "evaluation.json").read_text())
+    correct = 10 - evaluation["errors"]
+    assert (evaluation["images"], evaluation["refused"]) == (22, 12)
+    assert evaluation["accuracy"] == correct / 22
+    text = (
+        f"It calls {correct} of 22 validation images right ({correct / 22:.2%}; 12 pictures were "
+        "refused (--prepare mnist) and count as not right)."
+    )
+    card = (run / "MODEL_CARD.md").read_text()
+    assert text in card
+    assert "On the 10 validation images that were not refused:" in card
     assert text in (run / "report.html").read_text()
     config = json.loads((run / "config.json").read_text())
     assert (config["data"]["train"]["refused"], config["data"]["valid"]["refused"]) == (4, 12)

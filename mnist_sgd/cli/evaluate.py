@@ -11,8 +11,8 @@ from mnist_sgd.cli.arguments import Subcommands, add_json_argument, path, share,
 from mnist_sgd.cli.datasets import add_dataset_arguments
 from mnist_sgd.cli.measured import images_to_measure
 from mnist_sgd.cli.model_files import DEFAULT, MODEL_HELP, model_file
-from mnist_sgd.cli.refused import accuracy, all_pictures, count_right, refused_text
 from mnist_sgd.cli.run_files import check_not_a_runs_file
+from mnist_sgd.refused import accuracy, all_pictures, count_right, refused_text
 
 if TYPE_CHECKING:
     import numpy as np

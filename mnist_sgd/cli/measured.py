@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from mnist_sgd._names import printable
 from mnist_sgd.cli.datasets import NAMED, SAMPLE, load_datasets, load_whole_set
-from mnist_sgd.cli.refused import all_pictures
 from mnist_sgd.cli.terminal import say
+from mnist_sgd.refused import all_pictures
 from mnist_sgd.report.folder import CONFIG
 
 if TYPE_CHECKING:

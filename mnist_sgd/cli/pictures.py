@@ -113,8 +113,7 @@ def reading(
         }
     except UnusableFile as error:
         other = f", and {_OTHERWISE}" if error.refused_by == "mnist" and not fixed else ""
-        text = f"{error}; --skip-unusable leaves such files out{other}"
-        raise ValueError(text) from error
+        raise ValueError(f"{error}; --skip-unusable leaves such files out{other}") from error
     except UnusableClass as error:
         other = f"; {_OTHERWISE}" if error.refused_by == "mnist" and not fixed else ""
         raise ValueError(f"{error}{other}") from error

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mnist_sgd.evaluation import Evaluation, evaluate
 from mnist_sgd.provenance import measured_row
+from mnist_sgd.refused import accuracy
 from mnist_sgd.report.answers import Answers
 from mnist_sgd.report.chart import Chart, number
 from mnist_sgd.report.evaluation_plots import evaluation_charts
@@ -69,12 +70,14 @@ class Findings:
         """The run in a few figures, by name."""
         evaluation, mistakes = self.evaluation, len(self.answers.mistakes)
         figures = {
-            "accuracy": f"{evaluation.accuracy:.2%}",
+            "accuracy": f"{accuracy(evaluation, self.answers.dataset):.2%}",
             "mistakes": f"{mistakes:,} of {len(self.answers.dataset):,}",
             "area under ROC": "not defined" if evaluation.auc is None else f"{evaluation.auc:.4f}",
         }
         if self.valid_loss is not None:
             figures["validation loss"] = number(self.valid_loss)
+        if self.answers.dataset.refused:
+            figures["refused"] = f"{self.answers.dataset.refused:,}"
         figures["calibration error"] = f"{evaluation.expected_calibration_error:.4f}"
         if "training_seconds" in self.environment:
             figures["training"] = f"{self.environment['training_seconds']:.1f} s"

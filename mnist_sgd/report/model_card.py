@@ -7,6 +7,7 @@ small classifier has something to say under them.
 import re
 from typing import Any
 
+from mnist_sgd.refused import accuracy, all_pictures, refused_text
 from mnist_sgd.report.chart import plural
 from mnist_sgd.report.findings import Findings
 from mnist_sgd.report.folder import ARTEFACT, WEIGHTS
@@ -41,7 +42,7 @@ def card(run: Findings) -> str:
             "",
             "## Figures",
             "",
-            f"On the {plural(len(run.answers.dataset), 'validation image')}:",
+            f"On the {plural(len(run.answers.dataset), 'validation image')}{_answered(run)}:",
             "",
             *(f"- {name}: {value}" for name, value in _figures(run).items()),
             "",
@@ -66,28 +67,22 @@ def card(run: Findings) -> str:
 def summary(run: Findings) -> str:
     """The run in two sentences."""
     negative, positive = run.metadata.classes
-    images = len(run.answers.dataset)
-    right = images - len(run.answers.mistakes)
+    right = len(run.answers.dataset) - len(run.answers.mistakes)
     epochs = len(run.history.epochs)
     known = run.kept_epoch is not None
     trained = f"; it was trained for {plural(epochs, 'epoch')}" if known else ""
+    data = run.answers.dataset
     return (
         f"This {run.metadata.model} model tells {positive} from {negative} on grey images of 28 by "
-        f"28 pixels{trained}. It calls {right:,} of {plural(images, 'validation image')} right "
-        f"({run.evaluation.accuracy:.2%}).{_refused(run)}"
+        f"28 pixels{trained}. It calls {right:,} of "
+        f"{plural(all_pictures(data), 'validation image')} right "
+        f"({accuracy(run.evaluation, data):.2%}{refused_text(data)})."
     )
 
 
-def _refused(run: Findings) -> str:
-    """How many validation pictures the figures leave out."""
-    count = run.answers.dataset.refused
-    if not count:
-        return ""
-    was, has, are = ("was", "has", "is") if count == 1 else ("were", "have", "are")
-    return (
-        f" {count:,} more {was} refused by the preparation, {has} no answer and {are} not counted "
-        "here."
-    )
+def _answered(run: Findings) -> str:
+    """Which of them have an answer, where some have none."""
+    return " that were not refused" if run.answers.dataset.refused else ""
 
 
 def limits(run: Findings) -> list[str]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from mnist_sgd._files import atomic_write
 from mnist_sgd._lock import one_writer
+from mnist_sgd.refused import accuracy, all_pictures
 from mnist_sgd.report import folder as files
 from mnist_sgd.report.answers import Answers, file_name
 from mnist_sgd.report.chart import Chart
@@ -134,7 +135,7 @@ def _evaluation(run: Findings) -> dict[str, Any]:
     for curve in ("roc", "precision_recall"):
         del figures[curve]
     return {
-        "images": len(run.answers.dataset),
+        "images": all_pictures(run.answers.dataset),
         "refused": run.answers.dataset.refused,
         "classes": run.metadata.classes,
         "errors": len(run.answers.mistakes),
@@ -143,6 +144,7 @@ def _evaluation(run: Findings) -> dict[str, Any]:
         "kept_epoch": run.kept_epoch,
         "artefact_bytes": run.artefact_size,
         **figures,
+        "accuracy": accuracy(run.evaluation, run.answers.dataset),
     }
 
 

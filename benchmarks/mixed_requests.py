@@ -4,11 +4,12 @@
 
 Several clients each send one request after the other: single images and batches as bytes and as
 JSON, pictures, forms, gRPC calls, the pages; then what is refused: the requests of
-tests/support/request_bombs.py, nonsense, cut and slow requests, clients that leave before their
-answer. Ten times a minute the memory (RSS) and the descriptors of the server and of its processes
-are noted. At the end the first third, in which everything grows to its size, is set apart; the two
-others are compared, and the server is stopped by SIGTERM. It must end with code 0, and every good
-request must have been answered with 200, or with 503 or 504 for want of room. Linux only.
+tests/support/request_bombs.py, the pictures of tests/support/picture_bombs.py, nonsense, cut
+requests, clients that leave before their answer. Ten times a minute the memory (RSS) and the
+descriptors of the server and of its processes are noted. At the end the first third, in which
+everything grows to its size, is set apart; the two others are compared, and the server is stopped
+by SIGTERM. It must end with code 0, and every good request must have been answered with 200, or
+with 503 or 504 for want of room. Linux only.
 """
 
 import argparse
@@ -22,12 +23,14 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import grpc
 from common_parts.machine import descendants
 
 sys.path.insert(0, os.fspath(Path(__file__).parents[1] / "tests" / "support"))
+import picture_bombs
 from request_bombs import BOMBS, GRPC, data, images
 from server import INFER, RAW, Client, Server, launch, message
 
@@ -103,6 +106,20 @@ def bomb(server: Server, luck: random.Random) -> int:
     return status
 
 
+def picture_bomb(server: Server, luck: random.Random) -> int:
+    """A picture that is built to be dear, whose client may leave before its answer."""
+    made = picture_of(luck.choice(list(picture_bombs.BOMBS)))
+    with server.connect() as client:
+        give(client, message("POST", "/predict", made.body, made.headers))
+        return client.reply().status if luck.random() < 0.8 else 0
+
+
+@cache
+def picture_of(name: str) -> picture_bombs.Bomb:
+    """One of the dear pictures, made once."""
+    return picture_bombs.BOMBS[name]()
+
+
 def nonsense(server: Server, luck: random.Random) -> int:
     """Bytes that are no request."""
     with server.connect() as client:
@@ -143,7 +160,7 @@ def refused(server: Server, luck: random.Random) -> int:
     return 0
 
 
-BAD: tuple[Action, ...] = (bomb, nonsense, cut, leave, refused, refused)
+BAD: tuple[Action, ...] = (bomb, picture_bomb, nonsense, cut, leave, refused, refused)
 PICTURES = [path.read_bytes() for path in sorted(DIGITS.glob("*.png"))]
 
 

@@ -131,7 +131,7 @@ def test_pictures_that_wait_past_their_deadline_or_whose_clients_leave_are_not_b
 
 
 def test_a_picture_that_waits_too_long_is_told_and_not_begun(model: Path) -> None:
-    arguments = ("--decoders", "1", "--decode-seconds", "0.05", "--deadline", "0.5")
+    arguments = ("--decoders", "1", "--decode-seconds", "0.05", "--deadline", "1")
     with running(model, *READ_IT, *arguments) as server, ExitStack() as stack:
         decoders = server.ready_decoders(2)
         for decoder in decoders:
@@ -139,11 +139,11 @@ def test_a_picture_that_waits_too_long_is_told_and_not_begun(model: Path) -> Non
         clients = [stack.enter_context(server.connect()) for _ in range(3)]
         for client in clients:
             client.send(message("POST", "/predict", ENDLESS.body, ENDLESS.headers))
-        errors = sorted(client.reply().error for client in clients)
-        assert errors == [
-            "the image was not read within 0.5 s",
-            *["the request waited too long for its turn"] * 2,
-        ]
+        begun, second, last = sorted(client.reply().error for client in clients)
+        assert begun == "the image was not read within 1 s"
+        assert last == "the request waited too long for its turn"
+        # The first's process, when it is killed, may make way for the second, just in time.
+        assert second in (begun, last)
         for decoder in server.decoders():
             os.kill(decoder, signal.SIGCONT)
         server.ready_decoders(2)

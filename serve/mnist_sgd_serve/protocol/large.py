@@ -26,6 +26,9 @@ LARGE = 256 * 2**10
 PIECE = 128 * 2**10
 """Bytes that are parsed at once of the data; an image takes 1.6 KB, or 20 KB if indented."""
 
+_LAST = 8 * 2**10
+"""Bytes at the end of a piece in which a place to cut is looked for first."""
+
 _KEY = b'"data"'
 _MOST_KEYS = 64
 _BLANKS = b" \t\r\n"
@@ -76,12 +79,13 @@ class LargeData:
             RequestError: 400, it holds something else, or is of another shape.
         """
         pixels, count = bytearray(), 0
+        truths = self.text.find(b"u", self.start, self.end) >= 0  # as in true
         for values, nested in self._values():
             count += len(values)
             flat = tensors.unnested(tensors.unnested(values)) if nested else values
             if len(pixels) + len(flat) > rows * PIXELS:
                 raise tensors.bad_length(rows, "a longer array")
-            pixels += tensors.pixel_bytes(flat)
+            pixels += tensors.pixel_bytes(flat, truths=truths)
         if len(pixels) != rows * PIXELS:
             raise tensors.bad_length(rows, f"an array of {count}")
         images = np.frombuffer(pixels, np.uint8).reshape(rows, SIDE, SIDE)
@@ -120,10 +124,16 @@ class LargeData:
         """The last comma of a piece that is between two elements, or -1."""
         if not deep:
             return self.text.rfind(b",", start, start + PIECE)
-        piece = np.frombuffer(self.text, np.uint8, PIECE, start)
-        depth = np.cumsum((piece == ord("[")).astype(np.int32) - (piece == ord("]")))
-        commas = np.flatnonzero((piece == ord(",")) & (depth == 0))
-        return start + int(commas[-1]) if commas.size else -1
+        end = start + PIECE
+        for at in (end - _LAST, start):  # mostly there is one near the end
+            depth = self.text.count(b"[", start, at) - self.text.count(b"]", start, at)
+            part = np.frombuffer(self.text, np.uint8, end - at, at)
+            inside = (part == ord("[")).astype(np.int8) - (part == ord("]"))
+            depths = depth + np.cumsum(inside, dtype=np.int32)
+            commas = np.flatnonzero((part == ord(",")) & (depths == 0))
+            if commas.size:
+                return at + int(commas[-1])
+        return -1
 
 
 def _start(text: bytes) -> int:

@@ -101,8 +101,12 @@ def images(data: Any, rows: int) -> NDArray[np.uint8]:
     return np.frombuffer(pixel_bytes(_flat(data, rows)), np.uint8).reshape(rows, SIDE, SIDE)
 
 
-def pixel_bytes(pixels: list[Any]) -> bytes:
+def pixel_bytes(pixels: list[Any], *, truths: bool = True) -> bytes:
     """Take a list of pixels as JSON has them to bytes.
+
+    Args:
+        pixels: the elements of an array.
+        truths: whether true may be among them, which bytes() takes as 1.
 
     Raises:
         RequestError: 400, one of them is no whole number from 0 to 255.
@@ -111,9 +115,9 @@ def pixel_bytes(pixels: list[Any]) -> bytes:
         values = bytes(pixels)
     except (TypeError, ValueError):  # something is not an int, or outside of 0 to 255
         values = _whole_numbers(pixels)
-    # bytes() takes true as 1. Written as JSON, numbers of this range have no letter, and this is
-    # five times as fast as asking each for its type.
-    if b"e" in orjson.dumps(pixels):
+    # Written as JSON, numbers of this range have no letter, and this is five times as fast as
+    # asking each for its type.
+    if truths and b"e" in orjson.dumps(pixels):
         raise bad_pixel(next(pixel for pixel in pixels if isinstance(pixel, bool)))
     return values
 

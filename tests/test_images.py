@@ -287,7 +287,7 @@ def test_an_image_that_is_transparent_everywhere_has_no_ink() -> None:
 def test_the_formats_that_a_server_reads_are_named_without_tiff() -> None:
     with pytest.raises(UnsupportedFormat) as refused:
         decode(encode(DRAWING, "TIFF"))
-    expected = "a TIFF image cannot be read: send PNG, JPEG, BMP, GIF and WebP"
+    expected = "a TIFF image cannot be read: save it as PNG, JPEG, BMP, GIF or WebP"
     assert str(refused.value) == expected
 
 

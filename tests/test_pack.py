@@ -154,7 +154,7 @@ def unusable(path: Path) -> str:
             return "the PNG image is damaged or cut short"
         case "scan.psd":
             path.write_bytes(b"8BPS and more")
-            return "a PSD image cannot be read: send PNG, JPEG, BMP, GIF, WebP and TIFF"
+            return "a PSD image cannot be read: save it as PNG, JPEG, BMP, GIF, WebP or TIFF"
         case "blank.png":
             Image.new("L", (50, 50), 255).save(path)
             return "nothing is drawn on the image: it is blank"

@@ -255,7 +255,7 @@ def test_dark_ink_on_light_paper_is_said_to_be_inverted(opened: OpenPage) -> Non
 NO_ANSWER = [
     (blank_picture(), 422, "No digit here", "Nothing is drawn on the image: it is blank."),
     (b"hello", 400, "No answer", "These 5 bytes are not an image: PNG, JPEG, BMP, GIF and"),
-    (b"II*\0 and more", 415, "No answer", "A TIFF image cannot be read: send PNG, JPEG,"),
+    (b"II*\0 and more", 415, "No answer", "A TIFF image cannot be read: save it as PNG, JPEG,"),
     (bytes(200_000), 413, "No answer", "The body is larger than 100000 bytes, the most"),
 ]
 

@@ -72,7 +72,9 @@ def test_predict_and_train_see_the_same_files(
     scans: Path, tmp_path: Path, trained: TrainedFiles, capsys: Output
 ) -> None:
     unusable = {
-        "IMG_0001.HEIC": ("a HEIC image cannot be read: send PNG, JPEG, BMP, GIF, WebP and TIFF"),
+        "IMG_0001.HEIC": (
+            "a HEIC image cannot be read: save it as PNG, JPEG, BMP, GIF, WebP or TIFF"
+        ),
         "notes.txt": "these 8 bytes are not an image: PNG, JPEG, BMP, GIF, WebP and TIFF are read",
     }
     model = ["--model", str(trained.artefact), "--json"]

@@ -25,7 +25,7 @@ def tga(kind: int) -> bytes:
     return encode(DRAWING, "TGA", compression="tga_rle" if kind == 11 else None)
 
 
-SENT = "cannot be read: send PNG, JPEG, BMP, GIF, WebP and TIFF"
+SENT = "cannot be read: save it as PNG, JPEG, BMP, GIF, WebP or TIFF"
 OTHER_FORMATS = {
     "a HEIC": [
         media(brand, b"mif1", brand)

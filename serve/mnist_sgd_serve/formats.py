@@ -42,8 +42,8 @@ _READ = {
 _WEBP = Reader("WebP", "WebPImagePlugin", "WebPImageFile")
 _TIFF = Reader("TIFF", "TiffImagePlugin", "TiffImageFile")
 
-_ALLOWED = "PNG, JPEG, BMP, GIF and WebP"
-_ALLOWED_WITH_TIFF = "PNG, JPEG, BMP, GIF, WebP and TIFF"
+_ALLOWED = ("PNG, JPEG, BMP, GIF", "WebP")
+_ALLOWED_WITH_TIFF = ("PNG, JPEG, BMP, GIF, WebP", "TIFF")
 
 _IMAGES = {
     b"II*\0\x10\0\0\0CR": "Canon raw (CR2)",
@@ -160,12 +160,13 @@ def choose_reader(content: bytes, *, tiff: bool, size: int | None = None) -> Rea
         return reader
     name = reader.name if reader else _other_format(head)
     if name:
-        raise UnsupportedFormat(f"{_with_article(name)} image cannot be read: send {allowed}")
+        text = f"{_with_article(name)} image cannot be read: save it as {' or '.join(allowed)}"
+        raise UnsupportedFormat(text)
     if not content:
         raise NotAnImage("the image is empty: it has 0 bytes")
     what = f"these {len(content) if size is None else size} bytes are not an image"
     kind = _other_kind(head)
-    raise NotAnImage(f"{what} but {kind}" if kind else f"{what}: {allowed} are read")
+    raise NotAnImage(f"{what} but {kind}" if kind else f"{what}: {' and '.join(allowed)} are read")
 
 
 def _reader(content: bytes) -> Reader | None:

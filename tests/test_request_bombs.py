@@ -166,7 +166,7 @@ sys.exit(command.main(sys.argv[1:]))
 """
 
 
-def test_a_message_that_is_refused_does_not_wait_for_the_garbage_collector(tmp_path: Path) -> None:
+def test_what_is_refused_does_not_wait_for_the_garbage_collector(tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     path.write_bytes(onnx_models.content(onnx_models.linear()))
     program = ("-c", WITHOUT_COLLECTOR)
@@ -174,7 +174,7 @@ def test_a_message_that_is_refused_does_not_wait_for_the_garbage_collector(tmp_p
         server.wait_until_ready()
         call(server, b"")
         before = server.memory()
-        for name in ("protobuf, empty tensors", "protobuf, a long shape"):
+        for name in ("protobuf, empty tensors", "protobuf, a long shape", "form, dashes"):
             for _ in range(5):
                 assert ask(server, made(name)) in BAD
         assert server.memory() < before + 80 * MIB  # each had 16

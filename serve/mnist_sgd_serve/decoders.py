@@ -283,7 +283,8 @@ def _finish(picture: _Picture, document: Any, content: bytes) -> bool:
     try:
         image = prepared(document, content)
     except (RequestError, DecoderFailed) as error:
-        _fail(picture, error)
+        # With its traceback it would keep the picture, in a cycle that only the collector ends.
+        _fail(picture, error.with_traceback(None))
     except Exception as error:  # of a process that may have been taken over by a picture
         _fail(
             picture, DecoderFailed(f"the process that read the picture answered wrongly: {error}")

@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     )
     from mnist_sgd.metrics import batch_accuracy
     from mnist_sgd.mixed_precision import MixedPrecision
-    from mnist_sgd.models import cnn, create_model, linear, mlp, tones
+    from mnist_sgd.models import cnn, cnn_histogram, create_model, linear, mlp
     from mnist_sgd.monitors import EarlyStopping, ReduceLROnPlateau, SaveBest
     from mnist_sgd.optimizers import SGD, BasicOptim, adamw
     from mnist_sgd.recorder import Recorder
@@ -107,7 +107,7 @@ _MODULES = {
     ),
     "mnist_sgd.metrics": ("batch_accuracy",),
     "mnist_sgd.mixed_precision": ("MixedPrecision",),
-    "mnist_sgd.models": ("cnn", "create_model", "linear", "mlp", "tones"),
+    "mnist_sgd.models": ("cnn", "cnn_histogram", "create_model", "linear", "mlp"),
     "mnist_sgd.monitors": ("EarlyStopping", "ReduceLROnPlateau", "SaveBest"),
     "mnist_sgd.optimizers": ("SGD", "BasicOptim", "adamw"),
     "mnist_sgd.recorder": ("Recorder",),
@@ -154,6 +154,7 @@ __all__ = [
     "batch_accuracy",
     "calc_grad",
     "cnn",
+    "cnn_histogram",
     "create_model",
     "cross_entropy",
     "evaluate",
@@ -172,7 +173,6 @@ __all__ = [
     "read_idx",
     "summary",
     "threshold_for",
-    "tones",
     "torchvision_set",
     "train_epoch",
     "train_model",

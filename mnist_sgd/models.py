@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from mnist_sgd.factory import make_model
-from mnist_sgd.picture_layers import Edges, Sum, Tones
+from mnist_sgd.picture_layers import Edges, Histogram, Sum
 from mnist_sgd.wrappers import unwrapped
 
-__all__ = ["MODELS", "cnn", "create_model", "linear", "mlp", "model_name", "tones"]
+__all__ = ["MODELS", "cnn", "cnn_histogram", "create_model", "linear", "mlp", "model_name"]
 
 PIXELS = 28 * 28
 
@@ -36,18 +36,18 @@ def cnn() -> nn.Module:
     return model.to(memory_format=torch.channels_last)
 
 
-def tones() -> nn.Module:
+def cnn_histogram() -> nn.Module:
     """A network for whole pictures, of which there may be few.
 
     The cnn's layers, which also see the edges of the image; and next to them a network of 32 hidden
-    units that sees how much of the image has each of 64 tones. Their logits are added.
+    units that sees the histogram of its grey levels, in 64 bins. Their logits are added.
     """
     model = nn.Sequential(
         nn.Unflatten(1, (1, 28, 28)),
         Sum(
             [
                 nn.Sequential(Edges(), *_shapes_anywhere(3)),
-                nn.Sequential(Tones(64), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 1)),
+                nn.Sequential(Histogram(64), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 1)),
             ]
         ),
     )
@@ -78,7 +78,7 @@ MODELS: dict[str, Callable[[], nn.Module]] = {
     "linear": linear,
     "mlp": mlp,
     "cnn": cnn,
-    "tones": tones,
+    "cnn_histogram": cnn_histogram,
 }
 
 FACTORY = "_mnist_sgd_factory"

@@ -1,4 +1,4 @@
-"""Layers that show a network the edges and the tones of a picture.
+"""Layers that show a network the edges and the grey levels of a picture.
 
 Whole pictures are told apart by more than shapes: flat areas or shaded ones, outlines, the greys
 that an artist uses. A few hundred pictures do not suffice to learn such features from pixels.
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-__all__ = ["Edges", "Sum", "Tones"]
+__all__ = ["Edges", "Histogram", "Sum"]
 
 _SOFTENING = 1e-3
 """Added below the root of a difference, whose slope would be infinite at 0."""
@@ -31,37 +31,37 @@ class Edges(nn.Module):
         return (differences.abs() + _SOFTENING).sqrt()
 
 
-class Tones(nn.Module):
-    """Counts how much of an image has each tone, wherever it is.
+class Histogram(nn.Module):
+    """Counts how many pixels of an image have each grey level, wherever they are.
 
-    Float `[B, 1, H, W]` in 0 to 1 to `[B, count]`: the roots of the tones' shares of every second
-    pixel of every second row, scaled so that they are about 1 where all shares are equal. A pixel
-    between two tones counts for both, the more for the nearer one.
+    Float `[B, 1, H, W]` in 0 to 1 to `[B, bins]`: the roots of the shares of every second pixel of
+    every second row, scaled so that they are about 1 where all shares are equal. A pixel between
+    the levels of two bins counts for both, the more for the nearer one: so there is a gradient.
 
     Args:
-        count: how many tones there are, evenly spaced from 0 to 1.
+        bins: how many grey levels are told apart, evenly spaced from 0 to 1.
     """
 
     below: Tensor
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, bins: int) -> None:
         super().__init__()
-        self.count = count
-        steps = torch.arange(float(count - 1)).reshape(1, count - 1, 1, 1)
+        self.bins = bins
+        steps = torch.arange(float(bins - 1)).reshape(1, bins - 1, 1, 1)
         self.register_buffer("below", steps, persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Count the tones."""
+        """Count the grey levels."""
         # Sums over all pixels and differences of these need float32, whatever the model's dtype.
-        steps = images[..., ::2, ::2].float() * (self.count - 1) - self.below.float()
-        above = steps.clamp(0, 1).mean((2, 3))  # the share above each tone, but for the last: 0
+        steps = images[..., ::2, ::2].float() * (self.bins - 1) - self.below.float()
+        above = steps.clamp(0, 1).mean((2, 3))  # the share above each level, but for the last: 0
         every = torch.ones_like(above[:, :1])
         shares = torch.cat([every, above], dim=1) - torch.cat([above, 0 * every], dim=1)
-        return (shares * self.count + _SOFTENING).sqrt().to(images.dtype)
+        return (shares * self.bins + _SOFTENING).sqrt().to(images.dtype)
 
     def extra_repr(self) -> str:
-        """The number of tones, for the layer's text."""
-        return str(self.count)
+        """The number of bins, for the layer's text."""
+        return str(self.bins)
 
 
 class Sum(nn.ModuleList):

@@ -74,7 +74,7 @@ RECIPES = {
     "linear": Recipe(epochs=10, lr=1.0),
     "mlp": Recipe(epochs=40, lr=0.1),
     "cnn": _CONVOLUTIONS,
-    "tones": _CONVOLUTIONS,
+    "cnn_histogram": _CONVOLUTIONS,
     OWN: Recipe(
         epochs=20,
         lr=0.003,

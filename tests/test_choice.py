@@ -195,7 +195,7 @@ def test_training_says_what_was_chosen_and_every_later_command_follows(
     way = "mnist" if draw is stroke else "fit"
     command = ["train", "--data", str(folder), "--epochs", "1", "--out", str(tmp_path)]
     assert main(command) == 0
-    model_name = "cnn" if draw is stroke else "tones"
+    model_name = "cnn" if draw is stroke else "cnn_histogram"
     assert f"mnist-sgd: {TRAINED.format(model_name)} {text}\n" in capsys.readouterr().err
     model = tmp_path / "model.onnx"
     predictor = Predictor(model)
@@ -215,7 +215,7 @@ def test_the_option_overrides_the_choice(tmp_path: Path, capsys: Output) -> None
     command = ["train", "--data", str(folder), "--epochs", "1", "--out", str(tmp_path)]
     assert main([*command, "--prepare", "stretch"]) == 0
     text = "Pictures shown whole, stretched to a square (--prepare stretch)."
-    assert f"mnist-sgd: {TRAINED.format('tones')} {text}\n" in capsys.readouterr().err
+    assert f"mnist-sgd: {TRAINED.format('cnn_histogram')} {text}\n" in capsys.readouterr().err
     assert Predictor(tmp_path / "model.onnx").metadata.preparation == "stretch"
 
 

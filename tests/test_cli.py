@@ -333,7 +333,7 @@ def test_what_cannot_be_used_is_said_in_one_line(
         (["train", "--lr", "nan"], "must be a number above 0, got 'nan'"),
         (
             ["train", "--model", "resnet"],
-            "must be one of linear, mlp, cnn, tones, package.module:factory, got 'resnet'",
+            "must be one of linear, mlp, cnn, cnn_histogram, package.module:factory, got 'resnet'",
         ),
         (["frobnicate"], "invalid choice: 'frobnicate' (choose from "),
         (["trian"], "invalid choice: 'trian', did you mean train? (choose from "),

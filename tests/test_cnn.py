@@ -1,4 +1,4 @@
-"""The cnn and tones learn in one epoch, are the same for a seed, and export by the contract."""
+"""Both cnns learn in one epoch, are the same for a seed, and export by the contract."""
 
 import warnings
 from functools import partial
@@ -36,7 +36,7 @@ def data() -> tuple[ImageSet, ImageSet]:
     return part, valid
 
 
-@pytest.fixture(scope="module", params=["cnn", "tones"])
+@pytest.fixture(scope="module", params=["cnn", "cnn_histogram"])
 def name(request: pytest.FixtureRequest) -> str:
     """Of the model."""
     return str(request.param)
@@ -110,7 +110,7 @@ def test_it_exports_to_the_same_small_file_which_answers_as_torch_does(
         report, _ = [trained.export(path) for path in files]
     assert (report.images, report.label_disagreements) == (2038, 0)
     assert report.max_difference <= 1e-6
-    assert report.size < {"cnn": 200_000, "tones": 210_000}[name]
+    assert report.size < {"cnn": 200_000, "cnn_histogram": 210_000}[name]
     assert files[0].read_bytes() == files[1].read_bytes()
 
 
@@ -119,7 +119,7 @@ def test_the_artefact_has_the_batch_norms_inside_its_convolutions(
 ) -> None:
     trained.export(tmp_path / "model.onnx")
     graph = onnx.load(tmp_path / "model.onnx").graph
-    if name == "tones":
+    if name == "cnn_histogram":
         assert "BatchNormalization" not in {node.op_type for node in graph.node}
         return
     assert [node.op_type for node in graph.node] == [
@@ -156,7 +156,7 @@ def test_mixed_precision_trains_in_bfloat16_and_validates_in_float32(
         ("loss", torch.float32),
     }
     assert {p.dtype for p in learn.model.parameters()} == {torch.float32}
-    assert learn.recorder.values[-1][-1] > {"cnn": 0.97, "tones": 0.96}[name]
+    assert learn.recorder.values[-1][-1] > {"cnn": 0.97, "cnn_histogram": 0.96}[name]
     assert weights(learn) != weights(trained)
 
 

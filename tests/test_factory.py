@@ -200,7 +200,7 @@ def cnn_with(change: str) -> nn.Module:
         (lambda: mlp(31), "Sequential"),
         (lambda: mlp(activation=nn.GELU), "Sequential"),
         (lambda: create_model("cnn", 3), "cnn"),
-        (lambda: create_model("tones", 3), "tones"),
+        (lambda: create_model("cnn_histogram", 3), "cnn_histogram"),
         (lambda: cnn_with("one activation for all"), "cnn"),
         (lambda: cnn_with("stride"), "Sequential"),
         (lambda: cnn_with("eps"), "Sequential"),
@@ -225,7 +225,7 @@ def test_a_copy_of_a_custom_model_has_its_name(folder: Path) -> None:
     [
         (
             "resnet",
-            r"there is no model 'resnet'; there are: linear, mlp, cnn, tones, and "
+            r"there is no model 'resnet'; there are: linear, mlp, cnn, cnn_histogram, and "
             r"package\.module:factory for one of your own",
         ),
         (

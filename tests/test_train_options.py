@@ -48,8 +48,8 @@ def test_without_options_a_model_has_its_own_recipe(model: str) -> None:
     [
         ([], "mnist", "linear"),
         (["--data", "photos"], "mnist", "cnn"),
-        (["--data", "photos"], "fit", "tones"),
-        (["--data", "photos"], "stretch", "tones"),
+        (["--data", "photos"], "fit", "cnn_histogram"),
+        (["--data", "photos"], "stretch", "cnn_histogram"),
         (["--dataset", "FashionMNIST"], "mnist", "cnn"),
         (["--dataset", "FashionMNIST", "--prepare", "fit"], "fit", "cnn"),
         (["--data", "photos", "--model", "linear"], "fit", "linear"),

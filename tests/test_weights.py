@@ -115,7 +115,7 @@ MODELS: dict[str, Callable[[], nn.Module]] = {
     "a tensor": lambda: Counting(torch.arange(5)),
     "nothing": lambda: Counting(None),
     "cnn": lambda: create_model("cnn", 0),
-    "tones": lambda: create_model("tones", 0),
+    "cnn_histogram": lambda: create_model("cnn_histogram", 0),
 }
 
 

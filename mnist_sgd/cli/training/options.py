@@ -39,7 +39,7 @@ __all__ = [
 def add_training_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the model, an option for each field of its recipe that is not about batches, watchers."""
     add_model_argument(
-        parser, None, "linear for the sample, tones for whole pictures of --data, else cnn"
+        parser, None, "linear for the sample, cnn_histogram for whole pictures of --data, else cnn"
     )
     parser.add_argument("--epochs", type=positive_int, help=default_of("epochs"))
     parser.add_argument(
@@ -123,8 +123,8 @@ def default_of(field: str) -> str:
 def chosen_model(args: argparse.Namespace, preparation: str = "mnist") -> str:
     """The model's name.
 
-    Without `--model` it is the chapter's for the chapter's images, tones for whole pictures of
-    `--data`, and the cnn for characters.
+    Without `--model` it is the chapter's for the chapter's images, `cnn_histogram` for whole
+    pictures of `--data`, and the cnn for characters.
 
     Args:
         args: of the command.
@@ -134,7 +134,7 @@ def chosen_model(args: argparse.Namespace, preparation: str = "mnist") -> str:
         return str(args.model)
     if args.data is None:
         return "linear" if args.dataset == SAMPLE else "cnn"
-    return "cnn" if preparation == "mnist" else "tones"
+    return "cnn" if preparation == "mnist" else "cnn_histogram"
 
 
 def chosen_recipe(args: argparse.Namespace) -> Recipe:

@@ -66,7 +66,9 @@ def test_files_that_are_no_pictures_are_not_refused_pictures(folder: Path) -> No
 
 def test_training_and_evaluating_count_them(folder: Path, capsys: Output) -> None:
     assert train(folder, "--prepare", "mnist", "--skip-unusable") == 0
-    (line,) = [one for one in capsys.readouterr().out.splitlines() if one.startswith("correct: ")]
+    out, err = capsys.readouterr()
+    assert "; 26 to train, 10 to validate; 16 more were refused.\n" in err
+    (line,) = [one for one in out.splitlines() if one.startswith("correct: ")]
     assert " of 22 validation pictures (" in line
     assert line.endswith("; 12 pictures were refused and count as not right")
     model = str(folder.parent / "model.onnx")
@@ -118,6 +120,11 @@ def test_the_files_of_a_run_count_them_and_say_so(
     assert text in card
     assert "On the 10 validation images that were not refused:" in card
     assert text in (run / "report.html").read_text()
+    other = [*command[:-3], "--run", "other", "--prepare", "fit"]
+    assert main(other) == 0
+    assert main(["compare", "runs/one", "runs/other"]) == 0
+    note = "one: 12 of 22 pictures were refused and count as not right"
+    assert note in capsys.readouterr().out
     config = json.loads((run / "config.json").read_text())
     assert (config["data"]["train"]["refused"], config["data"]["valid"]["refused"]) == (4, 12)
 

@@ -17,7 +17,7 @@ from mnist_sgd.cli import main
 from mnist_sgd.cli.program import program
 from mnist_sgd.cli.terminal import say
 from mnist_sgd.cli.training.validation import Validation
-from mnist_sgd.data import load_data
+from mnist_sgd.data import ImageSet, load_data
 from mnist_sgd_serve import Predictor
 from pictures import fill
 from runs import easy_set, learner
@@ -85,7 +85,8 @@ def test_it_says_first_what_it_found_in_idx_files_too(here: Path, capsys: Output
     assert said(["--data", "idx"], capsys) == [
         "mnist-sgd: idx: 1,250 images, 625 0, 625 1; 1,200 to train, 50 to validate.",
         "mnist-sgd: Model: linear, 1 epoch; it gives the probability of 1 (--positive 0 for the "
-        "other). Pictures prepared as drawn characters (--prepare mnist).",
+        "other). These images are used as they are; pictures to predict are prepared as drawn "
+        "characters (--prepare mnist); for whole pictures: --prepare fit.",
     ]
 
 
@@ -182,6 +183,28 @@ def test_the_models_own_threshold_decides_what_is_correct(tmp_path: Path) -> Non
     images = easy_set(3000)  # several runs of the model
     assert Validation.of(tmp_path / "model.onnx", images) == Validation(3000, 3000)
     assert Validation.of(tmp_path / "strict.onnx", images) == Validation(1500, 3000)
+
+
+def test_a_class_without_validation_images_is_named_at_the_end(tmp_path: Path) -> None:
+    learner().export(tmp_path / "model.onnx")
+    both = easy_set(20)
+    ones = ImageSet(both.images[1::2].copy(), both.labels[1::2].copy(), both.classes)
+    line = Validation.of(tmp_path / "model.onnx", ones).line()
+    assert line == (
+        "correct: 10 of 10 validation images (100 %; 95 % interval 72 to 100 %); none of them is a "
+        "'left'"
+    )
+
+
+def test_the_card_warns_of_a_class_without_validation_images(here: Path, capsys: Output) -> None:
+    fill(here / "photos", {"cat": 30, "dog": 30})
+    for name in load_data("photos").valid.files:
+        if "cat" in name:
+            (here / "photos" / name).unlink()
+    assert main([*TRAIN, "--data", "photos", "--run", "one"]) == 0
+    assert "; none of them is a 'cat'\n" in capsys.readouterr().out
+    card = (here / "runs" / "one" / "MODEL_CARD.md").read_text()
+    assert "- No validation image is a 'cat': how well it recognises these is not known.\n" in card
 
 
 def test_the_next_commands_are_found_by_the_shell(

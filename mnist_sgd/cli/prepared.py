@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from mnist_sgd.data.choice import Choice
 
-__all__ = ["prepared_text"]
+__all__ = ["OTHERWISE", "prepared_text"]
 
 PREPARED = {
     "mnist": "prepared as drawn characters (--prepare mnist)",

@@ -127,8 +127,8 @@ def import_folder(
         check_preparation(preparation)
     listing = list_folder(folder, classes)
     odd = [(each.name, each.problem, each.files, "") for each in listing.files if each.problem]
-    if on_unusable is None:
-        _end_with([*listing.strangers, *_unusable(listing, odd)])
+    if on_unusable is None:  # before all are read
+        _end_with([*listing.strangers, *_unusable(listing, odd)], "at least ")
 
     def progress(done: int, _: int) -> None:
         if on_progress:
@@ -180,7 +180,7 @@ def label_order(classes: tuple[str, str], positive: str | None) -> tuple[str, st
     return (last, first) if positive == first else classes
 
 
-def _end_with(errors: list[UnusableFile]) -> None:
+def _end_with(errors: list[UnusableFile], least: str = "") -> None:
     """Raise the first of these, if there are any, and say how many files there are."""
     if not errors:
         return
@@ -189,7 +189,7 @@ def _end_with(errors: list[UnusableFile]) -> None:
     more = sum(error.files for error in errors[1:])
     files = "file is" if more == 1 else "files are"
     raise UnusableFile(
-        f"{errors[0]} (and {more:,} more {files} not usable)",
+        f"{errors[0]} (and {least}{more:,} more {files} not usable)",
         errors[0].files + more,
         next((error.refused_by for error in errors if error.refused_by), ""),
     )

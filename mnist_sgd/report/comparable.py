@@ -34,7 +34,15 @@ def warnings(runs: Sequence[RunRecord]) -> list[str]:
         found.append(OTHER_IMAGES if same is None else _what_differs(same, measured))
     if len({run.config["resolved"]["loss"] for run in runs}) > 1:
         found.append(OTHER_LOSSES)
-    return [*found, *filter(None, map(_other_threshold, runs))]
+    return [*found, *filter(None, map(_refused, runs)), *filter(None, map(_other_threshold, runs))]
+
+
+def _refused(run: RunRecord) -> str | None:
+    """What to say if pictures of the run were refused, which are no errors and not right."""
+    if run.evaluation is None or not (count := run.evaluation.get("refused", 0)):
+        return None
+    verb = "was refused and counts" if count == 1 else "were refused and count"
+    return f"{run.name}: {count:,} of {run.evaluation['images']:,} pictures {verb} as not right"
 
 
 def _other_threshold(run: RunRecord) -> str | None:

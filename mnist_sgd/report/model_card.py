@@ -94,7 +94,18 @@ def limits(run: Findings) -> list[str]:
         "server apply to others.",
         "The figures are of validation images that come from where the training images do; on "
         "images from elsewhere they may be lower.",
+        *_missing(run),
         *_chosen(run),
+    ]
+
+
+def _missing(run: Findings) -> list[str]:
+    """A warning where a class has no validation images."""
+    counts = run.config["data"]["valid"]["classes"]
+    return [
+        f"No validation image is a {name!r}: how well it recognises these is not known."
+        for name, count in counts.items()
+        if not count
     ]
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from mnist_sgd.cli.class_names import option_with
 from mnist_sgd.cli.datasets import SAMPLE
 from mnist_sgd.cli.pictures import say
-from mnist_sgd.cli.prepared import prepared_text
+from mnist_sgd.cli.prepared import OTHERWISE, prepared_text
 from mnist_sgd.recipes import Recipe
 
 if TYPE_CHECKING:
@@ -31,9 +31,11 @@ def _data(args: argparse.Namespace, data: "LoadedData") -> str:
     counts = zip(train.classes, (every - positive, positive), strict=True)
     each_class = ", ".join(f"{count:,} {name}" for name, count in counts)
     where = args.dataset if args.data is None else args.data
+    count = train.refused + valid.refused
+    refused = f"; {count:,} more {'was' if count == 1 else 'were'} refused" if count else ""
     return (
         f"{where}: {every:,} {_kind(train)}, {each_class}; {len(train):,} to train, "
-        f"{len(valid):,} to validate."
+        f"{len(valid):,} to validate{refused}."
     )
 
 
@@ -44,8 +46,16 @@ def _plan(args: argparse.Namespace, recipe: Recipe, data: "LoadedData") -> str:
     swap = "" if chosen else f" ({option_with('--positive', other)} for the other)"
     return (
         f"Model: {args.model}, {epochs}; it gives the probability of {positive}{swap}. "
-        f"Pictures {prepared_text(data.train.preparation, data.choice)}."
+        f"{_prepared(args, data)}."
     )
+
+
+def _prepared(args: argparse.Namespace, data: "LoadedData") -> str:
+    text = prepared_text(data.train.preparation, data.choice)
+    if data.train.files:
+        return f"Pictures {text}"
+    other = "" if args.prepare else f"; {OTHERWISE[data.train.preparation]}"
+    return f"These images are used as they are; pictures to predict are {text}{other}"
 
 
 def _kind(images: "ImageSet") -> str:

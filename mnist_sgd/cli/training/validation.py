@@ -24,12 +24,14 @@ class Validation:
         images: how many there are, refused pictures included.
         kind: what they are called: "images" or "pictures".
         refused: pictures that the preparation refused; they count as not right.
+        missing: the class that none of the others belongs to, if there is one.
     """
 
     correct: int
     images: int
     kind: str = "images"
     refused: int = 0
+    missing: str = ""
 
     @classmethod
     def of(cls, artefact: Path, dataset: "ImageSet") -> "Validation":
@@ -49,7 +51,9 @@ class Validation:
             probabilities = predictor.probabilities(dataset.images[rows]).astype(np.float64)
             correct += int(np.sum((probabilities > threshold) == (dataset.labels[rows] == 1)))
         kind = "pictures" if dataset.files else "images"
-        return cls(correct, all_pictures(dataset), kind, dataset.refused)
+        there = set(np.unique(dataset.labels).tolist())
+        missing = next((name for i, name in enumerate(dataset.classes) if i not in there), "")
+        return cls(correct, all_pictures(dataset), kind, dataset.refused, missing)
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -63,10 +67,11 @@ class Validation:
         low, high = self.interval
         values = self.correct / self.images, low, high
         share, low_text, high_text = _percentages(values, 0 if self.images < 1000 else 1)
-        return (
+        line = (
             f"correct: {self.correct:,} of {self.images:,} validation {self.kind} "
-            f"({share} %; 95 % interval {low_text} to {high_text} %){self._refused()}"
+            f"({share} %; 95 % interval {low_text} to {high_text} %)"
         )
+        return line + self._refused() + self._missing()
 
     def _refused(self) -> str:
         if not self.refused:
@@ -74,6 +79,9 @@ class Validation:
         if self.refused == 1:
             return "; 1 picture was refused and counts as not right"
         return f"; {self.refused:,} pictures were refused and count as not right"
+
+    def _missing(self) -> str:
+        return f"; none of them is a {self.missing!r}" if self.missing else ""
 
     def as_dict(self) -> dict[str, Any]:
         """It, for other programs."""

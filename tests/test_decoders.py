@@ -26,7 +26,7 @@ from mnist_sgd_serve.picture_request import PictureLimits
 from mnist_sgd_serve.settings import Settings
 from picture_bombs import BOMBS, MIB, bmp, filtered, half_noise
 from server import INFER, RAW, Reply, Server, launch, message, running, stopped
-from waiting import wait_until, wait_until_ended
+from waiting import PATIENCE, wait_until, wait_until_ended
 
 DEFAULTS = Settings(model=Path("model.onnx"))
 MODEL = onnx_models.content(onnx_models.linear())
@@ -128,6 +128,16 @@ def test_pictures_that_wait_past_their_deadline_or_whose_clients_leave_are_not_b
         wait_until(lambda: server.metric(left) == 1)
         assert server.decoders() == decoders
         assert not server.events("picture ended")
+
+
+def test_a_decoder_whose_server_is_gone_ends_without_a_word(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    limits = json.dumps(dataclasses.asdict(PictureLimits(2**20, 10**6, 2**27, 1.0)))
+    process = DecoderProcess(limits, lambda *_: None, lambda *_: None)
+    process._channel.close()
+    assert process._process.wait(PATIENCE) == 0
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_picture_that_waits_too_long_is_told_and_not_begun(model: Path) -> None:

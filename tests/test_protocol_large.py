@@ -109,6 +109,34 @@ def test_a_parameter_that_is_large_is_refused() -> None:
     assert says.endswith(f"bytes beside the array 'data', at most {LARGE} are allowed")
 
 
+def test_false_is_no_pixel() -> None:
+    body = text(START, b"0,", 2 * LARGE) + b"false]}]}"
+    assert refusal(body) == (400, PIXELS + "false")
+
+
+@pytest.mark.parametrize("rows", [2, 600])
+@pytest.mark.parametrize("start", [b"{\n ", b"{", b"\n\t{ \r\n"])
+def test_blanks_after_the_first_bracket_say_nothing_of_the_others(rows: int, start: bytes) -> None:
+    """orjson would take the document for indented."""
+    zeros = b"[\n  %b]" % b",".join([b"0"] * (784 * rows))
+    body = json.dumps(document(None, rows)).encode().replace(b"null", zeros)
+    request = parse_infer(start + body[1:], None, max_rows=600)
+    assert not request.images.any()
+
+
+def test_another_array_of_that_name_may_precede_the_pixels() -> None:
+    body = json.dumps({"parameters": {"data": [1, 2]}} | document(IMAGES.tolist(), 600))
+    message = "parameter 'data' of the request must be a string, a number or a boolean, got [1, 2]"
+    assert refusal(body.encode()) == (400, message)
+
+
+def test_a_character_of_several_bytes_may_be_anywhere() -> None:
+    body = json.dumps(document(IMAGES[:1].tolist(), 1), ensure_ascii=False)
+    for shift in range(3):
+        status, _ = refusal(body.replace("seven", " " * shift + "\u20ac" * LARGE).encode())
+        assert status == 413
+
+
 def test_the_place_of_what_is_no_json_is_said() -> None:
     body = text(START, b"0,", 2 * LARGE) + b"0 0,0]}]}"
     status, says = refusal(body)
@@ -120,7 +148,25 @@ def test_the_place_of_what_is_no_json_is_said() -> None:
 # What is small otherwise is read as if it were large, and must give the same.
 
 elements = st.sampled_from(
-    [0, 7, 255, 7.0, 256, -1, 0.5, True, None, "x", 'a"b', "data", [], [1], {}, {"data": [1]}]
+    [
+        0,
+        7,
+        255,
+        7.0,
+        256,
+        -1,
+        0.5,
+        True,
+        False,
+        None,
+        "x",
+        'a"b',
+        "data",
+        [],
+        [1],
+        {},
+        {"data": [1]},
+    ]
 )
 spaces = st.sampled_from(["", " ", "\n\t", " " * 40])
 

@@ -136,6 +136,15 @@ def test_the_page_itself_and_programs_may_post() -> None:
         assert refusal({}, {"host": "localhost:8000"} | mark) == "", mark
 
 
+@pytest.mark.parametrize("host", ["localhost", "localhost:443"])
+@pytest.mark.parametrize("origin", ["https://localhost", "https://localhost:443"])
+def test_the_default_port_of_a_scheme_may_be_said(host: str, origin: str) -> None:
+    assert refusal({}, {"host": host, "origin": origin}) == ""
+    assert refusal({}, {"host": host, "origin": "http://localhost:443"}) == (
+        "" if host.endswith(":443") else FOREIGN_PAGE
+    )
+
+
 def test_an_origin_that_is_allowed_to_call_may_post() -> None:
     page = {"host": "localhost", "sec-fetch-site": "cross-site", "origin": "https://a.example"}
     assert refusal({"cors": "https://a.example"}, page) == ""

@@ -116,6 +116,7 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError("serve needs the signals of Linux or macOS; on Windows run it under WSL")
     # Until the server is there: SIGTERM ends the start, as Ctrl-C does, and SIGHUP waits.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # and at the very end it does nothing
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     try:
         return _serve(settings)
@@ -224,6 +225,7 @@ def _serve(settings: Settings) -> int:
 def _work(settings: Settings, inherited: Sequence[int]) -> int:
     """Serve as one of several workers."""
     _fill_standard_files()
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the server is there, and after it
     from mnist_sgd_serve.server import serve
     from mnist_sgd_serve.supervisor import inherit
 

@@ -18,6 +18,7 @@ import struct
 import traceback
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -93,7 +94,11 @@ def main(descriptor: int, limits: str) -> None:
     for preparation in PREPARATIONS:
         read_picture(WARM_UP, None, "", preparation, allowed)
     _limit_memory(allowed.memory + MARGIN)
-    with socket.socket(fileno=descriptor) as channel, channel.makefile("rb") as requests:
+    with (
+        suppress(ConnectionError),  # the server is gone
+        socket.socket(fileno=descriptor) as channel,
+        channel.makefile("rb") as requests,
+    ):
         channel.sendall(message({}))
         while head := requests.read(HEAD.size):
             channel.sendall(_answer(head, requests, allowed))

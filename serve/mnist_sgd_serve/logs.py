@@ -1,17 +1,22 @@
 """Logs as JSON, one object a line on standard error: for machines first, and readable.
 
 Every line has `time` (UTC, to the millisecond), `level`, `event` and what else the event has to
-say; that of a request has its id. A server answers though nobody can read what it writes.
+say; that of a request has its id. A server answers though nobody can read what it writes:
+lines are lost then, and the next one that can be written is preceded by one that counts them.
 """
 
 import contextlib
 import io
 import json
 import os
+import select
 import sys
 from datetime import UTC, datetime
 
 __all__ = ["Log", "write"]
+
+PATIENCE_MS = 100
+"""For a reader that is behind, if it was not before."""
 
 
 class Log:
@@ -62,4 +67,41 @@ def write(text: str) -> None:
         except (AttributeError, io.UnsupportedOperation):
             stream.write(text)
         else:
-            os.write(file, text.encode(errors="backslashreplace"))
+            _WRITER.write(file, text.encode(errors="backslashreplace"))
+
+
+class _Writer:
+    """Writes lines to files that may be pipes which nobody reads; drops lines rather than wait."""
+
+    def __init__(self) -> None:
+        self.lost = 0  # lines since the last one that was written
+        self.torn = False  # of the last one a part was written
+
+    def write(self, file: int, line: bytes) -> None:
+        """Write a line, and before it how many were lost."""
+        wait = 0 if self.lost else PATIENCE_MS
+        self.lost += 1
+        if self.lost > 1:
+            line = self._notice() + line
+        for start in range(0, len(line), select.PIPE_BUF):
+            if not _takes_more(file, wait):
+                self.torn = self.torn or start > 0
+                return
+            os.write(file, line[start : start + select.PIPE_BUF])
+        self.lost, self.torn = 0, False
+
+    def _notice(self) -> bytes:
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        fields = {"time": now, "level": "warning", "event": "lines lost", "lines": self.lost - 1}
+        text = json.dumps(fields, separators=(",", ":"))
+        return f"{chr(10) * self.torn}{text}\n".encode()
+
+
+_WRITER = _Writer()
+
+
+def _takes_more(file: int, wait: int) -> bool:
+    """Whether a write of `PIPE_BUF` bytes would not block, at the latest in so many ms."""
+    poll = select.poll()
+    poll.register(file, select.POLLOUT)
+    return bool(poll.poll(wait))

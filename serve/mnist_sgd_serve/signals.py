@@ -89,9 +89,9 @@ class Signals:
 
     def _leave(self, event: str) -> None:
         """End the process, which waits for no thread and no client."""
-        self.log.warning(event, process=os.getpid())
         try:
             self.last()
+            self.log.warning(event, process=os.getpid())
         finally:
             os._exit(1)
 

@@ -30,6 +30,8 @@ SAFE_METHODS = (b"GET", b"HEAD", b"OPTIONS")
 PRIVATE_SUFFIXES = (".localhost", ".local", ".internal", ".svc")
 """Domains that the public DNS does not have; Kubernetes names services below the last."""
 
+_DEFAULT_PORTS = {b"http": b":80", b"https": b":443"}
+
 _AUTHORITY = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::\d{0,5})?")
 
 
@@ -94,8 +96,10 @@ class Site:
             return site not in (b"same-origin", b"none")
         if origin is None:
             return False
-        # Without the scheme, as a proxy in front may speak TLS.
-        return origin.lower().partition(b"://")[2] != (host or b"").lower()
+        # The scheme does not count, as a proxy in front may speak TLS, but for its default port.
+        scheme, _, authority = origin.lower().partition(b"://")
+        port = _DEFAULT_PORTS.get(scheme, b"")
+        return authority.removesuffix(port) != (host or b"").lower().removesuffix(port)
 
 
 def _host(exchange: Exchange) -> bytes | None:

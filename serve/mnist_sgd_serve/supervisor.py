@@ -260,8 +260,8 @@ class _Crew:
         left = [place.process.pid for place in self.places if place.process is not None]
         if left and now >= self.last:
             self.last, self.code = inf, 1
-            self.log.error("cut off", processes=left)
             self._kill_all()
+            self.log.error("cut off", processes=left)
         self.ended = not left
 
     def _try_to_start(self, number: int, place: _Worker) -> None:

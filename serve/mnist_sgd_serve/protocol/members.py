@@ -4,16 +4,44 @@ Members that the protocol does not know are refused, so that a misspelt one is n
 one that is null counts as absent.
 """
 
+import re
 from typing import Any
 
 import orjson
 
 from mnist_sgd_serve.protocol.errors import RequestError, shown
 
-__all__ = ["UNSUPPORTED", "flag", "json_object", "only", "parameters", "refuse_repetition"]
+__all__ = [
+    "UNSUPPORTED",
+    "flag",
+    "json_object",
+    "only",
+    "parameters",
+    "read_json",
+    "refuse_repetition",
+]
+
+_OPENING = re.compile(rb"\A[ \t\r\n]*+([\[{])[ \t\r\n]++")
 
 UNSUPPORTED = ("classification", "shared_memory_region")
 """Parameters that would change the answer in ways that are not built here."""
+
+
+def read_json(text: bytes) -> Any:
+    """Parse JSON.
+
+    orjson takes JSON whose first bracket is followed by two blanks for indented, and reserves too
+    little memory where it is not. Without these blanks it reads the same.
+
+    Raises:
+        orjson.JSONDecodeError: it cannot be read.
+    """
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        if "allocate" not in str(error):
+            raise
+        return orjson.loads(_OPENING.sub(rb"\1", text, count=1))
 
 
 def json_object(value: Any, what: str, members: frozenset[str]) -> dict[str, Any]:

@@ -134,7 +134,7 @@ def _read(text: bytes, max_rows: int) -> _Json:
     if large is not None:
         text = large.skeleton
     try:
-        document = orjson.loads(text)
+        document = members.read_json(text)
     except orjson.JSONDecodeError as error:
         raise RequestError(400, "bad_json", f"the JSON cannot be read: {error}") from error
     request = members.json_object(document, "the request", _REQUEST_MEMBERS)

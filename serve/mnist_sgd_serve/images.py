@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from mnist_sgd_serve.bmp_runs import unpack_runs
+from mnist_sgd_serve.completeness import has_all_pixels, with_end
 from mnist_sgd_serve.depth import DEEP
 from mnist_sgd_serve.dialects import describe
 from mnist_sgd_serve.formats import HEAD, Reader, choose_reader
@@ -59,6 +61,8 @@ MAX_BYTES = 32 * 2**20
 
 MAX_MEMORY = 512 * 2**20
 """The most memory that decoding may take."""
+
+_DAMAGED = "the {} image is damaged or cut short"
 
 OWN_PIXELS, OWN_BYTES, OWN_MEMORY = 178_956_970, 128 * 2**20, 2**30
 """The same for pictures of one's own: Pillow's own limit of pixels, and what these may need."""
@@ -171,7 +175,7 @@ def _decode(content: bytes, limits: _Limits, tiff: bool, reduce: bool) -> NDArra
     try:
         with _quiet(reader.name):
             image = _open(reader, content, limits, reduce)
-            return _pixels(image, limits.pixels, reduce, own=True)
+            return _pixels(image, limits.pixels, reduce, content, own=True)
     except ImageError:
         raise
     except TooMuchWork as error:
@@ -187,13 +191,30 @@ def _decode(content: bytes, limits: _Limits, tiff: bool, reduce: bool) -> NDArra
 def _decode_given(image: "Image.Image", max_pixels: int, reduce: bool) -> NDArray[np.uint8]:
     try:
         with _quiet(image.format):
-            return _pixels(image, max_pixels, reduce, own=False)
+            content = _content_behind(image)
+            if image.format == "TIFF" and getattr(image, "tile", None):
+                from mnist_sgd_serve.tiff import open_given
+
+                image = open_given(image, content)
+            return _pixels(image, max_pixels, reduce, content, own=False)
     except ImageError:
         raise
     except MemoryError as error:
         raise ImageTooLarge("the image needs more memory than there is: make it smaller") from error
     except Exception as error:  # as above
         raise _unreadable(image.format or "given", b"", error) from error
+
+
+def _content_behind(image: "Image.Image") -> bytes:
+    """The file of an image whose first frame Pillow has opened and not decoded; else nothing."""
+    file = getattr(image, "fp", None)
+    if not getattr(image, "tile", None) or file is None or image.tell():
+        return b""
+    at = file.tell()
+    file.seek(0)
+    content: bytes = file.read()
+    file.seek(at)
+    return content
 
 
 def _quiet(name: str | None) -> AbstractContextManager[None]:
@@ -220,6 +241,7 @@ def _open(reader: Reader, content: bytes, limits: _Limits, reduce: bool) -> "Ima
         content = plain_png(content)
     elif name == "JPEG":
         content, exif = split_exif(content)
+        content = with_end(content)
     image = _opened(reader, content)
     if exif is not None:
         image.info["exif"] = exif
@@ -230,6 +252,8 @@ def _open(reader: Reader, content: bytes, limits: _Limits, reduce: bool) -> "Ima
     if reduce and name == "JPEG":
         draft(image)
     _check_memory(name, size, kept + memory_needed(name, image), limits.memory)
+    if name == "BMP":
+        unpack_runs(image, content)
     return image
 
 
@@ -245,11 +269,15 @@ def _opened(reader: Reader, content: bytes) -> "Image.Image":
     return image
 
 
-def _pixels(image: "Image.Image", max_pixels: int, reduce: bool, *, own: bool) -> NDArray[np.uint8]:
-    """Decode an opened image to upright grey; one that is not our own is left as it is."""
+def _pixels(
+    image: "Image.Image", max_pixels: int, reduce: bool, content: bytes, *, own: bool
+) -> NDArray[np.uint8]:
+    """Decode an opened image of this content to upright grey; one that is not our own stays."""
     _check_size(*image.size, max_pixels)
     samples = read_samples(image)
     image.load()
+    if content and not has_all_pixels(content, image):
+        raise NotAnImage(_DAMAGED.format(image.format))
     # Pillow turns a TIFF itself when it decodes it.
     turned = 1 if image.format == "TIFF" else orientation(image.info)
     image = mended(image, samples, in_place=own)
@@ -264,7 +292,7 @@ def _unreadable(name: str, content: bytes, error: Exception) -> ImageError:
     kind = describe(name, content, error)
     if kind:
         return UnsupportedFormat(f"{kind} cannot be read: save it as PNG")
-    return NotAnImage(f"the {name} image is damaged or cut short")
+    return NotAnImage(_DAMAGED.format(name))
 
 
 def _check_size(width: int, height: int, max_pixels: int) -> None:

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from mnist_sgd_serve.completeness import MARK
 from mnist_sgd_serve.images import NotAnImage, decode, decode_own
 from picture_files import GREY, chunk, tiff
 from pictures import encode
@@ -166,13 +167,20 @@ def test_a_png_whose_data_end_before_its_last_row_is_refused(mode: str, bits: in
         assert refusal(png(rows, mode, bits=bits, interlaced=True)) == said
 
 
-def test_a_large_black_png_is_read() -> None:
-    """Its last row is as those are that are missing."""
-    values = np.zeros((1200, 1700), np.uint8)
-    values[300:600, 400:700] = 255
-    for options in ({}, {"interlace": 1}):
-        content = encode(Image.fromarray(values), "PNG", **options)
-        np.testing.assert_array_equal(decode(content), values)
+@pytest.mark.parametrize("interlace", [0, 1])
+@pytest.mark.parametrize("mode", ["1", "L", "P", "LA", "RGB", "RGBA", "I;16"])
+def test_a_png_is_read_that_ends_with_the_colour_of_missing_rows(mode: str, interlace: int) -> None:
+    bands = Image.getmodebands(mode)
+    for colour in (0, MARK[0]) if bands == 1 else ((0, 0, 0, 0)[:bands], MARK[:bands]):
+        for size in ((1200, 900), (7, 1), (1, 7), (1, 1)):
+            whole = Image.new(mode, size, colour)
+            if mode == "P":
+                whole.putpalette([grey for grey in range(256) for _ in range(3)])
+            other = 0 if colour else 255
+            whole.putpixel((0, 0), other if bands == 1 else (9, 99, 199, 255)[-bands:])
+            read = decode(encode(whole, "PNG", interlace=interlace))
+            assert read.shape == size[::-1]
+            assert len(np.unique(read)) == min(2, read.size)
 
 
 def test_a_pillow_image_that_is_not_loaded_yet_is_checked_as_its_file_is() -> None:

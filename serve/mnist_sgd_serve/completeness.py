@@ -1,8 +1,9 @@
 """Whether all pixels of a JPEG or PNG are in its file.
 
-libjpeg fills what a scan lacks with mid-grey, and Pillow leaves the rows that a PNG lacks at 0;
-neither raises an error. Here the last pixels are looked at, and only where they are of that colour
-is the file read a second time, to tell a picture that really ends so from one that was cut.
+libjpeg fills what a scan lacks with mid-grey, and Pillow leaves the rows that a PNG lacks as its
+memory was; neither raises an error. Here that memory gets a colour of its own, the last pixels are
+looked at, and only where they are of the one colour or the other is the file read a second time, to
+tell a picture that really ends so from one that was cut.
 
 Not found are bytes that were changed inside a scan, which decode to other pixels; a scan of a
 progressive JPEG that ends early and whose pixels other scans filled; and what is missing in a JPEG
@@ -23,7 +24,7 @@ from mnist_sgd_serve.headers import split_exif
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["has_all_pixels", "with_end"]
+__all__ = ["MARK", "has_all_pixels", "mark_pixels", "with_end"]
 
 _END_OF_IMAGE = b"\xff\xd9"
 _END, _SCAN = 0xD9, 0xDA
@@ -37,6 +38,10 @@ _RESTART = re.compile(rb"\xff[\xd0-\xd7]")
 
 _MID_GREY = (127, 128)
 """What libjpeg's filling becomes in a channel; 127 where Pillow inverts it."""
+
+MARK = (171, 84, 202, 77)
+"""The channels of the colour that a PNG is filled with before it is decoded; few pictures have a
+last row of it."""
 
 _NOISE = b"\0" + bytes((17 * at * at + 91 * at + 40) % 255 for at in range(255))
 """Bytes that are of no marker and decode to blocks that differ from one to the next."""
@@ -65,12 +70,26 @@ def with_end(content: bytes) -> bytes:
     return content + _END_OF_IMAGE if end == len(content) else content
 
 
+def mark_pixels(image: "Image.Image") -> None:
+    """Fill an opened PNG with `MARK` before a pixel of it is decoded; other formats stay."""
+    if image.format == "PNG":
+        image.im = _marked(image.mode, image.size).im
+
+
+def _marked(mode: str, size: tuple[int, int]) -> "Image.Image":
+    from PIL import Image
+
+    bands = Image.getmodebands(mode)
+    return Image.new(mode, size, MARK[0] if bands == 1 else MARK[:bands])
+
+
 def has_all_pixels(content: bytes, image: "Image.Image") -> bool:
     """Whether no pixel of an image is made up.
 
     Args:
         content: of the file. Of others than JPEG and PNG all are there, or Pillow raises an error.
-        image: the first frame, as Pillow decoded it, at its full size or a fraction of it.
+        image: the first frame, as Pillow decoded it, at its full size or a fraction of it; of a PNG
+            its pixels were marked.
     """
     if image.format in ("JPEG", "MPO"):
         return _has_all_blocks(content, image)
@@ -130,8 +149,10 @@ def _scan_ends(content: bytes) -> Iterator[int]:
 def _has_all_rows(content: bytes, image: "Image.Image") -> bool:
     width, height, bits, colour, _, _, interlaced = struct.unpack_from(">IIBBBBB", content, 16)
     last = 2 if interlaced else 1  # the last pass of an interlaced picture fills each second row
+    mark = np.asarray(_marked(image.mode, (width, 1)))
     for top in range(max(0, height - last), height):
-        if height >= last and np.asarray(image.crop((0, top, width, top + 1))).any():
+        row = np.asarray(image.crop((0, top, width, top + 1)))
+        if height >= last and not np.array_equal(row, mark):
             continue
         sample = bits * _CHANNELS[colour]
         needed = sum(

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_sgd_serve.bmp_runs import unpack_runs
-from mnist_sgd_serve.completeness import has_all_pixels, with_end
+from mnist_sgd_serve.completeness import has_all_pixels, mark_pixels, with_end
 from mnist_sgd_serve.depth import DEEP
 from mnist_sgd_serve.dialects import describe
 from mnist_sgd_serve.formats import HEAD, Reader, choose_reader
@@ -275,6 +275,8 @@ def _pixels(
     """Decode an opened image of this content to upright grey; one that is not our own stays."""
     _check_size(*image.size, max_pixels)
     samples = read_samples(image)
+    if content:
+        mark_pixels(image)
     image.load()
     if content and not has_all_pixels(content, image):
         raise NotAnImage(_DAMAGED.format(image.format))

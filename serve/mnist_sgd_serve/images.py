@@ -22,6 +22,7 @@ from mnist_sgd_serve.completeness import has_all_pixels, mark_pixels, with_end
 from mnist_sgd_serve.depth import DEEP
 from mnist_sgd_serve.dialects import describe
 from mnist_sgd_serve.formats import HEAD, Reader, choose_reader
+from mnist_sgd_serve.given import as_decoded_here, content_behind
 from mnist_sgd_serve.grey import to_grey
 from mnist_sgd_serve.headers import plain_gif, plain_png, split_exif, webp_size
 from mnist_sgd_serve.image_errors import (
@@ -31,7 +32,7 @@ from mnist_sgd_serve.image_errors import (
     NotAnImage,
     UnsupportedFormat,
 )
-from mnist_sgd_serve.orientation import orientation
+from mnist_sgd_serve.orientation import orientation, upright
 from mnist_sgd_serve.picture import shrink
 from mnist_sgd_serve.reduction import draft, reduced
 from mnist_sgd_serve.samples import mended, read_samples
@@ -86,7 +87,11 @@ def decode(
     Args:
         source: the bytes of an image file, the path of one, or a Pillow image, which is turned as
             its `info` says: for one that you have turned yourself, delete what is there, as
-            `PIL.ImageOps.exif_transpose` does.
+            `PIL.ImageOps.exif_transpose` does. One that is opened and not loaded is read as its
+            file is. Once loaded it has the values that Pillow gave it, which are wrong for some
+            TIFFs (of 16 bits in planes; big-endian, compressed, with signed or floating-point
+            samples), and no copy of it knows the bits of a sample, whether they are signed, and
+            whether 0 is white: give the path of such a file.
         max_pixels: width times height that is still decoded.
         max_bytes: length of a file that is still read.
         max_memory: bytes that decoding a file may take, three copies of the file included.
@@ -189,32 +194,17 @@ def _decode(content: bytes, limits: _Limits, tiff: bool, reduce: bool) -> NDArra
 
 
 def _decode_given(image: "Image.Image", max_pixels: int, reduce: bool) -> NDArray[np.uint8]:
+    content = b""
     try:
         with _quiet(image.format):
-            content = _content_behind(image)
-            if image.format == "TIFF" and getattr(image, "tile", None):
-                from mnist_sgd_serve.tiff import open_given
-
-                image = open_given(image, content)
-            return _pixels(image, max_pixels, reduce, content, own=False)
+            content = content_behind(image)
+            return _pixels(as_decoded_here(image, content), max_pixels, reduce, content, own=False)
     except ImageError:
         raise
     except MemoryError as error:
         raise ImageTooLarge("the image needs more memory than there is: make it smaller") from error
     except Exception as error:  # as above
-        raise _unreadable(image.format or "given", b"", error) from error
-
-
-def _content_behind(image: "Image.Image") -> bytes:
-    """The file of an image whose first frame Pillow has opened and not decoded; else nothing."""
-    file = getattr(image, "fp", None)
-    if not getattr(image, "tile", None) or file is None or image.tell():
-        return b""
-    at = file.tell()
-    file.seek(0)
-    content: bytes = file.read()
-    file.seek(at)
-    return content
+        raise _unreadable(image.format or "given", content, error) from error
 
 
 def _quiet(name: str | None) -> AbstractContextManager[None]:
@@ -286,7 +276,7 @@ def _pixels(
     if reduce and image.mode not in DEEP:  # whose values are stretched before they are averaged
         image = reduced(image)
     grey = to_grey(image, samples)
-    return np.ascontiguousarray(_upright(shrink(grey) if reduce else grey, turned))
+    return np.ascontiguousarray(upright(shrink(grey) if reduce else grey, turned))
 
 
 def _unreadable(name: str, content: bytes, error: Exception) -> ImageError:
@@ -313,14 +303,3 @@ def _check_memory(name: str, size: tuple[int, int], needed: int, most: int) -> N
             f"the {name} image of {size[0]} x {size[1]} pixels takes {-(-needed // 10**6)} MB of "
             f"memory to read, at most {most // 10**6} MB are allowed: make it smaller"
         )
-
-
-def _upright(grey: NDArray[np.uint8], turned: int) -> NDArray[np.uint8]:
-    """Undo an EXIF orientation: 5 to 8 exchange the axes, the rest are mirrorings."""
-    if turned >= 5:
-        grey = grey.T
-    if turned in (3, 4, 7, 8):
-        grey = grey[::-1]
-    if turned in (2, 3, 6, 7):
-        grey = grey[:, ::-1]
-    return grey

@@ -53,11 +53,17 @@ def bmp(
     compression: int = 0,
     header: int = 40,
     top_down: bool = False,
+    data: bytes = b"",
 ) -> bytes:
-    """A BMP with a palette of greys; masks are those of red, green, blue and alpha."""
+    """A BMP with a palette of greys; masks are those of red, green, blue and alpha.
+
+    `data` are its pixels as they are in the file, where `pixels` tell their bits alone.
+    """
     bits = bits or 8 * pixels.dtype.itemsize * pixels.size // GREY.size
     ordered = pixels if top_down else pixels[::-1]
-    if compression in (1, 2):
+    if data:
+        pass
+    elif compression in (1, 2):
         data = b"".join(_runs(row.tobytes(), bits) for row in ordered)
     else:
         data = b"".join(row + bytes(-len(row) % 4) for row in _rows(ordered, bits, "<"))

@@ -299,7 +299,8 @@ def _check_size(width: int, height: int, max_pixels: int) -> None:
 
 def _check_memory(name: str, size: tuple[int, int], needed: int, most: int) -> None:
     if needed > most:
+        or_else = ", or save it as JPEG" if name == "WebP" else ""  # of a quarter of the memory
         raise ImageTooLarge(
             f"the {name} image of {size[0]} x {size[1]} pixels takes {-(-needed // 10**6)} MB of "
-            f"memory to read, at most {most // 10**6} MB are allowed: make it smaller"
+            f"memory to read, at most {most // 10**6} MB are allowed: make it smaller{or_else}"
         )

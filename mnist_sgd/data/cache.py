@@ -131,7 +131,7 @@ class Cache:
             images = read_idx(self.folder / facts["images"]) if usable else nothing.images
         except (OSError, IdxError, ValueError, TypeError, LookupError, RecursionError):
             return nothing
-        if images.shape != (usable, 28, 28) or crc32(images) != facts.get("check"):
+        if images.shape != (usable, 28, 28) or crc32(images.data) != facts.get("check"):
             return nothing
         return Contents(records, images, facts["images"] if usable else "", facts["check"])
 
@@ -221,7 +221,7 @@ class Cache:
         if _usable(records) != _usable(before.records):
             name = self._write_images(records, before, journal)
             images = read_idx(self.folder / name) if name else images[:0]
-            check = crc32(images)
+            check = crc32(images.data)
         text = ",\n".join(json.dumps(record) for record in records)
         facts = {
             "version": _VERSION,

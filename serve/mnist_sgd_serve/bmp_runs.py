@@ -41,31 +41,34 @@ def _unpacked(content: bytes, at: int, size: tuple[int, int], is_nibbles: bool) 
     """The places in the palette, a byte each, by rows in the order of the file."""
     width, height = size
     pixels = bytearray(width * height)
-    x = y = 0
-    while y < height and (x < width or y < height - 1):
+    parts = [bytes([value >> 4, value & 15] if is_nibbles else [value]) for value in range(256)]
+    each = len(parts[0])
+    x, row, last_row = 0, 0, width * (height - 1)
+    while row < last_row or (row == last_row and x < width):
         count, value = content[at], content[at + 1]
         at += 2
         if count:
-            run = bytes([value >> 4, value & 15] if is_nibbles else [value, value])
-            run *= (count + 1) // 2
+            run = parts[value] if count <= each else parts[value] * -(-count // each)
         elif value > _JUMP:
-            count, length = value, (value + 1) // 2 if is_nibbles else value
-            run = content[at : at + length]
-            if len(run) < length:
+            count, length = value, -(-value // each)
+            if at + length > len(content):
                 raise IndexError("the file ends in a row")
+            run = content[at : at + length]
             if is_nibbles:
-                run = bytes(part for pair in run for part in (pair >> 4, pair & 15))
+                run = b"".join([parts[pair] for pair in run])
             at += length + length % 2  # an even number of bytes each
         elif value == _END_OF_ROW:
-            x, y = 0, y + 1
+            x, row = 0, row + width
             continue
         elif value == _END:
             break
         else:
-            x, y, at = x + content[at], y + content[at + 1], at + 2
+            x, row, at = x + content[at], row + width * content[at + 1], at + 2
             continue
-        count = max(0, min(count, width - x))
-        place = y * width + x
-        pixels[place : place + count] = run[:count]
-        x += count
+        end = x + count
+        if end > width or count < len(run):
+            end = max(x, min(end, width))
+            run = run[: end - x]
+        pixels[row + x : row + end] = run
+        x = end
     return pixels

@@ -34,7 +34,7 @@ _HUFFMAN_FRAMES = frozenset({0xC0, 0xC1, 0xC2})
 
 _MARKER = re.compile(rb"\xff([^\x00\xff])")
 _MARKER_IN_SCAN = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])")
-_RESTART = re.compile(rb"\xff[\xd0-\xd7]")
+_RESTARTS = [bytes([0xFF, 0xD0 + number]) for number in range(8)]
 
 _MID_GREY = (127, 128)
 """What libjpeg's filling becomes in a channel; 127 where Pillow inverts it."""
@@ -66,8 +66,14 @@ _FED, _INFLATED = 2**16, 2**20
 
 def with_end(content: bytes) -> bytes:
     """A JPEG with an end-of-image marker, which files whose last bytes are lost lack."""
-    *_, end = [None, *_scan_ends(content)]
-    return content + _END_OF_IMAGE if end == len(content) else content
+    return content if _has_end(content) else content + _END_OF_IMAGE
+
+
+def _has_end(content: bytes) -> bool:
+    if content.endswith(_END_OF_IMAGE):
+        return True
+    *_, end = [0, *_scan_ends(content)]
+    return end != len(content)
 
 
 def mark_pixels(image: "Image.Image") -> None:
@@ -102,9 +108,10 @@ def _has_all_blocks(content: bytes, image: "Image.Image") -> bool:
     """Whether bytes that are put at the end of each scan change nothing: then none was missing."""
     corner = image.getpixel((image.width - 1, image.height - 1))
     values = corner if isinstance(corner, tuple) else (corner,)
+    if any(value not in _MID_GREY for value in values) and _has_end(content):
+        return True
     ends = list(_scan_ends(content))
-    has_end = bool(ends) and ends[-1] != len(content)
-    if not ends or (has_end and any(value not in _MID_GREY for value in values)):
+    if not ends:
         return True
     from PIL import ImageChops
     from PIL.JpegImagePlugin import JpegImageFile
@@ -122,7 +129,7 @@ def _padded(content: bytes, ends: list[int]) -> bytes:
     """The file with noise at the end of each scan, and with more behind one restart marker."""
     parts, start = [], 0
     for end in ends:
-        restarts = len(_RESTART.findall(content, start, end))
+        restarts = sum(content.count(marker, start, end) for marker in _RESTARTS)
         parts += [content[start:end], _NOISE, bytes([0xFF, 0xD0 + restarts % 8]), _NOISE]
         start = end
     return b"".join([*parts, content[start:] or _END_OF_IMAGE])

@@ -35,6 +35,8 @@ _HUFFMAN_FRAMES = frozenset({0xC0, 0xC1, 0xC2})
 _MARKER = re.compile(rb"\xff([^\x00\xff])")
 _MARKER_IN_SCAN = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])")
 _RESTARTS = [bytes([0xFF, 0xD0 + number]) for number in range(8)]
+_NEAR = 2**16
+"""Bytes at the end of a scan where its last restart marker is looked for first."""
 
 _MID_GREY = (127, 128)
 """What libjpeg's filling becomes in a channel; 127 where Pillow inverts it."""
@@ -129,10 +131,20 @@ def _padded(content: bytes, ends: list[int]) -> bytes:
     """The file with noise at the end of each scan, and with more behind one restart marker."""
     parts, start = [], 0
     for end in ends:
-        restarts = sum(content.count(marker, start, end) for marker in _RESTARTS)
-        parts += [content[start:end], _NOISE, bytes([0xFF, 0xD0 + restarts % 8]), _NOISE]
+        parts += [content[start:end], _NOISE, _next_restart(content, start, end), _NOISE]
         start = end
     return b"".join([*parts, content[start:] or _END_OF_IMAGE])
+
+
+def _next_restart(content: bytes, start: int, end: int) -> bytes:
+    """The restart marker that follows the last one there; the first without one."""
+    for begin in (max(start, end - _NEAR), start):
+        last, number = max(
+            (content.rfind(marker, begin, end), number) for number, marker in enumerate(_RESTARTS)
+        )
+        if last >= 0:
+            return _RESTARTS[(number + 1) % 8]
+    return _RESTARTS[0]
 
 
 def _scan_ends(content: bytes) -> Iterator[int]:

@@ -80,7 +80,7 @@ def _has_end(content: bytes) -> bool:
 
 def mark_pixels(image: "Image.Image") -> None:
     """Fill an opened PNG with `MARK` before a pixel of it is decoded; other formats stay."""
-    if image.format == "PNG":
+    if _is_checked_png(image):
         image.im = _marked(image.mode, image.size).im
 
 
@@ -101,9 +101,12 @@ def has_all_pixels(content: bytes, image: "Image.Image") -> bool:
     """
     if image.format in ("JPEG", "MPO"):
         return _has_all_blocks(content, image)
-    if image.format != "PNG" or getattr(image, "is_animated", False):
-        return True
-    return _has_all_rows(content, image)
+    return not _is_checked_png(image) or _has_all_rows(content, image)
+
+
+def _is_checked_png(image: "Image.Image") -> bool:
+    """Whether it is a PNG, and its first frame is the one that a caller's image may show."""
+    return image.format == "PNG" and not getattr(image, "is_animated", False)
 
 
 def _has_all_blocks(content: bytes, image: "Image.Image") -> bool:

@@ -105,7 +105,7 @@ def has_all_pixels(content: bytes, image: "Image.Image") -> bool:
 
 
 def _is_checked_png(image: "Image.Image") -> bool:
-    """Whether it is a PNG, and its first frame is the one that a caller's image may show."""
+    """Whether it is a PNG without an animation, of which Pillow composes the frames."""
     return image.format == "PNG" and not getattr(image, "is_animated", False)
 
 

@@ -193,8 +193,7 @@ def test_a_file_that_is_no_picture_ends_the_command_with_its_name(
     path = folder / "three" / name
     why = unusable(path)
     text = refused(folder, tmp_path / "out", capsys)
-    whole = ", and --prepare fit takes whole pictures" if name == "blank.png" else ""
-    assert text == f"{path}: {why}; --skip-unusable leaves such files out{whole}"
+    assert text == f"{path}: {why}; --skip-unusable leaves such files out"
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -94,15 +94,15 @@ def test_the_manifest_says_what_was_read(folder: Path) -> None:
     (folder / "seven" / "notes.txt").write_text("Thursday")
     load_data(folder, on_unusable=lambda error: None)
     facts = json.loads((folder / ".mnist_sgd" / "mnist" / "manifest.json").read_text())
-    assert (facts["version"], facts["preparation"], len(facts["files"])) == (4, "mnist", 56)
+    assert (facts["version"], facts["preparation"], len(facts["files"])) == (6, "mnist", 56)
     rows = {name: rest for name, *rest in facts["files"]}
-    size, mtime, digest, why, ctime, inode, refused, drawn = rows["seven/notes.txt"]
+    size, mtime, digest, why, ctime, inode, refused, drawn, blank = rows["seven/notes.txt"]
     status = (folder / "seven" / "notes.txt").stat()
     assert (size, mtime) == (8, status.st_mtime_ns)
     assert (ctime, inode) == (status.st_ctime_ns, status.st_ino)
     assert digest == blake2b(b"Thursday", digest_size=16).hexdigest()
-    assert (refused, drawn) == (False, False)
-    assert next(rest for name, rest in rows.items() if name.endswith(".png"))[-1] is True
+    assert (refused, drawn, blank) == (False, False, False)
+    assert next(rest for name, rest in rows.items() if name.endswith(".png"))[-2:] == [True, False]
     assert why == "these 8 bytes are not an image: PNG, JPEG, BMP, GIF, WebP and TIFF are read"
 
 
@@ -424,13 +424,21 @@ def damage(cache: Path, how: str) -> None:
         case "half a manifest":
             manifest.write_bytes(manifest.read_bytes()[:900])
         case "another version":
-            manifest.write_text(manifest.read_text().replace('"version": 4', '"version": 3'))
+            manifest.write_text(manifest.read_text().replace('"version": 6', '"version": 5'))
         case "another kind of row":
             manifest.write_text(manifest.read_text().replace('["seven/', '[1, "seven/', 1))
         case "no images":
             images.unlink()
         case "images cut short":
             images.write_bytes(images.read_bytes()[:-1])
+        case "images overwritten":
+            images.write_bytes(images.read_bytes()[:16].ljust(images.stat().st_size, b"\0"))
+        case "one bit of the images":
+            content = bytearray(images.read_bytes())
+            content[-1] ^= 1
+            images.write_bytes(content)
+        case "no check":
+            manifest.write_text(manifest.read_text().replace('"check"', '"other"'))
         case "images of another number":
             content = bytearray(images.read_bytes()[:-784])
             content[7] -= 1
@@ -446,6 +454,9 @@ def damage(cache: Path, how: str) -> None:
         "another kind of row",
         "no images",
         "images cut short",
+        "images overwritten",
+        "one bit of the images",
+        "no check",
         "images of another number",
     ],
 )

@@ -2,13 +2,14 @@
 
 import base64
 import struct
+from io import BytesIO
 from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
-from mnist_sgd_serve.images import decode
+from mnist_sgd_serve.images import UnsupportedFormat, decode
 from picture_files import DRAWING, GREY, Pixels, bmp, chunk, png, tiff
 from pictures import encode
 
@@ -42,6 +43,40 @@ def palette(count: int) -> bytes:
 def transparent(*values: int) -> bytes:
     """A PNG's colour that is transparent."""
     return chunk(b"tRNS", struct.pack(f">{len(values)}H", *values))
+
+
+def runs(row: Pixels) -> bytes:
+    """A row of bytes as run lengths of a BMP, without its end."""
+    return b"".join(bytes([1, value]) for value in row)
+
+
+def inked_rows() -> bytes:
+    """Run lengths of the rows that have ink, and of the others their ends alone."""
+    return b"".join((runs(row) if row.any() else b"") + b"\0\0" for row in GREY[::-1]) + b"\0\1"
+
+
+def inked_parts() -> bytes:
+    """Run lengths of what is inked, with jumps between, and an end behind the last of it."""
+    data, below = b"", 0
+    for up, row in enumerate(GREY[::-1]):
+        inked = np.flatnonzero(row)
+        if inked.size:
+            first, last = inked[[0, -1]].tolist()
+            data += bytes([0, 2, first, up - below]) + runs(row[first : last + 1]) + b"\0\0"
+            below = up + 1
+    return data + b"\0\1"
+
+
+def absolute_rows(bits: int) -> bytes:
+    """Rows of 37 pixels as they are, and 3 as one run, all of which are black."""
+    rows = GREY[::-1, :37] if bits == 8 else SIXTEEN[::-1, :38:2] << 4 | SIXTEEN[::-1, 1:38:2]
+    data = [b"\0\x25" + row.tobytes() + b"\0\3\0\0\0" for row in rows]
+    return b"".join(data) + b"\0\1"
+
+
+def coloured(bits: int, most: int) -> tuple[int, ...]:
+    """The palette of a TIFF with greys up to a number: all reds, then all greens and blues."""
+    return tuple(each * most // (2**bits - 1) for each in range(2**bits)) * 3
 
 
 MASKS = (0xFF0000, 0xFF00, 0xFF)
@@ -85,6 +120,14 @@ LOSSLESS = {
     "BMP 8, white first": bmp(255 - GREY, palette=range(255, -1, -1)),
     "BMP 8 top-down": bmp(GREY, palette=range(256), top_down=True),
     "BMP 8 run-length": bmp(GREY, palette=range(256), compression=1),
+    "BMP 8 run-length, empty rows": bmp(GREY, palette=range(256), compression=1, data=inked_rows()),
+    "BMP 8 run-length, jumps": bmp(GREY, palette=range(256), compression=1, data=inked_parts()),
+    "BMP 8 run-length, no runs": bmp(
+        GREY, palette=range(256), compression=1, data=absolute_rows(8)
+    ),
+    "BMP 4 run-length, no runs": bmp(
+        SIXTEEN, bits=4, palette=range(0, 256, 17), compression=2, data=absolute_rows(4)
+    ),
     "BMP 24": bmp(RGB),
     "BMP 24 top-down": bmp(RGB, top_down=True),
     "BMP 32": bmp(RGBA),
@@ -101,6 +144,9 @@ LOSSLESS = {
     "WebP, ink": encode(Image.fromarray(INK), "WEBP", lossless=True),
     "WebP animated": encode(DRAWING, "WEBP", lossless=True, save_all=True, append_images=TURNED),
     "TIFF palette": encode(DRAWING.convert("P"), "TIFF"),
+    "TIFF palette 4": tiff(SIXTEEN, bits=4, photometric=3, more={320: coloured(4, 65535)}),
+    "TIFF palette 4 of bytes": tiff(SIXTEEN, bits=4, photometric=3, more={320: coloured(4, 255)}),
+    "TIFF palette 8 of bytes": tiff(GREY, photometric=3, more={320: coloured(8, 255)}),
     "TIFF palette and alpha": encode(DRAWING.convert("PA"), "TIFF"),
     "TIFF CMYK": encode(DRAWING.convert("CMYK"), "TIFF"),
     "TIFF YCbCr": encode(DRAWING.convert("YCbCr"), "TIFF"),
@@ -140,6 +186,10 @@ for order, name in {"<": "little-endian", ">": "big-endian"}.items():
             f"TIFF RGB 16, {how}": tiff(deep(RGB), **way),
             f"TIFF RGB 8 in planes, {how}": tiff(RGB, planes=True, **way),
             f"TIFF RGB 16 in planes, {how}": tiff(deep(RGB), planes=True, **way),
+            # TIFF 6.0, ExtraSamples: 0 is unspecified data, which tell nothing of the paper.
+            f"TIFF RGB 8 and what is no alpha, {how}": tiff(
+                np.dstack([RGB, 0 * GREY]), extra=0, **way
+            ),
             f"TIFF RGBA 8, ink, {how}": tiff(INK, extra=2, **way),
             f"TIFF RGBA 8, premultiplied, {how}": tiff(np.dstack([RGB, GREY]), extra=1, **way),
             f"TIFF RGBA 16, ink, {how}": tiff(deep(INK), extra=2, **way),
@@ -150,6 +200,47 @@ for order, name in {"<": "little-endian", ">": "big-endian"}.items():
 @pytest.mark.parametrize("name", LOSSLESS)
 def test_a_lossless_file_of_any_kind_has_the_same_grey_bytes(name: str) -> None:
     np.testing.assert_array_equal(decode(LOSSLESS[name], tiff=True), GREY)
+
+
+@pytest.mark.parametrize("name", LOSSLESS)
+def test_what_pillow_has_opened_and_not_decoded_is_read_as_its_file_is(name: str) -> None:
+    """Decoded by Pillow itself, some big-endian TIFFs and 16 bits in planes have other values."""
+    try:
+        given = Image.open(BytesIO(LOSSLESS[name]))
+    except UnidentifiedImageError:
+        assert "0 white" in name  # Pillow opens no such TIFF of 12, 16 or 32 bits
+    else:
+        np.testing.assert_array_equal(decode(given), GREY)
+
+
+def two_pages(content: bytes) -> bytes:
+    """A big-endian TIFF whose second page has the pixels of the first."""
+    end = 10 + 12 * int.from_bytes(content[8:10], "big")
+    return (
+        content[:end] + struct.pack(">I", len(content)) + content[end + 4 :] + content[8 : end + 4]
+    )
+
+
+def second_page(content: bytes) -> Image.Image:
+    image = Image.open(BytesIO(two_pages(content)))
+    image.seek(1)
+    return image
+
+
+def test_another_page_of_a_tiff_is_read_if_pillow_does_not_misread_it() -> None:
+    for name in ("TIFF 8", "TIFF float to 1", "TIFF RGB 8 in planes"):
+        for how in ("big-endian", "big-endian, deflated"):
+            page = second_page(LOSSLESS[f"{name}, {how}"])
+            np.testing.assert_array_equal(decode(page), GREY)
+    np.testing.assert_array_equal(
+        decode(second_page(LOSSLESS["TIFF RGB 16 in planes, big-endian, deflated"])), GREY
+    )
+    with pytest.raises(UnsupportedFormat) as refused:
+        decode(second_page(LOSSLESS["TIFF RGB 16 in planes, big-endian"]))
+    assert str(refused.value) == (
+        "a page of a TIFF image with 16-bit samples in separate planes cannot be read: "
+        "save it as PNG"
+    )
 
 
 def pillow_one_bit(form: str, **options: Any) -> bytes:

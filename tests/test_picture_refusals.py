@@ -102,6 +102,18 @@ def as_frame(marker: int, bits: int = 8) -> bytes:
     return JPEG[:at] + bytes([0xFF, marker, *JPEG[at + 2 : at + 4], bits]) + JPEG[at + 5 :]
 
 
+def dnl_jpeg() -> bytes:
+    """The JPEG with its height behind its scan: ITU-T T.81, section B.2.5."""
+    at = JPEG.index(b"\xff\xc0") + 5
+    return JPEG[:at] + b"\0\0" + JPEG[at + 2 : -2] + b"\xff\xdc\0\4\0\x3c\xff\xd9"
+
+
+def os2_bmp(header: int) -> bytes:
+    """A BMP whose header ends after so many bytes."""
+    whole = bmp(GREY, palette=range(256))
+    return whole[:14] + struct.pack("<I", header) + whole[18 : 14 + header] + whole[54:]
+
+
 def ios_png() -> bytes:
     """As Xcode writes it: a chunk before the first, and pixels without the header of zlib."""
     whole = png(GREY, 0).replace(b"\x78\x9c", b"", 1)
@@ -121,6 +133,12 @@ UNUSUAL = {
     "a BMP image with PNG data in it": bmp(GREY, compression=5),
     "a BMP image with JPEG data in it": bmp(GREY, compression=4),
     "a BMP image with OS/2 compression": bmp(GREY // 128, bits=1, compression=3, header=64),
+    "a BMP image with an OS/2 header of 16 bytes": os2_bmp(16),
+    "a BMP image with an OS/2 header of 48 bytes": os2_bmp(48),
+    "a BMP image with masks for its colours and its alpha (BI_ALPHABITFIELDS)": bmp(
+        np.dstack([RGB, GREY]), compression=6, masks=(0xFF0000, 0xFF00, 0xFF, 0xFF000000)
+    ),
+    "a JPEG image whose height is stated after its pixels (DNL)": dnl_jpeg(),
     "a big-endian BigTIFF image": tiff(GREY, order=">", big=True),
     "a TIFF image with JPEG 2000 compression": tiff(GREY, compression=34712),
     "a TIFF image with JPEG XL compression": tiff(GREY, compression=50002),

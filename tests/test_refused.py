@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from mnist_sgd.cli import main
 from mnist_sgd.data import ImageSet, PackedWriter, load_data, load_packed, load_whole
@@ -208,3 +209,32 @@ def test_a_class_that_is_refused_as_a_whole_names_it_too(folder: Path, capsys: O
     capsys.readouterr()
     assert main(["evaluate", model, "--data", str(folder), "--skip-unusable"]) == 2
     assert capsys.readouterr().err.splitlines()[-1] == f"mnist-sgd: {text}"
+
+
+def test_what_every_preparation_refuses_comes_without_that_advice(
+    folder: Path, capsys: Output
+) -> None:
+    """A picture of one grey, or of nothing, shows no more as a whole."""
+    blank = folder.parent / "blank"
+    fill_with(blank / "b", stroke, 10)
+    (blank / "a").mkdir()
+    for number in range(3):
+        Image.new("L", (30, 30), 60 * number).save(blank / "a" / f"{number}.png")
+        Image.new("RGBA", (30, 30 + number)).save(blank / "a" / f"clear{number}.png")
+    for _ in range(2):  # also what the cache knows of them
+        assert train(blank, "--prepare", "mnist") == 2
+        assert capsys.readouterr().err == (
+            f"mnist-sgd: {blank}/a/0.png: nothing is drawn on the image: it is blank "
+            "(and 5 more files are not usable); --skip-unusable leaves such files out\n"
+        )
+        assert train(blank, "--prepare", "mnist", "--skip-unusable") == 2
+        assert capsys.readouterr().err.splitlines()[-1] == (
+            f"mnist-sgd: {blank}/a: none of its 6 files is usable; "
+            "the preparation mnist refuses 6 of them"
+        )
+    fill_with(blank / "a", texture, 1)
+    assert train(blank, "--prepare", "mnist", "--skip-unusable") == 2
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        f"mnist-sgd: {blank}/a: none of its 7 files is usable; "
+        "the preparation mnist refuses 7 of them; --prepare fit takes whole pictures"
+    )

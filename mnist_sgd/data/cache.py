@@ -9,7 +9,9 @@ There is one such folder for each preparation. A file is not opened again while 
 tells of it is as in the manifest, see `mnist_sgd.data.unchanged`. The manifest is what counts: it
 takes its name when it and the images that it names are whole, so that at every moment the cache is
 the old one or the new one. Images have a name of their content, and those of the old manifest go
-when the new one is there; whoever has mapped them keeps them.
+when the new one is there; whoever has mapped them keeps them. The manifest has a check of their
+bytes, for which they are read as a whole when the cache is opened: 0.2 s for a million images that
+are in the page cache, where their rows in the manifest take 2.8 s.
 
 An import that is killed loses what its processes had in hand, a batch or two each. Of two at once
 the second waits, and finds the work done.
@@ -23,6 +25,7 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,13 +41,13 @@ from mnist_sgd.data.unchanged import all_unchanged, as_listed, still_known
 
 __all__ = ["Cache", "CacheError", "Contents", "cache_folder"]
 
-_VERSION = 4
+_VERSION = 6
 """Of the manifest and of what the preparations make of a picture; another one is read anew."""
 
 _MANIFEST = "manifest.json"
 _LOCK = "lock"
 _IMAGES = "images-idx3-ubyte"
-_TYPES = [str, int, int, str, str, int, int, bool, bool]
+_TYPES = [str, int, int, str, str, int, int, bool, bool, bool]
 """Of a record's values."""
 _WRITTEN = 4096
 """Images that are gathered and written at once, 3 MB."""
@@ -62,11 +65,13 @@ class Contents:
         records: of all files that were read, usable or not.
         images: uint8 `[n, 28, 28]`, of the usable ones in their order; mapped.
         images_name: the name of their file; "" if there is none.
+        check: the CRC-32 of the images.
     """
 
     records: list[Record] = field(repr=False)
     images: NDArray[np.uint8] = field(repr=False)
     images_name: str = ""
+    check: int = 0
 
     def rows(self) -> dict[str, int]:
         """The row of the image of each usable file."""
@@ -126,9 +131,9 @@ class Cache:
             images = read_idx(self.folder / facts["images"]) if usable else nothing.images
         except (OSError, IdxError, ValueError, TypeError, LookupError, RecursionError):
             return nothing
-        if images.shape != (usable, 28, 28):
+        if images.shape != (usable, 28, 28) or crc32(images.data) != facts.get("check"):
             return nothing
-        return Contents(records, images, facts["images"] if usable else "")
+        return Contents(records, images, facts["images"] if usable else "", facts["check"])
 
     def update(
         self,
@@ -212,17 +217,24 @@ class Cache:
 
     def _write(self, records: list[Record], before: Contents, journal: Journal) -> Contents:
         """Make these records and their images what the cache holds."""
-        name = before.images_name
+        name, images, check = before.images_name, before.images, before.check
         if _usable(records) != _usable(before.records):
             name = self._write_images(records, before, journal)
+            images = read_idx(self.folder / name) if name else images[:0]
+            check = crc32(images.data)
         text = ",\n".join(json.dumps(record) for record in records)
-        facts = {"version": _VERSION, "preparation": self.preparation, "images": name}
+        facts = {
+            "version": _VERSION,
+            "preparation": self.preparation,
+            "images": name,
+            "check": check,
+        }
         head = json.dumps(facts | {"files": []})
         atomic_write(self.folder / _MANIFEST, f"{head[:-2]}\n{text}\n]}}\n".encode())
         for path in self.folder.iterdir():
             if path.name not in (_MANIFEST, _LOCK, name):
                 path.unlink(missing_ok=True)
-        return Contents(records, read_idx(self.folder / name) if name else before.images[:0], name)
+        return Contents(records, images, name, check)
 
     def _write_images(self, records: list[Record], before: Contents, journal: Journal) -> str:
         """Write the images of records in their order; the name of the file, "" without an image."""

@@ -52,6 +52,7 @@ class Record(NamedTuple):
         inode: likewise.
         refused: whether it is a picture in which the preparation finds nothing to show.
         drawn: whether it looks like a drawn character; known where it was prepared by `mnist`.
+        blank: whether it was refused, and every other preparation would refuse it too.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Record(NamedTuple):
     inode: int = 0
     refused: bool = False
     drawn: bool = False
+    blank: bool = False
 
 
 class Content(NamedTuple):
@@ -162,10 +164,13 @@ def _read_file(folder: str, name: str, preparation: str) -> tuple[Record, NDArra
     except OSError as error:
         return Record(name, 0, 0, "", f"it cannot be read: {error.strerror}"), None
     record = Record(name, status.st_size, status.st_mtime_ns, digest, "")
+    picture = None
     try:
         picture = decode_own(content)
         image = prepare(picture, preparation).image
         drawn = preparation == "mnist" and looks_drawn(image, picture)
         return record._replace(drawn=drawn), image
     except ImageError as error:
-        return record._replace(why=str(error), refused=isinstance(error, NoInk)), None
+        refused = isinstance(error, NoInk)
+        blank = refused and (picture is None or picture.min() == picture.max())
+        return record._replace(why=str(error), refused=refused, blank=bool(blank)), None

@@ -149,7 +149,7 @@ def import_folder(
         preparation = choice.preparation
     contents, unreadable = read(listing, preparation)
     odd += [
-        (each.name, each.why, 1, preparation if each.refused else "")
+        (each.name, each.why, 1, preparation if each.refused and not each.blank else "")
         for each in contents.records
         if listing.has(each.name)
     ]
@@ -255,15 +255,13 @@ def _check_every_class(
     """Refuse a class folder none of whose files is usable."""
     found = Counter(listing.class_folder(each.name) for each in listing.files)
     left = Counter(listing.class_folder(record.name) for record in usable)
-    refused = Counter(
-        listing.class_folder(each.name)
-        for each in contents.records
-        if each.refused and listing.has(each.name)
-    )
+    refused = [each for each in contents.records if each.refused and listing.has(each.name)]
+    by_class = Counter(listing.class_folder(each.name) for each in refused)
+    not_blank = {listing.class_folder(each.name) for each in refused if not each.blank}
     for inside, count in found.items():
         if not left[inside]:
             path = printable(os.path.join(listing.folder, inside))
             text = f"{path}: none of its {count:,} files is usable"
-            if refused[inside]:
-                text += f"; the preparation {preparation} refuses {refused[inside]:,} of them"
-            raise UnusableClass(text, preparation if refused[inside] else "")
+            if by_class[inside]:
+                text += f"; the preparation {preparation} refuses {by_class[inside]:,} of them"
+            raise UnusableClass(text, preparation if inside in not_blank else "")

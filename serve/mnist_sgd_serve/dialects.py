@@ -20,6 +20,10 @@ _BITS = range(2, 17)
 """Markers and precisions of a JPEG: ITU-T T.81, table B.1, and T.87, section C.1."""
 
 _BMP_HEADERS = (12, 40, 52, 56, 64, 108, 124)
+_OS2_HEADERS = (16, 64)
+"""Bytes of OS/2's second header, which a program may cut short; Pillow reads the longest alone."""
+
+_ALPHA_MASKS = 6
 _BMP_COMPRESSIONS = {4: "JPEG", 5: "PNG", 11: "CMYK", 12: "CMYK", 13: "CMYK"}
 
 
@@ -49,23 +53,25 @@ def _describe_jpeg(content: bytes, reason: str) -> str | None:
     frame = _jpeg_frame(content)
     if frame is None:
         return None
-    marker, bits = frame
+    marker, bits, height = frame
     if marker == _JPEG_LS:
         return "a JPEG-LS image"
     if marker in _HIERARCHICAL:
         return "a hierarchical JPEG image"
     if bits != 8 and bits in _BITS:
         return f"a {bits}-bit JPEG image"
+    if not height:
+        return "a JPEG image whose height is stated after its pixels (DNL)"
     return "a lossless JPEG image" if marker in _LOSSLESS and "truncated" not in reason else None
 
 
-def _jpeg_frame(content: bytes) -> tuple[int, int] | None:
-    """The marker of the frame, which tells the kind, and the bits of a sample."""
+def _jpeg_frame(content: bytes) -> tuple[int, int, int] | None:
+    """The marker of the frame, which tells the kind, the bits of a sample, and the height."""
     at = 2
     while match := _MARKER.search(content, at):
         marker, at = match[1][0], match.end()
-        if marker in _FRAMES and at + 2 < len(content):
-            return marker, content[at + 2]
+        if marker in _FRAMES and at + 4 < len(content):
+            return marker, content[at + 2], int.from_bytes(content[at + 3 : at + 5], "big")
         if marker == _SCAN:
             return None
         if marker not in _BARE_MARKERS:
@@ -76,13 +82,18 @@ def _jpeg_frame(content: bytes) -> tuple[int, int] | None:
 def _describe_bmp(content: bytes, reason: str) -> str | None:
     try:
         (header,) = struct.unpack_from("<I", content, 14)
-        if header not in _BMP_HEADERS or header == 12:
+        if header not in _BMP_HEADERS:
+            is_os2 = _OS2_HEADERS[0] <= header <= _OS2_HEADERS[1]
+            return f"a BMP image with an OS/2 header of {header} bytes" if is_os2 else None
+        if header == 12:
             return None
         bits, compression = struct.unpack_from("<HI", content, 28)
     except struct.error:
         return None
     if compression in _BMP_COMPRESSIONS:
         return f"a BMP image with {_BMP_COMPRESSIONS[compression]} data in it"
+    if compression == _ALPHA_MASKS:
+        return "a BMP image with masks for its colours and its alpha (BI_ALPHABITFIELDS)"
     if header == 64 and compression in (3, 4):
         return "a BMP image with OS/2 compression"
     if bits not in (1, 4, 8, 16, 24, 32):

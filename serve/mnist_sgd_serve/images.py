@@ -17,9 +17,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from mnist_sgd_serve.bmp_runs import unpack_runs
+from mnist_sgd_serve.completeness import has_all_pixels, mark_pixels, with_end
 from mnist_sgd_serve.depth import DEEP
 from mnist_sgd_serve.dialects import describe
 from mnist_sgd_serve.formats import HEAD, Reader, choose_reader
+from mnist_sgd_serve.given import as_decoded_here, content_behind
 from mnist_sgd_serve.grey import to_grey
 from mnist_sgd_serve.headers import plain_gif, plain_png, split_exif, webp_size
 from mnist_sgd_serve.image_errors import (
@@ -29,7 +32,7 @@ from mnist_sgd_serve.image_errors import (
     NotAnImage,
     UnsupportedFormat,
 )
-from mnist_sgd_serve.orientation import orientation
+from mnist_sgd_serve.orientation import orientation, upright
 from mnist_sgd_serve.picture import shrink
 from mnist_sgd_serve.reduction import draft, reduced
 from mnist_sgd_serve.samples import mended, read_samples
@@ -60,6 +63,8 @@ MAX_BYTES = 32 * 2**20
 MAX_MEMORY = 512 * 2**20
 """The most memory that decoding may take."""
 
+_DAMAGED = "the {} image is damaged or cut short"
+
 OWN_PIXELS, OWN_BYTES, OWN_MEMORY = 178_956_970, 128 * 2**20, 2**30
 """The same for pictures of one's own: Pillow's own limit of pixels, and what these may need."""
 
@@ -82,7 +87,11 @@ def decode(
     Args:
         source: the bytes of an image file, the path of one, or a Pillow image, which is turned as
             its `info` says: for one that you have turned yourself, delete what is there, as
-            `PIL.ImageOps.exif_transpose` does.
+            `PIL.ImageOps.exif_transpose` does. One that is opened and not loaded is read as its
+            file is. Once loaded it has the values that Pillow gave it, which are wrong for some
+            TIFFs (of 16 bits in planes; big-endian, compressed, with signed or floating-point
+            samples), and no copy of it knows the bits of a sample, whether they are signed, and
+            whether 0 is white: give the path of such a file.
         max_pixels: width times height that is still decoded.
         max_bytes: length of a file that is still read.
         max_memory: bytes that decoding a file may take, three copies of the file included.
@@ -171,7 +180,7 @@ def _decode(content: bytes, limits: _Limits, tiff: bool, reduce: bool) -> NDArra
     try:
         with _quiet(reader.name):
             image = _open(reader, content, limits, reduce)
-            return _pixels(image, limits.pixels, reduce, own=True)
+            return _pixels(image, limits.pixels, reduce, content, own=True)
     except ImageError:
         raise
     except TooMuchWork as error:
@@ -185,15 +194,17 @@ def _decode(content: bytes, limits: _Limits, tiff: bool, reduce: bool) -> NDArra
 
 
 def _decode_given(image: "Image.Image", max_pixels: int, reduce: bool) -> NDArray[np.uint8]:
+    content = b""
     try:
         with _quiet(image.format):
-            return _pixels(image, max_pixels, reduce, own=False)
+            content = content_behind(image)
+            return _pixels(as_decoded_here(image, content), max_pixels, reduce, content, own=False)
     except ImageError:
         raise
     except MemoryError as error:
         raise ImageTooLarge("the image needs more memory than there is: make it smaller") from error
     except Exception as error:  # as above
-        raise _unreadable(image.format or "given", b"", error) from error
+        raise _unreadable(image.format or "given", content, error) from error
 
 
 def _quiet(name: str | None) -> AbstractContextManager[None]:
@@ -220,6 +231,7 @@ def _open(reader: Reader, content: bytes, limits: _Limits, reduce: bool) -> "Ima
         content = plain_png(content)
     elif name == "JPEG":
         content, exif = split_exif(content)
+        content = with_end(content)
     image = _opened(reader, content)
     if exif is not None:
         image.info["exif"] = exif
@@ -230,6 +242,8 @@ def _open(reader: Reader, content: bytes, limits: _Limits, reduce: bool) -> "Ima
     if reduce and name == "JPEG":
         draft(image)
     _check_memory(name, size, kept + memory_needed(name, image), limits.memory)
+    if name == "BMP":
+        unpack_runs(image, content)
     return image
 
 
@@ -245,18 +259,24 @@ def _opened(reader: Reader, content: bytes) -> "Image.Image":
     return image
 
 
-def _pixels(image: "Image.Image", max_pixels: int, reduce: bool, *, own: bool) -> NDArray[np.uint8]:
-    """Decode an opened image to upright grey; one that is not our own is left as it is."""
+def _pixels(
+    image: "Image.Image", max_pixels: int, reduce: bool, content: bytes, *, own: bool
+) -> NDArray[np.uint8]:
+    """Decode an opened image of this content to upright grey; one that is not our own stays."""
     _check_size(*image.size, max_pixels)
     samples = read_samples(image)
+    if content:
+        mark_pixels(image)
     image.load()
+    if content and not has_all_pixels(content, image):
+        raise NotAnImage(_DAMAGED.format(image.format))
     # Pillow turns a TIFF itself when it decodes it.
     turned = 1 if image.format == "TIFF" else orientation(image.info)
     image = mended(image, samples, in_place=own)
     if reduce and image.mode not in DEEP:  # whose values are stretched before they are averaged
         image = reduced(image)
     grey = to_grey(image, samples)
-    return np.ascontiguousarray(_upright(shrink(grey) if reduce else grey, turned))
+    return np.ascontiguousarray(upright(shrink(grey) if reduce else grey, turned))
 
 
 def _unreadable(name: str, content: bytes, error: Exception) -> ImageError:
@@ -264,7 +284,7 @@ def _unreadable(name: str, content: bytes, error: Exception) -> ImageError:
     kind = describe(name, content, error)
     if kind:
         return UnsupportedFormat(f"{kind} cannot be read: save it as PNG")
-    return NotAnImage(f"the {name} image is damaged or cut short")
+    return NotAnImage(_DAMAGED.format(name))
 
 
 def _check_size(width: int, height: int, max_pixels: int) -> None:
@@ -279,18 +299,8 @@ def _check_size(width: int, height: int, max_pixels: int) -> None:
 
 def _check_memory(name: str, size: tuple[int, int], needed: int, most: int) -> None:
     if needed > most:
+        or_else = ", or save it as JPEG" if name == "WebP" else ""  # of a quarter of the memory
         raise ImageTooLarge(
             f"the {name} image of {size[0]} x {size[1]} pixels takes {-(-needed // 10**6)} MB of "
-            f"memory to read, at most {most // 10**6} MB are allowed: make it smaller"
+            f"memory to read, at most {most // 10**6} MB are allowed: make it smaller{or_else}"
         )
-
-
-def _upright(grey: NDArray[np.uint8], turned: int) -> NDArray[np.uint8]:
-    """Undo an EXIF orientation: 5 to 8 exchange the axes, the rest are mirrorings."""
-    if turned >= 5:
-        grey = grey.T
-    if turned in (3, 4, 7, 8):
-        grey = grey[::-1]
-    if turned in (2, 3, 6, 7):
-        grey = grey[:, ::-1]
-    return grey

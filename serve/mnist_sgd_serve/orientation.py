@@ -10,7 +10,10 @@ import struct
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["orientation"]
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["orientation", "upright"]
 
 _EXIF_HEADER = b"Exif\0\0"
 _TAG = 0x0112
@@ -43,6 +46,22 @@ def orientation(info: Mapping[Any, Any]) -> int:
         if found is not None:
             return found
     return 1
+
+
+def upright(grey: NDArray[np.uint8], turned: int) -> NDArray[np.uint8]:
+    """Undo an orientation.
+
+    Args:
+        grey: uint8 `[height, width]`.
+        turned: 1 to 8: 5 to 8 exchange the axes, the rest are mirrorings.
+    """
+    if turned >= 5:
+        grey = grey.T
+    if turned in (3, 4, 7, 8):
+        grey = grey[::-1]
+    if turned in (2, 3, 6, 7):
+        grey = grey[:, ::-1]
+    return grey
 
 
 def _bytes(data: object) -> bytes:

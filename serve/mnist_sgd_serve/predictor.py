@@ -138,8 +138,9 @@ class Predictor:
 
         Args:
             source: the path of an image file, which may also be TIFF; the bytes of one; a Pillow
-                image; or a grey array uint8 `[height, width]`, also one of another library that
-                NumPy can read, such as a torch tensor.
+                image, of which `decode` says what it may not tell once it is loaded or copied; or a
+                grey array uint8 `[height, width]`, also one of another library that NumPy can read,
+                such as a torch tensor.
 
         Raises:
             ImageError: it is no readable image, too large, or has no ink; see `decode`.

@@ -178,6 +178,8 @@ def memory_needed(kind: str, image: "Image.Image") -> int:
     elif kind == "PNG":  # two rows, of up to 8 bytes a pixel in the file
         needed += 2 * 8 * width
         needed += _deep_copies(image)
+    elif kind == "JPEG":  # a second reading, see `completeness`
+        needed *= 2
     elif kind in ("GIF", "BMP"):  # what the frame leaves to the next; what is unpacked in Python
         needed += 2 * width * height
     return needed

@@ -53,11 +53,17 @@ def bmp(
     compression: int = 0,
     header: int = 40,
     top_down: bool = False,
+    data: bytes = b"",
 ) -> bytes:
-    """A BMP with a palette of greys; masks are those of red, green, blue and alpha."""
+    """A BMP with a palette of greys; masks are those of red, green, blue and alpha.
+
+    `data` are its pixels as they are in the file, where `pixels` tell their bits alone.
+    """
     bits = bits or 8 * pixels.dtype.itemsize * pixels.size // GREY.size
     ordered = pixels if top_down else pixels[::-1]
-    if compression in (1, 2):
+    if data:
+        pass
+    elif compression in (1, 2):
         data = b"".join(_runs(row.tobytes(), bits) for row in ordered)
     else:
         data = b"".join(row + bytes(-len(row) % 4) for row in _rows(ordered, bits, "<"))
@@ -89,18 +95,21 @@ def tiff(
     extra: int | None = None,
     planes: bool = False,
     big: bool = False,
+    rows: int = HEIGHT,
+    strips: int | None = None,
     more: dict[int, tuple[int, ...]] | None = None,
 ) -> bytes:
     """A TIFF of one strip, or of one for each sample, which `compression` 8 deflates.
 
-    `more` are other tags, or other values of these.
+    `rows` are those of a strip, and the first `strips` strips alone are in the file; `more` are
+    other tags, or other values of these.
     """
     samples = pixels.size // GREY.size
     bits = bits or 8 * pixels.dtype.itemsize
     parts = [*np.moveaxis(pixels, -1, 0)] if planes else [pixels]
-    strips = [b"".join(_rows(part, bits, order)) for part in parts]
-    if compression == 8:
-        strips = [zlib.compress(strip) for strip in strips]
+    tops = range(0, HEIGHT, rows)
+    data = [b"".join(_rows(part[top : top + rows], bits, order)) for part in parts for top in tops]
+    data = [zlib.compress(strip) if compression == 8 else strip for strip in data[:strips]]
     tags = {
         256: (WIDTH,),
         257: (HEIGHT,),
@@ -108,8 +117,8 @@ def tiff(
         259: (compression,),
         262: (photometric if photometric is not None else 2 if samples > 2 else 1,),
         277: (samples,),
-        278: (HEIGHT,),
-        279: tuple(map(len, strips)),
+        278: (rows,),
+        279: tuple(map(len, data)),
         284: (2 if planes else 1,),
         339: ({"u": 1, "i": 2, "f": 3, "b": 1}[pixels.dtype.kind],) * samples,
     }
@@ -117,8 +126,8 @@ def tiff(
         tags[338] = (extra,)
     tags |= more or {}
     start = len(_directory(tags | {273: tags[279]}, order, big))
-    offsets = tuple(start + sum(tags[279][:place]) for place in range(len(strips)))
-    return _directory(tags | {273: offsets}, order, big) + b"".join(strips)
+    offsets = tuple(start + sum(tags[279][:place]) for place in range(len(data)))
+    return _directory(tags | {273: offsets} | (more or {}), order, big) + b"".join(data)
 
 
 def _directory(tags: dict[int, tuple[int, ...]], order: str, big: bool) -> bytes:

@@ -64,7 +64,6 @@ class RpcServer:
         bodies: BodyCount | None = None,
     ) -> None:
         self.settings = settings
-        self.metrics = metrics
         routes = {path: self._receiving(route) for path, route in service.routes.items()}
         self.methods = list(routes)
         self.application = Application(settings, routes.__getitem__, metrics, log)
@@ -163,9 +162,6 @@ class RpcServer:
             self.running += 1
             try:
                 answer = await self.application.answer(exchange)
-            except asyncio.CancelledError:  # the client has left, or its own deadline has passed
-                self.metrics.answered("grpc", 499, time.perf_counter() - exchange.started)
-                raise
             finally:
                 self.running -= 1
                 self.quiet_since = time.monotonic()

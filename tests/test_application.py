@@ -32,12 +32,15 @@ class Bench:
 
     def __init__(self, failure: Exception | None, **settings: Any) -> None:
         self.failure = failure
+        self.cancelled = False
         self.metrics = Metrics(shared_memory(1))
         given = Settings(model=Path("model.onnx"), **settings)
         self.application = Application(given, self.find, self.metrics, Log())
 
     def find(self, path: bytes) -> Route:
         async def handler(exchange: Exchange) -> Answer:
+            if self.cancelled:
+                raise asyncio.CancelledError
             if self.failure is not None:
                 raise self.failure
             return Answer(b"{}")
@@ -107,6 +110,54 @@ def test_a_failure_is_forgotten_at_once_with_all_that_its_trace_holds() -> None:
 def test_an_answer_to_a_client_that_has_left_is_counted_as_such() -> None:
     bench = Bench(None)
     assert bench.ask(gone=True).status == 200
+    assert bench.counted(499)
+
+
+@pytest.mark.parametrize("failure", [None, RequestError(400, "x", "wrong"), QueueFull()])
+def test_the_log_says_the_status_that_is_counted(
+    failure: Exception | None, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """That of a client that has left, whatever it would have been answered."""
+    bench = Bench(failure, access_log=True)
+    answer = bench.ask(gone=True)
+    (line,) = lines(capfd.readouterr().err)
+    assert (line["status"], line["level"]) == (499, "warning")
+    said = "the client has left" if failure is None else json.loads(answer.body)["error"]
+    assert line["error"] == said
+    assert bench.counted(499)
+    assert not bench.counted(answer.status)
+
+
+def test_a_failure_of_our_own_is_logged_and_counted_though_the_client_has_left(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    bench = Bench(ZeroDivisionError("by nothing"))
+    bench.ask(gone=True)
+    (line,) = lines(capfd.readouterr().err)
+    assert (line["status"], line["error"]) == (500, "by nothing")
+    assert bench.counted(500)
+    assert not bench.counted(499)
+
+
+@pytest.mark.parametrize("failure", [QueueFull(), DeadlineExceeded(), ClientGone()])
+def test_the_log_says_what_the_client_is_told(
+    failure: Exception, capfd: pytest.CaptureFixture[str]
+) -> None:
+    answer = Bench(failure, access_log=True).ask()
+    (line,) = lines(capfd.readouterr().err)
+    assert line["error"] == json.loads(answer.body)["error"]
+
+
+def test_a_call_that_is_cancelled_is_logged_as_it_is_counted(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """As gRPC cancels a call whose client has left."""
+    bench = Bench(None, access_log=True)
+    bench.cancelled = True
+    with pytest.raises(asyncio.CancelledError):
+        bench.ask()
+    (line,) = lines(capfd.readouterr().err)
+    assert (line["status"], line["error"]) == (499, "the request was cancelled")
     assert bench.counted(499)
 
 

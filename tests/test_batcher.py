@@ -104,8 +104,8 @@ def test_a_request_that_is_too_large_for_a_run_is_run_in_pieces_and_lets_others_
         list(range(f, f + n)) for f, n in zip(firsts, counts, strict=False)
     ]
     large = list(range(7, 16))
-    assert model.runs == [[0], [1, 2, 3], [4, 5, 6], large[:4], [16, 17], large[4:8], large[8:]]
-    assert model.queued[-3:] == [0, 1, 0]
+    assert model.runs == [[0], [1, 2, 3], large[:4], [4, 5, 6, 16], large[4:8], [17], large[8:]]
+    assert model.queued[-3:] == [2, 1, 0]
 
 
 def test_a_large_request_gives_the_loop_a_turn_after_each_piece() -> None:
@@ -145,6 +145,80 @@ def test_a_small_request_waits_for_one_piece_of_a_large_one_and_no_more() -> Non
         return waits
 
     assert max(asyncio.run(go())) <= 3  # a piece that it finds, its own, one until it is told
+
+
+def test_a_small_request_waits_for_one_piece_however_many_large_ones_are_there() -> None:
+    model = Model()
+    batcher = model.batcher(max_images=10, max_waiting=1000)
+
+    async def go() -> None:
+        large = [
+            asyncio.ensure_future(batcher.answer(images(100 * n, 100), stays)) for n in range(10)
+        ]
+        await asyncio.sleep(0)
+        small = asyncio.ensure_future(batcher.answer(images(1000), stays))
+        await asyncio.sleep(0)
+        before = len(model.runs)
+        assert (await small).tolist() == [1000]
+        assert len(model.runs) <= before + 2
+        assert not any(one.done() for one in large)
+        assert [one.tolist() for one in await asyncio.gather(*large)] == [
+            list(range(100 * n, 100 * n + 100)) for n in range(10)
+        ]
+
+    asyncio.run(go())
+
+
+def test_a_large_request_has_every_second_run_however_many_small_ones_come() -> None:
+    model = Model()
+    batcher = model.batcher(max_images=4, max_waiting=1000)
+
+    async def go() -> None:
+        small = [asyncio.ensure_future(batcher.answer(images(n), stays)) for n in range(100)]
+        large = asyncio.ensure_future(batcher.answer(images(100, 20), stays))
+        await large
+        assert sum(not one.done() for one in small) >= 75
+        await asyncio.gather(*small)
+
+    asyncio.run(go())
+    assert [run[0] >= 100 for run in model.runs[1:11]] == [False, True] * 5
+
+
+def test_a_large_request_that_finds_no_room_keeps_no_small_one_out() -> None:
+    model = Model()
+    batcher = model.batcher(max_images=4, max_waiting=100)
+
+    async def go() -> list[Any]:
+        large = [
+            asyncio.ensure_future(batcher.answer(images(100 * n, 100), stays)) for n in range(3)
+        ]
+        await asyncio.sleep(0)
+        batcher.check_room()
+        small = [asyncio.ensure_future(batcher.answer(images(n), stays)) for n in range(300, 400)]
+        await asyncio.sleep(0)
+        batcher.check_room()
+        return await asyncio.gather(*large, *small, return_exceptions=True)
+
+    results = outcomes(asyncio.run(go()))
+    assert results[:3] == [list(range(100)), QueueFull, QueueFull]
+    assert results[3:] == [[n] for n in range(300, 400)]
+    assert batcher.waiting == model.queued[-1] == 0
+
+
+def test_small_requests_that_find_no_room_keep_no_large_one_from_its_end() -> None:
+    model = Model()
+    batcher = model.batcher(max_images=4, max_waiting=8)
+    results = asyncio.run(
+        gather(
+            *(batcher.answer(images(n), stays) for n in range(20)),
+            batcher.answer(images(20, 30), stays),
+        )
+    )
+    assert outcomes(results) == [
+        *([n] for n in range(9)),
+        *[QueueFull] * 11,
+        list(range(20, 50)),
+    ]
 
 
 def test_a_large_request_is_dropped_between_pieces_when_its_client_leaves() -> None:
@@ -251,10 +325,18 @@ def test_an_empty_queue_takes_a_request_that_is_larger_than_it() -> None:
         gather(
             batcher.answer(images(0), stays),
             batcher.answer(images(1, 20), stays),
-            batcher.answer(images(21), stays),
+            batcher.answer(images(21, 20), stays),
+            batcher.answer(images(41, 8), stays),
+            batcher.answer(images(49), stays),
         )
     )
-    assert outcomes(results) == [[0], list(range(1, 21)), QueueFull]
+    assert outcomes(results) == [
+        [0],
+        list(range(1, 21)),
+        QueueFull,
+        list(range(41, 49)),
+        QueueFull,
+    ]
 
 
 def test_a_request_whose_client_has_gone_costs_no_run() -> None:
@@ -329,7 +411,7 @@ def test_every_answer_goes_to_its_request(
         if fate == "cancels":
             asked.cancel()
         if fate == "late":
-            for waiting in batcher._queue:
+            for waiting in (*batcher._small, *batcher._large):
                 if waiting.images[0, 0, :4].tobytes() == images(first)[0, 0, :4].tobytes():
                     waiting.since -= DEADLINE + 1
         return await asked
@@ -357,6 +439,8 @@ def test_every_answer_goes_to_its_request(
             assert own <= ran
     assert batcher.waiting == model.queued[-1] == 0
     batcher.check_room()
-    assert not batcher._queue
+    assert not batcher._small
+    assert not batcher._large
+    assert batcher._small.images == batcher._large.images == 0
     assert all(len(run) <= max_images for run in model.runs)
     assert sum(count for _, count in model.seen) == sum(map(len, model.runs))

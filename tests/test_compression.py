@@ -4,12 +4,14 @@ import gzip
 import zlib
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from deflate import blocks
 from memory import traced
-from mnist_sgd_serve.compression import decompress
+from mnist_sgd_serve.compression import STEP, decompress
 from mnist_sgd_serve.protocol import RequestError
 
 TEXT = bytes(range(256)) * 40
@@ -123,3 +125,62 @@ def test_any_bytes_are_unpacked_or_refused(body: bytes, encoding: str) -> None:
         assert len(decompress(body, encoding, limit=50)) <= 50
     except RequestError as error:
         assert error.status in (400, 413)
+
+
+MIB = 2**20
+
+
+def flushed(content: bytes, count: int) -> bytes:
+    """A deflate stream of a client that flushes after every `count` bytes."""
+    packer = zlib.compressobj(6, zlib.DEFLATED, -15)
+    parts = (content[at : at + count] for at in range(0, len(content), count))
+    return (
+        b"".join(packer.compress(part) + packer.flush(zlib.Z_SYNC_FLUSH) for part in parts)
+        + packer.flush()
+    )
+
+
+@pytest.mark.parametrize("before", [b"", bytes(9 * MIB)], ids=["at once", "after 9 MiB"])
+def test_a_body_of_blocks_that_hold_nothing_is_refused(before: bytes) -> None:
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    start = packer.compress(before) + packer.flush(zlib.Z_FULL_FLUSH)
+    body = start + blocks(0, 2 * MIB) + bare(b"the end")
+    assert zlib.decompressobj(-15).decompress(body) == before + b"the end"
+    said = (
+        "65536 bytes of the deflate body unpack to 0, at least 4096 are expected: "
+        "send it uncompressed"
+    )
+    assert refusal(body, "deflate", 16 * MIB) == (400, "bad_compression", said)
+
+
+def test_a_body_that_takes_many_times_as_long_as_others_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """By the processor's time, which here goes on by 10 ms whenever somebody looks."""
+    body = zlib.compress(bytes(range(256)) * 256 * 160, 0)  # 10 MiB
+    seconds = iter(range(10_000))
+    monkeypatch.setattr("mnist_sgd_serve.compression.time.thread_time", lambda: next(seconds) / 100)
+    assert len(decompress(body, "deflate", limit=100 * MIB)) == 10 * MIB
+    said = "the deflate body takes too long to unpack: send it uncompressed"
+    assert refusal(body, "deflate", 10 * MIB) == (400, "bad_compression", said)
+
+
+@pytest.mark.parametrize("level", [0, 1, 6, 9])
+@pytest.mark.parametrize("memory", [1, 9])
+@pytest.mark.parametrize("values", [1, 16, 200, 256])
+def test_no_body_that_a_compressor_writes_is_refused(level: int, memory: int, values: int) -> None:
+    content = bytes(byte % values for byte in random_bytes(3 * STEP))
+    packer = zlib.compressobj(level, zlib.DEFLATED, 31, memory)
+    packed = packer.compress(content) + packer.flush()
+    assert decompress(packed, "gzip", limit=MIB) == content
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 100])
+def test_a_client_may_flush_as_often_as_it_likes(count: int) -> None:
+    content = random_bytes(STEP)
+    packed = flushed(content, count)
+    assert decompress(packed, "deflate", limit=MIB) == content
+
+
+def random_bytes(count: int) -> bytes:
+    return bytes(np.random.default_rng(3).integers(0, 256, count, np.uint8))

@@ -620,6 +620,49 @@ def test_calls_without_their_message_do_not_hold_the_end_up(model: Path) -> None
     asyncio.run(check())
 
 
+def test_one_client_cannot_take_all_places_for_watching(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One more ends the oldest of the connection that has the most, if that is not its own."""
+    monkeypatch.setattr("mnist_sgd_serve.rpc.health.MOST_WATCHING", 4)
+    own = [("grpc.use_local_subchannel_pool", 1)]
+    read = message_class(f"{HEALTH}Response").FromString
+
+    async def check() -> None:
+        async with told(model, None, Metrics(shared_memory(1))) as (rpc, greedy):
+            address = f"127.0.0.1:{rpc.port}"
+
+            def begin(channel: Any) -> Any:
+                return channel.unary_stream("/grpc.health.v1.Health/Watch")(b"", timeout=PATIENCE)
+
+            async def watch(channel: Any) -> Any:
+                call = begin(channel)
+                return call, await call.read()
+
+            taken = [await watch(greedy) for _ in range(4)]
+            assert await code(begin(greedy)) == "RESOURCE_EXHAUSTED"
+            async with (
+                grpc.aio.insecure_channel(address, options=own) as first,
+                grpc.aio.insecure_channel(address, options=own) as second,
+            ):
+                others = [await watch(first), await watch(second)]
+                for ended, _ in taken[:2]:
+                    assert await code(ended) == "RESOURCE_EXHAUSTED"
+                    assert await ended.details() == "1024 calls watch the health already"
+                assert await code(begin(greedy)) == "RESOURCE_EXHAUSTED"
+                rpc.drain()
+                for call, answer in (*taken[2:], *others):
+                    assert read(answer).status == SERVING
+                    assert read(await call.read()).status == NOT_SERVING
+                    assert await code(call) == "OK"
+
+    async def code(call: Any) -> str:
+        name: str = (await call.code()).name
+        return name
+
+    asyncio.run(check())
+
+
 # Processes.
 
 

@@ -1,17 +1,23 @@
 """What a gRPC client may cost: messages that never come to an end, or that are built to be dear."""
 
+import gzip
 import os
-from collections.abc import Iterator
+import re
+import struct
+import zlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import grpc
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import onnx_models
+from deflate import END, blocks
 from http2 import Http2, grpc_message
 from mnist_sgd_serve.protocol import InferRequest, RequestError
 from mnist_sgd_serve.protocol.large import LARGE
@@ -20,7 +26,7 @@ from mnist_sgd_serve.rpc.messages import message_class, parse, parse_small
 from mnist_sgd_serve.rpc.tensors import read_infer
 from request_bombs import part, tensor, varint
 from server import Server, launch, running
-from waiting import wait_until
+from waiting import PATIENCE, wait_until
 
 INFER = "/inference.GRPCInferenceService/ModelInfer"
 REQUEST = message_class("inference.ModelInferRequest")
@@ -72,6 +78,97 @@ def test_a_message_is_not_received_without_the_token(model: Path) -> None:
             assert client.ended == set(calls)
             assert sent < 40 * 2**16  # what may be sent before anybody asks for it
             assert more() < 16 * MIB
+
+
+SLOW = REQUEST(
+    model_name="mnist_sgd",
+    inputs=[{"name": "image", "datatype": "UINT8", "shape": [1, 28, 28]}],
+    raw_input_contents=[bytes(784)],
+).SerializeToString()
+SLOW = struct.pack(">BI", 0, len(SLOW)) + SLOW
+
+
+@pytest.mark.parametrize(
+    ("options", "method"),
+    [
+        (("--token", "sesame"), "/inference.GRPCInferenceService/ServerLive"),
+        (("--token", "sesame"), "/grpc.health.v1.Health/Check"),
+        ((), INFER),
+    ],
+    ids=["live, by a stranger", "health, by a stranger", "all calls of another connection"],
+)
+def test_a_client_that_sends_slowly_keeps_its_place_whatever_another_opens(
+    model: Path, options: tuple[str, ...], method: str
+) -> None:
+    with running(model, "--grpc-port", "0", *options) as server:  # noqa: SIM117
+        with connect(server) as slow, connect(server) as other:
+            upload = slow.call(INFER, authorization="Bearer sesame")
+            slow.send({upload: SLOW[:-1]})
+            for _ in range(3):
+                calls = [other.call(method) for _ in range(30)]
+                wait_until(lambda: other.pumped() and len(other.ended & set(calls)) >= 22)  # noqa: B023
+            assert slow.pumped()
+            assert slow.ended == set()
+            slow.send({upload: SLOW[-1:]})
+            wait_until(lambda: slow.pumped() and upload in slow.answered)
+
+
+def test_calls_without_the_token_that_send_nothing_have_two_places(model: Path) -> None:
+    with running(model, "--grpc-port", "0", "--token", "sesame") as server:  # noqa: SIM117
+        with connect(server) as client:
+            calls = [client.call("/inference.GRPCInferenceService/ServerLive") for _ in range(9)]
+            wait_until(lambda: client.pumped() and len(client.ended) == 7)
+            assert client.ended == set(calls[:7])
+
+
+def test_a_message_is_not_unpacked_before_it_is_asked_for(server: Server) -> None:
+    """Nor then, if it is small by its kind and this one is not."""
+    packed = b"\x1f\x8b\x08\0\0\0\0\0\0\xff" + blocks(0, MIB) + END + bytes(8)
+    message = struct.pack(">BI", 1, len(packed)) + packed
+    wrong = 'mnist_sgd_requests_total{route="grpc",status="%d"}'
+    before = [server.metric(wrong % status) for status in (400, 413)]
+    with connect(server) as client:
+        for path in ("/inference.GRPCInferenceService/ServerLive", INFER):
+            call = client.call(path, **{"grpc-encoding": "gzip"})
+            client.send({call: message})
+            wait_until(lambda: client.pumped() and call in client.ended)  # noqa: B023
+        assert client.answered == set()
+    assert [server.metric(wrong % status) for status in (400, 413)] == [one + 1 for one in before]
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress, zlib.compress])
+def test_a_small_message_may_be_compressed(pack: Callable[[bytes], bytes]) -> None:
+    kind = message_class("inference.ModelReadyRequest")
+    content = pack(kind(name="mnist_sgd", version="x" * 60_000).SerializeToString())
+    assert parse_small(kind, content).name == "mnist_sgd"
+
+
+def test_a_small_message_is_refused_if_it_is_long_compressed_or_unpacked() -> None:
+    kind = message_class("inference.ModelReadyRequest")
+    for content, said in (
+        (gzip.compress(bytes(65_537)), "Decompressed message larger than max (65536)"),
+        (
+            b"\x1f\x8b" + bytes(16_383),
+            "the compressed message inference.ModelReadyRequest has 16385 bytes, at most 16384 "
+            "are allowed",
+        ),
+    ):
+        with pytest.raises(RequestError, match=f"^{re.escape(said)}$") as caught:
+            parse_small(kind, content)
+        assert caught.value.status == 413
+
+
+def test_a_compressed_message_has_the_bound_and_the_code_of_another(server: Server) -> None:
+    content = bytes(17 * MIB)
+    address = server.wait_for("ready")["grpc"]
+    options = [("grpc.max_send_message_length", -1), ("grpc.use_local_subchannel_pool", 1)]
+    with grpc.insecure_channel(address, options=options) as channel:
+        for compression in (grpc.Compression.NoCompression, grpc.Compression.Gzip):
+            with pytest.raises(grpc.RpcError) as caught:
+                channel.unary_unary(INFER)(content, compression=compression, timeout=PATIENCE)
+            error: Any = caught.value
+            assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+            assert "message larger than max (" in error.details()
 
 
 def test_a_connection_has_a_bounded_number_of_calls(server: Server) -> None:

@@ -6,6 +6,7 @@ The table of all of them, with the time that each costs, is made by benchmarks/r
 import os
 import select
 import socket
+import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -14,6 +15,7 @@ from pathlib import Path
 from threading import Thread
 
 import grpc
+import numpy as np
 import pytest
 
 import onnx_models
@@ -89,6 +91,8 @@ OUTCOMES = {
     "json, not compressed": BAD,
     "gzip, 16,384 images": GOOD,
     "gzip, empty blocks": BAD,
+    "deflate, blocks of nothing": BAD,
+    "deflate, blocks of 13 zeros": BAD,
     "16,384 images": GOOD,
     "protobuf, 16,384 images": GOOD,
     "protobuf, 16,384 images as numbers": GOOD,
@@ -200,3 +204,25 @@ def test_a_request_that_comes_behind_a_large_one_is_answered_before_it(
         answered, _, _ = select.select([large.socket], [], [], 0)
         assert answered == []
         assert large.reply().status == 200
+
+
+def test_a_request_that_comes_behind_a_compressed_one_is_answered_before_it(
+    tmp_path: Path,
+) -> None:
+    """Though a request of that size that is not compressed is read at once."""
+    path = tmp_path / "model.onnx"
+    path.write_bytes(onnx_models.content(onnx_models.linear()))
+    noise = np.random.default_rng(5).integers(0, 256, 40 * 784, np.uint8).tobytes()
+    packed = message("POST", INFER, zlib.compress(noise), {"Content-Encoding": "deflate"} | RAW)
+    with running(path, "--access-log") as server:
+        with server.connect() as first, server.connect() as second:
+            for client in (first, second):
+                assert client.ask("GET", "/v2/health/live").status == 200
+            with stopped(server):
+                first.send(packed)
+                first.wait_until_delivered()
+                second.send(message("POST", INFER, bytes(784), RAW | {"X-Request-Id": "second"}))
+                second.wait_until_delivered()
+            assert {first.reply().status, second.reply().status} == {200}
+        answered = [event["request"] for event in server.events("request")[-2:]]
+        assert answered[0] == "second"

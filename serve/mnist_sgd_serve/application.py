@@ -6,6 +6,7 @@ trace and answered without. What is at which path is in routes.py, who may ask i
 site.py.
 """
 
+import asyncio
 import os
 import re
 import time
@@ -34,6 +35,7 @@ LOG_SECONDS = 1.0
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _REQUEST = b"x-request-id"
 _OTHER = "other"
+_LEFT = "the client has left"
 
 
 class MethodNotAllowed(RequestError):  # noqa: N818  (it says all without "Error")
@@ -92,15 +94,23 @@ class Application:
         # The error must not outlive this clause: it leads to this frame, and so to the body, and
         # only the garbage collector could free the circle.
         except Exception as error:
-            answer = _failed(error)
-            extra = [*extra, (_REQUEST, self._note(exchange, answer.status, error))]
+            status, said = _failure(error)
+            answer = _error(status, said, _allowed(error))
+            status = _outcome(exchange, status)
+            trace = error if status == 500 else None
+            extra = [*extra, (_REQUEST, self._note(exchange, status, said, trace))]
+        except asyncio.CancelledError:  # as gRPC does when the client has left
+            self._note(exchange, 499, "the request was cancelled")
+            self._count(name, 499, exchange)
+            raise
         else:
+            status = _outcome(exchange, answer.status)
             if self.access_log or _REQUEST in exchange.head:
-                extra = [*extra, (_REQUEST, self._note(exchange, answer.status, None))]
+                left = _LEFT if status == 499 else None
+                extra = [*extra, (_REQUEST, self._note(exchange, status, left))]
         if extra:
             answer = Answer(answer.body, [*answer.headers, *extra], answer.status)
-        status = 499 if exchange.gone() else answer.status
-        self.metrics.answered(name, status, time.perf_counter() - exchange.started)
+        self._count(name, status, exchange)
         return answer
 
     def refuse(self, status: int, message: str) -> Answer:
@@ -109,6 +119,9 @@ class Application:
         if self.access_log:
             self.log.warning("refused", status=status, error=message)
         return _error(status, message, self.access.headers)
+
+    def _count(self, name: str, status: int, exchange: Exchange) -> None:
+        self.metrics.answered(name, status, time.perf_counter() - exchange.started)
 
     def _route(self, exchange: Exchange) -> Route:
         """Find the route of a request that may be asked."""
@@ -121,8 +134,21 @@ class Application:
             self.access.check(exchange)
         return route
 
-    def _note(self, exchange: Exchange, status: int, failure: Exception | None) -> bytes:
-        """Log a request as far as the settings say, and give it its id."""
+    def _note(
+        self,
+        exchange: Exchange,
+        status: int,
+        said: str | None = None,
+        failure: Exception | None = None,
+    ) -> bytes:
+        """Log a request as far as the settings say, and give it its id.
+
+        Args:
+            exchange: the request.
+            status: that it is counted under.
+            said: what its client is told, if it failed.
+            failure: what failed by our own doing, which the client is not told.
+        """
         given = exchange.head.get(_REQUEST, b"")
         own = not _REQUEST_ID.fullmatch(given)
         request = b"%x-%x" % (os.getpid(), next(self._ids)) if own else given
@@ -137,9 +163,10 @@ class Application:
         }
         if unlogged := self._unlogged.pop(status, 0):
             fields["more"] = unlogged
+        if said is not None:
+            fields["error"] = said[:300]
         if failure is not None:
             fields["error"] = str(failure)[:300] or type(failure).__name__
-        if status == 500 and failure is not None:
             fields["trace"] = "".join(traceback.format_exception(failure))
         write = self.log.info if status < 400 else self.log.warning
         (self.log.error if status == 500 else write)("request", **fields)
@@ -160,19 +187,29 @@ def _check_method(given: bytes, allowed: bytes) -> None:
         raise MethodNotAllowed(given, allowed)
 
 
-def _failed(error: Exception) -> Answer:
-    """The answer for an exception of a handler."""
-    if isinstance(error, MethodNotAllowed):
-        return _error(405, str(error), [(b"allow", error.allowed)])
+def _outcome(exchange: Exchange, status: int) -> int:
+    """The status to count and to log: 499 if nobody is there to read the answer.
+
+    A failure of our own stays one, with its trace, whoever has left.
+    """
+    return 499 if status != 500 and exchange.gone() else status
+
+
+def _failure(error: Exception) -> tuple[int, str]:
+    """The status for an exception of a handler, and what the client is told."""
     if isinstance(error, RequestError):
-        return _error(error.status, str(error))
+        return error.status, str(error)
     if isinstance(error, QueueFull):
-        return _error(503, "too many images are waiting, try again soon")
+        return 503, "too many images are waiting, try again soon"
     if isinstance(error, DeadlineExceeded):
-        return _error(504, "the request waited too long for its turn")
+        return 504, "the request waited too long for its turn"
     if isinstance(error, ClientGone):
-        return _error(499, "the client has left")
-    return _error(500, "the server failed to answer; its log says why")
+        return 499, _LEFT
+    return 500, "the server failed to answer; its log says why"
+
+
+def _allowed(error: Exception) -> Headers:
+    return [(b"allow", error.allowed)] if isinstance(error, MethodNotAllowed) else []
 
 
 _OF_STATUS: dict[int, Headers] = {

@@ -5,15 +5,21 @@ that brings no further request. So while requests keep coming in they join, and 
 with the load. A request that comes alone, after one that was alone, waits for nothing: it is run
 where it stands. The answers go back by position: nothing in a request decides where it goes.
 
-A request of more images than a run may have is run in pieces. After each piece it goes to the end
-of the queue, and the event loop has a turn, so that it holds nobody up. It is still one answer: its
-pieces are run by one model.
+A request of more images than a run may have is large, and is run in pieces. It is still one answer:
+its pieces are run by one model. Large requests have a queue of their own, where they take turns: a
+run of what is small comes after each piece, and the event loop has a turn. So one that is small
+waits for one piece, however many large ones are there; and half of the runs go on with those,
+however many small ones are.
 
-The queue is bounded in images and each request has a deadline. A request whose client has gone is
-dropped before it costs a run, or another piece.
+Each queue is bounded in images and each request has a deadline. A request whose client has gone is
+dropped before it costs a run, or another piece. The largest request fills the queue of large ones
+alone; the next is refused then, and nobody else. If both shared their room, a client that sends the
+largest again and again, 12 KB if compressed, would have everybody refused.
 
-A request that finds no room has been read in vain, and under overload most are. So the first that
-is refused closes the queue until half of it has been run, and `check_room` says so beforehand.
+A small request that finds no room has been read in vain, and under overload most are. So the first
+that is refused closes the server to all requests until half of its queue has been run, and
+`check_room` says so beforehand. A large one that is refused closes nothing: whether a request is
+large shows when it has been read.
 """
 
 import asyncio
@@ -64,13 +70,22 @@ class _Waiting:
         return len(self.images) - self.done
 
 
+class _Queue(deque[_Waiting]):
+    """Requests in the order in which they came, and how many images they have left."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.images = 0
+
+
 class Batcher:
     """Runs the model for requests of one event loop.
 
     Args:
         run: the model: uint8 `[N, 28, 28]` to float32 `[N]`; called in the loop's thread.
         max_images: in one run; a larger request is run alone, in pieces.
-        max_waiting: images that may wait; one more request is refused.
+        max_waiting: images that may wait in requests that are run whole, and as many in larger
+            ones; one more request is refused. One that finds its queue empty may be larger.
         deadline: seconds that a request may wait for its run to begin.
         ran: is told of each run: requests, images, seconds.
         queued: is told how many images wait, whenever that has changed.
@@ -92,12 +107,17 @@ class Batcher:
         self.deadline = deadline
         self.ran = ran
         self.queued = queued
-        self.waiting = 0  # images in the queue
-        self._queue: deque[_Waiting] = deque()
+        self._small, self._large = _Queue(), _Queue()
+        self._piece_next = False  # a run of small ones was the last
         self._closed = False  # one found no room, and not half of the queue has been run since
-        self._seen = 0  # requests in the queue at the end of the last turn
+        self._seen = 0  # small requests in the queue at the end of the last turn
         self._alone = True  # the last run was for one request
         self._ran = False  # a request was run where it stands in this turn
+
+    @property
+    def waiting(self) -> int:
+        """Images that wait, of all requests."""
+        return self._small.images + self._large.images
 
     def check_room(self) -> None:
         """Refuse a request before it is read, if the queue is closed.
@@ -126,18 +146,20 @@ class Batcher:
         """
         loop = asyncio.get_running_loop()
         whole = len(images) <= self.max_images
-        if whole and self._alone and not self._queue and not self._ran:
+        idle = not self._small and not self._large
+        if whole and idle and self._alone and not self._ran:
             self._ran = True
             loop.call_soon(self._end_turn)
             return self._run(images, 1)
-        if self.waiting and self.waiting + len(images) > self.max_waiting:
-            self._closed = True
+        queue = self._small if whole else self._large
+        if queue and queue.images + len(images) > self.max_waiting:
+            self._closed = self._closed or whole
             raise QueueFull
         answer = loop.create_future()
-        if not self._queue:
+        if idle:
             loop.call_soon(self._flush)
-        self._queue.append(_Waiting(images, answer, time.monotonic(), gone, run or self.run))
-        self.waiting += len(images)
+        queue.append(_Waiting(images, answer, time.monotonic(), gone, run or self.run))
+        queue.images += len(images)
         self.queued(self.waiting)
         probabilities: Probabilities = await answer
         return probabilities
@@ -148,20 +170,22 @@ class Batcher:
     def _flush(self) -> None:
         """Run what waits, unless this turn brought more; then see what the next turn brings."""
         loop = asyncio.get_running_loop()
-        if self._seen < len(self._queue) and self.waiting < self.max_images:
-            self._seen = len(self._queue)
+        if self._seen < len(self._small) and self.waiting < self.max_images:
+            self._seen = len(self._small)
             loop.call_soon(self._flush)
             return
-        batch = self._take()
-        self.queued(self.waiting)
         self._seen = 0
+        piece = bool(self._large) and (self._piece_next or not self._small)
+        self._piece_next = not piece
+        batch = self._take(self._large if piece else self._small)
+        self.queued(self.waiting)
         self._alone = len(batch) <= 1
-        if batch and len(batch[0].images) > self.max_images:
+        if batch and piece:
             self._run_piece(batch[0])
         elif batch:
             self._run_together(batch)
-        self._closed = self._closed and self.waiting > self.max_waiting // 2
-        if self._queue:
+        self._closed = self._closed and self._small.images > self.max_waiting // 2
+        if self._small or self._large:
             loop.call_soon(self._flush)
 
     def _run_together(self, batch: list[_Waiting]) -> None:
@@ -190,8 +214,8 @@ class Batcher:
             return
         waiting.done += len(piece)
         if waiting.left:
-            self._queue.append(waiting)
-            self.waiting += waiting.left
+            self._large.append(waiting)
+            self._large.images += waiting.left
             self.queued(self.waiting)
         else:
             waiting.answer.set_result(np.concatenate(waiting.pieces))
@@ -202,14 +226,14 @@ class Batcher:
         self.ran(requests, len(images), time.monotonic() - start)
         return probabilities
 
-    def _take(self) -> list[_Waiting]:
-        """Take requests off the queue, as many as fit one run, without the late and the gone."""
+    def _take(self, queue: _Queue) -> list[_Waiting]:
+        """Take requests off a queue, as many as fit one run, without the late and the gone."""
         batch: list[_Waiting] = []
         images = 0
         earliest = time.monotonic() - self.deadline
-        while self._queue and (not batch or images + len(self._queue[0].images) <= self.max_images):
-            waiting = self._queue.popleft()
-            self.waiting -= waiting.left
+        while queue and (not batch or images + len(queue[0].images) <= self.max_images):
+            waiting = queue.popleft()
+            queue.images -= waiting.left
             if waiting.answer.done():
                 continue
             if waiting.gone():

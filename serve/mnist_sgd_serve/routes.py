@@ -15,6 +15,7 @@ import orjson
 from numpy.typing import NDArray
 
 from mnist_sgd_serve.batcher import Batcher
+from mnist_sgd_serve.compression import LITTLE
 from mnist_sgd_serve.decoders import Decoders
 from mnist_sgd_serve.exchange import JSON, Answer, Exchange, Handler, Headers, Route
 from mnist_sgd_serve.explain import contributions
@@ -145,7 +146,8 @@ class Routes:
 
     async def _read_infer(self, exchange: Exchange) -> InferRequest:
         """Read a request: at once if that is little work, else beside the event loop."""
-        if len(exchange.body) <= LARGE or _is_binary(exchange):
+        packed = b"content-encoding" in exchange.head
+        if len(exchange.body) <= (LITTLE if packed else LARGE) or _is_binary(exchange):
             try:
                 return self._parse_infer(exchange, min(LARGE, self.settings.max_body))
             except RequestError as error:

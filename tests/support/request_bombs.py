@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from deflate import END, blocks
 from server import INFER, RAW
 
 __all__ = ["BOMBS", "MOST", "Bomb"]
@@ -178,6 +179,12 @@ BOMBS: dict[str, Callable[[], Bomb]] = {
     "gzip, empty blocks": lambda: Bomb(
         b"\x1f\x8b\x08\0\0\0\0\0\0\xff" + b"\0\0\0\xff\xff" * (MOST // 5 - 10),
         {"Content-Encoding": "gzip"} | RAW,
+    ),
+    "deflate, blocks of nothing": lambda: Bomb(
+        blocks(0, MOST - 100) + END, {"Content-Encoding": "deflate"} | RAW
+    ),
+    "deflate, blocks of 13 zeros": lambda: Bomb(
+        blocks(13, MOST - 100) + END, {"Content-Encoding": "deflate"} | RAW
     ),
     "deflate, 16,384 images": lambda: Bomb(
         zlib.compress(bytes(16_384 * 784), 9), {"Content-Encoding": "deflate"} | RAW

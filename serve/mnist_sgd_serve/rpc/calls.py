@@ -1,12 +1,14 @@
 """What all calls have in common: how their message arrives, and what their failures are called."""
 
 import asyncio
+from collections import Counter
 from typing import Any, Protocol
 
 import grpc
 import grpc.aio
 
 from mnist_sgd_serve.protocol import RequestError
+from mnist_sgd_serve.rpc.messages import MessageTooLarge
 
 __all__ = ["CODES", "BodyCount", "Receiver", "ShuttingDown", "code_of"]
 
@@ -29,8 +31,8 @@ LAST_SECONDS = 0.5
 BRIEF_SECONDS = 0.1
 """In which most messages arrive; one that takes longer counts as large until it is there."""
 
-MOST_SLOW = 8
-"""Messages that may take longer at the same time."""
+MOST_SLOW, MOST_SLOW_OPEN = 8, 2
+"""Messages that may take longer at the same time; and those of methods that ask for no token."""
 
 SMALL = 32 * 2**10
 """Bytes of a message that is not counted."""
@@ -47,6 +49,8 @@ def code_of(error: RequestError) -> grpc.StatusCode:
     """What a failure is called here."""
     if isinstance(error, ShuttingDown):
         return grpc.StatusCode.UNAVAILABLE
+    if isinstance(error, MessageTooLarge):  # as gRPC calls it where nothing is compressed
+        return grpc.StatusCode.RESOURCE_EXHAUSTED
     return CODES[error.status]
 
 
@@ -65,11 +69,31 @@ class BodyCount(Protocol):
 
 
 class _Arriving:
-    """A message that has not come yet."""
+    """A message that has not come yet.
 
-    def __init__(self, limit: asyncio.Timeout) -> None:
+    Attributes:
+        slow: those of its kind that take long, in the order in which they began.
+        client: the connection that it comes by.
+    """
+
+    def __init__(self, limit: asyncio.Timeout, slow: "_Slow", client: str) -> None:
         self.limit = limit
+        self.slow = slow
+        self.client = client
         self.given_up = False
+
+
+class _Slow(dict[_Arriving, None]):
+    """Messages that take long."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self.most = most
+
+    def next_to_end(self) -> _Arriving:
+        """The oldest of the connection that has the most."""
+        counts = Counter(message.client for message in self)
+        return max(self, key=lambda message: counts[message.client])
 
 
 class Receiver:
@@ -81,7 +105,10 @@ class Receiver:
 
     gRPC says nothing of a message before it is whole, while up to the largest allowed is in memory.
     So one that takes longer than a moment counts as the largest. When there are too many of them,
-    the one that has had the most time is given up.
+    one is given up: of the connection that has the most, the one that has had the most time. So a
+    client that opens many calls costs itself its calls, and nobody else. Messages of methods that
+    ask for no token are small, and have few places of their own: strangers take none from those who
+    have the token.
 
     Args:
         seconds: for a message to arrive.
@@ -92,11 +119,15 @@ class Receiver:
         self.seconds = seconds
         self.bodies = bodies
         self._arriving: set[_Arriving] = set()
-        self._slow: dict[_Arriving, None] = {}  # in the order in which they began
+        self._slow, self._slow_open = _Slow(MOST_SLOW), _Slow(MOST_SLOW_OPEN)
         self._ending = False
 
-    async def receive(self, context: Any) -> bytes:
+    async def receive(self, context: Any, *, is_open: bool) -> bytes:
         """The bytes of a call's message.
+
+        Args:
+            context: gRPC's, of the call.
+            is_open: whether its method may be called without the bearer token.
 
         Raises:
             RequestError: 408, it did not arrive in time; 400, the call has none; 503, too many
@@ -104,7 +135,7 @@ class Receiver:
             ShuttingDown: it did not arrive before the end.
         """
         limit = asyncio.timeout(LAST_SECONDS if self._ending else self.seconds)
-        message = _Arriving(limit)
+        message = _Arriving(limit, self._slow_open if is_open else self._slow, context.peer())
         self._arriving.add(message)
         slow = asyncio.get_running_loop().call_later(BRIEF_SECONDS, self._count_as_slow, message)
         try:
@@ -143,15 +174,13 @@ class Receiver:
 
     def _count_as_slow(self, message: _Arriving) -> None:
         """Count a message as the largest allowed; if that is too much, give up others, or it."""
-        size = self.bodies.max_body
-        while self._slow and (
-            len(self._slow) >= MOST_SLOW or self.bodies.held + size > self.bodies.max_held
-        ):
-            self._give_up(next(iter(self._slow)))
+        size, slow = self.bodies.max_body, message.slow
+        while slow and (len(slow) >= slow.most or self.bodies.held + size > self.bodies.max_held):
+            self._give_up(slow.next_to_end())
         if self.bodies.held + size > self.bodies.max_held:
             self._give_up(message)
         else:
-            self._slow[message] = None
+            slow[message] = None
             self.bodies.held += size
 
     def _give_up(self, message: _Arriving) -> None:
@@ -161,8 +190,8 @@ class Receiver:
             message.limit.reschedule(0)
 
     def _forget(self, message: _Arriving) -> None:
-        if message in self._slow:
-            del self._slow[message]
+        if message in message.slow:
+            del message.slow[message]
             self.bodies.held -= self.bodies.max_body
 
     def _why(self, message: _Arriving) -> RequestError:

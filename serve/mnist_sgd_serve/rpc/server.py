@@ -20,7 +20,8 @@ from mnist_sgd_serve.exchange import Answer, Exchange, Route
 from mnist_sgd_serve.listening import SETTLE_SECONDS, own_listeners, turn_away
 from mnist_sgd_serve.logs import Log
 from mnist_sgd_serve.metrics import Metrics
-from mnist_sgd_serve.rpc.calls import CODES, BodyCount, Receiver, ShuttingDown
+from mnist_sgd_serve.protocol import RequestError
+from mnist_sgd_serve.rpc.calls import CODES, BodyCount, Receiver, code_of
 from mnist_sgd_serve.rpc.farewell import say_goodbye
 from mnist_sgd_serve.rpc.health import Health
 from mnist_sgd_serve.rpc.service import SERVICE, Service
@@ -64,7 +65,6 @@ class RpcServer:
         bodies: BodyCount | None = None,
     ) -> None:
         self.settings = settings
-        self.metrics = metrics
         routes = {path: self._receiving(route) for path, route in service.routes.items()}
         self.methods = list(routes)
         self.application = Application(settings, routes.__getitem__, metrics, log)
@@ -143,19 +143,23 @@ class RpcServer:
         async def handler(exchange: Exchange) -> Answer:
             assert isinstance(exchange, _Call)
             try:
-                exchange.body = await self.receiver.receive(exchange.context)
-            except ShuttingDown:
-                exchange.code = grpc.StatusCode.UNAVAILABLE
+                exchange.body = await self.receiver.receive(exchange.context, is_open=route.open)
+                exchange.started = time.perf_counter()
+                return await self._held(route, exchange)
+            except RequestError as error:
+                exchange.code = code_of(error)
                 raise
-            exchange.started = time.perf_counter()
-            held = self.receiver.hold(exchange.body)
-            try:
-                return await route.handler(exchange)
-            finally:
-                self.receiver.bodies.held -= held
-                exchange.body = b""  # gRPC may keep the call until the garbage collector comes
 
         return dataclasses.replace(route, handler=handler)
+
+    async def _held(self, route: Route, exchange: Exchange) -> Answer:
+        """Answer a call whose message is counted meanwhile."""
+        held = self.receiver.hold(exchange.body)
+        try:
+            return await route.handler(exchange)
+        finally:
+            self.receiver.bodies.held -= held
+            exchange.body = b""  # gRPC may keep the call until the garbage collector comes
 
     def _call(self, path: bytes) -> Any:
         async def call(_: object, context: Any) -> bytes:
@@ -163,9 +167,6 @@ class RpcServer:
             self.running += 1
             try:
                 answer = await self.application.answer(exchange)
-            except asyncio.CancelledError:  # the client has left, or its own deadline has passed
-                self.metrics.answered("grpc", 499, time.perf_counter() - exchange.started)
-                raise
             finally:
                 self.running -= 1
                 self.quiet_since = time.monotonic()
@@ -183,7 +184,7 @@ class _Call(Exchange):
 
     Attributes:
         context: gRPC's.
-        code: of a failure that its status does not tell.
+        code: of a request that was refused; an open fault has the code of its status.
     """
 
     context: Any = None
@@ -215,8 +216,9 @@ def _exchange(path: bytes, context: Any) -> _Call:
 def _options(settings: Settings) -> list[tuple[str, int]]:
     milliseconds = 1000
     return [
-        # Of a packed message too: grpcio stops unpacking there, from 1.83.2 on.
         ("grpc.max_receive_message_length", min(settings.max_body, 2**31 - 1)),
+        # It would unpack a message before anybody has asked for it, however long that takes.
+        ("grpc.per_message_decompression", 0),
         ("grpc.max_send_message_length", -1),
         # Else a client may send megabytes for each call before anybody asks for its message.
         ("grpc.http2.bdp_probe", 0),

@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 
 from mnist_sgd_serve.batcher import Batcher
+from mnist_sgd_serve.compression import LITTLE
 from mnist_sgd_serve.exchange import Answer, Exchange, Handler, Route
 from mnist_sgd_serve.model_host import ModelHost
 from mnist_sgd_serve.offload import Offload
@@ -24,7 +25,7 @@ from mnist_sgd_serve.protocol import (
 )
 from mnist_sgd_serve.protocol.large import LARGE
 from mnist_sgd_serve.rpc.large import take_apart
-from mnist_sgd_serve.rpc.messages import message_class, parse, parse_small
+from mnist_sgd_serve.rpc.messages import is_packed, message_class, parse, parse_small, unpacked
 from mnist_sgd_serve.rpc.tensors import read_infer, write_infer
 from mnist_sgd_serve.settings import Settings
 
@@ -102,11 +103,7 @@ class Service:
 
     async def _model_infer(self, exchange: Exchange) -> Answer:
         self.batcher.check_room()
-        read = partial(self._read_infer, exchange)
-        if len(exchange.body) > LARGE:
-            request = await self.offload.run(read, exchange.gone)
-        else:
-            request = read()
+        request = await self._read_infer(exchange)
         exchange.body = b""  # what is needed of it is in the request
         model, probabilities = await self.host.answer(self.batcher, request.images, exchange.gone)
         return Answer(
@@ -115,9 +112,20 @@ class Service:
             )
         )
 
-    def _read_infer(self, exchange: Exchange) -> InferRequest:
-        """Read a request for the model that is here."""
-        parts = take_apart(exchange.body)
+    async def _read_infer(self, exchange: Exchange) -> InferRequest:
+        """Read a request: at once if that is little work, else beside the event loop."""
+        most = self.settings.max_body
+        if len(exchange.body) <= (LITTLE if is_packed(exchange.body) else LARGE):
+            try:
+                return self._parse_infer(exchange, min(LARGE, most))
+            except RequestError as error:
+                if error.reason != "too_large":
+                    raise
+        return await self.offload.run(partial(self._parse_infer, exchange, most), exchange.gone)
+
+    def _parse_infer(self, exchange: Exchange, limit: int) -> InferRequest:
+        """Read a request for the model that is here, of at most so many bytes unpacked."""
+        parts = take_apart(unpacked(exchange.body, limit))
         message = parse(_INFER, parts.rest)
         self._check_model(message.model_name, message.model_version)
         return read_infer(message, max_rows=self.settings.max_rows, parts=parts)

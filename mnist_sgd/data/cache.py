@@ -38,7 +38,7 @@ from mnist_sgd.data.unchanged import all_unchanged, as_listed, still_known
 
 __all__ = ["Cache", "CacheError", "Contents", "cache_folder"]
 
-_VERSION = 4
+_VERSION = 5
 """Of the manifest and of what the preparations make of a picture; another one is read anew."""
 
 _MANIFEST = "manifest.json"

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from answers import Answers
-from mnist_sgd_serve import Predictor
+from mnist_sgd_serve import NoInk, Predictor, prepare
 from trained import Run
 from troubles import TROUBLES, photographs
 
@@ -31,3 +31,15 @@ def test_a_photograph_with_a_trouble_is_read_rightly_or_refused(
     assert answers.sure <= 0.02 * COUNT
     if trouble == "plain":
         assert answers.right >= 0.99 * COUNT
+
+
+@pytest.mark.parametrize("trouble", TROUBLES)
+def test_a_blank_page_with_a_trouble_is_refused(trouble: str) -> None:
+    """Of a desk, a finger, a shadow or two punch holes alone, hardly anything is taken for ink."""
+    refused = 0
+    for picture, _ in photographs(trouble, COUNT, seed=3, longest=300, blank=True):
+        try:
+            prepare(picture)
+        except NoInk:
+            refused += 1
+    assert refused >= 0.9 * COUNT

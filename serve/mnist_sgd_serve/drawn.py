@@ -14,20 +14,33 @@ from mnist_sgd_serve.ink import Ink, read_ink
 from mnist_sgd_serve.paper import MOST_NOISE
 from mnist_sgd_serve.parts import boxes, gaps, numbered, tight_box
 from mnist_sgd_serve.picture import border
-from mnist_sgd_serve.regions import long_parts
-from mnist_sgd_serve.shade import without_shade
+from mnist_sgd_serve.regions import LEAST_ON_SHEET, long_parts
+from mnist_sgd_serve.shade import Shaded
 from mnist_sgd_serve.shapes import is_solid, outlines_a_quadrilateral
-from mnist_sgd_serve.sheet import NEAR, Unclear, find_sheet
-from mnist_sgd_serve.strays import LEAST_SHARE
+from mnist_sgd_serve.sheet import LEAST_SIDE, NEAR, Unclear, find_sheet
+from mnist_sgd_serve.strokes import (
+    has_blob,
+    has_pieces_all_over,
+    is_area,
+    is_around_paper,
+    is_scattered,
+    meets_border_often,
+    runs_across,
+)
 
 __all__ = ["find_drawn"]
 
 Plane = NDArray[np.float64]
 
-MOST_ENDS = 6
-"""A character that is cropped tight meets the border at no more places, except for #; a pattern
-does at many."""
+AT_THE_BORDER = 0.03
+"""No character lies so near to the border, as a share of the picture's shorter side."""
+FAINT = 0.8
+"""No stroke has less ink than this share of the fullest, but for its edges."""
 
+AREA = "nothing is drawn on the image but an area without strokes, as a blank sheet is"
+LINES = "nothing is drawn on the image but lines along its border"
+SCATTERED = "nothing is drawn on the image but specks that lie far apart"
+PATTERN = "the image is a pattern all over: leave some paper around what is drawn"
 UNCLEAR = (
     "what touches the border of the image may be a part of what is drawn, or not: leave paper "
     "around all that is drawn, or crop the image to the sheet"
@@ -64,22 +77,54 @@ def _on_the_sheet(grey: NDArray[np.uint8]) -> Ink:
     if sheet is not None:
         with contextlib.suppress(NoInk):
             ink = read_ink(grey, sheet)
-            if max(ink.shares.shape) >= LEAST_SHARE * min(grey.shape):
+            _check_strokes(ink)
+            if max(ink.shares.shape) >= LEAST_ON_SHEET * min(sheet[tight_box(sheet)].shape):
                 return ink
     ink = read_ink(grey, cropped=True)
-    if _ends_at_the_border(ink.mask) > MOST_ENDS:
-        raise NoInk("the image is a pattern all over: leave some paper around what is drawn")
+    if meets_border_often(ink.mask):
+        raise NoInk(PATTERN)
+    if min(grey.shape) >= LEAST_SIDE:
+        _check_strokes(ink)
+        if _is_faint_inside(ink) or ink.paper.noise > MOST_NOISE:
+            raise Unclear
+        if ink.paper.photographed and _is_around_strokes(ink):
+            raise Unclear
     if ink.paper.photographed and _may_be_no_ink(ink):
         raise Unclear
     return ink
+
+
+def _check_strokes(ink: Ink) -> None:
+    """Refuse what has no strokes; a drawing may show a dot or an area."""
+    if has_pieces_all_over(ink.mask):
+        raise NoInk(PATTERN)
+    if ink.paper.photographed and is_scattered(ink.mask):
+        raise NoInk(SCATTERED)
+    if ink.paper.photographed and is_area(ink.mask) and not border(ink.mask).any():
+        raise NoInk(AREA)
+    near = max(2, round(AT_THE_BORDER * min(ink.mask.shape)))
+    if not ink.mask[near:-near, near:-near].any():
+        raise NoInk(LINES)
+
+
+def _is_faint_inside(ink: Ink) -> bool:
+    """Whether an area wider than a stroke is fainter than the rest, as shade is."""
+    full = float(np.percentile(ink.shares[ink.shares > 0], 95))
+    return is_solid((ink.shares > 0) & (ink.shares < FAINT * full))
+
+
+def _is_around_strokes(ink: Ink) -> bool:
+    """Whether something else than strokes is among the ink, or all of it."""
+    return has_blob(ink.mask) or is_around_paper(ink.mask) or runs_across(ink.mask)
 
 
 def _in_shadow(grey: NDArray[np.uint8]) -> tuple[Plane, bool]:
     """Read what is drawn on paper that is partly in shadow, or refuse."""
     for inverted in (True, False):
         with contextlib.suppress(NoInk):
-            ink = read_ink(without_shade(grey, light=not inverted))
-            if ink.inverted and _is_certain(ink):
+            shaded = Shaded.of(grey, light=not inverted)
+            ink = read_ink(shaded.without_shade())
+            if ink.inverted and _is_certain(ink) and not shaded.continues(ink.mask):
                 return ink.shares, inverted
     raise NoInk(UNCLEAR)
 
@@ -101,12 +146,6 @@ def _is_together(ink: Ink) -> bool:
     lengths = np.maximum(found[1] - found[0], found[3] - found[2])
     longest = int(np.argmax(lengths))
     return bool(np.all(gaps(found, longest) <= NEAR * lengths[longest]))
-
-
-def _ends_at_the_border(mask: NDArray[np.bool_]) -> int:
-    """At how many places ink meets the border."""
-    around = np.concatenate([mask[0], mask[1:, -1], mask[-1, -2::-1], mask[-2:0:-1, 0]])
-    return int(np.count_nonzero(around & ~np.roll(around, 1)))
 
 
 def _may_be_no_ink(ink: Ink) -> bool:

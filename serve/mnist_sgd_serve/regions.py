@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_sgd_serve.parts import boxes, numbered
+from mnist_sgd_serve.parts import boxes, numbered, tight_box
 
-__all__ = ["Region", "find_regions", "long_parts", "near_border"]
+__all__ = ["LEAST_ON_SHEET", "Region", "find_regions", "long_parts", "near_border"]
 
 Mask = NDArray[np.bool_]
 Plane = NDArray[np.float32]
@@ -23,6 +23,8 @@ LEAST_REGION = 1 / 20
 """A sheet's own region has this share of the picture, or more."""
 LEAST_WRITING = 1 / 12
 """Writing is at least so long, as a share of the picture's shorter side."""
+LEAST_ON_SHEET = 1 / 20
+"""The same, of the sheet's."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,11 @@ def _divide(mask: Mask) -> tuple[Mask, Mask]:
     labels = numbered(mask)
     outer = np.unique(np.concatenate([band.ravel() for band in near_border(labels)]))
     around = np.isin(labels, outer[outer >= 0])
-    return around, np.isin(labels, long_parts(labels)) & ~around
+    inside = np.isin(labels, long_parts(labels)) & ~around
+    if not inside.any() and not around.all():
+        least = LEAST_ON_SHEET * min(labels[tight_box(~around)].shape)
+        inside = np.isin(labels, long_parts(labels, least)) & ~around
+    return around, inside
 
 
 def near_border(picture: NDArray[np.generic]) -> tuple[NDArray[np.generic], ...]:
@@ -100,8 +106,9 @@ def near_border(picture: NDArray[np.generic]) -> tuple[NDArray[np.generic], ...]
     return picture[:near], picture[:, :near].T, picture[-near:], picture[:, -near:].T
 
 
-def long_parts(labels: NDArray[np.intp]) -> list[int]:
-    """The numbers of the parts whose box is long enough for writing."""
+def long_parts(labels: NDArray[np.intp], least: float | None = None) -> list[int]:
+    """The numbers of the parts whose box is long enough for writing, or has this length."""
     top, bottom, left, right = boxes(labels)
-    long = np.maximum(bottom - top, right - left) >= LEAST_WRITING * min(labels.shape)
+    least = LEAST_WRITING * min(labels.shape) if least is None else least
+    long = np.maximum(bottom - top, right - left) >= least
     return np.flatnonzero(long).tolist()

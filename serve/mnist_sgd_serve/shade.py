@@ -4,38 +4,82 @@ The paper is what remains of a picture after a morphological closing, which remo
 narrow and dark, or light, and leaves the edge of a shadow where it is.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["without_shade"]
+from mnist_sgd_serve.shapes import thickness
+
+__all__ = ["Shaded"]
+
+Picture = NDArray[np.uint8]
 
 WIDEST = 1 / 6
 """What is narrower than this share of the picture's shorter side may be a stroke."""
 PAPER = 200
 """The grey that paper gets: noise can be lighter."""
+AS_DARK = 0.35
+"""Something is as dark as ink if it differs from it by less than this share of the contrast."""
 
 
-def without_shade(grey: NDArray[np.uint8], *, light: bool) -> NDArray[np.uint8]:
-    """Compare each pixel of a picture with its paper.
+@dataclass(frozen=True)
+class Shaded:
+    """A picture and its paper, as if the ink were darker.
 
-    Args:
-        grey: uint8 `[height, width]`.
+    Attributes:
+        grey: uint8 `[height, width]`, of the picture; its negative, if the ink is light.
+        smooth: the same, each pixel the mean of 3 x 3.
+        paper: uint8 `[height, width]`.
         light: the ink is lighter than the paper.
-
-    Returns:
-        uint8 `[height, width]`, dark ink on even paper.
     """
-    from PIL import Image, ImageFilter
 
-    width = max(3, round(WIDEST * min(grey.shape)))
-    smooth = np.asarray(Image.fromarray(grey).filter(ImageFilter.BoxBlur(1)))
-    # Beyond the border there is as much paper as the closing needs.
-    padded = np.pad(255 - smooth if light else smooth, width, mode="edge")
-    closed = 255 - _highest(255 - _highest(padded, width), width)
-    paper = closed[width:-width, width:-width]
-    dark, bright = (255 - paper, grey) if light else (grey, paper)
-    share = dark / np.maximum(bright, 1).astype(np.float32)
-    return np.minimum(PAPER * share, 255).astype(np.uint8)
+    grey: Picture
+    smooth: Picture
+    paper: Picture
+    light: bool
+
+    @classmethod
+    def of(cls, grey: Picture, *, light: bool) -> "Shaded":
+        """Find the paper of a picture.
+
+        Args:
+            grey: uint8 `[height, width]`.
+            light: the ink is lighter than the paper.
+        """
+        from PIL import Image, ImageFilter
+
+        width = max(3, round(WIDEST * min(grey.shape)))
+        dark = 255 - grey if light else grey
+        smooth = np.asarray(Image.fromarray(dark).filter(ImageFilter.BoxBlur(1)))
+        # Beyond the border there is as much paper as the closing needs.
+        padded = np.pad(smooth, width, mode="edge")
+        closed = _lowest(_highest(padded, width), width)
+        return cls(dark, smooth, closed[width:-width, width:-width], light)
+
+    def without_shade(self) -> Picture:
+        """Compare each pixel with its paper: uint8 `[height, width]`, dark ink on even paper."""
+        dark, bright = self.grey, self.paper
+        if self.light:
+            dark, bright = 255 - self.paper, 255 - self.grey
+        share = dark / np.maximum(bright, 1).astype(np.float32)
+        return np.minimum(PAPER * share, 255).astype(np.uint8)
+
+    def continues(self, mask: NDArray[np.bool_]) -> bool:
+        """Whether ink is the edge of something wide: as dark as what is next to it.
+
+        Args:
+            mask: bool `[height, width]`, the ink.
+        """
+        near = _lowest(self.paper, 2 * round(thickness(mask)) + 1)
+        next_to_it = np.subtract(near, self.smooth, dtype=np.int16)[mask]
+        contrast = np.subtract(self.paper, self.smooth, dtype=np.int16)[mask]
+        return bool(2 * np.count_nonzero(next_to_it < AS_DARK * contrast) > len(contrast))
+
+
+def _lowest(plane: Picture, width: int) -> Picture:
+    """Give the minimum over `width` x `width` pixels around each."""
+    return 255 - _highest(255 - plane, width)
 
 
 def _highest(plane: NDArray[np.uint8], width: int) -> NDArray[np.uint8]:

@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
+    "CONVEX",
     "is_convex",
     "is_quadrilateral",
     "is_solid",
@@ -11,6 +12,7 @@ __all__ = [
     "outlines_a_quadrilateral",
     "share_in_hull",
     "thickness",
+    "without_holes",
 ]
 
 CONVEX = 0.95
@@ -18,7 +20,8 @@ CONVEX = 0.95
 FOUR_SIDED = 0.93
 """The largest quadrilateral in that hull covers this share of it: of an ellipse it is 0.64."""
 SOLID_SQUARE, NEARLY_FULL = 0.3, 0.97
-"""The side of the square, as a share of the longer side; and how much of it is filled."""
+"""The side of the square, as a share of the longer side of what is made of strokes; and how much of
+it is filled."""
 
 
 def thickness(mask: NDArray[np.bool_]) -> float:
@@ -33,13 +36,14 @@ def outline(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return np.asarray(mask & ~deep)
 
 
-def is_solid(mask: NDArray[np.bool_]) -> bool:
+def is_solid(mask: NDArray[np.bool_], square: float = SOLID_SQUARE) -> bool:
     """Whether a large square is nearly full, as in no character that is made of strokes.
 
     Args:
         mask: bool `[height, width]`, a tight box.
+        square: its side, as a share of the longer side of the box.
     """
-    side = max(1, round(SOLID_SQUARE * max(mask.shape)))
+    side = max(1, round(square * max(mask.shape)))
     if side > min(mask.shape):
         return False
     sums = np.pad(mask.cumsum(0, dtype=np.int32).cumsum(1), ((1, 0), (1, 0)))
@@ -62,8 +66,13 @@ def is_quadrilateral(mask: NDArray[np.bool_]) -> bool:
 
 def outlines_a_quadrilateral(mask: NDArray[np.bool_]) -> bool:
     """Whether a mask, in its tight box, is a sheet once its holes are filled."""
-    filled = _between(mask) & _between(mask.T).T
+    filled = without_holes(mask)
     return 2 * int(np.count_nonzero(filled)) > filled.size and is_quadrilateral(filled)
+
+
+def without_holes(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Fill what lies between pixels of a mask both in its row and in its column."""
+    return _between(mask) & _between(mask.T).T
 
 
 def _between(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:

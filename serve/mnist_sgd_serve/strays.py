@@ -1,4 +1,4 @@
-"""Ink that is not of the drawn thing: a frame, punch holes, lines at the border, specks.
+"""Ink that is not of the drawn thing: frames, punch holes, reflections, lines, specks.
 
 Each is known by its shape and its place alone, so that what is drawn may consist of several parts,
 as do i, %, seven-segment digits and many a 5. Where nothing else is drawn, they are what is drawn.
@@ -13,7 +13,7 @@ from mnist_sgd_serve.parts import boxes, gaps, numbered
 from mnist_sgd_serve.picture import border
 from mnist_sgd_serve.shapes import outline
 
-__all__ = ["find_strays", "without_specks"]
+__all__ = ["LEAST_SHARE", "MARGIN", "find_strays", "without_specks"]
 
 Mask = NDArray[np.bool_]
 
@@ -29,6 +29,8 @@ THIN = 0.5
 """A line is thinner than this share of a stroke's thickness."""
 FILLED = 0.62
 """A disc fills this share of its box, or more: 0.785, but for a blurred edge."""
+THICK, SOLID = 1.5, 0.4
+"""A reflection is so many times as thick as a stroke, and as it is long itself: a disc has 0.5."""
 MOST_HOLES = 40
 """More discs are a pattern."""
 MARGIN = 0.12
@@ -121,6 +123,7 @@ def find_strays(
     """
     parts = _Parts.of(mask, ink)
     stray = _frames(parts) | _along_the_border(parts, near, rim, sheet)
+    stray |= _blobs(parts)
     return parts.chosen(stray | _punch_holes(parts, ~stray))
 
 
@@ -177,14 +180,30 @@ def _punch_holes(parts: _Parts, possible: Mask) -> Mask:
     return np.asarray(holes)
 
 
+def _blobs(parts: _Parts) -> Mask:
+    """Discs much thicker than the strokes of what is drawn: reflections, blots, coins."""
+    round_ = _round(parts)
+    drawn = parts.main(~round_)
+    if drawn is None:
+        return np.zeros(len(round_), np.bool_)
+    thickness = parts.thickness()
+    solid = thickness >= SOLID * parts.lengths
+    return np.asarray(round_ & solid & (thickness >= THICK * thickness[drawn]))
+
+
 def _discs(parts: _Parts) -> Mask:
-    """The parts that are about as high as wide, filled, and no larger than a punch hole."""
+    """What is round, and no larger than a punch hole."""
+    top, bottom, left, right = parts.boxes
+    diameter = (bottom - top + right - left) / 2
+    return np.asarray(_round(parts) & (diameter <= LARGEST_HOLE * min(parts.labels.shape)))
+
+
+def _round(parts: _Parts) -> Mask:
+    """The parts that are about as high as wide, and filled."""
     top, bottom, left, right = parts.boxes
     height, width = bottom - top, right - left
-    diameter = (height + width) / 2
     return np.asarray(
         (np.minimum(height, width) >= LEAST_HOLE)
-        & (np.abs(height - width) <= 0.3 * diameter + 1)
+        & (np.abs(height - width) <= 0.15 * (height + width) + 1)
         & (parts.sizes >= FILLED * height * width)
-        & (diameter <= LARGEST_HOLE * min(parts.labels.shape))
     )

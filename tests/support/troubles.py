@@ -6,7 +6,7 @@ noise vary from picture to picture; the same seed gives the same pictures.
 
 import io
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -47,7 +47,7 @@ class Page:
 
 
 def photographs(
-    trouble: str, count: int, *, seed: int = 0, longest: int = 800
+    trouble: str, count: int, *, seed: int = 0, longest: int = 800, blank: bool = False
 ) -> Iterator[tuple[Picture, bool]]:
     """Make photographs.
 
@@ -56,6 +56,7 @@ def photographs(
         count: how many; every second is of a three.
         seed: of all that varies.
         longest: the most pixels of a sheet's shorter side; the least are 160.
+        blank: nothing is written on the page.
 
     Yields:
         uint8 `[height, width]`, and whether it is a three.
@@ -67,6 +68,8 @@ def photographs(
         digit = valid.images[random.choice(rows[number % 2])]
         scanned = "scanner" in trouble and random.random() < 0.7
         page = _page(digit, random, longest, scanned)
+        if blank:
+            page = replace(page, seen=np.full_like(page.seen, page.paper))
         yield _taken(TROUBLES[trouble](page, random), random, scanned), bool(number % 2)
 
 

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from deflate import blocks
 from memory import traced
-from mnist_sgd_serve import compression
 from mnist_sgd_serve.compression import STEP, decompress
 from mnist_sgd_serve.protocol import RequestError
 
@@ -160,7 +159,7 @@ def test_a_body_that_takes_many_times_as_long_as_others_is_refused(
     """By the processor's time, which here goes on by 10 ms whenever somebody looks."""
     body = zlib.compress(bytes(range(256)) * 256 * 160, 0)  # 10 MiB
     seconds = iter(range(10_000))
-    monkeypatch.setattr(compression.time, "thread_time", lambda: next(seconds) / 100)
+    monkeypatch.setattr("mnist_sgd_serve.compression.time.thread_time", lambda: next(seconds) / 100)
     assert len(decompress(body, "deflate", limit=100 * MIB)) == 10 * MIB
     said = "the deflate body takes too long to unpack: send it uncompressed"
     assert refusal(body, "deflate", 10 * MIB) == (400, "bad_compression", said)

@@ -106,8 +106,8 @@ class Application:
         else:
             status = _outcome(exchange, answer.status)
             if self.access_log or _REQUEST in exchange.head:
-                said = _LEFT if status == 499 else None
-                extra = [*extra, (_REQUEST, self._note(exchange, status, said))]
+                left = _LEFT if status == 499 else None
+                extra = [*extra, (_REQUEST, self._note(exchange, status, left))]
         if extra:
             answer = Answer(answer.body, [*answer.headers, *extra], answer.status)
         self._count(name, status, exchange)

@@ -77,17 +77,6 @@ class _Queue(deque[_Waiting]):
         super().__init__()
         self.images = 0
 
-    def put(self, waiting: _Waiting) -> None:
-        """Let a request wait behind the others."""
-        self.append(waiting)
-        self.images += waiting.left
-
-    def take(self) -> _Waiting:
-        """Take the first off the queue."""
-        waiting = self.popleft()
-        self.images -= waiting.left
-        return waiting
-
 
 class Batcher:
     """Runs the model for requests of one event loop.
@@ -169,7 +158,8 @@ class Batcher:
         answer = loop.create_future()
         if idle:
             loop.call_soon(self._flush)
-        queue.put(_Waiting(images, answer, time.monotonic(), gone, run or self.run))
+        queue.append(_Waiting(images, answer, time.monotonic(), gone, run or self.run))
+        queue.images += len(images)
         self.queued(self.waiting)
         probabilities: Probabilities = await answer
         return probabilities
@@ -224,7 +214,8 @@ class Batcher:
             return
         waiting.done += len(piece)
         if waiting.left:
-            self._large.put(waiting)
+            self._large.append(waiting)
+            self._large.images += waiting.left
             self.queued(self.waiting)
         else:
             waiting.answer.set_result(np.concatenate(waiting.pieces))
@@ -241,7 +232,8 @@ class Batcher:
         images = 0
         earliest = time.monotonic() - self.deadline
         while queue and (not batch or images + len(queue[0].images) <= self.max_images):
-            waiting = queue.take()
+            waiting = queue.popleft()
+            queue.images -= waiting.left
             if waiting.answer.done():
                 continue
             if waiting.gone():

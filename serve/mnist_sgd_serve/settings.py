@@ -60,7 +60,8 @@ class Settings:
         max_body: bytes of a request's body, unpacked; 16 MiB hold 20,000 images or a large photo.
         max_rows: images in one request.
         max_images: in one run of the model: larger batches gain little and hold up others.
-        max_waiting: images that may wait; more are refused with 503.
+        max_waiting: images that may wait, and as many in requests of more than `max_images`; more
+            are refused with 503.
         deadline: seconds that a request may wait for its run, and a picture until it is read; then
             it is answered 504.
         head_seconds: for the head of a request to arrive, then the connection is closed with 408.

@@ -157,7 +157,7 @@ def test_a_call_that_is_cancelled_is_logged_as_it_is_counted(
     with pytest.raises(asyncio.CancelledError):
         bench.ask()
     (line,) = lines(capfd.readouterr().err)
-    assert (line["status"], line["error"]) == (499, "the client has left")
+    assert (line["status"], line["error"]) == (499, "the request was cancelled")
     assert bench.counted(499)
 
 

@@ -99,8 +99,8 @@ class Application:
             status = _outcome(exchange, status)
             trace = error if status == 500 else None
             extra = [*extra, (_REQUEST, self._note(exchange, status, said, trace))]
-        except asyncio.CancelledError:  # gRPC's way to say that the client has left
-            self._note(exchange, 499, _LEFT)
+        except asyncio.CancelledError:  # as gRPC does when the client has left
+            self._note(exchange, 499, "the request was cancelled")
             self._count(name, 499, exchange)
             raise
         else:

@@ -11,6 +11,7 @@ from urllib.request import urlopen
 
 import pytest
 
+from mnist_sgd_serve import logs
 from mnist_sgd_serve.logs import Log
 from waiting import PATIENCE
 
@@ -18,8 +19,9 @@ PIPE_BYTES = 16_384
 
 
 @pytest.fixture
-def pipe() -> Iterator[tuple[int, int]]:
-    """The ends of a small pipe."""
+def pipe(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[int, int]]:
+    """The ends of a small pipe; nothing was lost before."""
+    monkeypatch.setattr(logs, "_WRITER", logs._Writer())
     reading, writing = os.pipe()
     fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
     yield reading, writing

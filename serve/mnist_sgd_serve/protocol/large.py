@@ -70,6 +70,8 @@ class LargeData:
             most = min(most, found, key=lambda one: len(one.skeleton))
         if error is not None:
             raise error
+        if len(most.skeleton) <= LARGE:
+            return most
         _check_beginning(most.skeleton)
         raise RequestError(
             413,

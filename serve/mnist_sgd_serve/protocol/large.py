@@ -58,26 +58,24 @@ class LargeData:
             RequestError: 413, there is none, or more than `LARGE` bytes beside it; 400, it holds
                 something else than numbers, or its brackets do not match.
         """
-        most, error = cls(text, len(text), len(text)), None
+        size, error = len(text.strip(_BLANKS)), None
+        places = [(len(text), len(text))]
         for start in _starts(text):
             try:
-                found = cls(text, start, _end(text, start))
+                places.append((start, _end(text, start)))
             except RequestError as wrong:  # unless this is another member of that name
                 error = error or wrong
-                continue
-            if len(found.skeleton) <= LARGE:
-                return found
-            most = min(most, found, key=lambda one: len(one.skeleton))
+        start, end = max(places, key=lambda place: place[1] - place[0])
+        found, outside = cls(text, start, end), size - (end - start)
+        if outside <= LARGE:
+            return found
         if error is not None:
             raise error
-        if len(most.skeleton) <= LARGE:
-            return most
-        _check_beginning(most.skeleton)
+        _check_beginning(found.skeleton)
         raise RequestError(
             413,
             "too_large",
-            f"the JSON has {len(most.skeleton)} bytes beside the array 'data', at most {LARGE} are "
-            "allowed",
+            f"the JSON has {outside} bytes beside the array 'data', at most {LARGE} are allowed",
         )
 
     def images(self, rows: int) -> NDArray[np.uint8]:

@@ -6,7 +6,7 @@ if TYPE_CHECKING:
     from mnist_sgd.data import ImageSet
     from mnist_sgd.evaluation import Evaluation
 
-__all__ = ["accuracy", "all_pictures", "count_right", "refused_text"]
+__all__ = ["accuracy", "all_pictures", "count_right", "refused_clause", "refused_text"]
 
 
 def all_pictures(data: "ImageSet") -> int:
@@ -28,8 +28,18 @@ def refused_text(data: "ImageSet") -> str:
     """What the line with the accuracy adds; nothing if no picture was refused."""
     if not data.refused:
         return ""
-    one = data.refused == 1
-    return (
-        f"; {data.refused:,} {'picture was' if one else 'pictures were'} refused "
-        f"(--prepare {data.preparation}) and {'counts' if one else 'count'} as not right"
-    )
+    return f"; {refused_clause(data.refused, how=f' (--prepare {data.preparation})')}"
+
+
+def refused_clause(count: int, total: int | None = None, how: str = "") -> str:
+    """How many pictures were refused, and that they count.
+
+    Args:
+        count: of the refused pictures, above 0.
+        total: of all pictures, if it is to be said.
+        how: follows "refused".
+    """
+    verb, counts = ("was", "counts") if count == 1 else ("were", "count")
+    pictures = "picture" if count == 1 and total is None else "pictures"
+    all_of = "" if total is None else f" of {total:,}"
+    return f"{count:,}{all_of} {pictures} {verb} refused{how} and {counts} as not right"

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from mnist_sgd.refused import refused_clause
 from mnist_sgd.report.folder import ARTEFACT
 from mnist_sgd.report.reader import RunRecord
 from mnist_sgd.report.validation_pictures import SamePictures, same_pictures
@@ -41,8 +42,7 @@ def _refused(run: RunRecord) -> str | None:
     """What to say if pictures of the run were refused, which are no errors and not right."""
     if run.evaluation is None or not (count := run.evaluation.get("refused", 0)):
         return None
-    verb = "was refused and counts" if count == 1 else "were refused and count"
-    return f"{run.name}: {count:,} of {run.evaluation['images']:,} pictures {verb} as not right"
+    return f"{run.name}: {refused_clause(count, run.evaluation['images'])}"
 
 
 def _other_threshold(run: RunRecord) -> str | None:

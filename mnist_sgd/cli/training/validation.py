@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mnist_sgd.refused import all_pictures
+from mnist_sgd.refused import all_pictures, refused_clause
 
 if TYPE_CHECKING:
     from mnist_sgd.data import ImageSet
@@ -74,11 +74,7 @@ class Validation:
         return line + self._refused() + self._missing()
 
     def _refused(self) -> str:
-        if not self.refused:
-            return ""
-        if self.refused == 1:
-            return "; 1 picture was refused and counts as not right"
-        return f"; {self.refused:,} pictures were refused and count as not right"
+        return f"; {refused_clause(self.refused)}" if self.refused else ""
 
     def _missing(self) -> str:
         return f"; none of them is a {self.missing!r}" if self.missing else ""

@@ -25,8 +25,8 @@ from common_parts.machine import busy, machine_text
 from mnist_sgd import ImageSet, Learner, create_model, mnist_sample
 from mnist_sgd.cli.training.batches import make_loaders
 from mnist_sgd.cli.training.options import chosen_loss, chosen_optimizer
-from mnist_sgd.distributed import ALONE
-from mnist_sgd.recipes import RECIPES, Recipe
+from mnist_sgd.cli.training.recipes import RECIPES, Recipe
+from mnist_sgd.training.distributed import ALONE
 
 QUICK_EPOCHS = 5
 WIDTHS = (9, 8, 9, 10, 9, 13)

@@ -22,7 +22,7 @@ from mnist_sgd import (
     joined_ranks,
     mnist_sample,
 )
-from mnist_sgd.checkpoint import save_checkpoint
+from mnist_sgd.training.checkpoint import save_checkpoint
 
 WARM_UP = 3
 

@@ -12,18 +12,6 @@ from mnist_sgd import _installed
 _installed.prefer_installed(__file__)
 
 if TYPE_CHECKING:
-    from mnist_sgd.augmentation import Augmentation
-    from mnist_sgd.callbacks import (
-        Callback,
-        CancelBackward,
-        CancelBatch,
-        CancelEpoch,
-        CancelFit,
-        CancelStep,
-        CancelTrain,
-        CancelValidate,
-    )
-    from mnist_sgd.checkpoint import Checkpoint, CheckpointError
     from mnist_sgd.data import (
         IdxError,
         IdxWriter,
@@ -37,15 +25,30 @@ if TYPE_CHECKING:
         torchvision_set,
         write_idx,
     )
-    from mnist_sgd.distributed import Ranks, joined_ranks
     from mnist_sgd.evaluation import Evaluation, evaluate, threshold_for
     from mnist_sgd.export import ExportError, export_model
-    from mnist_sgd.layers import summary
-    from mnist_sgd.learner import Learner
-    from mnist_sgd.loader import DataLoader, DataLoaders, first
-    from mnist_sgd.loggers import CSVLogger, TensorBoard
-    from mnist_sgd.losses import cross_entropy, mnist_loss
-    from mnist_sgd.manual import (
+    from mnist_sgd.loader.augmentation import Augmentation
+    from mnist_sgd.loader.dataloader import DataLoader, DataLoaders, first
+    from mnist_sgd.models.builtin import cnn, cnn_histogram, create_model, linear, mlp
+    from mnist_sgd.models.summary import summary
+    from mnist_sgd.models.weights import WeightsError
+    from mnist_sgd.report.writer import write_run
+    from mnist_sgd.training.callbacks.base import (
+        Callback,
+        CancelBackward,
+        CancelBatch,
+        CancelEpoch,
+        CancelFit,
+        CancelStep,
+        CancelTrain,
+        CancelValidate,
+    )
+    from mnist_sgd.training.callbacks.loggers import CSVLogger, TensorBoard
+    from mnist_sgd.training.callbacks.mixed_precision import MixedPrecision
+    from mnist_sgd.training.callbacks.monitors import EarlyStopping, ReduceLROnPlateau, SaveBest
+    from mnist_sgd.training.checkpoint import Checkpoint, CheckpointError
+    from mnist_sgd.training.distributed import Ranks, joined_ranks
+    from mnist_sgd.training.from_scratch import (
         calc_grad,
         init_params,
         linear1,
@@ -53,19 +56,16 @@ if TYPE_CHECKING:
         train_model,
         validate_epoch,
     )
-    from mnist_sgd.metrics import batch_accuracy
-    from mnist_sgd.mixed_precision import MixedPrecision
-    from mnist_sgd.models import cnn, cnn_histogram, create_model, linear, mlp
-    from mnist_sgd.monitors import EarlyStopping, ReduceLROnPlateau, SaveBest
-    from mnist_sgd.optimizers import SGD, BasicOptim, adamw
-    from mnist_sgd.recorder import Recorder
-    from mnist_sgd.report.writer import write_run
-    from mnist_sgd.schedule import OneCycle
-    from mnist_sgd.weights import WeightsError
+    from mnist_sgd.training.learner import Learner
+    from mnist_sgd.training.losses import cross_entropy, mnist_loss
+    from mnist_sgd.training.metrics import batch_accuracy
+    from mnist_sgd.training.optimizers import SGD, BasicOptim, adamw
+    from mnist_sgd.training.recorder import Recorder
+    from mnist_sgd.training.schedule import OneCycle
 
 _MODULES = {
-    "mnist_sgd.augmentation": ("Augmentation",),
-    "mnist_sgd.callbacks": (
+    "mnist_sgd.loader.augmentation": ("Augmentation",),
+    "mnist_sgd.training.callbacks.base": (
         "Callback",
         "CancelBackward",
         "CancelBatch",
@@ -75,7 +75,7 @@ _MODULES = {
         "CancelTrain",
         "CancelValidate",
     ),
-    "mnist_sgd.checkpoint": ("Checkpoint", "CheckpointError"),
+    "mnist_sgd.training.checkpoint": ("Checkpoint", "CheckpointError"),
     "mnist_sgd.data": (
         "IdxError",
         "IdxWriter",
@@ -89,15 +89,15 @@ _MODULES = {
         "torchvision_set",
         "write_idx",
     ),
-    "mnist_sgd.distributed": ("Ranks", "joined_ranks"),
+    "mnist_sgd.training.distributed": ("Ranks", "joined_ranks"),
     "mnist_sgd.evaluation": ("Evaluation", "evaluate", "threshold_for"),
     "mnist_sgd.export": ("ExportError", "export_model"),
-    "mnist_sgd.layers": ("summary",),
-    "mnist_sgd.learner": ("Learner",),
-    "mnist_sgd.loader": ("DataLoader", "DataLoaders", "first"),
-    "mnist_sgd.loggers": ("CSVLogger", "TensorBoard"),
-    "mnist_sgd.losses": ("cross_entropy", "mnist_loss"),
-    "mnist_sgd.manual": (
+    "mnist_sgd.models.summary": ("summary",),
+    "mnist_sgd.training.learner": ("Learner",),
+    "mnist_sgd.loader.dataloader": ("DataLoader", "DataLoaders", "first"),
+    "mnist_sgd.training.callbacks.loggers": ("CSVLogger", "TensorBoard"),
+    "mnist_sgd.training.losses": ("cross_entropy", "mnist_loss"),
+    "mnist_sgd.training.from_scratch": (
         "calc_grad",
         "init_params",
         "linear1",
@@ -105,15 +105,15 @@ _MODULES = {
         "train_model",
         "validate_epoch",
     ),
-    "mnist_sgd.metrics": ("batch_accuracy",),
-    "mnist_sgd.mixed_precision": ("MixedPrecision",),
-    "mnist_sgd.models": ("cnn", "cnn_histogram", "create_model", "linear", "mlp"),
-    "mnist_sgd.monitors": ("EarlyStopping", "ReduceLROnPlateau", "SaveBest"),
-    "mnist_sgd.optimizers": ("SGD", "BasicOptim", "adamw"),
-    "mnist_sgd.recorder": ("Recorder",),
+    "mnist_sgd.training.metrics": ("batch_accuracy",),
+    "mnist_sgd.training.callbacks.mixed_precision": ("MixedPrecision",),
+    "mnist_sgd.models.builtin": ("cnn", "cnn_histogram", "create_model", "linear", "mlp"),
+    "mnist_sgd.training.callbacks.monitors": ("EarlyStopping", "ReduceLROnPlateau", "SaveBest"),
+    "mnist_sgd.training.optimizers": ("SGD", "BasicOptim", "adamw"),
+    "mnist_sgd.training.recorder": ("Recorder",),
     "mnist_sgd.report.writer": ("write_run",),
-    "mnist_sgd.schedule": ("OneCycle",),
-    "mnist_sgd.weights": ("WeightsError",),
+    "mnist_sgd.training.schedule": ("OneCycle",),
+    "mnist_sgd.models.weights": ("WeightsError",),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 

@@ -1,6 +1,6 @@
 """Every figure that the chapter prints, from this package's own functions and one random start.
 
-`tools/make_chapter_bands.py` runs it many times, `tests/test_chapter_bands.py` a few.
+`tools/make_chapter_bands.py` runs it many times, `tests/training/test_chapter_bands.py` a few.
 """
 
 from collections.abc import Callable, Iterable

@@ -24,7 +24,7 @@ def main() -> None:
     if not Path(PYTHON).exists():
         sys.exit(f"check_clone: there is no {PYTHON} here; run README's first command first")
     if sys.argv[1:] == ["--tests"]:
-        check(PYTHON, "-m", "pytest", "-q", "tests/test_public_names.py")
+        check(PYTHON, "-m", "pytest", "-q", "tests/project/test_public_names.py")
         (command,) = re.findall(r"^ *python (-m pdoc .*)$", read("docs/README.md"), re.MULTILINE)
         check(PYTHON, *command.split())
         return

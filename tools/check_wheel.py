@@ -25,7 +25,7 @@ PIXELS = np.resize(np.arange(256, dtype=np.uint8), (2, 28, 28))  # every byte
 MNIST = (np.float32(0.1307), np.float32(0.3081))
 
 ORDER = "3187f3b3450dc86fb2d5c4806ce8d9b1cfe8806ca2479ce274dd5a892347a0db"
-"""The digest of an epoch's order, as tests/test_order.py has it."""
+"""The digest of an epoch's order, as tests/loader/test_order.py has it."""
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 """Builds the C++ core and the tests that drive it without Python: tests/cpp/test_*.cpp.
 
 A compiler is all that this needs; nothing is written but to the folder that the caller names.
-`tests/test_cpp.py`, `tools/sanitize.py` and `tools/cross_check.py` share it.
+`tests/loader/test_cpp.py`, `tools/sanitize.py` and `tools/cross_check.py` share it.
 """
 
 import os

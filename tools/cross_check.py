@@ -23,7 +23,7 @@ def main() -> None:
     compiler = shutil.which(_COMPILER)
     emulator = next((path for path in map(shutil.which, _EMULATORS) if path), None)
     if platform.machine() == "aarch64":
-        print("this machine is 64-bit ARM: tests/test_cpp.py runs the NEON kernel")
+        print("this machine is 64-bit ARM: tests/loader/test_cpp.py runs the NEON kernel")
     elif compiler is None or emulator is None:
         print(
             f"{_COMPILER} and qemu-aarch64 are needed, and one is missing: nothing was checked "

@@ -3,7 +3,7 @@
 import argparse
 import json
 
-from mnist_sgd.cli.arguments import Subcommands, add_json_argument, positive_int, subcommand
+from mnist_sgd.cli.options.arguments import Subcommands, add_json_argument, positive_int, subcommand
 
 __all__ = ["add_parser", "run"]
 
@@ -34,7 +34,7 @@ def add_parser(commands: Subcommands) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print images a second of each way, and how many times that is the others'."""
-    from mnist_sgd.benchmark import loader_benchmark
+    from mnist_sgd.loader.benchmark import loader_benchmark
 
     result = loader_benchmark(args.images, args.batch_size, args.repeats)
     if args.json:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from mnist_sgd.cli.parser import parser
 from mnist_sgd.cli.terminal import OutputClosedError, one_line, quiet_libraries, usable_streams
-from mnist_sgd_serve.interruption import was_interrupted
+from mnist_sgd_serve.process.interruption import was_interrupted
 
 __all__ = ["run"]
 

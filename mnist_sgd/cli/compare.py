@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnist_sgd._names import printable
-from mnist_sgd.cli.arguments import Subcommands, add_json_argument, path, subcommand
-from mnist_sgd.cli.run_files import check_not_a_runs_file
+from mnist_sgd.cli.options.arguments import Subcommands, add_json_argument, path, subcommand
+from mnist_sgd.cli.options.run_files import check_not_a_runs_file
 from mnist_sgd.cli.terminal import one_line
 
 if TYPE_CHECKING:

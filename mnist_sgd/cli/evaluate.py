@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnist_sgd._names import printable
-from mnist_sgd.cli.arguments import Subcommands, add_json_argument, path, share, subcommand
-from mnist_sgd.cli.datasets import add_dataset_arguments
-from mnist_sgd.cli.measured import images_to_measure
-from mnist_sgd.cli.model_files import DEFAULT, MODEL_HELP, model_file
-from mnist_sgd.cli.run_files import check_not_a_runs_file
-from mnist_sgd.refused import accuracy, all_pictures, count_right, refused_text
+from mnist_sgd.cli.options.arguments import Subcommands, add_json_argument, path, share, subcommand
+from mnist_sgd.cli.options.datasets import add_dataset_arguments
+from mnist_sgd.cli.options.measured import images_to_measure
+from mnist_sgd.cli.options.model_files import DEFAULT, MODEL_HELP, model_file
+from mnist_sgd.cli.options.run_files import check_not_a_runs_file
+from mnist_sgd.evaluation.refused import accuracy, all_pictures, count_right, refused_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -118,7 +118,7 @@ def run(args: argparse.Namespace) -> int:
         facts["mistakes"] = wrong
         lines += ["", *_mistake_lines(args, wrong, valid)]
     if args.write is not None:
-        from mnist_sgd.artefact import write_threshold
+        from mnist_sgd.evaluation.set_threshold import write_threshold
         from mnist_sgd.report.folder import is_run
 
         target = args.model if args.write is True else args.write

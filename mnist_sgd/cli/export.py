@@ -7,12 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mnist_sgd.cli.arguments import Subcommands, add_json_argument, path, share, subcommand
-from mnist_sgd.cli.datasets import add_dataset_arguments, load_datasets
-from mnist_sgd.cli.model_files import weights_file
-from mnist_sgd.cli.places import check_place, writable_file
-from mnist_sgd.cli.replaced import check_replaced
-from mnist_sgd.cli.run_files import check_not_a_runs_file
+from mnist_sgd.cli.options.arguments import Subcommands, add_json_argument, path, share, subcommand
+from mnist_sgd.cli.options.datasets import add_dataset_arguments, load_datasets
+from mnist_sgd.cli.options.model_files import weights_file
+from mnist_sgd.cli.options.places import check_place, writable_file
+from mnist_sgd.cli.options.replaced import check_replaced
+from mnist_sgd.cli.options.run_files import check_not_a_runs_file
 from mnist_sgd.report.folder import ARTEFACT, UNEXPORTED, WEIGHTS
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from mnist_sgd.data import ImageSet
     from mnist_sgd.export.exporter import Check
-    from mnist_sgd.weights import WeightsFile
+    from mnist_sgd.models.weights import WeightsFile
 
 __all__ = ["add_parser", "run"]
 
@@ -77,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
     """Export, once each file's answers on the validation images are the model's."""
     _check_places(args.outputs)
     from mnist_sgd.export import export_model
-    from mnist_sgd.weights import open_weights
+    from mnist_sgd.models.weights import open_weights
 
     args.weights = weights_file(args.weights)
     for output in args.outputs:
@@ -144,9 +144,9 @@ def _model(args: argparse.Namespace, file: "WeightsFile") -> "nn.Module":
     """A model with the weights of a file, in the type of number that they were trained in."""
     import torch
 
-    from mnist_sgd.models import create_model
-    from mnist_sgd.weights import load_weights
-    from mnist_sgd.wrappers import unwrapped
+    from mnist_sgd.models.builtin import create_model
+    from mnist_sgd.models.weights import load_weights
+    from mnist_sgd.models.wrappers import unwrapped
 
     dtype: torch.dtype = getattr(torch, file.metadata.dtype)
     example = torch.zeros(2, *file.input_shape, dtype=dtype)
@@ -193,7 +193,7 @@ def _trusted(file: "WeightsFile") -> str:
     Raises:
         ValueError: it is, or it is the name of a class, which says nothing of how to make one.
     """
-    from mnist_sgd.models import MODELS
+    from mnist_sgd.models.builtin import MODELS
 
     model = file.metadata.model
     if ":" in model:

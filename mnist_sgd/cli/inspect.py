@@ -5,8 +5,8 @@ import json
 from dataclasses import asdict
 
 from mnist_sgd._names import printable
-from mnist_sgd.cli.arguments import Subcommands, add_json_argument, path, subcommand
-from mnist_sgd.cli.model_files import DEFAULT, MODEL_HELP, model_file
+from mnist_sgd.cli.options.arguments import Subcommands, add_json_argument, path, subcommand
+from mnist_sgd.cli.options.model_files import DEFAULT, MODEL_HELP, model_file
 
 __all__ = ["add_parser", "run"]
 

@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mnist_sgd._names import printable
-from mnist_sgd.cli.arguments import Subcommands, add_json_argument, path, subcommand
-from mnist_sgd.cli.class_names import class_name, option_with
-from mnist_sgd.cli.pictures import add_picture_arguments, reading
-from mnist_sgd.cli.prepared import prepared_text
+from mnist_sgd.cli.options.arguments import Subcommands, add_json_argument, path, subcommand
+from mnist_sgd.cli.options.class_names import class_name, option_with
+from mnist_sgd.cli.options.pictures import add_picture_arguments, reading
+from mnist_sgd.cli.options.preprocessing import prepared_text
 
 if TYPE_CHECKING:
     from mnist_sgd.data import ImageSet, UnusableFile
-    from mnist_sgd.data.choice import Choice
+    from mnist_sgd.data.pictures.choice import Choice
 
 __all__ = ["add_parser", "run"]
 

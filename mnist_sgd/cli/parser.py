@@ -19,8 +19,8 @@ from mnist_sgd.cli import (
     summary,
     train,
 )
-from mnist_sgd.cli.arguments import add_debug_argument
-from mnist_sgd.cli.class_names import protected
+from mnist_sgd.cli.options.arguments import add_debug_argument
+from mnist_sgd.cli.options.class_names import protected
 
 __all__ = ["parser"]
 

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mnist_sgd._names import printable
-from mnist_sgd._outputs import is_output
-from mnist_sgd._picture_files import find_pictures
-from mnist_sgd.cli.arguments import Subcommands, add_json_argument, path, subcommand
-from mnist_sgd.cli.model_files import DEFAULT, MODEL_HELP, model_file
+from mnist_sgd.cli.options.arguments import Subcommands, add_json_argument, path, subcommand
+from mnist_sgd.cli.options.model_files import DEFAULT, MODEL_HELP, model_file
+from mnist_sgd.data.pictures.listing import find_pictures
+from mnist_sgd.data.pictures.outputs import is_output
 from mnist_sgd.report.folder import ARTEFACT
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def _prediction(predictor: "Predictor", image: str) -> "Prediction":
         OSError: it cannot be read.
     """
     from mnist_sgd_serve import ImageError
-    from mnist_sgd_serve.images import OWN_BYTES, decode_own
+    from mnist_sgd_serve.images.decode import OWN_BYTES, decode_own
 
     if image != STANDARD_INPUT:
         return predictor.predict(image)

@@ -3,8 +3,8 @@
 import argparse
 import signal
 
-from mnist_sgd.cli.arguments import Subcommands, subcommand
-from mnist_sgd.cli.model_files import model_file
+from mnist_sgd.cli.options.arguments import Subcommands, subcommand
+from mnist_sgd.cli.options.model_files import model_file
 from mnist_sgd_serve.command import EXAMPLES, add_arguments
 from mnist_sgd_serve.command import run as serve
 

@@ -4,7 +4,7 @@ import argparse
 import json
 from dataclasses import asdict
 
-from mnist_sgd.cli.arguments import (
+from mnist_sgd.cli.options.arguments import (
     Subcommands,
     add_json_argument,
     add_model_argument,
@@ -29,8 +29,8 @@ def add_parser(commands: Subcommands) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Make the model and print its table."""
-    from mnist_sgd.layers import layers, summary
-    from mnist_sgd.models import create_model
+    from mnist_sgd.models.builtin import create_model
+    from mnist_sgd.models.summary import layers, summary
 
     model = create_model(args.model, seed=0)
     print(json.dumps([asdict(layer) for layer in layers(model)]) if args.json else summary(model))

@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, TextIO, cast
 
 from mnist_sgd._names import printable
-from mnist_sgd._torchrun import is_first_process
+from mnist_sgd.training.torchrun import is_first_process
 
 __all__ = ["OutputClosedError", "one_line", "quiet_libraries", "say", "usable_streams"]
 

@@ -4,9 +4,9 @@ import argparse
 from functools import partial
 from typing import TYPE_CHECKING
 
-from mnist_sgd.cli.arguments import Subcommands, add_json_argument, subcommand
-from mnist_sgd.cli.datasets import add_dataset_arguments, load_datasets
-from mnist_sgd.cli.pictures import say
+from mnist_sgd.cli.options.arguments import Subcommands, add_json_argument, subcommand
+from mnist_sgd.cli.options.datasets import add_dataset_arguments, load_datasets
+from mnist_sgd.cli.options.pictures import say
 from mnist_sgd.cli.training.announcement import announce
 from mnist_sgd.cli.training.batches import add_batch_arguments, make_loaders
 from mnist_sgd.cli.training.checkpoints import add_checkpoint_arguments, advising, checkpointing
@@ -23,6 +23,7 @@ from mnist_sgd.cli.training.options import (
 )
 from mnist_sgd.cli.training.outputs import add_output_arguments, write_files
 from mnist_sgd.cli.training.places import check_places
+from mnist_sgd.cli.training.recipes import Recipe
 from mnist_sgd.cli.training.refusals import first_refusal, refuse_together
 from mnist_sgd.cli.training.run_folder import (
     add_run_arguments,
@@ -35,13 +36,12 @@ from mnist_sgd.cli.training.settings import check_early_stopping, check_settings
 from mnist_sgd.cli.training.signals import leaving_on_signals
 from mnist_sgd.cli.training.status import status
 from mnist_sgd.cli.training.table import Table
-from mnist_sgd.recipes import Recipe
 
 if TYPE_CHECKING:
-    from mnist_sgd.callbacks import Callback
     from mnist_sgd.data import ImageSet
-    from mnist_sgd.distributed import Ranks
-    from mnist_sgd.learner import Learner
+    from mnist_sgd.training.callbacks.base import Callback
+    from mnist_sgd.training.distributed import Ranks
+    from mnist_sgd.training.learner import Learner
 
 __all__ = ["add_parser", "run"]
 
@@ -108,9 +108,9 @@ def _run(args: argparse.Namespace, table: Table) -> int:
     if not refusal:
         announce(args, recipe, data)
     with status("loading torch"):
-        from mnist_sgd.distributed import joined_ranks
-        from mnist_sgd.training_loop import print_nothing
-        from mnist_sgd.trial import try_files
+        from mnist_sgd.export.trial import try_files
+        from mnist_sgd.training.distributed import joined_ranks
+        from mnist_sgd.training.loop import print_nothing
 
     with joined_ranks(args.device) as ranks:
         refuse_together(refusal, ranks)

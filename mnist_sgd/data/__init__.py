@@ -4,14 +4,14 @@ Importing this package imports NumPy and the C++ core, never torch; only `torchv
 torch, and imports it when it is called.
 """
 
-from mnist_sgd.data.cache import CacheError
-from mnist_sgd.data.folders import UnusableFile
 from mnist_sgd.data.idx import IdxError, IdxWriter, read_idx, write_idx
 from mnist_sgd.data.imageset import ImageSet, load_idx_set, select_classes
 from mnist_sgd.data.mapped import advise
 from mnist_sgd.data.named import torchvision_set
 from mnist_sgd.data.packed import PackedWriter, load_packed
-from mnist_sgd.data.packing import pack_folder
+from mnist_sgd.data.pictures.cache import CacheError
+from mnist_sgd.data.pictures.folders import UnusableFile
+from mnist_sgd.data.pictures.packing import pack_folder
 from mnist_sgd.data.rows import Rows
 from mnist_sgd.data.sample import mnist_sample, sample_digits
 from mnist_sgd.data.source import LoadedData, load_data, load_whole

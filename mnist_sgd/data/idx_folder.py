@@ -16,7 +16,7 @@ import numpy as np
 from mnist_sgd._names import printable
 from mnist_sgd.data.idx import IdxError, read_idx
 from mnist_sgd.data.imageset import ImageSet, load_idx_set
-from mnist_sgd.data.importer import label_order
+from mnist_sgd.data.pictures.importer import label_order
 
 __all__ = ["LOOKED_FOR", "find_idx_folder", "load_idx_folder"]
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from mnist_sgd.data.idx import IdxError, read_idx
 from mnist_sgd.data.rows import Rows, row_of
-from mnist_sgd_serve.preparation import check_preparation
+from mnist_sgd_serve.images.preprocessing import check_preparation
 
 __all__ = [
     "ImageSet",

@@ -33,7 +33,7 @@ from mnist_sgd._files import atomic_write
 from mnist_sgd._names import printable
 from mnist_sgd.data.idx import IdxWriter
 from mnist_sgd.data.imageset import ImageSet, check_classes, check_labels, load_idx_set
-from mnist_sgd_serve.preparation import check_preparation
+from mnist_sgd_serve.images.preprocessing import check_preparation
 
 __all__ = [
     "FILES",

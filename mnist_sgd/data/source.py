@@ -6,7 +6,7 @@ What a folder is, is told by what is in it, in this order:
                                                  else shared out by the images' content
     train/set.json, valid/set.json             two packed sets, as `pack` makes them of two parts
     train-images-idx3-ubyte, ...               IDX files, see `mnist_sgd.data.idx_folder`
-    anything else                              pictures in folders, see `mnist_sgd.data.folders`
+    anything else                              pictures in folders, see `data.pictures.folders`
 """
 
 import os
@@ -20,15 +20,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_sgd._names import printable
-from mnist_sgd.data.choice import Choice
-from mnist_sgd.data.decoding import DIGEST_BYTES
-from mnist_sgd.data.findings import findings
-from mnist_sgd.data.folders import UnusableFile
 from mnist_sgd.data.idx_folder import find_idx_folder, load_idx_folder
 from mnist_sgd.data.imageset import ImageSet
-from mnist_sgd.data.importer import Pictures, import_folder, in_valid_share, label_order
 from mnist_sgd.data.packed import is_packed, load_packed, refused_pictures, training_images
-from mnist_sgd.data.unknown_folder import check_known, named_folder
+from mnist_sgd.data.pictures.checks import findings
+from mnist_sgd.data.pictures.choice import Choice
+from mnist_sgd.data.pictures.decoding import DIGEST_BYTES
+from mnist_sgd.data.pictures.folders import UnusableFile
+from mnist_sgd.data.pictures.importer import Pictures, import_folder, in_valid_share, label_order
+from mnist_sgd.data.pictures.unknown_folder import check_known, named_folder
 
 __all__ = ["LoadedData", "load_data", "load_whole"]
 
@@ -71,7 +71,7 @@ def load_data(
             a packed set, or else the last as strings sort, so 9 of 9 and 10.
         preparation: mnist, fit or stretch; for pictures how they are prepared, for images how
             others shall be for a model that is trained on these. None chooses mnist or fit by the
-            pictures, see `mnist_sgd.data.choice`, and takes what a packed set says, or mnist for
+            pictures, see `data.pictures.choice`, and takes what a packed set says, or mnist for
             other images.
         cache: where prepared pictures are kept, see `import_folder`, as for the rest.
         workers: processes that decode.

@@ -20,7 +20,7 @@ from torch.fx import GraphModule
 
 from mnist_sgd.export.graph import Classifier, example_batch
 from mnist_sgd.export.parity import Answer, torch_answer
-from mnist_sgd_serve.metadata import Metadata
+from mnist_sgd_serve.model.metadata import Metadata
 
 __all__ = ["capture", "load", "write"]
 

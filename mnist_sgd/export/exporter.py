@@ -22,8 +22,8 @@ from mnist_sgd._files import atomic_path
 from mnist_sgd.export import exported_program, onnx_file, torchscript
 from mnist_sgd.export.graph import IMAGE_SIZE, Classifier
 from mnist_sgd.export.parity import Answer, ExportError, answer_all, compare, torch_answer
-from mnist_sgd.layers import ENDS_IN_SIGMOID, ends_in_sigmoid
-from mnist_sgd_serve.metadata import Metadata
+from mnist_sgd.models.summary import ENDS_IN_SIGMOID, ends_in_sigmoid
+from mnist_sgd_serve.model.metadata import Metadata
 
 __all__ = ["SHORT_TOLERANCE", "TOLERANCE", "Check", "ExportReport", "export_model"]
 

@@ -10,7 +10,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from mnist_sgd.wrappers import plain_copy
+from mnist_sgd.models.wrappers import plain_copy
 
 __all__ = ["IMAGE_SIZE", "Classifier", "example_batch"]
 

@@ -23,7 +23,7 @@ from mnist_sgd.export.exported_program import capture
 from mnist_sgd.export.graph import IMAGE_SIZE, Classifier
 from mnist_sgd.export.parity import Answer
 from mnist_sgd.export.versions import versions
-from mnist_sgd_serve.metadata import Metadata
+from mnist_sgd_serve.model.metadata import Metadata
 
 if TYPE_CHECKING:
     import onnx
@@ -77,7 +77,7 @@ def write(classifier: Classifier, path: Path, metadata: Metadata) -> None:
 
 def load(path: Path) -> Answer:
     """Load an .onnx file to ask it for probabilities, with the class that will serve it."""
-    from mnist_sgd_serve.predictor import Predictor
+    from mnist_sgd_serve.model.predictor import Predictor
 
     return Predictor(path.read_bytes()).probabilities
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from mnist_sgd.export.graph import Classifier, example_batch
 from mnist_sgd.export.parity import Answer, torch_answer
-from mnist_sgd_serve.metadata import Metadata
+from mnist_sgd_serve.model.metadata import Metadata
 
 __all__ = ["load", "write"]
 

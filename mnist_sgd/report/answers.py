@@ -19,7 +19,7 @@ from mnist_sgd.export.graph import Classifier
 
 if TYPE_CHECKING:
     from mnist_sgd.data import ImageSet
-    from mnist_sgd.learner import Learner
+    from mnist_sgd.training.learner import Learner
     from mnist_sgd_serve import Predictor
 
 __all__ = ["Answers", "file_name"]

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from mnist_sgd.refused import refused_clause
+from mnist_sgd.evaluation.refused import refused_clause
 from mnist_sgd.report.folder import ARTEFACT
 from mnist_sgd.report.reader import RunRecord
 from mnist_sgd.report.validation_pictures import SamePictures, same_pictures

@@ -18,16 +18,16 @@ import torch
 
 from mnist_sgd.data import ImageSet
 from mnist_sgd.export.versions import versions
-from mnist_sgd.loader import DataLoader
-from mnist_sgd.models import model_name
-from mnist_sgd.optimizers import momentum_of
-from mnist_sgd.recorder import metric_name
+from mnist_sgd.loader.dataloader import DataLoader
+from mnist_sgd.models.builtin import model_name
 from mnist_sgd.report.folder import FORMAT
 from mnist_sgd.report.validation_pictures import files_digest
-from mnist_sgd.schedule import schedule_name
+from mnist_sgd.training.optimizers import momentum_of
+from mnist_sgd.training.recorder import metric_name
+from mnist_sgd.training.schedule import schedule_name
 
 if TYPE_CHECKING:
-    from mnist_sgd.learner import Learner
+    from mnist_sgd.training.learner import Learner
 
 __all__ = ["configuration", "environment"]
 

@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnist_sgd.evaluation import Evaluation, evaluate
-from mnist_sgd.provenance import measured_row
-from mnist_sgd.refused import accuracy
+from mnist_sgd.evaluation.refused import accuracy
 from mnist_sgd.report.answers import Answers
 from mnist_sgd.report.chart import Chart, number
 from mnist_sgd.report.evaluation_plots import evaluation_charts
@@ -15,11 +14,12 @@ from mnist_sgd.report.folder import ARTEFACT
 from mnist_sgd.report.history import History
 from mnist_sgd.report.insight import attention_chart, mistakes_chart, weights_chart
 from mnist_sgd.report.training_plots import training_charts
+from mnist_sgd.training.metadata import measured_row
 from mnist_sgd_serve import Predictor
 
 if TYPE_CHECKING:
-    from mnist_sgd.learner import Learner
-    from mnist_sgd_serve.metadata import Metadata
+    from mnist_sgd.training.learner import Learner
+    from mnist_sgd_serve.model.metadata import Metadata
 
 __all__ = ["Findings", "gather"]
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from mnist_sgd._files import atomic_write
-from mnist_sgd._outputs import CONFIG, PLOTS, RUN_FORMAT, RUNS, is_run, is_unused
+from mnist_sgd.data.pictures.outputs import CONFIG, PLOTS, RUN_FORMAT, RUNS, is_run, is_unused
 
 __all__ = [
     "ARTEFACT",

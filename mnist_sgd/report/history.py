@@ -11,7 +11,7 @@ from mnist_sgd._files import atomic_write
 from mnist_sgd.report.folder import BATCHES, EPOCHS, HISTORY, write_json
 
 if TYPE_CHECKING:
-    from mnist_sgd.recorder import Recorder
+    from mnist_sgd.training.recorder import Recorder
 
 __all__ = ["History"]
 
@@ -38,7 +38,7 @@ class History:
     @classmethod
     def of(cls, recorder: "Recorder") -> "History":
         """What the recorder has read so far, see `Recorder.read_losses`."""
-        from mnist_sgd.recorder import unique_names
+        from mnist_sgd.training.recorder import unique_names
 
         count = len(recorder.losses)
         return cls(

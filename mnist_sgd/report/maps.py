@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
+from mnist_sgd.models.wrappers import unwrapped
 from mnist_sgd.report.answers import Answers
-from mnist_sgd.wrappers import unwrapped
-from mnist_sgd_serve.picture import border
+from mnist_sgd_serve.images.picture import border
 
 __all__ = ["PATCH", "linear_weights", "occlusion_map", "paper"]
 
@@ -33,7 +33,7 @@ def paper(image: NDArray[np.uint8], preparation: str) -> int:
 
     It is black where the preparation `mnist` has laid light ink on it. The preparations of whole
     pictures leave the paper as it is; there it is the median of the image's border, as it is for
-    `mnist_sgd_serve.whole_picture.fit`.
+    `mnist_sgd_serve.images.whole_picture.fit`.
     """
     return 0 if preparation == "mnist" else int(np.median(border(image)) + 0.5)
 

@@ -7,7 +7,7 @@ small classifier has something to say under them.
 import re
 from typing import Any
 
-from mnist_sgd.refused import accuracy, all_pictures, refused_text
+from mnist_sgd.evaluation.refused import accuracy, all_pictures, refused_text
 from mnist_sgd.report.chart import plural
 from mnist_sgd.report.findings import Findings
 from mnist_sgd.report.folder import ARTEFACT, WEIGHTS

@@ -11,7 +11,7 @@ from mnist_sgd.report.folder import ARTEFACT, UNEXPORTED, WEIGHTS
 
 if TYPE_CHECKING:
     from mnist_sgd.export import ExportReport
-    from mnist_sgd.learner import Learner
+    from mnist_sgd.training.learner import Learner
 
 __all__ = ["save_pair"]
 

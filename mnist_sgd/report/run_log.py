@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnist_sgd._files import remove_leftovers
-from mnist_sgd.callbacks import Callback
 from mnist_sgd.report import folder as files
 from mnist_sgd.report.facts import configuration, environment
 from mnist_sgd.report.history import History
+from mnist_sgd.training.callbacks.base import Callback
 
 if TYPE_CHECKING:
-    from mnist_sgd.learner import Learner
+    from mnist_sgd.training.learner import Learner
 
 __all__ = ["RunLog"]
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from mnist_sgd._files import atomic_write
 from mnist_sgd._lock import one_writer
-from mnist_sgd.refused import accuracy, all_pictures
+from mnist_sgd.evaluation.refused import accuracy, all_pictures
 from mnist_sgd.report import folder as files
 from mnist_sgd.report.answers import Answers, file_name
 from mnist_sgd.report.chart import Chart
@@ -28,7 +28,7 @@ from mnist_sgd.report.pair import save_pair
 from mnist_sgd.report.validation_pictures import write_pictures
 
 if TYPE_CHECKING:
-    from mnist_sgd.learner import Learner
+    from mnist_sgd.training.learner import Learner
 
 __all__ = ["finish_run", "write_run"]
 

@@ -11,8 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mnist_sgd_serve.artefact import Artefact, ArtefactError, load_artefact
-    from mnist_sgd_serve.images import (
+    from mnist_sgd_serve.images.decode import (
         ImageError,
         ImageTooLarge,
         NoInk,
@@ -20,13 +19,14 @@ if TYPE_CHECKING:
         UnsupportedFormat,
         decode,
     )
-    from mnist_sgd_serve.metadata import Metadata, MetadataError
-    from mnist_sgd_serve.predictor import Prediction, Predictor
-    from mnist_sgd_serve.preparation import PREPARATIONS, Prepared, prepare
+    from mnist_sgd_serve.images.preprocessing import PREPARATIONS, Prepared, prepare
+    from mnist_sgd_serve.model.artifact import Artefact, ArtefactError, load_artefact
+    from mnist_sgd_serve.model.metadata import Metadata, MetadataError
+    from mnist_sgd_serve.model.predictor import Prediction, Predictor
 
 _MODULES = {
-    "mnist_sgd_serve.artefact": ("Artefact", "ArtefactError", "load_artefact"),
-    "mnist_sgd_serve.images": (
+    "mnist_sgd_serve.model.artifact": ("Artefact", "ArtefactError", "load_artefact"),
+    "mnist_sgd_serve.images.decode": (
         "ImageError",
         "ImageTooLarge",
         "NoInk",
@@ -34,9 +34,9 @@ _MODULES = {
         "UnsupportedFormat",
         "decode",
     ),
-    "mnist_sgd_serve.metadata": ("Metadata", "MetadataError"),
-    "mnist_sgd_serve.predictor": ("Prediction", "Predictor"),
-    "mnist_sgd_serve.preparation": ("PREPARATIONS", "Prepared", "prepare"),
+    "mnist_sgd_serve.model.metadata": ("Metadata", "MetadataError"),
+    "mnist_sgd_serve.model.predictor": ("Prediction", "Predictor"),
+    "mnist_sgd_serve.images.preprocessing": ("PREPARATIONS", "Prepared", "prepare"),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 

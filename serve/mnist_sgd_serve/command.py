@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Never, get_args, get_type_hints
 
-from mnist_sgd_serve.interruption import was_interrupted
+from mnist_sgd_serve.process.interruption import was_interrupted
 from mnist_sgd_serve.settings import Settings
 
 __all__ = ["DESCRIPTION", "EXAMPLES", "add_arguments", "main", "run"]

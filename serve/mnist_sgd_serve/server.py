@@ -20,24 +20,24 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
-from mnist_sgd_serve import listening
-from mnist_sgd_serve.allocation import give_back_large_blocks
-from mnist_sgd_serve.application import Application
-from mnist_sgd_serve.batcher import Batcher
-from mnist_sgd_serve.busy_poll import BusyPoll
-from mnist_sgd_serve.channel import Channel
-from mnist_sgd_serve.connection import close_slow_connections, connection_class
-from mnist_sgd_serve.decoders import Decoders
+from mnist_sgd_serve.http.application import Application
+from mnist_sgd_serve.http.connection import close_slow_connections, connection_class
+from mnist_sgd_serve.http.decoders import Decoders
+from mnist_sgd_serve.http.picture_request import PictureLimits
+from mnist_sgd_serve.http.routes import Routes
 from mnist_sgd_serve.logs import Log
 from mnist_sgd_serve.metrics import Metrics
-from mnist_sgd_serve.model_host import ModelHost
-from mnist_sgd_serve.model_watch import ModelWatch
-from mnist_sgd_serve.picture_request import PictureLimits
-from mnist_sgd_serve.routes import Routes
+from mnist_sgd_serve.model.batcher import Batcher
+from mnist_sgd_serve.model.host import ModelHost
+from mnist_sgd_serve.model.watch import ModelWatch
+from mnist_sgd_serve.process import listening
+from mnist_sgd_serve.process.allocation import give_back_large_blocks
+from mnist_sgd_serve.process.busy_poll import BusyPoll
+from mnist_sgd_serve.process.channel import Channel
+from mnist_sgd_serve.process.signals import Signals
+from mnist_sgd_serve.process.waited_signals import SIGNALS
 from mnist_sgd_serve.settings import Settings
-from mnist_sgd_serve.signals import Signals
 from mnist_sgd_serve.supervisor import CLOSING_SECONDS, GRACE_SECONDS
-from mnist_sgd_serve.waited_signals import SIGNALS
 
 if TYPE_CHECKING:
     from mnist_sgd_serve.rpc.server import RpcServer

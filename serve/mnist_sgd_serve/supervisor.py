@@ -26,11 +26,11 @@ from functools import partial
 from math import inf
 from mmap import mmap
 
-from mnist_sgd_serve.channel import CLOSED
-from mnist_sgd_serve.listening import turn_away
 from mnist_sgd_serve.logs import Log
 from mnist_sgd_serve.metrics import LAYOUT
-from mnist_sgd_serve.waited_signals import WaitedSignals
+from mnist_sgd_serve.process.channel import CLOSED
+from mnist_sgd_serve.process.listening import turn_away
+from mnist_sgd_serve.process.waited_signals import WaitedSignals
 
 __all__ = ["CLOSING_SECONDS", "GRACE_SECONDS", "inherit", "supervise"]
 

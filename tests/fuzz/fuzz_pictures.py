@@ -2,7 +2,7 @@
 
     python tests/fuzz/fuzz_pictures.py FOUND [--seconds 600] [--seed 1]
 
-Each input is read in a forked process under the limits of `mnist_sgd_serve.decoder`. One that takes
+Each input is read in a forked process under the limits of `http.decoder`. One that takes
 more than 1 s of processor time or 128 MiB of memory all the same breaks the server's promise: it is
 kept in the folder FOUND, and the exit code is 1. What costs more than all before it, of its kind,
 is changed further, so the search climbs. At the end it says what the costliest of each format took,
@@ -31,8 +31,8 @@ sys.path.insert(0, os.fspath(Path(__file__).parents[1] / "support"))
 import numpy as np
 from PIL import Image
 
-from mnist_sgd_serve import decoder
-from mnist_sgd_serve.picture_request import PictureLimits, read_picture
+from mnist_sgd_serve.http import decoder
+from mnist_sgd_serve.http.picture_request import PictureLimits, read_picture
 from mnist_sgd_serve.protocol.errors import RequestError
 from mnist_sgd_serve.settings import Settings
 from picture_bombs import MIB, chunk, drawn, png, rows, saved, scans

@@ -32,7 +32,7 @@ from mnist_sgd import (
     cross_entropy,
     first,
 )
-from mnist_sgd.training_loop import print_nothing
+from mnist_sgd.training.loop import print_nothing
 
 __all__ = ["disagreements", "disturbed", "noted_on_empty_parts"]
 

@@ -14,14 +14,14 @@ from multiprocessing import get_context
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
-from mnist_sgd._document import parse
+from mnist_sgd._state_file import parse
 from mnist_sgd.cli import main
 from waiting import PATIENCE
 
 __all__ = ["batches_done", "kill", "start", "wait_for", "wait_for_batches"]
 
 _FORKING = get_context("forkserver")
-_FORKING.set_forkserver_preload(["killing", "mnist_sgd.learner", "torch.onnx"])
+_FORKING.set_forkserver_preload(["killing", "mnist_sgd.training.learner", "torch.onnx"])
 
 
 def start(arguments: list[str], output: Path, cwd: Path | None = None) -> ForkServerProcess:

@@ -7,7 +7,7 @@ from torch import nn
 
 from image_sets import random_set
 from mnist_sgd import DataLoader, DataLoaders, Learner, batch_accuracy, create_model
-from mnist_sgd.training_loop import print_nothing
+from mnist_sgd.training.loop import print_nothing
 
 __all__ = ["BATCHES", "figures", "learner"]
 

@@ -11,7 +11,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from mnist_sgd_serve.metadata import Metadata
+from mnist_sgd_serve.model.metadata import Metadata
 
 METADATA = Metadata(classes=("7", "3"), model="linear", metrics={"accuracy": 0.97})
 

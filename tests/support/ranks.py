@@ -33,7 +33,7 @@ from mnist_sgd import (
     joined_ranks,
     mnist_sample,
 )
-from mnist_sgd._document import dump
+from mnist_sgd._state_file import dump
 from networks import dropping
 
 __all__ = ["EPOCHS", "MODELS", "jobs", "learner"]

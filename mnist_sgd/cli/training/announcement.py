@@ -3,11 +3,11 @@
 import argparse
 from typing import TYPE_CHECKING
 
-from mnist_sgd.cli.class_names import option_with
-from mnist_sgd.cli.datasets import SAMPLE
-from mnist_sgd.cli.pictures import say
-from mnist_sgd.cli.prepared import OTHERWISE, prepared_text
-from mnist_sgd.recipes import Recipe
+from mnist_sgd.cli.options.class_names import option_with
+from mnist_sgd.cli.options.datasets import SAMPLE
+from mnist_sgd.cli.options.pictures import say
+from mnist_sgd.cli.options.preprocessing import OTHERWISE, prepared_text
+from mnist_sgd.cli.training.recipes import Recipe
 
 if TYPE_CHECKING:
     from mnist_sgd.data import ImageSet, LoadedData

@@ -3,15 +3,15 @@
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from mnist_sgd.cli.arguments import positive_int
+from mnist_sgd.cli.options.arguments import positive_int
 from mnist_sgd.cli.training.options import default_of
-from mnist_sgd.recipes import RECIPES, Recipe
+from mnist_sgd.cli.training.recipes import RECIPES, Recipe
 
 if TYPE_CHECKING:
-    from mnist_sgd.augmentation import Augmentation
     from mnist_sgd.data import ImageSet
-    from mnist_sgd.distributed import Ranks
-    from mnist_sgd.loader import DataLoaders
+    from mnist_sgd.loader.augmentation import Augmentation
+    from mnist_sgd.loader.dataloader import DataLoaders
+    from mnist_sgd.training.distributed import Ranks
 
 __all__ = ["add_batch_arguments", "make_loaders"]
 

@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mnist_sgd.callbacks import Callback
-from mnist_sgd.cli.arguments import positive_int
+from mnist_sgd.cli.options.arguments import positive_int
+from mnist_sgd.training.callbacks.base import Callback
 
 if TYPE_CHECKING:
-    from mnist_sgd.learner import Learner
+    from mnist_sgd.training.learner import Learner
 
 __all__ = ["add_checkpoint_arguments", "advising", "checkpointing"]
 
@@ -38,7 +38,7 @@ def checkpointing(
     args: argparse.Namespace, learn: "Learner"
 ) -> tuple[list[Callback], list[Callback], Path | None]:
     """What a fit needs: callbacks to begin and to end its list with, and a file to go on from."""
-    from mnist_sgd.checkpoint import Checkpoint
+    from mnist_sgd.training.checkpoint import Checkpoint
 
     path = args.out / "checkpoint.safetensors"
     first: list[Callback] = []
@@ -54,7 +54,7 @@ def checkpointing(
 @contextmanager
 def advising(args: argparse.Namespace, resume: Path | None) -> Iterator[None]:
     """Say what to do when a checkpoint is refused."""
-    from mnist_sgd.checkpoint import CheckpointError
+    from mnist_sgd.training.checkpoint import CheckpointError
 
     try:
         yield

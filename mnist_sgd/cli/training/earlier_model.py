@@ -5,7 +5,7 @@ The same goes for the checkpoint of a training that was interrupted.
 
 import argparse
 
-from mnist_sgd.cli.replaced import check_replaced
+from mnist_sgd.cli.options.replaced import check_replaced
 from mnist_sgd.report import folder as run_files
 
 __all__ = ["check_earlier_model"]

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from mnist_sgd.cli.terminal import say
 
 if TYPE_CHECKING:
-    from mnist_sgd.callbacks import Callback
     from mnist_sgd.report.run_log import RunLog
+    from mnist_sgd.training.callbacks.base import Callback
 
 __all__ = ["LostLogs", "telling_of_lost_logs"]
 

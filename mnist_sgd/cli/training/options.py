@@ -6,9 +6,9 @@ from dataclasses import fields, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
-from mnist_sgd.cli.arguments import add_model_argument, path, positive_float, positive_int
-from mnist_sgd.cli.datasets import SAMPLE
-from mnist_sgd.recipes import (
+from mnist_sgd.cli.options.arguments import add_model_argument, path, positive_float, positive_int
+from mnist_sgd.cli.options.datasets import SAMPLE
+from mnist_sgd.cli.training.recipes import (
     LOSSES,
     OPTIMIZERS,
     RECIPES,
@@ -22,7 +22,7 @@ from mnist_sgd.recipes import (
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from mnist_sgd.callbacks import Callback
+    from mnist_sgd.training.callbacks.base import Callback
 
 __all__ = [
     "add_training_arguments",
@@ -169,14 +169,14 @@ def _given(args: argparse.Namespace) -> dict[str, Any]:
 
 def chosen_loss(recipe: Recipe) -> Callable[["Tensor", "Tensor"], "Tensor"]:
     """The recipe's loss."""
-    from mnist_sgd.losses import cross_entropy, mnist_loss
+    from mnist_sgd.training.losses import cross_entropy, mnist_loss
 
     return {"mnist": mnist_loss, "cross-entropy": cross_entropy}[recipe.loss]
 
 
 def chosen_optimizer(recipe: Recipe) -> Callable[..., Any]:
     """What makes the recipe's optimizer of parameters and a learning rate."""
-    from mnist_sgd.optimizers import SGD, adamw
+    from mnist_sgd.training.optimizers import SGD, adamw
 
     make: Callable[..., Any] = {"sgd": SGD, "adam": adamw}[recipe.optimizer]
     return partial(make, mom=recipe.momentum, wd=recipe.weight_decay)

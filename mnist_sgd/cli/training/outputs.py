@@ -6,7 +6,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mnist_sgd.cli.arguments import path
+from mnist_sgd.cli.options.arguments import path
 from mnist_sgd.cli.program import program
 from mnist_sgd.cli.terminal import say
 from mnist_sgd.cli.training.status import status
@@ -16,8 +16,8 @@ from mnist_sgd.report.pair import save_pair
 
 if TYPE_CHECKING:
     from mnist_sgd.export import ExportReport
-    from mnist_sgd.learner import Learner
     from mnist_sgd.report.run_log import RunLog
+    from mnist_sgd.training.learner import Learner
 
 __all__ = ["add_output_arguments", "write_files"]
 
@@ -54,7 +54,7 @@ def _say_where(weights: Path) -> None:
 
 
 def _history(learn: "Learner") -> dict[str, Any]:
-    from mnist_sgd.recorder import unique_names
+    from mnist_sgd.training.recorder import unique_names
 
     names = unique_names(learn.recorder.metric_names[1:-1])
     return {"epochs": [dict(zip(names, row, strict=True)) for row in learn.recorder.values]}

@@ -3,9 +3,9 @@
 import argparse
 from pathlib import Path
 
-from mnist_sgd._outputs import is_history, is_run
-from mnist_sgd.cli.places import check_place, readable_file, writable_file, writable_folder
-from mnist_sgd.cli.run_files import check_not_a_runs_file
+from mnist_sgd.cli.options.places import check_place, readable_file, writable_file, writable_folder
+from mnist_sgd.cli.options.run_files import check_not_a_runs_file
+from mnist_sgd.data.pictures.outputs import is_history, is_run
 from mnist_sgd.report import folder as run_files
 
 __all__ = ["check_places", "own_files"]
@@ -61,7 +61,9 @@ def check_places(args: argparse.Namespace) -> None:
 
 def _check_not_among_pictures(args: argparse.Namespace, advice: str) -> None:
     """Refuse what the next training on the same folder would take for one of its pictures."""
-    from mnist_sgd.data.parts import class_folders  # here: every command imports this module
+    from mnist_sgd.data.pictures.parts import (
+        class_folders,  # here: every command imports this module
+    )
 
     places = [(args.out, advice), (args.csv, CSV), (args.tensorboard, TENSORBOARD)]
     classes = [(Path(each), Path(each).resolve()) for each in class_folders(str(args.data))]

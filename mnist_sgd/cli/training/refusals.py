@@ -5,10 +5,10 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from mnist_sgd._torchrun import is_first_process
+from mnist_sgd.training.torchrun import is_first_process
 
 if TYPE_CHECKING:
-    from mnist_sgd.distributed import Ranks
+    from mnist_sgd.training.distributed import Ranks
 
 __all__ = ["first_refusal", "refuse_together"]
 

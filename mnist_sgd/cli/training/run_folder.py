@@ -11,8 +11,8 @@ from mnist_sgd._lock import one_writer
 from mnist_sgd.report.folder import RunError, check_run, create_run, run_path
 
 if TYPE_CHECKING:
-    from mnist_sgd.distributed import Ranks
     from mnist_sgd.report.run_log import RunLog
+    from mnist_sgd.training.distributed import Ranks
 
 __all__ = ["add_run_arguments", "check_folder", "choose_folder", "only_training", "open_folder"]
 

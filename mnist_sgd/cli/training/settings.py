@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from mnist_sgd.cli.training.places import own_files
-from mnist_sgd.recipes import Recipe
+from mnist_sgd.cli.training.recipes import Recipe
 
 __all__ = ["check_early_stopping", "check_settings"]
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Never
 
-from mnist_sgd.cli.pictures import say
+from mnist_sgd.cli.options.pictures import say
 from mnist_sgd.report.folder import CHECKPOINT
 
 __all__ = ["leaving_on_signals"]

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from mnist_sgd._torchrun import is_first_process
+from mnist_sgd.training.torchrun import is_first_process
 
 __all__ = ["status"]
 

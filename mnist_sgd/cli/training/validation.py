@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mnist_sgd.refused import all_pictures, refused_clause
+from mnist_sgd.evaluation.refused import all_pictures, refused_clause
 
 if TYPE_CHECKING:
     from mnist_sgd.data import ImageSet

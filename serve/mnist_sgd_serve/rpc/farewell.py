@@ -13,7 +13,7 @@ import select
 import socket
 from contextlib import suppress
 
-from mnist_sgd_serve.listening import own_connections
+from mnist_sgd_serve.process.listening import own_connections
 
 __all__ = ["say_goodbye"]
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mnist_sgd_serve.model.onnx_check import WireError, fields
 from mnist_sgd_serve.protocol import RequestError
 from mnist_sgd_serve.protocol.large import LARGE
 from mnist_sgd_serve.rpc.messages import message_class
-from mnist_sgd_serve.wire import WireError, fields
 
 __all__ = ["Parts", "take_apart"]
 

@@ -14,7 +14,7 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import DecodeError
 from google.protobuf.message_factory import GetMessageClass
 
-from mnist_sgd_serve.compression import LITTLE, decompress
+from mnist_sgd_serve.http.compression import LITTLE, decompress
 from mnist_sgd_serve.protocol import RequestError
 
 __all__ = [

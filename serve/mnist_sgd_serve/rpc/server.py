@@ -15,11 +15,11 @@ import grpc
 import grpc.aio
 import orjson
 
-from mnist_sgd_serve.application import Application
-from mnist_sgd_serve.exchange import Answer, Exchange, Route
-from mnist_sgd_serve.listening import SETTLE_SECONDS, own_listeners, turn_away
+from mnist_sgd_serve.http.application import Application
+from mnist_sgd_serve.http.exchange import Answer, Exchange, Route
 from mnist_sgd_serve.logs import Log
 from mnist_sgd_serve.metrics import Metrics
+from mnist_sgd_serve.process.listening import SETTLE_SECONDS, own_listeners, turn_away
 from mnist_sgd_serve.protocol import RequestError
 from mnist_sgd_serve.rpc.calls import CODES, BodyCount, Receiver, code_of
 from mnist_sgd_serve.rpc.farewell import say_goodbye

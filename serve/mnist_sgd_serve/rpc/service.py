@@ -11,11 +11,11 @@ from typing import Any
 
 import orjson
 
-from mnist_sgd_serve.batcher import Batcher
-from mnist_sgd_serve.compression import LITTLE
-from mnist_sgd_serve.exchange import Answer, Exchange, Handler, Route
-from mnist_sgd_serve.model_host import ModelHost
-from mnist_sgd_serve.offload import Offload
+from mnist_sgd_serve.http.compression import LITTLE
+from mnist_sgd_serve.http.exchange import Answer, Exchange, Handler, Route
+from mnist_sgd_serve.http.offload import Offload
+from mnist_sgd_serve.model.batcher import Batcher
+from mnist_sgd_serve.model.host import ModelHost
 from mnist_sgd_serve.protocol import (
     InferRequest,
     RequestError,

@@ -1,0 +1,1 @@
+"""Read pictures from folders: list, decode, cache, and check them."""

@@ -1,0 +1,82 @@
+"""Try before a training what comes after it: writing the weights, and exporting the model.
+
+Some models train and can be neither saved nor exported, and the end of a long training is a bad
+moment to learn that. A trial of the untrained model takes the seconds of one export.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+import torch
+
+from mnist_sgd.export import ExportError, export_model
+from mnist_sgd.models.builtin import MODELS, model_name
+from mnist_sgd.models.weights import load_weights, save_weights
+from mnist_sgd.models.wrappers import plain_copy
+from mnist_sgd.training.metadata import describe, properties
+
+if TYPE_CHECKING:
+    from mnist_sgd.training.learner import Learner
+
+__all__ = ["try_files"]
+
+IMAGES = 16
+"""How many validation images the untrained model is asked about."""
+
+
+def try_files(learn: Learner, name: str) -> None:
+    """See that a learner's model can be saved, loaded and exported; all ranks call this together.
+
+    The model stays as it is, and torch's random state too. Built-in models are not tried.
+
+    Args:
+        learn: before its fit, with loaders of this package.
+        name: of the model, for the message.
+
+    Raises:
+        ValueError: on every rank, if it cannot; the message says why.
+    """
+    failure: _TrialError | None = None
+    if learn.ranks.is_first and model_name(learn.model) not in MODELS:
+        try:
+            _try(learn)
+        except _TrialError as error:
+            failure = error
+    said = learn.ranks.from_first(str(failure or "").encode())
+    if said:
+        raise ValueError(f"{name}: {said.decode()}; nothing was trained") from failure
+
+
+class _TrialError(Exception):
+    """A file could not be written; the message says which, and why."""
+
+
+def _try(learn: Learner) -> None:
+    """Write the model's files into a temporary folder.
+
+    Raises:
+        _TrialError: one of them could not be written or read.
+    """
+    loader = learn.own_loader()
+    with TemporaryDirectory() as folder, torch.random.fork_rng(devices=[]):
+        weights, artefact = Path(folder, "model.safetensors"), Path(folder, "model.onnx")
+        try:
+            save_weights(learn.model, weights, properties(learn))
+            load_weights(plain_copy(learn.model), weights)
+        except Exception as error:  # the model's code may raise anything
+            text = str(error).removeprefix(f"{weights}: ")
+            raise _TrialError(f"its weights could not be saved and loaded: {text}") from error
+        try:
+            export_model(
+                learn.model,
+                artefact,
+                metadata=describe(learn),
+                images=loader.dataset.images[:IMAGES],
+                input_shape=loader.sample_shape,
+            )
+        except Exception as error:
+            reason = error.reason if isinstance(error, ExportError) else error
+            raise _TrialError(f"it could not be exported: {reason}") from error

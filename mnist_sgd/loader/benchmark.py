@@ -1,0 +1,111 @@
+"""The loader beside the ways that torch offers, measured in one run.
+
+Every way delivers the same work: each epoch a new order, float32 `x / 255` in `[B, 784]` with
+int64 labels `[B, 1]`. The ways take turns, so that a machine that slows down slows all of them. A
+turn is epochs for a tenth of a second that do not count, and again as many that do: the caches are
+then as in training, where epoch follows epoch (after another way's turn, ours needs ten epochs of
+2 ms until the images are back in the last-level cache). The figure is the median over the turns.
+"""
+
+import statistics
+import time
+from collections.abc import Callable, Iterable
+from typing import TypedDict
+
+import numpy as np
+import torch
+
+from mnist_sgd import _core
+from mnist_sgd.data import ImageSet
+from mnist_sgd.loader.dataloader import Batch, DataLoader
+
+__all__ = ["LoaderBenchmark", "loader_benchmark"]
+
+TURN_SECONDS = 0.1
+
+Way = Callable[[], Iterable[Batch]]
+
+
+class LoaderBenchmark(TypedDict):
+    """What was measured: images a second by way, and the conditions."""
+
+    images: int
+    batch_size: int
+    repeats: int
+    kernel: str
+    images_per_second: dict[str, float]
+
+
+def loader_benchmark(images: int, batch_size: int, repeats: int) -> LoaderBenchmark:
+    """Time shuffled epochs over random images; torch is held to one thread meanwhile."""
+    random = np.random.default_rng(0)
+    pixels = random.integers(0, 256, (images, 28, 28), np.uint8)
+    labels = random.integers(0, 2, images, np.uint8)
+    ways = _ways(ImageSet(pixels, labels, ("7", "3")), batch_size)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        speeds = _measure(ways, images, repeats)
+    finally:
+        torch.set_num_threads(threads)
+    return {
+        "images": images,
+        "batch_size": batch_size,
+        "repeats": repeats,
+        "kernel": _core.default_kernel(),
+        "images_per_second": {name: statistics.median(s) for name, s in speeds.items()},
+    }
+
+
+def _ways(dataset: ImageSet, batch_size: int) -> dict[str, Way]:
+    """The ways by name: ours, then what one writes with torch alone."""
+    from torch.utils.data import DataLoader as TorchDataLoader
+    from torch.utils.data import TensorDataset
+
+    x = torch.from_numpy(dataset.images).reshape(-1, 28 * 28)
+    y = torch.from_numpy(dataset.labels.astype(np.int64)).unsqueeze(1)
+    floats = x.float().div_(255)
+    torch_loader = TorchDataLoader(TensorDataset(floats, y), batch_size, shuffle=True)
+
+    def gather_bytes() -> Iterable[Batch]:
+        order = torch.randperm(len(x))
+        for rows in torch.split(order, batch_size):
+            yield x[rows].float().div_(255), y[rows]
+
+    def gather_floats() -> Iterable[Batch]:
+        order = torch.randperm(len(x))
+        for rows in torch.split(order, batch_size):
+            yield floats[rows], y[rows]
+
+    ours = DataLoader(dataset, batch_size, shuffle=True)
+    ours_2 = DataLoader(dataset, batch_size, shuffle=True, num_threads=2)
+    return {
+        "mnist_sgd, 1 thread": lambda: ours,
+        "mnist_sgd, 2 threads": lambda: ours_2,
+        "torch, x[rows].float().div_(255)": gather_bytes,
+        "torch, float32 kept in memory, x[rows]": gather_floats,
+        "torch DataLoader over a TensorDataset": lambda: torch_loader,
+    }
+
+
+def _measure(ways: dict[str, Way], images: int, repeats: int) -> dict[str, list[float]]:
+    """Images a second of each way, turn by turn."""
+    speeds: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(repeats):
+        for name, way in ways.items():
+            _run(way)
+            seen, epochs, seconds = _run(way)
+            speeds[name].append(seen / seconds)
+            if seen != images * epochs:
+                raise RuntimeError(f"{name} delivered {seen:,} images in {epochs} epochs")
+    return speeds
+
+
+def _run(way: Way) -> tuple[int, int, float]:
+    """Take whole epochs for the seconds of a turn: images, epochs, seconds."""
+    seen = epochs = 0
+    start = time.perf_counter()
+    while (seconds := time.perf_counter() - start) < TURN_SECONDS:
+        seen += sum(len(yb) for _, yb in way())
+        epochs += 1
+    return seen, epochs, seconds

@@ -1,0 +1,1 @@
+"""Callbacks: hooks into the training loop."""

@@ -1,0 +1,267 @@
+"""Callbacks: hooks into the training loop.
+
+A callback is a class with methods named after the loop's events. Each is given the `Learner` and
+may read and change it: `xb`, `yb`, `pred`, `loss`, `loss_grad`, `opt`, `epoch`, `recorder`. To skip
+the rest of a stage, raise its `Cancel...` exception. Events that no callback uses cost nothing.
+
+    class Halve(Callback):
+        def after_epoch(self, learn):
+            for group in learn.opt.param_groups:
+                group["lr"] /= 2
+
+The events are fastai's, in fastai's order, and `cleanup_...` is called in addition:
+
+    before_fit
+        before_epoch
+            before_train
+                before_batch  after_pred  after_loss
+                before_backward  after_backward  before_step  after_step
+                after_batch
+            after_train  cleanup_train
+            before_validate
+                before_batch  after_pred  after_loss  after_batch
+            after_validate  cleanup_validate
+        after_epoch  cleanup_epoch
+    after_fit  cleanup_fit
+"""
+
+from __future__ import annotations
+
+import inspect
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mnist_sgd.training.learner import Learner
+
+__all__ = [
+    "CANCELLATIONS",
+    "Callback",
+    "CancelBackward",
+    "CancelBatch",
+    "CancelEpoch",
+    "CancelFit",
+    "CancelStep",
+    "CancelTrain",
+    "CancelValidate",
+    "as_callbacks",
+]
+
+
+class CancelFit(Exception):  # noqa: N818 (control flow, not an error)
+    """Ends the fit: `after_cancel_fit` and `after_fit` follow."""
+
+
+class CancelEpoch(Exception):  # noqa: N818 (control flow, not an error)
+    """Ends the epoch: `after_epoch` follows. In its row, what was not measured is nan."""
+
+
+class CancelTrain(Exception):  # noqa: N818 (control flow, not an error)
+    """Ends the epoch's training: `after_train` and the validation follow."""
+
+
+class CancelValidate(Exception):  # noqa: N818 (control flow, not an error)
+    """Ends the validation: `after_validate` follows. The row marks its means as partial."""
+
+
+class CancelBatch(Exception):  # noqa: N818 (control flow, not an error)
+    """Skips the rest of a batch: `after_batch` follows.
+
+    Before the step the weights stay as they are. Gradients stay, too, and the next batch's are
+    added to them, which is how gradients are accumulated.
+    """
+
+
+class CancelBackward(Exception):  # noqa: N818 (control flow, not an error)
+    """Skips the backward pass: `after_backward` and the step follow."""
+
+
+class CancelStep(Exception):  # noqa: N818 (control flow, not an error)
+    """Skips the optimizer's step: `after_step` follows, and the gradients are zeroed."""
+
+
+_STAGES: dict[type[Exception], tuple[str, str]] = {
+    CancelFit: ("fit", "a fit"),
+    CancelEpoch: ("epoch", "an epoch"),
+    CancelTrain: ("train", "an epoch's training"),
+    CancelValidate: ("validate", "a validation"),
+    CancelBatch: ("batch", "a batch"),
+    CancelBackward: ("backward", "a backward pass"),
+    CancelStep: ("step", "a step"),
+}
+"""Which stage a cancellation ends: in the names of its events, and in words."""
+
+CANCELLATIONS = tuple(_STAGES)
+
+
+def explained(cancellation: Exception) -> Exception:
+    """A cancellation that no stage took, as one of its kind that says where it may be raised."""
+    kind = next(kind for kind in _STAGES if isinstance(cancellation, kind))
+    stage, words = _STAGES[kind]
+    notes = getattr(cancellation, "__notes__", ["outside of a callback"])
+    said = f" ({cancellation})" if str(cancellation) else ""
+    return kind(
+        f"{kind.__name__} was raised {notes[0]}, where there is nothing that it ends: it ends "
+        f"{words}, and is for the events from before_{stage} to after_{stage} of one, other than "
+        f"after_cancel_{stage}{said}"
+    )
+
+
+class Callback:
+    """Does nothing at every event; a subclass defines the methods that it wants.
+
+    A stage `x` calls `before_x`, then its body, then `after_x`. If it was cancelled it calls
+    `after_cancel_x` and `after_x`. `cleanup_x` comes last, even after an exception. Validation
+    outside a fit (`validate`, `get_preds`, `predict`) calls the events from `before_validate` to
+    `cleanup_validate`.
+
+    Attributes:
+        order: callbacks are called by ascending order; those of the same order as they were given.
+        run: whether any event is called; it is True again after each fit.
+        run_train, run_valid: whether the events within a batch are called in training and in
+            validation.
+        during_lr_find: whether `lr_find` calls it: False for what watches epochs or writes files.
+    """
+
+    order = 0
+    run = True
+    run_train = True
+    run_valid = True
+    during_lr_find = True
+
+    def after_create(self, learn: Learner) -> None:
+        """At the end of the learner's construction, for the callbacks that it was given."""
+
+    def before_fit(self, learn: Learner) -> None:
+        """Before the first epoch, after the optimizer was made."""
+
+    def before_epoch(self, learn: Learner) -> None:
+        """Before an epoch's training."""
+
+    def before_train(self, learn: Learner) -> None:
+        """Before the training batches, the model in training mode."""
+
+    def before_validate(self, learn: Learner) -> None:
+        """Before the validation batches, the model in evaluation mode."""
+
+    def before_batch(self, learn: Learner) -> None:
+        """`xb` and `yb` are there; `training` says what they are for."""
+
+    def after_pred(self, learn: Learner) -> None:
+        """`pred` is there."""
+
+    def after_loss(self, learn: Learner) -> None:
+        """`loss`, which is recorded, and `loss_grad`, whose gradient is taken, are there."""
+
+    def before_backward(self, learn: Learner) -> None:
+        """Before the backward pass; training only."""
+
+    def after_cancel_backward(self, learn: Learner) -> None:
+        """The backward pass was cancelled."""
+
+    def after_backward(self, learn: Learner) -> None:
+        """The gradients are there."""
+
+    def before_step(self, learn: Learner) -> None:
+        """Before the optimizer's step; training only."""
+
+    def after_cancel_step(self, learn: Learner) -> None:
+        """The step was cancelled."""
+
+    def after_step(self, learn: Learner) -> None:
+        """The weights have changed, the gradients are still there."""
+
+    def after_cancel_batch(self, learn: Learner) -> None:
+        """The batch was cancelled."""
+
+    def after_batch(self, learn: Learner) -> None:
+        """The weights have changed, the gradients are gone, the batch is recorded."""
+
+    def after_cancel_train(self, learn: Learner) -> None:
+        """The epoch's training was cancelled."""
+
+    def after_train(self, learn: Learner) -> None:
+        """After the training batches."""
+
+    def cleanup_train(self, learn: Learner) -> None:
+        """At the end of the epoch's training, even after an exception."""
+
+    def after_cancel_validate(self, learn: Learner) -> None:
+        """The validation was cancelled."""
+
+    def after_validate(self, learn: Learner) -> None:
+        """After the validation batches."""
+
+    def cleanup_validate(self, learn: Learner) -> None:
+        """At the end of the validation, even after an exception."""
+
+    def after_cancel_epoch(self, learn: Learner) -> None:
+        """The epoch was cancelled."""
+
+    def after_epoch(self, learn: Learner) -> None:
+        """The epoch's row is in `recorder.values` and printed."""
+
+    def cleanup_epoch(self, learn: Learner) -> None:
+        """At the end of the epoch, even after an exception."""
+
+    def after_cancel_fit(self, learn: Learner) -> None:
+        """The fit was cancelled."""
+
+    def after_fit(self, learn: Learner) -> None:
+        """After the last epoch."""
+
+    def cleanup_fit(self, learn: Learner) -> None:
+        """At the end of the fit, even after an exception."""
+
+
+PREFIXES = ("before_", "after_", "cleanup_")
+EVENTS = tuple(name for name in vars(Callback) if name.startswith(PREFIXES))
+
+WITHIN_A_BATCH = frozenset(
+    name for name in EVENTS if name.endswith(("_batch", "_pred", "_loss", "_backward", "_step"))
+)
+
+
+def as_callbacks(cbs: object) -> list[Callback]:
+    """The callbacks of an argument, checked: None, a callback, a class of them, or several.
+
+    Raises:
+        TypeError: one of them is no callback, or a method of it is no event or does not take the
+            learner.
+    """
+    given = [] if cbs is None else list(cbs) if isinstance(cbs, list | tuple) else [cbs]
+    return [
+        checked(cb() if isinstance(cb, type) and issubclass(cb, Callback) else cb) for cb in given
+    ]
+
+
+def checked(cb: object) -> Callback:
+    """The callback, unless a method of it would silently never be called.
+
+    Raises:
+        TypeError: it is no `Callback`; a method is named like an event and is none; or an event's
+            method does not take the learner.
+    """
+    if not isinstance(cb, Callback):
+        raise TypeError(
+            f"cbs takes Callbacks, classes of them, or a list of these; got {type(cb).__name__}"
+        )
+    name = type(cb).__name__
+    for method in dir(cb):
+        if not method.startswith(PREFIXES) or not callable(getattr(cb, method)):
+            continue
+        if method not in EVENTS:
+            near = get_close_matches(method, EVENTS, n=1, cutoff=0.75)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise TypeError(
+                f"{name}.{method} is not an event of the training loop{hint} (the events: "
+                f"{', '.join(EVENTS)}); a helper method's name must not begin with before_, "
+                "after_ or cleanup_"
+            )
+        try:
+            inspect.signature(getattr(cb, method)).bind(None)
+        except TypeError:
+            raise TypeError(
+                f"{name}.{method} must take the learner and nothing else: def {method}(self, learn)"
+            ) from None
+    return cb

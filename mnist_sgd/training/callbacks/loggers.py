@@ -1,0 +1,195 @@
+"""Callbacks that write a fit's figures for other programs: as CSV, and for TensorBoard.
+
+Both write what the recorder holds, after each epoch and on the first rank alone, so that a fit
+which resumes from a checkpoint leaves what the undisturbed one leaves. With `keep_going` a log that
+cannot be written does not end the fit: a training is worth more than its log.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mnist_sgd._files import atomic_write
+from mnist_sgd.training.callbacks.base import Callback
+
+if TYPE_CHECKING:
+    from mnist_sgd.training.learner import Learner
+
+__all__ = ["CSVLogger", "TensorBoard"]
+
+
+class CSVLogger(Callback):
+    """Writes the table as CSV, its figures with all their digits.
+
+    In a row whose validation was cancelled midway they are means over a part of the images, see
+    `Recorder.partial`.
+
+    Args:
+        path: the file, which is replaced after each epoch; its folder is made.
+        keep_going: what happens if it cannot be written after an epoch. False: an OSError ends the
+            fit. True: the error is kept, and the next epoch writes all rows.
+
+    Attributes:
+        error: what the last attempt to write met; None while all is well.
+    """
+
+    during_lr_find = False
+
+    def __init__(
+        self, path: str | os.PathLike[str] = "history.csv", *, keep_going: bool = False
+    ) -> None:
+        self.path = Path(path)
+        self.keep_going = keep_going
+        self.error: OSError | None = None
+
+    def before_fit(self, learn: Learner) -> None:
+        """See that there is a folder, before any work is done."""
+        self.error = None
+        if learn.ranks.is_first:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+
+    def after_epoch(self, learn: Learner) -> None:
+        """Write all rows.
+
+        Raises:
+            OSError: the file cannot be written, unless `keep_going` is set.
+        """
+        if not learn.ranks.is_first:
+            return
+        self.error = None
+        try:
+            atomic_write(self.path, _table(learn).encode())
+        except OSError as error:
+            self.error = error
+            if not self.keep_going:
+                raise
+
+
+def _table(learn: Learner) -> str:
+    """The rows so far as CSV."""
+    from mnist_sgd.training.recorder import unique_names
+
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(unique_names(learn.recorder.metric_names))
+    for line, row in zip(learn.recorder.lines, learn.recorder.values, strict=True):
+        epoch, *_, time = line.split()
+        table.writerow([epoch, *row, time])
+    return text.getvalue()
+
+
+class TensorBoard(Callback):
+    """Writes events for TensorBoard: a batch's smoothed loss, rate and momentum, an epoch's row.
+
+    The steps are training batches from 0; an epoch's row is at its last. In a fit that resumes,
+    what was written after the checkpoint is marked as void.
+
+    Args:
+        folder: where the event files go; it is made.
+        keep_going: what happens if they cannot be written after an epoch. False: an OSError ends
+            the fit. True: the error is kept, and no more events are written.
+
+    Attributes:
+        error: why no more events are written; None while all is well.
+
+    Raises:
+        ImportError: tensorboard is not installed.
+    """
+
+    during_lr_find = False
+
+    def __init__(self, folder: str | os.PathLike[str], *, keep_going: bool = False) -> None:
+        if find_spec("tensorboard") is None:
+            raise ImportError(
+                "torch.utils.tensorboard writes with tensorboard, which is missing here: "
+                "pip install tensorboard"
+            )
+        self.folder = Path(folder)
+        self.keep_going = keep_going
+        self.error: OSError | None = None
+        self._writer: Any = None
+        self._written = 0
+
+    def before_fit(self, learn: Learner) -> None:
+        """Open a new event file."""
+        self.error = None
+        if not learn.ranks.is_first:
+            return
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._written = [0, *learn.recorder.iters][-1]
+        self._writer = SummaryWriter(str(self.folder), purge_step=self._written or None)
+
+    def after_epoch(self, learn: Learner) -> None:
+        """Write the epoch's batches and its row.
+
+        Raises:
+            OSError: they cannot be written, unless `keep_going` is set.
+        """
+        if self._writer is not None and self.error is None:
+            with self._keeping_errors():
+                self._write(learn)
+
+    def _write(self, learn: Learner) -> None:
+        from mnist_sgd.training.recorder import unique_names
+
+        recorder = learn.recorder
+        steps = range(self._written, len(recorder.losses))
+        columns = {"loss": recorder.losses, "lr": recorder.lrs, "momentum": recorder.moms}
+        for name, values in columns.items():
+            for step in steps:
+                self._writer.add_scalar(f"train/{name}", values[step], step)
+        names = unique_names(recorder.metric_names[1:-1])
+        for name, value in zip(names, recorder.values[-1], strict=True):
+            self._writer.add_scalar(f"epoch/{name}", value, len(recorder.losses) - 1)
+        self._written = len(recorder.losses)
+        self._writer.flush()
+
+    def cleanup_fit(self, learn: Learner) -> None:
+        """Close the file.
+
+        Raises:
+            OSError: its end cannot be written, unless `keep_going` is set.
+        """
+        if self._writer is None:
+            return
+        writer, self._writer = self._writer, None
+        with self._keeping_errors():
+            writer.close()
+
+    @contextmanager
+    def _keeping_errors(self) -> Iterator[None]:
+        """Note an error of writing, which names no file, and raise it if it shall end the fit."""
+        try:
+            with _silent_threads():
+                yield
+        except OSError as error:
+            if self.error is not None:  # the file that cannot be written cannot be closed either
+                return
+            self.error = OSError(error.errno, error.strerror or str(error), str(self.folder))
+            if not self.keep_going:
+                raise self.error from error
+
+
+@contextmanager
+def _silent_threads() -> Iterator[None]:
+    """Let tensorboard's thread, whose error is raised here too, print no traceback of it."""
+    before = threading.excepthook
+
+    def report(args: threading.ExceptHookArgs) -> None:
+        if args.thread is None or not type(args.thread).__module__.startswith("tensorboard."):
+            before(args)
+
+    threading.excepthook = report
+    try:
+        yield
+    finally:
+        threading.excepthook = before

@@ -1,0 +1,288 @@
+"""Early stopping, keeping the best weights, and reducing the learning rate on a plateau.
+
+Each derives what it knows from the recorder's rows, so that a resumed fit needs nothing more; the
+best weights themselves are in the checkpoint.
+
+    learn.fit(100, lr=0.1, cbs=[EarlyStopping(patience=5), SaveBest()])
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Mapping
+from math import nan
+from typing import TYPE_CHECKING, Any
+
+from mnist_sgd.models.wrappers import (
+    load_passing_buffers,
+    load_plain_state,
+    passing_buffers,
+    plain_state,
+)
+from mnist_sgd.training.callbacks.base import Callback, CancelFit
+from mnist_sgd.training.resume.attribute_values import held, is_held, taken
+from mnist_sgd.training.resume.attributes import attributes
+
+if TYPE_CHECKING:
+    from mnist_sgd.training.learner import Learner
+
+__all__ = ["EarlyStopping", "ReduceLROnPlateau", "SaveBest"]
+
+
+class _Monitor(Callback):
+    """Watches a column of the table.
+
+    Args:
+        monitor: the column's name. Less is better if "loss" or "error" is in it, else more.
+        min_delta: what counts as better is better by more than this; 0 or more.
+    """
+
+    during_lr_find = False
+
+    def __init__(self, monitor: str = "valid_loss", min_delta: float = 0.0) -> None:
+        if min_delta < 0:
+            raise ValueError(f"min_delta must be 0 or more, got {min_delta}")
+        self.monitor = monitor
+        self.min_delta = min_delta
+        self.sign = -1.0 if "loss" in monitor or "error" in monitor else 1.0
+
+    def before_fit(self, learn: Learner) -> None:
+        """See that there is such a column.
+
+        Raises:
+            ValueError: there is none, or more than one.
+        """
+        names = learn.recorder.metric_names[1:-1]
+        if names.count(self.monitor) != 1:
+            found = "there are" if self.monitor not in names else "several of that name:"
+            raise ValueError(
+                f"{type(self).__name__} watches {self.monitor!r}; {found} {', '.join(names)}"
+            )
+
+    def improvements(self, learn: Learner) -> list[bool]:
+        """For each row of the recorder, whether it is better than all before it."""
+        column = learn.recorder.metric_names.index(self.monitor) - 1
+        best, better = float("-inf"), []
+        for i, row in enumerate(learn.recorder.values):
+            # A mean over a part of the validation images is no match for one over all.
+            value = nan if i in learn.recorder.partial else self.sign * row[column]
+            better.append(value - self.min_delta > best)
+            best = value if better[-1] else best
+        return better
+
+    def best_row(self, learn: Learner) -> int | None:
+        """The place of the best row; None if there is none, or none is a number."""
+        better = self.improvements(learn)
+        return max((i for i, is_better in enumerate(better) if is_better), default=None)
+
+
+class EarlyStopping(_Monitor):
+    """Ends the fit when the last `patience` epochs brought no improvement.
+
+    Args:
+        patience: at least 1.
+        monitor: the column's name. Less is better if "loss" or "error" is in it, else more.
+        min_delta: what counts as better is better by more than this; 0 or more.
+
+    Raises:
+        ValueError: a number is out of its range.
+    """
+
+    def __init__(
+        self, patience: int = 1, monitor: str = "valid_loss", min_delta: float = 0.0
+    ) -> None:
+        super().__init__(monitor, min_delta)
+        self.patience = _checked_patience(patience)
+
+    def rank_settings(self) -> dict[str, str]:
+        """What all ranks must have alike: they end together."""
+        watched = f"monitor {self.monitor}, min_delta {self.min_delta}"
+        return {"EarlyStopping": f"patience {self.patience}, {watched}"}
+
+    def before_epoch(self, learn: Learner) -> None:
+        """End the fit, if it is time to: the last epoch is over in every respect by now."""
+        better = self.improvements(learn)
+        if len(better) >= self.patience and not any(better[-self.patience :]):
+            raise CancelFit
+
+
+class SaveBest(_Monitor):
+    """Keeps the weights of the best epoch, and puts them back when the fit ends, however it ends.
+
+    What the loss has learned comes back, too, and so do numbers, texts, tensors and lists of them
+    that callbacks changed in the model. `learn.kept_row` then tells which row of the recorder the
+    weights have. If something else was changed in the model, which does not come back, its files
+    have no figures of that row.
+
+    Args:
+        path: a safetensors file for them, written whenever there are better ones; None: no file.
+        monitor: the column's name. Less is better if "loss" or "error" is in it, else more.
+        min_delta: what counts as better is better by more than this; 0 or more.
+
+    Raises:
+        ValueError: a number is out of its range.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        monitor: str = "valid_loss",
+        min_delta: float = 0.0,
+    ) -> None:
+        super().__init__(monitor, min_delta)
+        self.path = path
+        self.weights: dict[str, Any] = {}
+        self.buffers: dict[str, Any] = {}
+        self.attributes: dict[str, str] = {}
+        self.plain: dict[str, Any] = {}
+        self.loss: dict[str, dict[str, Any]] = {}
+        self.row: int | None = None
+        self._in_fit = False
+
+    def before_fit(self, learn: Learner) -> None:
+        """Forget the last fit's, unless this one goes on."""
+        super().before_fit(learn)
+        if not learn.recorder.values:
+            self.weights, self.buffers, self.row = {}, {}, None
+            self.attributes, self.plain, self.loss = {}, {}, {}
+        self._in_fit = True
+
+    def after_epoch(self, learn: Learner) -> None:
+        """Keep the weights, if they are the best so far."""
+        if self.improvements(learn)[-1]:
+            self.weights = copy.deepcopy(plain_state(learn.model))
+            self.buffers = copy.deepcopy(passing_buffers(learn.model))
+            self.loss = {
+                place: copy.deepcopy({"state": plain_state(m), "buffers": passing_buffers(m)})
+                for place, m in learn.loss_modules().items()
+            }
+            found = attributes(learn.model, tensors=True).items()
+            plain = {name: each for name, each in found if each.put and is_held(each.value)}
+            self.attributes = {name: each.text for name, each in plain.items()}
+            self.plain = {name: copy.deepcopy(each.value) for name, each in plain.items()}
+            self.row = len(learn.recorder.values) - 1
+            if self.path is not None and learn.ranks.is_first:
+                learn.save(self.path)
+
+    def cleanup_fit(self, learn: Learner) -> None:
+        """Put the best weights back; none of an earlier fit, if this one was refused."""
+        if not self._in_fit:
+            return
+        self._in_fit = False
+        from mnist_sgd.training.metadata import is_of_last_row
+
+        best = self.best_row(learn) if learn.recorder.values else None
+        row = best if self.row is None else self.row
+        if best is not None and best == len(learn.recorder.values) - 1 and is_of_last_row(learn):
+            learn.kept_row = best  # also where a cancellation left `after_epoch` out
+        elif self.weights and row is not None:
+            load_plain_state(learn.model, self.weights)
+            load_passing_buffers(learn.model, self.buffers)
+            self._put_attributes(learn)
+            modules = learn.loss_modules()
+            for place in self.loss.keys() & modules.keys():
+                load_plain_state(modules[place], self.loss[place]["state"])
+                load_passing_buffers(modules[place], self.loss[place]["buffers"])
+            learn.kept_row = row
+
+    def _put_attributes(self, learn: Learner) -> None:
+        """Put back the attributes of the model that are others by now."""
+        for name, each in attributes(learn.model, tensors=True).items():
+            if each.put and name in self.plain and each.text != self.attributes[name]:
+                each.put(taken(self.plain[name], each.value, learn.ranks.device))
+
+    def state_dict(self) -> dict[str, Any]:
+        """The best weights so far, with what else of the model and the loss is put back."""
+        kept = {"row": self.row, "weights": self.weights, "buffers": self.buffers}
+        plain = {"attributes": self.attributes, "plain": held(self.plain)}
+        return {**kept, **plain, "loss": self.loss}
+
+    def fit_settings(self) -> dict[str, str]:
+        """What a fit that resumes must share, or else the weights are not those of `kept_row`."""
+        return {"SaveBest": f"monitor {self.monitor}, min_delta {self.min_delta}"}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take the best weights of a checkpoint."""
+        if {"row", "weights"} <= set(state):
+            self.row, self.weights = state["row"], dict(state["weights"])
+        else:  # of a checkpoint that an earlier version wrote
+            self.row, self.weights = None, dict(state)
+        later = state if "row" in state else {}
+        self.buffers = dict(later.get("buffers", {}))
+        self.attributes = dict(later.get("attributes", {}))
+        self.plain = dict(later.get("plain", {}))
+        self.loss = dict(later.get("loss", {}))
+
+
+class ReduceLROnPlateau(_Monitor):
+    """Divides the learning rate whenever `patience` epochs brought no improvement.
+
+    It changes the rate that there is, so that other callbacks may change it too.
+
+    Args:
+        patience: at least 1.
+        factor: what the rate is divided by, above 1.
+        min_lr: it is never reduced below this; a rate that is lower already stays.
+        monitor: the column's name. Less is better if "loss" or "error" is in it, else more.
+        min_delta: what counts as better is better by more than this; 0 or more.
+
+    Raises:
+        ValueError: a number is out of its range.
+    """
+
+    def __init__(
+        self,
+        patience: int = 1,
+        factor: float = 10.0,
+        min_lr: float = 0.0,
+        monitor: str = "valid_loss",
+        min_delta: float = 0.0,
+    ) -> None:
+        super().__init__(monitor, min_delta)
+        self.patience = _checked_patience(patience)
+        if not factor > 1:
+            raise ValueError(f"factor must be above 1, got {factor}")
+        self.factor = factor
+        self.min_lr = min_lr
+
+    def before_fit(self, learn: Learner) -> None:
+        """See that nothing else sets the rate.
+
+        Raises:
+            ValueError: the fit has a schedule, or there is no such column.
+        """
+        super().before_fit(learn)
+        if learn.schedule is not None:
+            raise ValueError(
+                "a schedule sets the learning rate of each batch, so ReduceLROnPlateau cannot; "
+                "take one of them"
+            )
+
+    def fit_settings(self) -> dict[str, str]:
+        """What a fit that resumes must share, or else it has other rates."""
+        settings = f"patience {self.patience}, factor {self.factor}, min_lr {self.min_lr}"
+        watched = f"monitor {self.monitor}, min_delta {self.min_delta}"
+        return {"ReduceLROnPlateau": f"{settings}, {watched}"}
+
+    def before_epoch(self, learn: Learner) -> None:
+        """Reduce the rate, if the last row says so."""
+        if learn.batch or not self._is_due(learn):  # resumed within an epoch: it was reduced then
+            return
+        for group in learn.opt.param_groups:
+            lr = group["lr"]
+            group["lr"] = min(lr, max(lr / self.factor, self.min_lr))
+
+    def _is_due(self, learn: Learner) -> bool:
+        """Whether the last row is the last of `patience` rows without an improvement."""
+        waited = 0
+        for is_better in self.improvements(learn):
+            waited = 0 if is_better or waited == self.patience else waited
+            waited += not is_better
+        return waited == self.patience
+
+
+def _checked_patience(patience: int) -> int:
+    if patience < 1:
+        raise ValueError(f"patience must be at least 1 epoch, got {patience}")
+    return patience

@@ -1,0 +1,178 @@
+"""The learning rate finder: a mock training with growing rates, and the rate that it suggests.
+
+    found = learn.lr_find()
+    found.plot()
+    learn.fit_one_cycle(5, lr_max=found.valley)
+
+Source: Smith, "Cyclical Learning Rates for Training Neural Networks", 2017, section 3.3, and fastai
+2.8.12's `lr_find`, whose rates, losses and suggestion these are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import isnan
+from typing import TYPE_CHECKING
+
+from torch.nn.parameter import is_lazy
+
+from mnist_sgd.loader.data_loaders import check_length
+from mnist_sgd.training.callbacks.base import Callback, CancelFit, CancelValidate, as_callbacks
+from mnist_sgd.training.resume.remembered import Remembered
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from mnist_sgd.training.learner import Learner
+
+__all__ = ["LRFind", "find_lr", "valley"]
+
+LAST = 5
+"""How many of the last batches are left out: there the loss is already rising steeply."""
+
+LEAST = 20
+"""Batches from which on something is left to look at."""
+
+
+@dataclass(frozen=True)
+class LRFind:
+    """What a search saw: the learning rates that were tried and the smoothed loss at each.
+
+    The first tenth of them, whose average is still rough, and the last 5 are left out, and what
+    comes after a loss that is no number.
+
+    Attributes:
+        lrs: the learning rates, growing.
+        losses: the smoothed training loss after a batch at each.
+        valley: the suggested learning rate.
+    """
+
+    lrs: tuple[float, ...]
+    losses: tuple[float, ...]
+    valley: float
+
+    def __repr__(self) -> str:
+        return f"LRFind(valley={self.valley:.3g}, of {len(self.lrs)} rates)"
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Plot the loss against the rate, and mark the suggestion.
+
+        Args:
+            ax: matplotlib axes to draw on; None takes the current ones.
+        """
+        from matplotlib import pyplot
+
+        ax = ax or pyplot.gca()
+        ax.plot(self.lrs, self.losses)
+        there = self.losses[self.lrs.index(self.valley)]
+        ax.plot([self.valley], [there], "o", label=f"valley: {self.valley:.2g}")
+        ax.set(title="learning rate finder", xlabel="learning rate", ylabel="loss", xscale="log")
+        ax.legend()
+        return ax
+
+
+def find_lr(
+    learn: Learner, start_lr: float, end_lr: float, num_it: int, stop_div: bool = True
+) -> LRFind:
+    """Search as `Learner.lr_find` describes it; all ranks call this together."""
+    if not 0 < start_lr < end_lr:
+        raise ValueError(f"start_lr must be above 0 and below end_lr, got {start_lr} and {end_lr}")
+    if num_it < LEAST:
+        raise ValueError(f"num_it must be at least {LEAST}, got {num_it}")
+    if {"train", "validate"} & set(learn._under_way):
+        raise ValueError(
+            "lr_find cannot search within a training or a validation, whose batch it would change: "
+            "call it before the fit, or in before_fit, before_epoch or after_epoch"
+        )
+    if any(map(is_lazy, learn.model.parameters())):
+        raise ValueError(
+            "lr_find puts the weights back, and lazy layers have none yet: call the model on a "
+            "batch first, learn.model(first(learn.dls.train)[0])"
+        )
+    learn.check_batches()
+    finder = _Finder(start_lr, end_lr, num_it, stop_div)
+    epochs = num_it // check_length(learn.dls.train, "lr_find") + 1
+    with _undone(learn), learn.no_logging():
+        learn._under_way = []
+        learn.cbs = [cb for cb in as_callbacks(learn.cbs) if cb.during_lr_find]
+        learn.fit(epochs, start_lr, finder)
+        lrs, losses = learn.recorder.lrs, learn.recorder.losses
+    seen = len(losses)
+    lrs, losses = lrs[num_it // 10 : -LAST], losses[num_it // 10 : -LAST]
+    if not losses:
+        raise ValueError(
+            f"the search ended after {seen} batches, too few to suggest a rate: the loss rose at "
+            f"once, or a callback ended it; start below {start_lr:g}"
+        )
+    usable = next((i for i, loss in enumerate(losses) if isnan(loss)), len(losses))
+    if usable == 0:
+        raise ValueError(
+            f"the loss became nan before a rate could be suggested: start below {start_lr:g}"
+        )
+    lrs, losses = lrs[:usable], losses[:usable]
+    return LRFind(tuple(lrs), tuple(losses), lrs[valley(losses)])
+
+
+def valley(losses: Sequence[float]) -> int:
+    """The place half way down the longest valley.
+
+    The valley is the longest decreasing subsequence, the first that ends where one of that length
+    ends; it is counted from its end backwards, as if it had no gaps. Source: fastai 2.8.12.
+
+    Args:
+        losses: at least one.
+    """
+    lengths: list[int] = []
+    for i, loss in enumerate(losses):
+        before = [lengths[j] for j in range(i) if losses[j] > loss]
+        lengths.append(1 + max(before, default=0))
+    longest = max(lengths)
+    start = lengths.index(longest) - longest if longest > 1 else 0
+    return max(0, start + int(longest / 3) + int(longest / 6))
+
+
+class _Finder(Callback):
+    """Sets the growing rates, and ends the fit when enough was seen; nothing is validated."""
+
+    order = 60  # after the callbacks that change batches and losses
+
+    def __init__(self, start_lr: float, end_lr: float, num_it: int, stop_div: bool) -> None:
+        self.start_lr, self.growth = start_lr, end_lr / start_lr
+        self.num_it, self.stop_div = num_it, stop_div
+        self.best = float("inf")
+
+    def rank_settings(self) -> dict[str, str]:
+        rates = f"start_lr {self.start_lr}, growth {self.growth}"
+        return {"lr_find": f"{rates}, num_it {self.num_it}, stop_div {self.stop_div}"}
+
+    def before_step(self, learn: Learner) -> None:
+        learn.set_lr(self.start_lr * self.growth ** (len(learn.recorder.lrs) / self.num_it))
+
+    def after_batch(self, learn: Learner) -> None:
+        learn.recorder.read_losses()
+        if not learn.recorder.losses:  # the batch was cancelled before it had a loss
+            return
+        loss = learn.recorder.losses[-1]
+        self.best = min(self.best, loss)
+        if (self.stop_div and loss > 4 * self.best) or len(learn.recorder.lrs) >= self.num_it:
+            raise CancelFit
+
+    def before_validate(self, learn: Learner) -> None:
+        raise CancelValidate
+
+
+@contextmanager
+def _undone(learn: Learner) -> Iterator[None]:
+    """Let a learner train, and put back all that this changes.
+
+    The optimizer of the last fit is used, with its averages, if it can say and take its state.
+    """
+    before = Remembered(learn, as_callbacks(learn.cbs))
+    if not before.keeps_optimizer():
+        learn.opt = None
+    try:
+        yield
+    finally:
+        before.put_back()

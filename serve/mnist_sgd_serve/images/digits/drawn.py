@@ -1,0 +1,157 @@
+"""What is drawn on a picture, whatever is around it.
+
+A picture is read as a whole first. Where that leaves a doubt, a sheet is looked for, then a
+character that is cropped tight, then one in a shadow; what remains in doubt is refused.
+"""
+
+import contextlib
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnist_sgd_serve.images.decode import NoInk
+from mnist_sgd_serve.images.digits.ink import Ink, read_ink
+from mnist_sgd_serve.images.digits.paper import MOST_NOISE
+from mnist_sgd_serve.images.digits.parts import boxes, gaps, numbered, tight_box
+from mnist_sgd_serve.images.digits.regions import LEAST_ON_SHEET, long_parts
+from mnist_sgd_serve.images.digits.shade import Shaded
+from mnist_sgd_serve.images.digits.shapes import is_solid, outlines_a_quadrilateral
+from mnist_sgd_serve.images.digits.sheet import LEAST_SIDE, NEAR, Unclear, find_sheet
+from mnist_sgd_serve.images.digits.strokes import (
+    has_blob,
+    has_pieces_all_over,
+    is_area,
+    is_around_paper,
+    is_scattered,
+    meets_border_often,
+    runs_across,
+)
+from mnist_sgd_serve.images.picture import border
+
+__all__ = ["find_drawn"]
+
+Plane = NDArray[np.float64]
+
+AT_THE_BORDER = 0.03
+"""No character lies so near to the border, as a share of the picture's shorter side."""
+FAINT = 0.8
+"""No stroke has less ink than this share of the fullest, but for its edges."""
+
+AREA = "nothing is drawn on the image but an area without strokes, as a blank sheet is"
+LINES = "nothing is drawn on the image but lines along its border"
+SCATTERED = "nothing is drawn on the image but specks that lie far apart"
+PATTERN = "the image is a pattern all over: leave some paper around what is drawn"
+UNCLEAR = (
+    "what touches the border of the image may be a part of what is drawn, or not: leave paper "
+    "around all that is drawn, or crop the image to the sheet"
+)
+
+
+def find_drawn(grey: NDArray[np.uint8]) -> tuple[Plane, bool]:
+    """Find what is drawn on a picture.
+
+    Args:
+        grey: uint8 `[height, width]`, ink of either polarity.
+
+    Returns:
+        float64 `[h, w]`, the tight box around it, 0 paper and 1 full ink; and whether the ink is
+        dark on light paper.
+
+    Raises:
+        NoInk: it is blank, or nothing but ink, or it cannot be told what is drawn.
+    """
+    with contextlib.suppress(NoInk):
+        ink = read_ink(grey)
+        if _is_certain(ink):
+            return ink.shares, ink.inverted
+    try:
+        ink = _on_the_sheet(grey)
+    except Unclear:
+        return _in_shadow(grey)
+    return ink.shares, ink.inverted
+
+
+def _on_the_sheet(grey: NDArray[np.uint8]) -> Ink:
+    """Read what is on a sheet or, where none is found, cropped tight."""
+    sheet = find_sheet(grey)
+    if sheet is not None:
+        with contextlib.suppress(NoInk):
+            ink = read_ink(grey, sheet)
+            _check_strokes(ink)
+            if max(ink.shares.shape) >= LEAST_ON_SHEET * min(sheet[tight_box(sheet)].shape):
+                return ink
+    ink = read_ink(grey, cropped=True)
+    if meets_border_often(ink.mask):
+        raise NoInk(PATTERN)
+    if min(grey.shape) >= LEAST_SIDE:
+        _check_strokes(ink)
+        if _is_faint_inside(ink) or ink.paper.noise > MOST_NOISE:
+            raise Unclear
+        if ink.paper.photographed and _is_around_strokes(ink):
+            raise Unclear
+    if ink.paper.photographed and _may_be_no_ink(ink):
+        raise Unclear
+    return ink
+
+
+def _check_strokes(ink: Ink) -> None:
+    """Refuse what has no strokes; a drawing may show a dot or an area."""
+    if has_pieces_all_over(ink.mask):
+        raise NoInk(PATTERN)
+    if ink.paper.photographed and is_scattered(ink.mask):
+        raise NoInk(SCATTERED)
+    if ink.paper.photographed and is_area(ink.mask) and not border(ink.mask).any():
+        raise NoInk(AREA)
+    near = max(2, round(AT_THE_BORDER * min(ink.mask.shape)))
+    if not ink.mask[near:-near, near:-near].any():
+        raise NoInk(LINES)
+
+
+def _is_faint_inside(ink: Ink) -> bool:
+    """Whether an area wider than a stroke is fainter than the rest, as shade is."""
+    full = float(np.percentile(ink.shares[ink.shares > 0], 95))
+    return is_solid((ink.shares > 0) & (ink.shares < FAINT * full))
+
+
+def _is_around_strokes(ink: Ink) -> bool:
+    """Whether something else than strokes is among the ink, or all of it."""
+    return has_blob(ink.mask) or is_around_paper(ink.mask) or runs_across(ink.mask)
+
+
+def _in_shadow(grey: NDArray[np.uint8]) -> tuple[Plane, bool]:
+    """Read what is drawn on paper that is partly in shadow, or refuse."""
+    for inverted in (True, False):
+        with contextlib.suppress(NoInk):
+            shaded = Shaded.of(grey, light=not inverted)
+            ink = read_ink(shaded.without_shade())
+            if ink.inverted and _is_certain(ink) and not shaded.continues(ink.mask):
+                return ink.shares, inverted
+    raise NoInk(UNCLEAR)
+
+
+def _is_certain(ink: Ink) -> bool:
+    """Whether it is made of strokes that are near to each other, and clear of the border."""
+    box = ink.mask[tight_box(ink.mask)]
+    return (
+        ink.paper.noise <= MOST_NOISE
+        and not border(ink.mask).any()
+        and not is_solid(box)
+        and not outlines_a_quadrilateral(box)
+        and _is_together(ink)
+    )
+
+
+def _is_together(ink: Ink) -> bool:
+    found = boxes(numbered(ink.mask))
+    lengths = np.maximum(found[1] - found[0], found[3] - found[2])
+    longest = int(np.argmax(lengths))
+    return bool(np.all(gaps(found, longest) <= NEAR * lengths[longest]))
+
+
+def _may_be_no_ink(ink: Ink) -> bool:
+    """Whether it is at the border, but too solid for strokes or apart from what is clear of it."""
+    labels = numbered(ink.mask)
+    touching = set(border(labels).tolist()) - {-1}
+    if not touching:
+        return False
+    return is_solid(ink.mask[tight_box(ink.mask)]) or not touching.issuperset(long_parts(labels))

@@ -1,0 +1,175 @@
+"""Where on a picture the sheet is: without a desk, a finger, a scanner's line, a frame.
+
+What is written is enclosed by the even region of its paper; what is around the sheet, or runs along
+the border, is not. So the sheet is a region with all that it encloses, if something of a size is
+among that. A digit that touches the border is enclosed by nothing: then the whole picture is the
+sheet. It is, too, where what is around the region shows the same paper, or was drawn with the same
+pen.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnist_sgd_serve.images.digits.parts import numbered, tight_box, widened
+from mnist_sgd_serve.images.digits.regions import Region, find_regions, long_parts, near_border
+from mnist_sgd_serve.images.digits.shapes import (
+    is_convex,
+    is_quadrilateral,
+    share_in_hull,
+    thickness,
+)
+
+__all__ = ["LEAST_SIDE", "Unclear", "find_sheet"]
+
+Mask = NDArray[np.bool_]
+Plane = NDArray[np.float32]
+
+LEAST_SIDE = 40
+"""A smaller picture is all sheet: there a stroke is as wide as a strip of desk."""
+LONGEST_SIDE = 256
+"""Regions are looked for on a picture of at most this size."""
+ALIKE = 0.3
+"""Two greys are alike that differ by less than this share of the contrast."""
+WHOLE_SIDE = 0.9
+"""No stroke of a character runs along so much of a side, if something else is clear of it."""
+PART_OF_A_SIDE = 0.35
+"""A finger runs along less of a side, the paper beside a P or b cropped tight along more."""
+NEARLY_CONVEX = 0.85
+"""A sheet covers this share of its convex hull, whatever finger lies on it; paper around a
+character that touches the border covers less."""
+NEAR = 0.3
+"""Parts of one character are nearer to each other, as a share of its length."""
+
+
+class Unclear(Exception):  # noqa: N818  (it is no error, but an answer)
+    """Something at the border of a photograph may be a part of what is drawn, or not."""
+
+
+def find_sheet(grey: NDArray[np.uint8]) -> Mask | None:
+    """Find which pixels are on the sheet.
+
+    Args:
+        grey: uint8 `[height, width]`.
+
+    Returns:
+        bool `[height, width]`, or None where all are.
+
+    Raises:
+        Unclear: something at the border of a photograph may be a part of what is drawn, or not.
+    """
+    if min(grey.shape) < LEAST_SIDE:
+        return None
+    factor = -(-max(grey.shape) // LONGEST_SIDE)
+    small = _reduced(grey, factor)
+    chosen: Region | None = None
+    for region in find_regions(small):
+        if chosen is None or _is_rather_the_sheet(region, chosen):
+            chosen = region
+    if chosen is None or not chosen.around.any() or not _is_sheet(small, chosen, _is_drawn(grey)):
+        return None
+    sheet = np.kron(~widened(chosen.around, 1), np.ones((factor, factor), np.bool_))
+    return np.ascontiguousarray(sheet[: grey.shape[0], : grey.shape[1]])
+
+
+def _reduced(grey: NDArray[np.uint8], factor: int) -> Plane:
+    from PIL import Image
+
+    return np.asarray(Image.fromarray(grey).reduce(factor), np.float32)
+
+
+def _is_drawn(grey: NDArray[np.uint8]) -> bool:
+    """Whether a half of the picture has one grey, as no photograph has."""
+    return 2 * int(np.bincount(grey.ravel()).max()) > grey.size
+
+
+def _is_rather_the_sheet(region: Region, other: Region) -> bool:
+    """Of two regions one in the other, it is the inner if that is a sheet and no character."""
+    if other.encloses(region):
+        return is_quadrilateral(region.filled)
+    return region.encloses(other) and not is_quadrilateral(other.filled)
+
+
+def _is_sheet(small: Plane, region: Region, drawn: bool) -> bool:
+    """Whether what is around a region is neither the same paper nor drawn with the same pen."""
+    if not is_convex(region.filled, NEARLY_CONVEX):
+        return False
+    departure = np.abs(small - region.level)
+    pen = _Stroke.of(small, departure, _strong(departure, region.inside))
+    near = ALIKE * abs(pen.grey - region.level)
+    paper = np.count_nonzero(departure[region.around] < near)
+    if 2 * paper > np.count_nonzero(region.around):  # but for a frame, the lines of a ruled page
+        return is_quadrilateral(region.filled)
+    parts = _parts_around(departure, region.around)
+    strokes = [(part, _Stroke.of(small, departure, part)) for part in parts]
+    alike = [(part, stroke) for part, stroke in strokes if abs(stroke.grey - pen.grey) < near]
+    drawn_alike = [one for one, s in alike if _is_part_of_the_character(one, s, pen, region)]
+    if drawn_alike:
+        if drawn or _sides_along(np.any(drawn_alike, axis=0), 0.01) > 2:  # cropped tight
+            return False
+        raise Unclear
+    if not alike or is_quadrilateral(region.filled):
+        return True
+    if len(alike) > 1:  # paper around a bold character has the grey of its counters
+        return False
+    (part, _), *_ = alike
+    if is_convex(region.filled):
+        return _sides_along(part, WHOLE_SIDE) <= 2
+    return not _sides_along(part, PART_OF_A_SIDE)
+
+
+@dataclass(frozen=True)
+class _Stroke:
+    """What differs from the paper: its grey where that is fullest, and how thick it is."""
+
+    grey: float
+    thickness: float
+
+    @classmethod
+    def of(cls, small: Plane, departure: Plane, mask: Mask) -> "_Stroke":
+        full = mask & (departure >= np.percentile(departure[mask], 80))
+        return cls(float(np.median(small[full])), thickness(mask))
+
+
+def _strong(departure: Plane, mask: Mask) -> Mask:
+    """Without the blur at the edges."""
+    return np.asarray(mask & (departure >= np.percentile(departure[mask], 90) / 2))
+
+
+def _parts_around(departure: Plane, around: Mask) -> list[Mask]:
+    """What is around a sheet, without the blur at its edges and what is too small for a stroke."""
+    things = numbered(around)
+    strong = np.zeros(around.shape, np.bool_)
+    for number in range(int(things.max()) + 1):
+        strong |= _strong(departure, things == number)
+    parts = numbered(strong)
+    return [parts == number for number in long_parts(parts)]
+
+
+def _is_part_of_the_character(part: Mask, stroke: _Stroke, pen: _Stroke, region: Region) -> bool:
+    """Whether something of the pen's grey may be a stroke, as a desk cut off by an edge is not."""
+    return (
+        0.5 < stroke.thickness / pen.thickness < 2
+        and not _sides_along(part, WHOLE_SIDE)
+        and (share_in_hull(part, region.filled) > 0.5 or not is_convex(region.filled))
+        and _distance(part, region.inside) < NEAR * _length(region.inside)
+    )
+
+
+def _sides_along(part: Mask, share: float) -> int:
+    """How many sides of the picture a part runs along for this share of their length."""
+    return sum(bool(np.mean(band.any(0)) >= share) for band in near_border(part))
+
+
+def _distance(part: Mask, writing: Mask) -> float:
+    gaps = [
+        max(0, one.start - other.stop, other.start - one.stop)
+        for one, other in zip(tight_box(part), tight_box(writing), strict=True)
+    ]
+    return float(np.hypot(*gaps))
+
+
+def _length(mask: Mask) -> int:
+    rows, columns = (int(span.stop - span.start) for span in tight_box(mask))
+    return max(rows, columns)

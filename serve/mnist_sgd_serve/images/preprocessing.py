@@ -1,0 +1,77 @@
+"""From any picture in grey to the 28x28 that a model takes, in the way that the model was trained.
+
+An artefact names its preparation, so that training, `predict` and the server cannot differ:
+
+    mnist    the drawn thing alone, as MNIST's digits were made; see `mnist_recipe`
+    fit      the whole picture, its proportions kept; see `whole_picture`
+    stretch  the whole picture, its proportions not kept
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnist_sgd_serve.images.digits.mnist_recipe import follow_recipe, is_mnist
+from mnist_sgd_serve.images.whole_picture import fit, stretch
+
+__all__ = ["PREPARATIONS", "Prepared", "check_preparation", "prepare"]
+
+PREPARATIONS = ("mnist", "fit", "stretch")
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """An image ready for the model.
+
+    Attributes:
+        image: uint8 `[28, 28]`, C-contiguous; by `mnist` light ink on dark paper.
+        inverted: the picture was dark ink on light paper; by `mnist` alone.
+        unchanged: the picture was such an image already, and `image` is a copy of it.
+    """
+
+    image: NDArray[np.uint8] = field(repr=False, compare=False)
+    inverted: bool
+    unchanged: bool
+
+
+def prepare(grey: NDArray[np.uint8], preparation: str = "mnist") -> Prepared:
+    """Make a model's image of a picture.
+
+    Args:
+        grey: uint8 `[height, width]`; for `mnist` ink of either polarity on a sheet, with
+            whatever is around that.
+        preparation: one of `PREPARATIONS`, the one that the model's artefact names.
+
+    Raises:
+        NoInk: it is blank, or by `mnist` nothing but ink, or it cannot be told what is drawn.
+        TypeError: `grey` is not a uint8 array.
+        ValueError: `grey` has not two axes, or no pixel; or there is no such preparation.
+    """
+    if not isinstance(grey, np.ndarray) or grey.dtype != np.uint8:
+        given = getattr(grey, "dtype", type(grey).__name__)
+        raise TypeError(
+            f"a picture must be an array of dtype uint8, got {given}: make 0 to 255 of its greys"
+        )
+    if grey.ndim != 2 or grey.size == 0:
+        colour = grey.ndim == 3 and grey.shape[2] in (3, 4) and grey.size > 0
+        hint = ": PIL.Image.fromarray(picture) takes colours" if colour else ""
+        shape = list(grey.shape)
+        raise ValueError(f"a picture must have the shape [height, width], got {shape}{hint}")
+    check_preparation(preparation)
+    if preparation == "mnist":
+        if is_mnist(grey):
+            return Prepared(np.array(grey, order="C"), inverted=False, unchanged=True)
+        return Prepared(*follow_recipe(grey), unchanged=False)
+    image = fit(grey) if preparation == "fit" else stretch(grey)
+    return Prepared(image, inverted=False, unchanged=grey.shape == image.shape)
+
+
+def check_preparation(name: str) -> None:
+    """Refuse a name that is none of `PREPARATIONS`.
+
+    Raises:
+        ValueError: it is none; the message names them.
+    """
+    if name not in PREPARATIONS:
+        raise ValueError(f"preparation must be mnist, fit or stretch, got {name!r}")

@@ -1,0 +1,1 @@
+"""The model file: its checks, its metadata, and inference with onnxruntime."""

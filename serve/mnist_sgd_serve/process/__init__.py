@@ -1,0 +1,1 @@
+"""The server process: signals, sockets, memory."""

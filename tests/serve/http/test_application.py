@@ -1,0 +1,203 @@
+"""What the application makes of failures: what the client is told, what the log, how often."""
+
+import asyncio
+import gc
+import json
+import os
+import sys
+import time
+import weakref
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mnist_sgd_serve.http.application import Application
+from mnist_sgd_serve.http.exchange import Answer, Exchange, Route
+from mnist_sgd_serve.logs import Log
+from mnist_sgd_serve.metrics import Metrics, shared_memory
+from mnist_sgd_serve.model.batcher import ClientGone, DeadlineExceeded, QueueFull
+from mnist_sgd_serve.protocol import RequestError
+from mnist_sgd_serve.settings import Settings
+
+
+@dataclass
+class Client:
+    closed: bool = False
+
+
+class Bench:
+    """An application with one route, which fails as it is told."""
+
+    def __init__(self, failure: Exception | None, **settings: Any) -> None:
+        self.failure = failure
+        self.cancelled = False
+        self.metrics = Metrics(shared_memory(1))
+        given = Settings(model=Path("model.onnx"), **settings)
+        self.application = Application(given, self.find, self.metrics, Log())
+
+    def find(self, path: bytes) -> Route:
+        async def handler(exchange: Exchange) -> Answer:
+            if self.cancelled:
+                raise asyncio.CancelledError
+            if self.failure is not None:
+                raise self.failure
+            return Answer(b"{}")
+
+        return Route("infer", b"POST", handler)
+
+    def ask(self, head: dict[bytes, bytes] | None = None, *, gone: bool = False) -> Answer:
+        path = b"/x" + b"y" * 9000
+        exchange = Exchange(b"POST", path, b"", head or {}, b"", Client(gone), time.perf_counter())
+        return asyncio.run(self.application.answer(exchange))
+
+    def counted(self, status: int) -> bool:
+        return f'status="{status}"' in self.metrics.text("m", "1").decode()
+
+
+def lines(captured: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in captured.splitlines()]
+
+
+def test_a_failure_of_our_own_is_traced_in_the_log_and_nowhere_else(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    bench = Bench(ZeroDivisionError("at /a/secret/path"))
+    answer = bench.ask()
+    assert answer.status == 500
+    assert answer.body == b'{"error":"the server failed to answer; its log says why"}'
+    (line,) = lines(capfd.readouterr().err)
+    assert (line["level"], line["status"], line["error"]) == ("error", 500, "at /a/secret/path")
+    assert line["trace"].startswith("Traceback")
+    assert len(line["path"]) == 200
+    assert dict(answer.headers)[b"x-request-id"].decode() == line["request"]
+    assert bench.counted(500)
+
+
+@pytest.mark.parametrize(
+    ("failure", "status", "text"),
+    [
+        (RequestError(415, "x", "not this"), 415, "not this"),
+        (QueueFull(), 503, "too many images are waiting, try again soon"),
+        (DeadlineExceeded(), 504, "the request waited too long for its turn"),
+        (ClientGone(), 499, "the client has left"),
+    ],
+)
+def test_every_failure_has_its_status_and_is_counted(
+    failure: Exception, status: int, text: str
+) -> None:
+    bench = Bench(failure)
+    answer = bench.ask(gone=status == 499)
+    assert (answer.status, json.loads(answer.body)) == (status, {"error": text})
+    assert (dict(answer.headers).get(b"retry-after") == b"1") is (status == 503)
+    assert bench.counted(status)
+
+
+def test_a_failure_is_forgotten_at_once_with_all_that_its_trace_holds() -> None:
+    failure = RequestError(400, "x", "wrong")
+    bench, alive = Bench(failure), weakref.ref(failure)
+    del failure
+    gc.disable()
+    try:
+        bench.ask()
+        bench.failure = None
+        assert alive() is None
+    finally:
+        gc.enable()
+
+
+def test_an_answer_to_a_client_that_has_left_is_counted_as_such() -> None:
+    bench = Bench(None)
+    assert bench.ask(gone=True).status == 200
+    assert bench.counted(499)
+
+
+@pytest.mark.parametrize("failure", [None, RequestError(400, "x", "wrong"), QueueFull()])
+def test_the_log_says_the_status_that_is_counted(
+    failure: Exception | None, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """That of a client that has left, whatever it would have been answered."""
+    bench = Bench(failure, access_log=True)
+    answer = bench.ask(gone=True)
+    (line,) = lines(capfd.readouterr().err)
+    assert (line["status"], line["level"]) == (499, "warning")
+    said = "the client has left" if failure is None else json.loads(answer.body)["error"]
+    assert line["error"] == said
+    assert bench.counted(499)
+    assert not bench.counted(answer.status)
+
+
+def test_a_failure_of_our_own_is_logged_and_counted_though_the_client_has_left(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    bench = Bench(ZeroDivisionError("by nothing"))
+    bench.ask(gone=True)
+    (line,) = lines(capfd.readouterr().err)
+    assert (line["status"], line["error"]) == (500, "by nothing")
+    assert bench.counted(500)
+    assert not bench.counted(499)
+
+
+@pytest.mark.parametrize("failure", [QueueFull(), DeadlineExceeded(), ClientGone()])
+def test_the_log_says_what_the_client_is_told(
+    failure: Exception, capfd: pytest.CaptureFixture[str]
+) -> None:
+    answer = Bench(failure, access_log=True).ask()
+    (line,) = lines(capfd.readouterr().err)
+    assert line["error"] == json.loads(answer.body)["error"]
+
+
+def test_a_call_that_is_cancelled_is_logged_as_it_is_counted(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """As gRPC cancels a call whose client has left."""
+    bench = Bench(None, access_log=True)
+    bench.cancelled = True
+    with pytest.raises(asyncio.CancelledError):
+        bench.ask()
+    (line,) = lines(capfd.readouterr().err)
+    assert (line["status"], line["error"]) == (499, "the request was cancelled")
+    assert bench.counted(499)
+
+
+def test_failures_of_a_kind_are_logged_once_a_second_with_how_many_were_not(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    bench = Bench(QueueFull())
+    for _ in range(5):
+        bench.ask()
+    bench.failure = DeadlineExceeded()
+    bench.ask()
+    now += 2
+    bench.failure = QueueFull()
+    bench.ask()
+    found = [(line["status"], line.get("more")) for line in lines(capfd.readouterr().err)]
+    assert found == [(503, None), (504, None), (503, 4)]
+
+
+def test_what_clients_do_wrong_is_logged_only_if_told(capfd: pytest.CaptureFixture[str]) -> None:
+    for access_log in (False, True):
+        bench = Bench(RequestError(400, "x", "wrong"), access_log=access_log)
+        bench.ask({b"x-request-id": b"abc"})
+        bench.application.refuse(431, "too large")
+        found = lines(capfd.readouterr().err)
+        if access_log:
+            assert [line["event"] for line in found] == ["request", "refused"]
+            assert (found[0]["request"], found[0]["level"]) == ("abc", "warning")
+        else:
+            assert found == []
+
+
+@pytest.mark.parametrize("closed", ["before the start", "later"])
+def test_a_log_that_nobody_can_read_changes_no_answer(
+    closed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "w") as pipe:
+        monkeypatch.setattr(sys, "stderr", pipe if closed == "later" else None)
+        assert Bench(QueueFull()).ask().status == 503
+        monkeypatch.undo()

@@ -1,0 +1,68 @@
+"""The description of the server agrees with what the protocol reads and writes."""
+
+import json
+
+from mnist_sgd_serve.http.openapi import openapi
+from mnist_sgd_serve.protocol import model_metadata
+
+DOCUMENT = openapi("digits", ("7", "3"), "0.1.0")
+
+
+def test_the_description_is_json_and_all_its_references_lead_somewhere() -> None:
+    text = json.dumps(DOCUMENT)
+    assert json.loads(text) == DOCUMENT
+    named = {part.split('"')[0] for part in text.split('"#/components/schemas/')[1:]}
+    assert named == set(DOCUMENT["components"]["schemas"])
+
+
+def test_the_description_names_the_model_its_classes_and_the_version_of_the_server() -> None:
+    assert DOCUMENT["openapi"] == "3.1.0"
+    assert DOCUMENT["info"]["version"] == "0.1.0"
+    (name,) = DOCUMENT["paths"]["/v2/models/{name}"]["parameters"]
+    assert name["schema"] == {"type": "string", "const": "digits"}
+    prediction = DOCUMENT["components"]["schemas"]["Prediction"]["properties"]
+    assert prediction["label"]["enum"] == ["7", "3"]
+    assert prediction["positive"]["const"] == "3"
+    assert prediction["probabilities"]["required"] == ["7", "3"]
+
+
+def test_the_description_has_every_route() -> None:
+    assert {path: set(item) - {"parameters"} for path, item in DOCUMENT["paths"].items()} == {
+        "/v2/health/live": {"get"},
+        "/v2/health/ready": {"get"},
+        "/v2": {"get"},
+        "/v2/models": {"get"},
+        "/v2/models/{name}": {"get"},
+        "/v2/models/{name}/ready": {"get"},
+        "/v2/models/{name}/infer": {"post"},
+        "/v2/models/{name}/versions/{version}": {"get"},
+        "/v2/models/{name}/versions/{version}/ready": {"get"},
+        "/v2/models/{name}/versions/{version}/infer": {"post"},
+        "/predict": {"post"},
+        "/metrics": {"get"},
+        "/openapi.json": {"get"},
+    }
+    for path, item in DOCUMENT["paths"].items():
+        given = [parameter["name"] for parameter in item.get("parameters", [])]
+        assert given == [name for name in ("name", "version") if f"{{{name}}}" in path]
+
+
+def test_the_description_of_a_request_allows_the_members_that_are_read() -> None:
+    described = DOCUMENT["components"]["schemas"]["InferenceRequest"]
+    inner = described["properties"]
+    for schema, members in [
+        (described, {"id", "inputs", "model_name", "outputs", "parameters"}),
+        (inner["inputs"]["items"], {"name", "shape", "datatype", "data", "parameters"}),
+        (inner["outputs"]["items"], {"name", "parameters"}),
+    ]:
+        assert set(schema["properties"]) == members
+        assert schema["additionalProperties"] is False
+
+
+def test_the_description_of_the_model_is_its_metadata() -> None:
+    described = DOCUMENT["components"]["schemas"]["ModelMetadata"]["properties"]
+    metadata = json.loads(model_metadata("digits", "1"))
+    assert set(described) == set(metadata)
+    for kind in ("inputs", "outputs"):
+        tensor_described = described[kind]["items"]["properties"]
+        assert {key: value["const"] for key, value in tensor_described.items()} == metadata[kind][0]

@@ -25,7 +25,7 @@ from serving_parts.bench import Bench
 from serving_parts.report import Result, goals, table
 from serving_parts.servers import EMPTY, FASTAPI, OURS, SERVERS, Server, install
 
-from mnist_sgd_serve import ArtefactError
+from mnist_sgd_serve import ArtifactError
 
 LOOP = "session.run in a loop"
 QUICK = [OURS, EMPTY, FASTAPI]
@@ -95,7 +95,7 @@ def main() -> int:
         return 2
     try:
         bench = Bench(args.model, args.peers, args.seconds or (1 if args.quick else 3))
-    except ArtefactError as error:
+    except ArtifactError as error:
         print(error, file=sys.stderr)
         return 2
     results = run(bench, chosen, args.rounds)

@@ -7,9 +7,9 @@
 
 For each seed the pictures of a task are shared out anew, four fifths to train with. Then the
 command is run as a user would run it, with no option but where files go; it chooses how the
-pictures are prepared, how long it trains and how it augments. A random forest of 500 trees learns
-the same 28 x 28 pixels. Prints the accuracy of both on the validation pictures, what the command
-said, and the goals; exits with 1 if one is missed.
+pictures are preprocessed, how long it trains and how it augments. A random forest of 500 trees
+learns the same 28 x 28 pixels. Prints the accuracy of both on the validation pictures, what the
+command said, and the goals; exits with 1 if one is missed.
 """
 
 import argparse
@@ -77,7 +77,7 @@ class Result:
         right, every = (int(text.replace(",", "")) for text in found.groups())
         self.ours.append(right / every)
         model = Predictor(work / f"{folder.name} model" / "model.onnx")
-        data = load_data(folder, preparation=model.metadata.preparation)
+        data = load_data(folder, preprocessing=model.metadata.preprocessing)
         self.forest.append(forest_accuracy(data.train, data.valid, seed))
 
 

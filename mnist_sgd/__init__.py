@@ -13,55 +13,79 @@ _installed.prefer_installed(__file__)
 
 if TYPE_CHECKING:
     from mnist_sgd.data import (
-        IdxError,
-        IdxWriter,
-        ImageSet,
-        PackedWriter,
-        load_data,
-        load_packed,
-        mnist_sample,
-        pack_folder,
-        read_idx,
-        torchvision_set,
-        write_idx,
+        IdxError as IdxError,
+        IdxWriter as IdxWriter,
+        ImageSet as ImageSet,
+        PackedWriter as PackedWriter,
+        load_data as load_data,
+        load_packed as load_packed,
+        mnist_sample as mnist_sample,
+        pack_folder as pack_folder,
+        read_idx as read_idx,
+        torchvision_set as torchvision_set,
+        write_idx as write_idx,
     )
-    from mnist_sgd.evaluation import Evaluation, evaluate, threshold_for
-    from mnist_sgd.export import ExportError, export_model
-    from mnist_sgd.loader.augmentation import Augmentation
-    from mnist_sgd.loader.dataloader import DataLoader, DataLoaders, first
-    from mnist_sgd.models.builtin import cnn, cnn_histogram, create_model, linear, mlp
-    from mnist_sgd.models.summary import summary
-    from mnist_sgd.models.weights import WeightsError
-    from mnist_sgd.report.writer import write_run
+    from mnist_sgd.evaluation import (
+        Evaluation as Evaluation,
+        evaluate as evaluate,
+        threshold_for as threshold_for,
+    )
+    from mnist_sgd.export import ExportError as ExportError, export_model as export_model
+    from mnist_sgd.loader.augmentation import Augmentation as Augmentation
+    from mnist_sgd.loader.dataloader import (
+        DataLoader as DataLoader,
+        DataLoaders as DataLoaders,
+        first as first,
+    )
+    from mnist_sgd.models.builtin import (
+        cnn as cnn,
+        cnn_histogram as cnn_histogram,
+        create_model as create_model,
+        linear as linear,
+        mlp as mlp,
+    )
+    from mnist_sgd.models.summary import summary as summary
+    from mnist_sgd.models.weights import WeightsError as WeightsError
+    from mnist_sgd.report.writer import write_run as write_run
     from mnist_sgd.training.callbacks.base import (
-        Callback,
-        CancelBackward,
-        CancelBatch,
-        CancelEpoch,
-        CancelFit,
-        CancelStep,
-        CancelTrain,
-        CancelValidate,
+        Callback as Callback,
+        CancelBackward as CancelBackward,
+        CancelBatch as CancelBatch,
+        CancelEpoch as CancelEpoch,
+        CancelFit as CancelFit,
+        CancelStep as CancelStep,
+        CancelTrain as CancelTrain,
+        CancelValidate as CancelValidate,
     )
-    from mnist_sgd.training.callbacks.loggers import CSVLogger, TensorBoard
-    from mnist_sgd.training.callbacks.mixed_precision import MixedPrecision
-    from mnist_sgd.training.callbacks.monitors import EarlyStopping, ReduceLROnPlateau, SaveBest
-    from mnist_sgd.training.checkpoint import Checkpoint, CheckpointError
-    from mnist_sgd.training.distributed import Ranks, joined_ranks
+    from mnist_sgd.training.callbacks.loggers import (
+        CSVLogger as CSVLogger,
+        TensorBoard as TensorBoard,
+    )
+    from mnist_sgd.training.callbacks.mixed_precision import MixedPrecision as MixedPrecision
+    from mnist_sgd.training.callbacks.monitors import (
+        EarlyStopping as EarlyStopping,
+        ReduceLROnPlateau as ReduceLROnPlateau,
+        SaveBest as SaveBest,
+    )
+    from mnist_sgd.training.checkpoint import (
+        Checkpoint as Checkpoint,
+        CheckpointError as CheckpointError,
+    )
+    from mnist_sgd.training.distributed import Ranks as Ranks, joined_ranks as joined_ranks
     from mnist_sgd.training.from_scratch import (
-        calc_grad,
-        init_params,
-        linear1,
-        train_epoch,
-        train_model,
-        validate_epoch,
+        calc_grad as calc_grad,
+        init_params as init_params,
+        linear1 as linear1,
+        train_epoch as train_epoch,
+        train_model as train_model,
+        validate_epoch as validate_epoch,
     )
-    from mnist_sgd.training.learner import Learner
-    from mnist_sgd.training.losses import cross_entropy, mnist_loss
-    from mnist_sgd.training.metrics import batch_accuracy
-    from mnist_sgd.training.optimizers import SGD, BasicOptim, adamw
-    from mnist_sgd.training.recorder import Recorder
-    from mnist_sgd.training.schedule import OneCycle
+    from mnist_sgd.training.learner import Learner as Learner
+    from mnist_sgd.training.losses import cross_entropy as cross_entropy, mnist_loss as mnist_loss
+    from mnist_sgd.training.metrics import batch_accuracy as batch_accuracy
+    from mnist_sgd.training.optimizers import SGD as SGD, BasicOptim as BasicOptim, adamw as adamw
+    from mnist_sgd.training.recorder import Recorder as Recorder
+    from mnist_sgd.training.schedule import OneCycle as OneCycle
 
 _MODULES = {
     "mnist_sgd.loader.augmentation": ("Augmentation",),
@@ -117,69 +141,7 @@ _MODULES = {
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 
-__all__ = [
-    "SGD",
-    "Augmentation",
-    "BasicOptim",
-    "CSVLogger",
-    "Callback",
-    "CancelBackward",
-    "CancelBatch",
-    "CancelEpoch",
-    "CancelFit",
-    "CancelStep",
-    "CancelTrain",
-    "CancelValidate",
-    "Checkpoint",
-    "CheckpointError",
-    "DataLoader",
-    "DataLoaders",
-    "EarlyStopping",
-    "Evaluation",
-    "ExportError",
-    "IdxError",
-    "IdxWriter",
-    "ImageSet",
-    "Learner",
-    "MixedPrecision",
-    "OneCycle",
-    "PackedWriter",
-    "Ranks",
-    "Recorder",
-    "ReduceLROnPlateau",
-    "SaveBest",
-    "TensorBoard",
-    "WeightsError",
-    "adamw",
-    "batch_accuracy",
-    "calc_grad",
-    "cnn",
-    "cnn_histogram",
-    "create_model",
-    "cross_entropy",
-    "evaluate",
-    "export_model",
-    "first",
-    "init_params",
-    "joined_ranks",
-    "linear",
-    "linear1",
-    "load_data",
-    "load_packed",
-    "mlp",
-    "mnist_loss",
-    "mnist_sample",
-    "pack_folder",
-    "read_idx",
-    "summary",
-    "threshold_for",
-    "torchvision_set",
-    "train_epoch",
-    "train_model",
-    "validate_epoch",
-    "write_idx",
-    "write_run",
-]
+__all__ = sorted(_HOME)
 
 
 def __getattr__(name: str) -> Any:

@@ -31,12 +31,12 @@ class Bench:
     """Measures servers.
 
     Args:
-        model: the artefact.
+        model: the artifact.
         peers: the folder of `--install`, or None.
         seconds: of each measurement.
 
     Raises:
-        ArtefactError: the model cannot be used.
+        ArtifactError: the model cannot be used.
     """
 
     def __init__(self, model: Path, peers: Path | None, seconds: int) -> None:

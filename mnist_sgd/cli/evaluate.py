@@ -1,4 +1,4 @@
-"""`mnist-sgd evaluate`: how an artefact does on labelled images, without torch."""
+"""`mnist-sgd evaluate`: how an artifact does on labelled images, without torch."""
 
 import argparse
 import json
@@ -122,7 +122,7 @@ def run(args: argparse.Namespace) -> int:
         from mnist_sgd.report.folder import is_run
 
         target = args.model if args.write is True else args.write
-        size = write_threshold(predictor.artefact.content, chosen.threshold, target)
+        size = write_threshold(predictor.artifact.content, chosen.threshold, target)
         facts["written"] = str(target)
         written = printable(str(target))
         lines += ["", f"{written}: the model with the threshold {chosen.threshold}, {size:,} bytes"]

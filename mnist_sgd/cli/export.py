@@ -13,7 +13,7 @@ from mnist_sgd.cli.options.model_files import weights_file
 from mnist_sgd.cli.options.places import check_place, writable_file
 from mnist_sgd.cli.options.replaced import check_replaced
 from mnist_sgd.cli.options.run_files import check_not_a_runs_file
-from mnist_sgd.report.folder import ARTEFACT, UNEXPORTED, WEIGHTS
+from mnist_sgd.report.folder import ARTIFACT, UNEXPORTED, WEIGHTS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -137,7 +137,7 @@ def _check_places(outputs: list[Path]) -> None:
 def _is_own_run(weights: Path, output: Path) -> bool:
     """Whether an output is the model of the run whose weights are exported."""
     real, model = Path(os.path.realpath(weights)), Path(os.path.realpath(output))
-    return real.name in (WEIGHTS, UNEXPORTED) and model == real.parent / ARTEFACT
+    return real.name in (WEIGHTS, UNEXPORTED) and model == real.parent / ARTIFACT
 
 
 def _model(args: argparse.Namespace, file: "WeightsFile") -> "nn.Module":

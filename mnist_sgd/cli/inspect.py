@@ -1,4 +1,4 @@
-"""`mnist-sgd inspect`: what an artefact says about itself, without torch."""
+"""`mnist-sgd inspect`: what an artifact says about itself, without torch."""
 
 import argparse
 import json
@@ -27,17 +27,17 @@ def add_parser(commands: Subcommands) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the metadata, the size and the digest of the file."""
-    from mnist_sgd_serve import load_artefact
+    from mnist_sgd_serve import load_artifact
 
     file = model_file(args.model, "mnist-sgd inspect {}")
-    artefact = load_artefact(file)
+    artifact = load_artifact(file)
     facts = {
         "file": str(file),
-        "bytes": len(artefact.content),
-        "sha256": artefact.sha256,
+        "bytes": len(artifact.content),
+        "sha256": artifact.sha256,
         "input": "image uint8 [batch, 28, 28]",
         "output": "probability float32 [batch, 1]",
-    } | asdict(artefact.metadata)
+    } | asdict(artifact.metadata)
     if args.json:
         print(json.dumps(facts))
         return 0

@@ -9,7 +9,7 @@ from mnist_sgd._names import printable
 from mnist_sgd.cli.options.arguments import Subcommands, add_json_argument, path, subcommand
 from mnist_sgd.cli.options.class_names import class_name, option_with
 from mnist_sgd.cli.options.pictures import add_picture_arguments, reading
-from mnist_sgd.cli.options.preprocessing import prepared_text
+from mnist_sgd.cli.options.preprocessing import preprocessed_text
 
 if TYPE_CHECKING:
     from mnist_sgd.data import ImageSet, UnusableFile
@@ -22,16 +22,16 @@ EXAMPLES = """\
   mnist-sgd pack digits packed --positive 3    the model will give the probability of a 3
   mnist-sgd pack scans packed --skip-unusable  without the files that are not usable
 
-The pictures are prepared as predict prepares them, and kept for the next time as train --data keeps
-them. The set says which of them are for training and which for validation, as the folder does. Of
-a folder with train and valid there come two sets, packed/train and packed/valid. In Python
-mnist_sgd.load_packed("packed") gives a set, of which only the pages that are used are in memory.
+Pictures are preprocessed as predict does it, and kept for the next time as train --data keeps them.
+The set records which pictures are for training and which for validation, as the folder does. A
+folder with train and valid becomes two sets, packed/train and packed/valid. In Python,
+mnist_sgd.load_packed("packed") gives a set; only the pages that are used are in memory.
 """
 
 
 def add_parser(commands: Subcommands) -> None:
     """Add the subcommand."""
-    summary = "prepare the pictures in folders, one a class, and pack them as a set"
+    summary = "preprocess the pictures in folders, one a class, and pack them as a set"
     parser = subcommand(commands, "pack", summary, EXAMPLES, run)
     parser.add_argument(
         "folder", type=path, metavar="FOLDER", help="it holds one folder for each of two classes"
@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
             args.folder,
             args.out,
             classes=tuple(args.classes) if args.classes else None,
-            preparation=args.prepare,
+            preprocessing=args.preprocess,
             on_choice=chosen.append,
             **options,
         )
@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"{shown}: {len(data):,} images, {printable(parts)}")
     if left_out:
         print(f"files left out: {left_out:,}")
-    print(f"pictures {prepared_text(sets[0].preparation, *chosen)}")
+    print(f"pictures {preprocessed_text(sets[0].preprocessing, *chosen)}")
     negative, positive = sets[0].classes
     print(f"the positive class is {positive}; {option_with('--positive', negative)} turns it round")
     return 0
@@ -92,7 +92,7 @@ def _facts(data: "ImageSet") -> dict[str, object]:
         "images": len(data),
         "classes": data.classes,
         "counts": _counts(data),
-        "preparation": data.preparation,
+        "preparation": data.preprocessing,
         "fingerprint": data.fingerprint(),
     }
 

@@ -14,7 +14,7 @@ from mnist_sgd.cli.options.arguments import Subcommands, add_json_argument, path
 from mnist_sgd.cli.options.model_files import DEFAULT, MODEL_HELP, model_file
 from mnist_sgd.data.pictures.listing import find_pictures
 from mnist_sgd.data.pictures.outputs import is_output
-from mnist_sgd.report.folder import ARTEFACT
+from mnist_sgd.report.folder import ARTIFACT
 
 if TYPE_CHECKING:
     from mnist_sgd_serve import Prediction, Predictor
@@ -108,7 +108,7 @@ def _check_no_other_model(args: argparse.Namespace) -> None:
 
 def _is_same_file(one: str, other: Path) -> bool:
     try:
-        return os.path.samefile(one, other / ARTEFACT if other.is_dir() else other)
+        return os.path.samefile(one, other / ARTIFACT if other.is_dir() else other)
     except OSError:
         return False
 
@@ -170,7 +170,7 @@ def _in_folder(folder: str, on_problem: Callable[[str], None]) -> list[str]:
         raise ValueError(f"{folder}: it cannot be read: {error.strerror}") from error
     if not found:
         model = f"; its model is named as --model {folder}"
-        hint = model if os.path.isfile(os.path.join(folder, ARTEFACT)) else ""
+        hint = model if os.path.isfile(os.path.join(folder, ARTIFACT)) else ""
         raise ValueError(f"{folder}: the folder holds no picture{hint}")
     for each in found:
         if each.problem:

@@ -1,12 +1,11 @@
-"""`mnist-sgd serve`: answer over HTTP from an artefact, without torch."""
+"""`mnist-sgd serve`: answer over HTTP from an artifact, without torch."""
 
 import argparse
 import signal
 
 from mnist_sgd.cli.options.arguments import Subcommands, subcommand
 from mnist_sgd.cli.options.model_files import model_file
-from mnist_sgd_serve.command import EXAMPLES, add_arguments
-from mnist_sgd_serve.command import run as serve
+from mnist_sgd_serve.command import EXAMPLES, add_arguments, run as serve
 
 __all__ = ["add_parser", "run"]
 

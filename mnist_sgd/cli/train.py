@@ -53,7 +53,7 @@ EXAMPLES = """\
   mnist-sgd train --model mlp --lr 1 --schedule one-cycle --momentum 0.9 --shuffle --augment
   mnist-sgd train --model mlp --optimizer adam --lr find --early-stopping 5 --best --csv h.csv
   mnist-sgd train --data photos                     your own: photos/cat/*, photos/dog/*
-  mnist-sgd train --data photos --prepare fit --positive cat
+  mnist-sgd train --data photos --preprocess fit --positive cat
   mnist-sgd train --dataset FashionMNIST --classes Sneaker 'Ankle boot' --download
   mnist-sgd train --checkpoint-every 50 --resume    begins, or goes on where it was cut off
   torchrun --nproc-per-node 2 -m mnist_sgd train    the same in two processes
@@ -98,7 +98,7 @@ def _run(args: argparse.Namespace, table: Table) -> int:
     """
     refusal = first_refusal(partial(check_places, args))
     data = load_datasets(args)
-    args.model = chosen_model(args, data.train.preparation)
+    args.model = chosen_model(args, data.train.preprocessing)
     recipe = suited_recipe(args, len(data.train))
     refusal = refusal or first_refusal(
         partial(check_early_stopping, args, recipe),

@@ -52,7 +52,7 @@ def load_idx_folder(
     folder: Path,
     classes: tuple[str, str] | None,
     positive: str | None,
-    preparation: str,
+    preprocessing: str,
 ) -> tuple[ImageSet, ImageSet]:
     """Load the training and the validation images of two classes.
 
@@ -61,7 +61,7 @@ def load_idx_folder(
         classes: two of the labels; None where there are only two.
         positive: the positive class; None for the second of `classes`, or else the last of the two
             as strings sort, so 9 of 9 and 10.
-        preparation: how `predict` shall prepare pictures for a model that is trained on these.
+        preprocessing: how `predict` shall preprocess pictures for a model that is trained on these.
 
     Returns:
         Two sets. A plain file is mapped, not read, if it has the images of both classes only, or
@@ -93,7 +93,7 @@ def load_idx_folder(
             (negative, last),
             pair=(int(negative), int(last)),
             name=f"{printable(_name(folder))}, {side}",
-            preparation=preparation,
+            preprocessing=preprocessing,
         )
         for part, side in (("train", "train"), (_second(folder), "valid"))
     )

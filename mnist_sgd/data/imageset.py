@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from mnist_sgd.data.idx import IdxError, read_idx
 from mnist_sgd.data.rows import Rows, row_of
-from mnist_sgd_serve.images.preprocessing import check_preparation
+from mnist_sgd_serve._earlier import accepts_earlier
+from mnist_sgd_serve.images.preprocessing import check_preprocessing
 
 __all__ = [
     "ImageSet",
@@ -34,6 +35,7 @@ __all__ = [
 _FINGERPRINT_ROWS = 4096
 
 
+@accepts_earlier(preparation="preprocessing")
 @dataclass(frozen=True, eq=False, repr=False)
 class ImageSet:
     """Images, their labels and the names of the two classes.
@@ -42,15 +44,16 @@ class ImageSet:
         images: uint8 `[N, 28, 28]`, C-contiguous, N at least 1; an array or a memory map.
         labels: uint8 or int64 `[N]`, C-contiguous, each 0 or 1.
         classes: the names of the classes in label order; `classes[1]` is the positive class.
-        name: what the set is called in messages and artefacts.
-        preparation: how pictures became these images, and how `predict` shall prepare others for
-            a model that is trained on them: mnist, fit or stretch, see `mnist_sgd_serve.prepare`.
+        name: what the set is called in messages and artifacts.
+        preprocessing: how pictures became these images, and how `predict` shall preprocess others
+            for a model that is trained on them: mnist, fit or stretch, see
+            `mnist_sgd_serve.preprocess`.
         files: the picture that each image was, N names from the data's folder on, with slashes; or
             none, where the images came in another way.
         digests: of the bytes of these files, N hexadecimal numbers; or none.
         rows: the rows that the images are of a file, or of several one after the other, N together;
             or none, where they are not known or are the images' places in the set.
-        refused: pictures that belong here and were left out because the preparation found nothing
+        refused: pictures that belong here and were left out because the preprocessing found nothing
             to show on them. A model has no answer for them, so they count as not right.
     """
 
@@ -58,19 +61,24 @@ class ImageSet:
     labels: NDArray[np.uint8] | NDArray[np.int64]
     classes: tuple[str, str]
     name: str = ""
-    preparation: str = "mnist"
+    preprocessing: str = "mnist"
     files: Sequence[str] = ()
     digests: Sequence[str] = ()
     rows: Sequence[Rows] = ()
     refused: int = 0
+
+    @property
+    def preparation(self) -> str:
+        """The earlier name of `preprocessing`."""
+        return self.preprocessing
 
     def __post_init__(self) -> None:
         """Check everything but the pixels, which may be any bytes.
 
         Raises:
             TypeError: images or labels are not NumPy arrays.
-            ValueError: a type, a shape, a layout, a label, the class names, the preparation or the
-                number of files, digests or rows are not as above, or `refused` is below 0.
+            ValueError: a type, a shape, a layout, a label, the class names, the preprocessing or
+                the number of files, digests or rows are not as above, or `refused` is below 0.
         """
         check_images(self.images)
         _check_array("labels", self.labels, (), ("uint8", "int64"))
@@ -83,7 +91,7 @@ class ImageSet:
             )
         check_labels(self.labels)
         check_classes(self.classes)
-        check_preparation(self.preparation)
+        check_preprocessing(self.preprocessing)
         if len(self.files) not in (0, len(self)):
             raise ValueError(
                 f"every image needs the name of its file, or none, got {len(self):,} images and "
@@ -152,7 +160,7 @@ def select_classes(
     classes: tuple[str, str],
     *,
     name: str = "",
-    preparation: str = "mnist",
+    preprocessing: str = "mnist",
 ) -> ImageSet:
     """Make a two-class set of the images of two classes of a larger set, in their order there.
 
@@ -163,7 +171,7 @@ def select_classes(
         pair: the label that becomes 0 and the label that becomes 1.
         classes: the names of the two, in the same order.
         name: the name of the new set.
-        preparation: how pictures became the images.
+        preprocessing: how pictures became the images.
 
     Returns:
         The set, which knows the rows of its images in `images`.
@@ -186,7 +194,7 @@ def select_classes(
     rows = np.flatnonzero((labels == negative) | (labels == positive))
     chosen = np.ascontiguousarray(take_rows(images, rows))
     chosen_labels = (labels[rows] == positive).astype(np.uint8)
-    return ImageSet(chosen, chosen_labels, classes, name, preparation, rows=[Rows(rows)])
+    return ImageSet(chosen, chosen_labels, classes, name, preprocessing, rows=[Rows(rows)])
 
 
 def take_rows(images: NDArray[np.uint8], rows: NDArray[np.intp]) -> NDArray[np.uint8]:
@@ -208,7 +216,7 @@ def load_idx_set(
     *,
     pair: tuple[int, int] | None = None,
     name: str = "",
-    preparation: str = "mnist",
+    preprocessing: str = "mnist",
 ) -> ImageSet:
     """Make a set of two IDX files, plain or gzipped, one of images and one of labels.
 
@@ -221,7 +229,7 @@ def load_idx_set(
         pair: the two labels to select from a set of more classes, see `select_classes`; None
             when the labels are 0 and 1 already.
         name: the name of the set.
-        preparation: how pictures became the images.
+        preprocessing: how pictures became the images.
 
     Raises:
         IdxError: a file is not usable, or the two do not make a set; the message names them.
@@ -230,8 +238,10 @@ def load_idx_set(
     try:
         if pair is None:
             rows = [Rows(range(len(pixels)), os.fspath(images))]
-            return ImageSet(pixels, targets, classes, name, preparation, rows=rows)
-        chosen = select_classes(pixels, targets, pair, classes, name=name, preparation=preparation)
+            return ImageSet(pixels, targets, classes, name, preprocessing, rows=rows)
+        chosen = select_classes(
+            pixels, targets, pair, classes, name=name, preprocessing=preprocessing
+        )
     except ValueError as error:
         raise IdxError(f"{os.fspath(images)} with {os.fspath(labels)}: {error}") from error
     return replace(chosen, rows=[replace(each, file=os.fspath(images)) for each in chosen.rows])

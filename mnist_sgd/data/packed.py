@@ -10,7 +10,7 @@ validation: what `pack` knows of a folder, whose pictures are shared out by thei
 they are shared out by the images themselves.
 
 `"refused": [3, 1]` says how many pictures for training and for validation were left out because the
-preparation found nothing to show on them.
+preprocessing found nothing to show on them.
 
 A set is whole or is none: set.json is removed before the first of the files is replaced, and
 written when both are in place. Nothing in them depends on the time, the machine or the folder, so
@@ -33,7 +33,8 @@ from mnist_sgd._files import atomic_write
 from mnist_sgd._names import printable
 from mnist_sgd.data.idx import IdxWriter
 from mnist_sgd.data.imageset import ImageSet, check_classes, check_labels, load_idx_set
-from mnist_sgd_serve.images.preprocessing import check_preparation
+from mnist_sgd_serve._earlier import accepts_earlier
+from mnist_sgd_serve.images.preprocessing import check_preprocessing
 
 __all__ = [
     "FILES",
@@ -55,6 +56,7 @@ FILES = (_DESCRIPTION, _IMAGES, _LABELS)
 _FORMAT = {"format": "mnist_sgd packed set", "version": 1}
 
 
+@accepts_earlier(preparation="preprocessing")
 class PackedWriter:
     """A packed set that is written as a stream, in flat memory.
 
@@ -67,15 +69,15 @@ class PackedWriter:
     Args:
         folder: where the three files go; it is made if it is missing.
         classes: the names of the classes in label order; the second is the positive class.
-        preparation: how pictures became these images: mnist, fit or stretch, see
-            `mnist_sgd_serve.prepare`; None if it is not known, which counts as mnist.
+        preprocessing: how pictures became these images: mnist, fit or stretch, see
+            `mnist_sgd_serve.preprocess`; None if it is not known, which counts as mnist.
         train: how many images, from the first on, are for training, where `load_data` opens the
             set: the others are for validation, and both stay mapped. None leaves it to the content
             of each image, by which `load_data` then has to sort and copy them.
-        refused: pictures for training and for validation that the preparation refused.
+        refused: pictures for training and for validation that the preprocessing refused.
 
     Raises:
-        ValueError: the classes are not two different names, or there is no such preparation, or
+        ValueError: the classes are not two different names, or there is no such preprocessing, or
             `train` or a number of `refused` is below 0; or at the end of the block, `train` is
             above the number of images.
         IdxError: at the end of the block, nothing was appended.
@@ -87,20 +89,20 @@ class PackedWriter:
         folder: str | os.PathLike[str],
         classes: tuple[str, str],
         *,
-        preparation: str | None = None,
+        preprocessing: str | None = None,
         train: int | None = None,
         refused: tuple[int, int] = (0, 0),
     ) -> None:
         check_classes(classes)
-        if preparation is not None:
-            check_preparation(preparation)
+        if preprocessing is not None:
+            check_preprocessing(preprocessing)
         if train is not None and index(train) < 0:
             raise ValueError(f"train must be at least 0, got {train}")
         if min(refused) < 0:
             raise ValueError(f"refused must be two numbers of at least 0, got {refused}")
         self.folder = Path(folder)
         self.classes = classes
-        self.preparation = preparation
+        self.preprocessing = preprocessing
         self.train = train
         self.refused = refused
         self._images = IdxWriter(self.folder / _IMAGES, (28, 28))
@@ -141,7 +143,7 @@ class PackedWriter:
             description = _FORMAT | {
                 "classes": self.classes,
                 "images": len(self),
-                "preparation": self.preparation,
+                "preparation": self.preprocessing,
             }
             if self.train is not None:
                 description["train"] = self.train
@@ -180,7 +182,7 @@ def load_packed(folder: str | os.PathLike[str], *, name: str | None = None) -> I
 
     Args:
         folder: a folder that `PackedWriter` or `mnist-sgd pack` wrote.
-        name: what the set is called in messages and artefacts; None for the folder's own name.
+        name: what the set is called in messages and artifacts; None for the folder's own name.
 
     Raises:
         ValueError: the folder holds no packed set, or its files do not belong together; the
@@ -190,7 +192,7 @@ def load_packed(folder: str | os.PathLike[str], *, name: str | None = None) -> I
     facts = _described(path / _DESCRIPTION)
     name = printable(path.resolve().name) if name is None else name
     packed = load_idx_set(
-        path / _IMAGES, path / _LABELS, facts.classes, name=name, preparation=facts.preparation
+        path / _IMAGES, path / _LABELS, facts.classes, name=name, preprocessing=facts.preprocessing
     )
     if len(packed) != facts.images:
         raise ValueError(
@@ -242,7 +244,7 @@ class _Description(NamedTuple):
 
     classes: tuple[str, str]
     images: int
-    preparation: str
+    preprocessing: str
     train: int | None
     refused: tuple[int, int]
 
@@ -272,12 +274,12 @@ def _description(facts: Any) -> _Description:
     negative, positive = facts["classes"]
     classes, images = (negative, positive), index(facts["images"])
     check_classes(classes)
-    preparation = facts.get("preparation") or "mnist"
-    check_preparation(preparation)
+    preprocessing = facts.get("preparation") or "mnist"
+    check_preprocessing(preprocessing)
     train = facts.get("train")
     if train is not None and not 0 <= index(train) <= images:
         raise ValueError(f"train must lie in 0 to {images}, got {train}")
     refused_train, refused_valid = map(index, facts.get("refused") or (0, 0))
     if min(refused_train, refused_valid) < 0:
         raise ValueError(f"refused must be two numbers of at least 0, got {facts['refused']}")
-    return _Description(classes, images, preparation, train, (refused_train, refused_valid))
+    return _Description(classes, images, preprocessing, train, (refused_train, refused_valid))

@@ -29,6 +29,7 @@ from mnist_sgd.data.pictures.decoding import DIGEST_BYTES
 from mnist_sgd.data.pictures.folders import UnusableFile
 from mnist_sgd.data.pictures.importer import Pictures, import_folder, in_valid_share, label_order
 from mnist_sgd.data.pictures.unknown_folder import check_known, named_folder
+from mnist_sgd_serve._earlier import accepts_earlier
 
 __all__ = ["LoadedData", "load_data", "load_whole"]
 
@@ -41,7 +42,7 @@ class LoadedData:
         train: the training set.
         valid: the validation set.
         notes: what one should know of it, a sentence each; see `findings`.
-        choice: of the preparation, where it was chosen by the pictures.
+        choice: of the preprocessing, where it was chosen by the pictures.
     """
 
     train: ImageSet
@@ -50,12 +51,13 @@ class LoadedData:
     choice: Choice | None = None
 
 
+@accepts_earlier(preparation="preprocessing")
 def load_data(
     folder: str | os.PathLike[str],
     *,
     classes: tuple[str, str] | None = None,
     positive: str | None = None,
-    preparation: str | None = None,
+    preprocessing: str | None = None,
     cache: str | os.PathLike[str] | None = None,
     workers: int = 1,
     on_unusable: Callable[[UnusableFile], None] | None = None,
@@ -69,11 +71,11 @@ def load_data(
         classes: the negative and the positive class; None where there are only two.
         positive: the name of the positive class; None for the second of `classes`, or else that of
             a packed set, or else the last as strings sort, so 9 of 9 and 10.
-        preparation: mnist, fit or stretch; for pictures how they are prepared, for images how
+        preprocessing: mnist, fit or stretch; for pictures how they are preprocessed, for images how
             others shall be for a model that is trained on these. None chooses mnist or fit by the
             pictures, see `data.pictures.choice`, and takes what a packed set says, or mnist for
             other images.
-        cache: where prepared pictures are kept, see `import_folder`, as for the rest.
+        cache: where preprocessed pictures are kept, see `import_folder`, as for the rest.
         workers: processes that decode.
         on_unusable: called for each file that is left out; None to end with the first.
         on_progress: called with the number of files that are known and of all.
@@ -83,8 +85,8 @@ def load_data(
         UnusableFile, CacheError, ValueError: see `import_folder`.
         IdxError: an IDX file is not usable, or missing.
         ValueError: the folder holds other classes than wanted, or nothing that can be loaded, or a
-            packed set was prepared in another way; or all images are on one side, so that one of
-            the two sets is empty.
+            packed set was preprocessed in another way; or all images are on one side, so that one
+            of the two sets is empty.
     """
     path = named_folder(folder)
     positive = _positive(classes, positive)
@@ -92,7 +94,7 @@ def load_data(
         path,
         classes,
         positive,
-        preparation,
+        preprocessing,
         cache=cache,
         workers=workers,
         on_unusable=on_unusable,
@@ -107,12 +109,13 @@ def load_data(
     return LoadedData(train, valid)
 
 
+@accepts_earlier(preparation="preprocessing")
 def load_whole(
     folder: str | os.PathLike[str],
     *,
     classes: tuple[str, str] | None = None,
     positive: str | None = None,
-    preparation: str | None = None,
+    preprocessing: str | None = None,
     cache: str | os.PathLike[str] | None = None,
     workers: int = 1,
     on_unusable: Callable[[UnusableFile], None] | None = None,
@@ -128,8 +131,8 @@ def load_whole(
         folder: of one of the kinds above; for the rest see `load_data`.
         classes: the negative and the positive class.
         positive: the name of the positive class.
-        preparation: mnist, fit or stretch; None as for `load_data`.
-        cache: where prepared pictures are kept.
+        preprocessing: mnist, fit or stretch; None as for `load_data`.
+        cache: where preprocessed pictures are kept.
         workers: processes that decode.
         on_unusable: called for each file that is left out; None to end with the first.
         on_progress: called with the number of files that are known and of all.
@@ -144,7 +147,7 @@ def load_whole(
         path,
         classes,
         positive,
-        preparation,
+        preprocessing,
         cache=cache,
         workers=workers,
         on_unusable=on_unusable,
@@ -177,18 +180,18 @@ def _found(
     path: Path,
     classes: tuple[str, str] | None,
     positive: str | None,
-    preparation: str | None,
+    preprocessing: str | None,
     **options: Any,
 ) -> Pictures | list[ImageSet]:
     """The pictures of a folder, or its one set or its two of images."""
     packed = [path] if is_packed(path) else [path / "train", path / "valid"]
     if all(map(is_packed, packed)):
-        return _packed(packed, classes, positive, preparation)
+        return _packed(packed, classes, positive, preprocessing)
     idx = find_idx_folder(path)
     if idx is not None:
-        return [*load_idx_folder(idx, classes, positive, preparation or "mnist")]
+        return [*load_idx_folder(idx, classes, positive, preprocessing or "mnist")]
     check_known(path, classes)
-    return import_folder(path, classes=classes, preparation=preparation, **options)
+    return import_folder(path, classes=classes, preprocessing=preprocessing, **options)
 
 
 def _shared_out(pictures: Pictures, classes: tuple[str, str]) -> LoadedData:
@@ -210,20 +213,20 @@ def _packed(
     folders: list[Path],
     classes: tuple[str, str] | None,
     positive: str | None,
-    preparation: str | None,
+    preprocessing: str | None,
 ) -> list[ImageSet]:
     sets = [load_packed(folder, name=_packed_name(folder, folders)) for folder in folders]
     for each, folder in zip(sets, folders, strict=True):
         if sorted(classes or each.classes) != sorted(each.classes):
             first, last = each.classes
             raise ValueError(f"{folder}: its classes are {first!r} and {last!r}")
-        if preparation not in (None, each.preparation):
+        if preprocessing not in (None, each.preprocessing):
             raise ValueError(
-                f"{folder}: its images were prepared by {each.preparation!r}, "
-                f"which cannot become {preparation!r}"
+                f"{folder}: its images were preprocessed by {each.preprocessing!r}, "
+                f"which cannot become {preprocessing!r}"
             )
-    if len({(each.classes, each.preparation) for each in sets}) > 1:
-        raise ValueError(f"{folders[0]} and {folders[1]}: they differ in classes or preparation")
+    if len({(each.classes, each.preprocessing) for each in sets}) > 1:
+        raise ValueError(f"{folders[0]} and {folders[1]}: they differ in classes or preprocessing")
     return [_turned(each, label_order(each.classes, positive)) for each in sets]
 
 

@@ -1,7 +1,7 @@
 """How good a two-class model is: figures, curves, calibration, and the choice of a threshold.
 
 It needs NumPy alone. Everywhere a probability above the threshold is called positive, one at the
-threshold is not, which is the artefact's rule (`Metadata.label`). A figure that has nothing to be a
+threshold is not, which is the artifact's rule (`Metadata.label`). A figure that has nothing to be a
 share of, as the recall where no image is positive, is None and never a number that looks like one.
 """
 

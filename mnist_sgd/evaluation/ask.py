@@ -23,7 +23,7 @@ def file_probabilities(predictor: "Predictor", images: NDArray[np.uint8]) -> NDA
 
     Args:
         predictor: of the model's file.
-        images: uint8 `[N, 28, 28]`, prepared, at least one.
+        images: uint8 `[N, 28, 28]`, preprocessed, at least one.
 
     Returns:
         float32 `[N]`, in [0, 1].

@@ -11,7 +11,7 @@ def checked(
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """The probabilities in float64, and which of the labels are 1.
 
-    float64 holds every float32 exactly, and in it an artefact's threshold is compared.
+    float64 holds every float32 exactly, and in it an artifact's threshold is compared.
 
     Raises:
         ValueError: they are not one probability in [0, 1] and one label of 0 or 1 an image, for one

@@ -1,4 +1,4 @@
-"""Pictures that the preparation refuses have no answer, so they count as not right."""
+"""Pictures that the preprocessing refuses have no answer, so they count as not right."""
 
 from typing import TYPE_CHECKING
 
@@ -28,7 +28,7 @@ def refused_text(data: "ImageSet") -> str:
     """What the line with the accuracy adds; nothing if no picture was refused."""
     if not data.refused:
         return ""
-    return f"; {refused_clause(data.refused, how=f' (--prepare {data.preparation})')}"
+    return f"; {refused_clause(data.refused, how=f' (--preprocess {data.preprocessing})')}"
 
 
 def refused_clause(count: int, total: int | None = None, how: str = "") -> str:

@@ -1,4 +1,4 @@
-"""Changing the threshold of an artefact that is there, and nothing else of it.
+"""Changing the threshold of an artifact that is there, and nothing else of it.
 
 The threshold is one of the file's metadata properties: the graph, the weights and every other
 property stay as they are, byte for byte, and the file is that which an export with this threshold
@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mnist_sgd._files import atomic_write
-from mnist_sgd_serve import ArtefactError, load_artefact
+from mnist_sgd_serve import ArtifactError, load_artifact
 
 __all__ = ["with_threshold", "write_threshold"]
 
@@ -18,19 +18,19 @@ _PROPERTY = "mnist_sgd.threshold"
 
 
 def with_threshold(content: bytes, threshold: float) -> bytes:
-    """The bytes of an artefact with another threshold.
+    """The bytes of an artifact with another threshold.
 
     Args:
-        content: the bytes of an artefact.
+        content: the bytes of an artifact.
         threshold: a probability above it is called the positive class; in [0, 1].
 
     Raises:
-        ArtefactError: `content` is no artefact.
+        ArtifactError: `content` is no artifact.
         MetadataError: the threshold is out of range.
     """
     import onnx
 
-    metadata = replace(load_artefact(content).metadata, threshold=float(threshold))
+    metadata = replace(load_artifact(content).metadata, threshold=float(threshold))
     model = onnx.load_model_from_string(content)
     for entry in model.metadata_props:
         if entry.key == _PROPERTY:
@@ -40,10 +40,10 @@ def with_threshold(content: bytes, threshold: float) -> bytes:
 
 
 def write_threshold(content: bytes, threshold: float, path: str | os.PathLike[str]) -> int:
-    """Write an artefact with another threshold as the file `path`, and give its size in bytes.
+    """Write an artifact with another threshold as the file `path`, and give its size in bytes.
 
     Raises:
-        ArtefactError: `content` is no artefact.
+        ArtifactError: `content` is no artifact.
         FileExistsError: the file is there and is not the same model, whatever its threshold.
         MetadataError: the threshold is out of range.
         OSError: the file cannot be written; an older one of that name is untouched.
@@ -63,6 +63,6 @@ def write_threshold(content: bytes, threshold: float, path: str | os.PathLike[st
 
 def _is_of_the_same_model(path: Path, content: bytes, threshold: float) -> bool:
     try:
-        return with_threshold(load_artefact(path).content, threshold) == content
-    except ArtefactError:
+        return with_threshold(load_artifact(path).content, threshold) == content
+    except ArtifactError:
         return False

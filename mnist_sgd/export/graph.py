@@ -15,7 +15,7 @@ from mnist_sgd.models.wrappers import plain_copy
 __all__ = ["IMAGE_SIZE", "Classifier", "example_batch"]
 
 IMAGE_SIZE = (28, 28)
-"""Height and width of an image, the only ones that the artefact's format knows."""
+"""Height and width of an image, the only ones that the artifact's format knows."""
 
 
 class Classifier(nn.Module):

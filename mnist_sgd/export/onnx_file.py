@@ -1,4 +1,4 @@
-"""The .onnx file, the project's artefact: one file, any batch size, nothing but the graph.
+"""The .onnx file, the project's artifact: one file, any batch size, nothing but the graph.
 
 The exporter writes stack traces, paths and counters beside every node. The graph is therefore
 built anew from what a runtime needs, under names of its own, so nothing else can slip in and the
@@ -53,7 +53,7 @@ def dot_product(linear: nn.Linear, x: Tensor) -> Tensor:
 
 
 def write(classifier: Classifier, path: Path, metadata: Metadata) -> None:
-    """Write the artefact.
+    """Write the artifact.
 
     Raises:
         ValueError: the graph needs more than ONNX's standard operators.

@@ -62,7 +62,7 @@ def _try(learn: Learner) -> None:
     """
     loader = learn.own_loader()
     with TemporaryDirectory() as folder, torch.random.fork_rng(devices=[]):
-        weights, artefact = Path(folder, "model.safetensors"), Path(folder, "model.onnx")
+        weights, artifact = Path(folder, "model.safetensors"), Path(folder, "model.onnx")
         try:
             save_weights(learn.model, weights, properties(learn))
             load_weights(plain_copy(learn.model), weights)
@@ -72,7 +72,7 @@ def _try(learn: Learner) -> None:
         try:
             export_model(
                 learn.model,
-                artefact,
+                artifact,
                 metadata=describe(learn),
                 images=loader.dataset.images[:IMAGES],
                 input_shape=loader.sample_shape,

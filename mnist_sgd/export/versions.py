@@ -1,4 +1,4 @@
-"""The versions that an artefact names as its makers.
+"""The versions that an artifact names as its makers.
 
 The version of mnist_sgd has one source, pyproject.toml, which an installation copies into the
 distribution's metadata; a source tree that was never installed has none and says so.

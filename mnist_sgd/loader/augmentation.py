@@ -32,7 +32,7 @@ class Augmentation:
         scale: the size is uniform in low to high, where 1 is the image's own; 0.1 to 10.
         shear: the angle by which columns lean is uniform in -shear to shear, in degrees; 0 to 60.
         outside: what comes from outside of the image: "black", which continues the dark ground of
-            prepared characters, or "edge", the nearest pixel of the image, for whole pictures.
+            preprocessed characters, or "edge", the nearest pixel of the image, for whole pictures.
         share: of the images that are changed, 0 to 1; each epoch draws anew which ones stay as they
             are.
 

@@ -59,8 +59,7 @@ def loader_benchmark(images: int, batch_size: int, repeats: int) -> LoaderBenchm
 
 def _ways(dataset: ImageSet, batch_size: int) -> dict[str, Way]:
     """The ways by name: ours, then what one writes with torch alone."""
-    from torch.utils.data import DataLoader as TorchDataLoader
-    from torch.utils.data import TensorDataset
+    from torch.utils.data import DataLoader as TorchDataLoader, TensorDataset
 
     x = torch.from_numpy(dataset.images).reshape(-1, 28 * 28)
     y = torch.from_numpy(dataset.labels.astype(np.int64)).unsqueeze(1)

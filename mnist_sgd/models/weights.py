@@ -1,6 +1,6 @@
 """Weights on disk as safetensors: loading a file runs no code, whoever made it.
 
-The file's header carries the same `Metadata` as an artefact, so that `mnist-sgd export` can turn
+The file's header carries the same `Metadata` as an artifact, so that `mnist-sgd export` can turn
 weights into one without being told anything else. The same weights give the same bytes. A tensor
 that a model has under several names is written once; what `get_extra_state` of a layer gives is
 written too, if it is made of what JSON and tensors can hold.

@@ -32,11 +32,11 @@ class Answers:
     """A model and what it says of a set of images.
 
     Attributes:
-        classifier: the model as its artefact has it, a copy on the CPU.
-        dataset: the images, prepared.
+        classifier: the model as its artifact has it, a copy on the CPU.
+        dataset: the images, preprocessed.
         threshold: a probability above it is called the positive class.
         probabilities: of the positive class for every image, float64 `[N]`, in [0, 1]; those of
-            the artefact, which are float32.
+            the artifact, which are float32.
     """
 
     classifier: Classifier
@@ -50,7 +50,7 @@ class Answers:
 
         Args:
             learn: holds the model and the images.
-            predictor: of the artefact that was made of the model.
+            predictor: of the artifact that was made of the model.
 
         Raises:
             TypeError: the validation batches do not come from this package's DataLoader.

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 from mnist_sgd.evaluation.refused import refused_clause
-from mnist_sgd.report.folder import ARTEFACT
+from mnist_sgd.report.folder import ARTIFACT
 from mnist_sgd.report.reader import RunRecord
 from mnist_sgd.report.validation_pictures import SamePictures, same_pictures
-from mnist_sgd_serve import ArtefactError, load_artefact
+from mnist_sgd_serve import ArtifactError, load_artifact
 
 __all__ = ["same_images", "warnings"]
 
@@ -21,7 +21,7 @@ OTHER_LOSSES = "the runs were trained on different losses, whose values are not 
 
 
 def same_images(runs: Sequence[RunRecord]) -> bool:
-    """Whether the runs that were measured were measured on the same images, however prepared."""
+    """Whether all measured runs were measured on the same images, however preprocessed."""
     measured = _one_for_each_set(runs)
     return len(measured) < 2 or _same_pictures(measured) is not None
 
@@ -50,8 +50,8 @@ def _other_threshold(run: RunRecord) -> str | None:
     if run.evaluation is None or "threshold" not in run.evaluation:
         return None
     try:
-        now = load_artefact(run.path / ARTEFACT).metadata.threshold
-    except ArtefactError:  # a damaged or missing model says nothing of a threshold
+        now = load_artifact(run.path / ARTIFACT).metadata.threshold
+    except ArtifactError:  # a damaged or missing model says nothing of a threshold
         return None
     if now == (then := run.evaluation["threshold"]):
         return None
@@ -79,9 +79,11 @@ def _same_pictures(measured: Sequence[RunRecord]) -> SamePictures | None:
 
 def _what_differs(same: SamePictures, measured: Sequence[RunRecord]) -> str:
     """In what the validation sets of the same pictures differ."""
-    preparations = {run.config["data"]["valid"].get("preparation") for run in measured}
+    preprocessings = {run.config["data"]["valid"].get("preparation") for run in measured}
     pictures = "picture" if same.count == 1 else f"{same.count:,} pictures"
-    text = f"the same {pictures}" + (", prepared differently" if len(preparations) > 1 else "")
+    text = f"the same {pictures}" + (
+        ", preprocessed differently" if len(preprocessings) > 1 else ""
+    )
     count = len(same.relabelled)
     if not count:
         return f"{text}: comparable"

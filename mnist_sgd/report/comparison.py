@@ -38,7 +38,7 @@ class Row:
         valid_loss: of the epoch whose weights were kept.
         auc: the area under the ROC curve.
         seconds: that its training took.
-        size: of its artefact, in bytes.
+        size: of its artifact, in bytes.
     """
 
     run: str
@@ -103,9 +103,9 @@ def differences(pairs: Sequence[tuple[Row, RunRecord]]) -> dict[str, dict[str, s
     """The settings that are not the same in all runs: their values by setting and run.
 
     Of sets that were made of the same files, with the same labels, the fingerprints say no more
-    than the preparation does, and are left out. So is an optimizer's momentum if the first batches
-    had the same: older versions wrote another before a training than after it, where a schedule
-    sets it.
+    than the preprocessing does, and are left out. So is an optimizer's momentum if the first
+    batches had the same: older versions wrote another before a training than after it, where a
+    schedule sets it.
     """
     settings = {
         row.run: flat(run.config["resolved"]) | flat(_data(run), "data.") for row, run in pairs

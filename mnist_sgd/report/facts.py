@@ -112,7 +112,7 @@ def _data(dataset: "ImageSet") -> dict[str, Any]:
         "name": dataset.name,
         "images": len(dataset),
         "classes": dict(zip(dataset.classes, counts, strict=True)),
-        "preparation": dataset.preparation,
+        "preparation": dataset.preprocessing,
         "fingerprint": dataset.fingerprint(),
         **({"refused": dataset.refused} if dataset.refused else {}),
     } | ({} if files is None else {"files": files})

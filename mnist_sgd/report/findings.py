@@ -10,7 +10,7 @@ from mnist_sgd.evaluation.refused import accuracy
 from mnist_sgd.report.answers import Answers
 from mnist_sgd.report.chart import Chart, number
 from mnist_sgd.report.evaluation_plots import evaluation_charts
-from mnist_sgd.report.folder import ARTEFACT
+from mnist_sgd.report.folder import ARTIFACT
 from mnist_sgd.report.history import History
 from mnist_sgd.report.insight import attention_chart, mistakes_chart, weights_chart
 from mnist_sgd.report.training_plots import training_charts
@@ -37,7 +37,7 @@ class Findings:
         evaluation: on the validation images, at the metadata's threshold.
         answers: on the same.
         training, quality, insight: the charts, by section.
-        artefact_size: in bytes.
+        artifact_size: in bytes.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Findings:
     training: list[Chart]
     quality: list[Chart]
     insight: list[Chart]
-    artefact_size: int
+    artifact_size: int
 
     @property
     def charts(self) -> list[Chart]:
@@ -82,7 +82,7 @@ class Findings:
         if "training_seconds" in self.environment:
             figures["training"] = f"{self.environment['training_seconds']:.1f} s"
         figures["parameters"] = f"{self.config['resolved']['parameters']:,}"
-        figures["model file"] = f"{self.artefact_size / 1000:,.1f} kB"
+        figures["model file"] = f"{self.artifact_size / 1000:,.1f} kB"
         return figures
 
 
@@ -93,11 +93,11 @@ def gather(
 
     Args:
         learn: after its last fit.
-        folder: of the run; the artefact is there.
+        folder: of the run; the artifact is there.
         config: as in its file.
         environment: as in its file.
     """
-    predictor = Predictor(folder / ARTEFACT)
+    predictor = Predictor(folder / ARTIFACT)
     metadata = predictor.metadata
     answers = Answers.of(learn, predictor)
     evaluation = evaluate(answers.probabilities, answers.dataset.labels, metadata.threshold)
@@ -115,5 +115,5 @@ def gather(
         training=training_charts(history),
         quality=evaluation_charts(evaluation, answers),
         insight=[*(chart for chart in seen if chart), attention_chart(answers)],
-        artefact_size=(folder / ARTEFACT).stat().st_size,
+        artifact_size=(folder / ARTIFACT).stat().st_size,
     )

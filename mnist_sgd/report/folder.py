@@ -19,7 +19,7 @@ from mnist_sgd._files import atomic_write
 from mnist_sgd.data.pictures.outputs import CONFIG, PLOTS, RUN_FORMAT, RUNS, is_run, is_unused
 
 __all__ = [
-    "ARTEFACT",
+    "ARTIFACT",
     "CHECKPOINT",
     "CONFIG",
     "ENVIRONMENT",
@@ -45,7 +45,7 @@ __all__ = [
 ENVIRONMENT, EVALUATION = "environment.json", "evaluation.json"
 HISTORY, EPOCHS, BATCHES = "history.json", "history.csv", "batches.csv"
 PICTURES = "pictures.csv"
-WEIGHTS, ARTEFACT, CHECKPOINT = "model.safetensors", "model.onnx", "checkpoint.safetensors"
+WEIGHTS, ARTIFACT, CHECKPOINT = "model.safetensors", "model.onnx", "checkpoint.safetensors"
 UNEXPORTED = "model-not-exported.safetensors"
 """The weights of a training whose export has failed, next to an older model that stays."""
 MODEL_CARD, REPORT = "MODEL_CARD.md", "report.html"
@@ -58,7 +58,7 @@ FILES = (
         EPOCHS,
         BATCHES,
         WEIGHTS,
-        ARTEFACT,
+        ARTIFACT,
         UNEXPORTED,
         CHECKPOINT,
         MODEL_CARD,
@@ -67,7 +67,7 @@ FILES = (
     *(ENVIRONMENT, CONFIG),
 )
 
-_ENDS = (WEIGHTS, ARTEFACT, REPORT)
+_ENDS = (WEIGHTS, ARTIFACT, REPORT)
 """Any of these is there only if a training has come to its end."""
 
 FORMAT = RUN_FORMAT

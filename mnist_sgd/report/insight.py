@@ -105,7 +105,7 @@ def attention_chart(answers: Answers) -> Chart:
         largest = float(np.abs(values).max()) or 1.0
         pictures = [grey_png(image), signed_png(values, largest, under=_ink(answers, image))]
         cells.append(Cell(pictures, [*_words(answers, index)[:2], f"up to {largest:.1f}"]))
-    black = answers.dataset.preparation == "mnist"
+    black = answers.dataset.preprocessing == "mnist"
     cover = "black" if black else "the median grey of the image's border"
     caption = (
         f"What speaks for {positive} (orange) and for {negative} (blue): by how much the log-odds "
@@ -120,5 +120,5 @@ def attention_chart(answers: Answers) -> Chart:
 
 def _ink(answers: Answers, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """By how much each pixel differs from the paper, uint8 `[28, 28]`."""
-    blank = paper(image, answers.dataset.preparation)
+    blank = paper(image, answers.dataset.preprocessing)
     return np.abs(image.astype(np.int16) - blank).astype(np.uint8)

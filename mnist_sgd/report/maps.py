@@ -28,14 +28,14 @@ def linear_weights(model: nn.Module) -> NDArray[np.float64] | None:
     return None
 
 
-def paper(image: NDArray[np.uint8], preparation: str) -> int:
+def paper(image: NDArray[np.uint8], preprocessing: str) -> int:
     """The grey that is behind the thing in an image, from 0 to 255.
 
-    It is black where the preparation `mnist` has laid light ink on it. The preparations of whole
-    pictures leave the paper as it is; there it is the median of the image's border, as it is for
-    `mnist_sgd_serve.images.whole_picture.fit`.
+    It is black where the preprocessing `mnist` has laid light ink on it. The kinds of preprocessing
+    for whole pictures leave the paper as it is; there it is the median of the image's border, as it
+    is for `mnist_sgd_serve.images.whole_picture.fit`.
     """
-    return 0 if preparation == "mnist" else int(np.median(border(image)) + 0.5)
+    return 0 if preprocessing == "mnist" else int(np.median(border(image)) + 0.5)
 
 
 def occlusion_map(answers: Answers, image: NDArray[np.uint8]) -> NDArray[np.float64]:
@@ -51,7 +51,7 @@ def occlusion_map(answers: Answers, image: NDArray[np.uint8]) -> NDArray[np.floa
     covered_rows = np.abs(rows[:, None] - rows) <= PATCH // 2
     covered_columns = np.abs(columns[:, None] - columns) <= PATCH // 2
     covered = covered_rows[:, None, :, None] & covered_columns[None, :, None, :]
-    blank = np.uint8(paper(image, answers.dataset.preparation))
+    blank = np.uint8(paper(image, answers.dataset.preprocessing))
     copies = np.where(covered, blank, image).reshape(-1, height, width)
     whole = answers.logits(image[None])[0]
     falls: NDArray[np.float64] = whole - answers.logits(copies)

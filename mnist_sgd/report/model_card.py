@@ -10,7 +10,7 @@ from typing import Any
 from mnist_sgd.evaluation.refused import accuracy, all_pictures, refused_text
 from mnist_sgd.report.chart import plural
 from mnist_sgd.report.findings import Findings
-from mnist_sgd.report.folder import ARTEFACT, WEIGHTS
+from mnist_sgd.report.folder import ARTIFACT, WEIGHTS
 
 __all__ = ["card", "data_licence", "limits", "summary"]
 
@@ -28,12 +28,12 @@ def card(run: Findings) -> str:
             "",
             "## Model",
             "",
-            f"- `{ARTEFACT}`: {run.artefact_size:,} bytes; takes `image` uint8 [batch, 28, 28], "
+            f"- `{ARTIFACT}`: {run.artifact_size:,} bytes; takes `image` uint8 [batch, 28, 28], "
             f"gives `probability` float32 [batch, 1] of {positive}. Normalisation and sigmoid are "
             "inside.",
             f"- `{WEIGHTS}`: the same weights for training on.",
             f"- An image is called {positive} if its probability is above {threshold:g}.",
-            f"- An image of any size is prepared by the recipe `{run.metadata.preparation}`.",
+            f"- An image of any size is preprocessed by the recipe `{run.metadata.preprocessing}`.",
             *_settings(run.config["resolved"]),
             "",
             "## Data",
@@ -90,7 +90,8 @@ def limits(run: Findings) -> list[str]:
     negative, positive = run.metadata.classes
     return [
         f"It knows {negative} and {positive} only: any other picture is still called one of them.",
-        f"It saw images prepared by the recipe {run.metadata.preparation!r}, which predict and the "
+        f"It saw images preprocessed by the recipe {run.metadata.preprocessing!r}, "
+        "which predict and the "
         "server apply to others.",
         "The figures are of validation images that come from where the training images do; on "
         "images from elsewhere they may be lower.",

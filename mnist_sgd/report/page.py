@@ -100,15 +100,15 @@ def _training(run: Findings) -> str:
 
 def _model(run: Findings) -> str:
     """How the model is used, and where it ends."""
-    artefact = files.ARTEFACT
-    commands = f"mnist-sgd predict --model {artefact} IMAGE...\nmnist-sgd serve {artefact}"
+    artifact = files.ARTIFACT
+    commands = f"mnist-sgd predict --model {artifact} IMAGE...\nmnist-sgd serve {artifact}"
     python = (
         "from mnist_sgd_serve import Predictor\n\n"
-        f'Predictor("{artefact}").predict("image.png").label'
+        f'Predictor("{artifact}").predict("image.png").label'
     )
     links = " ".join(
         f'<a href="{name}">{name}</a>'
-        for name in (artefact, files.WEIGHTS, files.MODEL_CARD, files.EVALUATION)
+        for name in (artifact, files.WEIGHTS, files.MODEL_CARD, files.EVALUATION)
     )
     points = "".join(f"<li>{escape(limit)}</li>" for limit in limits(run))
     return section(

@@ -1,4 +1,4 @@
-"""The two files of a trained model, its weights and its artefact, which are replaced together."""
+"""The two files of a trained model, its weights and its artifact, which are replaced together."""
 
 import os
 import stat
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mnist_sgd._files import move_over, remove_leftovers
-from mnist_sgd.report.folder import ARTEFACT, UNEXPORTED, WEIGHTS
+from mnist_sgd.report.folder import ARTIFACT, UNEXPORTED, WEIGHTS
 
 if TYPE_CHECKING:
     from mnist_sgd.export import ExportReport
@@ -32,14 +32,14 @@ def save_pair(
 
     Raises:
         ExportError: the model cannot be exported; the message says where its weights are.
-        OSError, WeightsError: the weights cannot be written, or the artefact cannot.
+        OSError, WeightsError: the weights cannot be written, or the artifact cannot.
     """
     from mnist_sgd.export import ExportError
 
-    weights, artefact = folder / WEIGHTS, folder / ARTEFACT
-    is_there = weights.exists() or artefact.exists()
+    weights, artifact = folder / WEIGHTS, folder / ARTIFACT
+    is_there = weights.exists() or artifact.exists()
     saved = folder / UNEXPORTED if is_there else weights
-    for path in (weights, artefact, saved):
+    for path in (weights, artifact, saved):
         remove_leftovers(path)
     if is_there and weights.exists():
         _make_as_private(saved, weights)
@@ -50,9 +50,9 @@ def save_pair(
             saved.unlink(missing_ok=True)
         raise
     try:
-        report = learn.export(artefact)
+        report = learn.export(artifact)
     except ExportError as error:
-        raise ExportError(f"{error.reason}; the trained weights are {saved}", artefact) from error
+        raise ExportError(f"{error.reason}; the trained weights are {saved}", artifact) from error
     except BaseException:
         if is_there and on_kept is not None:
             on_kept(saved)

@@ -1,6 +1,6 @@
 """The pictures that a run was measured on, as `pictures.csv` in its folder names them.
 
-A set's fingerprint tells prepared images apart, so it changes with the preparation and with a
+A set's fingerprint tells preprocessed images apart, so it changes with the preprocessing and with a
 single label. The digests of the files tell whether two runs were measured on the same pictures
 after all. Images that do not come from files of their own have no such list.
 """
@@ -52,7 +52,7 @@ def pictures_of(dataset: "ImageSet") -> list[LabelledPicture]:
 
 
 def files_digest(dataset: "ImageSet") -> str | None:
-    """16 hexadecimal digits of the pictures and their classes, however they are prepared.
+    """16 hexadecimal digits of the pictures and their classes, however they are preprocessed.
 
     Returns:
         The digits; None if the set is not known to be made of files.

@@ -59,7 +59,7 @@ def write_run(
     Raises:
         RunError: the folder is there, and may not be or is not a run's.
         FolderInUseError: another process writes there.
-        ExportError: the artefact does not answer as the model does.
+        ExportError: the artifact does not answer as the model does.
         OSError: a file cannot be written.
         TypeError: the validation batches do not come from this package's DataLoader.
     """
@@ -70,7 +70,7 @@ def write_run(
             if not files.is_run(path):
                 files.write_json(path / files.CONFIG, configuration(learn, config or {}))
             save_pair(learn, path)
-            files.clear_run(path, keep=(files.WEIGHTS, files.ARTEFACT))
+            files.clear_run(path, keep=(files.WEIGHTS, files.ARTIFACT))
             finish_run(learn, path, config or {})
     return path / files.REPORT
 
@@ -78,7 +78,7 @@ def write_run(
 def finish_run(
     learn: "Learner", folder: Path, config: Mapping[str, Any], seconds: float | None = None
 ) -> Path:
-    """Write what is known after a training; the weights and the artefact are there already.
+    """Write what is known after a training; the weights and the artifact are there already.
 
     Args:
         learn: after its fit.
@@ -130,7 +130,7 @@ def _write_charts(charts: list[Chart], folder: Path) -> None:
 
 
 def _evaluation(run: Findings) -> dict[str, Any]:
-    """The figures for other programs; the curves follow from the artefact and the data."""
+    """The figures for other programs; the curves follow from the artifact and the data."""
     figures = run.evaluation.as_dict()
     for curve in ("roc", "precision_recall"):
         del figures[curve]
@@ -142,7 +142,7 @@ def _evaluation(run: Findings) -> dict[str, Any]:
         **_worst_mistakes(run.answers),
         "valid_loss": run.valid_loss,
         "kept_epoch": run.kept_epoch,
-        "artefact_bytes": run.artefact_size,
+        "artefact_bytes": run.artifact_size,
         **figures,
         "accuracy": accuracy(run.evaluation, run.answers.dataset),
     }

@@ -25,8 +25,7 @@ method `fit_settings()` gives its settings, a text by a name each, which an erro
 
 import os
 import warnings
-from collections.abc import Callable, Mapping
-from collections.abc import Set as AbstractSet
+from collections.abc import Callable, Mapping, Set as AbstractSet
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any

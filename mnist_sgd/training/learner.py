@@ -392,9 +392,9 @@ class Learner(TrainingLoop):
         """Classify one picture.
 
         Args:
-            image: uint8 `[28, 28]`, an array or a tensor, prepared as the training images are; or
-                a picture as it is, which is prepared first: the path or the bytes of an image file,
-                or a Pillow image.
+            image: uint8 `[28, 28]`, an array or a tensor, preprocessed as the training images are;
+                or a picture as it is, which is preprocessed first: the path or the bytes of an
+                image file, or a Pillow image.
 
         Returns:
             The class's name, its label, and the probability of the positive class.
@@ -407,7 +407,7 @@ class Learner(TrainingLoop):
             OSError: the file cannot be opened.
         """
         loader = self.own_loader()
-        pixels = _prepared(image, loader.dataset.preparation)
+        pixels = _preprocessed(image, loader.dataset.preprocessing)
         found, _ = self.get_preds([(loader.normalize(pixels[None]), NOTHING)])
         if found.numel() != 1:
             raise ValueError(
@@ -582,18 +582,18 @@ def _pair(batch: Any) -> Batch:
     return (batch[0], NOTHING) if len(batch) == 1 else batch
 
 
-def _prepared(image: Source, preparation: str) -> NDArray[np.uint8]:
+def _preprocessed(image: Source, preprocessing: str) -> NDArray[np.uint8]:
     """One image as the model was trained on them, uint8 `[28, 28]`."""
     if isinstance(image, Tensor):
         image = image.cpu().numpy()
     if not isinstance(image, np.ndarray):
         from mnist_sgd_serve.images.decode import decode_own
-        from mnist_sgd_serve.images.preprocessing import prepare
+        from mnist_sgd_serve.images.preprocessing import preprocess
 
-        return prepare(decode_own(image), preparation).image
+        return preprocess(decode_own(image), preprocessing).image
     if image.dtype != np.uint8 or image.shape != (28, 28):
         raise ValueError(
-            "an array must be a prepared image, uint8 [28, 28]; got "
+            "an array must be a preprocessed image, uint8 [28, 28]; got "
             f"{image.dtype} {list(image.shape)}"
         )
     return np.ascontiguousarray(image)

@@ -85,8 +85,8 @@ def describe(learn: TrainingLoop, metrics: Mapping[str, float] | None = None) ->
         mean=loader.mean,
         std=loader.std,
         dtype=str(loader.dtype).removeprefix("torch."),
-        preparation=loader.dataset.preparation,
-        paper=None if loader.dataset.preparation == "mnist" else _paper(trained.images),
+        preprocessing=loader.dataset.preprocessing,
+        paper=None if loader.dataset.preprocessing == "mnist" else _paper(trained.images),
         **_facts(learn, metrics),
     )
 

@@ -1,7 +1,7 @@
-"""The serving side of mnist_sgd: an artefact and a picture in, an answer out.
+"""The serving side of mnist_sgd: an artifact and a picture in, an answer out.
 
 It needs numpy, onnxruntime and Pillow, and never imports torch or mnist_sgd. Every public name is
-loaded when it is first used; onnxruntime comes with the first artefact, Pillow with the first file.
+loaded when it is first used; onnxruntime comes with the first artifact, Pillow with the first file.
 
     from mnist_sgd_serve import Predictor
     Predictor("model.onnx").predict("digit.png")
@@ -12,20 +12,28 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mnist_sgd_serve.images.decode import (
-        ImageError,
-        ImageTooLarge,
-        NoInk,
-        NotAnImage,
-        UnsupportedFormat,
-        decode,
+        ImageError as ImageError,
+        ImageTooLarge as ImageTooLarge,
+        NoInk as NoInk,
+        NotAnImage as NotAnImage,
+        UnsupportedFormat as UnsupportedFormat,
+        decode as decode,
     )
-    from mnist_sgd_serve.images.preprocessing import PREPARATIONS, Prepared, prepare
-    from mnist_sgd_serve.model.artifact import Artefact, ArtefactError, load_artefact
-    from mnist_sgd_serve.model.metadata import Metadata, MetadataError
-    from mnist_sgd_serve.model.predictor import Prediction, Predictor
+    from mnist_sgd_serve.images.preprocessing import (
+        PREPROCESSING_KINDS as PREPROCESSING_KINDS,
+        Preprocessed as Preprocessed,
+        preprocess as preprocess,
+    )
+    from mnist_sgd_serve.model.artifact import (
+        Artifact as Artifact,
+        ArtifactError as ArtifactError,
+        load_artifact as load_artifact,
+    )
+    from mnist_sgd_serve.model.metadata import Metadata as Metadata, MetadataError as MetadataError
+    from mnist_sgd_serve.model.predictor import Prediction as Prediction, Predictor as Predictor
 
 _MODULES = {
-    "mnist_sgd_serve.model.artifact": ("Artefact", "ArtefactError", "load_artefact"),
+    "mnist_sgd_serve.model.artifact": ("Artifact", "ArtifactError", "load_artifact"),
     "mnist_sgd_serve.images.decode": (
         "ImageError",
         "ImageTooLarge",
@@ -36,32 +44,26 @@ _MODULES = {
     ),
     "mnist_sgd_serve.model.metadata": ("Metadata", "MetadataError"),
     "mnist_sgd_serve.model.predictor": ("Prediction", "Predictor"),
-    "mnist_sgd_serve.images.preprocessing": ("PREPARATIONS", "Prepared", "prepare"),
+    "mnist_sgd_serve.images.preprocessing": ("PREPROCESSING_KINDS", "Preprocessed", "preprocess"),
 }
+_EARLIER = {
+    "Artefact": "Artifact",
+    "ArtefactError": "ArtifactError",
+    "PREPARATIONS": "PREPROCESSING_KINDS",
+    "Prepared": "Preprocessed",
+    "load_artefact": "load_artifact",
+    "prepare": "preprocess",
+}
+"""Names of an earlier version, which still work."""
+
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 
-__all__ = [
-    "PREPARATIONS",
-    "Artefact",
-    "ArtefactError",
-    "ImageError",
-    "ImageTooLarge",
-    "Metadata",
-    "MetadataError",
-    "NoInk",
-    "NotAnImage",
-    "Prediction",
-    "Predictor",
-    "Prepared",
-    "UnsupportedFormat",
-    "decode",
-    "load_artefact",
-    "prepare",
-]
+__all__ = sorted(_HOME)
 
 
 def __getattr__(name: str) -> Any:
     """Load a public name from its module (PEP 562)."""
+    name = _EARLIER.get(name, name)
     if name not in _HOME:
         raise AttributeError(f"module 'mnist_sgd_serve' has no attribute {name!r}")
     value = getattr(import_module(_HOME[name]), name)

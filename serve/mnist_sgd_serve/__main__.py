@@ -1,4 +1,4 @@
-"""`python -m mnist_sgd_serve` serves an artefact."""
+"""`python -m mnist_sgd_serve` serves an artifact."""
 
 import sys
 

@@ -17,7 +17,7 @@ from mnist_sgd_serve.settings import Settings
 __all__ = ["DESCRIPTION", "EXAMPLES", "add_arguments", "main", "run"]
 
 DESCRIPTION = """\
-Answer over HTTP from an artefact: the Open Inference Protocol v2 for programs, POST /predict
+Answer over HTTP from an artifact: the Open Inference Protocol v2 for programs, POST /predict
 for image files, and a page at / to draw on or to give a picture. With --grpc-port the protocol
 is spoken over gRPC too.
 """
@@ -106,7 +106,7 @@ def run(args: argparse.Namespace) -> int:
         0 after a signal and an orderly end, 1 when requests had to be cut off.
 
     Raises:
-        ArtefactError: the model's file cannot be used.
+        ArtifactError: the model's file cannot be used.
         OSError: the address cannot be bound.
         ValueError: a setting is out of its range, or the system is Windows.
     """

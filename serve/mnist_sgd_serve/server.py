@@ -92,7 +92,7 @@ def serve(
         The exit code: 0, or 1 when the requests in flight did not finish in time.
 
     Raises:
-        ArtefactError: the model's file cannot be used.
+        ArtifactError: the model's file cannot be used.
         OSError: the processes that read pictures cannot be started.
     """
     give_back_large_blocks()

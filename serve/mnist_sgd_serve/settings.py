@@ -45,7 +45,7 @@ class Settings:
     """How a server is to run.
 
     Attributes:
-        model: the artefact's file.
+        model: the artifact's file.
         name: of the model in URLs.
         host: the address to bind; loopback unless told.
         port: 0 takes any free one.

@@ -12,8 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 from PIL import Image
 
 from idx_files import write_part
@@ -107,7 +106,7 @@ def test_predict_prints_the_label_and_its_confidence_on_a_line(
     trained: TrainedFiles, capsys: Output
 ) -> None:
     three, seven = sample_digits()[-1], sample_digits()[0]
-    assert main(["predict", str(three), str(seven), "--model", str(trained.artefact)]) == 0
+    assert main(["predict", str(three), str(seven), "--model", str(trained.artifact)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert re.fullmatch(re.escape(str(three)) + r" +3  99\.\d+ %", lines[0])
     assert re.fullmatch(re.escape(str(seven)) + r" +7  99\.\d+ %", lines[1])
@@ -117,9 +116,9 @@ def test_predict_gives_programs_the_probability_of_every_class(
     trained: TrainedFiles, capsys: Output
 ) -> None:
     seven = sample_digits()[0]
-    assert main(["predict", str(seven), "--model", str(trained.artefact), "--json"]) == 0
+    assert main(["predict", str(seven), "--model", str(trained.artifact), "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
-    three = float(Predictor(trained.artefact).predict(seven).probability)
+    three = float(Predictor(trained.artifact).predict(seven).probability)
     assert 0 < three < 0.01
     assert answer == {
         "file": str(seven),
@@ -161,7 +160,7 @@ def test_a_confidence_is_shown_to_a_decimal_place_and_never_as_certain(confidenc
 def test_predict_reads_standard_input_beside_files(trained: TrainedFiles) -> None:
     three, seven = sample_digits()[-1], sample_digits()[0]
     line = [sys.executable, "-m", "mnist_sgd", "predict", str(seven), "-"]
-    line += ["--model", str(trained.artefact), "--json"]
+    line += ["--model", str(trained.artifact), "--json"]
     done = subprocess.run(line, input=three.read_bytes(), capture_output=True, check=True)
     answers = [json.loads(answer) for answer in done.stdout.splitlines()]
     assert [(one["file"], one["label"]) for one in answers] == [(str(seven), "7"), ("-", "3")]
@@ -180,7 +179,7 @@ def test_standard_input_is_named_once(capsys: Output) -> None:
 def test_predict_takes_a_folder_and_a_pattern(trained: TrainedFiles, capsys: Output) -> None:
     folder = sample_digits()[0].parent
     for argument in (folder, folder / "*.png"):
-        assert main(["predict", str(argument), "--model", str(trained.artefact), "--json"]) == 0
+        assert main(["predict", str(argument), "--model", str(trained.artifact), "--json"]) == 0
         answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
         assert [Path(answer["file"]) for answer in answers] == sorted(sample_digits())
         right = [answer["label"] == "37"["seven" in answer["file"]] for answer in answers]
@@ -192,7 +191,7 @@ def test_one_unusable_image_is_named_and_the_others_are_answered(
 ) -> None:
     bad, good, missing = tmp_path / "bad.png", sample_digits()[0], tmp_path / "none.png"
     bad.write_bytes(b"not an image")
-    model = ["--model", str(trained.artefact)]
+    model = ["--model", str(trained.artifact)]
     assert main(["predict", str(bad), str(missing), str(good), *model]) == 2
     out, err = capsys.readouterr()
     assert len(out.splitlines()) == 1
@@ -204,9 +203,9 @@ def test_one_unusable_image_is_named_and_the_others_are_answered(
 
 
 def test_evaluate_counts_the_validation_images(trained: TrainedFiles, capsys: Output) -> None:
-    assert main(["evaluate", str(trained.artefact)]) == 0
+    assert main(["evaluate", str(trained.artifact)]) == 0
     text = capsys.readouterr().out
-    assert main(["evaluate", str(trained.artefact), "--json"]) == 0
+    assert main(["evaluate", str(trained.artifact), "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
     (sevens, wrong_sevens), (wrong_threes, threes) = facts["confusion"]
     assert (sevens + wrong_sevens, threes + wrong_threes) == (1028, 1010)
@@ -216,14 +215,14 @@ def test_evaluate_counts_the_validation_images(trained: TrainedFiles, capsys: Ou
 
 
 def test_inspect_shows_what_the_file_says(trained: TrainedFiles, capsys: Output) -> None:
-    assert main(["inspect", str(trained.artefact), "--json"]) == 0
+    assert main(["inspect", str(trained.artifact), "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
     assert facts["classes"] == ["7", "3"]
     assert facts["threshold"] == 0.5
     assert facts["model"] == "linear"
     assert facts["metrics"]["images"] == 2038
     assert facts["data"] == {each.name: each.fingerprint() for each in mnist_sample()}
-    assert main(["inspect", str(trained.artefact)]) == 0
+    assert main(["inspect", str(trained.artifact)]) == 0
     assert "classes      7, 3\n" in capsys.readouterr().out
 
 
@@ -235,7 +234,7 @@ def test_export_makes_the_three_formats_of_the_weights(
     lines = capsys.readouterr().out.splitlines()
     assert [line.split(": ")[0] for line in lines] == outputs
     assert all("answers 2,038 validation images as torch does" in line for line in lines)
-    assert Path(outputs[0]).read_bytes() == trained.artefact.read_bytes()
+    assert Path(outputs[0]).read_bytes() == trained.artifact.read_bytes()
 
 
 def test_an_export_says_of_which_images_its_answers_are(
@@ -295,7 +294,7 @@ def test_other_sets_are_read_from_torchvisions_folder(tmp_path: Path, capsys: Ou
             "--model FILE",
         ),
         (["evaluate", "none.onnx"], "none.onnx cannot be read: No such file or directory"),
-        (["inspect", "empty.onnx"], "empty.onnx is not a usable artefact: it is empty"),
+        (["inspect", "empty.onnx"], "empty.onnx is not a usable artifact: it is empty"),
         (["predict", "*.nothing"], "*.nothing: no file matches the pattern"),
         (
             ["predict", "hollow"],
@@ -489,7 +488,7 @@ def test_every_commands_help_teaches_by_examples(name: str, capsys: Output) -> N
 
 
 def test_a_reader_that_stops_early_is_no_error(trained: TrainedFiles) -> None:
-    line = f"{sys.executable} -m mnist_sgd inspect {trained.artefact} | head -c 1"
+    line = f"{sys.executable} -m mnist_sgd inspect {trained.artifact} | head -c 1"
     done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
     assert (done.stdout, done.stderr) == ("f", "")
 
@@ -503,7 +502,7 @@ def test_any_bytes_as_an_image_give_one_line_and_code_2(
 ) -> None:
     image = tmp_path / f"image{suffix}"
     image.write_bytes(content)
-    assert main(["predict", str(image), "--model", str(trained.artefact)]) == 2
+    assert main(["predict", str(image), "--model", str(trained.artifact)]) == 2
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith(f"mnist-sgd: {image}: ")
@@ -516,6 +515,6 @@ def test_photographs_of_any_size_are_classified(
     shutil.copy(sample_digits()[0], tmp_path / "seven.png")
     with Image.open(sample_digits()[-1]) as three:
         three.convert("RGB").resize((900, 1200)).save(tmp_path / "three.jpg")
-    assert main(["predict", str(tmp_path), "--model", str(trained.artefact), "--json"]) == 0
+    assert main(["predict", str(tmp_path), "--model", str(trained.artifact), "--json"]) == 0
     answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [answer["label"] for answer in answers] == ["7", "3"]

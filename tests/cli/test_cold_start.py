@@ -16,7 +16,7 @@ print(json.dumps([code, sorted(sys.modules)]))
 
 
 def test_predict_loads_neither_torch_nor_torchvision_nor_the_loader(trained: TrainedFiles) -> None:
-    arguments = ["predict", str(sample_digits()[0]), "--model", str(trained.artefact)]
+    arguments = ["predict", str(sample_digits()[0]), "--model", str(trained.artifact)]
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, *arguments], check=True, capture_output=True, text=True
     )

@@ -14,8 +14,7 @@ from typing import TextIO, cast
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from PIL import Image
 
 from mnist_sgd._names import printable
@@ -89,7 +88,7 @@ def test_a_closed_stream_changes_nothing_but_what_is_seen(
     redirection: str, stdout: bool, stderr: bool, trained: TrainedFiles
 ) -> None:
     three = sample_digits()[-1]
-    model = ("--model", trained.artefact)
+    model = ("--model", trained.artifact)
     done = shell(redirection, "predict", "none.png", three, *model)
     assert done.returncode == 2
     assert done.stdout == (f"{three}  3  99.9 %\n" if stdout else "")
@@ -104,7 +103,7 @@ def test_a_training_that_nobody_can_hear_leaves_its_files(odd_folder: Path, tmp_
 
 
 def test_a_full_disk_is_said_in_one_line(trained: TrainedFiles) -> None:
-    done = shell(">/dev/full", "inspect", trained.artefact)
+    done = shell(">/dev/full", "inspect", trained.artifact)
     message = "mnist-sgd: [Errno 28] No space left on device: 'standard output'\n"
     assert (done.returncode, done.stderr) == (2, message)
 
@@ -128,7 +127,7 @@ def test_the_help_and_the_version_are_output_like_any(arguments: list[str]) -> N
 def test_streams_that_are_missing_or_bare_will_do(make: type, trained: TrainedFiles) -> None:
     out, err = make(), make()
     with streams(out, err):
-        assert main(["evaluate", str(trained.artefact)]) == 0
+        assert main(["evaluate", str(trained.artifact)]) == 0
         assert main(["inspect", "größer.onnx"]) == 2
         assert (sys.stdout, sys.stderr) == (out, err)
     if out is not None:
@@ -142,7 +141,7 @@ def test_a_stream_that_was_closed_in_python_will_do(trained: TrainedFiles) -> No
     closed = io.StringIO()
     closed.close()
     with streams(closed, closed):
-        assert main(["inspect", str(trained.artefact)]) == 0
+        assert main(["inspect", str(trained.artifact)]) == 0
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii", "cp1252", "cp437"])
@@ -182,7 +181,7 @@ def test_predict_names_every_file_of_a_folder(
 ) -> None:
     monkeypatch.setenv("PYTHONIOENCODING", encoding)
     (odd_folder.parent / "猫.png").write_bytes(b"no picture")
-    model = ("--model", trained.artefact)
+    model = ("--model", trained.artifact)
     done = shell("", "predict", odd_folder.parent, *model)
     assert done.returncode == 2
     lines = done.stdout.splitlines()

@@ -55,7 +55,7 @@ def ended(script: str, *arguments: object) -> tuple[int, str, str]:
     ],
 )
 def test_ctrl_c_while_a_module_is_imported_is_one_line(module: str, trained: TrainedFiles) -> None:
-    arguments = ["predict", sample_digits()[0], "--model", trained.artefact]
+    arguments = ["predict", sample_digits()[0], "--model", trained.artifact]
     assert ended(AT_AN_IMPORT, module, *arguments) == INTERRUPTED
 
 
@@ -64,13 +64,13 @@ def test_ctrl_c_that_a_c_module_turns_into_an_import_error_is_one_line(
     name: str, trained: TrainedFiles
 ) -> None:
     model = ["three.png", "--model"] if name == "predict" else []
-    assert ended(AS_PYBIND11_SAYS_IT, name, *model, trained.artefact) == INTERRUPTED
+    assert ended(AS_PYBIND11_SAYS_IT, name, *model, trained.artifact) == INTERRUPTED
 
 
 def test_a_server_that_is_interrupted_while_it_starts_ends_with_0(
     trained: TrainedFiles,
 ) -> None:
-    arguments = ["serve", trained.artefact, "--port", "0"]
+    arguments = ["serve", trained.artifact, "--port", "0"]
     assert ended(AS_PYBIND11_SAYS_IT, *arguments) == (0, "", "")
 
 

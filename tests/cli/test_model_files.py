@@ -24,7 +24,7 @@ def here(trained: TrainedFiles, here: Path) -> Path:
     for name, written in (("new", 2_000_000_000), ("old", 1_000_000_000)):
         run = here / "runs" / name
         run.mkdir(parents=True)
-        for path in (trained.artefact, trained.weights):
+        for path in (trained.artifact, trained.weights):
             shutil.copy(path, run)
         os.utime(run / "model.onnx", (written, written))
     (here / "runs" / "cut").mkdir()

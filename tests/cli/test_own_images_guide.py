@@ -23,7 +23,7 @@ def blocks(kind: str) -> list[str]:
 
 
 @pytest.fixture
-def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def preprocessed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """What the guide takes for granted: folders, two new pictures, and IDX files."""
     fill(tmp_path / "photos", {"cat": 40, "dog": 40})
     fill(tmp_path / "unseen", {"cat": 2, "dog": 2}, start=800)
@@ -40,7 +40,7 @@ def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_every_command_of_the_guide_runs(
-    prepared: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    preprocessed: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With fewer steps than a user's small folder gets: what they achieve is tested elsewhere."""
     monkeypatch.setattr(recipes, "LEAST_STEPS", 1)
@@ -53,11 +53,11 @@ def test_every_command_of_the_guide_runs(
             assert main([str(Path(word).expanduser()) for word in words[1:]]) == 0, words
             said = capsys.readouterr().err.splitlines()
             assert len(said) == (2 if words[1] == "train" else 0)  # what it found, and its plan
-    assert (prepared / "packed" / "set.json").is_file()
-    assert (prepared / ".cache" / "mnist_sgd").is_dir()
+    assert (preprocessed / "packed" / "set.json").is_file()
+    assert (preprocessed / ".cache" / "mnist_sgd").is_dir()
 
 
-def test_the_python_of_the_guide_runs(prepared: Path) -> None:
+def test_the_python_of_the_guide_runs(preprocessed: Path) -> None:
     (text,) = blocks("python")
     names: dict[str, object] = {}
     exec(text, names)
@@ -65,17 +65,17 @@ def test_the_python_of_the_guide_runs(prepared: Path) -> None:
 
 
 @pytest.mark.parametrize("way", ["a file", "standard input", "-c"])
-def test_the_python_of_the_guide_runs_as_a_program_of_its_own(prepared: Path, way: str) -> None:
+def test_the_python_of_the_guide_runs_as_a_program_of_its_own(preprocessed: Path, way: str) -> None:
     """Its 80 pictures are more than one process takes at once, so that others help."""
     (text,) = blocks("python")
-    (prepared / "program.py").write_text(text)
+    (preprocessed / "program.py").write_text(text)
     line = [sys.executable, *{"a file": ["program.py"], "-c": ["-c", text]}.get(way, ["-"])]
     done = subprocess.run(
         line, input=text, capture_output=True, text=True, timeout=PATIENCE, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == "40 of 40 cat and 40 of 40 dog look like drawn characters\n\n"
-    manifest = prepared / "photos" / ".mnist_sgd" / "mnist" / "manifest.json"
+    manifest = preprocessed / "photos" / ".mnist_sgd" / "mnist" / "manifest.json"
     assert manifest.read_text().count(".png") == 80
 
 
@@ -86,8 +86,12 @@ LOADING = {
 
 
 @pytest.mark.parametrize("name", LOADING)
-def test_other_functions_that_read_pictures_need_no_guard_either(prepared: Path, name: str) -> None:
-    (prepared / "program.py").write_text(f"from mnist_sgd.data import {name}\n{LOADING[name]}\n")
+def test_other_functions_that_read_pictures_need_no_guard_either(
+    preprocessed: Path, name: str
+) -> None:
+    (preprocessed / "program.py").write_text(
+        f"from mnist_sgd.data import {name}\n{LOADING[name]}\n"
+    )
     line = [sys.executable, "program.py"]
     done = subprocess.run(line, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert (done.returncode, done.stderr, done.stdout) == (0, "", "")

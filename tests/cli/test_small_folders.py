@@ -1,12 +1,11 @@
-"""Few pictures are trained long enough, in a way that suits how they are prepared."""
+"""Few pictures are trained long enough, in a way that suits how they are preprocessed."""
 
 import argparse
 import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from mnist_sgd import Augmentation, DataLoader
 from mnist_sgd.cli import main
@@ -106,13 +105,13 @@ WHOLE = Augmentation(degrees=5, translate=0.04, scale=(0.95, 1.05), outside="edg
 @pytest.mark.parametrize(
     ("preparation", "augmentation"), [("mnist", CHARACTERS), ("fit", WHOLE), ("stretch", WHOLE)]
 )
-def test_augmentation_fits_the_preparation(
-    tmp_path: Path, preparation: str, augmentation: Augmentation
+def test_augmentation_fits_the_preprocessing(
+    tmp_path: Path, preprocessing: str, augmentation: Augmentation
 ) -> None:
     """Black is the ground of characters; on a white sheet it would be a bar."""
     for name in "ab":
         fill_with(tmp_path / name, blob, 20, ord(name) * 100)
-    data = load_data(tmp_path, preparation=preparation)
+    data = load_data(tmp_path, preprocessing=preprocessing)
     args = argparse.Namespace(seed=0, threads=1, drop_last=False, data=tmp_path)
     loaders = make_loaders(args, RECIPES["cnn"], (data.train, data.valid), ALONE)
     assert isinstance(loaders.train, DataLoader)

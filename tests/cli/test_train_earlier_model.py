@@ -75,8 +75,8 @@ def test_the_same_task_is_trained_again_whichever_class_is_positive(
 @pytest.mark.parametrize(
     ("name", "content", "reason"),
     [
-        ("model.onnx", b"notes", " is not a usable artefact: "),
-        ("model.onnx", b"", " is not a usable artefact: it is empty"),
+        ("model.onnx", b"notes", " is not a usable artifact: "),
+        ("model.onnx", b"", " is not a usable artifact: it is empty"),
         ("model.safetensors", b"of another program", ": not a safetensors file: "),
     ],
 )
@@ -206,7 +206,7 @@ def test_a_resumed_run_does_not_become_one_of_another_task(
 def test_a_model_is_replaced_by_one_of_the_same_task_as_before(
     trained: TrainedFiles, tmp_path: Path, capsys: Output
 ) -> None:
-    for path in (trained.artefact, trained.weights):
+    for path in (trained.artifact, trained.weights):
         shutil.copy(path, tmp_path)
     assert main(["train", "--epochs", "1", "--out", str(tmp_path)]) == 0
-    assert (tmp_path / "model.onnx").read_bytes() != trained.artefact.read_bytes()
+    assert (tmp_path / "model.onnx").read_bytes() != trained.artifact.read_bytes()

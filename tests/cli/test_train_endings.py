@@ -207,7 +207,7 @@ DIVERGES = ["train", "--loss", "cross-entropy", "--lr", "1e38", "--epochs", "2"]
 def test_a_training_whose_export_fails_keeps_its_weights_and_leaves_the_older_pair(
     trained: TrainedFiles, tmp_path: Path, capsys: Output
 ) -> None:
-    for path in (trained.artefact, trained.weights):
+    for path in (trained.artifact, trained.weights):
         shutil.copy(path, tmp_path)
     (tmp_path / "model.safetensors").chmod(0o640)
     before = contents(tmp_path)
@@ -243,7 +243,7 @@ def test_where_there_is_no_older_model_the_weights_have_their_own_name(
 def test_a_signal_in_the_export_leaves_the_older_pair_and_names_the_new_weights(
     trained: TrainedFiles, tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for path in (trained.artefact, trained.weights):
+    for path in (trained.artifact, trained.weights):
         shutil.copy(path, tmp_path)
     before = contents(tmp_path)
     killed_in_the_export(signal.SIGINT, monkeypatch)

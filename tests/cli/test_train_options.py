@@ -51,14 +51,14 @@ def test_without_options_a_model_has_its_own_recipe(model: str) -> None:
         (["--data", "photos"], "fit", "cnn_histogram"),
         (["--data", "photos"], "stretch", "cnn_histogram"),
         (["--dataset", "FashionMNIST"], "mnist", "cnn"),
-        (["--dataset", "FashionMNIST", "--prepare", "fit"], "fit", "cnn"),
+        (["--dataset", "FashionMNIST", "--preprocess", "fit"], "fit", "cnn"),
         (["--data", "photos", "--model", "linear"], "fit", "linear"),
     ],
 )
 def test_characters_are_learned_by_the_cnn_whole_pictures_by_tones_the_sample_as_in_the_chapter(
-    options: list[str], preparation: str, model: str
+    options: list[str], preprocessing: str, model: str
 ) -> None:
-    assert chosen_model(_parser().parse_args(["train", *options]), preparation) == model
+    assert chosen_model(_parser().parse_args(["train", *options]), preprocessing) == model
 
 
 def test_the_chapters_models_are_trained_as_in_the_chapter() -> None:

@@ -46,23 +46,24 @@ def said(arguments: list[str], capsys: Output) -> list[str]:
         (
             [],
             "it gives the probability of umbrella (--positive phone for the other). Pictures "
-            "prepared as drawn characters (--prepare mnist): 30 of 30 phone and 31 of 31 umbrella "
-            "look like drawn characters; for whole pictures: --prepare fit.",
+            "preprocessed as drawn characters (--preprocess mnist): 30 of 30 phone "
+            "and 31 of 31 umbrella "
+            "look like drawn characters; for whole pictures: --preprocess fit.",
         ),
         (
-            ["--prepare", "mnist", "--positive", "phone"],
-            "it gives the probability of phone. Pictures prepared as drawn characters "
-            "(--prepare mnist).",
+            ["--preprocess", "mnist", "--positive", "phone"],
+            "it gives the probability of phone. Pictures preprocessed as drawn characters "
+            "(--preprocess mnist).",
         ),
         (
-            ["--prepare", "fit", "--classes", "phone", "umbrella"],
+            ["--preprocess", "fit", "--classes", "phone", "umbrella"],
             "it gives the probability of umbrella. Pictures shown whole, in their proportions "
-            "(--prepare fit).",
+            "(--preprocess fit).",
         ),
         (
-            ["--prepare", "stretch", "--positive", "umbrella"],
+            ["--preprocess", "stretch", "--positive", "umbrella"],
             "it gives the probability of umbrella. Pictures shown whole, stretched to a square "
-            "(--prepare stretch).",
+            "(--preprocess stretch).",
         ),
     ],
 )
@@ -85,8 +86,8 @@ def test_it_says_first_what_it_found_in_idx_files_too(here: Path, capsys: Output
     assert said(["--data", "idx"], capsys) == [
         "mnist-sgd: idx: 1,250 images, 625 0, 625 1; 1,200 to train, 50 to validate.",
         "mnist-sgd: Model: linear, 1 epoch; it gives the probability of 1 (--positive 0 for the "
-        "other). These images are used as they are; pictures to predict are prepared as drawn "
-        "characters (--prepare mnist); for whole pictures: --prepare fit.",
+        "other). These images are used as they are; pictures to predict are preprocessed as drawn "
+        "characters (--preprocess mnist); for whole pictures: --preprocess fit.",
     ]
 
 

@@ -1,4 +1,4 @@
-"""Pictures of a folder are prepared as what they are, unless the user says how."""
+"""Pictures of a folder are preprocessed as what they are, unless the user says how."""
 
 import json
 import shutil
@@ -14,7 +14,7 @@ from mnist_sgd.data import load_data, mnist_sample, pack_folder
 from mnist_sgd.data.pictures import decoding
 from mnist_sgd.data.pictures.choice import Choice
 from mnist_sgd.data.pictures.drawn import looks_drawn
-from mnist_sgd_serve import Predictor, decode, prepare
+from mnist_sgd_serve import Predictor, decode, preprocess
 from photographs import photograph
 from pictures import blob, fill_with, stroke, texture
 
@@ -53,14 +53,16 @@ def chosen(folder: Path) -> Choice:
 
 
 @pytest.mark.parametrize("draw", [digit, enlarged, taken, stroke])
-def test_drawn_characters_are_prepared_by_mnist(tmp_path: Path, draw: Draw) -> None:
+def test_drawn_characters_are_preprocessed_by_mnist(tmp_path: Path, draw: Draw) -> None:
     folder = folder_of(tmp_path / "photos", draw, draw, 40)
     data = load_data(folder)
     assert data.choice is not None
-    assert data.choice.preparation == data.train.preparation == data.valid.preparation == "mnist"
+    assert (
+        data.choice.preprocessing == data.train.preprocessing == data.valid.preprocessing == "mnist"
+    )
     assert data.choice.examined == (40, 40)
     assert min(data.choice.drawn) >= 36
-    expected = prepare(decode(folder / data.train.files[3]), "mnist").image
+    expected = preprocess(decode(folder / data.train.files[3]), "mnist").image
     np.testing.assert_array_equal(data.train.images[3], expected)
 
 
@@ -69,9 +71,9 @@ def test_other_pictures_are_shown_whole(tmp_path: Path, draw: Draw) -> None:
     folder = folder_of(tmp_path / "photos", draw, draw)
     data = load_data(folder)
     assert data.choice == Choice("fit", ("a", "b"), (0, 0), (12, 12))
-    assert (data.train.preparation, data.valid.preparation) == ("fit", "fit")
+    assert (data.train.preprocessing, data.valid.preprocessing) == ("fit", "fit")
     assert len(data.train) + len(data.valid) == 24
-    expected = prepare(decode(folder / data.train.files[3]), "fit").image
+    expected = preprocess(decode(folder / data.train.files[3]), "fit").image
     np.testing.assert_array_equal(data.train.images[3], expected)
 
 
@@ -88,11 +90,11 @@ def test_both_classes_must_be_drawn_characters(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("others", "preparation"), [(4, "mnist"), (5, "fit")])
-def test_three_of_four_are_enough(tmp_path: Path, others: int, preparation: str) -> None:
+def test_three_of_four_are_enough(tmp_path: Path, others: int, preprocessing: str) -> None:
     folder = folder_of(tmp_path / "photos", stroke, stroke)
     fill_with(folder / "b", texture, others)
     choice = load_data(folder, on_unusable=lambda error: None).choice
-    assert choice == Choice(preparation, ("a", "b"), (12, 12), (12, 12 + others))
+    assert choice == Choice(preprocessing, ("a", "b"), (12, 12), (12, 12 + others))
 
 
 def test_what_is_no_picture_does_not_count(tmp_path: Path) -> None:
@@ -111,7 +113,7 @@ def test_the_choice_depends_on_the_names_and_pictures_alone(tmp_path: Path) -> N
     assert first.examined == (50, 50)
     copy = Path(shutil.copytree(folder, tmp_path / "copy", ignore=shutil.ignore_patterns(".*")))
     fill_with(copy / "c", texture, 5)
-    load_data(copy, classes=("a", "b"), preparation="mnist")
+    load_data(copy, classes=("a", "b"), preprocessing="mnist")
     assert load_data(copy, classes=("a", "b")).choice == first
     assert load_data(copy, classes=("b", "a")).choice == first
 
@@ -123,9 +125,9 @@ def test_the_next_start_reads_no_picture_and_a_new_one_is_read_alone(
     names: list[str] = []
     before = decoding._read_file
 
-    def read_file(folder: str, name: str, preparation: str) -> object:
-        names.append(f"{preparation} {name}")
-        return before(folder, name, preparation)
+    def read_file(folder: str, name: str, preprocessing: str) -> object:
+        names.append(f"{preprocessing} {name}")
+        return before(folder, name, preprocessing)
 
     monkeypatch.setattr(decoding, "_read_file", read_file)
     folder = folder_of(tmp_path / "photos", draw, draw, 60)
@@ -136,26 +138,26 @@ def test_the_next_start_reads_no_picture_and_a_new_one_is_read_alone(
     assert names == []
     draw(900).save(folder / "a" / "new.png")
     again = chosen(folder)
-    assert again.preparation == first.preparation
+    assert again.preprocessing == first.preprocessing
     assert set(names) <= {"mnist a/new.png", "fit a/new.png"}
-    assert f"{again.preparation} a/new.png" in names
+    assert f"{again.preprocessing} a/new.png" in names
 
 
-def test_what_mnist_has_prepared_stays_when_fit_is_chosen(tmp_path: Path) -> None:
+def test_what_mnist_has_preprocessed_stays_when_fit_is_chosen(tmp_path: Path) -> None:
     folder = folder_of(tmp_path / "photos", blob, blob, 60)
-    before = load_data(folder, preparation="mnist")
-    assert chosen(folder).preparation == "fit"
+    before = load_data(folder, preprocessing="mnist")
+    assert chosen(folder).preprocessing == "fit"
     read: list[int] = []
-    after = load_data(folder, preparation="mnist", on_progress=lambda done, _: read.append(done))
+    after = load_data(folder, preprocessing="mnist", on_progress=lambda done, _: read.append(done))
     assert read == []
     np.testing.assert_array_equal(before.train.images, after.train.images)
 
 
 def test_no_choice_is_made_where_the_user_says_how(tmp_path: Path) -> None:
     folder = folder_of(tmp_path / "photos", blob, blob)
-    for preparation in ("mnist", "fit", "stretch"):
-        data = load_data(folder, preparation=preparation)
-        assert (data.choice, data.train.preparation) == (None, preparation)
+    for preprocessing in ("mnist", "fit", "stretch"):
+        data = load_data(folder, preprocessing=preprocessing)
+        assert (data.choice, data.train.preprocessing) == (None, preprocessing)
 
 
 def test_strokes_on_plain_paper_look_drawn_and_areas_shades_and_textures_do_not() -> None:
@@ -179,13 +181,15 @@ TRAINED = "Model: {}, 1 epoch; it gives the probability of b (--positive a for t
     [
         (
             stroke,
-            "Pictures prepared as drawn characters (--prepare mnist): 12 of 12 a and 12 of 12 b "
-            "look like drawn characters; for whole pictures: --prepare fit.",
+            "Pictures preprocessed as drawn characters (--preprocess mnist): 12 of "
+            "12 a and 12 of 12 b "
+            "look like drawn characters; for whole pictures: --preprocess fit.",
         ),
         (
             blob,
-            "Pictures shown whole, in their proportions (--prepare fit): 0 of 12 a and 0 of 12 b "
-            "look like drawn characters; for drawn characters: --prepare mnist.",
+            "Pictures shown whole, in their proportions (--preprocess fit): 0 of 12 "
+            "a and 0 of 12 b "
+            "look like drawn characters; for drawn characters: --preprocess mnist.",
         ),
     ],
 )
@@ -200,9 +204,11 @@ def test_training_says_what_was_chosen_and_every_later_command_follows(
     assert f"mnist-sgd: {TRAINED.format(model_name)} {text}\n" in capsys.readouterr().err
     model = tmp_path / "model.onnx"
     predictor = Predictor(model)
-    assert predictor.metadata.preparation == way
+    assert predictor.metadata.preprocessing == way
     path = folder / "a" / f"{draw.__name__}00000.png"
-    np.testing.assert_array_equal(predictor.predict(path).image, prepare(decode(path), way).image)
+    np.testing.assert_array_equal(
+        predictor.predict(path).image, preprocess(decode(path), way).image
+    )
     assert main(["evaluate", str(model), "--data", str(folder), "--all", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["images"] == 24
     # The pictures of another folder do not change how the model wants them.
@@ -214,10 +220,10 @@ def test_training_says_what_was_chosen_and_every_later_command_follows(
 def test_the_option_overrides_the_choice(tmp_path: Path, capsys: Output) -> None:
     folder = folder_of(tmp_path / "photos", stroke, stroke)
     command = ["train", "--data", str(folder), "--epochs", "1", "--out", str(tmp_path)]
-    assert main([*command, "--prepare", "stretch"]) == 0
-    text = "Pictures shown whole, stretched to a square (--prepare stretch)."
+    assert main([*command, "--preprocess", "stretch"]) == 0
+    text = "Pictures shown whole, stretched to a square (--preprocess stretch)."
     assert f"mnist-sgd: {TRAINED.format('cnn_histogram')} {text}\n" in capsys.readouterr().err
-    assert Predictor(tmp_path / "model.onnx").metadata.preparation == "stretch"
+    assert Predictor(tmp_path / "model.onnx").metadata.preprocessing == "stretch"
 
 
 @pytest.mark.parametrize("way", ["mnist", "fit"])
@@ -226,16 +232,22 @@ def test_packing_chooses_alike_and_says_so(tmp_path: Path, capsys: Output, way: 
     folder = folder_of(tmp_path / "photos", draw, draw)
     choices: list[Choice] = []
     (packed,) = pack_folder(folder, tmp_path / "in python", on_choice=choices.append)
-    assert (packed.preparation, choices) == (way, [chosen(folder)])
+    assert (packed.preprocessing, choices) == (way, [chosen(folder)])
     assert main(["pack", str(folder), str(tmp_path / "packed")]) == 0
     said = capsys.readouterr().out.splitlines()
-    what = "prepared as drawn characters" if way == "mnist" else "shown whole, in their proportions"
+    what = (
+        "preprocessed as drawn characters"
+        if way == "mnist"
+        else "shown whole, in their proportions"
+    )
     other = (
-        "whole pictures: --prepare fit" if way == "mnist" else "drawn characters: --prepare mnist"
+        "whole pictures: --preprocess fit"
+        if way == "mnist"
+        else "drawn characters: --preprocess mnist"
     )
     seen = 12 if way == "mnist" else 0
     assert said[1] == (
-        f"pictures {what} (--prepare {way}): {seen} of 12 a and {seen} of 12 b look like drawn "
+        f"pictures {what} (--preprocess {way}): {seen} of 12 a and {seen} of 12 b look like drawn "
         f"characters; for {other}"
     )
     assert json.loads((tmp_path / "packed" / "set.json").read_text())["preparation"] == way

@@ -4,8 +4,7 @@ import shlex
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from mnist_sgd.cli import _parser, main
 from mnist_sgd.cli.options.class_names import option_with
@@ -39,8 +38,9 @@ def test_names_that_begin_like_options_follow_their_option(tmp_path: Path, capsy
     assert main([*line, "--workers", "1"]) == 0
     assert capsys.readouterr().out == (
         f"{tmp_path}/out: 40 images, 20 of -a, 20 of -b\n"
-        "pictures prepared as drawn characters (--prepare mnist): 20 of 20 -a and 20 of 20 -b look "
-        "like drawn characters; for whole pictures: --prepare fit\n"
+        "pictures preprocessed as drawn characters (--preprocess mnist): 20 of 20 -a "
+        "and 20 of 20 -b look "
+        "like drawn characters; for whole pictures: --preprocess fit\n"
         "the positive class is -b; --positive=-a turns it round\n"
     )
     assert main([*line[:3], "--classes", "-b", "hot dog", "--positive", "-b"]) == 0

@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from mnist_sgd.data import IdxError, ImageSet, Rows, load_idx_set, select_classes, write_idx
 

@@ -26,7 +26,7 @@ from mnist_sgd.data import (
 )
 from mnist_sgd.data.mapped import map_behind
 from mnist_sgd.data.pictures.importer import in_valid_share
-from mnist_sgd_serve import Predictor, decode, prepare
+from mnist_sgd_serve import Predictor, decode, preprocess
 from pictures import fill, stroke
 from trained import TrainedFiles
 
@@ -48,7 +48,7 @@ def test_train_and_valid_folders_stay_as_the_user_shared_them_out(tmp_path: Path
     assert repr(data.train) == ("ImageSet('mnist_sample, train': 50 images, 30 of '3', 20 of '7')")
     assert repr(data.valid) == ("ImageSet('mnist_sample, valid': 23 images, 12 of '3', 11 of '7')")
     paths = sorted(folder.glob("train/*/*"))
-    expected = [prepare(decode(path)).image for path in paths]
+    expected = [preprocess(decode(path)).image for path in paths]
     np.testing.assert_array_equal(data.train.images, expected)
     assert data.train.labels.tolist() == [int(path.parent.name == "7") for path in paths]
     assert data.train.files == [f"train/{path.parent.name}/{path.name}" for path in paths]
@@ -142,12 +142,12 @@ def test_a_class_that_the_content_puts_on_one_side_is_said_or_refused(tmp_path: 
     data = load_data(tmp_path / "scans")
     valid = {image.tobytes() for image in data.valid.images}
     for path in (tmp_path / "scans" / "three").iterdir():
-        if prepare(decode(path)).image.tobytes() in valid:
+        if preprocess(decode(path)).image.tobytes() in valid:
             path.unlink()
     notes = load_data(tmp_path / "scans").notes
     assert f"{tmp_path / 'scans'}: no picture of 'three' to validate with" in notes
     for path in (tmp_path / "scans" / "seven").iterdir():
-        if prepare(decode(path)).image.tobytes() not in valid:
+        if preprocess(decode(path)).image.tobytes() not in valid:
             path.unlink()
     with pytest.raises(ValueError, match="of 'seven' falls to the training set; add pictures, or"):
         load_data(tmp_path / "scans")
@@ -190,7 +190,8 @@ def spoil(at: Path, how: str) -> str:
         case "a place that cannot be written to":
             (at / ".mnist_sgd").touch()
             return (
-                f"{at}/.mnist_sgd/mnist: prepared pictures cannot be kept here: Not a directory; "
+                f"{at}/.mnist_sgd/mnist: preprocessed pictures cannot be kept here: "
+                "Not a directory; "
                 "--cache DIR keeps them in another place"
             )
         case "train without valid":
@@ -267,12 +268,12 @@ def test_every_format_is_read_and_turned_upright(tmp_path: Path) -> None:
     }
     for name, (image, options) in files.items():
         image.save(tmp_path / "three" / name, **options)  # type: ignore[arg-type]
-    data = load_data(tmp_path, preparation="stretch")
+    data = load_data(tmp_path, preprocessing="stretch")
     both = [data.train, data.valid]
     images = np.concatenate([one.images[one.labels == 1] for one in both])
     assert len(images) == 9
     for image in images:
-        np.testing.assert_array_equal(image, prepare(np.asarray(base), "stretch").image)
+        np.testing.assert_array_equal(image, preprocess(np.asarray(base), "stretch").image)
 
 
 def idx_files(folder: Path, labels: Labels, second: str, *, packed: bool = False) -> Path:
@@ -287,8 +288,8 @@ def idx_files(folder: Path, labels: Labels, second: str, *, packed: bool = False
 def test_idx_files_are_read_by_their_labels(tmp_path: Path, second: str, packed: bool) -> None:
     labels = np.arange(60, dtype=np.uint8) % 10
     folder = idx_files(tmp_path / "set", labels, second, packed=packed)
-    data = load_data(folder, classes=("7", "3"), preparation="fit")
-    assert (data.train.classes, data.train.preparation) == (("7", "3"), "fit")
+    data = load_data(folder, classes=("7", "3"), preprocessing="fit")
+    assert (data.train.classes, data.train.preprocessing) == (("7", "3"), "fit")
     assert data.train.labels.tolist() == [1, 0] * 5
     assert data.valid.labels.tolist() == [1, 0]
     assert (data.train.name, data.valid.name) == ("set, train", "set, valid")
@@ -317,36 +318,36 @@ def test_a_packed_set_is_shared_out_by_the_content_of_its_images(tmp_path: Path)
     sample = mnist_sample()[1]
     images, labels = sample.images[810:1210], sample.labels[810:1210].astype(np.uint8)
     for name, order in (("one", slice(None)), ("two", slice(None, None, -1))):
-        with PackedWriter(tmp_path / name, ("7", "3"), preparation="fit") as out:
+        with PackedWriter(tmp_path / name, ("7", "3"), preprocessing="fit") as out:
             out.append(images[order], labels[order])
     one, two = load_data(tmp_path / "one"), load_data(tmp_path / "two")
     assert one.notes == (
         f"{tmp_path}/one: the set does not say which images are for training; they are told by the "
         "images, not as in the folder that they may come from",
     )
-    assert (one.train.preparation, one.train.classes) == ("fit", ("7", "3"))
+    assert (one.train.preprocessing, one.train.classes) == ("fit", ("7", "3"))
     assert 50 < len(one.valid) < 110
     assert len(one.train) + len(one.valid) == 400
     np.testing.assert_array_equal(one.valid.images, two.valid.images[::-1])
     turned = load_data(tmp_path / "one", positive="7")
     np.testing.assert_array_equal(turned.train.labels, 1 - one.train.labels)
-    with pytest.raises(ValueError, match=r"prepared by 'fit', which cannot become 'mnist'"):
-        load_data(tmp_path / "one", preparation="mnist")
+    with pytest.raises(ValueError, match=r"preprocessed by 'fit', which cannot become 'mnist'"):
+        load_data(tmp_path / "one", preprocessing="mnist")
     with pytest.raises(ValueError, match=r"one: its classes are '7' and '3'"):
         load_data(tmp_path / "one", classes=("7", "8"))
 
 
-@pytest.mark.parametrize("prepare", ["mnist", "fit", "stretch"])
+@pytest.mark.parametrize("preprocess", ["mnist", "fit", "stretch"])
 def test_a_packed_folder_keeps_each_pictures_side_and_stays_mapped(
-    tmp_path: Path, prepare: str
+    tmp_path: Path, preprocess: str
 ) -> None:
     """Even where two files differ and the images that they become do not."""
     folder = tmp_path / "scans"
     fill(folder, {"seven": 60, "three": 60})
     for path in sorted((folder / "three").iterdir())[:40]:
         Image.open(path).save(path.with_suffix(".bmp"))
-    pack_folder(folder, tmp_path / "packed", preparation=prepare)
-    direct, packed = load_data(folder, preparation=prepare), load_data(tmp_path / "packed")
+    pack_folder(folder, tmp_path / "packed", preprocessing=preprocess)
+    direct, packed = load_data(folder, preprocessing=preprocess), load_data(tmp_path / "packed")
     for one, other in ((direct.train, packed.train), (direct.valid, packed.valid)):
         assert one.fingerprint() == other.fingerprint()
         assert map_behind(other.images) is not None
@@ -389,17 +390,17 @@ def test_parts_that_are_packed_where_one_set_was_take_its_place(tmp_path: Path) 
 
 def test_parts_are_packed_as_parts_and_come_back(tmp_path: Path, capsys: Output) -> None:
     folder, out = parts(tmp_path / "scans"), tmp_path / "packed"
-    assert main(["pack", str(folder), str(out), "--prepare", "fit", "--json"]) == 0
+    assert main(["pack", str(folder), str(out), "--preprocess", "fit", "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)["sets"]
     assert {path: one["counts"] for path, one in facts.items()} == {
         str(out / "train"): {"3": 30, "7": 20},
         str(out / "valid"): {"3": 12, "7": 11},
     }
-    direct, packed = load_data(folder, preparation="fit"), load_data(out)
+    direct, packed = load_data(folder, preprocessing="fit"), load_data(out)
     for one, other in ((direct.train, packed.train), (direct.valid, packed.valid)):
         np.testing.assert_array_equal(one.images, other.images)
         np.testing.assert_array_equal(one.labels, other.labels)
-        assert (one.classes, one.preparation) == (other.classes, other.preparation)
+        assert (one.classes, one.preprocessing) == (other.classes, other.preprocessing)
         assert other.name == one.name.replace("scans", "packed")
 
 
@@ -415,7 +416,7 @@ def assert_whole(whole: ImageSet, train: ImageSet, valid: ImageSet) -> None:
         images, labels = images[rows], labels[rows]
     np.testing.assert_array_equal(whole.images, images)
     np.testing.assert_array_equal(whole.labels, labels)
-    assert (whole.classes, whole.preparation) == (train.classes, train.preparation)
+    assert (whole.classes, whole.preprocessing) == (train.classes, train.preprocessing)
 
 
 def test_the_whole_of_a_folder_is_its_training_and_its_validation_images(tmp_path: Path) -> None:
@@ -478,7 +479,7 @@ def test_a_model_is_measured_on_all_pictures_if_asked_to(
     trained: TrainedFiles, tmp_path: Path, capsys: Output
 ) -> None:
     folder = parts(tmp_path / "scans")
-    arguments = ["evaluate", str(trained.artefact), "--data", str(folder), "--json"]
+    arguments = ["evaluate", str(trained.artifact), "--data", str(folder), "--json"]
     sizes = []
     for more in ([], ["--all"]):
         assert main([*arguments, *more]) == 0
@@ -489,7 +490,7 @@ def test_a_model_is_measured_on_all_pictures_if_asked_to(
     (folder / "train" / "3" / "notes.txt").write_text("Thursday")
     assert main([*arguments, "--all", "--skip-unusable"]) == 0
     assert f"{folder}: files left out: 1\n" in capsys.readouterr().err
-    assert main(["evaluate", str(trained.artefact), "--all"]) == 2
+    assert main(["evaluate", str(trained.artifact), "--all"]) == 2
     assert capsys.readouterr().err == "mnist-sgd: --all goes with --data\n"
 
 
@@ -500,7 +501,7 @@ def test_two_of_more_classes_are_packed_by_name(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("way", ["mnist", "fit", "stretch"])
-def test_a_model_of_ones_own_pictures_carries_their_preparation(
+def test_a_model_of_ones_own_pictures_carries_their_preprocessing(
     tmp_path: Path, capsys: Output, way: str
 ) -> None:
     folder = tmp_path / "scans"
@@ -508,28 +509,29 @@ def test_a_model_of_ones_own_pictures_carries_their_preparation(
     for path in (folder / "light").iterdir():
         image = np.asarray(Image.open(path))
         Image.fromarray(np.where(image > 0, 255 - image // 8, 60)).resize((50, 30)).save(path)
-    command = ["train", "--data", str(folder), "--prepare", way, "--positive", "dark"]
+    command = ["train", "--data", str(folder), "--preprocess", way, "--positive", "dark"]
     assert main([*command, "--epochs", "3", "--out", str(tmp_path)]) == 0
     capsys.readouterr()
     model = str(tmp_path / "model.onnx")
     predictor = Predictor(model)
-    assert predictor.metadata.preparation == way
+    assert predictor.metadata.preprocessing == way
     assert predictor.metadata.classes == ("light", "dark")
     assert list(predictor.metadata.data) == ["scans, train", "scans, valid"]
     path = next((folder / "light").iterdir())
-    image = prepare(decode(path), way).image
+    image = preprocess(decode(path), way).image
     prediction = predictor.predict(path)
     np.testing.assert_array_equal(prediction.image, image)
     assert prediction.probability == predictor.probabilities(image[None])[0]
-    # evaluate takes the model's classes and preparation, unless told otherwise.
+    # evaluate takes the model's classes and preprocessing, unless told otherwise.
     assert main(["evaluate", model, "--data", str(folder), "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
     assert facts["classes"] == ["light", "dark"]
     assert facts["images"] == len(load_data(folder).valid)
     other = "stretch" if way == "fit" else "fit"
-    assert main(["evaluate", model, "--data", str(folder), "--prepare", other]) == 2
+    assert main(["evaluate", model, "--data", str(folder), "--preprocess", other]) == 2
     assert capsys.readouterr().err == (
-        f"mnist-sgd: {model} takes images prepared by {way!r}, the data was prepared by {other!r}\n"
+        f"mnist-sgd: {model} takes images preprocessed by {way!r}, the data was "
+        f"preprocessed by {other!r}\n"
     )
 
 
@@ -540,7 +542,7 @@ def test_a_model_of_ones_own_pictures_carries_their_preparation(
         (["--download"], "--download goes with --dataset NAME: the sample comes with the package"),
         (["--cache", "x"], "--cache goes with --data"),
         (["--skip-unusable"], "--skip-unusable goes with --data"),
-        (["--prepare", "fit"], "--prepare goes with --data, or with a set of torchvision's"),
+        (["--preprocess", "fit"], "--preprocess goes with --data, or with a set of torchvision's"),
         (
             ["--data", "x", "--dataset", "MNIST"],
             "--data is a choice of its own: leave out --dataset and --download",
@@ -602,8 +604,9 @@ def test_what_is_left_out_and_noted_is_said_in_lines_on_standard_error(
         f"mnist-sgd: {folder}: 81 pictures, 40 seven, 41 three; {len(data.train)} to train, "
         f"{len(data.valid)} to validate.\n"
         "mnist-sgd: Model: cnn, 1 epoch; it gives the probability of three (--positive seven for "
-        "the other). Pictures prepared as drawn characters (--prepare mnist): 40 of 40 seven and "
-        "41 of 41 three look like drawn characters; for whole pictures: --prepare fit.\n"
+        "the other). Pictures preprocessed as drawn characters (--preprocess mnist): "
+        "40 of 40 seven and "
+        "41 of 41 three look like drawn characters; for whole pictures: --preprocess fit.\n"
     )
 
 

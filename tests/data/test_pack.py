@@ -19,7 +19,7 @@ from mnist_sgd import load_packed, pack_folder
 from mnist_sgd.cli import main
 from mnist_sgd.data import UnusableFile, load_data, mnist_sample, sample_digits
 from mnist_sgd.data.pictures.importer import in_valid_share
-from mnist_sgd_serve import decode, prepare
+from mnist_sgd_serve import decode, preprocess
 from trained import Run
 from waiting import PATIENCE, wait_until_ended
 
@@ -57,18 +57,19 @@ def is_for_validation(path: Path) -> bool:
 
 
 def expected(folder: Path) -> list[np.ndarray]:
-    return [prepare(decode(path)).image for path in ordered(folder)]
+    return [preprocess(decode(path)).image for path in ordered(folder)]
 
 
-def test_the_set_holds_the_prepared_pictures_by_side_class_and_name(
+def test_the_set_holds_the_preprocessed_pictures_by_side_class_and_name(
     folder: Path, tmp_path: Path, capsys: Output
 ) -> None:
     out = tmp_path / "packed"
     assert main(["pack", str(folder), str(out)]) == 0
     assert capsys.readouterr() == (
         f"{out}: 8 images, 4 of seven, 4 of three\n"
-        f"pictures prepared as drawn characters (--prepare mnist): {load_data(folder).choice}; for "
-        "whole pictures: --prepare fit\n"
+        "pictures preprocessed as drawn characters (--preprocess mnist): "
+        f"{load_data(folder).choice}; for "
+        "whole pictures: --preprocess fit\n"
         "the positive class is three; --positive seven turns it round\n",
         "",
     )

@@ -21,7 +21,7 @@ LABELS = np.array([0, 1, 1, 0, 0, 1], np.uint8)
 
 
 def pack(folder: Path) -> Path:
-    with PackedWriter(folder, CLASSES, preparation="mnist") as out:
+    with PackedWriter(folder, CLASSES, preprocessing="mnist") as out:
         out.append(IMAGES[:4], LABELS[:4])
         out.append(IMAGES[4:], LABELS[4:])
         assert len(out) == 6

@@ -16,8 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from mnist_sgd.data import CacheError, LoadedData, UnusableFile, load_data
 from mnist_sgd.data.pictures import decoding, unchanged
@@ -49,9 +48,9 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names: list[str] = []
     before = decoding._read_file
 
-    def read_file(folder: str, name: str, preparation: str) -> object:
+    def read_file(folder: str, name: str, preprocessing: str) -> object:
         names.append(name)
-        return before(folder, name, preparation)
+        return before(folder, name, preprocessing)
 
     monkeypatch.setattr(decoding, "_read_file", read_file)
     return names
@@ -249,7 +248,7 @@ def test_a_copy_whose_cache_cannot_be_written_is_used_if_nothing_changed(
     content = (copy / "seven" / "00001.png").read_bytes()
     let_the_clock_tick(tmp_path)
     (copy / "seven" / "00001.png").write_bytes(bytes(content[:-1]) + b"#")
-    with pytest.raises(CacheError, match="prepared pictures cannot be kept here: No such file"):
+    with pytest.raises(CacheError, match="preprocessed pictures cannot be kept here: No such file"):
         load_data(copy)
 
 
@@ -384,12 +383,12 @@ def test_a_journal_that_is_cut_anywhere_is_read_as_far_as_it_is_whole(
     assert 0 < reads.shown[0][0] <= 64
     # Bytes that were changed, and not cut off, are found by the check of their line.
     with pytest.raises(KeyboardInterrupt):
-        load_data(folder, preparation="fit", on_progress=stop)
+        load_data(folder, preprocessing="fit", on_progress=stop)
     path = folder / ".mnist_sgd" / "fit" / name
     content = path.read_bytes()
     path.write_bytes(content[:-cut] + b"#" + content[len(content) - cut + 1 :])
-    changed = bytes_of(load_data(folder, preparation="fit"))
-    assert changed == bytes_of(load_data(folder, preparation="fit", cache=tmp_path / "fresh"))
+    changed = bytes_of(load_data(folder, preprocessing="fit"))
+    assert changed == bytes_of(load_data(folder, preprocessing="fit", cache=tmp_path / "fresh"))
 
 
 FULL = """
@@ -408,7 +407,7 @@ def test_where_there_is_no_room_left_it_is_said_and_what_was_read_is_kept(tmp_pa
     done = subprocess.run(line, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
-        f"mnist-sgd: {folder}/.mnist_sgd/mnist: prepared pictures cannot be kept here: "
+        f"mnist-sgd: {folder}/.mnist_sgd/mnist: preprocessed pictures cannot be kept here: "
         "File too large; --cache DIR keeps them in another place\n"
     )
     reads = Reads()
@@ -563,6 +562,6 @@ def test_a_place_that_cannot_be_written_to_is_named(folder: Path, tmp_path: Path
     with pytest.raises(CacheError) as caught:
         load_data(folder)
     assert str(caught.value) == (
-        f"{folder}/.mnist_sgd/mnist: prepared pictures cannot be kept here: Not a directory"
+        f"{folder}/.mnist_sgd/mnist: preprocessed pictures cannot be kept here: Not a directory"
     )
     assert len(load_data(folder, cache=tmp_path / "cache").train) > 0

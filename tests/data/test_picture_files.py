@@ -77,7 +77,7 @@ def test_predict_and_train_see_the_same_files(
         ),
         "notes.txt": "these 8 bytes are not an image: PNG, JPEG, BMP, GIF, WebP and TIFF are read",
     }
-    model = ["--model", str(trained.artefact), "--json"]
+    model = ["--model", str(trained.artifact), "--json"]
     assert main(["predict", str(scans), *model]) == 2
     out, err = capsys.readouterr()
     answered = [json.loads(line)["file"] for line in out.splitlines()]
@@ -125,7 +125,7 @@ def test_what_can_be_no_picture_is_said_and_never_opened(
     (tmp_path / "gone.png").symlink_to("nowhere.png")
     (tmp_path / "round.png").symlink_to("round.png")
     os.mkfifo(tmp_path / "pipe")
-    assert main(["predict", str(tmp_path), "--model", str(trained.artefact)]) == 2
+    assert main(["predict", str(tmp_path), "--model", str(trained.artifact)]) == 2
     out, err = capsys.readouterr()
     assert out.startswith(f"{tmp_path}/digit.png  7  ")
     assert err.splitlines() == [
@@ -148,7 +148,7 @@ def test_a_folder_that_cannot_be_read_is_said(
         return before(path)
 
     monkeypatch.setattr(os, "scandir", scandir)  # root reads every folder
-    model = ["--model", str(trained.artefact)]
+    model = ["--model", str(trained.artifact)]
     assert main(["predict", str(tmp_path), *model]) == 2
     out, err = capsys.readouterr()
     assert out.startswith(f"{tmp_path}/digit.png  7  ")

@@ -22,7 +22,7 @@ from mnist_sgd.cli import main
 from mnist_sgd.data import PackedWriter, mnist_sample, sample_digits
 from mnist_sgd.evaluation import evaluate
 from mnist_sgd.evaluation.plot_text import drawn_name, in_the_font
-from mnist_sgd_serve import Predictor, load_artefact
+from mnist_sgd_serve import Predictor, load_artifact
 from server import running
 from trained import TrainedFiles
 from waiting import PATIENCE
@@ -33,7 +33,7 @@ Output = pytest.CaptureFixture[str]
 @pytest.fixture
 def model(trained: TrainedFiles, tmp_path: Path) -> Path:
     """A copy that a test may change."""
-    return Path(shutil.copy(trained.artefact, tmp_path / "model.onnx"))
+    return Path(shutil.copy(trained.artifact, tmp_path / "model.onnx"))
 
 
 def facts_of(capsys: Output, *arguments: object) -> dict[str, Any]:
@@ -201,10 +201,10 @@ def test_the_share_that_is_measured_is_said(model: Path, tmp_path: Path, capsys:
 
 def trained_on(model: Path, name: str, classes: tuple[str, str]) -> Path:
     """A model that says that it was trained on a data set of this name."""
-    artefact = load_artefact(model)
+    artifact = load_artifact(model)
     data = {f"{name}, train": "0" * 16, f"{name}, valid": "1" * 16}
-    properties = replace(artefact.metadata, classes=classes, data=data).to_properties()
-    changed = onnx.load_model_from_string(artefact.content)
+    properties = replace(artifact.metadata, classes=classes, data=data).to_properties()
+    changed = onnx.load_model_from_string(artifact.content)
     onnx.helper.set_model_props(changed, properties)
     model.write_bytes(changed.SerializeToString())
     return model
@@ -237,9 +237,10 @@ def test_a_model_of_other_data_is_measured_by_what_the_advice_says(
             "mnist-sgd: model.onnx gives the probability of umbrella, not of phone; leave out "
             f"{option}"
         )
-    assert main(["evaluate", "--data", "my icons", "--prepare", "fit"]) == 2
+    assert main(["evaluate", "--data", "my icons", "--preprocess", "fit"]) == 2
     assert capsys.readouterr().err.splitlines()[-1] == (
-        "mnist-sgd: model.onnx takes images prepared by 'mnist', the data was prepared by 'fit'"
+        "mnist-sgd: model.onnx takes images preprocessed by 'mnist', the data was "
+        "preprocessed by 'fit'"
     )
 
 
@@ -295,7 +296,7 @@ def test_the_help_says_which_defaults_are_the_models(command: str, capsys: Outpu
     with pytest.raises(SystemExit):
         main([command, "--help"])
     text = " ".join(capsys.readouterr().out.split())
-    for option in ("--positive NAME", "--classes NEGATIVE POSITIVE", "--prepare {mnist,fit"):
+    for option in ("--positive NAME", "--classes NEGATIVE POSITIVE", "--preprocess {mnist,fit"):
         described = text[text.rindex(option) :]
         assert described[described.index("(default") :].startswith("(default: the model's)")
 
@@ -368,7 +369,7 @@ def test_a_written_threshold_is_what_every_other_command_goes_by(
     assert main(["inspect", str(model), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["threshold"] == 0.9999
     assert facts_of(capsys, model)["confusion"] == facts["confusion"]
-    for path, label in ((trained.artefact, "3"), (model, "7")):
+    for path, label in ((trained.artifact, "3"), (model, "7")):
         assert main(["predict", three, "--model", str(path), "--json"]) == 0
         assert json.loads(capsys.readouterr().out)["label"] == label
     exported = tmp_path / "exported.onnx"
@@ -401,7 +402,7 @@ def test_a_threshold_goes_to_another_file_and_the_model_stays(
         facts = facts_of(capsys, model, "--precision", wanted, "--write", strict)
         assert Predictor(strict).metadata.threshold == facts["threshold"]
         assert facts["written"] == str(strict)
-    assert model.read_bytes() == trained.artefact.read_bytes()
+    assert model.read_bytes() == trained.artifact.read_bytes()
     strict.write_text("notes of mine")
     assert main(["evaluate", str(model), "--precision", "0.99", "--write", str(strict)]) == 2
     out, err = capsys.readouterr()

@@ -5,8 +5,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from numpy.typing import NDArray
 
 from mnist_sgd.evaluation import Bin, Counts, Evaluation, evaluate, mistakes, wilson_interval
@@ -49,7 +48,7 @@ def test_a_small_case_by_hand() -> None:
 
 @settings(deadline=None)
 @given(answers(), st.floats(0, 1) | few)
-def test_the_counts_are_those_of_the_artefacts_rule(data: Answers, threshold: float) -> None:
+def test_the_counts_are_those_of_the_artifacts_rule(data: Answers, threshold: float) -> None:
     """A float32 probability is compared as it is, not with the threshold rounded to float32."""
     probabilities, labels = data
     called = [p > threshold for p in probabilities.tolist()]
@@ -174,7 +173,7 @@ def test_equal_probabilities_are_called_alike_and_tell_nothing() -> None:
     assert (only.low, only.count, only.mean_probability, only.positive_share) == (0.2, 4, 0.3, 0.5)
 
 
-def test_below_a_probability_of_zero_the_curves_have_a_threshold_that_no_artefact_can() -> None:
+def test_below_a_probability_of_zero_the_curves_have_a_threshold_that_no_artifact_can() -> None:
     found = evaluate([0.0, 1.0], [0, 1])
     assert found.roc is not None
     assert found.roc.thresholds.tolist() == [1, 0, -1]

@@ -19,8 +19,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -226,7 +225,7 @@ def test_the_chapters_ten_epochs_stay_within_a_millionth(
     assert report.max_difference <= 1e-6
 
 
-def test_the_graph_prepares_images_to_the_last_bit_as_the_loader_does() -> None:
+def test_the_graph_preprocesses_images_to_the_last_bit_as_the_loader_does() -> None:
     class Seen(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
             self.x = x
@@ -259,7 +258,7 @@ def test_the_callers_model_and_random_state_stay_as_they_were(
     assert torch.equal(torch.get_rng_state(), random_state)
 
 
-def test_the_artefact_keeps_its_contract(case: Case) -> None:
+def test_the_artifact_keeps_its_contract(case: Case) -> None:
     model = onnx.load(case.files[".onnx"])
     onnx.checker.check_model(model, full_check=True)
     assert [(opset.domain, opset.version) for opset in model.opset_import] == [("", 18)]
@@ -273,7 +272,7 @@ def test_the_artefact_keeps_its_contract(case: Case) -> None:
     assert all(tensor.data_location == 0 for tensor in model.graph.initializer)
 
 
-def test_the_artefacts_names_come_from_the_graph_alone(cases: dict[str, Case]) -> None:
+def test_the_artifacts_names_come_from_the_graph_alone(cases: dict[str, Case]) -> None:
     graph = onnx.load(cases["mlp"].files[".onnx"]).graph
     assert [node.output[0] for node in graph.node] == [
         *("cast_0", "div_1", "sub_2", "div_3", "reshape_4", "gemm_5", "relu_6"),
@@ -283,7 +282,7 @@ def test_the_artefacts_names_come_from_the_graph_alone(cases: dict[str, Case]) -
     assert weights == [f"model.{i}.{kind}" for i in (0, 2) for kind in ("weight", "bias")]
 
 
-def test_the_artefact_carries_the_metadata_and_no_other_property(case: Case) -> None:
+def test_the_artifact_carries_the_metadata_and_no_other_property(case: Case) -> None:
     model = onnx.load(case.files[".onnx"])
     properties = {entry.key: entry.value for entry in model.metadata_props}
     assert properties == METADATA.to_properties()

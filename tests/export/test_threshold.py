@@ -1,4 +1,4 @@
-"""A threshold is chosen for a wanted precision or recall, and an artefact carries it exactly."""
+"""A threshold is chosen for a wanted precision or recall, and an artifact carries it exactly."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -8,15 +8,14 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 import onnx_models
 from mnist_sgd.evaluation import ThresholdError, evaluate, threshold_for
 from mnist_sgd.evaluation.set_threshold import with_threshold, write_threshold
 from mnist_sgd.export import export_model, versions
 from mnist_sgd.models.builtin import create_model
-from mnist_sgd_serve import ArtefactError, Metadata, MetadataError, Predictor
+from mnist_sgd_serve import ArtifactError, Metadata, MetadataError, Predictor
 
 GOOD = onnx_models.content(onnx_models.linear())
 
@@ -189,8 +188,8 @@ def test_a_probability_at_the_written_threshold_is_the_negative_class() -> None:
         assert Predictor(with_threshold(GOOD, float(threshold))).predict(picture).label == label
 
 
-def test_what_is_no_artefact_and_a_threshold_that_is_none_are_refused() -> None:
-    with pytest.raises(ArtefactError, match="the model is not a usable artefact"):
+def test_what_is_no_artifact_and_a_threshold_that_is_none_are_refused() -> None:
+    with pytest.raises(ArtifactError, match="the model is not a usable artifact"):
         with_threshold(b"not a model", 0.5)
     with pytest.raises(MetadataError, match=r"threshold must lie in \[0, 1\], got 1.5"):
         with_threshold(GOOD, 1.5)

@@ -40,7 +40,7 @@ from mnist_sgd.cli import main
 from mnist_sgd.data import ImageSet
 from mnist_sgd.export import exported_program, onnx_file, torchscript
 from mnist_sgd.models.weights import WeightsError, read_weights
-from mnist_sgd.report.folder import ARTEFACT, WEIGHTS
+from mnist_sgd.report.folder import ARTIFACT, WEIGHTS
 from mnist_sgd.training.metadata import measured_row, measured_state
 from mnist_sgd_serve import Metadata, Predictor
 from runs import easy_set
@@ -872,7 +872,7 @@ def test_a_run_says_what_its_files_say(tmp_path: Path) -> None:
     for name in ("trained", "changed"):
         folder = tmp_path / name
         evaluation = json.loads((folder / "evaluation.json").read_text())
-        metrics = metadata_of(folder / ARTEFACT).metrics
+        metrics = metadata_of(folder / ARTIFACT).metrics
         assert evaluation["accuracy"] == pytest.approx(metrics["batch_accuracy"])
         if name == "trained":
             assert evaluation["kept_epoch"] == 1

@@ -9,8 +9,7 @@ from hashlib import sha256
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from numpy.typing import NDArray
 
 from mnist_sgd import DataLoader, _core

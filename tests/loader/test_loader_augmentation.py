@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from image_sets import Bytes, expected, joined, random_set, taken
 from mnist_sgd import Augmentation, DataLoader

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from torch.utils.data import ConcatDataset, Dataset, Subset, TensorDataset
 
 from image_sets import as_bytes, joined, random_set, taken

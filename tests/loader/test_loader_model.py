@@ -2,8 +2,7 @@
 
 from collections.abc import Iterator
 
-from hypothesis import settings
-from hypothesis import strategies as st
+from hypothesis import settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from image_sets import Batch, as_bytes, expected, random_set

@@ -114,7 +114,7 @@ def test_it_exports_to_the_same_small_file_which_answers_as_torch_does(
     assert files[0].read_bytes() == files[1].read_bytes()
 
 
-def test_the_artefact_has_the_batch_norms_inside_its_convolutions(
+def test_the_artifact_has_the_batch_norms_inside_its_convolutions(
     trained: Learner, name: str, tmp_path: Path
 ) -> None:
     trained.export(tmp_path / "model.onnx")

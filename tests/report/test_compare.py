@@ -89,13 +89,13 @@ def test_one_run_differs_from_nothing(made: Path, capsys: Output) -> None:
     assert len(capsys.readouterr().out.splitlines()) == 2
 
 
-def pictures(count: int = 12, relabelled: int = 0, preparation: str = "mnist") -> ImageSet:
-    """A set as it is made of files: of another preparation its images are others."""
+def pictures(count: int = 12, relabelled: int = 0, preprocessing: str = "mnist") -> ImageSet:
+    """A set as it is made of files: of another kind of preprocessing its images are others."""
     made = easy_set(count, flipped=relabelled)
     names = [f"{made.classes[label]}/{i}.png" for i, label in enumerate(made.labels.tolist())]
     digests = [f"{i:02x}" * 16 for i in range(count)]
-    images = made.images if preparation == "mnist" else made.images[:, ::-1].copy()
-    return replace(made, images=images, preparation=preparation, files=names, digests=digests)
+    images = made.images if preprocessing == "mnist" else made.images[:, ::-1].copy()
+    return replace(made, images=images, preprocessing=preprocessing, files=names, digests=digests)
 
 
 def noted(folder: Path, valid: dict[str, ImageSet], capsys: Output) -> dict[str, Any]:
@@ -108,15 +108,15 @@ def noted(folder: Path, valid: dict[str, ImageSet], capsys: Output) -> dict[str,
     return facts
 
 
-def test_the_same_pictures_prepared_differently_are_comparable(
+def test_the_same_pictures_preprocessed_differently_are_comparable(
     tmp_path: Path, capsys: Output
 ) -> None:
-    facts = noted(tmp_path, {"a": pictures(), "b": pictures(preparation="fit")}, capsys)
-    assert facts["notes"] == ["the same 12 pictures, prepared differently: comparable"]
+    facts = noted(tmp_path, {"a": pictures(), "b": pictures(preprocessing="fit")}, capsys)
+    assert facts["notes"] == ["the same 12 pictures, preprocessed differently: comparable"]
     assert facts["same_validation_images"] is True
-    assert facts["differences"] == {"data.valid.preparation": {"a": "mnist", "b": "fit"}}
+    assert facts["differences"] == {"data.valid.preprocessing": {"a": "mnist", "b": "fit"}}
     assert main(["compare", str(tmp_path / "a"), str(tmp_path / "b")]) == 0
-    said = "\nnote: the same 12 pictures, prepared differently: comparable\n"
+    said = "\nnote: the same 12 pictures, preprocessed differently: comparable\n"
     assert capsys.readouterr().out.endswith(said)
 
 
@@ -142,7 +142,7 @@ def test_runs_of_older_versions_are_told_apart_by_their_images(
     tmp_path: Path, capsys: Output
 ) -> None:
     """They have no list of their pictures, and no digest of it among their settings."""
-    sets = {"new": pictures(), "old": pictures(), "fit": pictures(preparation="fit")}
+    sets = {"new": pictures(), "old": pictures(), "fit": pictures(preprocessing="fit")}
     noted(tmp_path, sets, capsys)
     (tmp_path / "old" / "pictures.csv").unlink()
     config = json.loads((tmp_path / "old" / "config.json").read_text())
@@ -151,7 +151,7 @@ def test_runs_of_older_versions_are_told_apart_by_their_images(
     assert main(["compare", str(tmp_path / "new"), str(tmp_path / "old")]) == 0
     assert "note" not in capsys.readouterr().out
     for names, note in (
-        (("new", "old", "fit"), "the same 12 pictures, prepared differently: comparable"),
+        (("new", "old", "fit"), "the same 12 pictures, preprocessed differently: comparable"),
         (("old", "fit"), "the runs were measured on different validation images: their figures do"),
     ):
         assert main(["compare", *(str(tmp_path / name) for name in names)]) == 0

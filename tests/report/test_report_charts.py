@@ -25,8 +25,7 @@ from mnist_sgd.report.chart import Chart
 from mnist_sgd.report.evaluation_plots import evaluation_charts, roc_chart
 from mnist_sgd.report.history import History
 from mnist_sgd.report.insight import attention_chart, mistakes_chart, weights_chart
-from mnist_sgd.report.maps import linear_weights, occlusion_map
-from mnist_sgd.report.maps import paper as paper_of
+from mnist_sgd.report.maps import linear_weights, occlusion_map, paper as paper_of
 from mnist_sgd.report.markup import utf8
 from mnist_sgd.report.palette import INK, LINE, NEGATIVE, PAGE, PAPER, POSITIVE, ROLES, SERIES, SOFT
 from mnist_sgd.report.pictures import grey_png, signed_png
@@ -319,8 +318,8 @@ def test_an_occlusion_map_covers_a_whole_picture_with_the_grey_of_its_border() -
     image = np.full((1, 28, 28), 203, np.uint8)
     image[0, 10:20, 12:16] = 40
     image[0, 0, :20] = 7  # the thing may touch the border
-    for preparation, blank in (("fit", 203), ("stretch", 203), ("mnist", 0)):
-        images = ImageSet(image, np.array([1], np.uint8), ("a", "b"), preparation=preparation)
+    for preprocessing, blank in (("fit", 203), ("stretch", 203), ("mnist", 0)):
+        images = ImageSet(image, np.array([1], np.uint8), ("a", "b"), preprocessing=preprocessing)
         answers = Answers(Classifier(model), images, 0.5, np.array([0.5]))
         weights = linear_weights(model)
         assert weights is not None

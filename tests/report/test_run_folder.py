@@ -211,7 +211,7 @@ def test_the_pictures_that_were_measured_are_listed_whatever_their_order(
         classes=made.classes[::-1],
         files=names[::-1],
         digests=valid.digests[::-1],
-        preparation="fit",
+        preprocessing="fit",
     )
     assert files_digest(turned) == digest
     assert files_digest(replace(valid, classes=made.classes[::-1])) != digest
@@ -221,7 +221,7 @@ def test_the_pictures_that_were_measured_are_listed_whatever_their_order(
     assert not (tmp_path / "first" / "pictures.csv").exists()
 
 
-def test_the_evaluation_is_that_of_the_artefact(run: Path) -> None:
+def test_the_evaluation_is_that_of_the_artifact(run: Path) -> None:
     evaluation = read(run / "evaluation.json")
     valid = easy_set(flipped=3)
     probabilities = Predictor(run / "model.onnx").probabilities(valid.images)
@@ -407,13 +407,13 @@ def test_a_finished_run_that_is_resumed_is_unfinished_until_its_new_end(tmp_path
     learn, folder = learner(epochs=1), tmp_path / "run"
     write_run(learn, folder)
     assert is_finished(folder)
-    artefact = (folder / "model.onnx").read_bytes()
+    artifact = (folder / "model.onnx").read_bytes()
 
     class Looks(Callback):
         def after_batch(self, learn: Learner) -> None:
             names = set(contents(folder))
             assert names.isdisjoint({"report.html", "MODEL_CARD.md", "evaluation.json"})
-            assert (folder / "model.onnx").read_bytes() == artefact
+            assert (folder / "model.onnx").read_bytes() == artifact
             assert not is_finished(folder)
 
     with learn.no_logging():

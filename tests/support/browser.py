@@ -50,7 +50,7 @@ def serving(model: Path, folder: Path, *options: str) -> Iterator[str]:
     """Run a server of `model` and give its address; at the end it must leave with code 0.
 
     Args:
-        model: the artefact.
+        model: the artifact.
         folder: for the server's log.
         options: of its command line.
     """

@@ -16,8 +16,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from request_bombs import message as grpc_request
-from request_bombs import part
+from request_bombs import message as grpc_request, part
 from server import INFER, RAW, Server, launch, message
 from waiting import PATIENCE
 

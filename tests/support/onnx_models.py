@@ -1,4 +1,4 @@
-"""Tiny ONNX models for the tests of the serving side, a good artefact and what is not one.
+"""Tiny ONNX models for the tests of the serving side, a good artifact and what is not one.
 
 They are built with onnx.helper, so no test of the serving side needs torch.
 """
@@ -27,7 +27,7 @@ def linear(
     image: onnx.ValueInfoProto = IMAGE,
     probability: onnx.ValueInfoProto = PROBABILITY,
 ) -> onnx.ModelProto:
-    """A good artefact: sigmoid(image / 255 @ weights + bias), unless told otherwise.
+    """A good artifact: sigmoid(image / 255 @ weights + bias), unless told otherwise.
 
     Args:
         weights: float32 `[784]`; without them they are small and all different.
@@ -61,7 +61,7 @@ def linear(
 
 
 def slow() -> onnx.ModelProto:
-    """A good artefact that multiplies matrices to no purpose: 2 GFLOP an image."""
+    """A good artifact that multiplies matrices to no purpose: 2 GFLOP an image."""
     model = linear()
     model.graph.node[-1].output[0] = "each"
     tensors = {"first": [1], "second": [2], "both": [1, 2]}
@@ -86,7 +86,7 @@ def slow() -> onnx.ModelProto:
 
 
 def endless() -> onnx.ModelProto:
-    """A good artefact that never comes to an end with images that have no black pixel."""
+    """A good artifact that never comes to an end with images that have no black pixel."""
     model = linear()
     model.graph.node[-1].output[0] = "each"
     for name, value in (("many", np.array(2**40, np.int64)), ("zero", np.zeros(1, np.float32))):
@@ -224,7 +224,7 @@ def _make_external(tensor: onnx.TensorProto, location: str) -> None:
         entry.key, entry.value = key, value
 
 
-NOT_ARTEFACTS: dict[str, tuple[Callable[[], onnx.ModelProto], str]] = {
+NOT_ARTIFACTS: dict[str, tuple[Callable[[], onnx.ModelProto], str]] = {
     "nan weights": (with_nan_weights, r"its answers are no probabilities: \[nan, nan\]"),
     "answers above one": (with_answers_above_one, r"its answers are no probabilities: \[0.0, 784"),
     "input name": (with_another_input_name, r"its input must be image: .*, not x: tensor\(uint8\)"),
@@ -239,4 +239,4 @@ NOT_ARTEFACTS: dict[str, tuple[Callable[[], onnx.ModelProto], str]] = {
     "no metadata": (without_metadata, r"it has no mnist_sgd metadata"),
     "another format": (with_another_format, r"its format is '9', this version reads '1'"),
 }
-"""Models that are no artefacts: how to build each, and what is said of it."""
+"""Models that are no artifacts: how to build each, and what is said of it."""

@@ -40,7 +40,7 @@ def blob(number: int, side: int = 40) -> Image.Image:
 
 
 def texture(number: int, side: int = 40) -> Image.Image:
-    """A picture of stripes all over, in which the preparation of characters finds nothing."""
+    """A picture of stripes all over, in which the preprocessing of characters finds nothing."""
     random = np.random.default_rng(number)
     y, x = np.mgrid[:side, :side]
     angle, frequency = random.uniform(0, np.pi), random.uniform(0.7, 0.9)

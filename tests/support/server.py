@@ -372,7 +372,7 @@ def launch(
     """Start a server, not yet ready; at the end it is killed if it still runs.
 
     Args:
-        model: the artefact's file.
+        model: the artifact's file.
         arguments: more of the command line. The port is a free one unless they have --port.
         environment: all of the process's environment in place of this one's.
         folder: to start in.

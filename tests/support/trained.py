@@ -16,7 +16,7 @@ class TrainedFiles:
     stdout: str
 
     @property
-    def artefact(self) -> Path:
+    def artifact(self) -> Path:
         return self.folder / "model.onnx"
 
     @property

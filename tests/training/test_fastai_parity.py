@@ -250,8 +250,7 @@ def test_a_momentum_that_a_schedule_begins_with_0_grows_as_fastais_does(
 def test_batches_that_are_cancelled_before_the_step_give_fastais_losses_and_weights(
     ours: DataLoaders, theirs: Any
 ) -> None:
-    from fastai.callback.core import Callback as FastaiCallback
-    from fastai.callback.core import CancelBatchException
+    from fastai.callback.core import Callback as FastaiCallback, CancelBatchException
 
     class Accumulate(Callback):
         def before_step(self, learn: Learner) -> None:

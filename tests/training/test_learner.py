@@ -568,11 +568,11 @@ def made(learn: Learner, **wrong: Any) -> Learner:
         ),
         (
             lambda learn: learn.predict(np.zeros((2, 28, 28), np.uint8)),
-            "an array must be a prepared image, uint8 [28, 28]; got uint8 [2, 28, 28]",
+            "an array must be a preprocessed image, uint8 [28, 28]; got uint8 [2, 28, 28]",
         ),
         (
             lambda learn: learn.predict(np.zeros((28, 28))),
-            "an array must be a prepared image, uint8 [28, 28]; got float64 [28, 28]",
+            "an array must be a preprocessed image, uint8 [28, 28]; got float64 [28, 28]",
         ),
     ],
 )
@@ -698,7 +698,7 @@ def test_validate_and_get_preds_take_the_number_of_the_loader(learn: Learner) ->
 
 
 def test_predict_takes_a_picture_in_any_form(learn: Learner, tmp_path: Path) -> None:
-    """A file, its bytes and a Pillow image are prepared as the training's pictures were."""
+    """A file, its bytes and a Pillow image are preprocessed as the training's pictures were."""
     train, _ = mnist_sample()
     pixels = train.images[0]
     learn.fit(5, lr=0.5)

@@ -16,12 +16,10 @@ import matplotlib
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from matplotlib import pyplot
 from torch import nn
-from torch.utils.data import DataLoader as TorchLoader
-from torch.utils.data import RandomSampler, TensorDataset
+from torch.utils.data import DataLoader as TorchLoader, RandomSampler, TensorDataset
 
 import learners
 from hooks import StopAfter

@@ -9,8 +9,7 @@ import numpy as np
 import torch
 from ffcv.fields import NDArrayField
 from ffcv.fields.ndarray import NDArrayDecoder
-from ffcv.loader import Loader as FFCVLoader
-from ffcv.loader import OrderOption
+from ffcv.loader import Loader as FFCVLoader, OrderOption
 from ffcv.pipeline.allocation_query import AllocationQuery
 from ffcv.pipeline.compiler import Compiler
 from ffcv.pipeline.operation import Operation

@@ -72,7 +72,7 @@ def load_datasets(args: argparse.Namespace, model: Metadata | None = None) -> Lo
 
     Args:
         args: with the options above.
-        model: one that is to be measured: its preparation is the default, and of `--data` its
+        model: one that is to be measured: its preprocessing is the default, and of `--data` its
             classes.
 
     Raises:
@@ -90,8 +90,8 @@ def load_datasets(args: argparse.Namespace, model: Metadata | None = None) -> Lo
     train, valid = torchvision_set(
         args.dataset, (negative, positive), root=args.root, download=args.download
     )
-    how = args.prepare or (model.preparation if model else "mnist")
-    return LoadedData(replace(train, preparation=how), replace(valid, preparation=how))
+    how = args.preprocess or (model.preprocessing if model else "mnist")
+    return LoadedData(replace(train, preprocessing=how), replace(valid, preprocessing=how))
 
 
 def load_whole_set(args: argparse.Namespace, model: Metadata) -> ImageSet:
@@ -99,7 +99,7 @@ def load_whole_set(args: argparse.Namespace, model: Metadata) -> ImageSet:
 
     Args:
         args: with the options above.
-        model: that is to be measured: its classes and its preparation are the default.
+        model: that is to be measured: its classes and its preprocessing are the default.
 
     Raises:
         ValueError: `--data` is missing; or as `load_datasets`.
@@ -128,8 +128,8 @@ def _check_together(args: argparse.Namespace) -> None:
             "the sample has threes and sevens only; choose other classes of a torchvision "
             "set, as in --dataset MNIST --classes 1 8"
         )
-    if args.dataset == SAMPLE and args.prepare:
-        raise ValueError("--prepare goes with --data, or with a set of torchvision's")
+    if args.dataset == SAMPLE and args.preprocess:
+        raise ValueError("--preprocess goes with --data, or with a set of torchvision's")
 
 
 def _load_own(args: argparse.Namespace, model: Metadata | None) -> LoadedData:
@@ -150,7 +150,7 @@ def _load(load: Callable[..., T], args: argparse.Namespace, model: Metadata | No
         loaded = load(
             args.data,
             classes=classes,
-            preparation=args.prepare or (model.preparation if model else None),
+            preprocessing=args.preprocess or (model.preprocessing if model else None),
             **options,
         )
     if skipped:

@@ -24,15 +24,15 @@ __all__ = ["images_to_measure"]
 def images_to_measure(args: argparse.Namespace, model: "Metadata") -> tuple["ImageSet", int]:
     """The images that the arguments choose, and how many there are with those for training.
 
-    The number includes pictures that the preparation refused.
+    The number includes pictures that the preprocessing refused.
 
     Args:
         args: those of `evaluate`; `model` is the path of the file.
         model: what the file says.
 
     Raises:
-        ValueError: they are not usable, or have other classes or another preparation than the
-            model.
+        ValueError: they are not usable, or have other classes or another kind of preprocessing than
+            the model.
     """
     if args.all:
         valid = load_whole_set(args, model)
@@ -43,10 +43,10 @@ def images_to_measure(args: argparse.Namespace, model: "Metadata") -> tuple["Ima
         loaded = all_pictures(data.train) + all_pictures(valid)
     if valid.classes != model.classes:
         raise ValueError(_other_classes(args, valid, model))
-    if valid.preparation != model.preparation:
+    if valid.preprocessing != model.preprocessing:
         raise ValueError(
-            f"{args.model} takes images prepared by {model.preparation!r}, the data "
-            f"was prepared by {valid.preparation!r}"
+            f"{args.model} takes images preprocessed by {model.preprocessing!r}, the data "
+            f"was preprocessed by {valid.preprocessing!r}"
         )
     if _takes_the_sample(args) and model.data and valid.name not in model.data:
         say(f"note: these are the sample's images; {args.model} was trained on {_origin(model)!r}")

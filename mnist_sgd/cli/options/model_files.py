@@ -4,11 +4,11 @@ import os
 import shlex
 from pathlib import Path
 
-from mnist_sgd.report.folder import ARTEFACT, CHECKPOINT, WEIGHTS, is_run
+from mnist_sgd.report.folder import ARTIFACT, CHECKPOINT, WEIGHTS, is_run
 
 __all__ = ["DEFAULT", "MODEL_HELP", "model_file", "weights_file"]
 
-DEFAULT = Path(ARTEFACT)
+DEFAULT = Path(ARTIFACT)
 
 MODEL_HELP = "a .onnx file, or the folder of a run that holds one (default: %(default)s)"
 
@@ -30,7 +30,7 @@ def model_file(given: Path, advice: str) -> Path:
     if given == Path("-"):
         raise ValueError("a model is not read from standard input; name its file")
     if given.is_dir():
-        return _in_folder(given, ARTEFACT)
+        return _in_folder(given, ARTIFACT)
     if not given.exists():
         raise ValueError(_missing(given, advice))
     if given.suffix.lower() == ".safetensors":
@@ -79,19 +79,19 @@ def _in_folder(folder: Path, name: str) -> Path:
 def _missing(given: Path, advice: str) -> str:
     newest = _newest_run()
     if given != DEFAULT:
-        other = f"; the newest run's model is {newest / ARTEFACT}" if newest else ""
+        other = f"; the newest run's model is {newest / ARTIFACT}" if newest else ""
         return f"{given} cannot be read: No such file or directory{other}"
     text = f"there is no {given} here"
     if newest is None:
         another = advice.format("FILE")
         return f"{text}; train one: mnist-sgd train, or name another: {another}"
     how = advice.format(shlex.quote(str(newest)))
-    return f"{text}; the newest run's is {newest / ARTEFACT} ({how}), or train one: mnist-sgd train"
+    return f"{text}; the newest run's is {newest / ARTIFACT} ({how}), or train one: mnist-sgd train"
 
 
 def _newest_run() -> Path | None:
     """The folder of the run in the current folder whose model was written last."""
-    models = [model for model in _RUNS.glob(f"*/{ARTEFACT}") if model.is_file()]
+    models = [model for model in _RUNS.glob(f"*/{ARTIFACT}") if model.is_file()]
     return max(models, key=os.path.getmtime).parent if models else None
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["MODELS", "add_picture_arguments", "reading", "say"]
 
 MODELS = "the model's"
-_OTHERWISE = "--prepare fit takes whole pictures"
+_OTHERWISE = "--preprocess fit takes whole pictures"
 CHOSEN = "mnist if the pictures are drawn characters, else fit"
 
 PROGRESS_INTERVAL = 0.1
@@ -34,8 +34,8 @@ def add_picture_arguments(group: argparse._ActionsContainer, *, trained: bool = 
 
     Args:
         group: of a parser.
-        trained: the command is about a model that is there, which has a preparation and a positive
-            class.
+        trained: the command is about a model that is there, which has a kind of preprocessing and a
+            positive class.
     """
     group.add_argument(
         "--positive",
@@ -45,17 +45,20 @@ def add_picture_arguments(group: argparse._ActionsContainer, *, trained: bool = 
         f"(default: {MODELS if trained else 'the last in sorted order'})",
     )
     group.add_argument(
-        "--prepare",
+        "--preprocess",
         choices=("mnist", "fit", "stretch"),
         help="how a picture becomes 28 x 28 pixels: mnist crops and centres one drawn character, "
         "fit shows the whole picture in its proportions, stretch without them "
         f"(default: {MODELS if trained else CHOSEN})",
     )
+    group.add_argument(  # its earlier name
+        "--prepare", dest="preprocess", choices=("mnist", "fit", "stretch"), help=argparse.SUPPRESS
+    )
     group.add_argument(
         "--cache",
         type=path,
         metavar="DIR",
-        help="where prepared pictures are kept (default: .mnist_sgd in their own folder)",
+        help="where preprocessed pictures are kept (default: .mnist_sgd in their own folder)",
     )
     group.add_argument(
         "--skip-unusable",
@@ -86,7 +89,7 @@ def reading(
     Args:
         args: with the options above.
         skipped: files that are left out are added to it, and named on standard error.
-        fixed: a model is there, which has its preparation.
+        fixed: a model is there, which has its preprocessing.
     """
     from mnist_sgd.data import CacheError, UnusableFile
     from mnist_sgd.data.pictures.folders import UnusableClass

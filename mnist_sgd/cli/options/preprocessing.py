@@ -1,30 +1,30 @@
-"""How pictures are prepared, and why, in words."""
+"""How pictures are preprocessed, and why, in words."""
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from mnist_sgd.data.pictures.choice import Choice
 
-__all__ = ["OTHERWISE", "prepared_text"]
+__all__ = ["OTHERWISE", "preprocessed_text"]
 
-PREPARED = {
-    "mnist": "prepared as drawn characters (--prepare mnist)",
-    "fit": "shown whole, in their proportions (--prepare fit)",
-    "stretch": "shown whole, stretched to a square (--prepare stretch)",
+PREPROCESSED = {
+    "mnist": "preprocessed as drawn characters (--preprocess mnist)",
+    "fit": "shown whole, in their proportions (--preprocess fit)",
+    "stretch": "shown whole, stretched to a square (--preprocess stretch)",
 }
 
 OTHERWISE = {
-    "mnist": "for whole pictures: --prepare fit",
-    "fit": "for drawn characters: --prepare mnist",
+    "mnist": "for whole pictures: --preprocess fit",
+    "fit": "for drawn characters: --preprocess mnist",
 }
 
 
-def prepared_text(preparation: str, choice: "Choice | None" = None) -> str:
-    """How pictures are prepared; if it was chosen by the pictures, also why and how to change it.
+def preprocessed_text(preprocessing: str, choice: "Choice | None" = None) -> str:
+    """How pictures are preprocessed; if the pictures decided it, also why and how to change it.
 
     Args:
-        preparation: mnist, fit or stretch.
-        choice: of the preparation; None where the user or a model says it.
+        preprocessing: mnist, fit or stretch.
+        choice: of the preprocessing; None where the user or a model says it.
     """
-    how = PREPARED[preparation]
-    return how if choice is None else f"{how}: {choice}; {OTHERWISE[preparation]}"
+    how = PREPROCESSED[preprocessing]
+    return how if choice is None else f"{how}: {choice}; {OTHERWISE[preprocessing]}"

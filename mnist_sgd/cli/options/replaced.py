@@ -43,10 +43,10 @@ def check_replaced(
             )
 
 
-def _artefact(path: Path) -> tuple[str, ...]:
-    from mnist_sgd_serve.model.artifact import load_artefact
+def _artifact(path: Path) -> tuple[str, ...]:
+    from mnist_sgd_serve.model.artifact import load_artifact
 
-    return load_artefact(path).metadata.classes
+    return load_artifact(path).metadata.classes
 
 
 def _weights(path: Path) -> tuple[str, ...]:
@@ -82,7 +82,7 @@ def _torch_file(path: Path) -> tuple[str, ...]:
 
 
 _READERS: dict[str, Callable[[Path], tuple[str, ...]]] = {
-    ".onnx": _artefact,
+    ".onnx": _artifact,
     ".safetensors": _weights,
     ".pt": _torch_file,
     ".pt2": _torch_file,

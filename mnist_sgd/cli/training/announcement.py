@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from mnist_sgd.cli.options.class_names import option_with
 from mnist_sgd.cli.options.datasets import SAMPLE
 from mnist_sgd.cli.options.pictures import say
-from mnist_sgd.cli.options.preprocessing import OTHERWISE, prepared_text
+from mnist_sgd.cli.options.preprocessing import OTHERWISE, preprocessed_text
 from mnist_sgd.cli.training.recipes import Recipe
 
 if TYPE_CHECKING:
@@ -46,15 +46,15 @@ def _plan(args: argparse.Namespace, recipe: Recipe, data: "LoadedData") -> str:
     swap = "" if chosen else f" ({option_with('--positive', other)} for the other)"
     return (
         f"Model: {args.model}, {epochs}; it gives the probability of {positive}{swap}. "
-        f"{_prepared(args, data)}."
+        f"{_preprocessed(args, data)}."
     )
 
 
-def _prepared(args: argparse.Namespace, data: "LoadedData") -> str:
-    text = prepared_text(data.train.preparation, data.choice)
+def _preprocessed(args: argparse.Namespace, data: "LoadedData") -> str:
+    text = preprocessed_text(data.train.preprocessing, data.choice)
     if data.train.files:
         return f"Pictures {text}"
-    other = "" if args.prepare else f"; {OTHERWISE[data.train.preparation]}"
+    other = "" if args.preprocess else f"; {OTHERWISE[data.train.preprocessing]}"
     return f"These images are used as they are; pictures to predict are {text}{other}"
 
 

@@ -93,10 +93,10 @@ def _augment_help() -> str:
 
 
 def _augmentation(args: argparse.Namespace, train: "ImageSet") -> "Augmentation":
-    """The one that fits how the images were prepared."""
+    """The one that fits how the images were preprocessed."""
     from mnist_sgd import Augmentation
 
-    if train.preparation != "mnist":
+    if train.preprocessing != "mnist":
         return Augmentation(**AUGMENT_WHOLE)
     return Augmentation(**(AUGMENT if args.data is None else AUGMENT_CHARACTERS))
 

@@ -23,7 +23,7 @@ def check_earlier_model(args: argparse.Namespace, classes: tuple[str, ...]) -> N
     """
     if args.overwrite or (args.name is not None and not args.resume):
         return  # the files may go; or the run's folder is taken only if it holds none
-    names = [run_files.ARTEFACT, run_files.WEIGHTS]
+    names = [run_files.ARTIFACT, run_files.WEIGHTS]
     if args.checkpoint_every and not args.resume:  # else it stays, or is compared when it is read
         names.append(run_files.CHECKPOINT)
     check_replaced([args.out / name for name in names], classes, "training", _advice(args))

@@ -120,7 +120,7 @@ def default_of(field: str) -> str:
     return f"(default: {', '.join(texts)})"
 
 
-def chosen_model(args: argparse.Namespace, preparation: str = "mnist") -> str:
+def chosen_model(args: argparse.Namespace, preprocessing: str = "mnist") -> str:
     """The model's name.
 
     Without `--model` it is the chapter's for the chapter's images, `cnn_histogram` for whole
@@ -128,13 +128,13 @@ def chosen_model(args: argparse.Namespace, preparation: str = "mnist") -> str:
 
     Args:
         args: of the command.
-        preparation: of the images; before they are read, what they may turn out to have.
+        preprocessing: of the images; before they are read, what they may turn out to have.
     """
     if args.model is not None:
         return str(args.model)
     if args.data is None:
         return "linear" if args.dataset == SAMPLE else "cnn"
-    return "cnn" if preparation == "mnist" else "cnn_histogram"
+    return "cnn" if preprocessing == "mnist" else "cnn_histogram"
 
 
 def chosen_recipe(args: argparse.Namespace) -> Recipe:

@@ -31,11 +31,11 @@ def add_output_arguments(parser: argparse.ArgumentParser) -> None:
 
 def write_files(args: argparse.Namespace, learn: "Learner", log: "RunLog | None") -> None:
     """Leave the files of the trained model, and of its run, and say what they are."""
-    weights, artefact = args.out / run_files.WEIGHTS, args.out / run_files.ARTEFACT
+    weights, artifact = args.out / run_files.WEIGHTS, args.out / run_files.ARTIFACT
     with status("checking the export"):
         report = save_pair(learn, args.out, _say_where)
-        found = Validation.of(artefact, learn.own_loader().dataset)
-    files = {"weights": weights, "artefact": artefact}
+        found = Validation.of(artifact, learn.own_loader().dataset)
+    files = {"weights": weights, "artefact": artifact}
     if log is not None:
         from mnist_sgd.report.writer import finish_run
 
@@ -45,7 +45,7 @@ def write_files(args: argparse.Namespace, learn: "Learner", log: "RunLog | None"
         names = {kind: str(path) for kind, path in files.items()}
         print(json.dumps(_history(learn) | {"validation": found.as_dict()} | names))
         return
-    for line in ("", *_lines(files, report), found.line(), *_next(artefact)):
+    for line in ("", *_lines(files, report), found.line(), *_next(artifact)):
         learn.logger(line)
 
 
@@ -92,9 +92,9 @@ def _size(count: int) -> str:
     return f"{count} bytes"
 
 
-def _next(artefact: Path) -> list[str]:
+def _next(artifact: Path) -> list[str]:
     """What to do with the model, as commands that can be typed."""
-    path = shlex.quote(str(artefact))
+    path = shlex.quote(str(artifact))
     return [
         f"next: {program()} predict --model {path} IMAGE...",
         f"      {program()} serve {path}",

@@ -20,7 +20,7 @@ def own_files(args: argparse.Namespace) -> list[Path]:
     """The files that a training writes into its folder."""
     if args.name is not None:
         return [args.out / name for name in run_files.FILES]
-    names = [run_files.ARTEFACT, run_files.WEIGHTS, run_files.UNEXPORTED]
+    names = [run_files.ARTIFACT, run_files.WEIGHTS, run_files.UNEXPORTED]
     if args.checkpoint_every or args.resume:
         names.append(run_files.CHECKPOINT)
     return [args.out / name for name in names]

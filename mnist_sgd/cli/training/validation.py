@@ -23,7 +23,7 @@ class Validation:
         correct: images that are classified correctly, at the model's threshold.
         images: how many there are, refused pictures included.
         kind: what they are called: "images" or "pictures".
-        refused: pictures that the preparation refused; they count as not right.
+        refused: pictures that the preprocessing refused; they count as not right.
         missing: the class that none of the others belongs to, if there is one.
     """
 
@@ -34,17 +34,17 @@ class Validation:
     missing: str = ""
 
     @classmethod
-    def of(cls, artefact: Path, dataset: "ImageSet") -> "Validation":
+    def of(cls, artifact: Path, dataset: "ImageSet") -> "Validation":
         """Ask the file itself, so that this is true of what will be used.
 
         Raises:
-            ArtefactError: the file is not usable.
+            ArtifactError: the file is not usable.
         """
         import numpy as np  # here: every command imports this module
 
         from mnist_sgd_serve import Predictor
 
-        predictor = Predictor(artefact)
+        predictor = Predictor(artifact)
         threshold, correct = predictor.metadata.threshold, 0
         for start in range(0, len(dataset), BATCH):
             rows = slice(start, start + BATCH)

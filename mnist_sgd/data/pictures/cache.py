@@ -1,16 +1,17 @@
-"""Prepared pictures beside the folder that they come from, so that each is decoded once.
+"""Preprocessed pictures beside the folder that they come from, so that each is decoded once.
 
     .mnist_sgd/mnist/manifest.json            which files were read, and what came of each
-    .mnist_sgd/mnist/0123...-images-idx3-ubyte  the prepared images, in the manifest's order
+    .mnist_sgd/mnist/0123...-images-idx3-ubyte  the preprocessed images, in the manifest's order
     .mnist_sgd/mnist/lock                     held by the one import that may write
     .mnist_sgd/mnist/journal*                 of an import that goes on, or was cut off
 
-There is one such folder for each preparation. A file is not opened again while all that a listing
-tells of it is as in the manifest, see `unchanged`. The manifest is what counts: it takes its name when it and the images that it names are whole, so that at every moment the cache is
-the old one or the new one. Images have a name of their content, and those of the old manifest go
-when the new one is there; whoever has mapped them keeps them. The manifest has a check of their
-bytes, for which they are read as a whole when the cache is opened: 0.2 s for a million images that
-are in the page cache, where their rows in the manifest take 2.8 s.
+There is one such folder for each kind of preprocessing. A file is not opened again while all that a
+listing tells of it is as in the manifest, see `unchanged`. The manifest is what counts: it takes
+its name when it and the images that it names are whole, so that at every moment the cache is the
+old one or the new one. Images have a name of their content, and those of the old manifest go when
+the new one is there; whoever has mapped them keeps them. The manifest has a check of their bytes,
+for which they are read as a whole when the cache is opened: 0.2 s for a million images that are in
+the page cache, where their rows in the manifest take 2.8 s.
 
 An import that is killed loses what its processes had in hand, a batch or two each. Of two at once
 the second waits, and finds the work done.
@@ -41,7 +42,7 @@ from mnist_sgd.data.pictures.unchanged import all_unchanged, as_listed, still_kn
 __all__ = ["Cache", "CacheError", "Contents", "cache_folder"]
 
 _VERSION = 6
-"""Of the manifest and of what the preparations make of a picture; another one is read anew."""
+"""Of the manifest and of what preprocessing makes of a picture; another one is read anew."""
 
 _MANIFEST = "manifest.json"
 _LOCK = "lock"
@@ -53,7 +54,7 @@ _WRITTEN = 4096
 
 
 class CacheError(ValueError):
-    """Prepared pictures cannot be kept where they belong; the message says where and why."""
+    """Preprocessed pictures cannot be kept where they belong; the message says where and why."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ class Contents:
 
 
 def cache_folder(folder: str | os.PathLike[str], cache: str | os.PathLike[str] | None) -> Path:
-    """Where the prepared pictures of a folder are kept.
+    """Where the preprocessed pictures of a folder are kept.
 
     Args:
         folder: of the pictures.
@@ -104,16 +105,16 @@ def cache_folder(folder: str | os.PathLike[str], cache: str | os.PathLike[str] |
 
 
 class Cache:
-    """The prepared pictures of one folder by one preparation.
+    """The preprocessed pictures of one folder by one kind of preprocessing.
 
     Args:
         folder: the cache's own.
-        preparation: see `mnist_sgd_serve.prepare`.
+        preprocessing: see `mnist_sgd_serve.preprocess`.
     """
 
-    def __init__(self, folder: Path, preparation: str) -> None:
-        self.folder = folder / preparation
-        self.preparation = preparation
+    def __init__(self, folder: Path, preprocessing: str) -> None:
+        self.folder = folder / preprocessing
+        self.preprocessing = preprocessing
 
     def load(self) -> Contents:
         """What was kept: nothing without a cache, or with a damaged one or another version's.
@@ -123,7 +124,7 @@ class Cache:
         nothing = Contents([], np.empty((0, 28, 28), np.uint8))
         try:
             facts: Any = json.loads((self.folder / _MANIFEST).read_bytes())
-            if [facts["version"], facts["preparation"]] != [_VERSION, self.preparation]:
+            if [facts["version"], facts["preparation"]] != [_VERSION, self.preprocessing]:
                 return nothing
             records = [_record(row) for row in facts["files"]]
             usable = sum(not record.why for record in records)
@@ -189,7 +190,9 @@ class Cache:
             missing = [each for each in files.values() if each.name not in current]
             unreadable: list[Record] = []
             done = len(current)
-            for found, images in read_pictures(listing.folder, missing, self.preparation, workers):
+            for found, images in read_pictures(
+                listing.folder, missing, self.preprocessing, workers
+            ):
                 records = [as_listed(record, files[record.name]) for record in found]
                 journal.append(records, images)
                 current |= {record.name: record for record in records if record.digest}
@@ -210,7 +213,7 @@ class Cache:
                 yield
         except OSError as error:
             raise CacheError(
-                f"{printable(str(self.folder))}: prepared pictures cannot be kept here: "
+                f"{printable(str(self.folder))}: preprocessed pictures cannot be kept here: "
                 f"{error.strerror or error}"
             ) from error
 
@@ -224,7 +227,7 @@ class Cache:
         text = ",\n".join(json.dumps(record) for record in records)
         facts = {
             "version": _VERSION,
-            "preparation": self.preparation,
+            "preparation": self.preprocessing,
             "images": name,
             "check": check,
         }

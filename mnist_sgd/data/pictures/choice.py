@@ -1,8 +1,8 @@
-"""How the pictures of a folder are prepared where the user does not say so.
+"""How the pictures of a folder are preprocessed where the user does not say so.
 
-Drawn characters are prepared by `mnist`, all other pictures by `fit`. A picture looks like a drawn
-character if `mnist` accepts it and finds strokes of full ink on plain paper, see `drawn`; `mnist`
-is chosen if at least three quarters of the pictures of each class look so.
+Drawn characters are preprocessed by `mnist`, all other pictures by `fit`. A picture looks like a
+drawn character if `mnist` accepts it and finds strokes of full ink on plain paper, see `drawn`;
+`mnist` is chosen if at least three quarters of the pictures of each class look so.
 
 Up to 50 pictures of each class are examined, those whose names have the lowest digests. So a few
 new pictures rarely change which ones are examined, and the order of the files does not matter. They
@@ -28,16 +28,16 @@ LEAST_DRAWN = 0.75
 
 @dataclass(frozen=True)
 class Choice:
-    """Which preparation was chosen for a folder, and why.
+    """Which preprocessing was chosen for a folder, and why.
 
     Attributes:
-        preparation: mnist or fit.
+        preprocessing: mnist or fit.
         classes: the names of the two classes, sorted.
         drawn: how many of the examined pictures of each class look like drawn characters.
         examined: how many pictures of each class were examined.
     """
 
-    preparation: str
+    preprocessing: str
     classes: tuple[str, str]
     drawn: tuple[int, int]
     examined: tuple[int, int]
@@ -73,7 +73,7 @@ class _Sample(Listing):
 
 
 def choose(listing: Listing, read: Callable[[Listing], Contents]) -> Choice:
-    """Choose how the pictures of a folder are prepared.
+    """Choose how the pictures of a folder are preprocessed.
 
     Args:
         listing: of the folder.

@@ -1,7 +1,7 @@
-"""Pictures read, told apart by their content and prepared, by several processes.
+"""Pictures read, told apart by their content and preprocessed, by several processes.
 
 Pictures are decoded in processes, not threads. Pillow releases the GIL while it decodes, and two
-threads take photographs 1.4 to 2 times as fast as one; but the preparation of a small picture is
+threads take photographs 1.4 to 2 times as fast as one; but the preprocessing of a small picture is
 many short calls of NumPy, which hold it: 0.8 to 1.05 times, for pictures of 28x28 and 280x280.
 
 This process is one of them and begins at once, while the others start: a new process needs
@@ -23,7 +23,7 @@ from mnist_sgd.data.pictures.drawn import looks_drawn
 from mnist_sgd.data.pictures.listing import Found
 from mnist_sgd.data.pictures.workers import Workers, available
 from mnist_sgd_serve.images.decode import OWN_BYTES, ImageError, NoInk, decode_own
-from mnist_sgd_serve.images.preprocessing import prepare
+from mnist_sgd_serve.images.preprocessing import preprocess
 
 __all__ = ["Content", "Outcome", "Record", "read_content", "read_pictures"]
 
@@ -50,9 +50,9 @@ class Record(NamedTuple):
         why: why it is no usable picture; empty where it is one.
         ctime: as a listing of its folder told it, see `mnist_sgd.data.pictures.listing.Found`.
         inode: likewise.
-        refused: whether it is a picture in which the preparation finds nothing to show.
-        drawn: whether it looks like a drawn character; known where it was prepared by `mnist`.
-        blank: whether it was refused, and every other preparation would refuse it too.
+        refused: whether it is a picture in which the preprocessing finds nothing to show.
+        drawn: whether it looks like a drawn character; known where it was preprocessed by `mnist`.
+        blank: whether it was refused, and every other preprocessing would refuse it too.
     """
 
     name: str
@@ -82,18 +82,18 @@ class Content(NamedTuple):
 
 
 Outcome: TypeAlias = tuple[list[Record], NDArray[np.uint8]]
-"""The records of some files, and the prepared images uint8 `[n, 28, 28]` of the usable ones."""
+"""The records of some files, and the preprocessed images uint8 `[n, 28, 28]` of the usable ones."""
 
 
 def read_pictures(
-    folder: str, files: Sequence[Found], preparation: str, workers: int
+    folder: str, files: Sequence[Found], preprocessing: str, workers: int
 ) -> Generator[Outcome]:
-    """Read files and prepare them, in any order, a batch at a time.
+    """Read files and preprocess them, in any order, a batch at a time.
 
     Args:
         folder: the names in `files` begin there.
         files: what to read.
-        preparation: see `mnist_sgd_serve.prepare`.
+        preprocessing: see `mnist_sgd_serve.preprocess`.
         workers: processes that decode, this one included; a frozen program decodes alone. The
             others do not import the program that calls this, see `mnist_sgd.data.pictures.workers`.
 
@@ -101,7 +101,7 @@ def read_pictures(
         RuntimeError: one of the other processes cannot be started, or was killed.
     """
     batches = list(_batches(files))
-    read = partial(_read_batch, folder, preparation)
+    read = partial(_read_batch, folder, preprocessing)
     others = min(workers, len(batches)) - 1 if available() else 0
     yield from _shared_out(batches, read, others) if others > 0 else map(read, batches)
 
@@ -136,10 +136,10 @@ def _shared_out(
         yield from (future.result() for future in as_completed(waiting))
 
 
-def _read_batch(folder: str, preparation: str, names: list[str]) -> Outcome:
+def _read_batch(folder: str, preprocessing: str, names: list[str]) -> Outcome:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's of TIFF: what is wrong is in the record
-        read = [_read_file(folder, name, preparation) for name in names]
+        read = [_read_file(folder, name, preprocessing) for name in names]
     images = [image for _, image in read if image is not None]
     stacked = np.stack(images) if images else np.empty((0, 28, 28), np.uint8)
     return [record for record, _ in read], stacked
@@ -157,8 +157,10 @@ def read_content(folder: str, name: str) -> Content:
     return Content(status, content, blake2b(content, digest_size=DIGEST_BYTES).hexdigest())
 
 
-def _read_file(folder: str, name: str, preparation: str) -> tuple[Record, NDArray[np.uint8] | None]:
-    """Prepare a file as `predict` would, whatever it is."""
+def _read_file(
+    folder: str, name: str, preprocessing: str
+) -> tuple[Record, NDArray[np.uint8] | None]:
+    """Preprocess a file as `predict` would, whatever it is."""
     try:
         status, content, digest = read_content(folder, name)
     except OSError as error:
@@ -167,8 +169,8 @@ def _read_file(folder: str, name: str, preparation: str) -> tuple[Record, NDArra
     picture = None
     try:
         picture = decode_own(content)
-        image = prepare(picture, preparation).image
-        drawn = preparation == "mnist" and looks_drawn(image, picture)
+        image = preprocess(picture, preprocessing).image
+        drawn = preprocessing == "mnist" and looks_drawn(image, picture)
         return record._replace(drawn=drawn), image
     except ImageError as error:
         refused = isinstance(error, NoInk)

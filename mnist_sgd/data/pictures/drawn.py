@@ -19,7 +19,7 @@ MOST_INSIDE = 0.25
 LEAST_FULL = 0.2
 """At least this share of a character's pixels is full ink."""
 INK, FULL_INK = 39, 205
-"""From these greys on, of 255, a prepared pixel counts as ink and as full ink."""
+"""From these greys on, of 255, a preprocessed pixel counts as ink and as full ink."""
 LEAST_PLAIN = 0.5
 """At least this share of a picture of 28 x 28 pixels is plain paper. MNIST's digits have 0.7."""
 PLAIN = 12

@@ -6,7 +6,7 @@
     FOLDER/three/*          FOLDER/seven/*            or classes alone
 
 The names of the folders are those of the classes; the pictures of a class may lie in folders in
-its folder. Which files count, `listing` says; the cache of prepared pictures is
+its folder. Which files count, `listing` says; the cache of preprocessed pictures is
 hidden. What this package writes may lie next to the folders of the classes: runs, models and logs.
 """
 
@@ -27,8 +27,8 @@ class UnusableFile(ValueError):  # noqa: N818  (the name says all without "Error
     Args:
         text: the message, in which what cannot be printed is escaped.
         files: how many files this is: those of a folder where only pictures may be, else 1.
-        refused_by: the preparation that refused at least one of them, though it is a picture in
-            which another preparation may find something to show; else empty.
+        refused_by: the preprocessing that refused at least one of them, though it is a picture in
+            which another kind of preprocessing may find something to show; else empty.
     """
 
     def __init__(self, text: str, files: int = 1, refused_by: str = "") -> None:

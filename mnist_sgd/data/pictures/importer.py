@@ -21,7 +21,7 @@ from mnist_sgd.data.pictures.cache import Cache, Contents, cache_folder
 from mnist_sgd.data.pictures.choice import Choice, choose
 from mnist_sgd.data.pictures.decoding import Record
 from mnist_sgd.data.pictures.folders import Listing, UnusableClass, UnusableFile, list_folder
-from mnist_sgd_serve.images.preprocessing import check_preparation
+from mnist_sgd_serve.images.preprocessing import check_preprocessing
 
 __all__ = ["Pictures", "import_folder", "in_valid_share", "label_order"]
 
@@ -41,8 +41,8 @@ class Pictures:
         digests: of the files' bytes, in hexadecimal.
         labels: uint8 `[N]`, the places of their classes in `classes`.
         for_valid: bool `[N]`, whether they belong to the validation set.
-        preparation: how they were prepared.
-        choice: of the preparation, where it was chosen by the pictures.
+        preprocessing: how they were preprocessed.
+        choice: of the preprocessing, where it was chosen by the pictures.
         refused: pictures for training, and for validation, in which it found nothing to show.
         rows: int `[N]`, the rows of their images in `images`.
         images: uint8 `[M, 28, 28]`, all that the cache has; mapped.
@@ -56,7 +56,7 @@ class Pictures:
     digests: list[str]
     labels: NDArray[np.uint8]
     for_valid: NDArray[np.bool_]
-    preparation: str
+    preprocessing: str
     choice: Choice | None
     refused: tuple[int, int]
     rows: NDArray[np.intp]
@@ -87,7 +87,7 @@ class Pictures:
         digests = [self.digests[i] for i in chosen.tolist()]
         images = take_rows(self.images, rows)
         return ImageSet(
-            images, labels, classes, name, self.preparation, files, digests, refused=refused
+            images, labels, classes, name, self.preprocessing, files, digests, refused=refused
         )
 
 
@@ -95,7 +95,7 @@ def import_folder(
     folder: str | os.PathLike[str],
     *,
     classes: tuple[str, str] | None = None,
-    preparation: str | None = None,
+    preprocessing: str | None = None,
     cache: str | os.PathLike[str] | None = None,
     workers: int = 1,
     on_unusable: Callable[[UnusableFile], None] | None = None,
@@ -108,9 +108,9 @@ def import_folder(
         folder: see `folders`. Pictures are PNG, JPEG, BMP, GIF, WebP or TIFF, of any
             size and mode.
         classes: the names of the two; None where the folder has only two.
-        preparation: mnist, fit or stretch, see `mnist_sgd_serve.prepare`; None chooses mnist or fit
-            by the pictures, see `mnist_sgd.data.pictures.choice`.
-        cache: where prepared pictures are kept, see `cache_folder`.
+        preprocessing: mnist, fit or stretch, see `mnist_sgd_serve.preprocess`; None chooses mnist
+            or fit by the pictures, see `mnist_sgd.data.pictures.choice`.
+        cache: where preprocessed pictures are kept, see `cache_folder`.
         workers: processes that decode, see `read_pictures`.
         on_unusable: called for each file that is left out, by part, class and name; None to end
             with the first, after all others were read into the cache.
@@ -119,12 +119,12 @@ def import_folder(
 
     Raises:
         UnusableFile: a file is no picture that can be read, or by `mnist` nothing is drawn on it.
-        CacheError: prepared pictures cannot be kept.
-        ValueError: the folder is not as described, or there is no such preparation; or none of the
-            files of a class is usable.
+        CacheError: preprocessed pictures cannot be kept.
+        ValueError: the folder is not as described, or there is no such preprocessing; or none of
+            the files of a class is usable.
     """
-    if preparation is not None:
-        check_preparation(preparation)
+    if preprocessing is not None:
+        check_preprocessing(preprocessing)
     listing = list_folder(folder, classes)
     odd = [(each.name, each.problem, each.files, "") for each in listing.files if each.problem]
     if on_unusable is None:  # before all are read
@@ -134,8 +134,8 @@ def import_folder(
         if on_progress:
             on_progress(done, len(listing.pictures))  # also while some are examined
 
-    def read(files: Listing, preparation: str) -> tuple[Contents, list[Record]]:
-        return Cache(cache_folder(folder, cache), preparation).update(
+    def read(files: Listing, preprocessing: str) -> tuple[Contents, list[Record]]:
+        return Cache(cache_folder(folder, cache), preprocessing).update(
             files,
             partial(_order, listing),
             workers=workers,
@@ -144,12 +144,12 @@ def import_folder(
         )
 
     choice = None
-    if preparation is None:
+    if preprocessing is None:
         choice = choose(listing, lambda files: read(files, "mnist")[0])
-        preparation = choice.preparation
-    contents, unreadable = read(listing, preparation)
+        preprocessing = choice.preprocessing
+    contents, unreadable = read(listing, preprocessing)
     odd += [
-        (each.name, each.why, 1, preparation if each.refused and not each.blank else "")
+        (each.name, each.why, 1, preprocessing if each.refused and not each.blank else "")
         for each in contents.records
         if listing.has(each.name)
     ]
@@ -160,7 +160,7 @@ def import_folder(
     else:
         for error in left_out:
             on_unusable(error)
-    return _pictures(listing, contents, preparation, choice)
+    return _pictures(listing, contents, preprocessing, choice)
 
 
 def in_valid_share(digest: str) -> bool:
@@ -214,14 +214,14 @@ def _for_valid(listing: Listing, record: Record) -> bool:
 
 
 def _pictures(
-    listing: Listing, contents: Contents, preparation: str, choice: Choice | None
+    listing: Listing, contents: Contents, preprocessing: str, choice: Choice | None
 ) -> Pictures:
     rows = contents.rows()
     usable = [each for each in contents.records if not each.why and listing.has(each.name)]
     usable.sort(key=lambda record: record.name.split("/"))
     labels = [listing.classes.index(listing.class_of(record.name)) for record in usable]
     refused = _refused(listing, contents)
-    _check_every_class(listing, usable, contents, preparation)
+    _check_every_class(listing, usable, contents, preprocessing)
     return Pictures(
         listing.folder,
         listing.parts,
@@ -230,7 +230,7 @@ def _pictures(
         [record.digest for record in usable],
         np.array(labels, np.uint8),
         np.array([_for_valid(listing, record) for record in usable], np.bool_),
-        preparation,
+        preprocessing,
         choice,
         refused,
         np.array([rows[record.name] for record in usable], np.intp),
@@ -240,7 +240,7 @@ def _pictures(
 
 
 def _refused(listing: Listing, contents: Contents) -> tuple[int, int]:
-    """Pictures of each side that the preparation refused."""
+    """Pictures of each side that the preprocessing refused."""
     sides = Counter(
         _for_valid(listing, record)
         for record in contents.records
@@ -250,7 +250,7 @@ def _refused(listing: Listing, contents: Contents) -> tuple[int, int]:
 
 
 def _check_every_class(
-    listing: Listing, usable: list[Record], contents: Contents, preparation: str
+    listing: Listing, usable: list[Record], contents: Contents, preprocessing: str
 ) -> None:
     """Refuse a class folder none of whose files is usable."""
     found = Counter(listing.class_folder(each.name) for each in listing.files)
@@ -263,5 +263,5 @@ def _check_every_class(
             path = printable(os.path.join(listing.folder, inside))
             text = f"{path}: none of its {count:,} files is usable"
             if by_class[inside]:
-                text += f"; the preparation {preparation} refuses {by_class[inside]:,} of them"
-            raise UnusableClass(text, preparation if inside in not_blank else "")
+                text += f"; the preprocessing {preprocessing} refuses {by_class[inside]:,} of them"
+            raise UnusableClass(text, preprocessing if inside in not_blank else "")

@@ -13,6 +13,7 @@ from mnist_sgd.data.pictures.choice import Choice
 from mnist_sgd.data.pictures.folders import UnusableFile
 from mnist_sgd.data.pictures.importer import Pictures, import_folder, label_order
 from mnist_sgd.data.pictures.unknown_folder import named_folder
+from mnist_sgd_serve._earlier import accepts_earlier
 
 __all__ = ["pack_folder"]
 
@@ -20,13 +21,14 @@ _WRITTEN = 4096
 """Images that are written at once, 3 MB."""
 
 
+@accepts_earlier(preparation="preprocessing")
 def pack_folder(
     folder: str | os.PathLike[str],
     out: str | os.PathLike[str],
     *,
     classes: tuple[str, str] | None = None,
     positive: str | None = None,
-    preparation: str | None = None,
+    preprocessing: str | None = None,
     cache: str | os.PathLike[str] | None = None,
     workers: int = 1,
     on_choice: Callable[[Choice], None] | None = None,
@@ -34,7 +36,7 @@ def pack_folder(
     on_progress: Callable[[int, int], None] | None = None,
     on_wait: Callable[[], None] | None = None,
 ) -> tuple[ImageSet, ...]:
-    """Prepare the pictures of two classes and write them as packed sets.
+    """Preprocess the pictures of two classes and write them as packed sets.
 
     Args:
         folder: of pictures, see `mnist_sgd.data.pictures.folders`.
@@ -44,10 +46,10 @@ def pack_folder(
         classes: the negative and the positive class; None where the folder has only two.
         positive: the name of the positive class; None for the second of `classes`, or else the
             last of the two as strings sort.
-        preparation: how pictures are prepared, see `import_folder`, as for the rest.
-        cache: where prepared pictures are kept.
+        preprocessing: how pictures are preprocessed, see `import_folder`, as for the rest.
+        cache: where preprocessed pictures are kept.
         workers: processes that decode.
-        on_choice: called with the choice of the preparation, if there is one to make.
+        on_choice: called with the choice of the preprocessing, if there is one to make.
         on_unusable: called for each file that is left out; None to end with the first.
         on_progress: called with the number of files that are known and of all.
         on_wait: called if this waits for another import.
@@ -69,7 +71,7 @@ def pack_folder(
     pictures = import_folder(
         folder,
         classes=classes,
-        preparation=preparation,
+        preprocessing=preprocessing,
         cache=cache,
         workers=workers,
         on_unusable=on_unusable,
@@ -102,7 +104,7 @@ def _pack(
 ) -> ImageSet:
     """Write some of the pictures, the first `train` of them for training, and open the set."""
     with PackedWriter(
-        out, classes, preparation=pictures.preparation, train=train, refused=refused
+        out, classes, preprocessing=pictures.preprocessing, train=train, refused=refused
     ) as packed:
         for start in range(0, len(chosen), _WRITTEN):
             part = pictures.image_set(chosen[start : start + _WRITTEN], classes, "")

@@ -24,16 +24,16 @@ from typing import Any
 import numpy as np
 
 from mnist_sgd_serve.http.picture_request import PictureLimits, read_picture
-from mnist_sgd_serve.images.preprocessing import PREPARATIONS, Prepared
+from mnist_sgd_serve.images.preprocessing import PREPROCESSING_KINDS, Preprocessed
 from mnist_sgd_serve.protocol.errors import RequestError
 
-__all__ = ["HEAD", "DecoderFailed", "main", "message", "prepared"]
+__all__ = ["HEAD", "DecoderFailed", "main", "message", "preprocessed"]
 
 HEAD = struct.Struct("<II")
 """Before each message: the lengths of its JSON and of the bytes that follow."""
 
 MARGIN = 64 * 2**20
-"""Bytes of address space above what a picture may take: for the preparation and the allocator."""
+"""Bytes of address space above what a picture may take: for the preprocessing and the allocator."""
 
 STATUSES = frozenset({400, 413, 415, 422})
 """Of the refusals of a picture."""
@@ -55,7 +55,7 @@ def message(document: Mapping[str, Any], content: bytes = b"") -> bytes:
     return HEAD.pack(len(head), len(content)) + head
 
 
-def prepared(document: Mapping[str, Any], content: bytes) -> Prepared:
+def preprocessed(document: Mapping[str, Any], content: bytes) -> Preprocessed:
     """The image that a decoder has made.
 
     Args:
@@ -75,7 +75,7 @@ def prepared(document: Mapping[str, Any], content: bytes) -> Prepared:
             raise ValueError(f"a status {status!r:.20}")
         raise RequestError(status, str(reason), str(text))
     image = np.frombuffer(content, np.uint8).reshape(28, 28)
-    return Prepared(image, **document)
+    return Preprocessed(image, **document)
 
 
 def main(descriptor: int, limits: str) -> None:
@@ -91,8 +91,8 @@ def main(descriptor: int, limits: str) -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     warnings.simplefilter("ignore")
     allowed = PictureLimits(**json.loads(limits))
-    for preparation in PREPARATIONS:
-        read_picture(WARM_UP, None, "", preparation, allowed)
+    for preprocessing in PREPROCESSING_KINDS:
+        read_picture(WARM_UP, None, "", preprocessing, allowed)
     _limit_memory(allowed.memory + MARGIN)
     with (
         suppress(ConnectionError),  # the server is gone

@@ -16,10 +16,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from mnist_sgd_serve.http.decoder import DecoderFailed, message, prepared
+from mnist_sgd_serve.http.decoder import DecoderFailed, message, preprocessed
 from mnist_sgd_serve.http.decoder_process import DecoderProcess
 from mnist_sgd_serve.http.picture_request import PictureLimits
-from mnist_sgd_serve.images.preprocessing import Prepared
+from mnist_sgd_serve.images.preprocessing import Preprocessed
 from mnist_sgd_serve.logs import Log
 from mnist_sgd_serve.model.batcher import ClientGone, DeadlineExceeded, QueueFull
 from mnist_sgd_serve.protocol.errors import RequestError
@@ -55,7 +55,7 @@ class _Picture:
     head: bytes
     body: bytes
     gone: Callable[[], bool]
-    image: "asyncio.Future[Prepared]"
+    image: "asyncio.Future[Preprocessed]"
     reader: DecoderProcess | None = None
     late: bool = False
 
@@ -121,16 +121,16 @@ class Decoders:
         *,
         encoding: str | None,
         content_type: str,
-        preparation: str,
+        preprocessing: str,
         gone: Callable[[], bool],
-    ) -> Prepared:
-        """Have a picture read and prepared.
+    ) -> Preprocessed:
+        """Have a picture read and preprocessed.
 
         Args:
             body: of the request, as received.
             encoding: the value of its Content-Encoding, if it has one.
             content_type: the value of its Content-Type.
-            preparation: that the model's artefact names.
+            preprocessing: that the model's artifact names.
             gone: says whether the client has left; asked before the picture is begun.
 
         Raises:
@@ -143,7 +143,7 @@ class Decoders:
         if len(self._waiting) >= MOST_WAITING:
             raise QueueFull
         loop = asyncio.get_running_loop()
-        told = {"encoding": encoding, "content_type": content_type, "preparation": preparation}
+        told = {"encoding": encoding, "content_type": content_type, "preparation": preprocessing}
         picture = _Picture(message(told, body), body, gone, loop.create_future())
         timer = loop.call_later(self.deadline, self._give_up, picture)
         self._waiting.append(picture)
@@ -281,7 +281,7 @@ class Decoders:
 def _finish(picture: _Picture, document: Any, content: bytes) -> bool:
     """Hand over what a process has made of a picture; says whether it is an answer at all."""
     try:
-        image = prepared(document, content)
+        image = preprocessed(document, content)
     except (RequestError, DecoderFailed) as error:
         # With its traceback it would keep the picture, in a cycle that only the collector ends.
         _fail(picture, error.with_traceback(None))

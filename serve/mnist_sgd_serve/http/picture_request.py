@@ -1,7 +1,7 @@
 """From the body of a POST to /predict to the model's image: all that a stranger's picture costs.
 
 It runs in a process of its own, see `decoder`: unpacking, taking the file out of a form, decoding
-and preparing are bounded there in time and memory, all together.
+and preprocessing are bounded there in time and memory, all together.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from mnist_sgd_serve.images.decode import (
     UnsupportedFormat,
     decode,
 )
-from mnist_sgd_serve.images.preprocessing import Prepared, prepare
+from mnist_sgd_serve.images.preprocessing import Preprocessed, preprocess
 from mnist_sgd_serve.protocol.errors import RequestError
 
 __all__ = ["PictureLimits", "read_picture"]
@@ -45,15 +45,15 @@ class PictureLimits:
 
 
 def read_picture(
-    body: bytes, encoding: str | None, content_type: str, preparation: str, limits: PictureLimits
-) -> Prepared:
+    body: bytes, encoding: str | None, content_type: str, preprocessing: str, limits: PictureLimits
+) -> Preprocessed:
     """Make a model's image of a body.
 
     Args:
         body: as received.
         encoding: the value of Content-Encoding, if there is one.
         content_type: the value of Content-Type.
-        preparation: that the model's artefact names.
+        preprocessing: that the model's artifact names.
         limits: of the picture; the time is for others to watch.
 
     Raises:
@@ -73,7 +73,7 @@ def read_picture(
             max_memory=limits.memory - held,
             reduce=True,
         )
-        return prepare(grey, preparation)
+        return preprocess(grey, preprocessing)
     except ImageError as error:
         status, reason = _STATUS.get(type(error), (400, "bad_image"))
         raise RequestError(status, reason, str(error)) from error

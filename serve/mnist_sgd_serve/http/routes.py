@@ -22,7 +22,7 @@ from mnist_sgd_serve.http.offload import Offload
 from mnist_sgd_serve.http.openapi import openapi
 from mnist_sgd_serve.http.static_files import PAGES
 from mnist_sgd_serve.images.picture import border
-from mnist_sgd_serve.images.preprocessing import Prepared
+from mnist_sgd_serve.images.preprocessing import Preprocessed
 from mnist_sgd_serve.metrics import Metrics
 from mnist_sgd_serve.model.attribution import contributions
 from mnist_sgd_serve.model.batcher import Batcher
@@ -168,43 +168,43 @@ class Routes:
     async def _predict(self, exchange: Exchange) -> Answer:
         self.batcher.check_room()
         while True:
-            preparation = self.host.model.metadata.preparation
-            prepared = await self._prepare(exchange, preparation)
+            preprocessing = self.host.model.metadata.preprocessing
+            preprocessed = await self._preprocess(exchange, preprocessing)
             model, probabilities = await self.host.answer(
-                self.batcher, prepared.image[None], exchange.gone
+                self.batcher, preprocessed.image[None], exchange.gone
             )
-            if model.metadata.preparation == preparation:  # else a reload came between
+            if model.metadata.preprocessing == preprocessing:  # else a reload came between
                 break
-        prediction = Prediction.of(model.metadata, float(probabilities[0]), prepared)
+        prediction = Prediction.of(model.metadata, float(probabilities[0]), preprocessed)
         answer = prediction.as_dict() | {
             "classes": list(model.metadata.classes),
             "threshold": model.metadata.threshold,
         }
         if parse_qs(exchange.query.decode("latin-1")).get("explain") == ["1"]:
-            answer |= self._explain(model, prepared.image)
+            answer |= self._explain(model, preprocessed.image)
         answer["milliseconds"] = round(1000 * (time.perf_counter() - exchange.started), 3)
         return Answer(orjson.dumps(answer))
 
-    async def _prepare(self, exchange: Exchange, preparation: str) -> Prepared:
-        """Have the picture of a request read and prepared."""
+    async def _preprocess(self, exchange: Exchange, preprocessing: str) -> Preprocessed:
+        """Have the picture of a request read and preprocessed."""
         encoding = exchange.head.get(b"content-encoding")
         return await self.decoders.read(
             exchange.body,
             encoding=None if encoding is None else encoding.decode("latin-1"),
             content_type=exchange.head.get(b"content-type", b"").decode("latin-1"),
-            preparation=preparation,
+            preprocessing=preprocessing,
             gone=exchange.gone,
         )
 
     def _explain(self, model: Model, image: NDArray[np.uint8]) -> dict[str, object]:
         added, paper = None, model.metadata.paper
         if model.metadata.model == "linear":
-            ground = 0 if model.metadata.preparation == "mnist" else paper
+            ground = 0 if model.metadata.preprocessing == "mnist" else paper
             if ground is None:  # not in the file: as `fit` takes it for the picture at hand
                 ground = int(np.median(border(image)) + 0.5)
             added = contributions(model.predictor.probabilities, image, ground)
         return {
-            "preparation": model.metadata.preparation,
+            "preparation": model.metadata.preprocessing,
             "paper": paper,
             "image": base64.b64encode(image.tobytes()).decode(),
             "contributions": None

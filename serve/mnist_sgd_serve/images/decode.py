@@ -102,8 +102,8 @@ def decode(
         max_bytes: length of a file that is still read.
         max_memory: bytes that decoding a file may take, three copies of the file included.
         tiff: read TIFF too, for files of one's own.
-        reduce: average a large picture down while it is read, as each preparation does first: its
-            longer side has then at most `picture.LONGEST_SIDE` pixels.
+        reduce: average a large picture down while it is read, as each kind of preprocessing does
+            first: its longer side has then at most `picture.LONGEST_SIDE` pixels.
 
     Returns:
         uint8 `[height, width]`, C-contiguous.

@@ -1,4 +1,4 @@
-"""What every preparation of a picture begins with: its border, and a size that is no burden."""
+"""What all preprocessing begins with: a picture's border, and a size that is no burden."""
 
 from typing import TypeVar
 

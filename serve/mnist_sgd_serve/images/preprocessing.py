@@ -1,6 +1,6 @@
 """From any picture in grey to the 28x28 that a model takes, in the way that the model was trained.
 
-An artefact names its preparation, so that training, `predict` and the server cannot differ:
+An artifact names its preprocessing, so that training, `predict` and the server cannot differ:
 
     mnist    the drawn thing alone, as MNIST's digits were made; see `mnist_recipe`
     fit      the whole picture, its proportions kept; see `whole_picture`
@@ -12,16 +12,17 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from mnist_sgd_serve._earlier import accepts_earlier
 from mnist_sgd_serve.images.digits.mnist_recipe import follow_recipe, is_mnist
 from mnist_sgd_serve.images.whole_picture import fit, stretch
 
-__all__ = ["PREPARATIONS", "Prepared", "check_preparation", "prepare"]
+__all__ = ["PREPROCESSING_KINDS", "Preprocessed", "check_preprocessing", "preprocess"]
 
-PREPARATIONS = ("mnist", "fit", "stretch")
+PREPROCESSING_KINDS = ("mnist", "fit", "stretch")
 
 
 @dataclass(frozen=True)
-class Prepared:
+class Preprocessed:
     """An image ready for the model.
 
     Attributes:
@@ -35,18 +36,19 @@ class Prepared:
     unchanged: bool
 
 
-def prepare(grey: NDArray[np.uint8], preparation: str = "mnist") -> Prepared:
+@accepts_earlier(preparation="preprocessing")
+def preprocess(grey: NDArray[np.uint8], preprocessing: str = "mnist") -> Preprocessed:
     """Make a model's image of a picture.
 
     Args:
         grey: uint8 `[height, width]`; for `mnist` ink of either polarity on a sheet, with
             whatever is around that.
-        preparation: one of `PREPARATIONS`, the one that the model's artefact names.
+        preprocessing: one of `PREPROCESSING_KINDS`, the one that the model's artifact names.
 
     Raises:
         NoInk: it is blank, or by `mnist` nothing but ink, or it cannot be told what is drawn.
         TypeError: `grey` is not a uint8 array.
-        ValueError: `grey` has not two axes, or no pixel; or there is no such preparation.
+        ValueError: `grey` has not two axes, or no pixel; or there is no such preprocessing.
     """
     if not isinstance(grey, np.ndarray) or grey.dtype != np.uint8:
         given = getattr(grey, "dtype", type(grey).__name__)
@@ -58,20 +60,20 @@ def prepare(grey: NDArray[np.uint8], preparation: str = "mnist") -> Prepared:
         hint = ": PIL.Image.fromarray(picture) takes colours" if colour else ""
         shape = list(grey.shape)
         raise ValueError(f"a picture must have the shape [height, width], got {shape}{hint}")
-    check_preparation(preparation)
-    if preparation == "mnist":
+    check_preprocessing(preprocessing)
+    if preprocessing == "mnist":
         if is_mnist(grey):
-            return Prepared(np.array(grey, order="C"), inverted=False, unchanged=True)
-        return Prepared(*follow_recipe(grey), unchanged=False)
-    image = fit(grey) if preparation == "fit" else stretch(grey)
-    return Prepared(image, inverted=False, unchanged=grey.shape == image.shape)
+            return Preprocessed(np.array(grey, order="C"), inverted=False, unchanged=True)
+        return Preprocessed(*follow_recipe(grey), unchanged=False)
+    image = fit(grey) if preprocessing == "fit" else stretch(grey)
+    return Preprocessed(image, inverted=False, unchanged=grey.shape == image.shape)
 
 
-def check_preparation(name: str) -> None:
-    """Refuse a name that is none of `PREPARATIONS`.
+def check_preprocessing(name: str) -> None:
+    """Refuse a name that is none of `PREPROCESSING_KINDS`.
 
     Raises:
         ValueError: it is none; the message names them.
     """
-    if name not in PREPARATIONS:
-        raise ValueError(f"preparation must be mnist, fit or stretch, got {name!r}")
+    if name not in PREPROCESSING_KINDS:
+        raise ValueError(f"preprocessing must be mnist, fit or stretch, got {name!r}")

@@ -1,9 +1,9 @@
 """Makes large pictures small while they are read, so that what follows costs little.
 
-Every preparation begins by averaging a picture down to `LONGEST_SIDE`. Here the same is done before
-the colours become grey: a JPEG is decoded at a half, a quarter or an eighth of its size, which its
-format allows, and any other picture is averaged tile by tile, so that no second copy of it is made.
-A photograph of 48 megapixels takes 6 MB and 0.2 s this way.
+Every kind of preprocessing begins by averaging a picture down to `LONGEST_SIDE`. Here the same is
+done before the colours become grey: a JPEG is decoded at a half, a quarter or an eighth of its
+size, which its format allows, and any other picture is averaged tile by tile, so that no second
+copy of it is made. A photograph of 48 megapixels takes 6 MB and 0.2 s this way.
 """
 
 from itertools import product

@@ -1,8 +1,8 @@
 """One .onnx file, read, checked and ready to run.
 
 Nothing is taken on trust: the file must be small enough, hold all its weights, use ONNX's own
-operators only, have the signature and the metadata of an artefact, and answer with probabilities.
-Whatever is wrong with it is an `ArtefactError` of one line, and nothing is printed. onnxruntime is
+operators only, have the signature and the metadata of an artifact, and answer with probabilities.
+Whatever is wrong with it is an `ArtifactError` of one line, and nothing is printed. onnxruntime is
 imported at the first load, with its telemetry off, never with this module.
 """
 
@@ -21,21 +21,21 @@ from mnist_sgd_serve.model.reason import one_line, runtime_reason
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
-__all__ = ["MAX_BYTES", "Artefact", "ArtefactError", "load_artefact"]
+__all__ = ["MAX_BYTES", "Artifact", "ArtifactError", "load_artifact"]
 
 MAX_BYTES = 64 * 2**20
-"""The largest file that is loaded; an artefact of this project has a few hundred KB."""
+"""The largest file that is loaded; an artifact of this project has a few hundred KB."""
 
 _FATAL = 4  # the least talkative of onnxruntime's five log levels
 
 
-class ArtefactError(ValueError):
-    """A file is not a usable artefact; the message is one line that names it."""
+class ArtifactError(ValueError):
+    """A file is not a usable artifact; the message is one line that names it."""
 
 
 @dataclass(frozen=True, eq=False)
-class Artefact:
-    """A loaded artefact.
+class Artifact:
+    """A loaded artifact.
 
     Attributes:
         session: runs the model; `run` may be called by many threads at once. Never carry it over
@@ -55,43 +55,43 @@ class Artefact:
 
     @cached_property
     def sha256(self) -> str:
-        """The content's digest in hexadecimal, which tells two artefacts apart."""
+        """The content's digest in hexadecimal, which tells two artifacts apart."""
         import hashlib  # 4 ms, a fortieth of a cold start
 
         return hashlib.sha256(self.content).hexdigest()
 
 
-def load_artefact(source: "str | os.PathLike[str] | bytes") -> Artefact:
-    """Load an artefact from a file, or from the bytes of one.
+def load_artifact(source: "str | os.PathLike[str] | bytes") -> Artifact:
+    """Load an artifact from a file, or from the bytes of one.
 
     Raises:
-        ArtefactError: it is missing, too large, damaged, or not an artefact; the message says
+        ArtifactError: it is missing, too large, damaged, or not an artifact; the message says
             which, and names the file.
     """
     name = "the model" if isinstance(source, bytes) else os.fspath(source)
     try:
         content = source if isinstance(source, bytes) else _read(source)
         if not content:
-            raise ArtefactError("it is empty")
+            raise ArtifactError("it is empty")
         kind = foreign_kind(content)
         if kind is not None:
-            raise ArtefactError(f"it is not an ONNX model but {kind}{_hint(source)}")
+            raise ArtifactError(f"it is not an ONNX model but {kind}{_hint(source)}")
         if len(content) > MAX_BYTES:
-            raise ArtefactError(f"it is larger than {MAX_BYTES} bytes, the most allowed")
+            raise ArtifactError(f"it is larger than {MAX_BYTES} bytes, the most allowed")
         check_self_contained(content)
         session = _start(content)
         _check_signature(session)
         metadata = Metadata.from_properties(session.get_modelmeta().custom_metadata_map)
         _check_answers(session)
     except UnicodeDecodeError as error:  # onnxruntime passes names and metadata on unchecked
-        raise ArtefactError(f"{name} is not a usable artefact: its text is not UTF-8") from error
-    except (ArtefactError, MetadataError, WireError) as error:
-        raise ArtefactError(f"{name} is not a usable artefact: {one_line(error)}") from error
+        raise ArtifactError(f"{name} is not a usable artifact: its text is not UTF-8") from error
+    except (ArtifactError, MetadataError, WireError) as error:
+        raise ArtifactError(f"{name} is not a usable artifact: {one_line(error)}") from error
     except OSError as error:
-        raise ArtefactError(
+        raise ArtifactError(
             f"{name} cannot be read: {error.strerror or error}{_hint(source)}"
         ) from error
-    return Artefact(session, metadata, content)
+    return Artifact(session, metadata, content)
 
 
 def _hint(source: "str | os.PathLike[str] | bytes") -> str:
@@ -134,7 +134,7 @@ def _start(content: bytes) -> "InferenceSession":
             enable_fallback=0,  # it prints an error and tries the same again
         )
     except Exception as error:  # onnxruntime has a class an error code, under Exception
-        raise ArtefactError(f"onnxruntime cannot load it: {runtime_reason(error)}") from error
+        raise ArtifactError(f"onnxruntime cannot load it: {runtime_reason(error)}") from error
 
 
 def _check_signature(session: "InferenceSession") -> None:
@@ -148,9 +148,9 @@ def _check_value(kind: str, values: list[Any], name: str, dtype: str, row: list[
     wanted = f"{name}: {dtype} [batch, {', '.join(map(str, row))}]"
     shown = "; ".join(f"{n}: {t} {s}" for n, t, s in given)
     if len(given) != 1 or given[0][:2] != (name, dtype) or list(given[0][2][1:]) != row:
-        raise ArtefactError(f"its {kind} must be {wanted}, not {shown}")
+        raise ArtifactError(f"its {kind} must be {wanted}, not {shown}")
     if isinstance(given[0][2][0], int):
-        raise ArtefactError(f"its {kind} must take any number of rows, not {given[0][2][0]}")
+        raise ArtifactError(f"its {kind} must take any number of rows, not {given[0][2][0]}")
 
 
 def _check_answers(session: "InferenceSession") -> None:
@@ -159,8 +159,8 @@ def _check_answers(session: "InferenceSession") -> None:
     try:
         (answers,) = session.run(None, {"image": images})
     except Exception as error:  # as at the load
-        raise ArtefactError(f"it does not run: {runtime_reason(error)}") from error
+        raise ArtifactError(f"it does not run: {runtime_reason(error)}") from error
     if answers.shape != (2, 1):
-        raise ArtefactError(f"two images gave answers of shape {list(answers.shape)}, not [2, 1]")
+        raise ArtifactError(f"two images gave answers of shape {list(answers.shape)}, not [2, 1]")
     if not np.all((answers >= 0) & (answers <= 1)):
-        raise ArtefactError(f"its answers are no probabilities: {answers.ravel().tolist()}")
+        raise ArtifactError(f"its answers are no probabilities: {answers.ravel().tolist()}")

@@ -1,7 +1,7 @@
 """What each pixel of an image adds to the verdict of a linear model.
 
 A linear model's logit is one number for blank paper and one more for each pixel, so the answers for
-images with a single pixel on that paper give all of it away: no weights are read, and any artefact
+images with a single pixel on that paper give all of it away: no weights are read, and any artifact
 may be asked. Whether the model is linear is tested on the image at hand. One run of up to 789
 images: 0.1 to 0.3 ms for a usual digit and a linear model.
 """

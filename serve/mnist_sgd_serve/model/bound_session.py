@@ -20,7 +20,7 @@ class OneImage:
     """Runs a session on one image at a time; never for two threads at once.
 
     Args:
-        session: of an artefact.
+        session: of an artifact.
     """
 
     def __init__(self, session: "InferenceSession") -> None:

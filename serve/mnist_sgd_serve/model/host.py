@@ -2,7 +2,7 @@
 
 A new file is loaded and tried beside the old model; only when it answers does it take over, between
 two runs, so no request fails. A file that cannot be used changes nothing, nor does a missing one.
-Every artefact has the first 12 digits of its SHA-256 as its version, and an answer is never given
+Every artifact has the first 12 digits of its SHA-256 as its version, and an answer is never given
 under another version than that of the model that made it.
 """
 
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_sgd_serve.model.artifact import ArtefactError
+from mnist_sgd_serve.model.artifact import ArtifactError
 from mnist_sgd_serve.model.bound_session import OneImage
 from mnist_sgd_serve.model.metadata import Metadata
 from mnist_sgd_serve.model.predictor import Predictor
@@ -33,7 +33,7 @@ WARM_UP = (1, 2, 16, 1)
 
 @dataclass(frozen=True)
 class Model:
-    """An artefact that has been warmed up."""
+    """An artifact that has been warmed up."""
 
     predictor: Predictor
     one_image: OneImage
@@ -41,7 +41,7 @@ class Model:
 
     @property
     def metadata(self) -> Metadata:
-        """What the artefact says about itself."""
+        """What the artifact says about itself."""
         return self.predictor.metadata
 
     def run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -55,12 +55,12 @@ class ModelHost:
     """Holds the current model of a file, and watches the file.
 
     Args:
-        path: of the artefact.
+        path: of the artifact.
         changed: is told of every new file: "loaded" or "refused", and a sentence.
         max_images: in one run; a request of more is run in pieces. None: there is no limit.
 
     Raises:
-        ArtefactError: the file cannot be used.
+        ArtifactError: the file cannot be used.
     """
 
     def __init__(
@@ -141,32 +141,32 @@ def _check_regular(path: str | os.PathLike[str]) -> None:
     """Check that a file can be read again; one that is missing is said when it is opened.
 
     Raises:
-        ArtefactError: it is a pipe, a device or the like.
+        ArtifactError: it is a pipe, a device or the like.
     """
     if os.path.exists(path) and not stat.S_ISREG(os.stat(path).st_mode):
-        raise ArtefactError(f"{os.fspath(path)} is not a regular file and is read only once")
+        raise ArtifactError(f"{os.fspath(path)} is not a regular file and is read only once")
 
 
 def _load(path: str | os.PathLike[str]) -> Model:
-    """Load an artefact and warm it up.
+    """Load an artifact and warm it up.
 
     Raises:
-        ArtefactError: it cannot be used, or it does not answer so many images at once.
+        ArtifactError: it cannot be used, or it does not answer so many images at once.
     """
     predictor = Predictor(path)
-    version = predictor.artefact.sha256[:12]
-    model = Model(predictor, OneImage(predictor.artefact.session), version)
+    version = predictor.artifact.sha256[:12]
+    model = Model(predictor, OneImage(predictor.artifact.session), version)
     for count in WARM_UP:
         try:
             answers = len(model.run(np.zeros((count, 28, 28), np.uint8)))
         except Exception as error:  # onnxruntime has a class an error code, under Exception
-            raise ArtefactError(
-                f"{os.fspath(path)} is not a usable artefact: it does not run with {count} "
+            raise ArtifactError(
+                f"{os.fspath(path)} is not a usable artifact: it does not run with {count} "
                 f"images: {runtime_reason(error)}"
             ) from error
         if answers != count:
-            raise ArtefactError(
-                f"{os.fspath(path)} is not a usable artefact: it gave {answers} answers for "
+            raise ArtifactError(
+                f"{os.fspath(path)} is not a usable artifact: it gave {answers} answers for "
                 f"{count} images"
             )
     return model

@@ -1,4 +1,4 @@
-"""What an artefact says about itself: the contract between training and serving.
+"""What an artifact says about itself: the contract between training and serving.
 
 The metadata travels inside the .onnx file as ONNX metadata properties, a map of strings. The
 training side writes it with `Metadata.to_properties`, the serving side reads it with
@@ -11,12 +11,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from mnist_sgd_serve.images.preprocessing import check_preparation
+from mnist_sgd_serve._earlier import accepts_earlier
+from mnist_sgd_serve.images.preprocessing import check_preprocessing
 
 __all__ = ["FORMAT", "IMAGE_PROPERTIES", "Metadata", "MetadataError"]
 
 FORMAT = "1"
-"""The version of the artefact format that this module reads and writes."""
+"""The version of the artifact format that this module reads and writes."""
 
 IMAGE_PROPERTIES = {
     "Image.BitmapPixelFormat": "Gray8",
@@ -31,12 +32,13 @@ DTYPES = ("float32", "bfloat16", "uint8")
 
 
 class MetadataError(ValueError):
-    """The properties of a file are not those of an artefact."""
+    """The properties of a file are not those of an artifact."""
 
 
+@accepts_earlier(preparation="preprocessing")
 @dataclass(frozen=True, kw_only=True)
 class Metadata:
-    """The facts that an artefact carries beside its weights.
+    """The facts that an artifact carries beside its weights.
 
     Attributes:
         classes: names in label order; the model gives the probability of `classes[1]`.
@@ -46,8 +48,8 @@ class Metadata:
         std: divides the difference inside the graph; above 0.
         dtype: the type of number in which the model inside the graph takes its pixels: float32,
             bfloat16, or uint8 for a model that takes the pixels themselves, 0 to 255.
-        preparation: how a picture of any size becomes an input: mnist, fit or stretch, see
-            `preparation`.
+        preprocessing: how a picture of any size becomes an input: mnist, fit or stretch, see
+            `preprocessing`.
         paper: for fit and stretch the median grey of the borders of the training's images, 0 to
             255: the ground on which the model knows things. None where it is not known.
         model: the name of the architecture.
@@ -63,13 +65,18 @@ class Metadata:
     mean: float = 0.0
     std: float = 1.0
     dtype: str = "float32"
-    preparation: str = "mnist"
+    preprocessing: str = "mnist"
     paper: int | None = None
     model: str = ""
     metrics: Mapping[str, float] = field(default_factory=dict)
     data: Mapping[str, str] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     licence: str = ""
+
+    @property
+    def preparation(self) -> str:
+        """The earlier name of `preprocessing`."""
+        return self.preprocessing
 
     def __post_init__(self) -> None:
         """Check the values that the answers depend on.
@@ -97,7 +104,7 @@ class Metadata:
         if self.paper is not None and not 0 <= self.paper <= 255:
             raise MetadataError(f"paper must be a grey, 0 to 255, got {self.paper}")
         try:
-            check_preparation(self.preparation)
+            check_preprocessing(self.preprocessing)
         except ValueError as error:
             raise MetadataError(str(error)) from error
 
@@ -122,7 +129,7 @@ class Metadata:
             "threshold": self.threshold,
             "image_size": list(self.image_size),
             "normalization": self._normalization(),
-            "preparation": self.preparation,
+            "preparation": self.preprocessing,
             **({} if self.paper is None else {"paper": self.paper}),
             "model": self.model,
             "metrics": dict(self.metrics),
@@ -140,7 +147,7 @@ class Metadata:
 
     @classmethod
     def from_properties(cls, properties: Mapping[str, str]) -> "Metadata":
-        """Read the ONNX metadata properties of an artefact.
+        """Read the ONNX metadata properties of an artifact.
 
         Raises:
             MetadataError: they are missing, of another format version, or wrong; the message
@@ -160,7 +167,7 @@ class Metadata:
                 mean=float(normalization["mean"]),
                 std=float(normalization["std"]),
                 dtype=normalization.get("dtype", "float32"),
-                preparation=properties[PREFIX + "preparation"],
+                preprocessing=properties[PREFIX + "preparation"],
                 paper=int(properties[PREFIX + "paper"]) if PREFIX + "paper" in properties else None,
                 model=properties[PREFIX + "model"],
                 metrics=_decode(properties, "metrics", dict),

@@ -1,9 +1,9 @@
-"""Which class is on a picture: an artefact and the preparation of images, behind one object.
+"""Which class is on a picture: an artifact and the preprocessing of images, behind one object.
 
-A `Predictor` may be shared by any number of threads, and it pickles as the bytes of its artefact,
+A `Predictor` may be shared by any number of threads, and it pickles as the bytes of its artifact,
 so that it travels to the workers of multiprocessing (spawn), Ray or Spark and is built anew in
 each. Never carry one over a fork: a forked child must build its own, for the session's state is
-not made for it. One answer costs about 10 us beside the preparation.
+not made for it. One answer costs about 10 us beside the preprocessing.
 """
 
 import os
@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_sgd_serve.images.decode import ImageError, NoInk, decode, decode_own
-from mnist_sgd_serve.images.preprocessing import Prepared, prepare
-from mnist_sgd_serve.model.artifact import Artefact, load_artefact
+from mnist_sgd_serve.images.preprocessing import Preprocessed, preprocess
+from mnist_sgd_serve.model.artifact import Artifact, load_artifact
 from mnist_sgd_serve.model.metadata import Metadata
 
 if TYPE_CHECKING:
@@ -46,17 +46,17 @@ class Prediction:
     image: NDArray[np.uint8] = field(repr=False, compare=False)
 
     @classmethod
-    def of(cls, metadata: Metadata, probability: float, prepared: Prepared) -> "Prediction":
+    def of(cls, metadata: Metadata, probability: float, preprocessed: Preprocessed) -> "Prediction":
         """Make the answer of what a model gave.
 
         Args:
             metadata: of the model; names the classes and has the threshold.
             probability: of the positive class, in [0, 1].
-            prepared: what the model saw.
+            preprocessed: what the model saw.
         """
         label = metadata.label(probability)
         probabilities = metadata.class_probabilities(probability)
-        return cls(label, probabilities, prepared.inverted, prepared.image)
+        return cls(label, probabilities, preprocessed.inverted, preprocessed.image)
 
     @property
     def confidence(self) -> float:
@@ -89,33 +89,33 @@ class Predictor:
     """Answers for images of any size, files, bytes and arrays.
 
     Args:
-        model: the path of an artefact, or its bytes.
+        model: the path of an artifact, or its bytes.
 
     Attributes:
-        artefact: the loaded artefact.
+        artifact: the loaded artifact.
 
     Raises:
-        ArtefactError: it cannot be used.
+        ArtifactError: it cannot be used.
     """
 
     def __init__(self, model: str | os.PathLike[str] | bytes) -> None:
-        self.artefact: Artefact = load_artefact(model)
+        self.artifact: Artifact = load_artifact(model)
 
     def __reduce__(self) -> tuple[type["Predictor"], tuple[bytes]]:
-        return type(self), (self.artefact.content,)
+        return type(self), (self.artifact.content,)
 
     @property
     def metadata(self) -> Metadata:
-        """What the artefact says about itself."""
-        return self.artefact.metadata
+        """What the artifact says about itself."""
+        return self.artifact.metadata
 
     def probabilities(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Give the positive class's probability for images that are prepared already.
+        """Give the positive class's probability for images that are preprocessed already.
 
         A C-contiguous array is used in place, any other is copied.
 
         Args:
-            images: uint8 `[N, 28, 28]` with N at least 1, as `prepare` gives them.
+            images: uint8 `[N, 28, 28]` with N at least 1, as `preprocess` gives them.
 
         Returns:
             float32 `[N]`.
@@ -130,7 +130,7 @@ class Predictor:
         if images.ndim != 3 or images.shape[1:] != (28, 28) or len(images) == 0:
             raise ValueError(f"images must have the shape [N, 28, 28], got {list(images.shape)}")
         feed = {"image": np.ascontiguousarray(images)}
-        answers: NDArray[np.float32] = self.artefact.session.run(None, feed)[0]
+        answers: NDArray[np.float32] = self.artifact.session.run(None, feed)[0]
         return answers[:, 0]
 
     def predict(self, source: "Source") -> Prediction:
@@ -148,7 +148,7 @@ class Predictor:
             TypeError: `source` is none of these, or an array of another dtype.
             ValueError: the array has another number of axes, or no pixel.
         """
-        return self._answer([self._prepare(source)])[0]
+        return self._answer([self._preprocess(source)])[0]
 
     def predict_many(self, sources: Iterable["Source"]) -> list[Prediction]:
         """Classify many pictures in one run of the model; the answers are in their order.
@@ -157,16 +157,16 @@ class Predictor:
             ImageError: one of them gives no answer; the message has its position, from 0.
             OSError, TypeError, ValueError: as for `predict`.
         """
-        prepared = []
+        preprocessed = []
         for position, source in enumerate(sources):
             try:
-                prepared.append(self._prepare(source))
+                preprocessed.append(self._preprocess(source))
             except ImageError as error:
                 raise type(error)(f"image {position}: {error}") from error
-        return self._answer(prepared) if prepared else []
+        return self._answer(preprocessed) if preprocessed else []
 
-    def _prepare(self, source: "Source") -> Prepared:
-        """Decode a picture and prepare it as the model wants; an error names its file."""
+    def _preprocess(self, source: "Source") -> Preprocessed:
+        """Decode a picture and preprocess it as the model wants; an error names its file."""
         path = source if isinstance(source, (str, os.PathLike)) else None
         if isinstance(source, np.ndarray) or hasattr(source, "__array__"):
             grey = np.asarray(source)
@@ -175,15 +175,15 @@ class Predictor:
         else:
             grey = decode_own(source)
         try:
-            return prepare(grey, self.metadata.preparation)
+            return preprocess(grey, self.metadata.preprocessing)
         except NoInk as error:
             if path is not None:
                 raise NoInk(f"{os.fspath(path)}: {error}") from error
             raise
 
-    def _answer(self, prepared: list[Prepared]) -> list[Prediction]:
-        probabilities = self.probabilities(np.stack([one.image for one in prepared])).tolist()
+    def _answer(self, preprocessed: list[Preprocessed]) -> list[Prediction]:
+        probabilities = self.probabilities(np.stack([one.image for one in preprocessed])).tolist()
         return [
             Prediction.of(self.metadata, probability, one)
-            for probability, one in zip(probabilities, prepared, strict=True)
+            for probability, one in zip(probabilities, preprocessed, strict=True)
         ]

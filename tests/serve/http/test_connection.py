@@ -8,8 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from mnist_sgd_serve.http.connection import LINGER_SECONDS, Connection, connection_class
 from mnist_sgd_serve.http.exchange import JSON, Answer, Exchange

@@ -390,7 +390,7 @@ ANSWERS = {
     "decoder.message({'error': [200, '', '']})": "the process that read the picture answered "
     "wrongly: a status 200",
     "decoder.message({'inverted': True}, bytes(784)) + bytes(784)": "the process that read the "
-    "picture answered wrongly: Prepared.__init__() missing 1 required positional argument: "
+    "picture answered wrongly: Preprocessed.__init__() missing 1 required positional argument: "
     "'unchanged'",
 }
 

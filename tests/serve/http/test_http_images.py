@@ -169,17 +169,17 @@ def test_an_explanation_is_given_where_it_is_asked_for(server: Server) -> None:
     [("mnist", None, 0), ("fit", 200, 200), ("fit", None, 190), ("stretch", None, 190)],
 )
 def test_an_explanation_is_relative_to_the_paper_that_the_model_knows(
-    preparation: str, known: int | None, ground: int, tmp_path: Path
+    preprocessing: str, known: int | None, ground: int, tmp_path: Path
 ) -> None:
     metadata = Metadata(
-        classes=("7", "3"), model="linear", preparation=preparation, paper=known
+        classes=("7", "3"), model="linear", preprocessing=preprocessing, paper=known
     ).to_properties()
     (tmp_path / "model.onnx").write_bytes(
         onnx_models.content(onnx_models.linear(properties=metadata))
     )
     with running(tmp_path / "model.onnx") as server:
         reply = server.post("/predict?explain=1", file(seven(ink=20, paper=190))).json
-    assert (reply["preparation"], reply["paper"]) == (preparation, known)
+    assert (reply["preparation"], reply["paper"]) == (preprocessing, known)
     image = np.frombuffer(base64.b64decode(reply["image"]), np.uint8).astype(int)
     added = np.frombuffer(base64.b64decode(reply["contributions"]), "<f4")
     assert added == pytest.approx(np.linspace(-0.02, 0.02, 784) * (image - ground) / 255, abs=1e-3)

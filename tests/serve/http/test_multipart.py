@@ -3,8 +3,7 @@
 import logging
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from mnist_sgd_serve.http.multipart import image_part
 from mnist_sgd_serve.protocol import RequestError

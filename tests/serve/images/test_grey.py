@@ -5,13 +5,12 @@ import struct
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from PIL import Image, ImageDraw
 
 from mnist_sgd_serve.images.decode import NoInk, UnsupportedFormat, decode
 from mnist_sgd_serve.images.depth import LEAST_LEVELS, find_scale
-from mnist_sgd_serve.images.preprocessing import prepare
+from mnist_sgd_serve.images.preprocessing import preprocess
 from picture_files import DRAWING, GREY, Pixels, chunk, png, tiff
 from pictures import encode
 
@@ -43,9 +42,9 @@ def test_a_small_card_on_nothing_goes_on_in_its_colour(paper: int, ink: int, edg
     np.testing.assert_array_equal(
         grey[70:130, 80:120], np.uint8(paper + GREY / 255 * (ink - paper))
     )
-    image = prepare(grey)
+    image = preprocess(grey)
     assert image.inverted == (paper > ink)
-    expected = prepare(decode(card(0, 255, edge))).image.astype(int)
+    expected = preprocess(decode(card(0, 255, edge))).image.astype(int)
     assert np.abs(image.image - expected).max() <= 3  # of rounding
 
 
@@ -62,7 +61,7 @@ def test_ink_whose_paper_was_made_transparent_lies_on_that_paper(form: str, pape
         content = encode(pixels, form, lossless=True)
     read = decode(content).astype(int)
     assert np.abs(read - grey).max() <= 2
-    assert prepare(read.astype(np.uint8)).inverted == (paper == 255)
+    assert preprocess(read.astype(np.uint8)).inverted == (paper == 255)
 
 
 def outlined(ink: int, outline: int) -> bytes:
@@ -79,7 +78,7 @@ def outlined(ink: int, outline: int) -> bytes:
 def test_the_outline_of_a_sticker_is_a_part_of_its_paper(ink: int, outline: int) -> None:
     grey = decode(outlined(ink, outline))
     assert abs(int(grey[0, 0]) - outline) <= 30
-    assert prepare(grey).inverted == (outline > ink)
+    assert preprocess(grey).inverted == (outline > ink)
 
 
 @pytest.mark.parametrize("ink", [0, 60, 110, 140, 200, 255])
@@ -175,8 +174,8 @@ def test_a_photograph_of_such_ink_under_slanting_light_is_read(name: str) -> Non
     light = np.linspace(0.75, 1, 400)[None, :, None]
     noisy = np.asarray(image) * light + random.normal(0, 4, (600, 400, 3))
     taken = Image.fromarray(np.clip(noisy, 0, 255).astype(np.uint8))
-    found = prepare(decode(encode(taken, "JPEG", quality=85))).image
-    expected = prepare(GREY).image
+    found = preprocess(decode(encode(taken, "JPEG", quality=85))).image
+    expected = preprocess(GREY).image
     assert np.corrcoef(found.ravel(), expected.ravel())[0, 1] > 0.9
 
 
@@ -196,7 +195,7 @@ def test_a_blank_page_is_blank_in_every_colour(noise: float) -> None:
     page = np.clip(shade + random.normal(0, noise, (300, 200, 3)), 0, 255).astype(np.uint8)
     for content in (encode(Image.fromarray(page), form) for form in ("PNG", "JPEG")):
         with pytest.raises(NoInk):
-            prepare(decode(content))
+            preprocess(decode(content))
 
 
 def to_bytes(values: Pixels) -> Pixels:
@@ -261,7 +260,7 @@ def test_the_noise_of_a_blank_16_bit_page_is_no_drawing(side: int) -> None:
     random = np.random.default_rng(5)
     page = (50_000 + random.normal(0, 90, (side, side))).astype(np.uint16)
     with pytest.raises(NoInk):
-        prepare(decode(encode(Image.fromarray(page), "PNG")))
+        preprocess(decode(encode(Image.fromarray(page), "PNG")))
 
 
 def test_a_given_image_is_not_changed() -> None:

@@ -24,7 +24,7 @@ from mnist_sgd.data.pictures.folders import Found
 from mnist_sgd_serve.http.picture_request import PictureLimits, read_picture
 from mnist_sgd_serve.images.decode import ImageError, ImageTooLarge, decode, decode_own
 from mnist_sgd_serve.images.picture import LONGEST_SIDE, shrink
-from mnist_sgd_serve.images.preprocessing import prepare
+from mnist_sgd_serve.images.preprocessing import preprocess
 from mnist_sgd_serve.images.work import memory_needed
 from mnist_sgd_serve.protocol import RequestError
 from mnist_sgd_serve.settings import Settings
@@ -419,7 +419,7 @@ def test_phone_pictures_and_scans_are_read_from_the_users_own_disk(
     assert np.mean(np.abs(grey.astype(int) - np.asarray(small))) < 1.5
     ((records, images),) = read_pictures(os.fspath(tmp_path), [Found("photo", 0, 0)], "mnist", 1)
     assert [record.why for record in records] == [""]
-    np.testing.assert_array_equal(images[0], prepare(grey).image)
+    np.testing.assert_array_equal(images[0], preprocess(grey).image)
     with pytest.raises(ImageTooLarge) as raised:
         decode(path, tiff=True, reduce=True)
     assert str(raised.value) == (

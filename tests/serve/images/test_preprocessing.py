@@ -4,14 +4,13 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 from PIL import Image
 
 from mnist_sgd_serve.images.decode import NoInk
-from mnist_sgd_serve.images.preprocessing import Prepared, prepare
+from mnist_sgd_serve.images.preprocessing import Preprocessed, preprocess
 from small_digits import counted, typed
 from threes import Picture, classified_correctly, needs_sample, sample
 
@@ -60,16 +59,16 @@ def recipe(ink: Picture) -> Picture:
 @settings(max_examples=200, deadline=None)
 @given(ink=strokes())
 def test_a_drawing_goes_through_the_recipe_of_mnist(ink: Picture) -> None:
-    prepared = prepare(on_canvas(ink))
-    assert (prepared.inverted, prepared.unchanged) == (False, False)
-    assert prepared.image.flags.c_contiguous
-    np.testing.assert_array_equal(prepared.image, recipe(ink))
+    preprocessed = preprocess(on_canvas(ink))
+    assert (preprocessed.inverted, preprocessed.unchanged) == (False, False)
+    assert preprocessed.image.flags.c_contiguous
+    np.testing.assert_array_equal(preprocessed.image, recipe(ink))
 
 
 @settings(max_examples=100, deadline=None)
 @given(ink=strokes())
 def test_a_drawing_in_dark_ink_gives_the_same_image_and_says_so(ink: Picture) -> None:
-    light, dark = prepare(on_canvas(ink)), prepare(255 - on_canvas(ink))
+    light, dark = preprocess(on_canvas(ink)), preprocess(255 - on_canvas(ink))
     np.testing.assert_array_equal(light.image, dark.image)
     assert (light.inverted, dark.inverted) == (False, True)
 
@@ -81,7 +80,7 @@ def test_where_a_drawing_lies_on_its_canvas_changes_nothing(
 ) -> None:
     top, bottom, left, right = sides
     moved = np.pad(ink, ((top, bottom), (left, right)))
-    np.testing.assert_array_equal(prepare(moved).image, prepare(on_canvas(ink)).image)
+    np.testing.assert_array_equal(preprocess(moved).image, preprocess(on_canvas(ink)).image)
 
 
 @settings(max_examples=50, deadline=None)
@@ -91,7 +90,7 @@ def test_a_drawing_with_larger_pixels_gives_the_same_image(ink: Picture, factor:
     double = np.kron(on_canvas(np.pad(ink, 4)), np.ones((2, 2), np.uint8))
     larger = np.kron(double, np.ones((factor, factor), np.uint8))
     if max(larger.shape) <= 512:
-        np.testing.assert_array_equal(prepare(larger).image, prepare(double).image)
+        np.testing.assert_array_equal(preprocess(larger).image, preprocess(double).image)
 
 
 @settings(max_examples=100, deadline=None)
@@ -102,7 +101,7 @@ def test_neither_the_grey_of_the_paper_nor_of_the_ink_matters(
     """Where the ink has one grey: the recipe scales the strongest ink to 255."""
     canvas = np.where(on_canvas(ink) > 0, 255, 0).astype(np.uint8)
     faint = np.where(canvas > 0, paper + full, paper).astype(np.uint8)
-    np.testing.assert_array_equal(prepare(faint).image, prepare(canvas).image)
+    np.testing.assert_array_equal(preprocess(faint).image, preprocess(canvas).image)
 
 
 @settings(max_examples=100, deadline=None)
@@ -110,24 +109,24 @@ def test_neither_the_grey_of_the_paper_nor_of_the_ink_matters(
 def test_specks_are_dropped(ink: Picture, data: st.DataObject) -> None:
     ink = np.kron(ink, np.full((6, 6), 1, np.uint8))
     canvas = on_canvas(ink, 20)
-    expected = prepare(canvas).image
+    expected = preprocess(canvas).image
     for _ in range(3):
         canvas[
             data.draw(st.sampled_from([3, -4])), data.draw(st.integers(0, len(canvas[0]) - 1))
         ] = 255
-    np.testing.assert_array_equal(prepare(canvas).image, expected)
+    np.testing.assert_array_equal(preprocess(canvas).image, expected)
 
 
 def test_a_stroke_in_two_parts_is_kept_whole() -> None:
     canvas = np.zeros((60, 60), np.uint8)
     canvas[10:14, 10:40] = 255
     canvas[20:50, 30:34] = 255
-    np.testing.assert_array_equal(prepare(canvas).image, recipe(canvas[10:50, 10:40]))
+    np.testing.assert_array_equal(preprocess(canvas).image, recipe(canvas[10:50, 10:40]))
 
 
 def test_the_image_is_not_tied_to_the_array_it_came_from() -> None:
-    original = prepare(on_canvas(np.full((20, 5), 255, np.uint8))).image
-    again = prepare(original)
+    original = preprocess(on_canvas(np.full((20, 5), 255, np.uint8))).image
+    again = preprocess(original)
     assert again.unchanged
     original[:] = 0
     assert again.image.any()
@@ -141,18 +140,18 @@ def test_every_validation_image_passes_byte_for_byte() -> None:
     images, _ = sample("valid")
     assert len(images) == 2038
     for image in images:
-        prepared = prepare(image)
-        assert (prepared.unchanged, prepared.inverted) == (True, False)
-        np.testing.assert_array_equal(prepared.image, image)
+        preprocessed = preprocess(image)
+        assert (preprocessed.unchanged, preprocessed.inverted) == (True, False)
+        np.testing.assert_array_equal(preprocessed.image, image)
 
 
 @needs_sample
 def test_an_image_that_is_not_contiguous_passes_as_one_that_is() -> None:
     image = sample("valid")[0][0]
-    prepared = prepare(np.asfortranarray(image))
-    assert prepared.unchanged
-    assert prepared.image.flags.c_contiguous
-    np.testing.assert_array_equal(prepared.image, image)
+    preprocessed = preprocess(np.asfortranarray(image))
+    assert preprocessed.unchanged
+    assert preprocessed.image.flags.c_contiguous
+    np.testing.assert_array_equal(preprocessed.image, image)
 
 
 @needs_sample
@@ -160,17 +159,17 @@ def test_mnist_images_moved_inverted_or_padded_come_back() -> None:
     """Nearly: pixels fainter than the cut at the rim of the box are lost."""
     for image in sample("valid")[0][::50]:
         moved = np.roll(image, 2, 1) if not image[:, -2:].any() else np.roll(image, -1, 0)
-        expected = prepare(np.pad(image, 3)).image
+        expected = preprocess(np.pad(image, 3)).image
         for changed in (moved, 255 - image, 255 - moved):
             if not (image[0].any() or image[-1].any()):
-                np.testing.assert_array_equal(prepare(changed).image, expected)
+                np.testing.assert_array_equal(preprocess(changed).image, expected)
 
 
 @needs_sample
-def test_what_was_prepared_once_passes_unchanged() -> None:
+def test_what_was_preprocessed_once_passes_unchanged() -> None:
     for image in sample("valid")[0][::20]:
-        once = prepare(np.kron(255 - image, np.ones((5, 5), np.uint8)))
-        again = prepare(once.image)
+        once = preprocess(np.kron(255 - image, np.ones((5, 5), np.uint8)))
+        again = preprocess(once.image)
         assert again.unchanged
         np.testing.assert_array_equal(again.image, once.image)
 
@@ -237,9 +236,12 @@ def test_a_distorted_digit_comes_back_and_is_still_recognised(name: str) -> None
     random = np.random.default_rng(7)
     images, threes = sample("valid")
     images, threes = images[5::17], threes[5::17]
-    prepared = np.stack([prepare(distort(image, random)).image for image in images])
-    assert np.abs(prepared.astype(int) - images).mean() < may_differ
-    assert classified_correctly(prepared, threes) >= classified_correctly(images, threes) - may_lose
+    preprocessed = np.stack([preprocess(distort(image, random)).image for image in images])
+    assert np.abs(preprocessed.astype(int) - images).mean() < may_differ
+    assert (
+        classified_correctly(preprocessed, threes)
+        >= classified_correctly(images, threes) - may_lose
+    )
     assert classified_correctly(images, threes) >= 115
 
 
@@ -251,12 +253,12 @@ def some(step: int) -> tuple[Picture, NDArray[np.bool_]]:
 
 def right_answers(pictures: list[Picture], threes: NDArray[np.bool_]) -> int:
     """How many of these pictures the linear model gets right, of which it may refuse some."""
-    prepared, labels = [], []
+    preprocessed, labels = [], []
     for picture, three in zip(pictures, threes, strict=True):
         with contextlib.suppress(NoInk):
-            prepared.append(prepare(picture).image)
+            preprocessed.append(preprocess(picture).image)
             labels.append(three)
-    return classified_correctly(np.stack(prepared), np.array(labels))
+    return classified_correctly(np.stack(preprocessed), np.array(labels))
 
 
 @needs_sample
@@ -274,10 +276,10 @@ def test_a_digit_of_8_by_8_pixels_is_read_as_well_as_ten_times_as_large() -> Non
 def test_a_small_picture_that_was_enlarged_by_repeating_pixels_gives_the_same_image() -> None:
     for image in sample("valid")[0][5::102]:
         small = counted(image)
-        double = prepare(np.kron(small, np.ones((2, 2), np.uint8))).image
+        double = preprocess(np.kron(small, np.ones((2, 2), np.uint8))).image
         for factor in (3, 5, 10, 24):
             larger = np.kron(small, np.ones((factor, factor), np.uint8))
-            np.testing.assert_array_equal(prepare(larger).image, double)
+            np.testing.assert_array_equal(preprocess(larger).image, double)
 
 
 @needs_sample
@@ -335,10 +337,10 @@ def test_dark_lines_that_run_off_the_picture_are_no_ink(across: bool) -> None:
 @pytest.mark.parametrize("size", [9, 12, 20])
 def test_small_type_is_read(size: int, inverted: bool) -> None:
     pictures, threes = zip(*typed(size), strict=True)
-    prepared = [prepare(picture ^ np.uint8(255 * inverted)) for picture in pictures]
-    assert {one.inverted for one in prepared} == {not inverted}
+    preprocessed = [preprocess(picture ^ np.uint8(255 * inverted)) for picture in pictures]
+    assert {one.inverted for one in preprocessed} == {not inverted}
     assert (
-        classified_correctly(np.stack([one.image for one in prepared]), np.array(threes))
+        classified_correctly(np.stack([one.image for one in preprocessed]), np.array(threes))
         >= len(threes) - 1
     )
 
@@ -350,9 +352,9 @@ def test_a_photograph_of_twelve_megapixels_is_read() -> None:
     sheet += np.linspace(-40, 40, 4000, dtype=np.float32)
     sheet[1000:1840, 600:1440] *= 1 - 0.6 * enlarge(image, 30, R.BICUBIC).astype(np.float32) / 255
     sheet += np.tile(np.random.default_rng(1).normal(0, 8, (300, 400)).astype(np.float32), (10, 10))
-    prepared = prepare(np.clip(sheet, 0, 255).astype(np.uint8))
-    assert prepared.inverted
-    assert np.abs(prepared.image.astype(int) - image).mean() < 12
+    preprocessed = preprocess(np.clip(sheet, 0, 255).astype(np.uint8))
+    assert preprocessed.inverted
+    assert np.abs(preprocessed.image.astype(int) - image).mean() < 12
 
 
 # What has no ink, and what is no picture.
@@ -362,7 +364,7 @@ def test_a_photograph_of_twelve_megapixels_is_read() -> None:
 @pytest.mark.parametrize("level", [0, 1, 100, 254, 255])
 def test_a_blank_image_has_no_ink(size: tuple[int, int], level: int) -> None:
     with pytest.raises(NoInk, match="nothing is drawn on the image: it is blank"):
-        prepare(np.full(size, level, np.uint8))
+        preprocess(np.full(size, level, np.uint8))
 
 
 @pytest.mark.parametrize("noise", [1, 5, 15])
@@ -373,14 +375,14 @@ def test_a_photograph_of_blank_paper_has_no_ink(side: int, noise: int) -> None:
     seen = np.clip(light + random.normal(0, noise, (side, side)), 0, 255).astype(np.uint8)
     for picture in (seen, jpeg(seen, 80)):
         with pytest.raises(NoInk, match="nothing is drawn on the image"):
-            prepare(picture)
+            preprocess(picture)
 
 
 def test_a_picture_with_a_few_specks_has_no_ink() -> None:
     picture = np.zeros((200, 200), np.uint8)
     picture[[20, 20, 90, 150], [30, 31, 120, 10]] = 255
     with pytest.raises(NoInk, match="nothing is drawn on the image but specks"):
-        prepare(picture)
+        preprocess(picture)
 
 
 def test_an_image_that_is_nothing_but_ink_is_refused() -> None:
@@ -388,7 +390,7 @@ def test_an_image_that_is_nothing_but_ink_is_refused() -> None:
         picture = np.full((60, 60), ink, np.uint8)
         picture[[0, -1]] = picture[:, [0, -1]] = paper
         with pytest.raises(NoInk, match="nothing but ink: leave some paper"):
-            prepare(picture)
+            preprocess(picture)
 
 
 @settings(max_examples=300, deadline=None)
@@ -398,25 +400,25 @@ def test_an_image_that_is_nothing_but_ink_is_refused() -> None:
 )
 def test_any_picture_gives_an_image_or_has_no_ink(picture: Picture) -> None:
     try:
-        prepared = prepare(picture)
+        preprocessed = preprocess(picture)
     except NoInk as error:
         assert len(str(error).splitlines()) == 1
     else:
-        assert isinstance(prepared, Prepared)
-        assert prepared.image.shape == (28, 28)
-        assert prepared.image.dtype == np.uint8
-        assert prepared.image.flags.c_contiguous
-        assert prepared.image.any()
+        assert isinstance(preprocessed, Preprocessed)
+        assert preprocessed.image.shape == (28, 28)
+        assert preprocessed.image.dtype == np.uint8
+        assert preprocessed.image.flags.c_contiguous
+        assert preprocessed.image.any()
 
 
 @pytest.mark.parametrize("shape", [(1, 100_000), (3, 20_000)])
 def test_a_picture_may_be_a_line(shape: tuple[int, int]) -> None:
     picture = np.zeros(shape, np.uint8)
     picture[:, shape[1] // 3 : shape[1] // 2] = 255
-    dash = prepare(picture).image
+    dash = preprocess(picture).image
     assert np.count_nonzero(dash.any(0)) == 20
     assert np.count_nonzero(dash.any(1)) <= 2
-    np.testing.assert_array_equal(prepare(picture.T).image, dash.T)
+    np.testing.assert_array_equal(preprocess(picture.T).image, dash.T)
 
 
 def test_only_an_array_of_bytes_with_two_axes_is_a_picture() -> None:
@@ -426,7 +428,7 @@ def test_only_an_array_of_bytes_with_two_axes_is_a_picture() -> None:
         ([[0, 255]], "dtype uint8, got list"),
     ):
         with pytest.raises(TypeError, match=message):
-            prepare(given_value)  # type: ignore[arg-type]  # the point of the test
+            preprocess(given_value)  # type: ignore[arg-type]  # the point of the test
     for shape in ((28,), (1, 28, 28), (0, 28)):
         with pytest.raises(ValueError, match=r"shape \[height, width\], got \["):
-            prepare(np.zeros(shape, np.uint8))
+            preprocess(np.zeros(shape, np.uint8))

@@ -1,4 +1,4 @@
-"""Whoever answers for a model prepares pictures as its artefact says."""
+"""Whoever answers for a model preprocesses pictures as its artifact says."""
 
 import base64
 import os
@@ -11,19 +11,19 @@ from PIL import Image, ImageDraw
 
 import onnx_models
 from mnist_sgd_serve import (
-    PREPARATIONS,
+    PREPROCESSING_KINDS,
     Predictor,
     UnsupportedFormat,
     decode,
-    load_artefact,
-    prepare,
+    load_artifact,
+    preprocess,
 )
 from pictures import encode
 from server import running
 
 
-def model(preparation: str) -> bytes:
-    metadata = replace(onnx_models.METADATA, preparation=preparation)
+def model(preprocessing: str) -> bytes:
+    metadata = replace(onnx_models.METADATA, preprocessing=preprocessing)
     return onnx_models.content(onnx_models.linear(properties=metadata.to_properties()))
 
 
@@ -34,26 +34,28 @@ def boot() -> Image.Image:
     return image
 
 
-def expected(preparation: str) -> "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]":
-    image = prepare(np.asarray(boot()), preparation).image
-    images = {way: prepare(np.asarray(boot()), way).image.tobytes() for way in PREPARATIONS}
+def expected(preprocessing: str) -> "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]":
+    image = preprocess(np.asarray(boot()), preprocessing).image
+    images = {
+        way: preprocess(np.asarray(boot()), way).image.tobytes() for way in PREPROCESSING_KINDS
+    }
     assert len(set(images.values())) == 3
     return image
 
 
-@pytest.mark.parametrize("preparation", PREPARATIONS)
-def test_the_artefact_carries_it_and_predict_follows(tmp_path: Path, preparation: str) -> None:
-    content = model(preparation)
-    assert load_artefact(content).metadata.preparation == preparation
+@pytest.mark.parametrize("preprocessing", PREPROCESSING_KINDS)
+def test_the_artifact_carries_it_and_predict_follows(tmp_path: Path, preprocessing: str) -> None:
+    content = model(preprocessing)
+    assert load_artifact(content).metadata.preprocessing == preprocessing
     predictor = Predictor(content)
-    image = expected(preparation)
+    image = expected(preprocessing)
     path = tmp_path / "boot.tiff"
     boot().save(path)
     for source in (encode(boot()), np.asarray(boot()), boot(), path):
         prediction = predictor.predict(source)
         np.testing.assert_array_equal(prediction.image, image)
         assert prediction.probability == predictor.probabilities(image[None])[0]
-        assert prediction.inverted == (preparation == "mnist")
+        assert prediction.inverted == (preprocessing == "mnist")
     np.testing.assert_array_equal(predictor.predict_many([boot()])[0].image, image)
 
 
@@ -73,16 +75,16 @@ def test_the_server_follows_the_model_that_it_has_now(tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     path.write_bytes(model("mnist"))
     with running(path, "--watch-seconds", "0.02") as server:
-        for number, preparation in enumerate(["mnist", "fit", "stretch", "mnist"]):
+        for number, preprocessing in enumerate(["mnist", "fit", "stretch", "mnist"]):
             if number:
                 new = tmp_path / "new"
-                new.write_bytes(model(preparation))
+                new.write_bytes(model(preprocessing))
                 os.replace(new, path)
                 assert server.wait_for("model", number)["result"] == "loaded"
             headers = {"Content-Type": "image/png"}
             facts = server.post("/predict?explain=1", encode(boot()), headers).json
-            image = expected(preparation)
+            image = expected(preprocessing)
             assert base64.b64decode(facts["image"]) == image.tobytes()
             assert facts["probability"] == Predictor(path).probabilities(image[None])[0]
-            assert facts["inverted"] == (preparation == "mnist")
+            assert facts["inverted"] == (preprocessing == "mnist")
             assert facts["contributions"] is not None

@@ -5,12 +5,11 @@ from functools import cache
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from mnist_sgd_serve import NoInk, prepare
+from mnist_sgd_serve import NoInk, preprocess
 from mnist_sgd_serve.images.digits.sheet import find_sheet
 from photographs import photograph
 from surroundings import SURROUNDINGS, drawing
@@ -51,8 +50,8 @@ def differ(image: Picture, other: Picture) -> float:
 @pytest.mark.parametrize("name", SURROUNDINGS)
 def test_what_is_around_the_sheet_changes_no_answer(name: str, kind: str) -> None:
     random = np.random.default_rng(5)
-    plain = [prepare(picture) for picture in pictures(kind)]
-    around = [prepare(SURROUNDINGS[name](picture, random)) for picture in pictures(kind)]
+    plain = [preprocess(picture) for picture in pictures(kind)]
+    around = [preprocess(SURROUNDINGS[name](picture, random)) for picture in pictures(kind)]
     assert right([one.image for one in plain]) >= 0.9 * COUNT
     assert right([one.image for one in around]) >= right([one.image for one in plain]) - 1
     assert [one.inverted for one in around] == [one.inverted for one in plain]
@@ -80,9 +79,9 @@ def test_a_digit_that_is_cropped_tight_is_read_whole(inverted: bool) -> None:
     misread = 0
     for picture in pictures("drawing"):
         tight, wide = cropped(picture, 0), cropped(picture, 30)
-        expected = prepare(255 - wide if inverted else wide).image
+        expected = preprocess(255 - wide if inverted else wide).image
         try:
-            misread += differ(prepare(255 - tight if inverted else tight).image, expected) > 4
+            misread += differ(preprocess(255 - tight if inverted else tight).image, expected) > 4
         except NoInk:
             misread += 1
     assert misread <= 1
@@ -91,9 +90,9 @@ def test_a_digit_that_is_cropped_tight_is_read_whole(inverted: bool) -> None:
 def test_a_drawing_that_touches_one_side_is_read_whole() -> None:
     for picture in pictures("drawing"):
         wide = cropped(picture, 30)
-        expected = prepare(wide).image
+        expected = preprocess(wide).image
         for cut in (wide[30:], wide[:-30], wide[:, 30:], wide[:, :-30]):
-            np.testing.assert_array_equal(prepare(np.ascontiguousarray(cut)).image, expected)
+            np.testing.assert_array_equal(preprocess(np.ascontiguousarray(cut)).image, expected)
 
 
 @pytest.mark.parametrize("margin", [4, 12])
@@ -105,7 +104,7 @@ def test_paper_around_a_bold_character_is_no_table_and_its_counters_are_no_ink(
         font = ImageFont.load_default(160)
         ImageDraw.Draw(page).text((60, 60), character, 0, font, stroke_width=10)
         drawn = np.asarray(page)
-        near, far = (prepare(cropped(drawn, one)).image for one in (margin, 60))
+        near, far = (preprocess(cropped(drawn, one)).image for one in (margin, 60))
         np.testing.assert_array_equal(near, far, err_msg=character)
 
 
@@ -117,8 +116,8 @@ def test_the_dot_of_a_character_is_no_punch_hole(character: str) -> None:
     for place in ((20, 6), (180, 120), (300, 210)):
         page = Image.new("L", (400, 300), 255)
         ImageDraw.Draw(page).text(place, character, 0, font)
-        images.append(prepare(np.asarray(page)).image)
-    tight = prepare(cropped(np.asarray(page), 30)).image
+        images.append(preprocess(np.asarray(page)).image)
+    tight = preprocess(cropped(np.asarray(page), 30)).image
     for image in images:
         np.testing.assert_array_equal(image, tight)
 
@@ -129,7 +128,7 @@ def test_a_stroke_at_the_border_next_to_another_is_refused() -> None:
     picture[40:50, 30:90] = 40
     picture[60:70, :60] = 40
     with pytest.raises(NoInk) as refused:
-        prepare(picture.astype(np.uint8))
+        preprocess(picture.astype(np.uint8))
     assert str(refused.value) == (
         "what touches the border of the image may be a part of what is drawn, or not: leave paper "
         "around all that is drawn, or crop the image to the sheet"
@@ -140,7 +139,7 @@ def test_a_stroke_along_the_border_alone_is_ink() -> None:
     """There is nothing else that could be meant."""
     page = np.full((100, 80), 255, np.uint8)
     page[:, :12] = 0
-    image = prepare(page).image
+    image = preprocess(page).image
     assert np.count_nonzero(image.any(0)) <= 4
     assert np.count_nonzero(image.any(1)) == 20
 
@@ -150,7 +149,7 @@ def test_a_speck_in_a_frame_is_no_drawing() -> None:
     page[60:64, 60:64] = 20
     page[[0, -1]] = page[:, [0, -1]] = 20
     with pytest.raises(NoInk, match="the image is nothing but ink"):
-        prepare(page)
+        preprocess(page)
 
 
 @settings(max_examples=100, deadline=None)
@@ -170,8 +169,8 @@ def test_any_bands_along_the_border_give_an_image_or_have_no_ink(
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         try:
-            prepared = prepare(picture.astype(np.uint8))
+            preprocessed = preprocess(picture.astype(np.uint8))
         except NoInk as error:
             assert len(str(error).splitlines()) == 1
         else:
-            assert prepared.image.any()
+            assert preprocessed.image.any()

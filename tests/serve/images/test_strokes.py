@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from mnist_sgd_serve import NoInk, prepare
+from mnist_sgd_serve import NoInk, preprocess
 from threes import Picture, classified_correctly, sample
 
 Plane = NDArray[np.float64]
@@ -39,7 +39,7 @@ def on_desk(sheet: Plane, desk: float) -> Plane:
 
 def refusal(picture: Picture) -> str:
     with pytest.raises(NoInk) as refused:
-        prepare(picture)
+        preprocess(picture)
     return str(refused.value)
 
 
@@ -132,8 +132,8 @@ SCENES: dict[str, Scene] = {
 @pytest.mark.parametrize("name", SCENES)
 def test_a_digit_next_to_what_is_no_stroke_is_read(name: str) -> None:
     images, threes = digits(40)
-    prepared = [prepare(photographed(SCENES[name](digit))).image for digit in images]
-    assert classified_correctly(np.stack(prepared), threes) >= len(images) - 2
+    preprocessed = [preprocess(photographed(SCENES[name](digit))).image for digit in images]
+    assert classified_correctly(np.stack(preprocessed), threes) >= len(images) - 2
 
 
 def test_a_digit_of_dots_is_read() -> None:
@@ -142,4 +142,4 @@ def test_a_digit_of_dots_is_read() -> None:
     lit = np.array([[int(dot) for dot in row] for row in rows], np.float64)
     disc = np.hypot(*(np.mgrid[0:14, 0:14] - 6.5)) < 5
     dots = np.pad(np.kron(lit, disc), 60)
-    assert prepare(photographed(230 - 190 * dots)).image.any()
+    assert preprocess(photographed(230 - 190 * dots)).image.any()

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from mnist_sgd_serve import PREPARATIONS, NoInk, prepare
+from mnist_sgd_serve import PREPROCESSING_KINDS, NoInk, preprocess
 
 Picture = NDArray[np.uint8]
 
@@ -55,11 +55,11 @@ def averaged(picture: Picture) -> Picture:
 @settings(max_examples=15, deadline=None)
 @given(picture=pictures)
 def test_stretch_is_the_mean_over_each_area(picture: Picture) -> None:
-    prepared = prepare(picture, "stretch")
-    np.testing.assert_array_equal(prepared.image, averaged(picture))
-    assert prepared.image.dtype == np.uint8
-    assert prepared.image.flags.c_contiguous
-    assert not prepared.inverted
+    preprocessed = preprocess(picture, "stretch")
+    np.testing.assert_array_equal(preprocessed.image, averaged(picture))
+    assert preprocessed.image.dtype == np.uint8
+    assert preprocessed.image.flags.c_contiguous
+    assert not preprocessed.inverted
 
 
 @settings(max_examples=60, deadline=None)
@@ -71,8 +71,8 @@ def test_fit_is_stretch_of_the_picture_on_a_square_of_its_paper(picture: Picture
     sheet = np.full((side, side), int(np.median(border) + 0.5), np.uint8)
     top, left = (side - height) // 2, (side - width) // 2
     sheet[top : top + height, left : left + width] = picture
-    expected = prepare(sheet, "stretch").image
-    np.testing.assert_array_equal(prepare(picture, "fit").image, expected)
+    expected = preprocess(sheet, "stretch").image
+    np.testing.assert_array_equal(preprocess(picture, "fit").image, expected)
 
 
 @settings(max_examples=60, deadline=None)
@@ -82,9 +82,9 @@ def test_a_picture_turned_over_gives_the_image_turned_over(way: str, picture: Pi
     side = 2 * max(picture.shape)
     sheet = np.full((side, side), picture[0, 0], np.uint8)
     sheet[: picture.shape[0], : picture.shape[1]] = picture
-    image = prepare(sheet, way).image
-    np.testing.assert_array_equal(prepare(sheet[:, ::-1], way).image, image[:, ::-1])
-    np.testing.assert_array_equal(prepare(sheet.T, way).image, image.T)
+    image = preprocess(sheet, way).image
+    np.testing.assert_array_equal(preprocess(sheet[:, ::-1], way).image, image[:, ::-1])
+    np.testing.assert_array_equal(preprocess(sheet.T, way).image, image.T)
 
 
 @settings(max_examples=60, deadline=None)
@@ -93,10 +93,10 @@ def test_a_picture_turned_over_gives_the_image_turned_over(way: str, picture: Pi
 )
 @pytest.mark.parametrize("way", ["fit", "stretch"])
 def test_a_picture_of_28x28_stays_as_it_is(way: str, picture: Picture) -> None:
-    prepared = prepare(picture, way)
-    np.testing.assert_array_equal(prepared.image, picture)
-    assert prepared.unchanged
-    assert not np.shares_memory(prepared.image, picture)
+    preprocessed = preprocess(picture, way)
+    np.testing.assert_array_equal(preprocessed.image, picture)
+    assert preprocessed.unchanged
+    assert not np.shares_memory(preprocessed.image, picture)
 
 
 @pytest.mark.parametrize("factor", [2, 5, 18])
@@ -104,16 +104,16 @@ def test_a_picture_of_28x28_stays_as_it_is(way: str, picture: Picture) -> None:
 def test_larger_pixels_give_the_same_image(way: str, factor: int) -> None:
     picture = np.random.default_rng(factor).integers(0, 256, (28, 28), np.uint8)
     larger = np.kron(picture, np.ones((factor, factor), np.uint8))
-    prepared = prepare(larger, way)
-    np.testing.assert_array_equal(prepared.image, picture)
-    assert not prepared.unchanged
+    preprocessed = preprocess(larger, way)
+    np.testing.assert_array_equal(preprocessed.image, picture)
+    assert not preprocessed.unchanged
 
 
 def test_fit_keeps_the_proportions_and_stretch_does_not() -> None:
     """A ring on a wide sheet of grey paper: a ring, or an ellipse."""
     y, x = np.mgrid[-50:50, -100:100]
     wide = np.where(np.abs(np.hypot(y, x) - 30) < 8, 250, 90).astype(np.uint8)
-    fitted, stretched = prepare(wide, "fit").image, prepare(wide, "stretch").image
+    fitted, stretched = preprocess(wide, "fit").image, preprocess(wide, "stretch").image
     for image, height in ((fitted, 11), (stretched, 22)):
         drawn = image > 100
         assert abs(np.count_nonzero(drawn.any(1)) - height) <= 1
@@ -126,7 +126,7 @@ def test_the_paper_of_fit_is_the_median_of_the_border() -> None:
     """What touches less than half of the border does not change it."""
     picture = np.full((60, 20), 200, np.uint8)
     picture[20:45, :14] = 10
-    image = prepare(picture, "fit").image
+    image = preprocess(picture, "fit").image
     assert (image[:, :9] == 200).all()
     assert (image[:, -9:] == 200).all()
 
@@ -136,7 +136,7 @@ def test_the_paper_of_fit_is_the_median_of_the_border() -> None:
 def test_a_picture_may_be_large_or_a_line(way: str, shape: tuple[int, int]) -> None:
     picture = np.zeros(shape, np.uint8)
     picture[shape[0] // 2 :, shape[1] // 2 :] = 200
-    image = prepare(picture, way).image
+    image = preprocess(picture, way).image
     assert image.shape == (28, 28)
     assert image.max() > 0
 
@@ -145,12 +145,12 @@ def test_a_picture_may_be_large_or_a_line(way: str, shape: tuple[int, int]) -> N
 @pytest.mark.parametrize("way", ["fit", "stretch"])
 def test_a_picture_of_one_colour_is_refused(way: str, size: tuple[int, int]) -> None:
     with pytest.raises(NoInk, match="nothing is on the image: all its pixels are alike"):
-        prepare(np.full(size, 77, np.uint8), way)
+        preprocess(np.full(size, 77, np.uint8), way)
 
 
-def test_another_preparation_is_refused_by_name() -> None:
-    assert PREPARATIONS == ("mnist", "fit", "stretch")
+def test_another_preprocessing_is_refused_by_name() -> None:
+    assert PREPROCESSING_KINDS == ("mnist", "fit", "stretch")
     with pytest.raises(
-        ValueError, match=r"^preparation must be mnist, fit or stretch, got 'crop'$"
+        ValueError, match=r"^preprocessing must be mnist, fit or stretch, got 'crop'$"
     ):
-        prepare(np.zeros((9, 9), np.uint8), "crop")
+        preprocess(np.zeros((9, 9), np.uint8), "crop")

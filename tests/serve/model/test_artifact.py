@@ -15,12 +15,11 @@ import numpy as np
 import onnx
 import pytest
 import safetensors.numpy
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 import onnx_models
-from mnist_sgd_serve.model import artifact as artefact_module
-from mnist_sgd_serve.model.artifact import ArtefactError, load_artefact
+from mnist_sgd_serve.model import artifact as artifact_module
+from mnist_sgd_serve.model.artifact import ArtifactError, load_artifact
 from mnist_sgd_serve.model.host import ModelHost
 from mnist_sgd_serve.model.onnx_check import WireError, check_self_contained
 
@@ -35,22 +34,22 @@ def write(path: Path, content: bytes) -> Path:
 def test_a_file_and_its_bytes_load_alike(tmp_path: Path) -> None:
     path = write(tmp_path / "model.onnx", GOOD)
     for source in (path, str(path), GOOD):
-        artefact = load_artefact(source)
-        assert artefact.metadata == onnx_models.METADATA
-        assert artefact.content == GOOD
-        assert artefact.size == len(GOOD)
-        assert artefact.sha256 == sha256(GOOD).hexdigest()
+        artifact = load_artifact(source)
+        assert artifact.metadata == onnx_models.METADATA
+        assert artifact.content == GOOD
+        assert artifact.size == len(GOOD)
+        assert artifact.sha256 == sha256(GOOD).hexdigest()
 
 
-def test_an_artefact_cannot_be_changed_and_prints_no_content() -> None:
-    artefact = load_artefact(GOOD)
+def test_an_artifact_cannot_be_changed_and_prints_no_content() -> None:
+    artifact = load_artifact(GOOD)
     with pytest.raises(FrozenInstanceError):
-        artefact.content = b""  # type: ignore[misc]  # the point of the test
-    assert len(repr(artefact)) < 500
+        artifact.content = b""  # type: ignore[misc]  # the point of the test
+    assert len(repr(artifact)) < 500
 
 
 def test_the_session_is_set_for_one_thread_and_never_spins() -> None:
-    session = load_artefact(GOOD).session
+    session = load_artifact(GOOD).session
     options = session.get_session_options()
     assert (options.intra_op_num_threads, options.inter_op_num_threads) == (1, 1)
     assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
@@ -58,15 +57,15 @@ def test_the_session_is_set_for_one_thread_and_never_spins() -> None:
     assert session.get_providers() == ["CPUExecutionProvider"]
 
 
-@pytest.mark.parametrize("name", onnx_models.NOT_ARTEFACTS)
-def test_a_model_that_is_no_artefact_is_refused_in_one_line(
+@pytest.mark.parametrize("name", onnx_models.NOT_ARTIFACTS)
+def test_a_model_that_is_no_artifact_is_refused_in_one_line(
     name: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    build, message = onnx_models.NOT_ARTEFACTS[name]
+    build, message = onnx_models.NOT_ARTIFACTS[name]
     path = write(tmp_path / "model.onnx", onnx_models.content(build()))
-    with pytest.raises(ArtefactError, match=message) as refusal:
-        load_artefact(path)
-    assert str(refusal.value).startswith(f"{path} is not a usable artefact: ")
+    with pytest.raises(ArtifactError, match=message) as refusal:
+        load_artifact(path)
+    assert str(refusal.value).startswith(f"{path} is not a usable artifact: ")
     assert len(str(refusal.value).splitlines()) == 1
     assert capfd.readouterr() == ("", "")
 
@@ -74,19 +73,19 @@ def test_a_model_that_is_no_artefact_is_refused_in_one_line(
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "is not a usable artefact: it is empty"),
-        (b"<html>not a model</html>", "is not a usable artefact: it is not an ONNX model"),
-        (GOOD[:2000], "is not a usable artefact: it is not an ONNX model, or is damaged or cut"),
-        (b"\x08\x08", "is not a usable artefact: onnxruntime cannot load it: .* No graph"),
-        (b"\x10\0\0\0ORTM" + bytes(64), "is not a usable artefact: it is not an ONNX model"),
+        (b"", "is not a usable artifact: it is empty"),
+        (b"<html>not a model</html>", "is not a usable artifact: it is not an ONNX model"),
+        (GOOD[:2000], "is not a usable artifact: it is not an ONNX model, or is damaged or cut"),
+        (b"\x08\x08", "is not a usable artifact: onnxruntime cannot load it: .* No graph"),
+        (b"\x10\0\0\0ORTM" + bytes(64), "is not a usable artifact: it is not an ONNX model"),
     ],
     ids=["empty", "text", "cut short", "no graph", "onnxruntime's own format"],
 )
 def test_a_file_that_is_no_model_is_refused_by_name(
     content: bytes, message: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(ArtefactError, match=r"model\.onnx " + message):
-        load_artefact(write(tmp_path / "model.onnx", content))
+    with pytest.raises(ArtifactError, match=r"model\.onnx " + message):
+        load_artifact(write(tmp_path / "model.onnx", content))
     assert capfd.readouterr() == ("", "")
 
 
@@ -126,15 +125,15 @@ def test_the_reason_that_onnxruntime_gives_is_kept_and_nothing_of_its_source_cod
 ) -> None:
     content, reason = REASONS[name]
     path = write(tmp_path / "model.onnx", content)
-    said = f"{re.escape(str(path))} is not a usable artefact: onnxruntime cannot load it: {reason}"
-    with pytest.raises(ArtefactError, match=f"^{said}$") as refusal:
-        load_artefact(path)
+    said = f"{re.escape(str(path))} is not a usable artifact: onnxruntime cannot load it: {reason}"
+    with pytest.raises(ArtifactError, match=f"^{said}$") as refusal:
+        load_artifact(path)
     text = str(refusal.value)
     assert text.isprintable()
     assert len(text) < len(str(path)) + 400
     assert "onnxruntime_src" not in text
     assert "ONNXRuntimeError" not in text
-    with pytest.raises(ArtefactError, match=f"^{said}$"):
+    with pytest.raises(ArtifactError, match=f"^{said}$"):
         ModelHost(path, lambda result, text: None)
 
 
@@ -169,46 +168,46 @@ def test_another_file_is_called_what_it_is_and_the_model_next_to_it_is_named(
 ) -> None:
     content, kind = OTHER_FILES[name]
     path = write(tmp_path / "three.file", content)
-    said = f"{path} is not a usable artefact: it is not an ONNX model but {kind}"
-    with pytest.raises(ArtefactError) as refusal:
-        load_artefact(path)
+    said = f"{path} is not a usable artifact: it is not an ONNX model but {kind}"
+    with pytest.raises(ArtifactError) as refusal:
+        load_artifact(path)
     assert str(refusal.value) == said
     model = write(tmp_path / "model.onnx", GOOD)
-    with pytest.raises(ArtefactError) as refusal:
-        load_artefact(path)
+    with pytest.raises(ArtifactError) as refusal:
+        load_artifact(path)
     assert str(refusal.value) == f"{said}; the model is {model}"
     of_that_name = write(tmp_path / "three.onnx", GOOD)
-    with pytest.raises(ArtefactError) as refusal:
-        load_artefact(path)
+    with pytest.raises(ArtifactError) as refusal:
+        load_artifact(path)
     assert str(refusal.value) == f"{said}; the model is {of_that_name}"
-    with pytest.raises(ArtefactError) as refusal:
-        load_artefact(content)
+    with pytest.raises(ArtifactError) as refusal:
+        load_artifact(content)
     assert str(refusal.value) == said.replace(str(path), "the model")
 
 
 def test_a_missing_file_and_a_folder_are_refused_by_name(tmp_path: Path) -> None:
-    with pytest.raises(ArtefactError, match=r"none\.onnx cannot be read: No such file"):
-        load_artefact(tmp_path / "none.onnx")
-    with pytest.raises(ArtefactError, match=r"cannot be read: Is a directory$"):
-        load_artefact(tmp_path)
+    with pytest.raises(ArtifactError, match=r"none\.onnx cannot be read: No such file"):
+        load_artifact(tmp_path / "none.onnx")
+    with pytest.raises(ArtifactError, match=r"cannot be read: Is a directory$"):
+        load_artifact(tmp_path)
     model = write(tmp_path / "model.onnx", GOOD)
-    with pytest.raises(ArtefactError) as refusal:
-        load_artefact(tmp_path)
+    with pytest.raises(ArtifactError) as refusal:
+        load_artifact(tmp_path)
     assert str(refusal.value) == f"{tmp_path} cannot be read: Is a directory; the model is {model}"
 
 
 def test_a_file_over_the_size_cap_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(artefact_module, "MAX_BYTES", len(GOOD))
-    assert load_artefact(write(tmp_path / "model.onnx", GOOD)).size == len(GOOD)
-    with pytest.raises(ArtefactError, match=f"it is larger than {len(GOOD)} bytes"):
-        load_artefact(write(tmp_path / "model.onnx", GOOD + b"\0"))
+    monkeypatch.setattr(artifact_module, "MAX_BYTES", len(GOOD))
+    assert load_artifact(write(tmp_path / "model.onnx", GOOD)).size == len(GOOD)
+    with pytest.raises(ArtifactError, match=f"it is larger than {len(GOOD)} bytes"):
+        load_artifact(write(tmp_path / "model.onnx", GOOD + b"\0"))
 
 
 def test_a_source_of_another_type_is_a_type_error() -> None:
     with pytest.raises(TypeError, match="not int"):
-        load_artefact(3)  # type: ignore[arg-type]  # the point of the test
+        load_artifact(3)  # type: ignore[arg-type]  # the point of the test
 
 
 EXTERNAL = [onnx_models.with_external_data, onnx_models.with_external_data_in_a_branch]
@@ -221,8 +220,8 @@ def test_external_data_is_refused_even_where_the_file_lies_ready(
     write(here / "weights.bin", np.zeros(784, np.float32).tobytes())
     model = onnx_models.content(build("weights.bin"))
     for source in (model, write(here / "model.onnx", model)):
-        with pytest.raises(ArtefactError, match="it keeps tensors in other files"):
-            load_artefact(source)
+        with pytest.raises(ArtifactError, match="it keeps tensors in other files"):
+            load_artifact(source)
 
 
 def test_the_refusal_of_external_data_is_needed(
@@ -231,9 +230,9 @@ def test_the_refusal_of_external_data_is_needed(
     """Without the walk over the encoding onnxruntime reads the file: it must never be dropped."""
     monkeypatch.chdir(tmp_path)
     write(tmp_path / "weights.bin", np.zeros(784, np.float32).tobytes())
-    monkeypatch.setattr(artefact_module, "check_self_contained", lambda content: None)
+    monkeypatch.setattr(artifact_module, "check_self_contained", lambda content: None)
     model = onnx_models.content(onnx_models.with_external_data("weights.bin"))
-    answers = load_artefact(model).session.run(None, {"image": np.ones((1, 28, 28), np.uint8)})
+    answers = load_artifact(model).session.run(None, {"image": np.ones((1, 28, 28), np.uint8)})
     assert answers[0].tolist() == [[0.5]]
 
 
@@ -305,19 +304,19 @@ def test_damaged_bytes_load_or_are_refused_and_nothing_else(data: st.DataObject)
         content[at] ^= 1 << data.draw(st.integers(0, 7))
     cut = data.draw(st.just(len(GOOD)) | st.integers(0, len(GOOD)))
     try:
-        artefact = load_artefact(bytes(content[:cut]))
-    except ArtefactError as error:
-        assert str(error).startswith("the model is not a usable artefact: ")
+        artifact = load_artifact(bytes(content[:cut]))
+    except ArtifactError as error:
+        assert str(error).startswith("the model is not a usable artifact: ")
         assert len(str(error).splitlines()) == 1
     else:
-        assert artefact.metadata.image_size == (28, 28)
+        assert artifact.metadata.image_size == (28, 28)
 
 
 @settings(max_examples=100, deadline=None)
 @given(content=st.binary(max_size=200))
 def test_random_bytes_are_refused(content: bytes) -> None:
-    with pytest.raises(ArtefactError):
-        load_artefact(content)
+    with pytest.raises(ArtifactError):
+        load_artifact(content)
 
 
 def test_telemetry_is_off_before_onnxruntime_is_imported_and_a_choice_is_kept(
@@ -326,16 +325,16 @@ def test_telemetry_is_off_before_onnxruntime_is_imported_and_a_choice_is_kept(
     path = write(tmp_path / "model.onnx", GOOD)
     code = (
         "import os, sys\n"
-        "from mnist_sgd_serve.model.artifact import load_artefact\n"
+        "from mnist_sgd_serve.model.artifact import load_artifact\n"
         "assert 'onnxruntime' not in sys.modules\n"
         "class Spy:\n"
         "    def find_spec(self, name, path=None, target=None):\n"
         "        if name == 'onnxruntime': print(os.environ['ORT_DISABLE_TELEMETRY'])\n"
         "sys.meta_path.insert(0, Spy())\n"
-        f"load_artefact({str(path)!r})\n"
+        f"load_artifact({str(path)!r})\n"
     )
     environment = {k: v for k, v in os.environ.items() if k != "ORT_DISABLE_TELEMETRY"}
-    environment["PYTHONPATH"] = str(Path(artefact_module.__file__).parents[1])
+    environment["PYTHONPATH"] = str(Path(artifact_module.__file__).parents[1])
     for given_value, expected in (({}, "1\n"), ({"ORT_DISABLE_TELEMETRY": "0"}, "0\n")):
         done = subprocess.run(
             [sys.executable, "-c", code],

@@ -2,8 +2,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from numpy.typing import NDArray
 
 import onnx_models
@@ -26,8 +25,8 @@ def weights(scale: float, seed: int = 5) -> NDArray[np.float32]:
     return np.random.default_rng(seed).normal(0, scale, 784).astype(np.float32)
 
 
-def artefact(weight: NDArray[np.float32], bias: float) -> Model:
-    """A linear artefact in onnxruntime: sigmoid(image / 255 @ weight + bias)."""
+def artifact(weight: NDArray[np.float32], bias: float) -> Model:
+    """A linear artifact in onnxruntime: sigmoid(image / 255 @ weight + bias)."""
     return Predictor(onnx_models.content(onnx_models.linear(weight, bias))).probabilities
 
 
@@ -42,11 +41,11 @@ def sigmoid(logits: NDArray[np.float64]) -> NDArray[np.float32]:
     scale=st.sampled_from([0.02, 0.2, 0.5]),
     bias=st.floats(-5, 5),
 )
-def test_a_linear_artefact_gives_back_its_weights_times_the_pixels(
+def test_a_linear_artifact_gives_back_its_weights_times_the_pixels(
     seed: int, pixels: int, scale: float, bias: float
 ) -> None:
     image, weight = digit(seed, pixels), weights(scale, seed)
-    found = contributions(artefact(weight, bias), image)
+    found = contributions(artifact(weight, bias), image)
     assert found is not None
     assert found.shape == (28, 28)
     assert found.dtype == np.float32
@@ -60,14 +59,14 @@ def test_what_is_as_grey_as_the_paper_adds_nothing(seed: int, paper: int) -> Non
     weight = weights(0.02, seed)
     image = np.where(digit(seed) > 0, digit(seed), paper).astype(np.uint8)
     bias = -paper / 255 * float(weight.sum(dtype=np.float64))  # blank paper tells nothing
-    found = contributions(artefact(weight, bias), image, paper)
+    found = contributions(artifact(weight, bias), image, paper)
     assert found is not None
     expected = (image.astype(int) - paper) / 255 * weight.reshape(28, 28)
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
 def test_contributions_and_the_blank_images_logit_sum_to_the_logit() -> None:
-    image, model = digit(), artefact(weights(0.2), 0.7)
+    image, model = digit(), artifact(weights(0.2), 0.7)
     found = contributions(model, image)
     assert found is not None
     probability = float(model(image[None])[0])
@@ -81,7 +80,7 @@ def test_a_saturated_verdict_is_explained_all_the_same(sign: int) -> None:
     """A logit of 40 is a probability of 1 in float32, and tells nothing of itself."""
     weight = np.full(784, sign * 0.5, np.float32)
     image = np.where(digit() > 0, 255, 0).astype(np.uint8)
-    model = artefact(weight, 0.0)
+    model = artifact(weight, 0.0)
     assert model(image[None])[0] == (sign > 0)
     found = contributions(model, image)
     assert found is not None
@@ -89,7 +88,7 @@ def test_a_saturated_verdict_is_explained_all_the_same(sign: int) -> None:
 
 
 def test_blank_paper_adds_nothing() -> None:
-    found = contributions(artefact(weights(0.2), -1.5), np.zeros((28, 28), np.uint8))
+    found = contributions(artifact(weights(0.2), -1.5), np.zeros((28, 28), np.uint8))
     assert found is not None
     assert not found.any()
 
@@ -136,4 +135,4 @@ def test_nor_is_one_whose_verdict_saturates(scale: float) -> None:
 @pytest.mark.parametrize("bias", [-30.0, -12.0, 12.0, 30.0])
 def test_a_model_that_is_sure_of_blank_paper_is_not_explained(bias: float) -> None:
     """Its probabilities for single pixels are too near 0 or 1 to tell them apart."""
-    assert contributions(artefact(weights(0.1), bias), digit()) is None
+    assert contributions(artifact(weights(0.1), bias), digit()) is None

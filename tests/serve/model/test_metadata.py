@@ -3,8 +3,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from mnist_sgd_serve.model.metadata import IMAGE_PROPERTIES, Metadata, MetadataError
 
@@ -72,7 +71,7 @@ def test_properties_of_others_are_passed_over() -> None:
         ),
         ("paper", 256, r"paper must be a grey, 0 to 255, got 256"),
         ("paper", -1, r"paper must be a grey, 0 to 255, got -1"),
-        ("preparation", "crop", r"preparation must be mnist, fit or stretch, got 'crop'"),
+        ("preparation", "crop", r"preprocessing must be mnist, fit or stretch, got 'crop'"),
     ],
 )
 def test_a_value_outside_its_range_is_refused(field: str, value: Any, message: str) -> None:
@@ -133,10 +132,10 @@ def test_pixels_that_are_not_normalised_have_no_mean_and_deviation() -> None:
 
 
 def test_the_paper_is_a_property_that_a_file_may_lack() -> None:
-    """As the files of earlier versions do, and those of the preparation `mnist`."""
+    """As the files of earlier versions do, and those of the preprocessing `mnist`."""
     assert "mnist_sgd.paper" not in METADATA.to_properties()
     assert Metadata.from_properties(METADATA.to_properties()).paper is None
-    known = Metadata(classes=("7", "3"), preparation="fit", paper=0).to_properties()
+    known = Metadata(classes=("7", "3"), preprocessing="fit", paper=0).to_properties()
     assert known["mnist_sgd.paper"] == "0"
     assert Metadata.from_properties(known).paper == 0
 

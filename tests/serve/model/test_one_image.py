@@ -2,8 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
@@ -12,7 +11,7 @@ from mnist_sgd_serve.model.bound_session import OneImage
 from onnx_models import content, linear
 
 PREDICTOR = Predictor(content(linear()))
-ONE = OneImage(PREDICTOR.artefact.session)
+ONE = OneImage(PREDICTOR.artifact.session)
 
 
 @given(st.lists(arrays(np.uint8, (1, 28, 28)), min_size=1, max_size=3))

@@ -11,8 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
@@ -20,7 +19,7 @@ from PIL import Image, ImageDraw
 import mnist_sgd_serve
 import onnx_models
 from mnist_sgd_serve import (
-    ArtefactError,
+    ArtifactError,
     ImageError,
     Metadata,
     NoInk,
@@ -216,7 +215,7 @@ def test_what_is_no_picture_is_refused(tmp_path: Path) -> None:
         predictor().predict(None)  # type: ignore[arg-type]  # the point of the test
     with pytest.raises(TypeError, match="dtype uint8, got float64"):
         predictor().predict(np.zeros((28, 28)))  # type: ignore[arg-type]  # as above
-    with pytest.raises(ArtefactError, match=r"none\.onnx cannot be read"):
+    with pytest.raises(ArtifactError, match=r"none\.onnx cannot be read"):
         Predictor(tmp_path / "none.onnx")
 
 
@@ -290,7 +289,7 @@ def test_threads_may_share_a_predictor() -> None:
         assert list(pool.map(predictor().predict, sources)) == alone
 
 
-def test_a_predictor_pickles_as_the_bytes_of_its_artefact(tmp_path: Path) -> None:
+def test_a_predictor_pickles_as_the_bytes_of_its_artifact(tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     path.write_bytes(MODEL)
     pickled = pickle.dumps(Predictor(path))

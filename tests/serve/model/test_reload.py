@@ -52,7 +52,7 @@ def server(path: Path) -> Iterator[Server]:
 
 
 def version(model: bytes) -> str:
-    return Predictor(model).artefact.sha256[:12]
+    return Predictor(model).artifact.sha256[:12]
 
 
 def replace(path: Path, model: bytes) -> None:
@@ -160,7 +160,7 @@ def test_the_version_in_urls_goes_with_the_model(server: Server, path: Path) -> 
     ("bad", "says"),
     [
         (b"", "it is empty"),
-        (MODELS[1][:-100], "is not a usable artefact: "),
+        (MODELS[1][:-100], "is not a usable artifact: "),
         (content(with_float_images()), "its input must be image: tensor(uint8)"),
     ],
     ids=["empty", "cut off", "another signature"],
@@ -171,7 +171,7 @@ def test_a_bad_file_is_refused_logged_and_counted_while_the_old_model_answers(
     replace(path, bad)
     event = server.wait_for("model")
     assert (event["level"], event["result"]) == ("warning", "refused")
-    assert event["text"].startswith(f"{path} is not a usable artefact: ")
+    assert event["text"].startswith(f"{path} is not a usable artifact: ")
     assert says in event["text"]
     assert event["text"].endswith(f"; {version(MODELS[0])} still answers")
     assert answering(server) == version(MODELS[0])

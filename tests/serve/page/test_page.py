@@ -36,7 +36,7 @@ INVITATION = "The answer comes with the first stroke."
 @pytest.fixture(scope="module")
 def address(trained: TrainedFiles, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("server")
-    with serving(trained.artefact, folder, "--max-body", "100000") as found:
+    with serving(trained.artifact, folder, "--max-body", "100000") as found:
         yield found
 
 
@@ -110,7 +110,7 @@ def test_the_page_shows_what_the_model_saw(opened: OpenPage, trained: TrainedFil
     choose(opened, picture)
     expect_label(opened, "3")
     seen = opened.pixels("#seen")
-    expected = Predictor(trained.artefact).predict(picture)
+    expected = Predictor(trained.artifact).predict(picture)
     np.testing.assert_array_equal(seen[:, :, 0], expected.image)
     np.testing.assert_array_equal(seen, np.dstack([seen[:, :, :1]] * 3 + [np.full((28, 28), 255)]))
 
@@ -289,7 +289,7 @@ def test_a_server_with_a_token_is_used_after_the_token_was_given(
     from playwright.sync_api import expect
 
     options = ("--token", "open-sesame")
-    with serving(trained.artefact, tmp_path, *options) as address, browser.new_context() as context:
+    with serving(trained.artifact, tmp_path, *options) as address, browser.new_context() as context:
         context.set_default_timeout(MILLISECONDS)
         page = context.new_page()
         page.goto(address)

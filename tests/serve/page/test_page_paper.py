@@ -50,7 +50,7 @@ def model(
         for number in range(100):
             picture = bar(name == "upright", *PAPERS[request.param], random)
             picture.save(folder / "lines" / name / f"{number}.png")
-    options = ("--data", "lines", "--prepare", "fit", "--epochs", "12")
+    options = ("--data", "lines", "--preprocess", "fit", "--epochs", "12")
     done = command("train", *options, cwd=folder)
     assert done.returncode == 0, done.stderr
     return TrainedFiles(folder, request.param)
@@ -58,7 +58,7 @@ def model(
 
 @pytest.fixture(scope="module")
 def address(model: TrainedFiles) -> Iterator[str]:
-    with serving(model.artefact, model.folder) as found:
+    with serving(model.artifact, model.folder) as found:
         yield found
 
 
@@ -98,12 +98,12 @@ def sent_by(opened: OpenPage, line: list[tuple[float, float]]) -> NDArray[np.uin
         return np.asarray(image.convert("L"))
 
 
-def test_the_artefact_carries_the_median_grey_of_the_trainings_borders(
+def test_the_artifact_carries_the_median_grey_of_the_trainings_borders(
     model: TrainedFiles,
 ) -> None:
     paper, _ = PAPERS[model.stdout]
-    metadata = Predictor(model.artefact).metadata
-    assert metadata.preparation == "fit"
+    metadata = Predictor(model.artifact).metadata
+    assert metadata.preprocessing == "fit"
     assert metadata.paper is not None
     assert abs(metadata.paper - paper) <= 1
 
@@ -111,7 +111,7 @@ def test_the_artefact_carries_the_median_grey_of_the_trainings_borders(
 def test_what_is_drawn_what_is_sent_and_what_the_model_sees_agree(
     opened: OpenPage, model: TrainedFiles
 ) -> None:
-    paper = Predictor(model.artefact).metadata.paper
+    paper = Predictor(model.artifact).metadata.paper
     assert paper is not None
     ink = 0 if paper > 127 else 255
     for line, label in ((UPRIGHT, "upright"), (FLAT, "flat")):
@@ -161,7 +161,7 @@ def holds_more_than(held: list[Any], number: int) -> bool:
 def test_a_stroke_that_came_before_the_page_knew_the_paper_is_sent_again(
     browser: "Browser", address: str, model: TrainedFiles
 ) -> None:
-    paper = Predictor(model.artefact).metadata.paper
+    paper = Predictor(model.artifact).metadata.paper
     held: list[Any] = []
     with browser.new_context(viewport={"width": 1200, "height": 800}) as context:
         context.set_default_timeout(MILLISECONDS)

@@ -19,7 +19,7 @@ from onnx import helper, numpy_helper
 from endings import end_under_load
 from mnist_sgd_serve.model.artifact import MAX_BYTES
 from onnx_models import (
-    NOT_ARTEFACTS,
+    NOT_ARTIFACTS,
     content,
     endless,
     linear,
@@ -79,8 +79,8 @@ def with_two_images_at_least() -> onnx.ModelProto:
 
 UNUSABLE: dict[str, tuple[Callable[[], bytes], str]] = {
     "empty": (lambda: b"", "it is empty"),
-    "corrupt": (lambda: content(linear())[:1000], "is not a usable artefact: "),
-    "text": (lambda: b"<html>404</html>", "is not a usable artefact: "),
+    "corrupt": (lambda: content(linear())[:1000], "is not a usable artifact: "),
+    "text": (lambda: b"<html>404</html>", "is not a usable artifact: "),
     "too large": (lambda: bytes(MAX_BYTES + 1), f"it is larger than {MAX_BYTES} bytes"),
     "signature": (lambda: content(with_float_images()), "its input must be image: tensor(uint8)"),
     "custom domain": (lambda: content(with_a_custom_domain()), "the custom domain 'com.microsoft'"),
@@ -99,7 +99,7 @@ def test_a_model_that_cannot_be_used_ends_the_start_with_one_line(
     path.write_bytes(make())
     code, said = start(path, "--port", "0")
     assert code == 2
-    assert said.startswith(f"mnist_sgd_serve: {path} is not a usable artefact: ")
+    assert said.startswith(f"mnist_sgd_serve: {path} is not a usable artifact: ")
     assert says in said
     assert said.count("\n") == 1
 
@@ -107,10 +107,10 @@ def test_a_model_that_cannot_be_used_ends_the_start_with_one_line(
 def test_every_kind_of_unusable_model_is_one_line_from_several_workers_too(tmp_path: Path) -> None:
     for case in ("custom domain", "no metadata"):
         path = tmp_path / "model.onnx"
-        path.write_bytes(content(NOT_ARTEFACTS[case][0]()))
+        path.write_bytes(content(NOT_ARTIFACTS[case][0]()))
         code, said = start(path, "--port", "0", "--workers", "2")
         assert (code, said.count("\n")) == (2, 1)
-        assert said.startswith(f"mnist_sgd_serve: {path} is not a usable artefact: ")
+        assert said.startswith(f"mnist_sgd_serve: {path} is not a usable artifact: ")
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])

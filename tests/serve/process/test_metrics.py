@@ -3,8 +3,7 @@
 import re
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from mnist_sgd_serve.metrics import REASONS, ROUTES, STATUSES, Metrics, shared_memory
 

@@ -20,8 +20,7 @@ import grpc
 import grpc.aio
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from numpy.typing import NDArray
 
 from endings import CALL, end_under_load

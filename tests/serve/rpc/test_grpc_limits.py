@@ -13,8 +13,7 @@ from unittest import mock
 import grpc
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 import onnx_models
 from deflate import END, blocks

@@ -16,8 +16,7 @@ from mnist_sgd_serve.images.digits.shapes import (
     thickness,
     without_holes,
 )
-from mnist_sgd_serve.images.digits.strays import LEAST_SHARE
-from mnist_sgd_serve.images.digits.strays import MARGIN as PUNCHED
+from mnist_sgd_serve.images.digits.strays import LEAST_SHARE, MARGIN as PUNCHED
 
 __all__ = [
     "has_blob",

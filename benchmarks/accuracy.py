@@ -19,8 +19,8 @@ from pathlib import Path
 from statistics import median
 
 import torch
-from common_parts.goals import Goal, all_met, goals_text
-from common_parts.machine import busy, machine_text
+from harness.goals import Goal, all_met, goals_text
+from harness.machine import busy, machine_text
 
 from mnist_sgd import ImageSet, Learner, create_model, mnist_sample
 from mnist_sgd.cli.training.batches import make_loaders
@@ -34,7 +34,7 @@ FIGURES = ("errors", "seconds", "cpu_seconds")
 
 
 @dataclass
-class Way:
+class Contender:
     """A model with its recipe, and for each seed what came of it.
 
     Attributes:
@@ -76,42 +76,42 @@ def learner(model: str, recipe: Recipe, seed: int, sets: tuple[ImageSet, ImageSe
     return Learner(dls, made, chosen_loss(recipe), chosen_optimizer(recipe))
 
 
-def ways(models: list[str]) -> list[Way]:
+def contenders(models: list[str]) -> list[Contender]:
     """The models by their recipes, and the cnn in fewer epochs."""
-    made = [Way(name, RECIPES[name]) for name in models]
+    made = [Contender(name, RECIPES[name]) for name in models]
     if "cnn" in models:
-        made.append(Way("cnn", replace(RECIPES["cnn"], epochs=QUICK_EPOCHS)))
+        made.append(Contender("cnn", replace(RECIPES["cnn"], epochs=QUICK_EPOCHS)))
     return made
 
 
-def goals(trained: list[Way]) -> list[Goal]:
+def goals(trained: list[Contender]) -> list[Goal]:
     """The cnn's, of errors and seconds: 99.9 % in 20 s, and ResNet-18's 99.7 % in 6 s."""
-    cnns = [way for way in trained if way.model == "cnn"]
+    cnns = [contender for contender in trained if contender.model == "cnn"]
     bounds = ((2, 20), (6, 6))
     return [
-        Goal(f"{way.name}: {what}", bound, figures, at_most=True)
-        for way, (errors, seconds) in zip(cnns, bounds, strict=False)
+        Goal(f"{contender.name}: {what}", bound, figures, at_most=True)
+        for contender, (errors, seconds) in zip(cnns, bounds, strict=False)
         for what, bound, figures in (
-            ("errors", errors, way.errors),
-            ("seconds", seconds, way.seconds),
+            ("errors", errors, contender.errors),
+            ("seconds", seconds, contender.seconds),
         )
     ]
 
 
-def table(trained: list[Way], images: int) -> str:
-    """A way a line, medians over the seeds."""
+def table(trained: list[Contender], images: int) -> str:
+    """A contender a line, medians over the seeds."""
     rows = [("", "errors", "lowest", "highest", "accuracy", "seconds", "cpu seconds")]
     rows += [
         (
-            way.name,
-            f"{median(way.errors):g}",
-            f"{min(way.errors)}",
-            f"{max(way.errors)}",
-            f"{1 - median(way.errors) / images:.4f}",
-            f"{median(way.seconds):.2f}",
-            f"{median(way.cpu_seconds):.2f}",
+            contender.name,
+            f"{median(contender.errors):g}",
+            f"{min(contender.errors)}",
+            f"{max(contender.errors)}",
+            f"{1 - median(contender.errors) / images:.4f}",
+            f"{median(contender.seconds):.2f}",
+            f"{median(contender.cpu_seconds):.2f}",
         )
-        for way in trained
+        for contender in trained
     ]
     return "\n".join(
         head.ljust(20) + "".join(cell.rjust(width) for cell, width in zip(row, WIDTHS, strict=True))
@@ -137,11 +137,11 @@ def main() -> int:
     args = parse()
     torch.set_num_threads(args.threads)
     sets = mnist_sample()
-    trained, others = ways(args.models), []
+    trained, others = contenders(args.models), []
     for seed in range(args.seeds):
         others.append(busy())
-        for way in trained:
-            way.train(seed, sets)
+        for contender in trained:
+            contender.train(seed, sets)
         print(f"seed {seed + 1} of {args.seeds}", file=sys.stderr)
     said = machine_text(others, f"torch {version('torch')}", f"its threads: {args.threads}")
     judged = goals(trained)
@@ -151,8 +151,11 @@ def main() -> int:
         print(goals_text("goals, over the seeds", judged), end="\n\n")
     print(said)
     if args.json is not None:
-        figures = {way.name: {key: getattr(way, key) for key in FIGURES} for way in trained}
-        args.json.write_text(json.dumps({"machine": said, "ways": figures}, indent=1))
+        figures = {
+            contender.name: {key: getattr(contender, key) for key in FIGURES}
+            for contender in trained
+        }
+        args.json.write_text(json.dumps({"machine": said, "contenders": figures}, indent=1))
     return 0 if all_met(judged) else 1
 
 

@@ -1,10 +1,10 @@
-"""The loader's augmentation beside the ways that torch and torchvision offer, in one run.
+"""The loader's augmentation next to what torch and torchvision offer, in one run.
 
     python benchmarks/augmentation.py [--images 12396] [--batch-size 256] [--repeats 9]
 
-Every way delivers shuffled batches of float32 `[B, 784]` in which each image was turned, shifted,
-scaled and sheared by a draw of its own; torch is held to one thread. The ways take turns, each at
-least a tenth of a second and one epoch. Prints the medians of images a second.
+Every contender delivers shuffled batches of float32 `[B, 784]` in which each image was turned,
+shifted, scaled and sheared by a draw of its own; torch is held to one thread. The contenders take
+turns, each at least a tenth of a second and one epoch. Prints the medians of images a second.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from mnist_sgd import Augmentation, DataLoader, ImageSet
 TURN_SECONDS = 0.1
 AUGMENT = Augmentation(degrees=10, translate=0.05, scale=(0.9, 1.1), shear=5)
 
-Way = Callable[[], Iterable[torch.Tensor]]
+Contender = Callable[[], Iterable[torch.Tensor]]
 
 
 def uniform(count: int, low: float, high: float) -> torch.Tensor:
@@ -43,8 +43,8 @@ def random_matrices(count: int) -> torch.Tensor:
     return torch.cat([rows, -2 * (rows @ shift[:, :, None])], 2)
 
 
-def ways(dataset: ImageSet, batch_size: int) -> dict[str, Way]:
-    """The ways by name, ours first."""
+def contenders(dataset: ImageSet, batch_size: int) -> dict[str, Contender]:
+    """The contenders by name, ours first."""
     images = torch.from_numpy(dataset.images)[:, None]
     each = v2.RandomAffine(
         AUGMENT.degrees,
@@ -54,7 +54,7 @@ def ways(dataset: ImageSet, batch_size: int) -> dict[str, Way]:
         v2.InterpolationMode.BILINEAR,
     )
 
-    def ours(threads: int) -> Way:
+    def ours(threads: int) -> Contender:
         loader = DataLoader(dataset, batch_size, True, num_threads=threads, augment=AUGMENT)
         return lambda: (xb for xb, _ in loader)
 
@@ -77,12 +77,12 @@ def ways(dataset: ImageSet, batch_size: int) -> dict[str, Way]:
     }
 
 
-def images_per_second(way: Way, images: int) -> float:
+def images_per_second(contender: Contender, images: int) -> float:
     """Take whole epochs for the seconds of a turn."""
     seen = 0
     start = time.perf_counter()
     while (seconds := time.perf_counter() - start) < TURN_SECONDS:
-        epoch = sum(len(xb) for xb in way())
+        epoch = sum(len(xb) for xb in contender())
         if epoch != images:
             raise RuntimeError(f"an epoch of {images:,} images delivered {epoch:,}")
         seen += epoch
@@ -100,11 +100,11 @@ def main() -> None:
     random = np.random.default_rng(0)
     pixels = random.integers(0, 256, (args.images, 28, 28), np.uint8)
     labels = random.integers(0, 2, args.images, np.uint8)
-    all_ways = ways(ImageSet(pixels, labels, ("7", "3")), args.batch_size)
-    speeds: dict[str, list[float]] = {name: [] for name in all_ways}
+    all_contenders = contenders(ImageSet(pixels, labels, ("7", "3")), args.batch_size)
+    speeds: dict[str, list[float]] = {name: [] for name in all_contenders}
     for _ in range(args.repeats):
-        for name, way in all_ways.items():
-            speeds[name].append(images_per_second(way, args.images))
+        for name, contender in all_contenders.items():
+            speeds[name].append(images_per_second(contender, args.images))
     medians = {name: statistics.median(each) for name, each in speeds.items()}
     ours = next(iter(medians.values()))
     print(f"{'':46}{'images/s':>12}{'ours is':>12}")

@@ -24,8 +24,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from common_parts.goals import Goal, all_met, goals_text
-from common_parts.machine import busy, machine_text
+from harness.goals import Goal, all_met, goals_text
+from harness.machine import busy, machine_text
 from PIL import Image
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import ToTensor

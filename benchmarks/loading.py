@@ -3,11 +3,11 @@
     python benchmarks/loading.py --install DIR     # the loaders that are missing here
     python benchmarks/loading.py [--peers DIR]     # about 12 minutes
 
-All ways do the same work: each epoch a new order, batches of 256, float32 x / 255 `[256, 784]`
-and int64 labels `[256, 1]`; each must first deliver every image once. They take turns of 0.4 s. The
-roofline is the best of some bare C++ loops over the same rows, compiled here for this processor.
-Prints the medians over the turns and the ratios to the goals; exits with 1 if a goal is missed or
-ours fails.
+All contenders do the same work: each epoch a new order, batches of 256, float32 x / 255 `[256,
+784]` and int64 labels `[256, 1]`; each must first deliver every image once. They take turns of 0.4
+s. The roofline is the best of some bare C++ loops over the same rows, compiled here for this
+processor. Prints the medians over the turns and the ratios to the goals; exits with 1 if a goal is
+missed or ours fails.
 """
 
 import argparse
@@ -19,14 +19,14 @@ from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 
-from common_parts.environments import install_missing
-from common_parts.goals import Goal, all_met, goals_text
-from common_parts.machine import machine_text, processor
-from loading_parts.catalogue import OURS, WAYS, Way
-from loading_parts.files import lacking, write
-from loading_parts.plot import plot
-from loading_parts.report import goals, table
-from loading_parts.turns import Result, measure
+from harness.environments import install_missing
+from harness.goals import Goal, all_met, goals_text
+from harness.machine import machine_text, processor
+from loaders.catalogue import CONTENDERS, OURS, Contender
+from loaders.files import lacking, write
+from loaders.plot import plot
+from loaders.report import goals, table
+from loaders.turns import Result, measure
 
 from mnist_sgd import _core
 
@@ -34,31 +34,34 @@ IMAGES = (12_396, 120_000, 600_000, 1_200_000, 12_000_000)
 TURN_SECONDS = 0.4
 
 
-def chosen(ways: Iterable[Way], images: int) -> list[Way]:
-    """The ways that load so many images."""
+def chosen(contenders: Iterable[Contender], images: int) -> list[Contender]:
+    """The contenders that load so many images."""
     return [
-        way
-        for way in ways
-        if images <= (way.most or images) and (way.images is None or way.images < images)
+        contender
+        for contender in contenders
+        if images <= (contender.most or images)
+        and (contender.images is None or contender.images < images)
     ]
 
 
 def run(args: argparse.Namespace) -> tuple[dict[int, dict[str, Result]], list[float]]:
     """Measure each number of images for which there is room: results, and what else ran."""
-    ways = [w for w in WAYS if w is OURS or any(part in w.name for part in args.only or [""])]
+    contenders = [
+        w for w in CONTENDERS if w is OURS or any(part in w.name for part in args.only or [""])
+    ]
     measured, others = {}, []
     with tempfile.TemporaryDirectory(prefix="loading", dir=args.data) as folder:
         path = Path(folder)
         sizes = []
         for images in args.images:
-            if lack := lacking(path, images, chosen(ways, images)):
+            if lack := lacking(path, images, chosen(contenders, images)):
                 print(f"{images:,} images are left out: {lack}")
             else:
                 sizes.append(images)
         write(path, max(sizes, default=0))
         for images in sizes:
             results, busy = measure(
-                chosen(ways, images), path, images, args.peers, args.turns, args.seconds
+                chosen(contenders, images), path, images, args.peers, args.turns, args.seconds
             )
             measured[images] = results
             others += busy
@@ -77,9 +80,11 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--images", type=int, nargs="+", metavar="N", default=IMAGES, help="default: %(default)s"
     )
-    parser.add_argument("--turns", type=int, default=9, help="of each way; default: 9")
+    parser.add_argument("--turns", type=int, default=9, help="of each contender; default: 9")
     parser.add_argument("--seconds", type=float, default=TURN_SECONDS, help="of a turn")
-    parser.add_argument("--only", nargs="+", metavar="NAME", help="ways, by a part of the name")
+    parser.add_argument(
+        "--only", nargs="+", metavar="NAME", help="contenders, by a part of the name"
+    )
     parser.add_argument("--data", type=Path, metavar="DIR", help="for the images, 9.4 GB")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw them there")
@@ -90,7 +95,9 @@ def main() -> int:
     """Measure, print, and say whether all goals are met."""
     args = parse()
     if args.install is not None:
-        failed = install_missing(args.install, {way.package for way in WAYS if way.package})
+        failed = install_missing(
+            args.install, {contender.package for contender in CONTENDERS if contender.package}
+        )
         for name, reason in failed.items():
             print(f"{name}: {reason}", file=sys.stderr)
         return 1 if failed else 0

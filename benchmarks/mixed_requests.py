@@ -27,7 +27,7 @@ from functools import cache
 from pathlib import Path
 
 import grpc
-from common_parts.machine import descendants
+from harness.machine import descendants
 
 sys.path.insert(0, os.fspath(Path(__file__).parents[1] / "tests" / "support"))
 import picture_bombs

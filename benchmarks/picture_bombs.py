@@ -23,7 +23,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Thread
 
-from common_parts.machine import descendants
+from harness.machine import descendants
 
 sys.path.insert(0, os.fspath(Path(__file__).parents[1] / "tests" / "support"))
 from picture_bombs import BOMBS, Bomb, drawn, picture

@@ -19,11 +19,11 @@ import sys
 import time
 from pathlib import Path
 
-from common_parts.goals import all_met, goals_text
-from common_parts.machine import machine_text
-from serving_parts.bench import Bench
-from serving_parts.report import Result, goals, table
-from serving_parts.servers import EMPTY, FASTAPI, OURS, SERVERS, Server, install
+from harness.goals import all_met, goals_text
+from harness.machine import machine_text
+from servers.bench import Bench
+from servers.report import Result, goals, table
+from servers.servers import EMPTY, FASTAPI, OURS, SERVERS, Server, install
 
 from mnist_sgd_serve import ArtifactError
 

@@ -26,8 +26,8 @@ from statistics import mean
 
 import numpy as np
 import torch
-from common_parts.machine import busy, machine_text
-from small_folders_parts.tasks import Sources, Task, tasks
+from harness.machine import busy, machine_text
+from small_folder_tasks import Sources, Task, tasks
 
 from mnist_sgd import load_data
 from mnist_sgd.cli import main as command

@@ -115,7 +115,7 @@ def test_parts_without_one_for_training_are_refused(tmp_path: Path) -> None:
     )
 
 
-def test_two_training_parts_are_refused(tmp_path: Path) -> None:
+def test_two_trainers_are_refused(tmp_path: Path) -> None:
     folder = parts(tmp_path / "digits", "training", "train_set", "test")
     with pytest.raises(ValueError, match="'train_set' and 'training' could both be the training"):
         load_data(folder)

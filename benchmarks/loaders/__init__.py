@@ -1,0 +1,1 @@
+"""The parts of benchmarks/loading.py; contenders/ has one file for each."""

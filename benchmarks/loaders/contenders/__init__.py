@@ -1,0 +1,1 @@
+"""The loaders that are compared: each has `prepare(data, setting)`; see `common`."""

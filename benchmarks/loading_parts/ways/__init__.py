@@ -1,1 +1,0 @@
-"""The ways to load. Each has `prepare(data, setting)`, loaders by name; see `common`."""

@@ -1,1 +1,0 @@
-"""What `benchmarks/small_folders.py` consists of."""

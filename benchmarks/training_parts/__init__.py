@@ -1,1 +1,0 @@
-"""The parts of benchmarks/training.py; loops/ holds one way to train a file."""

@@ -1,1 +1,1 @@
-"""The training loops that are compared. Each has `train(epochs)`, which gives a `Trained`; see `common`."""
+"""The training loops that are compared: each has `train(epochs)`, see `common`."""

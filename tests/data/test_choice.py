@@ -89,7 +89,7 @@ def test_both_classes_must_be_drawn_characters(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize(("others", "preparation"), [(4, "mnist"), (5, "fit")])
+@pytest.mark.parametrize(("others", "preprocessing"), [(4, "mnist"), (5, "fit")])
 def test_three_of_four_are_enough(tmp_path: Path, others: int, preprocessing: str) -> None:
     folder = folder_of(tmp_path / "photos", stroke, stroke)
     fill_with(folder / "b", texture, others)

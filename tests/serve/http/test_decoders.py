@@ -352,7 +352,8 @@ def test_sixteen_pictures_of_a_pixel_by_25_million_hold_nobody_up(server: Server
 
 BROKEN = """\
 import sys
-from mnist_sgd_serve import command, decoder_process
+from mnist_sgd_serve import command
+from mnist_sgd_serve.http import decoder_process
 decoder_process.PROGRAM = "raise SystemExit(3)"
 sys.exit(command.main())
 """
@@ -370,9 +371,10 @@ def test_a_server_whose_decoders_cannot_start_says_so_and_ends(model: Path) -> N
 
 WRONG = """\
 import sys
-from mnist_sgd_serve import command, decoder_process
+from mnist_sgd_serve import command
+from mnist_sgd_serve.http import decoder_process
 decoder_process.PROGRAM = decoder_process.PROGRAM.replace("main(", '''
-from mnist_sgd_serve import decoder
+from mnist_sgd_serve.http import decoder
 def answer(head, requests, limits):
     requests.read(sum(decoder.HEAD.unpack(head)))
     return {answer}

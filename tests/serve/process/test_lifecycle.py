@@ -250,7 +250,8 @@ def test_a_model_from_a_pipe_is_read_once_and_holds_no_end_up(tmp_path: Path) ->
 
 BLOCKED_READ = """
 import sys, threading
-from mnist_sgd_serve import command, model_host
+from mnist_sgd_serve import command
+from mnist_sgd_serve.model import host as model_host
 load = model_host._load
 def blocked(path):
     if threading.current_thread() is not threading.main_thread():

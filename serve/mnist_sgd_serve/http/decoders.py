@@ -143,7 +143,7 @@ class Decoders:
         if len(self._waiting) >= MOST_WAITING:
             raise QueueFull
         loop = asyncio.get_running_loop()
-        told = {"encoding": encoding, "content_type": content_type, "preparation": preprocessing}
+        told = {"encoding": encoding, "content_type": content_type, "preprocessing": preprocessing}
         picture = _Picture(message(told, body), body, gone, loop.create_future())
         timer = loop.call_later(self.deadline, self._give_up, picture)
         self._waiting.append(picture)

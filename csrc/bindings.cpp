@@ -8,13 +8,11 @@
 #include <numeric>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <utility>
 #include <vector>
 
 #include "augmentation.hpp"
 #include "dlpack.hpp"
-#include "idx.hpp"
 #include "kernels.hpp"
 #include "loader.hpp"
 #include "order.hpp"
@@ -325,7 +323,7 @@ std::vector<std::string> kernel_names() {
 }  // namespace
 
 PYBIND11_MODULE(_core, module) {
-    module.doc() = "The C++ core of mnist_sgd; mnist_sgd.DataLoader and mnist_sgd.read_idx are its public face.";
+    module.doc() = "The C++ core of mnist_sgd; mnist_sgd.DataLoader and mnist_sgd.Augmentation are its public interface.";
     module.attr("ORDER_VERSION") = ORDER_VERSION;
 
     bind_augmentation(module);
@@ -367,12 +365,4 @@ PYBIND11_MODULE(_core, module) {
                py::arg("dtype") = "float32", py::arg("kernel") = py::none());
     module.def("order", &order, py::arg("count"), py::kw_only(), py::arg("seed"), py::arg("epoch"), py::arg("start"),
                py::arg("stop"), py::arg("kernel") = py::none());
-    module.def(
-        "parse_idx_header",
-        [](const py::bytes& head) {
-            const std::string_view bytes(head);
-            const IdxHeader header = parse_idx_header(reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size());
-            return py::make_tuple(header.type, py::tuple(py::cast(header.shape)), header.offset);
-        },
-        py::arg("head"));
 }

@@ -10,12 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_sgd._extension import extension_missing
-
-try:
-    from mnist_sgd import _core
-except ImportError as error:
-    raise extension_missing(error) from error
+from mnist_sgd._extension import _core
 
 __all__ = ["Augmentation"]
 

@@ -88,7 +88,6 @@ std::vector<Kernel> usable_kernels() {
         {"avx512vbmi", avx512vbmi::supported, avx512vbmi::float32, avx512vbmi::bfloat16, avx2::resample, avx512::shuffle},
         {"avx512", avx512::supported, avx512::float32, avx512::bfloat16, avx2::resample, avx512::shuffle},
         {"avx2", avx2::supported, avx2::float32, avx2::bfloat16, avx2::resample, avx2::shuffle},
-        {"sse2", sse2::supported, sse2::float32, sse2::bfloat16, resample_portable, sse2::shuffle},
 #endif
 #if MNIST_SGD_NEON_KERNEL
         {"neon", always, neon::float32, neon::bfloat16, resample_portable, shuffle_portable},

@@ -20,15 +20,6 @@ class Feistel;
 class Normalization;
 struct Rows;
 
-namespace sse2 {
-
-bool supported();
-void float32(const Rows& rows, float* out, const Normalization& how);
-void bfloat16(const Rows& rows, std::uint16_t* out, const Normalization& how);
-void shuffle(const Feistel& network, std::uint64_t start, std::size_t n, std::int64_t* out);
-
-}  // namespace sse2
-
 namespace avx2 {
 
 bool supported();

@@ -134,7 +134,8 @@ def test_evaluate_and_pack_work(python: Path, model: Path, tmp_path: Path) -> No
     done = run(python, "-m", "mnist_sgd", "pack", tmp_path / "pictures", packed)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(f"{packed}: 8 images, 4 of 3, 4 of 7\n")
-    for data in ([], ["--data", tmp_path / "pictures", "--all"], ["--data", packed, "--all"]):
+    pictures = (tmp_path / "pictures", packed)
+    for data in ([], *(["--data", str(source), "--all"] for source in pictures)):
         done = run(python, "-m", "mnist_sgd", "evaluate", model, *data, "--json")
         assert (done.returncode, done.stderr) == (0, "")
         assert json.loads(done.stdout)["images"] == (8 if data else 2038)

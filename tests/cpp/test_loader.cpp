@@ -42,8 +42,8 @@ void check_plan(const Samples& samples, const BatchPlan& wanted, const BatchTran
         CHECK_EQ(loader.batches(), whole.size());
         for (std::size_t first = 0; first <= whole.size() + 1; ++first) {
             const std::size_t skipped = std::min(first, whole.size());
-            const std::vector<BatchContents> expected(whole.begin() + static_cast<std::ptrdiff_t>(skipped), whole.end());
-            CHECK(rest(*loader.epoch(epoch, first), transform.dtype) == expected);
+            const std::vector<BatchContents> left(whole.begin() + static_cast<std::ptrdiff_t>(skipped), whole.end());
+            CHECK(rest(*loader.epoch(epoch, first), transform.dtype) == left);
         }
     }
 }

@@ -10,7 +10,7 @@ namespace mnist_sgd {
 
 namespace {
 
-// "augment1": no other draws share a generator. DOMAIN alone is a macro in Windows' math.h.
+// "augment1", so that no other random numbers share a generator. DOMAIN is a macro in Windows' math.h.
 constexpr std::uint64_t DRAW_DOMAIN = 0x6175676d656e7431u;
 constexpr double RADIANS = 3.14159265358979323846 / 180;
 constexpr double CENTRE = (IMAGE_SIDE - 1) / 2.0;
@@ -20,7 +20,7 @@ struct Angle {
     double cos;
 };
 
-// Of up to 45 degrees either way, by the Taylor series, which end where doubles do.
+// For -45 to 45 degrees, by the Taylor series to double precision.
 Angle small_sin_cos(double degrees) {
     const double x = degrees * RADIANS;
     const double square = x * x;
@@ -33,7 +33,7 @@ Angle small_sin_cos(double degrees) {
     return {x * sin, cos};
 }
 
-// Of any angle, exact for quarter turns.
+// For any angle; exact for quarter turns.
 Angle sin_cos(double degrees) {
     const double quarters = std::floor(degrees / 90 + 0.5);
     const Angle rest = small_sin_cos(degrees - 90 * quarters);
@@ -73,7 +73,7 @@ Augmentation::Augmentation(double degrees, double translate, double scale_low, d
     }
 }
 
-Draw Augmentation::draw(std::uint64_t seed, std::uint64_t epoch, std::uint64_t sample) const {
+AffineParams Augmentation::draw(std::uint64_t seed, std::uint64_t epoch, std::uint64_t sample) const {
     const std::uint64_t state = splitmix(splitmix(splitmix(seed ^ DRAW_DOMAIN, 0), epoch), sample);
     const auto uniform = [state](std::uint64_t n, double low, double high) {
         return low + (high - low) * (static_cast<double>(splitmix(state, n) >> 11) * 0x1p-53);
@@ -84,8 +84,8 @@ Draw Augmentation::draw(std::uint64_t seed, std::uint64_t epoch, std::uint64_t s
             uniform(3, scale_low_, scale_high_), uniform(4, -shear_, shear_)};
 }
 
-Affine Draw::inverse() const {
-    // With rows (cos, -sin), (sin, cos) of the rotation and (1, -tan), (0, 1) of the shear.
+Affine AffineParams::inverse() const {
+    // The rotation has the rows (cos, -sin), (sin, cos), the shear (1, -tan), (0, 1).
     const Angle turn = sin_cos(angle);
     const Angle lean = sin_cos(shear);
     const double tan = lean.sin / lean.cos;

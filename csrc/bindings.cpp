@@ -1,4 +1,4 @@
-// The only file that knows Python: mnist_sgd._core. Its types are in mnist_sgd/_core.pyi.
+// The Python module mnist_sgd._core, typed in mnist_sgd/_core.pyi. No other file here knows Python.
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
@@ -8,13 +8,11 @@
 #include <numeric>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <utility>
 #include <vector>
 
 #include "augmentation.hpp"
 #include "dlpack.hpp"
-#include "idx.hpp"
 #include "kernels.hpp"
 #include "loader.hpp"
 #include "order.hpp"
@@ -42,81 +40,81 @@ Dtype dtype_named(const std::string& name) {
     throw py::value_error("dtype must be float32, bfloat16 or uint8, got " + name);
 }
 
-dlpack::DataType dlpack_type(Dtype dtype) {
+DLDataType dlpack_type(Dtype dtype) {
     switch (dtype) {
-        case Dtype::float32: return {2, 32, 1};
-        case Dtype::bfloat16: return {4, 16, 1};
-        default: return {1, 8, 1};
+        case Dtype::float32: return {kDLFloat, 32, 1};
+        case Dtype::bfloat16: return {kDLBfloat, 16, 1};
+        default: return {kDLUInt, 8, 1};
     }
 }
 
-// A batch as two tensors, whose slot goes back to its pool when the later of them dies.
-class Exported {
+// A batch as two tensors, which release the buffer when both have been deleted.
+class DLPackBatch {
 public:
-    Exported(const Batch& batch, dlpack::DataType dtype, bool flatten)
-        : slot_(batch.slot), xb_shape_{0, 1, 28, 28}, yb_shape_{0, 1} {
-        xb_shape_[0] = yb_shape_[0] = static_cast<std::int64_t>(batch.size);
-        if (flatten) {
-            xb_shape_[1] = PIXELS;
-        }
-        describe(&xb, slot_->values(), dtype, flatten ? 2 : 4, xb_shape_, flatten ? FLAT : IMAGE);
-        describe(&yb, slot_->labels(), {0, 64, 1}, 2, yb_shape_, COLUMN);
+    DLPackBatch(const Batch& batch, DLDataType dtype, bool flatten)
+        : buffer_(batch.buffer),
+          xb_shape_{static_cast<std::int64_t>(batch.size), flatten ? std::int64_t{PIXELS} : 1, 28, 28},
+          yb_shape_{static_cast<std::int64_t>(batch.size), 1} {
+        describe(&xb, buffer_->values(), dtype, flatten ? 2 : 4, xb_shape_, flatten ? FLAT : IMAGE);
+        describe(&yb, buffer_->labels(), {kDLInt, 64, 1}, 2, yb_shape_, COLUMN);
     }
 
-    // Each must be let go once, by its deleter.
-    dlpack::ManagedTensor xb;
-    dlpack::ManagedTensor yb;
+    // Each must be deleted once, by its deleter.
+    DLManagedTensorVersioned xb;
+    DLManagedTensorVersioned yb;
 
 private:
     inline static std::int64_t FLAT[] = {PIXELS, 1};
     inline static std::int64_t IMAGE[] = {PIXELS, PIXELS, 28, 1};
     inline static std::int64_t COLUMN[] = {1, 1};
 
-    void describe(dlpack::ManagedTensor* tensor, void* data, dlpack::DataType dtype, std::int32_t ndim,
+    void describe(DLManagedTensorVersioned* tensor, void* data, DLDataType dtype, std::int32_t ndim,
                   std::int64_t* shape, std::int64_t* strides) {
-        *tensor = {dlpack::VERSION, this, let_go, 0, {data, {1, 0}, ndim, dtype, shape, strides, 0}};
+        *tensor = {DLPACK_VERSION, this, deleter, 0, {data, {kDLCPU, 0}, ndim, dtype, shape, strides, 0}};
     }
 
-    static void let_go(dlpack::ManagedTensor* tensor) {
-        auto* batch = static_cast<Exported*>(tensor->manager_ctx);
+    static void deleter(DLManagedTensorVersioned* tensor) {
+        auto* batch = static_cast<DLPackBatch*>(tensor->manager_ctx);
         if (--batch->alive_ == 0) {
             delete batch;
         }
     }
 
-    const std::shared_ptr<Slot> slot_;
+    const std::shared_ptr<Buffer> buffer_;
     std::int64_t xb_shape_[4];
     std::int64_t yb_shape_[2];
     std::atomic<int> alive_{2};
 };
 
-// Throws py::type_error if it is not a framework's table of functions, or one that is not known here.
-const dlpack::Exchange& exchange_of(const py::object& capsule) {
-    if (!PyCapsule_IsValid(capsule.ptr(), dlpack::Exchange::CAPSULE)) {
-        throw py::type_error("exchange must be a capsule '" + std::string(dlpack::Exchange::CAPSULE) + "', got " +
+// The table of functions in a framework's capsule, in a version that is known here. Throws
+// py::type_error if there is none.
+const DLPackExchangeAPI& exchange_api(const py::object& capsule) {
+    const char* const name = DLPACK_EXCHANGE_API_CAPSULE;
+    if (!PyCapsule_IsValid(capsule.ptr(), name)) {
+        throw py::type_error("exchange must be a capsule '" + std::string(name) + "', got " +
                              std::string(py::str(py::type::of(capsule))));
     }
-    auto* exchange = static_cast<dlpack::Exchange*>(PyCapsule_GetPointer(capsule.ptr(), dlpack::Exchange::CAPSULE));
-    while (exchange != nullptr && exchange->version.major != dlpack::VERSION.major) {
-        exchange = exchange->older;
+    auto* header = static_cast<DLPackExchangeAPIHeader*>(PyCapsule_GetPointer(capsule.ptr(), name));
+    while (header != nullptr && header->version.major != DLPACK_VERSION.major) {
+        header = header->prev_api;
     }
-    if (exchange == nullptr) {
-        throw py::type_error("exchange must be of DLPack " + std::to_string(dlpack::VERSION.major));
+    if (header == nullptr) {
+        throw py::type_error("exchange must be of DLPack " + std::to_string(DLPACK_VERSION.major));
     }
-    return *exchange;
+    return *reinterpret_cast<DLPackExchangeAPI*>(header);
 }
 
-// A loader with the arrays that it reads.
+// A loader and the arrays that it reads, which it keeps alive.
 class PyLoader {
 public:
-    PyLoader(py::array images, py::array labels, bool flatten, const Plan& plan, const Treatment& treatment,
+    PyLoader(py::array images, py::array labels, bool flatten, const BatchPlan& plan, const BatchTransform& transform,
              const py::object& exchange)
         : images_(std::move(images)),
           labels_(std::move(labels)),
           flatten_(flatten),
-          dtype_(dlpack_type(treatment.dtype)),
-          exchange_(exchange_of(exchange)),
-          loader_(samples(images_, labels_), plan, treatment) {}
+          dtype_(dlpack_type(transform.dtype)),
+          exchange_api_(exchange_api(exchange)),
+          loader_(samples(images_, labels_), plan, transform) {}
 
     std::size_t batches() const { return loader_.batches(); }
 
@@ -125,21 +123,27 @@ public:
     }
 
     py::tuple tensors(const Batch& batch) const {
-        auto* exported = new Exported(batch, dtype_, flatten_);  // owned by its two tensors
-        void* object = nullptr;
-        if (exchange_.to_object(&exported->xb, &object) != 0) {
-            exported->yb.deleter(&exported->yb);
-            throw py::error_already_set();
+        auto* tensors = new DLPackBatch(batch, dtype_, flatten_);  // owned by its two tensors
+        py::object xb;
+        try {
+            xb = tensor(&tensors->xb);
+        } catch (...) {
+            tensors->yb.deleter(&tensors->yb);
+            throw;
         }
-        const auto xb = py::reinterpret_steal<py::object>(static_cast<PyObject*>(object));
-        if (exchange_.to_object(&exported->yb, &object) != 0) {
-            throw py::error_already_set();
-        }
-        const auto yb = py::reinterpret_steal<py::object>(static_cast<PyObject*>(object));
-        return py::make_tuple(xb, yb);
+        return py::make_tuple(std::move(xb), tensor(&tensors->yb));
     }
 
 private:
+    // Makes the framework's tensor, which owns the memory; if this throws, it has been released.
+    py::object tensor(DLManagedTensorVersioned* managed) const {
+        void* object = nullptr;
+        if (exchange_api_.managed_tensor_to_py_object_no_sync(managed, &object) != 0) {
+            throw py::error_already_set();
+        }
+        return py::reinterpret_steal<py::object>(static_cast<PyObject*>(object));
+    }
+
     static Samples samples(const py::array& images, const py::array& labels) {
         Samples result{contiguous<std::uint8_t>(images, "images"), nullptr, nullptr, 0};
         if (images.ndim() != 3 || images.shape(1) != 28 || images.shape(2) != 28 || labels.ndim() != 1 ||
@@ -158,8 +162,8 @@ private:
     py::array images_;
     py::array labels_;
     bool flatten_;
-    dlpack::DataType dtype_;
-    const dlpack::Exchange& exchange_;
+    DLDataType dtype_;
+    const DLPackExchangeAPI& exchange_api_;
     Loader loader_;
 };
 
@@ -168,20 +172,20 @@ public:
     PyEpoch(PyLoader& loader, std::uint64_t epoch, std::size_t first_batch)
         : loader_(loader), epoch_(loader.epoch(epoch, first_batch)), progress_(epoch_->progress()) {}
 
-    // The tensors of the next batch; a null handle after the last.
+    // The tensors of the next batch, or a null handle after the last.
     py::object next() {
-        const std::shared_ptr<Epoch> epoch = epoch_;  // another thread may close
+        const std::shared_ptr<Epoch> epoch = epoch_;  // another thread may call close()
         if (epoch == nullptr) {
             return {};
         }
-        epoch->survive_fork();  // not thread-safe: the GIL is its lock
+        epoch->after_fork_in_child();  // not thread-safe by itself: the GIL protects it
         Batch batch;
         {
             const py::gil_scoped_release unlocked;
             batch = epoch->next();
         }
-        if (batch.slot == nullptr) {
-            close();  // an iterator that is kept after its end keeps no threads
+        if (batch.buffer == nullptr) {
+            close();  // an exhausted iterator keeps no threads
             return {};
         }
         return loader_.tensors(batch);
@@ -196,7 +200,7 @@ private:
     const std::shared_ptr<Progress> progress_;
 };
 
-// PyEpoch's __next__ in the type's own slot: through a method it costs 0.15 us more, a batch takes 10.
+// PyEpoch's __next__, in the type's own slot, because a call through a Python method costs more.
 PyObject* epoch_next(PyObject* self) {
     try {
         return py::handle(self).cast<PyEpoch&>().next().release().ptr();
@@ -219,19 +223,20 @@ const Kernel& kernel_or_default(const std::optional<std::string>& name) {
     return name ? kernel_named(*name) : default_kernel();
 }
 
-// Images as a batch holds them; bfloat16 comes as its bits, for NumPy has no such type.
+// Normalizes images as a batch does. bfloat16 values are returned as bits, since NumPy lacks the type.
 py::array normalize(const py::array& images, float mean, float std, const std::string& dtype,
                     const std::optional<std::string>& kernel) {
-    const Treatment treatment{std::nullopt, Normalization(mean, std), dtype_named(dtype), kernel_or_default(kernel)};
+    const BatchTransform transform{std::nullopt, Normalization(mean, std), dtype_named(dtype),
+                                   kernel_or_default(kernel)};
     const std::uint8_t* pixels = contiguous<std::uint8_t>(images, "images");
     if (static_cast<std::size_t>(images.size()) % PIXELS != 0) {
         throw py::value_error("images must hold 784 pixels each, got " + std::to_string(images.size()) + " together");
     }
-    const char* format = treatment.dtype == Dtype::float32 ? "f4" : treatment.dtype == Dtype::bfloat16 ? "u2" : "u1";
+    const char* format = transform.dtype == Dtype::float32 ? "f4" : transform.dtype == Dtype::bfloat16 ? "u2" : "u1";
     py::array result(py::dtype(format), std::vector<py::ssize_t>(images.shape(), images.shape() + images.ndim()));
     std::vector<std::int64_t> indices(static_cast<std::size_t>(images.size()) / PIXELS);
     std::iota(indices.begin(), indices.end(), std::int64_t{0});
-    treatment.convert({pixels, indices.data(), indices.size(), indices.size()}, result.mutable_data());
+    transform.convert({pixels, indices.data(), indices.size()}, result.mutable_data());
     return result;
 }
 
@@ -243,10 +248,10 @@ const std::uint8_t* images_28(const py::array& images) {
     return data;
 }
 
-// What the draws that `draw(i)` gives make of the images i.
-template <typename DrawOf>
+// Transforms each image i by params(i).
+template <typename Params>
 py::array_t<std::uint8_t> transformed(const py::array& images, const std::optional<std::string>& kernel_name,
-                                      Outside outside, const DrawOf& draw) {
+                                      Outside outside, const Params& params) {
     const Kernel& kernel = kernel_or_default(kernel_name);
     const std::uint8_t* in = images_28(images);
     const auto count = static_cast<std::size_t>(images.shape(0));
@@ -254,7 +259,7 @@ py::array_t<std::uint8_t> transformed(const py::array& images, const std::option
     std::uint8_t* out = result.mutable_data();
     const py::gil_scoped_release unlocked;
     for (std::size_t i = 0; i < count; ++i) {
-        kernel.resample(in + i * PIXELS, out + i * PIXELS, draw(i).inverse(), outside);
+        kernel.resample(in + i * PIXELS, out + i * PIXELS, params(i).inverse(), outside);
     }
     return result;
 }
@@ -278,8 +283,9 @@ void bind_augmentation(py::module_& module) {
         .def(
             "draw",
             [](const Augmentation& augmentation, std::uint64_t seed, std::uint64_t epoch, std::uint64_t sample) {
-                const Draw draw = augmentation.draw(seed, epoch, sample);
-                return py::make_tuple(draw.angle, py::make_tuple(draw.shift_x, draw.shift_y), draw.scale, draw.shear);
+                const AffineParams params = augmentation.draw(seed, epoch, sample);
+                return py::make_tuple(params.angle, py::make_tuple(params.shift_x, params.shift_y), params.scale,
+                                      params.shear);
             },
             py::kw_only(), py::arg("seed"), py::arg("epoch"), py::arg("sample"))
         .def(
@@ -296,8 +302,8 @@ void bind_augmentation(py::module_& module) {
         "affine",
         [](const py::array& images, double angle, std::pair<double, double> translate, double scale, double shear,
            const std::string& outside, const std::optional<std::string>& kernel) {
-            const Draw draw{angle, translate.first, translate.second, scale, shear};
-            return transformed(images, kernel, outside_named(outside), [&](std::size_t) { return draw; });
+            const AffineParams params{angle, translate.first, translate.second, scale, shear};
+            return transformed(images, kernel, outside_named(outside), [&](std::size_t) { return params; });
         },
         py::arg("images"), py::kw_only(), py::arg("angle") = 0.0, py::arg("translate") = py::make_tuple(0.0, 0.0),
         py::arg("scale") = 1.0, py::arg("shear") = 0.0, py::arg("outside") = "black", py::arg("kernel") = py::none());
@@ -310,7 +316,8 @@ py::array_t<std::int64_t> order(std::uint64_t count, std::uint64_t seed, std::ui
                               ", " + std::to_string(stop) + " and " + std::to_string(count));
     }
     py::array_t<std::int64_t> result(static_cast<py::ssize_t>(stop - start));
-    Order(count, seed, epoch, true, kernel_or_default(kernel)).fill(start, static_cast<std::size_t>(stop - start), result.mutable_data());
+    const Order order(count, seed, epoch, true, kernel_or_default(kernel));
+    order.fill(start, static_cast<std::size_t>(stop - start), result.mutable_data());
     return result;
 }
 
@@ -325,7 +332,7 @@ std::vector<std::string> kernel_names() {
 }  // namespace
 
 PYBIND11_MODULE(_core, module) {
-    module.doc() = "The C++ core of mnist_sgd; mnist_sgd.DataLoader and mnist_sgd.read_idx are its public face.";
+    module.doc() = "The C++ core of mnist_sgd, used through mnist_sgd.DataLoader and mnist_sgd.Augmentation.";
     module.attr("ORDER_VERSION") = ORDER_VERSION;
 
     bind_augmentation(module);
@@ -343,10 +350,10 @@ PYBIND11_MODULE(_core, module) {
                          bool drop_last, std::uint64_t seed, std::size_t rank, std::size_t world_size,
                          std::size_t num_threads, float mean, float std, const std::string& dtype,
                          const py::object& exchange, const std::optional<Augmentation>& augmentation) {
-                 const Plan plan{batch_size, shuffle, drop_last, seed, rank, world_size, num_threads};
-                 const Treatment treatment{augmentation, Normalization(mean, std), dtype_named(dtype),
+                 const BatchPlan plan{batch_size, shuffle, drop_last, seed, rank, world_size, num_threads};
+                 const BatchTransform transform{augmentation, Normalization(mean, std), dtype_named(dtype),
                                            default_kernel()};
-                 return std::make_unique<PyLoader>(std::move(images), std::move(labels), flatten, plan, treatment,
+                 return std::make_unique<PyLoader>(std::move(images), std::move(labels), flatten, plan, transform,
                                                    exchange);
              }),
              py::arg("images"), py::arg("labels"), py::kw_only(), py::arg("flatten"), py::arg("batch_size"),
@@ -367,12 +374,4 @@ PYBIND11_MODULE(_core, module) {
                py::arg("dtype") = "float32", py::arg("kernel") = py::none());
     module.def("order", &order, py::arg("count"), py::kw_only(), py::arg("seed"), py::arg("epoch"), py::arg("start"),
                py::arg("stop"), py::arg("kernel") = py::none());
-    module.def(
-        "parse_idx_header",
-        [](const py::bytes& head) {
-            const std::string_view bytes(head);
-            const IdxHeader header = parse_idx_header(reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size());
-            return py::make_tuple(header.type, py::tuple(py::cast(header.shape)), header.offset);
-        },
-        py::arg("head"));
 }

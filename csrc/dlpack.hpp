@@ -1,65 +1,70 @@
-// The structures of DLPack 1, the protocol by which frameworks hand each other tensors without a copy
-// (https://dmlc.github.io/dlpack/latest/c_api.html): the layout in memory is theirs.
+// The part of DLPack 1 that hands tensors to another framework without a copy, under DLPack's own
+// names (https://dmlc.github.io/dlpack/latest/c_api.html). The memory layout is the protocol's.
 #pragma once
 
 #include <cstdint>
 
 namespace mnist_sgd {
-namespace dlpack {
 
-struct Version {
-    std::uint32_t major;  // of another one nothing but the version may be read
+struct DLPackVersion {
+    std::uint32_t major;  // if it is not ours, nothing but the version may be read
     std::uint32_t minor;
 };
 
-constexpr Version VERSION{1, 3};
+constexpr DLPackVersion DLPACK_VERSION{1, 3};
 
-struct Device {
-    std::int32_t type;  // 1: the processor's memory
-    std::int32_t id;
+constexpr std::int32_t kDLCPU = 1;
+
+struct DLDevice {
+    std::int32_t device_type;
+    std::int32_t device_id;
 };
 
-struct DataType {
-    std::uint8_t code;  // 0 int, 1 uint, 2 float, 4 bfloat
+enum DLDataTypeCode : std::uint8_t { kDLInt = 0, kDLUInt = 1, kDLFloat = 2, kDLBfloat = 4 };
+
+struct DLDataType {
+    std::uint8_t code;
     std::uint8_t bits;
     std::uint16_t lanes;
 };
 
-struct Tensor {
+struct DLTensor {
     void* data;
-    Device device;
+    DLDevice device;
     std::int32_t ndim;
-    DataType dtype;
+    DLDataType dtype;
     std::int64_t* shape;
-    std::int64_t* strides;  // in items, one a dimension
+    std::int64_t* strides;  // in items, one per dimension
     std::uint64_t byte_offset;
 };
 
-// A tensor with its owner; whoever takes it calls the deleter when it is done, from any thread.
-struct ManagedTensor {
-    Version version;
+// A tensor with its owner. The consumer calls the deleter once, from any thread.
+struct DLManagedTensorVersioned {
+    DLPackVersion version;
     void* manager_ctx;
-    void (*deleter)(ManagedTensor*);
+    void (*deleter)(DLManagedTensorVersioned*);
     std::uint64_t flags;
-    Tensor tensor;
+    DLTensor dl_tensor;
 };
 
-// What a framework's tensor type holds in the capsule `__dlpack_c_exchange_api__`: a table of C
-// functions, for the life of the process. Through it a tensor is made in half of the time that a
-// capsule for `from_dlpack` takes. Only `to_object` is used here.
-struct Exchange {
-    static constexpr const char* ATTRIBUTE = "__dlpack_c_exchange_api__";
-    static constexpr const char* CAPSULE = "dlpack_exchange_api";
-
-    Version version;
-    Exchange* older;
-    void (*allocator)();
-    void (*from_object)();
-    // Makes a Python object of a tensor, which it owns from then on; not 0 with a Python error set.
-    int (*to_object)(ManagedTensor* tensor, void** object);
-    void (*tensor_of_object)();
-    void (*stream)();
+struct DLPackExchangeAPIHeader {
+    DLPackVersion version;
+    DLPackExchangeAPIHeader* prev_api;  // the table of an earlier version, or null
 };
 
-}  // namespace dlpack
+// The table of C functions in the capsule `__dlpack_c_exchange_api__` of a framework's tensor type,
+// which lives as long as the process. Making a tensor through it is faster than through a capsule
+// for `from_dlpack`. Functions that are not used here are declared without their parameters.
+struct DLPackExchangeAPI {
+    DLPackExchangeAPIHeader header;
+    void (*managed_tensor_allocator)();
+    void (*managed_tensor_from_py_object_no_sync)();
+    // Makes a Python object that owns the tensor. Returns nonzero with a Python error set on failure.
+    int (*managed_tensor_to_py_object_no_sync)(DLManagedTensorVersioned* tensor, void** out_py_object);
+    void (*dltensor_from_py_object_no_sync)();
+    void (*current_work_stream)();
+};
+
+constexpr const char* DLPACK_EXCHANGE_API_CAPSULE = "dlpack_exchange_api";
+
 }  // namespace mnist_sgd

@@ -1,24 +1,25 @@
-// The bijection behind a shuffled order; order.hpp says where it comes from and what it promises.
+// The bijection behind a shuffled order; order.hpp describes the algorithm and its guarantees.
 //
-// Everything is inline and nothing names an instruction set: each kernel compiles it for its own.
+// All functions are inline and use no intrinsics, so that each kernel compiles them for its own
+// instruction set.
 #pragma once
 
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
 
-#include "inline.hpp"
+#include "macros.hpp"
 
 namespace mnist_sgd {
 
-// A generalised Feistel network over the pairs [0, left) x [0, right), which hold [0, count): it
-// sends each position to a sample.
+// A generalised Feistel network over the pairs [0, left) x [0, right), which cover [0, count). It maps
+// each position to a sample.
 class Feistel {
 public:
     struct PlainBlock;
 
     static constexpr int ROUNDS = 8;
-    // Those of MurmurHash3's 32-bit finaliser (Appleby).
+    // From the 32-bit finaliser of MurmurHash3 (Appleby).
     static constexpr std::uint32_t MULTIPLIER_1 = 0x85ebca6bu;
     static constexpr std::uint32_t MULTIPLIER_2 = 0xc2b2ae35u;
 
@@ -28,7 +29,7 @@ public:
     std::uint32_t keys[ROUNDS];
 
     // Writes the samples at the positions start, ..., start + n - 1, all below count, to `out`. A
-    // kernel may bring a `Block` of its own, which does what the plain one does.
+    // kernel may pass its own implementation of PlainBlock.
     template <typename Block = PlainBlock>
     MNIST_SGD_INLINE void fill(std::uint64_t start, std::size_t n, std::int64_t* out) const {
         std::size_t done = 0;
@@ -47,8 +48,8 @@ public:
         }
     }
 
-    // What the network makes of `size` positions from `start` on, in `out`; past the last position,
-    // anything. True if one of them is count or more and must go through the network again.
+    // Encrypts `size` consecutive positions into `out`; outputs past the last position are unspecified.
+    // Returns whether one of them is count or more, and so must go through the network again.
     struct PlainBlock {
         template <std::size_t size>
         static MNIST_SGD_INLINE bool run(const Feistel& network, std::uint64_t start, std::int64_t* out) {
@@ -70,13 +71,12 @@ public:
     };
 
 private:
-    // Positions that go through the network side by side, in vector registers where the compiler can:
-    // one position's rounds wait for each other, so one at a time takes 24 ns each; 64 together take
-    // 1.8 ns each with AVX-512.
+    // Positions that go through the network together, in vector registers if the compiler can. The
+    // rounds of a single position depend on each other, so one at a time is many times slower.
     static constexpr std::size_t BLOCK = 64;
-    static constexpr std::size_t SMALL_BLOCK = 16;  // for what is left after blocks
+    static constexpr std::size_t SMALL_BLOCK = 16;  // for the remainder
 
-    // The pairs of positions, the left half the higher one.
+    // Splits positions into pairs; `l` is the high half.
     template <std::size_t size>
     static MNIST_SGD_INLINE void split(const Feistel& network, std::uint64_t start, std::uint32_t* l,
                                        std::uint32_t* r) {
@@ -86,7 +86,7 @@ private:
             if (network.right < size) {
                 l[i] = (high + (low + i) / network.right) % network.left;
                 r[i] = (low + i) % network.right;
-            } else {  // at most one wrap in so few
+            } else {  // at most one wraparound in a block
                 const bool wraps = low + i >= network.right;
                 l[i] = high + (wraps ? 1 : 0);
                 r[i] = low + i - (wraps ? network.right : 0);
@@ -94,7 +94,7 @@ private:
         }
     }
 
-    // Changes one half of each pair by a hash of the other one and the round's key.
+    // Adds a hash of the other half and the round's key to one half of each pair.
     template <std::size_t size>
     static MNIST_SGD_INLINE void half_round(std::uint32_t* changed, const std::uint32_t* other, std::uint32_t key,
                                             std::uint32_t modulus) {
@@ -103,13 +103,13 @@ private:
             h = (h ^ (h >> 15)) * MULTIPLIER_2;
             h ^= h >> 16;
             const auto scaled = static_cast<std::uint32_t>((static_cast<std::uint64_t>(h) * modulus) >> 32);
-            // Modulo a modulus below 2^31: the difference wraps to a huge number where the sum is below.
+            // The sum modulo a modulus below 2^31: if it is smaller, the difference wraps to a huge number.
             const std::uint32_t sum = changed[i] + scaled;
             changed[i] = std::min(sum, sum - modulus);
         }
     }
 
-    // Walks the cycle of every sample that is count or more, which is rare: see order.hpp.
+    // Walks the cycle of each sample that is count or more, which is rare: see order.hpp.
     void walk(std::int64_t* samples, std::size_t n) const {
         for (std::size_t i = 0; i < n; ++i) {
             while (static_cast<std::uint64_t>(samples[i]) >= count) {

@@ -1,12 +1,12 @@
-// Which process is this: a fork copies locks and the memory of threads, but not the threads.
+// Detects a fork, which copies locks and memory into the child but none of the threads.
 #pragma once
 
 #include <cstdint>
 
 namespace mnist_sgd {
 
-// A number that differs between a process and the children that it forks. An object that remembers
-// it from its birth knows whether its locks and its threads are its own.
+// A number that differs between a process and each child it forks. An object that stores it when it
+// is made can tell later whether its locks and threads belong to the current process.
 std::uint64_t fork_generation();
 
 }  // namespace mnist_sgd

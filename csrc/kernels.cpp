@@ -25,13 +25,13 @@ std::uint32_t bits_of(float number) {
     return bits;
 }
 
-// The nearest bfloat16, ties to even; an infinity stays one, and no byte gives a NaN.
+// Rounds to the nearest bfloat16, ties to even. Infinities stay infinite; no byte gives a NaN.
 std::uint16_t to_bfloat16(float number) {
     const std::uint32_t bits = bits_of(number);
     return static_cast<std::uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 }
 
-// Byte b of the number of x becomes bytes[b][x].
+// Stores byte b of the number for x in bytes[b][x].
 template <std::size_t size>
 void split(std::uint32_t number, int x, std::uint8_t (&bytes)[size][256]) {
     for (std::size_t b = 0; b < size; ++b) {
@@ -41,7 +41,8 @@ void split(std::uint32_t number, int x, std::uint8_t (&bytes)[size][256]) {
 
 }  // namespace
 
-Normalization::Normalization(float mean_, float std_) : mean(mean_), std(std_), identity(mean_ == 0.0f && std_ == 1.0f) {
+Normalization::Normalization(float mean_, float std_)
+    : mean(mean_), std(std_), identity(mean_ == 0.0f && std_ == 1.0f) {
     if (!std::isfinite(mean)) {
         throw std::invalid_argument("mean must be a finite number, got " + text(mean));
     }
@@ -60,21 +61,23 @@ namespace {
 
 bool always() { return true; }
 
-// Each pixel looked up in the table of its 256 answers.
+// Looks up every pixel in a table of 256 values.
 template <typename T>
-void look_up(const Rows& rows, T* out, const T* table) {
+void look_up(const RowGather& rows, T* out, const T* table) {
     constexpr std::size_t STEP = 16;
-    rows.each<STEP>(out, [table](const std::uint8_t* pixels, T* values) {
+    rows.for_each_row<STEP>(out, [table](const std::uint8_t* pixels, T* values) {
         for (std::size_t j = 0; j < STEP; ++j) {
             values[j] = table[pixels[j]];
         }
     });
 }
 
-void float32_portable(const Rows& rows, float* out, const Normalization& how) { look_up(rows, out, how.float32); }
+void float32_portable(const RowGather& rows, float* out, const Normalization& norm) {
+    look_up(rows, out, norm.float32);
+}
 
-void bfloat16_portable(const Rows& rows, std::uint16_t* out, const Normalization& how) {
-    look_up(rows, out, how.bfloat16);
+void bfloat16_portable(const RowGather& rows, std::uint16_t* out, const Normalization& norm) {
+    look_up(rows, out, norm.bfloat16);
 }
 
 void shuffle_portable(const Feistel& network, std::uint64_t start, std::size_t n, std::int64_t* out) {
@@ -85,10 +88,10 @@ std::vector<Kernel> usable_kernels() {
     const Kernel all[] = {
 #if MNIST_SGD_X86_KERNELS
         // A processor with AVX-512 has AVX2.
-        {"avx512vbmi", avx512vbmi::supported, avx512vbmi::float32, avx512vbmi::bfloat16, avx2::resample, avx512::shuffle},
+        {"avx512vbmi", avx512vbmi::supported, avx512vbmi::float32, avx512vbmi::bfloat16, avx2::resample,
+         avx512::shuffle},
         {"avx512", avx512::supported, avx512::float32, avx512::bfloat16, avx2::resample, avx512::shuffle},
         {"avx2", avx2::supported, avx2::float32, avx2::bfloat16, avx2::resample, avx2::shuffle},
-        {"sse2", sse2::supported, sse2::float32, sse2::bfloat16, resample_portable, sse2::shuffle},
 #endif
 #if MNIST_SGD_NEON_KERNEL
         {"neon", always, neon::float32, neon::bfloat16, resample_portable, shuffle_portable},
@@ -127,9 +130,10 @@ const Kernel& default_kernel() {
     return forced != nullptr && *forced != '\0' ? kernel_named(forced) : kernels().front();
 }
 
-void copy(const Rows& rows, std::uint8_t* out) {
+void copy(const RowGather& rows, std::uint8_t* out) {
     constexpr std::size_t STEP = 16;
-    rows.each<STEP>(out, [](const std::uint8_t* pixels, std::uint8_t* values) { std::memcpy(values, pixels, STEP); });
+    rows.for_each_row<STEP>(
+        out, [](const std::uint8_t* pixels, std::uint8_t* values) { std::memcpy(values, pixels, STEP); });
 }
 
 }  // namespace mnist_sgd

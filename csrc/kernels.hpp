@@ -1,11 +1,11 @@
-// The arithmetic of the loader: rows of uint8 pixels to float32 or bfloat16, a batch in one call.
+// The kernels: convert rows of uint8 pixels to float32 or bfloat16, resample an image, and shuffle
+// positions, with one implementation per instruction set.
 //
-// Contract: the float32 result is torch's `x.float() / 255`, and with a mean and a standard deviation
-// torch's `(x.float() / 255 - mean) / std`, bit for bit, whichever kernel computes it; the bfloat16
-// result is torch's `.to(torch.bfloat16)` of it, which rounds to nearest, ties to even.
+// All kernels give the same bytes. float32 is torch's `(x.float() / 255 - mean) / std`, bit for bit, and
+// bfloat16 is torch's `.to(torch.bfloat16)` of it: rounded to nearest, ties to even.
 //
-// Kernels are objects in one list in order of preference, as in simdjson; the processor is asked
-// once, and the environment variable MNIST_SGD_KERNEL forces one, so one machine tests them all.
+// Kernels are objects in one list, best first, as in simdjson. The processor is queried once; the
+// environment variable MNIST_SGD_KERNEL forces a kernel, so that one machine can test them all.
 #pragma once
 
 #include <cstddef>
@@ -15,11 +15,11 @@
 
 #include "feistel.hpp"
 #include "resample.hpp"
-#include "rows.hpp"
+#include "row_gather.hpp"
 
 namespace mnist_sgd {
 
-// What is done to a pixel after the division by 255.
+// Maps a pixel x to (x / 255 - mean) / std.
 class Normalization {
 public:
     // Throws std::invalid_argument unless mean is finite and std is finite and above 0.
@@ -27,11 +27,11 @@ public:
 
     float mean;
     float std;
-    bool identity;  // mean 0 and std 1: nothing is left to do after x / 255
-    // The answer for every byte, which is all that the portable kernel needs.
+    bool identity;  // mean 0 and std 1, so x / 255 is the result
+    // The result for every byte: the lookup tables of the portable kernel.
     float float32[256];
     std::uint16_t bfloat16[256];
-    // The same by bytes, the lowest ones first: for a kernel that looks up one byte at a time.
+    // The same tables split into bytes, lowest first, for a kernel that looks up one byte at a time.
     std::uint8_t float32_bytes[4][256];
     std::uint8_t bfloat16_bytes[2][256];
 };
@@ -39,25 +39,25 @@ public:
 struct Kernel {
     const char* name;
     bool (*supported)();
-    // Each writes the rows one after another to `out`, which need not be aligned.
-    void (*float32)(const Rows& rows, float* out, const Normalization& how);
-    void (*bfloat16)(const Rows& rows, std::uint16_t* out, const Normalization& how);
-    // Writes the image that `map` makes of one; `out` may not overlap `image`.
+    // Both write the rows one after another to `out`, which need not be aligned.
+    void (*float32)(const RowGather& rows, float* out, const Normalization& norm);
+    void (*bfloat16)(const RowGather& rows, std::uint16_t* out, const Normalization& norm);
+    // Writes the image transformed by `map`; `out` must not overlap `image`.
     void (*resample)(const std::uint8_t* image, std::uint8_t* out, const Affine& map, Outside outside);
-    // Feistel::fill, compiled for the processor.
+    // Feistel::fill, compiled for the instruction set.
     void (*shuffle)(const Feistel& network, std::uint64_t start, std::size_t n, std::int64_t* out);
 };
 
-// The kernels that this processor can run, best first; the last one is "portable".
+// The kernels that this processor supports, best first; the last is "portable".
 const std::vector<Kernel>& kernels();
 
-// The kernel of that name; throws std::invalid_argument, which lists the names there are.
+// The kernel with this name. Throws std::invalid_argument, which lists the supported names.
 const Kernel& kernel_named(const std::string& name);
 
-// The kernel that MNIST_SGD_KERNEL names or, where it is unset or empty, the best one.
+// The kernel that MNIST_SGD_KERNEL names, or the best one if it is unset or empty.
 const Kernel& default_kernel();
 
-// Writes the rows to `out` as they are; the C library's copy is as good as any of ours.
-void copy(const Rows& rows, std::uint8_t* out);
+// Copies the rows to `out` unchanged; the C library's memcpy is as fast as any kernel.
+void copy(const RowGather& rows, std::uint8_t* out);
 
 }  // namespace mnist_sgd

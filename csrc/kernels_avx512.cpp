@@ -2,7 +2,7 @@
 
 #if MNIST_SGD_X86_KERNELS
 
-// GCC 12's header trips over its own placeholder for an unused operand (its bug 105593).
+// GCC 12 warns about an undefined operand in its own header (GCC bug 105593).
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC diagnostic ignored "-Wuninitialized"
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
@@ -10,9 +10,9 @@
 #include <immintrin.h>
 
 #include "kernels.hpp"
-#include "quotient.hpp"
+#include "div255.hpp"
 
-#if defined(__clang__)  // which does not know the last of these and would then take none
+#if defined(__clang__)  // does not know prefer-vector-width and would ignore the whole attribute
 #define TARGET __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl")))
 #else
 #define TARGET __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,prefer-vector-width=512")))
@@ -23,14 +23,14 @@ namespace avx512 {
 
 namespace {
 
-constexpr std::size_t STEP = 16;  // pixels that one step takes
+constexpr std::size_t STEP = 16;  // pixels per step
 
 template <bool identity>
-TARGET inline __m512 normalized(const std::uint8_t* pixels, const Normalization& how) {
+TARGET inline __m512 normalized(const std::uint8_t* pixels, const Normalization& norm) {
     const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(pixels));
     const __m512 x = _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes));
-    const __m512 y = _mm512_fmadd_ps(x, _mm512_set1_ps(HIGH), _mm512_mul_ps(x, _mm512_set1_ps(LOW)));
-    return identity ? y : _mm512_div_ps(_mm512_sub_ps(y, _mm512_set1_ps(how.mean)), _mm512_set1_ps(how.std));
+    const __m512 y = _mm512_fmadd_ps(x, _mm512_set1_ps(DIV255_HIGH), _mm512_mul_ps(x, _mm512_set1_ps(DIV255_LOW)));
+    return identity ? y : _mm512_div_ps(_mm512_sub_ps(y, _mm512_set1_ps(norm.mean)), _mm512_set1_ps(norm.std));
 }
 
 TARGET inline __m256i rounded(__m512 y) {
@@ -40,7 +40,7 @@ TARGET inline __m256i rounded(__m512 y) {
     return _mm512_cvtepi32_epi16(_mm512_srli_epi32(sum, 16));
 }
 
-// Feistel's block, 16 positions a register; GCC's own vectors of it take 1.7 times as long.
+// Feistel's block with 16 positions per register, by hand because GCC's vectorized code is slower.
 struct Block {
     template <std::size_t size>
     TARGET static bool run(const Feistel& network, std::uint64_t start, std::int64_t* out) {
@@ -94,7 +94,7 @@ private:
             __m512i h = _mm512_mullo_epi32(_mm512_add_epi32(other[i], k), multiplier_1);
             h = _mm512_mullo_epi32(_mm512_xor_si512(h, _mm512_srli_epi32(h, 15)), multiplier_2);
             h = _mm512_xor_si512(h, _mm512_srli_epi32(h, 16));
-            // The upper halves of the products: those of the odd numbers lie in their places already.
+            // The upper halves of the products; those of the odd lanes are already in place.
             const __m512i odd = _mm512_mul_epu32(_mm512_srli_epi64(h, 32), m);
             const __m512i scaled = _mm512_mask_shuffle_epi32(odd, 0x5555, _mm512_mul_epu32(h, m), _MM_PERM_DDBB);
             const __m512i sum = _mm512_add_epi32(changed[i], scaled);
@@ -109,19 +109,19 @@ private:
 
 template <bool identity>
 struct ToFloat32 {
-    const Normalization& how;
+    const Normalization& norm;
 
     TARGET void operator()(const std::uint8_t* pixels, float* out) const {
-        _mm512_storeu_ps(out, normalized<identity>(pixels, how));
+        _mm512_storeu_ps(out, normalized<identity>(pixels, norm));
     }
 };
 
 template <bool identity>
 struct ToBfloat16 {
-    const Normalization& how;
+    const Normalization& norm;
 
     TARGET void operator()(const std::uint8_t* pixels, std::uint16_t* out) const {
-        const __m256i packed = rounded(normalized<identity>(pixels, how));
+        const __m256i packed = rounded(normalized<identity>(pixels, norm));
         _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), packed);
     }
 };
@@ -137,12 +137,14 @@ TARGET void shuffle(const Feistel& network, std::uint64_t start, std::size_t n, 
     network.fill<Block>(start, n, out);
 }
 
-TARGET void float32(const Rows& rows, float* out, const Normalization& how) {
-    how.identity ? rows.each<STEP>(out, ToFloat32<true>{how}) : rows.each<STEP>(out, ToFloat32<false>{how});
+TARGET void float32(const RowGather& rows, float* out, const Normalization& norm) {
+    norm.identity ? rows.for_each_row<STEP>(out, ToFloat32<true>{norm})
+                  : rows.for_each_row<STEP>(out, ToFloat32<false>{norm});
 }
 
-TARGET void bfloat16(const Rows& rows, std::uint16_t* out, const Normalization& how) {
-    how.identity ? rows.each<STEP>(out, ToBfloat16<true>{how}) : rows.each<STEP>(out, ToBfloat16<false>{how});
+TARGET void bfloat16(const RowGather& rows, std::uint16_t* out, const Normalization& norm) {
+    norm.identity ? rows.for_each_row<STEP>(out, ToBfloat16<true>{norm})
+                  : rows.for_each_row<STEP>(out, ToBfloat16<false>{norm});
 }
 
 }  // namespace avx512

@@ -1,4 +1,4 @@
-// The kernel for 64-bit ARM, all of which have these instructions.
+// The kernel for 64-bit ARM, where every processor supports NEON.
 #pragma once
 
 #include <cstdint>
@@ -12,12 +12,12 @@
 namespace mnist_sgd {
 
 class Normalization;
-struct Rows;
+struct RowGather;
 
 namespace neon {
 
-void float32(const Rows& rows, float* out, const Normalization& how);
-void bfloat16(const Rows& rows, std::uint16_t* out, const Normalization& how);
+void float32(const RowGather& rows, float* out, const Normalization& norm);
+void bfloat16(const RowGather& rows, std::uint16_t* out, const Normalization& norm);
 
 }  // namespace neon
 }  // namespace mnist_sgd

@@ -1,6 +1,5 @@
-// The kernels for x86-64, compiled for their instruction sets function by function, so that one
-// binary runs on every processor. Only GCC and Clang have the attribute; elsewhere the portable
-// kernel serves.
+// The kernels for x86-64. Each function is compiled for its own instruction set by an attribute of
+// GCC and Clang, so that one binary runs on every processor. Other compilers get the portable kernel.
 #pragma once
 
 #include <cstddef>
@@ -18,22 +17,13 @@ class Affine;
 enum class Outside;
 class Feistel;
 class Normalization;
-struct Rows;
-
-namespace sse2 {
-
-bool supported();
-void float32(const Rows& rows, float* out, const Normalization& how);
-void bfloat16(const Rows& rows, std::uint16_t* out, const Normalization& how);
-void shuffle(const Feistel& network, std::uint64_t start, std::size_t n, std::int64_t* out);
-
-}  // namespace sse2
+struct RowGather;
 
 namespace avx2 {
 
 bool supported();
-void float32(const Rows& rows, float* out, const Normalization& how);
-void bfloat16(const Rows& rows, std::uint16_t* out, const Normalization& how);
+void float32(const RowGather& rows, float* out, const Normalization& norm);
+void bfloat16(const RowGather& rows, std::uint16_t* out, const Normalization& norm);
 void resample(const std::uint8_t* image, std::uint8_t* out, const Affine& map, Outside outside);
 void shuffle(const Feistel& network, std::uint64_t start, std::size_t n, std::int64_t* out);
 
@@ -42,8 +32,8 @@ void shuffle(const Feistel& network, std::uint64_t start, std::size_t n, std::in
 namespace avx512 {
 
 bool supported();
-void float32(const Rows& rows, float* out, const Normalization& how);
-void bfloat16(const Rows& rows, std::uint16_t* out, const Normalization& how);
+void float32(const RowGather& rows, float* out, const Normalization& norm);
+void bfloat16(const RowGather& rows, std::uint16_t* out, const Normalization& norm);
 void shuffle(const Feistel& network, std::uint64_t start, std::size_t n, std::int64_t* out);
 
 }  // namespace avx512
@@ -51,8 +41,8 @@ void shuffle(const Feistel& network, std::uint64_t start, std::size_t n, std::in
 namespace avx512vbmi {
 
 bool supported();
-void float32(const Rows& rows, float* out, const Normalization& how);
-void bfloat16(const Rows& rows, std::uint16_t* out, const Normalization& how);
+void float32(const RowGather& rows, float* out, const Normalization& norm);
+void bfloat16(const RowGather& rows, std::uint16_t* out, const Normalization& norm);
 
 }  // namespace avx512vbmi
 

@@ -1,9 +1,4 @@
 // The loader: makes the batches of an epoch, in order, on any number of threads.
-//
-// What a batch holds is a pure function of (dataset, plan, epoch, batch index); threads decide only
-// when it is filled. The calling thread is one of them: with one thread nothing runs in the
-// background, with more the others work ahead while the caller does something else, and the caller
-// fills batches itself rather than wait for one that nobody has begun.
 #pragma once
 
 #include <atomic>
@@ -12,14 +7,15 @@
 #include <memory>
 #include <vector>
 
+#include "batch_plan.hpp"
+#include "batch_transform.hpp"
+#include "buffers.hpp"
 #include "order.hpp"
-#include "slots.hpp"
-#include "treatment.hpp"
 
 namespace mnist_sgd {
 
-// The samples, in memory that outlives every loader over it: `pixels` is [count, PIXELS] and the
-// labels are one of two arrays [count], the other is null.
+// The dataset, in memory that outlives every loader of it: `pixels` is [count, PIXELS]; the labels
+// are one of two arrays [count], and the other is null.
 struct Samples {
     const std::uint8_t* pixels;
     const std::uint8_t* labels_u8;
@@ -27,100 +23,94 @@ struct Samples {
     std::size_t count;
 };
 
-// How an epoch is cut into batches, and which part of each batch this process takes.
-struct Plan {
-    std::size_t batch_size;
-    bool shuffle;
-    bool drop_last;
-    std::uint64_t seed;
-    std::size_t rank;
-    std::size_t world_size;
-    std::size_t threads;
-
-    // Throws std::invalid_argument, which names the value that is out of range.
-    void check() const;
-    std::size_t batches(std::size_t count) const;
-    // The positions [first, last) in the epoch's order of this rank's part of a batch: ranks take
-    // contiguous parts that differ by one sample at most, so a part can be empty in a last batch
-    // with fewer samples than ranks.
-    void part(std::size_t batch, std::size_t count, std::size_t* first, std::size_t* last) const;
-};
-
 struct Batch {
-    std::shared_ptr<Slot> slot;  // values [size, PIXELS] of the treatment's type, labels [size]
+    std::shared_ptr<Buffer> buffer;  // values [size, PIXELS] of the transform's dtype, labels [size]
     std::size_t size;
 };
 
-// How far an epoch has come; whoever shares it may read it at any time.
+// The progress of an epoch; any thread may read it at any time.
 struct Progress {
     std::atomic<std::size_t> delivered;  // index of the next batch to deliver
-    std::atomic<bool> exhausted{false};  // whether somebody asked for a batch after the last
+    std::atomic<bool> exhausted{false};  // whether a batch after the last was asked for
 
     explicit Progress(std::size_t first_batch) : delivered(first_batch) {}
 };
 
 class Epoch;
 
+// Makes batches from samples:
+//
+//     Samples       Order            workers                    Buffers             Batches
+//     pixels   -->  sample at   -->  gather, augment and   -->  up to a window -->  handed out
+//     labels        a position       convert into a buffer      ahead               in order
+//                                         ^                                             |
+//                                         +-- BufferPool <-- last holder releases it ---+
+//
+// A batch's contents are a pure function of (samples, plan, transform, epoch, batch index); threads only
+// affect when it is made. The thread that calls next() is one of the workers: a single thread starts
+// no others, and with more, the caller makes a batch itself rather than wait for one nobody has begun.
 class Loader {
 public:
     // Throws std::invalid_argument if the plan is out of range.
-    Loader(const Samples& samples, const Plan& plan, const Treatment& treatment);
+    Loader(const Samples& samples, const BatchPlan& plan, const BatchTransform& transform);
 
     std::size_t batches() const { return plan_.batches(samples_.count); }
 
     // The batches of an epoch from `first_batch` on. The loader must outlive the result. Throws
-    // std::runtime_error if the plan's threads cannot be had.
+    // std::runtime_error if the plan's threads cannot be started.
     std::unique_ptr<Epoch> epoch(std::uint64_t epoch, std::size_t first_batch);
 
 private:
     friend class Epoch;
 
-    Batch fill(const Order& order, std::uint64_t epoch, std::size_t batch, SlotPool& pool) const;
-    // One a thread, so that it writes where it wrote before: memory that another processor has in its
-    // cache must be fetched from there.
-    using Pools = std::vector<std::shared_ptr<SlotPool>>;
+    // One per thread, so that a thread writes where it wrote before: fetching memory from another
+    // core's cache is slow.
+    using Pools = std::vector<std::shared_ptr<BufferPool>>;
 
-    // The pools, made anew in a forked child.
+    Batch fill(const Order& order, std::uint64_t epoch, std::size_t batch, BufferPool& pool) const;
+
+    // The pools, which a forked child replaces.
     Pools pools();
 
     const Samples samples_;
-    const Plan plan_;
-    const Treatment treatment_;
+    const BatchPlan plan_;
+    const BatchTransform transform_;
     Pools pools_;
-    std::uint64_t pools_birth_;
+    std::uint64_t pools_fork_generation_ = 0;
 };
 
 class Epoch {
 public:
     Epoch(Loader& loader, std::uint64_t epoch, std::size_t first_batch);
-    ~Epoch();  // waits for the batches being filled, microseconds each
+    ~Epoch();  // waits for the batches that are being filled
     Epoch(const Epoch&) = delete;
     Epoch& operator=(const Epoch&) = delete;
 
-    // In a forked child, replaces the threads that the fork did not copy; elsewhere does nothing.
-    // One thread at a time may call this, for all the epochs of a loader. Throws as the constructor.
-    void survive_fork();
+    // Replaces the threads in a forked child, which has none of its parent's; a no-op otherwise. Only
+    // one thread at a time may call this, counting all epochs of a loader. Throws as the constructor.
+    void after_fork_in_child();
 
-    // The next batch; one with a null slot after the last. Several threads may share an epoch: each
-    // batch goes to one of them. A forked child calls survive_fork() first. Throws std::bad_alloc.
+    // The next batch, or one with a null buffer after the last. Several threads may share an epoch:
+    // each batch goes to one of them. A forked child must call after_fork_in_child() first. Throws
+    // std::bad_alloc.
     Batch next();
 
     std::shared_ptr<Progress> progress() const { return progress_; }
 
 private:
-    class Crew;
+    class WorkerPool;
 
-    std::shared_ptr<Crew> crew(std::size_t first_batch);
-    // Keeps a crew from before a fork for ever: its threads do not exist here, and its locks may be
-    // held by them.
-    void abandon_crew();
+    std::shared_ptr<WorkerPool> start_workers(std::size_t first_batch);
+    // Leaks the parent's workers on purpose after a fork: their threads do not exist in the child and
+    // may have held their locks.
+    void leak_workers();
 
     Loader& loader_;
     const std::uint64_t epoch_;
     const Order order_;
-    std::uint64_t birth_;
-    const std::shared_ptr<Progress> progress_;  // outlives a fork
-    std::shared_ptr<Crew> crew_;
+    std::uint64_t fork_generation_;
+    const std::shared_ptr<Progress> progress_;
+    std::shared_ptr<WorkerPool> workers_;
 };
 
 }  // namespace mnist_sgd

@@ -13,7 +13,7 @@ namespace {
 constexpr double MAX_FACTOR = 64;
 constexpr double MAX_OFFSET = 8192;
 
-// Adding half of the weights' last bit here rounds the weights, which are cut from the coordinates.
+// Half of a weight's last bit. Added to the offsets, it rounds the weights, which are later truncated.
 constexpr std::int32_t HALF_WEIGHT = 1 << 7;
 constexpr std::int32_t BORDER = 1 << 16;
 
@@ -67,7 +67,7 @@ void resample_portable(const std::uint8_t* image, std::uint8_t* out, const Affin
             const std::uint32_t right = column >> 8 & 255;
             const std::uint32_t below = row >> 8 & 255;
             const std::uint16_t* at = source.pairs + (row >> 16) * BorderedImage::STRIDE + (column >> 16);
-            // Two columns at once, 16 bits each.
+            // Two columns at once, in 16 bits each.
             const std::uint32_t four = at[0] | static_cast<std::uint32_t>(at[1]) << 16;
             const std::uint32_t columns = (four & 0xff00ff) * (256 - below) + (four >> 8 & 0xff00ff) * below;
             const std::uint32_t sum = (columns & 0xffff) * (256 - right) + (columns >> 16) * right;

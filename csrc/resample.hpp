@@ -1,10 +1,9 @@
-// Affine resampling of one 28x28 image of uint8: bilinear; outside the image it is black, or goes on as
-// the edge is.
+// Bilinear affine resampling of one 28x28 image of uint8.
 //
-// Everything after the matrix is integer arithmetic, so that every kernel gives the same bytes: a
-// pixel reads at a coordinate in 16.16 fixed point, whose fraction, rounded to 8 bits, is its weight.
-// The result lies within one grey level of the exact one rounded, two in places. Whole pixels, so
-// the identity, shifts by whole pixels and quarter turns, are exact.
+// After the matrix, all arithmetic is on integers, so that every kernel gives the same bytes: an output
+// pixel reads at a coordinate in 16.16 fixed point, whose fraction, rounded to 8 bits, is the weight.
+// The result is within one grey level of the exact one, rarely two. The identity, shifts by whole
+// pixels and quarter turns are exact.
 #pragma once
 
 #include <cstdint>
@@ -13,15 +12,15 @@ namespace mnist_sgd {
 
 constexpr int IMAGE_SIDE = 28;
 
-// What a pixel outside of the image is: 0, or the nearest pixel of the image.
+// The value of a pixel outside the image: 0, or the nearest pixel of the image.
 enum class Outside { black, edge };
 
-// Where in the source an output pixel reads.
+// The map from an output pixel to the coordinate that it reads in the source.
 class Affine {
 public:
     // The output pixel in column x and row y reads in column m[0] x + m[1] y + m[2] and row
     // m[3] x + m[4] y + m[5] of the source. Throws std::invalid_argument unless the factors lie in
-    // -64 to 64 and the offsets in -8192 to 8192, in which no coordinate overflows.
+    // -64 to 64 and the offsets in -8192 to 8192; within these bounds no coordinate overflows.
     explicit Affine(const double (&matrix)[6]);
 
     // The coordinates in the bordered source (below), for output column x and row y, are
@@ -30,8 +29,8 @@ public:
     std::int32_t vx, vy, v0;
 };
 
-// A source image for the kernels, with a border of one pixel on every side that shows what lies
-// outside. A coordinate clamped to 0 to LAST reads it, and no kernel asks whether a pixel does.
+// A source image with a border of one pixel on every side, which holds what lies outside. Kernels
+// clamp coordinates to 0 to LAST instead of testing whether they are inside.
 class BorderedImage {
 public:
     static constexpr int STRIDE = 32;
@@ -40,12 +39,12 @@ public:
 
     BorderedImage(const std::uint8_t* image, Outside outside);
 
-    // At [row * STRIDE + column], a pixel and, in the high byte, the one below it: two neighbours
-    // are the four pixels of a bilinear sample.
+    // At [row * STRIDE + column], a pixel and, in the high byte, the one below it. Two adjacent
+    // entries are the four pixels of a bilinear sample.
     std::uint16_t pairs[ROWS * STRIDE];
 };
 
-// The kernel that needs no instruction set.
+// The portable implementation.
 void resample_portable(const std::uint8_t* image, std::uint8_t* out, const Affine& map, Outside outside);
 
 }  // namespace mnist_sgd

@@ -1,11 +1,9 @@
-// resample_portable's arithmetic in vectors of eight 32-bit lanes, a lane a pixel. A gather fetches
-// the four pixels of a sample as one word. Pixels less 128 fit signed 16-bit products, and as the
-// weights add up to one, 128 added back at the end is exact.
+// The arithmetic of resample_portable in vectors of eight 32-bit lanes, one pixel per lane. A gather
+// fetches the four pixels of a sample as one word. Pixels minus 128 fit into signed 16-bit products;
+// since the weights sum to one, adding 128 at the end is exact.
 //
-// 4 rows are 112 pixels, a whole number of vectors, so the coordinates of the first 4 rows serve all
-// others, moved down. Measured on Zen 4: 0.54 us an image, portable 2.9. The compiler's own vectors
-// of the portable loop took 1.5, and the same code with sixteen lanes, in AVX-512, 0.50: half of the
-// time is the gathers', which do one lane after the other.
+// 4 rows are 112 pixels, a whole number of vectors, so all rows share the steps of the first 4. There
+// is no AVX-512 version, because half of the time goes to the gathers, which gain little from it.
 #include "kernels_x86.hpp"
 
 #if MNIST_SGD_X86_KERNELS
@@ -22,7 +20,7 @@ namespace {
 constexpr int GROUP_ROWS = 4;
 constexpr int GROUP = GROUP_ROWS * IMAGE_SIDE;
 
-// What u and v add, from the first pixel of a group on.
+// The offsets of u and v from the first pixel of a group of rows.
 struct Steps {
     explicit Steps(const Affine& map) {
         for (int y = 0; y < GROUP_ROWS; ++y) {
@@ -38,12 +36,13 @@ struct Steps {
 
 }  // namespace
 
-__attribute__((target("avx2"))) void resample(const std::uint8_t* image, std::uint8_t* out, const Affine& map, Outside outside) {
+__attribute__((target("avx2"))) void resample(const std::uint8_t* image, std::uint8_t* out, const Affine& map,
+                                              Outside outside) {
     const BorderedImage source(image, outside);
     const Steps steps(map);
     const __m256i last = _mm256_set1_epi32(BorderedImage::LAST);
     const __m256i flip = _mm256_set1_epi8(-128);
-    // Byte 1 of a lane, the weight, in both of its halves.
+    // Copies byte 1 of a lane, the weight, to both of its halves.
     const __m256i weight = _mm256_setr_epi8(1, -1, 1, -1, 5, -1, 5, -1, 9, -1, 9, -1, 13, -1, 13, -1,  //
                                             1, -1, 1, -1, 5, -1, 5, -1, 9, -1, 9, -1, 13, -1, 13, -1);
     const __m256i round = _mm256_set1_epi32(128 << 16 | 1 << 15);
@@ -65,7 +64,7 @@ __attribute__((target("avx2"))) void resample(const std::uint8_t* image, std::ui
             const __m256i step = _mm256_sub_epi16(_mm256_srai_epi16(four, 8), _mm256_srai_epi16(top256, 8));
             const __m256i columns = _mm256_add_epi16(top256, _mm256_mullo_epi16(step, below));
 
-            // (256 - right, right), for -right is ~right + 1
+            // (256 - right, right), since -right is ~right + 1
             const __m256i right = _mm256_add_epi16(
                 _mm256_xor_si256(_mm256_shuffle_epi8(u, weight), _mm256_set1_epi32(0xffff)), _mm256_set1_epi32(257));
             const __m256i sum = _mm256_add_epi32(_mm256_madd_epi16(columns, right), round);

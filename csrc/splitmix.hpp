@@ -1,5 +1,5 @@
 // SplitMix64 (Steele, Lea and Flood, "Fast Splittable Pseudorandom Number Generators", OOPSLA 2014),
-// from which every random number of the core comes.
+// the source of every random number in the core.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +15,7 @@ inline std::uint64_t mix(std::uint64_t z) {
     return z ^ (z >> 31);
 }
 
-// Number `n`, from 0, of the generator that starts in `state`, without those before it.
+// The generator's n-th number, from 0, computed without those before it.
 inline std::uint64_t splitmix(std::uint64_t state, std::uint64_t n) { return mix(state + (n + 1) * GOLDEN); }
 
 }  // namespace mnist_sgd

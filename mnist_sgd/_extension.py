@@ -1,19 +1,18 @@
-"""What to do where the C++ extension `mnist_sgd._core` cannot be imported."""
+"""The C++ extension `mnist_sgd._core`; importing this explains why it cannot be imported.
+
+What needs the extension takes it from here, so that the error is the same wherever it is noticed.
+"""
 
 import os
 from importlib.machinery import EXTENSION_SUFFIXES
 
 from mnist_sgd._installed import is_source_tree
 
-__all__ = ["extension_missing"]
+__all__ = ["_core"]
 
 
-def extension_missing(error: ImportError) -> ImportError:
-    """An error that says why there is no extension, and what to do.
-
-    Args:
-        error: what the import raised.
-    """
+def _explained(error: ImportError) -> ImportError:
+    """Say why there is no extension, and what to do."""
     package = os.path.dirname(os.path.abspath(__file__))
     root = os.path.dirname(package)
     needs = "the training side of mnist_sgd needs its C++ extension"
@@ -31,3 +30,9 @@ def extension_missing(error: ImportError) -> ImportError:
         f"{needs}, which this installation was made without; "
         "pip install . without MNIST_SGD_WITHOUT_EXTENSION installs it and torch"
     )
+
+
+try:
+    from mnist_sgd import _core
+except ImportError as error:
+    raise _explained(error) from error

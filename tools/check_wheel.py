@@ -53,10 +53,7 @@ def require(condition: bool, otherwise: str) -> None:
 
 def needed_kernels() -> set[str]:
     """Those that every processor of this kind has, where GCC or Clang built the core."""
-    if sys.platform == "win32":
-        return {"portable"}
-    by_machine = {"x86_64": "sse2", "aarch64": "neon", "arm64": "neon"}
-    return {"portable", by_machine.get(platform.machine(), "portable")}
+    return {"neon", "portable"} if platform.machine() in ("aarch64", "arm64") else {"portable"}
 
 
 def check_kernel(name: str) -> None:

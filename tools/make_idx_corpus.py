@@ -13,8 +13,7 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from cpp_build import ROOT
-
+FOLDER = Path(__file__).parent.parent / "tests" / "fuzz" / "corpus"
 UINT8 = 0x08
 MOST = 2**32 - 1
 
@@ -94,8 +93,8 @@ def gzip_with_flags(flags: int, fields: bytes) -> bytes:
 
 def main() -> None:
     """Read the command line and write the files."""
-    parser = argparse.ArgumentParser(description="Make the corpus of the IDX reader's fuzzers.")
-    parser.add_argument("--out", type=Path, default=ROOT / "tests" / "fuzz" / "corpus")
+    parser = argparse.ArgumentParser(description="Make the corpus of the IDX reader's fuzzer.")
+    parser.add_argument("--out", type=Path, default=FOLDER)
     out = parser.parse_args().out
     out.mkdir(parents=True, exist_ok=True)
     for name, content in (*plain_files(), *gzipped_files()):

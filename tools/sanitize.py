@@ -51,7 +51,6 @@ _NOT_SANITIZED = (
     "test_a_grandchild_goes_on_too",
     "test_a_child_that_only_lets_go_ends",
     "test_memory_that_nobody_holds_is_used_again",  # theirs gives an address out again late
-    "test_the_corpus_breaks_nothing_in_the_parser_of_headers",  # it would sanitize the compiler
 )
 # ThreadSanitizer lets no child of a process with threads, torch's too, begin any.
 _NO_THREADS_IN_A_CHILD = ("test_ctrl_c_at_any_moment_ends_the_threads_and_the_loader_goes_on",)
@@ -103,7 +102,7 @@ ADDRESS = Sanitizer(
         "leak": "LeakSanitizer: detected memory leaks",
         "undefined": "runtime error: signed integer overflow",
     },
-    python_tests=("test_idx*.py", "test_kernels*.py", "test_loader*.py", "test_order*.py"),
+    python_tests=("test_kernels*.py", "test_loader*.py", "test_order*.py"),
     left_out=_NOT_SANITIZED,
     fixed_addresses=False,
 )

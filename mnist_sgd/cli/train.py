@@ -96,6 +96,8 @@ def _run(args: argparse.Namespace, table: Table) -> int:
     Returns:
         An exit code: 0, or 2 if a log could not be written.
     """
+    import mnist_sgd._extension  # noqa: F401 - if it is missing, fail before the data is read
+
     refusal = first_refusal(partial(check_places, args))
     data = load_datasets(args)
     args.model = chosen_model(args, data.train.preprocessing)

@@ -1,7 +1,7 @@
 """Data: sets of 28 x 28 grey images in two classes, and where they come from.
 
-Importing this package imports NumPy and the C++ core, never torch; only `torchvision_set` needs
-torch, and imports it when it is called.
+Importing this package imports NumPy, never torch nor the C++ extension; only `torchvision_set`
+needs torch, and imports it when it is called.
 """
 
 from mnist_sgd.data.idx import IdxError, IdxWriter, read_idx, write_idx

@@ -3,9 +3,12 @@
 A plain file is mapped, so opening it costs microseconds and no memory whatever its size; its
 pages are read when they are used. A gzipped one, known by its content and not by its name, is
 inflated into memory: its header first, then the bytes which the header states and no more, so a
-file cannot make the reader hold more than it announces. The header itself is parsed by the C++
-core. A writer takes items as they come, holds none of them, and writes their number into the
-header at the end. Only unsigned bytes are read and written.
+file cannot make the reader hold more than it announces. A writer takes items as they come, holds
+none of them, and writes their number into the header at the end. Only unsigned bytes are read and
+written.
+
+A header is two zero bytes, a code for the type of the items, the number of dimensions, and each
+dimension as a big-endian unsigned 32-bit number (http://yann.lecun.com/exdb/mnist/).
 """
 
 import gzip
@@ -15,6 +18,7 @@ import os
 import shutil
 import stat
 import struct
+import sys
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -26,22 +30,23 @@ from typing import IO, BinaryIO, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_sgd._extension import extension_missing
 from mnist_sgd._files import atomic_path
 from mnist_sgd._names import printable
 
-try:
-    from mnist_sgd._core import parse_idx_header
-except ImportError as error:
-    raise extension_missing(error) from error
-
 __all__ = ["IdxError", "IdxWriter", "read_idx", "write_idx"]
 
+_GZIP_MAGIC = b"\x1f\x8b"
 _UINT8 = 0x08
+_ITEM_SIZES = {_UINT8: 1, 0x09: 1, 0x0B: 2, 0x0C: 4, 0x0D: 4, 0x0E: 8}
+_OTHER_FORMATS = {
+    _GZIP_MAGIC: "gzip data",
+    b"\x89P": "a PNG image",
+    b"\xff\xd8": "a JPEG image",
+    b"PK": "a zip archive",
+}
 _MOST_DIMENSIONS = 4
 _LONGEST_HEADER = 4 + 4 * _MOST_DIMENSIONS
 _PIECE = 2**20
-_GZIP_MAGIC = b"\x1f\x8b"
 # No deflate stream grows by more (zlib's technical notes, https://zlib.net/zlib_tech.html).
 _DEFLATE_RATIO = 1032
 _INFLATED_PIECE = 2**16
@@ -226,17 +231,46 @@ def _deflated(file: BinaryIO) -> gzip.GzipFile:
 
 
 def _parsed(path: Path, head: bytes) -> tuple[tuple[int, ...], int]:
-    """Give the shape that a file's first bytes state, and the offset of its data."""
-    try:
-        item_type, shape, offset = parse_idx_header(head)
-    except ValueError as error:
-        raise IdxError(f"{path}: {error}") from error
+    """Parse a file's first bytes into the shape of its data and the offset where they begin."""
+    _check_prefix(path, head)
+    item_type, dimensions = head[2], head[3]
+    offset = 4 + 4 * dimensions
+    if len(head) < offset:
+        raise IdxError(f"{path}: its header ends after {len(head)} of {offset} bytes")
+    shape = struct.unpack_from(f">{dimensions}I", head, 4)
+    if 0 in shape:
+        raise IdxError(f"{path}: it holds nothing: dimension {shape.index(0)} is 0")
+    if math.prod(shape) * _ITEM_SIZES[item_type] > sys.maxsize:
+        stated = " x ".join(map(str, shape))
+        raise IdxError(f"{path}: its header states {stated} items, more than any file can hold")
     if item_type != _UINT8:
         raise IdxError(
             f"{path}: its items are of IDX type 0x{item_type:02X}, "
             f"only unsigned bytes, type 0x{_UINT8:02X}, are read"
         )
     return shape, offset
+
+
+def _check_prefix(path: Path, head: bytes) -> None:
+    """Check the first four bytes: two zeros, the type of the items, the number of dimensions."""
+    if len(head) < 4:
+        raise IdxError(
+            f"{path}: its header ends after {len(head)} bytes, that of an IDX file has 8 or more"
+        )
+    if head[:2] != b"\0\0":
+        known = _OTHER_FORMATS.get(head[:2])
+        guess = f"; it looks like {known}" if known else ""
+        start = head[:2].hex(" ").upper()
+        raise IdxError(f"{path}: it starts with the bytes {start}, an IDX file with 00 00{guess}")
+    if head[2] not in _ITEM_SIZES:
+        raise IdxError(
+            f"{path}: its type code is 0x{head[2]:02X}, "
+            "an IDX file has 0x08, 0x09, 0x0B, 0x0C, 0x0D or 0x0E"
+        )
+    if not 1 <= head[3] <= _MOST_DIMENSIONS:
+        raise IdxError(
+            f"{path}: its header states {head[3]} dimensions, 1 to {_MOST_DIMENSIONS} are read"
+        )
 
 
 def _mapped(path: Path, file: BinaryIO) -> NDArray[np.uint8]:

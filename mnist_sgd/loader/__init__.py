@@ -1,12 +1,5 @@
 """Load batches of images: shuffled, normalised and augmented by the C++ core."""
 
-from mnist_sgd._extension import extension_missing
-
-try:
-    from mnist_sgd import _core as _core
-except ImportError as error:
-    raise extension_missing(error) from error
-
 from mnist_sgd.loader.dataloader import Batch, DataLoader, DataLoaders, Place, first
 
 __all__ = ["Batch", "DataLoader", "DataLoaders", "Place", "first"]

@@ -22,16 +22,16 @@ from typing import Any, Never, SupportsIndex
 import numpy as np
 from numpy.typing import NDArray
 
+from mnist_sgd._extension import _core
 from mnist_sgd.data import ImageSet, advise
 from mnist_sgd.data.imageset import check_images
 from mnist_sgd.data.mapped import read_shuffled
+from mnist_sgd.loader.augmentation import Augmentation
 
 try:
     import torch
     from torch.utils.data import Dataset
 
-    from mnist_sgd import _core
-    from mnist_sgd.loader.augmentation import Augmentation
     from mnist_sgd.loader.data_loaders import Batch, DataLoaders, first
     from mnist_sgd.loader.items import ItemEpoch, ItemLoader, Items, images_or_items
 except ImportError as error:

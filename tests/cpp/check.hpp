@@ -1,9 +1,9 @@
-// What the C++ tests need of a framework: named tests, checks that say where they failed, a main.
+// A minimal test framework: named tests, checks that report their location, and main().
 //
-//     TEST(a_sum_does_not_hang_on_the_order) { CHECK_EQ(1 + 2, 2 + 1); }
+//     TEST(addition_is_commutative) { CHECK_EQ(1 + 2, 2 + 1); }
 //
-// A failed check throws and so ends its test; the other tests still run. A program takes the names
-// of the tests to run, all without one, and exits with 1 if any failed.
+// A failed check throws, which ends its test but not the others. A program takes the names of the
+// tests to run, or runs all without any, and exits with 1 if one failed.
 #pragma once
 
 #include <cstddef>
@@ -45,7 +45,7 @@ void require_equal(const Left& left, const Right& right, const char* text, const
     }
 }
 
-// Whether `run` throws an `Error` with this text and nothing else.
+// Requires that `run` throws an `Error` with exactly this text.
 template <typename Error, typename Run>
 void require_throws(const std::string& text, const Run& run, const char* file, int line) {
     try {
@@ -76,7 +76,7 @@ inline int main(int argc, char** argv) {
             ++failed;
             std::printf("FAILED %s\n  %s\n", test.name, error.what());
         }
-        std::fflush(stdout);  // so that a crash later hides nothing, and a fork copies no text
+        std::fflush(stdout);  // so that a later crash loses no output and a fork does not duplicate it
     }
     std::printf("%zu passed, %zu failed\n", passed, failed);
     return failed > 0 || passed == 0 ? 1 : 0;

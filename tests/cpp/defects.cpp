@@ -1,4 +1,4 @@
-// Defects on purpose, one for each name: tools/sanitize.py runs them to see that the sanitizers look.
+// Deliberate defects, selected by name. tools/sanitize.py checks that the sanitizers report each.
 #include <cstdio>
 #include <cstring>
 #include <limits>

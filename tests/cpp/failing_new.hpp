@@ -1,5 +1,5 @@
-// Replaces operator new, so that a test can let the n-th allocation from now on fail and count what
-// is not yet freed. Memory still comes from malloc, so sanitizers see it.
+// Replaces operator new, so that a test can make the n-th allocation fail and count live allocations.
+// Memory still comes from the C library, so sanitizers see it.
 #pragma once
 
 #include <atomic>
@@ -10,11 +10,11 @@
 
 namespace memory {
 
-inline std::atomic<long> until_failure{-1};  // allocations left before one fails; -1: none does
+inline std::atomic<long> until_failure{-1};  // number of allocations before one fails; -1: none fails
 inline std::atomic<long> living{0};
 
 inline void* allocate(std::size_t size, std::size_t alignment) {
-    // Only one allocation fails: the counter passes 0 once and stays below.
+    // Exactly one allocation fails: the counter passes 0 once and stays negative.
     if (until_failure.load() >= 0 && until_failure.fetch_sub(1) == 0) throw std::bad_alloc();
     if (size > PTRDIFF_MAX) throw std::bad_alloc();
     void* const block = std::aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);

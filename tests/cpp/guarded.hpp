@@ -1,5 +1,5 @@
-// Memory between two pages that nobody may touch: one byte too far, read or written, ends the
-// process, with a sanitizer or without.
+// Memory between two inaccessible pages: any access out of bounds ends the process, with or without a
+// sanitizer.
 #pragma once
 
 #include <sys/mman.h>
@@ -11,7 +11,7 @@
 
 class Guarded {
 public:
-    // Room for `size` bytes, zeros.
+    // Allocates `size` bytes, all zero.
     explicit Guarded(std::size_t size)
         : page_(static_cast<std::size_t>(sysconf(_SC_PAGESIZE))), inner_((size + page_ - 1) / page_ * page_) {
         void* const whole = mmap(nullptr, inner_ + 2 * page_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -23,9 +23,9 @@ public:
     Guarded(const Guarded&) = delete;
     Guarded& operator=(const Guarded&) = delete;
 
-    // Where memory begins that has the guard right before it.
+    // The start of the memory, right after a guard page.
     std::uint8_t* front() { return first_; }
-    // Where the last `size` bytes before the guard begin.
+    // The start of the last `size` bytes before the other guard page.
     std::uint8_t* back(std::size_t size) { return first_ + inner_ - size; }
 
 private:

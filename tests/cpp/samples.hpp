@@ -1,4 +1,4 @@
-// Random samples between guarded pages, and a naive loop that makes the loader's batches of them.
+// Random samples next to guard pages, and a simple reference implementation of the loader.
 #pragma once
 
 #include <algorithm>
@@ -10,7 +10,7 @@
 #include "guarded.hpp"
 #include "loader.hpp"
 
-// Samples whose last byte is the last before a page that nobody may touch.
+// Samples whose last byte lies right before a guard page.
 class Dataset {
 public:
     explicit Dataset(std::size_t count)
@@ -30,8 +30,8 @@ private:
     const std::size_t count_;
 };
 
-// Appends the bytes of what torch's arithmetic makes of a pixel, by the definitions alone.
-inline void append_treated(std::vector<std::uint8_t>& to, std::uint8_t pixel, mnist_sgd::Dtype dtype, float mean,
+// Appends the bytes of a converted pixel, computed from the definition of torch's arithmetic.
+inline void append_converted(std::vector<std::uint8_t>& to, std::uint8_t pixel, mnist_sgd::Dtype dtype, float mean,
                            float std) {
     const auto append = [&to](auto value) {
         std::uint8_t bytes[sizeof value];
@@ -46,26 +46,26 @@ inline void append_treated(std::vector<std::uint8_t>& to, std::uint8_t pixel, mn
         std::memcpy(&bits, &value, sizeof bits);
         auto upper = static_cast<std::uint16_t>(bits >> 16);
         const std::uint32_t lower = bits & 0xffff;
-        if (lower > 0x8000 || (lower == 0x8000 && upper % 2 == 1)) ++upper;  // to nearest, a tie to even
+        if (lower > 0x8000 || (lower == 0x8000 && upper % 2 == 1)) ++upper;  // to nearest, ties to even
         append(upper);
     }
 }
 
-// What one batch holds.
-struct Held {
-    std::vector<std::uint8_t> values;  // as bytes: -0.0 is not 0.0
+// The values and labels of one batch.
+struct BatchContents {
+    std::vector<std::uint8_t> values;  // as bytes, so that -0.0 differs from 0.0
     std::vector<std::int64_t> labels;
 
-    bool operator==(const Held& other) const { return labels == other.labels && values == other.values; }
+    bool operator==(const BatchContents& other) const { return labels == other.labels && values == other.values; }
 };
 
-inline Held held(const mnist_sgd::Batch& batch, mnist_sgd::Dtype dtype = mnist_sgd::Dtype::float32) {
-    const auto* const values = static_cast<const std::uint8_t*>(batch.slot->values());
+inline BatchContents contents(const mnist_sgd::Batch& batch, mnist_sgd::Dtype dtype = mnist_sgd::Dtype::float32) {
+    const auto* const values = static_cast<const std::uint8_t*>(batch.buffer->values());
     return {{values, values + batch.size * mnist_sgd::PIXELS * mnist_sgd::item_size(dtype)},
-            {batch.slot->labels(), batch.slot->labels() + batch.size}};
+            {batch.buffer->labels(), batch.buffer->labels() + batch.size}};
 }
 
-// The rank that holds the i-th sample of a batch of `size`: the first ranks take what is over.
+// The rank of the i-th sample of a batch of `size`: the first ranks take the remainder.
 inline std::size_t rank_of(std::size_t i, std::size_t size, std::size_t world_size) {
     std::size_t rank = 0;
     for (std::size_t end = 0;; ++rank) {
@@ -74,30 +74,30 @@ inline std::size_t rank_of(std::size_t i, std::size_t size, std::size_t world_si
     }
 }
 
-// The batches of one rank's epoch: a sample, a pixel at a time.
-inline std::vector<Held> naive(const mnist_sgd::Samples& samples, const mnist_sgd::Plan& plan, std::uint64_t epoch,
-                               const mnist_sgd::Treatment& treatment) {
+// The batches of one rank's epoch, computed one sample and one pixel at a time.
+inline std::vector<BatchContents> reference_batches(const mnist_sgd::Samples& samples, const mnist_sgd::BatchPlan& plan,
+                                                    std::uint64_t epoch, const mnist_sgd::BatchTransform& transform) {
     const mnist_sgd::Order order(samples.count, plan.seed, epoch, plan.shuffle, mnist_sgd::kernel_named("portable"));
-    std::vector<Held> batches;
+    std::vector<BatchContents> batches;
     std::size_t size = 0;
     for (std::size_t start = 0; start < samples.count; start += size) {
         size = std::min(plan.batch_size, samples.count - start);
         if (plan.drop_last && size < plan.batch_size) break;
-        Held batch;
+        BatchContents batch;
         for (std::size_t i = 0; i < size; ++i) {
             if (rank_of(i, size, plan.world_size) != plan.rank) continue;
             std::int64_t sample = 0;
             order.fill(start + i, 1, &sample);
             const std::uint8_t* row = samples.pixels + static_cast<std::size_t>(sample) * mnist_sgd::PIXELS;
             std::uint8_t augmented[mnist_sgd::PIXELS];
-            if (treatment.augmentation) {
-                const auto draw = treatment.augmentation->draw(plan.seed, epoch, static_cast<std::uint64_t>(sample));
-                mnist_sgd::resample_portable(row, augmented, draw.inverse(), treatment.augmentation->outside());
+            if (transform.augmentation) {
+                const auto params = transform.augmentation->draw(plan.seed, epoch, static_cast<std::uint64_t>(sample));
+                mnist_sgd::resample_portable(row, augmented, params.inverse(), transform.augmentation->outside());
                 row = augmented;
             }
             for (std::size_t j = 0; j < mnist_sgd::PIXELS; ++j) {
-                append_treated(batch.values, row[j], treatment.dtype, treatment.normalization.mean,
-                               treatment.normalization.std);
+                append_converted(batch.values, row[j], transform.dtype, transform.normalization.mean,
+                               transform.normalization.std);
             }
             batch.labels.push_back(samples.labels_i64 != nullptr ? samples.labels_i64[sample]
                                                                  : samples.labels_u8[sample]);

@@ -1,5 +1,5 @@
-// Augmentation: the same pixels from every kernel, nothing read or written beside the image, and no
-// draw that the resampling cannot do.
+// Augmentation: all kernels give the same pixels, none reads or writes out of bounds, and every draw
+// is within the limits of the resampling.
 #include "augmentation.hpp"
 
 #include <algorithm>
@@ -22,10 +22,10 @@ namespace {
 constexpr std::size_t SIZE = PIXELS;
 constexpr double INFINITE = std::numeric_limits<double>::infinity();
 
-// One pixel of the result as resample.hpp describes it: 8 bits of weight each way.
+// One output pixel as resample.hpp describes it, with 8-bit weights.
 std::uint8_t pixel(const std::uint8_t* image, std::int64_t u, std::int64_t v, Outside outside) {
     const auto at = [image, outside](std::int64_t column, std::int64_t row) -> std::int64_t {
-        const std::int64_t x = std::min(std::max(column, std::int64_t{1}), std::int64_t{28});  // after a border of one
+        const std::int64_t x = std::min(std::max(column, std::int64_t{1}), std::int64_t{28});  // inside the border
         const std::int64_t y = std::min(std::max(row, std::int64_t{1}), std::int64_t{28});
         const bool inside = x == column && y == row;
         return inside || outside == Outside::edge ? image[(y - 1) * 28 + x - 1] : 0;
@@ -47,7 +47,7 @@ void fill_randomly(std::uint8_t* image, std::uint64_t seed) {
     std::generate_n(image, SIZE, [&] { return static_cast<std::uint8_t>(random()); });
 }
 
-// Whether every kernel makes of an image at either end of its memory what pixel() does.
+// Compares every kernel with pixel(), on an image at either end of guarded memory.
 void check_map(const Affine& map, std::uint64_t seed) {
     Guarded in(SIZE);
     Guarded out(SIZE);
@@ -72,7 +72,7 @@ void check_map(const Affine& map, std::uint64_t seed) {
 
 }  // namespace
 
-TEST(every_kernel_resamples_as_described_by_any_matrix_within_bounds) {
+TEST(every_kernel_resamples_exactly_by_any_valid_matrix) {
     std::mt19937_64 random(1);
     for (int turn = 0; turn < 400; ++turn) {
         const double factor = turn % 3 == 0 ? 64 : turn % 3 == 1 ? 2 : 0.01;
@@ -93,7 +93,7 @@ TEST(the_largest_factors_and_offsets_do_not_overflow) {
     }
 }
 
-TEST(factors_and_offsets_out_of_bounds_are_refused) {
+TEST(factors_and_offsets_out_of_range_are_rejected) {
     const std::string text = "matrix must have factors in -64 to 64 and offsets in -8192 to 8192, got ";
     for (int i = 0; i < 6; ++i) {
         const double bound = i % 3 == 2 ? 8192 : 64;
@@ -115,9 +115,9 @@ TEST(whole_pixels_are_moved_exactly) {
     Guarded in(SIZE);
     Guarded out(SIZE);
     fill_randomly(in.front(), 5);
-    const Draw same{0, 0, 0, 1, 0};
-    const Draw left{0, -3, 0, 1, 0};
-    const Draw upside_down{180, 0, 0, 1, 0};
+    const AffineParams same{0, 0, 0, 1, 0};
+    const AffineParams left{0, -3, 0, 1, 0};
+    const AffineParams upside_down{180, 0, 0, 1, 0};
     for (const Kernel& kernel : kernels()) {
         kernel.resample(in.front(), out.front(), same.inverse(), Outside::black);
         CHECK(std::equal(in.front(), in.front() + SIZE, out.front()));
@@ -128,27 +128,27 @@ TEST(whole_pixels_are_moved_exactly) {
     }
 }
 
-TEST(no_draw_of_any_augmentation_is_beyond_the_resampling) {
+TEST(every_draw_of_any_augmentation_can_be_resampled) {
     for (const double low : {0.1, 1.0}) {
         const Augmentation widest(180, 1, low, 10, 60);
         for (std::uint64_t sample = 0; sample < 20000; ++sample) {
-            const Draw draw = widest.draw(sample * 3, sample, sample);
-            CHECK(std::fabs(draw.angle) <= 180 && std::fabs(draw.shear) <= 60);
-            CHECK(std::fabs(draw.shift_x) <= 28 && std::fabs(draw.shift_y) <= 28);
-            CHECK(draw.scale >= low && draw.scale <= 10);
-            static_cast<void>(draw.inverse());
+            const AffineParams params = widest.draw(sample * 3, sample, sample);
+            CHECK(std::fabs(params.angle) <= 180 && std::fabs(params.shear) <= 60);
+            CHECK(std::fabs(params.shift_x) <= 28 && std::fabs(params.shift_y) <= 28);
+            CHECK(params.scale >= low && params.scale <= 10);
+            static_cast<void>(params.inverse());
         }
     }
     for (int angle = -180; angle <= 180; angle += 15) {
         for (const double shear : {-60.0, 60.0}) {
             for (const double shift : {-28.0, 28.0}) {
-                static_cast<void>(Draw{static_cast<double>(angle), shift, -shift, 0.1, shear}.inverse());
+                static_cast<void>(AffineParams{static_cast<double>(angle), shift, -shift, 0.1, shear}.inverse());
             }
         }
     }
 }
 
-TEST(an_augmentation_out_of_range_is_refused_by_name) {
+TEST(an_augmentation_out_of_range_is_rejected_by_name) {
     CHECK_THROWS_WITH(std::invalid_argument, "degrees must lie in 0 to 180, got 181", Augmentation(181, 0, 1, 1, 0));
     CHECK_THROWS_WITH(std::invalid_argument, "degrees must lie in 0 to 180, got nan",
                       Augmentation(std::nan(""), 0, 1, 1, 0));

@@ -1,5 +1,5 @@
-// A loader without memory: whichever allocation fails, on whichever thread, the caller learns of it,
-// nothing is lost, and the loader goes on.
+// Loader without memory: whichever allocation fails, on any thread, next() throws, nothing leaks, and
+// the loader can be used again.
 #include <chrono>
 #include <cstdint>
 #include <memory>
@@ -17,11 +17,11 @@ using namespace mnist_sgd;
 
 namespace {
 
-// Takes an epoch, batch by batch, holding all; whether an allocation failed on the way.
+// Takes all batches of an epoch and holds them. Returns whether an allocation failed.
 bool fails(Loader& loader, std::vector<Batch>& batches) {
     try {
         const auto epoch = loader.epoch(0, 0);
-        for (Batch batch = epoch->next(); batch.slot != nullptr; batch = epoch->next()) {
+        for (Batch batch = epoch->next(); batch.buffer != nullptr; batch = epoch->next()) {
             batches.push_back(batch);
         }
     } catch (const std::bad_alloc&) {
@@ -30,19 +30,19 @@ bool fails(Loader& loader, std::vector<Batch>& batches) {
     return false;
 }
 
-// A new loader for each failure, since what one made before, it need not make again.
-void check_every_failure(const Samples& samples, const Plan& plan, const Treatment& treatment) {
-    const std::vector<Held> whole = naive(samples, plan, 0, treatment);
+// Makes a new loader for each failure, because a used one allocates less.
+void check_every_failure(const Samples& samples, const BatchPlan& plan, const BatchTransform& transform) {
+    const std::vector<BatchContents> whole = reference_batches(samples, plan, 0, transform);
     bool failed = true;
     for (long first = 0; failed; ++first) {
-        Loader loader(samples, plan, treatment);
+        Loader loader(samples, plan, transform);
         std::vector<Batch> batches;
         batches.reserve(whole.size());
         memory::until_failure = first;
         failed = fails(loader, batches);
         memory::until_failure = -1;
         CHECK(failed || batches.size() == whole.size());
-        for (std::size_t i = 0; i < batches.size(); ++i) CHECK(held(batches[i]) == whole[i]);
+        for (std::size_t i = 0; i < batches.size(); ++i) CHECK(contents(batches[i]) == whole[i]);
         batches.clear();
         CHECK(!fails(loader, batches));
         CHECK_EQ(batches.size(), whole.size());
@@ -52,17 +52,17 @@ void check_every_failure(const Samples& samples, const Plan& plan, const Treatme
 
 }  // namespace
 
-TEST(any_allocation_that_fails_is_bad_alloc_and_the_loader_goes_on) {
+TEST(any_failed_allocation_throws_bad_alloc_and_the_loader_remains_usable) {
     Dataset data(24);
-    const Kernel& kernel = default_kernel();  // makes the list of kernels, which stays
-    const Treatment treatment{std::nullopt, Normalization(0.0f, 1.0f), Dtype::float32, kernel};
+    const Kernel& kernel = default_kernel();  // allocates the list of kernels, which is kept
+    const BatchTransform transform{std::nullopt, Normalization(0.0f, 1.0f), Dtype::float32, kernel};
     const long before = memory::living;
     for (std::size_t threads = 1; threads <= 4; ++threads) {
-        for (int turn = 0; turn < 5; ++turn) {  // threads meet differently each time
-            check_every_failure(data.samples(), {4, true, false, 1, 0, 1, threads}, treatment);
+        for (int turn = 0; turn < 5; ++turn) {  // threads interleave differently each time
+            check_every_failure(data.samples(), {4, true, false, 1, 0, 1, threads}, transform);
         }
     }
-    // A thread that has just ended may not have let go of its crew yet.
+    // A thread that is about to end may still hold its worker pool.
     for (int i = 0; i < 1000 && memory::living != before; ++i) {
         std::this_thread::sleep_for(std::chrono::milliseconds(10));
     }

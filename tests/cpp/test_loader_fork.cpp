@@ -1,4 +1,4 @@
-// Forks: a child of a process in the middle of an epoch goes on with it, and so does the parent.
+// Forks: after a fork in the middle of an epoch, both the child and the parent can continue it.
 #include <unistd.h>
 
 #include <cstdint>
@@ -17,23 +17,23 @@ using namespace mnist_sgd;
 
 namespace {
 
-Plan plan(std::size_t threads) { return {4, true, false, 3, 0, 1, threads}; }
-Treatment plain() { return {std::nullopt, Normalization(0.0f, 1.0f), Dtype::float32, default_kernel()}; }
+BatchPlan plan(std::size_t threads) { return {4, true, false, 3, 0, 1, threads}; }
+BatchTransform plain() { return {std::nullopt, Normalization(0.0f, 1.0f), Dtype::float32, default_kernel()}; }
 
-// Whether the epoch goes on as the naive loop from batch `given` on.
-void check_rest(Epoch& epoch, const std::vector<Held>& whole, std::size_t given) {
+// Compares the rest of the epoch, from batch `given` on, with the reference batches.
+void check_rest(Epoch& epoch, const std::vector<BatchContents>& whole, std::size_t given) {
     for (std::size_t i = given; i < whole.size(); ++i) {
-        epoch.survive_fork();
+        epoch.after_fork_in_child();
         const Batch batch = epoch.next();
-        CHECK(batch.slot != nullptr);
-        CHECK(held(batch) == whole[i]);
+        CHECK(batch.buffer != nullptr);
+        CHECK(contents(batch) == whole[i]);
     }
-    CHECK(epoch.next().slot == nullptr);
+    CHECK(epoch.next().buffer == nullptr);
 }
 
 }  // namespace
 
-TEST(a_child_has_another_generation_than_its_parent_and_its_children) {
+TEST(the_fork_generation_differs_between_parent_child_and_grandchild) {
     const std::uint64_t parents = fork_generation();
     in_child([&] {
         const std::uint64_t childs = fork_generation();
@@ -47,38 +47,38 @@ TEST(a_child_has_another_generation_than_its_parent_and_its_children) {
     CHECK_EQ(fork_generation(), parents);
 }
 
-TEST(a_fork_after_any_batch_goes_on_in_both_processes) {
+TEST(after_a_fork_at_any_batch_both_processes_continue) {
     Dataset data(36);
     for (std::size_t threads = 1; threads <= MOST_FORKED_THREADS; ++threads) {
-        const std::vector<Held> whole = naive(data.samples(), plan(threads), 0, plain());
-        const std::vector<Held> second = naive(data.samples(), plan(threads), 1, plain());
+        const std::vector<BatchContents> whole = reference_batches(data.samples(), plan(threads), 0, plain());
+        const std::vector<BatchContents> second = reference_batches(data.samples(), plan(threads), 1, plain());
         Loader loader(data.samples(), plan(threads), plain());
         const auto epoch = loader.epoch(0, 0);
         std::vector<Batch> batches;
         for (std::size_t given = 0; given <= whole.size(); ++given) {
             in_child([&] {
-                batches.clear();  // what the parent holds is let go here
-                epoch->survive_fork();
+                batches.clear();  // releases the child's copies of what the parent holds
+                epoch->after_fork_in_child();
                 check_rest(*epoch, whole, given);
                 check_rest(*loader.epoch(1, 0), second, 0);
             });
             Batch batch = epoch->next();
-            if (given < whole.size()) CHECK(held(batch) == whole[given]);
+            if (given < whole.size()) CHECK(contents(batch) == whole[given]);
             batches.push_back(std::move(batch));
         }
         check_rest(*loader.epoch(1, 0), second, 0);
     }
 }
 
-TEST(a_grandchild_goes_on_too) {
+TEST(a_grandchild_continues_too) {
     Dataset data(36);
     for (std::size_t threads = 1; threads <= MOST_FORKED_THREADS; ++threads) {
-        const std::vector<Held> whole = naive(data.samples(), plan(threads), 0, plain());
+        const std::vector<BatchContents> whole = reference_batches(data.samples(), plan(threads), 0, plain());
         Loader loader(data.samples(), plan(threads), plain());
         const auto epoch = loader.epoch(0, 0);
         epoch->next();
         in_child([&] {
-            epoch->survive_fork();
+            epoch->after_fork_in_child();
             epoch->next();
             in_child([&] { check_rest(*epoch, whole, 2); });
             check_rest(*epoch, whole, 2);
@@ -87,7 +87,7 @@ TEST(a_grandchild_goes_on_too) {
     }
 }
 
-TEST(a_child_that_only_lets_go_ends) {
+TEST(a_child_may_release_everything_and_exit) {
     Dataset data(36);
     for (std::size_t threads = 1; threads <= MOST_FORKED_THREADS; ++threads) {
         auto loader = std::make_unique<Loader>(data.samples(), plan(threads), plain());
@@ -98,6 +98,6 @@ TEST(a_child_that_only_lets_go_ends) {
             epoch.reset();
             loader.reset();
         });
-        CHECK(epoch->next().slot != nullptr);
+        CHECK(epoch->next().buffer != nullptr);
     }
 }

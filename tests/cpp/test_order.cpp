@@ -1,4 +1,4 @@
-// The order of an epoch: a bijection, had in any parts, the same for ever.
+// The order of an epoch: a bijection, computable in any parts, that never changes.
 #include "order.hpp"
 
 #include <algorithm>
@@ -17,16 +17,16 @@ namespace {
 
 using Samples = std::vector<std::int64_t>;
 
-// Which order; every kernel must make the same of it.
-struct Which {
+// The parameters of an order, for which every kernel must give the same samples.
+struct Parameters {
     std::uint64_t count;
     std::uint64_t seed;
     std::uint64_t epoch;
     bool shuffle = true;
 };
 
-// The samples at n positions, which every kernel writes to memory between guarded pages.
-Samples part(const Which& which, std::uint64_t start, std::size_t n) {
+// The samples at n positions, from every kernel, written between guard pages.
+Samples part(const Parameters& which, std::uint64_t start, std::size_t n) {
     Guarded memory(n * sizeof(std::int64_t));
     std::int64_t* const outs[] = {reinterpret_cast<std::int64_t*>(memory.front()),
                                   reinterpret_cast<std::int64_t*>(memory.back(n * sizeof(std::int64_t)))};
@@ -60,10 +60,10 @@ std::uint64_t splitmix(std::uint64_t z) {
     return z ^ (z >> 31);
 }
 
-// Version 1 of the order as order.hpp describes it, a position at a time and without a trick.
-class Plainly {
+// Version 1 of the order as order.hpp describes it, one position at a time.
+class ReferenceOrder {
 public:
-    Plainly(std::uint64_t count, std::uint64_t seed, std::uint64_t epoch) : count_(count) {
+    ReferenceOrder(std::uint64_t count, std::uint64_t seed, std::uint64_t epoch) : count_(count) {
         while (a_ * a_ < count) ++a_;
         b_ = (count + a_ - 1) / a_;
         constexpr std::uint64_t increment = 0x9e3779b97f4a7c15u;
@@ -112,17 +112,17 @@ TEST(every_small_count_is_permuted) {
 TEST(sampled_large_counts_are_permuted) {
     std::mt19937_64 random(1);
     for (int turn = 0; turn < 12; ++turn) CHECK(is_permutation(whole(1 + random() % 400000, random(), random())));
-    for (const std::uint64_t root : {255u, 256u, 512u}) {  // the sides of a, b and of the cycle walk
+    for (const std::uint64_t root : {255u, 256u, 512u}) {  // around the squares, where a, b and the cycle walk change
         for (std::uint64_t count = root * root - 1; count <= root * root + 1; ++count) {
             CHECK(is_permutation(whole(count, root)));
         }
     }
 }
 
-TEST(a_stretch_of_the_largest_orders_has_no_sample_twice) {
+TEST(parts_of_the_largest_orders_have_no_duplicates) {
     for (const std::uint64_t count : {std::uint64_t{1} << 32, (std::uint64_t{1} << 32) + 1, Order::MAX_COUNT - 1,
                                       Order::MAX_COUNT}) {
-        const Which order{count, 3, 4};
+        const Parameters order{count, 3, 4};
         std::set<std::int64_t> seen;
         for (const std::uint64_t start : {std::uint64_t{0}, count / 2, count - 5000}) {
             for (const std::int64_t sample : part(order, start, 5000)) {
@@ -133,10 +133,10 @@ TEST(a_stretch_of_the_largest_orders_has_no_sample_twice) {
     }
 }
 
-TEST(every_part_is_the_slice_of_the_whole) {
+TEST(every_part_is_a_slice_of_the_whole) {
     for (const std::uint64_t count : {1u, 2u, 17u, 64u, 83u, 150u}) {
         for (const bool shuffle : {false, true}) {
-            const Which order{count, 5, 6, shuffle};
+            const Parameters order{count, 5, 6, shuffle};
             const Samples all = part(order, 0, count);
             for (std::size_t start = 0; start <= count; ++start) {
                 for (std::size_t stop = start; stop <= count; ++stop) {
@@ -155,11 +155,11 @@ TEST(the_order_is_the_described_algorithm) {
         const std::uint64_t count = 1 + random() % (std::uint64_t{1} << (1 + turn % 40));
         const std::uint64_t seed = random();
         const std::uint64_t epoch = random();
-        const Plainly plainly(count, seed, epoch);
+        const ReferenceOrder reference(count, seed, epoch);
         const std::size_t n = static_cast<std::size_t>(std::min<std::uint64_t>(count, 250));
         const std::uint64_t start = random() % (count - n + 1);
         const Samples ours = part({count, seed, epoch}, start, n);
-        for (std::size_t i = 0; i < n; ++i) CHECK_EQ(ours[i], plainly.sample(start + i));
+        for (std::size_t i = 0; i < n; ++i) CHECK_EQ(ours[i], reference.sample(start + i));
     }
 }
 
@@ -178,14 +178,15 @@ TEST(version_1_of_the_order_never_changes) {
           (Samples{107710885694510279, 712338407261664406, 681474018775790311}));
 }
 
-TEST(without_shuffling_the_order_is_the_datasets) {
-    const Which order{Order::MAX_COUNT, 1, 2, false};
+TEST(without_shuffling_the_order_is_the_identity) {
+    const Parameters order{Order::MAX_COUNT, 1, 2, false};
     CHECK(part(order, 0, 3) == (Samples{0, 1, 2}));
     CHECK(part(order, Order::MAX_COUNT - 2, 2) == (Samples{(1LL << 60) - 2, (1LL << 60) - 1}));
 }
 
-TEST(a_count_out_of_range_is_refused) {
-    CHECK_THROWS_WITH(std::invalid_argument, "count must lie in 1 to 2^60, got 0", Order(0, 0, 0, true, default_kernel()));
+TEST(a_count_out_of_range_is_rejected) {
+    CHECK_THROWS_WITH(std::invalid_argument, "count must lie in 1 to 2^60, got 0",
+                      Order(0, 0, 0, true, default_kernel()));
     CHECK_THROWS_WITH(std::invalid_argument, "count must lie in 1 to 2^60, got 1152921504606846977",
                       Order(Order::MAX_COUNT + 1, 0, 0, true, default_kernel()));
     CHECK_THROWS_WITH(std::invalid_argument, "count must lie in 1 to 2^60, got 18446744073709551615",

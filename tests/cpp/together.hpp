@@ -1,4 +1,4 @@
-// Several threads or processes at once, whose failures come home.
+// Runs functions on several threads or in child processes and reports their failures.
 #pragma once
 
 #include <sys/wait.h>
@@ -12,7 +12,7 @@
 
 #include "check.hpp"
 
-// Runs work(0), ..., work(workers - 1), each on a thread of its own; throws what one of them threw.
+// Runs work(0), ..., work(workers - 1), each on its own thread, and rethrows a failure.
 template <typename Work>
 void run_together(std::size_t workers, const Work& work) {
     std::vector<std::exception_ptr> failures(workers);
@@ -42,11 +42,11 @@ void run_together(std::size_t workers, const Work& work) {
 #define TESTS_ARE_SANITIZED 0
 #endif
 
-// With how many threads an epoch may be forked. A child of several threads can find the lock of the
-// sanitizers' own allocator held for ever: GCC 12's and Clang 14's do not look after it at a fork.
+// The number of threads up to which epochs are forked. The sanitizers of GCC 12 and Clang 14 do not
+// release their allocator's lock at a fork, so a child of several threads could wait for it forever.
 constexpr std::size_t MOST_FORKED_THREADS = TESTS_ARE_SANITIZED ? 1 : 4;
 
-// Runs `work` in a forked child, which is killed if it takes a minute; throws if it fails there.
+// Runs `work` in a forked child, with a timeout of one minute, and throws if it fails.
 template <typename Work>
 void in_child(const Work& work) {
     const pid_t child = fork();

@@ -1,6 +1,7 @@
 """IDX files are read as they were written, and anything else is refused by name."""
 
 import gzip
+import math
 import struct
 import subprocess
 import sys
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import example, given, settings, strategies as st
 from hypothesis.extra import numpy as hnp
 
 from memory import traced
@@ -156,6 +157,79 @@ def test_a_file_that_is_not_idx_is_refused_by_name(
     tmp_path: Path, content: bytes, text: str
 ) -> None:
     assert refusal(tmp_path / "images", content) == text
+
+
+def test_every_truncation_of_a_header_is_refused_by_its_length(tmp_path: Path) -> None:
+    for dimensions in range(1, 5):
+        whole = header(*[7] * dimensions)
+        for kept in range(len(whole)):
+            stated = f"of {len(whole)} bytes" if kept >= 4 else "bytes, that of an IDX file has 8"
+            text = refusal(tmp_path / "images", whole[:kept])
+            assert text.startswith(f"its header ends after {kept} {stated}")
+
+
+OTHER_FORMATS = {
+    0x1F8B: "; it looks like gzip data",
+    0x8950: "; it looks like a PNG image",
+    0xFFD8: "; it looks like a JPEG image",
+    0x504B: "; it looks like a zip archive",
+}
+
+
+@pytest.mark.parametrize("pair", [1, 255, 256, 0x1F00, 0x8B1F, 0x5089, 0xFFFF, *OTHER_FORMATS])
+def test_other_first_bytes_are_refused_by_their_values(tmp_path: Path, pair: int) -> None:
+    first, second = divmod(pair, 256)
+    inside = gzip.compress(bytes([first, second]) + header(1)[2:])
+    guess = OTHER_FORMATS.get(pair, "")
+    assert refusal(tmp_path / "images", inside) == (
+        f"it starts with the bytes {first:02X} {second:02X}, an IDX file with 00 00{guess}"
+    )
+
+
+def test_every_other_type_code_is_refused_by_its_number(tmp_path: Path) -> None:
+    known = {8: 1, 9: 1, 11: 2, 12: 4, 13: 4, 14: 8}
+    for code in set(range(256)) - set(known):
+        assert refusal(tmp_path / "images", header(1, item_type=code)) == (
+            f"its type code is 0x{code:02X}, an IDX file has 0x08, 0x09, 0x0B, 0x0C, 0x0D or 0x0E"
+        )
+    for code in set(known) - {8}:
+        assert refusal(tmp_path / "images", header(1, item_type=code)) == (
+            f"its items are of IDX type 0x{code:02X}, only unsigned bytes, type 0x08, are read"
+        )
+
+
+def test_every_other_number_of_dimensions_is_refused(tmp_path: Path) -> None:
+    for dimensions in {0, *range(5, 256)}:
+        text = refusal(tmp_path / "images", header(*[1] * dimensions))
+        assert text == f"its header states {dimensions} dimensions, 1 to 4 are read"
+
+
+def test_a_dimension_of_zero_is_refused_by_its_place(tmp_path: Path) -> None:
+    for dimensions in range(1, 5):
+        for place in range(dimensions):
+            shape = [2**32 - 1] * dimensions
+            shape[place] = 0
+            text = refusal(tmp_path / "images", header(*shape))
+            assert text == f"it holds nothing: dimension {place} is 0"
+
+
+SIDES = st.integers(1, 2**32 - 1) | st.integers(2**31 - 2, 2**31 + 2) | st.integers(1, 9)
+
+
+@settings(deadline=None)
+@given(shape=st.lists(SIDES, min_size=1, max_size=4), code=st.sampled_from([8, 9, 11, 12, 13, 14]))
+@example(shape=[2**31, 2**31 - 1, 2], code=8)
+@example(shape=[2**31, 2**31, 2], code=8)
+@example(shape=[2**31, 2**31, 4], code=8)  # 0 modulo 2**64
+@example(shape=[2**30, 2**30], code=14)
+def test_dimensions_are_refused_from_the_first_product_that_no_address_can_count(
+    folder: Path, shape: list[int], code: int
+) -> None:
+    size = {8: 1, 9: 1, 11: 2, 12: 4, 13: 4, 14: 8}[code]
+    text = refusal(folder / "images", header(*shape, item_type=code))
+    stated = " x ".join(map(str, shape))
+    beyond = f"its header states {stated} items, more than any file can hold"
+    assert (text == beyond) == (math.prod(shape) * size >= 2**63)
 
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress])

@@ -40,7 +40,7 @@ def bfloat16_bits(values: torch.Tensor) -> list[int]:
 
 def test_every_machine_has_the_portable_kernel_as_its_last_choice() -> None:
     assert KERNELS[-1] == "portable"
-    assert set(KERNELS) <= {"avx512vbmi", "avx512", "avx2", "sse2", "neon", "portable"}
+    assert set(KERNELS) <= {"avx512vbmi", "avx512", "avx2", "neon", "portable"}
 
 
 @every_kernel

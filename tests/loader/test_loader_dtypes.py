@@ -137,18 +137,18 @@ pointer_of.restype = ctypes.c_void_p
 TORCHS = pointer_of(torch.Tensor.__dlpack_c_exchange_api__, EXCHANGE)
 
 
-class Exchange(ctypes.Structure):
+class DLPackExchangeAPI(ctypes.Structure):
     """A framework's table of functions, as DLPack lays it out."""
 
     _fields_ = (
         ("major", ctypes.c_uint32),
         ("minor", ctypes.c_uint32),
-        ("older", ctypes.c_void_p),
-        ("allocator", ctypes.c_void_p),
-        ("from_object", ctypes.c_void_p),
-        ("to_object", ctypes.c_void_p),
-        ("tensor_of_object", ctypes.c_void_p),
-        ("stream", ctypes.c_void_p),
+        ("prev_api", ctypes.c_void_p),
+        ("managed_tensor_allocator", ctypes.c_void_p),
+        ("managed_tensor_from_py_object_no_sync", ctypes.c_void_p),
+        ("managed_tensor_to_py_object_no_sync", ctypes.c_void_p),
+        ("dltensor_from_py_object_no_sync", ctypes.c_void_p),
+        ("current_work_stream", ctypes.c_void_p),
     )
 
     def capsule(self, name: bytes = EXCHANGE) -> object:
@@ -204,10 +204,12 @@ def test_a_tensor_that_cannot_be_made_is_an_error_and_the_epoch_goes_on(
     command = ["cc", "-shared", "-fPIC", include, "refusing.c", "-o", "refusing.so"]
     subprocess.run(command, cwd=tmp_path, check=True)
     refusing = ctypes.PyDLL(str(tmp_path / "refusing.so"))
-    torchs = Exchange.from_address(TORCHS).to_object
+    torchs = DLPackExchangeAPI.from_address(TORCHS).managed_tensor_to_py_object_no_sync
     ctypes.c_void_p.in_dll(refusing, "torchs").value = torchs
     ctypes.c_int.in_dll(refusing, "before").value = before
-    table = Exchange(1, 3, to_object=ctypes.cast(refusing.to_object, ctypes.c_void_p))
+    table = DLPackExchangeAPI(
+        1, 3, managed_tensor_to_py_object_no_sync=ctypes.cast(refusing.to_object, ctypes.c_void_p)
+    )
     batches = core_loader(table.capsule()).epoch(0, 0)
     for _ in range(2):
         with pytest.raises(RuntimeError, match=r"^no room$"):
@@ -217,13 +219,13 @@ def test_a_tensor_that_cannot_be_made_is_an_error_and_the_epoch_goes_on(
 
 
 def test_the_table_of_an_older_protocol_is_found_behind_a_newer_one() -> None:
-    newer = Exchange(2, 0, older=TORCHS)
+    newer = DLPackExchangeAPI(2, 0, prev_api=TORCHS)
     (xb, yb), _ = core_loader(newer.capsule()).epoch(0, 0)
     assert (xb.shape, yb.shape) == ((4, 784), (4, 1))
 
 
-NO_TABLE = Exchange(1, 3)
-NEWER = Exchange(2, 0)
+NO_TABLE = DLPackExchangeAPI(1, 3)
+NEWER = DLPackExchangeAPI(2, 0)
 
 
 @pytest.mark.parametrize(

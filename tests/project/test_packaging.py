@@ -241,7 +241,7 @@ def test_an_extension_that_cannot_be_loaded_is_named(wheel: Path, tmp_path: Path
     (extension,) = tmp_path.glob("mnist_sgd/_core.*.so")
     extension.write_bytes(b"of another machine")
     done = run(
-        *(sys.executable, "-c", "import mnist_sgd.data"), cwd=tmp_path, PYTHONPATH=str(tmp_path)
+        *(sys.executable, "-c", "import mnist_sgd.loader"), cwd=tmp_path, PYTHONPATH=str(tmp_path)
     )
     assert re.fullmatch(
         r"ImportError: the training side of mnist_sgd needs its C\+\+ extension, and "

@@ -1,4 +1,4 @@
-"""The folders show the architecture: few files at the top, imports without cycles, a map that is true."""
+"""The folders show the architecture: few files at the top, no import cycle, a true map."""
 
 import ast
 import re
@@ -51,7 +51,7 @@ def graph() -> Graph:
 
 
 def cycles(graph: Graph) -> list[list[str]]:
-    """What remains after modules that import no remaining one, or are imported by none, are gone."""
+    """What remains after taking away modules that import, or are imported by, none that remain."""
     left = {name: set(others) for name, others in graph.items()}
     while True:
         wanted = set().union(*left.values()) if left else set()

@@ -1,4 +1,4 @@
-"""A machine without torch and without a compiler installs the package, predicts and serves.
+"""A machine without torch and without a compiler installs the package, evaluates and serves.
 
 Its environment is made of links to the distributions that serve/requirements.txt asks for, and
 theirs, so that nothing is downloaded and nothing else can be imported there.
@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import distribution
 from pathlib import Path
-from shutil import copytree, ignore_patterns
+from shutil import copy, copytree, ignore_patterns
 
 import pytest
 from packaging.requirements import Requirement
@@ -125,6 +125,22 @@ def test_predict_works(python: Path, model: Path) -> None:
     assert json.loads(done.stdout)["file"] == str(digit)
 
 
+def test_evaluate_and_pack_work(python: Path, model: Path, tmp_path: Path) -> None:
+    for digit in sample_digits():
+        folder = tmp_path / "pictures" / ("3" if digit.name.startswith("three") else "7")
+        folder.mkdir(parents=True, exist_ok=True)
+        copy(digit, folder)
+    packed = tmp_path / "packed"
+    done = run(python, "-m", "mnist_sgd", "pack", tmp_path / "pictures", packed)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"{packed}: 8 images, 4 of 3, 4 of 7\n")
+    pictures = (tmp_path / "pictures", packed)
+    for data in ([], *(["--data", str(source), "--all"] for source in pictures)):
+        done = run(python, "-m", "mnist_sgd", "evaluate", model, *data, "--json")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert json.loads(done.stdout)["images"] == (8 if data else 2038)
+
+
 @contextmanager
 def serving(python: Path, *command: str | Path) -> Iterator[Server]:
     """A server of that machine, from a command line but for the port and the host."""
@@ -159,7 +175,7 @@ def test_serve_works(program: tuple[str, ...], python: Path, model: Path) -> Non
     [
         "import mnist_sgd.loader.dataloader",
         "from mnist_sgd import DataLoader",
-        "from mnist_sgd import mnist_sample",
+        "from mnist_sgd import Augmentation",
     ],
 )
 def test_the_training_side_says_in_a_sentence_what_is_missing(script: str, python: Path) -> None:

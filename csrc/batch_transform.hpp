@@ -1,4 +1,4 @@
-// What is done to the images of a batch on their way from the dataset to the batch's memory.
+// The conversion of a batch's images: augmentation, normalization, data type.
 #pragma once
 
 #include <cstddef>
@@ -7,25 +7,25 @@
 
 #include "augmentation.hpp"
 #include "kernels.hpp"
-#include "rows.hpp"
+#include "row_gather.hpp"
 
 namespace mnist_sgd {
 
-// The type of a batch's values; uint8 leaves the pixels as they are.
+// The data type of a batch's values; uint8 keeps the pixels unchanged.
 enum class Dtype { float32, bfloat16, uint8 };
 
 inline std::size_t item_size(Dtype dtype) {
     return dtype == Dtype::float32 ? 4 : dtype == Dtype::bfloat16 ? 2 : 1;
 }
 
-struct Treatment {
+struct BatchTransform {
     std::optional<Augmentation> augmentation;
     Normalization normalization;
     Dtype dtype;
     const Kernel& kernel;
 
-    // Writes the images one after another to `out`, which holds rows.count * PIXELS values.
-    void convert(const Rows& rows, void* out) const {
+    // Writes the normalized images, without augmentation, to `out`, [rows.count, PIXELS] of `dtype`.
+    void convert(const RowGather& rows, void* out) const {
         switch (dtype) {
             case Dtype::float32: kernel.float32(rows, static_cast<float*>(out), normalization); break;
             case Dtype::bfloat16: kernel.bfloat16(rows, static_cast<std::uint16_t*>(out), normalization); break;
@@ -33,20 +33,20 @@ struct Treatment {
         }
     }
 
-    // The same, augmented before, if they shall be, by the draws of the images of this epoch.
-    void apply(const Rows& rows, std::uint64_t seed, std::uint64_t epoch, void* out) const {
+    // Augments the images, if there is an augmentation, and converts them.
+    void apply(const RowGather& rows, std::uint64_t seed, std::uint64_t epoch, void* out) const {
         if (!augmentation) {
             convert(rows, out);
             return;
         }
         std::uint8_t augmented[PIXELS];  // stays in the first-level cache
-        const std::int64_t only = 0;
+        const std::int64_t index = 0;
         auto* next = static_cast<std::uint8_t*>(out);
         for (std::size_t i = 0; i < rows.count; ++i) {
             rows.prefetch_after(i);
-            const Draw draw = augmentation->draw(seed, epoch, static_cast<std::uint64_t>(rows.indices[i]));
-            kernel.resample(rows[i], augmented, draw.inverse(), augmentation->outside());
-            convert({augmented, &only, 1, 1}, next);
+            const AffineParams params = augmentation->draw(seed, epoch, static_cast<std::uint64_t>(rows.indices[i]));
+            kernel.resample(rows[i], augmented, params.inverse(), augmentation->outside());
+            convert({augmented, &index, 1}, next);
             next += PIXELS * item_size(dtype);
         }
     }

@@ -1,11 +1,11 @@
-// The plan of an epoch: how it is cut into batches, and batches into the parts of ranks.
+// BatchPlan: how an epoch is divided into batches, and batches into the parts of ranks.
 #include <cstdint>
 #include <limits>
 #include <random>
 #include <stdexcept>
 
 #include "check.hpp"
-#include "loader.hpp"
+#include "batch_plan.hpp"
 
 using namespace mnist_sgd;
 
@@ -13,12 +13,12 @@ namespace {
 
 constexpr std::size_t MOST = std::numeric_limits<std::size_t>::max();
 
-Plan plan(std::size_t batch_size, std::size_t world_size = 1, bool drop_last = false) {
+BatchPlan plan(std::size_t batch_size, std::size_t world_size = 1, bool drop_last = false) {
     return {batch_size, false, drop_last, 0, 0, world_size, 1};
 }
 
-// Whether the batches follow each other from 0 on, and the parts of the ranks within each.
-void check_cut(Plan cut, std::size_t count) {
+// Checks that the batches are contiguous from 0 on, and the parts of the ranks within each.
+void check_cut(BatchPlan cut, std::size_t count) {
     std::size_t position = 0;
     for (std::size_t batch = 0; batch < cut.batches(count); ++batch) {
         const std::size_t begin = position;
@@ -53,7 +53,7 @@ TEST(batches_and_parts_together_are_the_epoch) {
     }
 }
 
-TEST(numbers_as_large_as_they_go_do_not_overflow) {
+TEST(the_largest_numbers_do_not_overflow) {
     CHECK_EQ(plan(MOST).batches(5), 1u);
     CHECK_EQ(plan(MOST, 1, true).batches(5), 0u);
     CHECK_EQ(plan(1).batches(MOST), MOST);
@@ -62,7 +62,7 @@ TEST(numbers_as_large_as_they_go_do_not_overflow) {
     std::size_t first = 0;
     std::size_t last = 0;
     for (const std::size_t rank : {std::size_t{0}, std::size_t{4}, std::size_t{5}, MOST - 1}) {
-        Plan cut = plan(MOST, MOST);
+        BatchPlan cut = plan(MOST, MOST);
         cut.rank = rank;
         cut.part(0, 5, &first, &last);
         CHECK_EQ(first, std::min<std::size_t>(rank, 5));
@@ -73,9 +73,9 @@ TEST(numbers_as_large_as_they_go_do_not_overflow) {
     CHECK_EQ(last, MOST);
 }
 
-TEST(a_plan_out_of_range_is_refused_by_name) {
+TEST(a_plan_out_of_range_is_rejected_by_name) {
     const auto check = [](std::size_t batch_size, std::size_t rank, std::size_t world_size, std::size_t threads) {
-        Plan{batch_size, false, false, 0, rank, world_size, threads}.check();
+        BatchPlan{batch_size, false, false, 0, rank, world_size, threads}.check();
     };
     check(1, 0, 1, 1);
     check(MOST, MOST - 1, MOST, 256);

@@ -1,6 +1,7 @@
-// Functions that must be compiled into their callers.
+// Compiler-specific spellings.
 #pragma once
 
+// A function that must be compiled into its callers.
 #if defined(__GNUC__)
 #define MNIST_SGD_INLINE inline __attribute__((always_inline))
 #else

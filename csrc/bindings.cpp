@@ -90,21 +90,60 @@ private:
     std::atomic<int> alive_{2};
 };
 
-// Throws py::type_error if it is not a framework's table of functions, or one that is not known here.
-const dlpack::Exchange& exchange_of(const py::object& capsule) {
-    if (!PyCapsule_IsValid(capsule.ptr(), dlpack::Exchange::CAPSULE)) {
-        throw py::type_error("exchange must be a capsule '" + std::string(dlpack::Exchange::CAPSULE) + "', got " +
-                             std::string(py::str(py::type::of(capsule))));
+// Makes a framework's tensor, which owns what `managed` describes, also if it throws.
+class Handover {
+public:
+    // Throws py::type_error if `exchange` is no table of functions that is known here, and not callable.
+    explicit Handover(const py::object& exchange) {
+        if (PyCallable_Check(exchange.ptr()) == 1) {
+            from_dlpack_ = exchange;
+            return;
+        }
+        const char* name = dlpack::Exchange::CAPSULE;
+        if (!PyCapsule_IsValid(exchange.ptr(), name)) {
+            throw py::type_error("exchange must be a capsule '" + std::string(name) +
+                                 "' or a function such as torch.from_dlpack, got " +
+                                 std::string(py::str(py::type::of(exchange))));
+        }
+        table_ = static_cast<dlpack::Exchange*>(PyCapsule_GetPointer(exchange.ptr(), name));
+        while (table_ != nullptr && table_->version.major != dlpack::VERSION.major) {
+            table_ = table_->older;
+        }
+        if (table_ == nullptr) {
+            throw py::type_error("exchange must be of DLPack " + std::to_string(dlpack::VERSION.major));
+        }
     }
-    auto* exchange = static_cast<dlpack::Exchange*>(PyCapsule_GetPointer(capsule.ptr(), dlpack::Exchange::CAPSULE));
-    while (exchange != nullptr && exchange->version.major != dlpack::VERSION.major) {
-        exchange = exchange->older;
+
+    py::object tensor(dlpack::ManagedTensor* managed) const {
+        if (table_ == nullptr) {
+            return from_dlpack_(capsule(managed));
+        }
+        void* object = nullptr;
+        if (table_->to_object(managed, &object) != 0) {
+            throw py::error_already_set();
+        }
+        return py::reinterpret_steal<py::object>(static_cast<PyObject*>(object));
     }
-    if (exchange == nullptr) {
-        throw py::type_error("exchange must be of DLPack " + std::to_string(dlpack::VERSION.major));
+
+private:
+    static py::capsule capsule(dlpack::ManagedTensor* managed) {
+        auto* owned = new dlpack::Unversioned{managed->tensor, managed, [](dlpack::Unversioned* self) {
+                                                  auto* source = static_cast<dlpack::ManagedTensor*>(self->manager_ctx);
+                                                  source->deleter(source);
+                                                  delete self;
+                                              }};
+        return py::capsule(owned, dlpack::Unversioned::CAPSULE, [](PyObject* object) {
+            if (PyCapsule_IsValid(object, dlpack::Unversioned::CAPSULE)) {  // nobody has taken it
+                auto* left = static_cast<dlpack::Unversioned*>(
+                    PyCapsule_GetPointer(object, dlpack::Unversioned::CAPSULE));
+                left->deleter(left);
+            }
+        });
     }
-    return *exchange;
-}
+
+    const dlpack::Exchange* table_ = nullptr;
+    py::object from_dlpack_;  // where there is no table
+};
 
 // A loader with the arrays that it reads.
 class PyLoader {
@@ -115,7 +154,7 @@ public:
           labels_(std::move(labels)),
           flatten_(flatten),
           dtype_(dlpack_type(treatment.dtype)),
-          exchange_(exchange_of(exchange)),
+          handover_(exchange),
           loader_(samples(images_, labels_), plan, treatment) {}
 
     std::size_t batches() const { return loader_.batches(); }
@@ -126,16 +165,14 @@ public:
 
     py::tuple tensors(const Batch& batch) const {
         auto* exported = new Exported(batch, dtype_, flatten_);  // owned by its two tensors
-        void* object = nullptr;
-        if (exchange_.to_object(&exported->xb, &object) != 0) {
+        py::object xb;
+        try {
+            xb = handover_.tensor(&exported->xb);
+        } catch (...) {
             exported->yb.deleter(&exported->yb);
-            throw py::error_already_set();
+            throw;
         }
-        const auto xb = py::reinterpret_steal<py::object>(static_cast<PyObject*>(object));
-        if (exchange_.to_object(&exported->yb, &object) != 0) {
-            throw py::error_already_set();
-        }
-        const auto yb = py::reinterpret_steal<py::object>(static_cast<PyObject*>(object));
+        const py::object yb = handover_.tensor(&exported->yb);
         return py::make_tuple(xb, yb);
     }
 
@@ -159,7 +196,7 @@ private:
     py::array labels_;
     bool flatten_;
     dlpack::DataType dtype_;
-    const dlpack::Exchange& exchange_;
+    const Handover handover_;
     Loader loader_;
 };
 

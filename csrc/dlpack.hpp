@@ -44,6 +44,15 @@ struct ManagedTensor {
     Tensor tensor;
 };
 
+// The same in DLPack 0, whose capsule every release of torch takes; the older ones take no other.
+struct Unversioned {
+    static constexpr const char* CAPSULE = "dltensor";  // who takes the tensor gives it another name
+
+    Tensor tensor;
+    void* manager_ctx;
+    void (*deleter)(Unversioned*);
+};
+
 // What a framework's tensor type holds in the capsule `__dlpack_c_exchange_api__`: a table of C
 // functions, for the life of the process. Through it a tensor is made in half of the time that a
 // capsule for `from_dlpack` takes. Only `to_object` is used here.

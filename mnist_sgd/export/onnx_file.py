@@ -107,7 +107,8 @@ def _translate(classifier: Classifier) -> "onnx.GraphProto":
     """
     import onnx
 
-    program = torch.onnx.export(
+    export = partial(
+        torch.onnx.export,
         capture(classifier),
         dynamo=True,
         input_names=["image"],
@@ -117,6 +118,12 @@ def _translate(classifier: Classifier) -> "onnx.GraphProto":
         # It folds batch norm into a convolution's weights, which bfloat16 would round.
         optimize=not any(p.dtype == torch.bfloat16 for p in classifier.parameters()),
     )
+    try:
+        program = export()
+    except torch.onnx.OnnxExporterError:
+        from mnist_sgd.export.batch_norm_node import TRANSLATION
+
+        program = export(custom_translation_table=TRANSLATION)
     assert program is not None  # the type allows it for dynamo=False
     model = program.model_proto
     domains = sorted({opset.domain for opset in model.opset_import} - {""})

@@ -41,7 +41,9 @@ def capture(classifier: Classifier) -> ExportedProgram:
     # Without an end, a cnn_histogram that torch 2.6 captures excludes the largest int64.
     free_batch = ({0: Dim("batch", max=2**62)},)
     with _silent_if_it_fails():
-        program = torch.export.export(classifier, (example_batch(),), dynamic_shapes=free_batch, strict=False)
+        program = torch.export.export(
+            classifier, (example_batch(),), dynamic_shapes=free_batch, strict=False
+        )
     for module in program.graph_module.modules():
         if isinstance(module, GraphModule):
             for node in module.graph.nodes:

@@ -86,23 +86,62 @@ private:
     std::atomic<int> alive_{2};
 };
 
-// The table of functions in a framework's capsule, in a version that is known here. Throws
-// py::type_error if there is none.
-const DLPackExchangeAPI& exchange_api(const py::object& capsule) {
-    const char* const name = DLPACK_EXCHANGE_API_CAPSULE;
-    if (!PyCapsule_IsValid(capsule.ptr(), name)) {
-        throw py::type_error("exchange must be a capsule '" + std::string(name) + "', got " +
-                             std::string(py::str(py::type::of(capsule))));
+// Makes a framework's tensor, through its table of C functions or, where it has none, through a
+// function such as torch.from_dlpack.
+class TensorMaker {
+public:
+    // Throws py::type_error if `exchange` is neither a table of a known version nor callable.
+    explicit TensorMaker(const py::object& exchange) {
+        if (PyCallable_Check(exchange.ptr()) == 1) {
+            from_dlpack_ = exchange;
+            return;
+        }
+        const char* const name = DLPACK_EXCHANGE_API_CAPSULE;
+        if (!PyCapsule_IsValid(exchange.ptr(), name)) {
+            throw py::type_error("exchange must be a capsule '" + std::string(name) +
+                                 "' or a function such as torch.from_dlpack, got " +
+                                 std::string(py::str(py::type::of(exchange))));
+        }
+        auto* header = static_cast<DLPackExchangeAPIHeader*>(PyCapsule_GetPointer(exchange.ptr(), name));
+        while (header != nullptr && header->version.major != DLPACK_VERSION.major) {
+            header = header->prev_api;
+        }
+        if (header == nullptr) {
+            throw py::type_error("exchange must be of DLPack " + std::to_string(DLPACK_VERSION.major));
+        }
+        api_ = reinterpret_cast<DLPackExchangeAPI*>(header);
     }
-    auto* header = static_cast<DLPackExchangeAPIHeader*>(PyCapsule_GetPointer(capsule.ptr(), name));
-    while (header != nullptr && header->version.major != DLPACK_VERSION.major) {
-        header = header->prev_api;
+
+    // Makes a tensor that owns `managed`; if this throws, it has been released.
+    py::object operator()(DLManagedTensorVersioned* managed) const {
+        if (api_ == nullptr) {
+            return from_dlpack_(capsule(managed));
+        }
+        void* object = nullptr;
+        if (api_->managed_tensor_to_py_object_no_sync(managed, &object) != 0) {
+            throw py::error_already_set();
+        }
+        return py::reinterpret_steal<py::object>(static_cast<PyObject*>(object));
     }
-    if (header == nullptr) {
-        throw py::type_error("exchange must be of DLPack " + std::to_string(DLPACK_VERSION.major));
+
+private:
+    static py::capsule capsule(DLManagedTensorVersioned* managed) {
+        auto* unversioned = new DLManagedTensor{managed->dl_tensor, managed, [](DLManagedTensor* self) {
+            auto* source = static_cast<DLManagedTensorVersioned*>(self->manager_ctx);
+            source->deleter(source);
+            delete self;
+        }};
+        return py::capsule(unversioned, DLTENSOR_CAPSULE, [](PyObject* object) {
+            if (PyCapsule_IsValid(object, DLTENSOR_CAPSULE)) {  // nobody has consumed it
+                auto* left = static_cast<DLManagedTensor*>(PyCapsule_GetPointer(object, DLTENSOR_CAPSULE));
+                left->deleter(left);
+            }
+        });
     }
-    return *reinterpret_cast<DLPackExchangeAPI*>(header);
-}
+
+    const DLPackExchangeAPI* api_ = nullptr;
+    py::object from_dlpack_;  // where there is no table
+};
 
 // A loader and the arrays that it reads, which it keeps alive.
 class PyLoader {
@@ -113,7 +152,7 @@ public:
           labels_(std::move(labels)),
           flatten_(flatten),
           dtype_(dlpack_type(transform.dtype)),
-          exchange_api_(exchange_api(exchange)),
+          make_tensor_(exchange),
           loader_(samples(images_, labels_), plan, transform) {}
 
     std::size_t batches() const { return loader_.batches(); }
@@ -126,24 +165,15 @@ public:
         auto* tensors = new DLPackBatch(batch, dtype_, flatten_);  // owned by its two tensors
         py::object xb;
         try {
-            xb = tensor(&tensors->xb);
+            xb = make_tensor_(&tensors->xb);
         } catch (...) {
             tensors->yb.deleter(&tensors->yb);
             throw;
         }
-        return py::make_tuple(std::move(xb), tensor(&tensors->yb));
+        return py::make_tuple(std::move(xb), make_tensor_(&tensors->yb));
     }
 
 private:
-    // Makes the framework's tensor, which owns the memory; if this throws, it has been released.
-    py::object tensor(DLManagedTensorVersioned* managed) const {
-        void* object = nullptr;
-        if (exchange_api_.managed_tensor_to_py_object_no_sync(managed, &object) != 0) {
-            throw py::error_already_set();
-        }
-        return py::reinterpret_steal<py::object>(static_cast<PyObject*>(object));
-    }
-
     static Samples samples(const py::array& images, const py::array& labels) {
         Samples result{contiguous<std::uint8_t>(images, "images"), nullptr, nullptr, 0};
         if (images.ndim() != 3 || images.shape(1) != 28 || images.shape(2) != 28 || labels.ndim() != 1 ||
@@ -163,7 +193,7 @@ private:
     py::array labels_;
     bool flatten_;
     DLDataType dtype_;
-    const DLPackExchangeAPI& exchange_api_;
+    const TensorMaker make_tensor_;
     Loader loader_;
 };
 

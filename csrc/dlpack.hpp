@@ -47,6 +47,16 @@ struct DLManagedTensorVersioned {
     DLTensor dl_tensor;
 };
 
+// The same in DLPack 0, whose capsule "dltensor" every release of torch accepts; releases before the
+// exchange table accept no other. The consumer renames the capsule.
+struct DLManagedTensor {
+    DLTensor dl_tensor;
+    void* manager_ctx;
+    void (*deleter)(DLManagedTensor*);
+};
+
+constexpr const char* DLTENSOR_CAPSULE = "dltensor";
+
 struct DLPackExchangeAPIHeader {
     DLPackVersion version;
     DLPackExchangeAPIHeader* prev_api;  // the table of an earlier version, or null

@@ -27,7 +27,7 @@ class Loader(metaclass=_Type):
         mean: float,
         std: float,
         dtype: str,
-        exchange: object,  # torch.Tensor's capsule __dlpack_c_exchange_api__
+        exchange: object,  # torch.Tensor.__dlpack_c_exchange_api__, or torch.from_dlpack
         augmentation: Augmentation | None = None,
     ) -> None: ...
     def __len__(self) -> int: ...

@@ -9,8 +9,9 @@ is in every other folder. An editable install has no second copy, and the source
 
 import os
 import sys
+from importlib import import_module
 
-__all__ = ["is_source_tree", "prefer_installed"]
+__all__ = ["is_source_tree", "need", "prefer_installed"]
 
 
 def prefer_installed(init: str) -> None:
@@ -37,3 +38,22 @@ def prefer_installed(init: str) -> None:
 def is_source_tree(folder: str) -> bool:
     """Whether a folder is the root of a clone or of an unpacked sdist; "" is the current folder."""
     return os.path.isfile(os.path.join(folder, "csrc", "bindings.cpp"))
+
+
+def need(library: str, user: str) -> None:
+    """Import an optional library, or say what needs it and how to install it.
+
+    Args:
+        library: its name, for `import` and for pip.
+        user: what needs it.
+
+    Raises:
+        ImportError: it cannot be imported.
+    """
+    try:
+        import_module(library)
+    except (ImportError, RuntimeError) as error:  # RuntimeError: torchvision beside another torch
+        raise ImportError(
+            f"{user} needs {library}, which cannot be imported here ({error}): "
+            f"pip install {library}"
+        ) from error

@@ -42,6 +42,18 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.fixture(params=["table", "capsules"])
+def either_exchange(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ways in which a batch becomes torch's tensors; torch before 2.10 has no table."""
+    import torch
+
+    name = "__dlpack_c_exchange_api__"
+    if request.param == "capsules":
+        monkeypatch.delattr(torch.Tensor, name, raising=False)
+    elif not hasattr(torch.Tensor, name):
+        pytest.skip("this torch has no table of DLPack")
+
+
 @pytest.fixture(scope="session")
 def command() -> Run:
     """Run `mnist-sgd` with arguments in a process of its own, in the folder `cwd`."""

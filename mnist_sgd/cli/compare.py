@@ -43,6 +43,7 @@ def add_parser(commands: Subcommands) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print a table, the most accurate run first, and in what the settings differ."""
     from mnist_sgd._files import atomic_write
+    from mnist_sgd._installed import need
     from mnist_sgd.report.comparable import same_images, warnings
     from mnist_sgd.report.comparison import (
         compare_runs,
@@ -54,6 +55,7 @@ def run(args: argparse.Namespace) -> int:
     from mnist_sgd.report.markup import utf8
 
     if args.html is not None:
+        need("matplotlib", "compare --html")
         check_not_a_runs_file(args.html, "--html")
     runs, left_out = _read({os.path.realpath(folder): folder for folder in args.runs}.values())
     pairs = compare_runs(runs)

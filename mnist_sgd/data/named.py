@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mnist_sgd._installed import need
 from mnist_sgd.data.imageset import ImageSet, select_classes
 
 __all__ = ["torchvision_set"]
@@ -46,6 +47,7 @@ def torchvision_set(
     Raises:
         ValueError: an unknown set, split or class, where the message lists the choices; or the
             files are missing or damaged, where it names the folder.
+        ImportError: torchvision is missing.
     """
     if name not in _SETS:
         raise ValueError(f"unknown set {name!r}; the sets are {', '.join(_SETS)}")
@@ -71,10 +73,11 @@ def _open(name: str, root: Path, **options: Any) -> Any:
 
     Torchvision's reader asserts, looks up and reshapes what a file says, hence the many types.
     """
-    import torchvision.datasets
+    need("torchvision", f"the set {name}")
+    from torchvision import datasets
 
     try:
-        return getattr(torchvision.datasets, name)(root, **options)
+        return getattr(datasets, name)(root, **options)
     except (AssertionError, LookupError, OSError, RuntimeError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split()) or "a file is damaged"
         how = "" if options["download"] else ", or set download=True (--download)"

@@ -6,13 +6,15 @@ is touched.
 
 import os
 from pathlib import Path
-
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING
 
 from mnist_sgd._files import atomic_path
+from mnist_sgd._installed import need
 from mnist_sgd.evaluation.evaluate import Evaluation
 from mnist_sgd.evaluation.plot_text import drawn_name, in_the_font, plain_text
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 __all__ = [
     "check_plot_file",
@@ -27,9 +29,13 @@ def check_plot_file(path: str | os.PathLike[str]) -> None:
     """Refuse the name of a file that `plot_evaluation` could not write, before anything is done.
 
     Raises:
+        ImportError: matplotlib is missing.
         OSError: its folder does not exist.
         ValueError: matplotlib does not write the format that the suffix names.
     """
+    need("matplotlib", "a picture of an evaluation")
+    from matplotlib.figure import Figure
+
     path = Path(path)
     formats = sorted(Figure().canvas.get_supported_filetypes())
     if path.suffix[1:].lower() not in formats:
@@ -47,11 +53,14 @@ def plot_evaluation(evaluation: Evaluation, path: str | os.PathLike[str], positi
         positive: the name of the positive class, any text.
 
     Raises:
+        ImportError: matplotlib is missing.
         OSError: the file cannot be written.
         ValueError: matplotlib does not write the format.
     """
     path = Path(path)
     check_plot_file(path)
+    from matplotlib.figure import Figure
+
     with plain_text():
         figure = Figure(figsize=(13, 4.4), layout="constrained")
         roc, precision_recall, calibration = figure.subplots(1, 3)
@@ -64,7 +73,7 @@ def plot_evaluation(evaluation: Evaluation, path: str | os.PathLike[str], positi
             figure.savefig(temporary, dpi=120)
 
 
-def draw_roc(axes: Axes, evaluation: Evaluation) -> None:
+def draw_roc(axes: "Axes", evaluation: Evaluation) -> None:
     """Draw the ROC curve, with the threshold's place on it; a sentence where there is none."""
     _frame(axes, "False positive rate", "Recall")
     counts, roc = evaluation.counts, evaluation.roc
@@ -78,7 +87,7 @@ def draw_roc(axes: Axes, evaluation: Evaluation) -> None:
     _mark(axes, rate, evaluation.recall, evaluation.threshold)
 
 
-def draw_precision_recall(axes: Axes, evaluation: Evaluation) -> None:
+def draw_precision_recall(axes: "Axes", evaluation: Evaluation) -> None:
     """Draw the precision-recall curve, with the threshold's place on it, or a sentence."""
     _frame(axes, "Recall", "Precision")
     curve = evaluation.precision_recall
@@ -92,7 +101,7 @@ def draw_precision_recall(axes: Axes, evaluation: Evaluation) -> None:
         _mark(axes, evaluation.recall, evaluation.precision, evaluation.threshold)
 
 
-def draw_calibration(axes: Axes, evaluation: Evaluation, positive: str) -> None:
+def draw_calibration(axes: "Axes", evaluation: Evaluation, positive: str) -> None:
     """Draw the reliability diagram: a point a bin, the larger the more images it holds.
 
     Args:
@@ -116,17 +125,17 @@ def draw_calibration(axes: Axes, evaluation: Evaluation, positive: str) -> None:
     )
 
 
-def _frame(axes: Axes, x: str, y: str) -> None:
+def _frame(axes: "Axes", x: str, y: str) -> None:
     axes.set(xlabel=x, ylabel=y, xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
     axes.grid(color="0.9")
     axes.set_axisbelow(True)
 
 
-def _mark(axes: Axes, x: float, y: float, threshold: float) -> None:
+def _mark(axes: "Axes", x: float, y: float, threshold: float) -> None:
     axes.plot([x], [y], "o", color="C3", label=f"threshold {threshold:g}", clip_on=False)
     axes.legend(loc="lower center")
 
 
-def _say(axes: Axes, title: str, reason: str) -> None:
+def _say(axes: "Axes", title: str, reason: str) -> None:
     axes.set_title(title)
     axes.text(0.5, 0.5, f"undefined: {reason}", ha="center", va="center")

@@ -38,9 +38,12 @@ def capture(classifier: Classifier) -> ExportedProgram:
     It takes 1.5 s the first time in a process, for torch's imports, and 0.1 s later. What torch
     prints about a model that it cannot capture is left out: the error says it in a sentence.
     """
-    free_batch = ({0: Dim("batch")},)
+    # Without an end, a cnn_histogram that torch 2.6 captures excludes the largest int64.
+    free_batch = ({0: Dim("batch", max=2**62)},)
     with _silent_if_it_fails():
-        program = torch.export.export(classifier, (example_batch(),), dynamic_shapes=free_batch)
+        program = torch.export.export(
+            classifier, (example_batch(),), dynamic_shapes=free_batch, strict=False
+        )
     for module in program.graph_module.modules():
         if isinstance(module, GraphModule):
             for node in module.graph.nodes:

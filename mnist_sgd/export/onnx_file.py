@@ -11,6 +11,9 @@ is imported here only when an export runs.
 """
 
 import copy
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -107,7 +110,8 @@ def _translate(classifier: Classifier) -> "onnx.GraphProto":
     """
     import onnx
 
-    program = torch.onnx.export(
+    export = partial(
+        torch.onnx.export,
         capture(classifier),
         dynamo=True,
         input_names=["image"],
@@ -117,6 +121,13 @@ def _translate(classifier: Classifier) -> "onnx.GraphProto":
         # It folds batch norm into a convolution's weights, which bfloat16 would round.
         optimize=not any(p.dtype == torch.bfloat16 for p in classifier.parameters()),
     )
+    with _without_torchvision():
+        try:
+            program = export()
+        except torch.onnx.OnnxExporterError:
+            from mnist_sgd.export.batch_norm_node import TRANSLATION
+
+            program = export(custom_translation_table=TRANSLATION)
     assert program is not None  # the type allows it for dynamo=False
     model = program.model_proto
     domains = sorted({opset.domain for opset in model.opset_import} - {""})
@@ -126,6 +137,21 @@ def _translate(classifier: Classifier) -> "onnx.GraphProto":
         if any(attribute.type == onnx.AttributeProto.GRAPH for attribute in node.attribute):
             raise ValueError(f"the model branches or loops on its data ({node.op_type})")
     return model.graph
+
+
+@contextmanager
+def _without_torchvision() -> Iterator[None]:
+    """Leave out what torch's exporter logs of torchvision's operators where that is missing."""
+    logger = logging.getLogger("torch.onnx._internal.exporter._registration")
+    logger.addFilter(_is_not_of_torchvision)
+    try:
+        yield
+    finally:
+        logger.removeFilter(_is_not_of_torchvision)
+
+
+def _is_not_of_torchvision(record: logging.LogRecord) -> bool:
+    return not record.getMessage().startswith("torchvision is not installed")
 
 
 def _rebuild(graph: "onnx.GraphProto", weights: set[str]) -> "onnx.GraphProto":

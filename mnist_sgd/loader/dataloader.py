@@ -164,7 +164,8 @@ class DataLoader:
             mean=self.mean,
             std=self.std,
             dtype=str(self.dtype).removeprefix("torch."),
-            exchange=torch.Tensor.__dlpack_c_exchange_api__,
+            # torch before 2.10 has no such table, and makes its tensors of capsules.
+            exchange=getattr(torch.Tensor, "__dlpack_c_exchange_api__", torch.from_dlpack),
             augmentation=self.augment.core() if self.augment else None,
         )
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnist_sgd._files import atomic_write
+from mnist_sgd._installed import need
 from mnist_sgd._lock import one_writer
 from mnist_sgd.evaluation.refused import accuracy, all_pictures
 from mnist_sgd.report import folder as files
@@ -60,9 +61,11 @@ def write_run(
         RunError: the folder is there, and may not be or is not a run's.
         FolderInUseError: another process writes there.
         ExportError: the artifact does not answer as the model does.
+        ImportError: matplotlib is missing.
         OSError: a file cannot be written.
         TypeError: the validation batches do not come from this package's DataLoader.
     """
+    need("matplotlib", "write_run")
     path = Path(folder)
     if learn.ranks.is_first:
         with one_writer(path, warnings.warn):

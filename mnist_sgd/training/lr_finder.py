@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from torch.nn.parameter import is_lazy
 
+from mnist_sgd._installed import need
 from mnist_sgd.loader.data_loaders import check_length
 from mnist_sgd.training.callbacks.base import Callback, CancelFit, CancelValidate, as_callbacks
 from mnist_sgd.training.resume.remembered import Remembered
@@ -61,7 +62,11 @@ class LRFind:
 
         Args:
             ax: matplotlib axes to draw on; None takes the current ones.
+
+        Raises:
+            ImportError: matplotlib is missing.
         """
+        need("matplotlib", "LRFind.plot")
         from matplotlib import pyplot
 
         ax = ax or pyplot.gca()

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from mnist_sgd._installed import need
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -268,7 +270,11 @@ class Recorder:
             skip_start: leave out so many first batches, whose average is still rough.
             with_valid: whether the validation loss is drawn.
             ax: matplotlib axes to draw on; None takes the current ones.
+
+        Raises:
+            ImportError: matplotlib is missing.
         """
+        need("matplotlib", "Recorder.plot_loss")
         from matplotlib import pyplot
 
         self.read_losses()

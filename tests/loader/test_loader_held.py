@@ -8,6 +8,8 @@ from image_sets import Batch, as_bytes, expected, random_set, shuffled, taken
 from mnist_sgd import DataLoader
 from mnist_sgd.data import ImageSet
 
+pytestmark = pytest.mark.usefixtures("either_exchange")
+
 any_threads = pytest.mark.parametrize("num_threads", [1, 2, 4])
 
 

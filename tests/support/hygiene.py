@@ -76,7 +76,7 @@ def state() -> dict[str, Any]:
             if name not in OF_PYTEST and name not in ONCE
         },
         "current folder": os.getcwd(),
-        "sys.path": list(sys.path),
+        "sys.path": search_path(),
         "signal handlers": {number: signal.getsignal(number) for number in signal.valid_signals()},
         "limits": [
             resource.getrlimit(limit)
@@ -103,6 +103,14 @@ def state() -> dict[str, Any]:
             name: value for name, value in dict.items(matplotlib.rcParams) if name != "backend"
         }
     return found
+
+
+def search_path() -> list[str]:
+    """sys.path without what setuptools, and torch 2.6, add for good when torch first compiles."""
+    instantiator = sys.modules.get("torch.distributed.nn.jit.instantiator")
+    templates = getattr(instantiator, "INSTANTIATED_TEMPLATE_DIR_PATH", None)
+    vendored = os.path.join("setuptools", "_vendor")
+    return [path for path in sys.path if path != templates and not path.endswith(vendored)]
 
 
 def differences(before: dict[str, Any], after: dict[str, Any], of: str = "") -> list[str]:

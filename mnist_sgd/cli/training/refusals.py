@@ -20,14 +20,14 @@ def first_refusal(*checks: Callable[[], None]) -> str:
         The message of the first check that fails, for `refuse_together`; "" on other ranks.
 
     Raises:
-        ValueError, OSError: a check failed, and this process trains alone.
+        ValueError, OSError, ImportError: a check failed, and this process trains alone.
     """
     if not is_first_process():
         return ""
     for check in checks:
         try:
             check()
-        except (ValueError, OSError) as error:
+        except (ValueError, OSError, ImportError) as error:
             if "WORLD_SIZE" not in os.environ:  # no other process waits to be told
                 raise
             return str(error)

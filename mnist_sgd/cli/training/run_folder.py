@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mnist_sgd._installed import need
 from mnist_sgd._lock import one_writer
 from mnist_sgd.report.folder import RunError, check_run, create_run, run_path
 
@@ -82,9 +83,11 @@ def check_folder(args: argparse.Namespace) -> None:
     """See whether the run may have its folder; nothing is changed.
 
     Raises:
+        ImportError: matplotlib, which draws in it, is missing.
         RunError: it may not.
     """
     if args.name is not None:
+        need("matplotlib", "train --run")
         check_run(args.out, resume=args.resume, overwrite=args.overwrite)
 
 

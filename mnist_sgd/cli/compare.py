@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
         table_lines,
     )
     from mnist_sgd.report.comparison_page import comparison_page
-    from mnist_sgd.report.markup import utf8
+    from mnist_sgd.report.html import utf8
 
     if args.html is not None:
         check_not_a_runs_file(args.html, "--html")

@@ -474,6 +474,17 @@ def test_a_failed_plot_keeps_everything_else(model: Path, tmp_path: Path, capsys
     assert (facts["threshold"], facts["written"], "plot" in facts) == (0.004, str(model), False)
 
 
+def test_where_matplotlib_is_missing_a_sentence_names_it(
+    model: Path, tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert main(["evaluate", str(model), "--plot", str(tmp_path / "curves.png")]) == 2
+    assert capsys.readouterr() == (
+        "",
+        "mnist-sgd: charts need matplotlib: pip install matplotlib\n",
+    )
+
+
 def test_a_plot_never_overwrites_a_runs_file(model: Path, capsys: Output) -> None:
     run = model.parent / "runs" / "a"
     (run / "plots").mkdir(parents=True)

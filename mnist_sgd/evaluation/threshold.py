@@ -47,11 +47,11 @@ def threshold_for(
     usable = (true + false > 0) & (points.thresholds >= 0)
     precisions = true / np.maximum(true + false, 1)
     recalls = true / true[-1]
-    wanted, other = (precisions, recalls) if name == "precision" else (recalls, precisions)
-    reached = np.flatnonzero(usable & (wanted >= target))
+    metric, other = (precisions, recalls) if name == "precision" else (recalls, precisions)
+    reached = np.flatnonzero(usable & (metric >= target))
     if len(reached) == 0:
-        raise ThresholdError(_shortfall(name, target, wanted[usable]))
-    best = reached[np.lexsort((wanted[reached], other[reached]))[-1]]
+        raise ThresholdError(_shortfall(name, target, metric[usable]))
+    best = reached[np.lexsort((metric[reached], other[reached]))[-1]]
     return _between(points.thresholds[best].item(), points.thresholds[best - 1].item())
 
 

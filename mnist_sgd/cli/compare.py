@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
         table_lines,
     )
     from mnist_sgd.report.comparison_page import comparison_page
-    from mnist_sgd.report.markup import utf8
+    from mnist_sgd.report.html import utf8
 
     if args.html is not None:
         need("matplotlib", "compare --html")

@@ -91,13 +91,13 @@ def add_parser(commands: Subcommands) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print what the model's answers are worth; write and draw what was asked for."""
     from mnist_sgd.evaluation import evaluate
-    from mnist_sgd.evaluation.ask import file_probabilities
+    from mnist_sgd.evaluation.inference import predict_probabilities
     from mnist_sgd_serve import Predictor
 
     if args.write and (args.threshold, args.precision, args.recall) == (None,) * 3:
         raise ValueError("--write needs a threshold: give --threshold, --precision or --recall")
     if args.plot is not None:
-        from mnist_sgd.evaluation.plot import check_plot_file
+        from mnist_sgd.report.evaluation_charts import check_plot_file
 
         check_plot_file(args.plot)
         check_not_a_runs_file(args.plot, "--plot")
@@ -106,7 +106,7 @@ def run(args: argparse.Namespace) -> int:
         check_not_a_runs_file(args.write, "--write")
     predictor = Predictor(args.model)
     valid, loaded = images_to_measure(args, predictor.metadata)
-    probabilities = file_probabilities(predictor, valid.images)
+    probabilities = predict_probabilities(predictor, valid.images)
     own = evaluate(probabilities, valid.labels, predictor.metadata.threshold)
     chosen = evaluate(probabilities, valid.labels, _threshold(args, own, probabilities, valid))
     facts = _facts(own, chosen, valid)
@@ -148,7 +148,7 @@ def _is_same(one: Path, other: Path) -> bool:
 
 def _plot(args: argparse.Namespace, chosen: "Evaluation", valid: "ImageSet") -> None:
     """Draw the curves, and say so."""
-    from mnist_sgd.evaluation.plot import plot_evaluation
+    from mnist_sgd.report.evaluation_charts import plot_evaluation
 
     plot_evaluation(chosen, args.plot, valid.classes[1])
     if not args.json:
@@ -181,7 +181,7 @@ def _mistakes(
     valid: "ImageSet",
 ) -> list[dict[str, Any]]:
     """Each image that is called wrong: where it is, its class, its probability."""
-    from mnist_sgd.evaluation import mistakes
+    from mnist_sgd.evaluation import misclassified
 
     return [
         {
@@ -189,7 +189,7 @@ def _mistakes(
             "class": valid.classes[int(valid.labels[i])],
             "probability": float(probabilities[i]),
         }
-        for i in mistakes(probabilities, valid.labels, chosen.threshold).tolist()
+        for i in misclassified(probabilities, valid.labels, chosen.threshold).tolist()
     ]
 
 
@@ -251,7 +251,7 @@ def _lines(
         calibration_table,
         confusion_table,
         curve_tables,
-        figures_table,
+        metrics_table,
     )
 
     columns = [chosen] if chosen.threshold == own.threshold else [own, chosen]
@@ -265,7 +265,7 @@ def _lines(
         *_answered(valid),
         *confusion_table(chosen, classes),
         "",
-        *figures_table(columns, classes),
+        *metrics_table(columns, classes),
         "",
         *curve_tables(chosen),
         "",

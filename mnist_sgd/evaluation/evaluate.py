@@ -1,41 +1,44 @@
-"""Everything that is measured of a model's answers, in one call."""
+"""All metrics of a two-class model in one call, and the images it misclassifies."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from mnist_sgd.evaluation.calibration import Bin, brier_score, calibration_bins, calibration_error
-from mnist_sgd.evaluation.checks import checked
-from mnist_sgd.evaluation.counts import Counts
+from mnist_sgd.evaluation.calibration import (
+    Bin,
+    brier_score,
+    calibration_bins,
+    expected_calibration_error,
+)
+from mnist_sgd.evaluation.confusion_matrix import ConfusionMatrix
 from mnist_sgd.evaluation.curves import PrecisionRecallCurve, RocCurve, operating_points
-
-__all__ = ["Evaluation", "evaluate"]
+from mnist_sgd.evaluation.inputs import validate_inputs
 
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """What a model's probabilities are worth on labelled images.
+    """The metrics of a model on labelled images.
 
-    A share is None where it has nothing to be a share of, and a curve, with its area, where it
-    lacks images of a class; see `Counts` and the curves.
+    A metric is None if its denominator is 0, and a curve with its area is None if a class that it
+    needs has no images.
 
     Attributes:
-        threshold: a probability above it is called positive.
+        threshold: images with a probability above it are predicted positive.
         counts: the confusion matrix at the threshold.
         accuracy, precision, recall, specificity, f1: at the threshold, each in [0, 1].
-        roc: over all thresholds; None unless there are images of both classes.
-        auc: the area below it.
-        precision_recall: over all thresholds; None where there is no positive image.
-        average_precision: the area below its steps.
-        calibration: the bins that hold an image.
-        expected_calibration_error: over the bins, in [0, 1].
+        roc: the ROC curve; None unless both classes have images.
+        auc: the area under it.
+        precision_recall: the precision-recall curve; None without positive images.
+        average_precision: the area under its steps.
+        calibration: the non-empty bins of the reliability diagram.
+        expected_calibration_error: over these bins, in [0, 1].
         brier_score: in [0, 1].
     """
 
     threshold: float
-    counts: Counts
+    counts: ConfusionMatrix
     accuracy: float
     precision: float | None
     recall: float | None
@@ -50,25 +53,25 @@ class Evaluation:
     brier_score: float
 
     def as_dict(self) -> dict[str, Any]:
-        """Give the same for JSON: plain numbers, all finite, in lists and dicts."""
+        """Return the metrics as JSON types: finite numbers, lists and dicts."""
         return asdict(self, dict_factory=_plain)
 
 
 def evaluate(probabilities: ArrayLike, labels: ArrayLike, threshold: float = 0.5) -> Evaluation:
-    """Measure probabilities against labels.
+    """Compute all metrics of predicted probabilities against labels.
 
     Args:
         probabilities: of the positive class, floats `[N]` in [0, 1], N at least 1.
         labels: `[N]`, 1 for the positive class and 0 for the other.
-        threshold: a probability above it is called positive; in [0, 1].
+        threshold: images with a probability above it are predicted positive; in [0, 1].
 
     Raises:
-        ValueError: an argument is not as above; the message says what it is.
+        ValueError: an argument is out of range or has the wrong shape; the message names it.
     """
-    values, positive = checked(probabilities, labels)
+    values, positive = validate_inputs(probabilities, labels)
     if not 0 <= threshold <= 1:
         raise ValueError(f"threshold must lie in [0, 1], got {threshold}")
-    counts = Counts.at(threshold, values, positive)
+    counts = ConfusionMatrix.at(threshold, values, positive)
     points = operating_points(values, positive)
     roc, precision_recall = RocCurve.of(points), PrecisionRecallCurve.of(points)
     bins = calibration_bins(values, positive)
@@ -85,10 +88,31 @@ def evaluate(probabilities: ArrayLike, labels: ArrayLike, threshold: float = 0.5
         precision_recall=precision_recall,
         average_precision=precision_recall.average_precision if precision_recall else None,
         calibration=bins,
-        expected_calibration_error=calibration_error(bins),
+        expected_calibration_error=expected_calibration_error(bins),
         brier_score=brier_score(values, positive),
     )
 
 
 def _plain(items: list[tuple[str, Any]]) -> dict[str, Any]:
     return {name: v.tolist() if isinstance(v, np.ndarray) else v for name, v in items}
+
+
+def misclassified(
+    probabilities: ArrayLike, labels: ArrayLike, threshold: float = 0.5
+) -> NDArray[np.intp]:
+    """Return the indices of the misclassified images, the furthest from the threshold first.
+
+    Args:
+        probabilities: of class 1, floats `[N]` in [0, 1].
+        labels: 0 or 1, `[N]`.
+        threshold: images with a probability above it are predicted as class 1.
+
+    Returns:
+        Integers `[M]`; ties are in the order of the images.
+
+    Raises:
+        ValueError: the probabilities or the labels are out of range or of the wrong shape.
+    """
+    values, positive = validate_inputs(probabilities, labels)
+    wrong = np.flatnonzero((values > threshold) != positive)
+    return wrong[np.argsort(-np.abs(values[wrong] - threshold), kind="stable")]

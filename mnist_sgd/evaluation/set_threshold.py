@@ -1,8 +1,7 @@
-"""Changing the threshold of an artifact that is there, and nothing else of it.
+"""Change the threshold of an existing model file.
 
-The threshold is one of the file's metadata properties: the graph, the weights and every other
-property stay as they are, byte for byte, and the file is that which an export with this threshold
-would have written.
+The threshold is a metadata property. The graph, the weights and all other properties stay the same,
+byte for byte: the result equals an export with this threshold.
 """
 
 import os
@@ -12,20 +11,18 @@ from pathlib import Path
 from mnist_sgd._files import atomic_write
 from mnist_sgd_serve import ArtifactError, load_artifact
 
-__all__ = ["with_threshold", "write_threshold"]
-
 _PROPERTY = "mnist_sgd.threshold"
 
 
 def with_threshold(content: bytes, threshold: float) -> bytes:
-    """The bytes of an artifact with another threshold.
+    """Return the bytes of an artifact with another threshold.
 
     Args:
         content: the bytes of an artifact.
-        threshold: a probability above it is called the positive class; in [0, 1].
+        threshold: images with a probability above it are predicted positive; in [0, 1].
 
     Raises:
-        ArtifactError: `content` is no artifact.
+        ArtifactError: `content` is not an artifact.
         MetadataError: the threshold is out of range.
     """
     import onnx
@@ -40,17 +37,17 @@ def with_threshold(content: bytes, threshold: float) -> bytes:
 
 
 def write_threshold(content: bytes, threshold: float, path: str | os.PathLike[str]) -> int:
-    """Write an artifact with another threshold as the file `path`, and give its size in bytes.
+    """Write an artifact with another threshold to `path`, and return its size in bytes.
 
     Raises:
-        ArtifactError: `content` is no artifact.
-        FileExistsError: the file is there and is not the same model, whatever its threshold.
+        ArtifactError: `content` is not an artifact.
+        FileExistsError: `path` exists and is not the same model with any threshold.
         MetadataError: the threshold is out of range.
-        OSError: the file cannot be written; an older one of that name is untouched.
+        OSError: the file cannot be written; an existing one is unchanged.
     """
     path = Path(path)
     changed = with_threshold(content, threshold)
-    if path.exists() and not _is_of_the_same_model(path, changed, threshold):
+    if path.exists() and not _is_same_model(path, changed, threshold):
         raise FileExistsError(
             f"{path}: another file is there, and only the same model is replaced; choose another "
             "name or remove it"
@@ -61,7 +58,7 @@ def write_threshold(content: bytes, threshold: float, path: str | os.PathLike[st
     return len(changed)
 
 
-def _is_of_the_same_model(path: Path, content: bytes, threshold: float) -> bool:
+def _is_same_model(path: Path, content: bytes, threshold: float) -> bool:
     try:
         return with_threshold(load_artifact(path).content, threshold) == content
     except ArtifactError:

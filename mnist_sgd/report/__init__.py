@@ -1,5 +1,5 @@
-"""The folder of a run, and the page that shows all of it; runs beside each other.
+"""Run folders, the report of a run, and comparisons of several runs.
 
-`writer.write_run` makes the folder of a trained `Learner`, and `mnist-sgd train --run NAME` does so
-while it trains; `reader` and `comparison` read folders again, and need no torch.
+`writer.write_run` writes the folder of a trained `Learner`; `mnist-sgd train --run NAME` does so
+while it trains. `reader` and `comparison` read run folders, without torch.
 """

@@ -1,34 +1,39 @@
-"""A chart of a report: a drawing, what to see on it, and what it is for who cannot see it."""
+"""The charts of a report: an SVG drawing with a title and a caption."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import isfinite
 from typing import TYPE_CHECKING
 
-from mnist_sgd.report.svg import figure_svg, plot_style
+from mnist_sgd.report.plot_style import plot_style
+from mnist_sgd.report.svg import STYLE, figure_svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["Chart", "draw", "number", "plural"]
-
-WIDTH, HEIGHT = 5.0, 3.3  # inches of 72 points: a phone's width, so that text is not made smaller
+WIDTH, HEIGHT = 5.0, 3.3  # inches of 72 points: as wide as a phone, so that text stays readable
 
 
 @dataclass(frozen=True)
 class Chart:
-    """A drawing with its words.
+    """A chart.
 
     Attributes:
-        name: of its file, without the suffix, and of its place in the page.
-        title: its heading.
-        caption: what one sees.
-        svg: the file.
+        name: of its file, without the suffix, and of its element on the page.
+        title: heading.
+        caption: explanation of what the chart shows.
+        svg: content of the file.
     """
 
     name: str
     title: str
     caption: str
     svg: str
+
+    @property
+    def inline_svg(self) -> str:
+        """The drawing for a page that has the style of `svg.STYLE` already."""
+        return self.svg.replace(STYLE, "").strip()
 
 
 def draw(
@@ -38,35 +43,60 @@ def draw(
     alt: str,
     paint: Callable[["Axes"], None],
     *,
-    unit_square: bool = False,
     tall: bool = False,
 ) -> Chart:
-    """Let `paint` draw on new axes, in the report's style.
+    """Draw a chart on new axes in the style of the report.
 
     Args:
-        name: of the chart, as the next two are.
-        title: its heading.
-        caption: what one sees.
-        alt: says what is drawn, in the file.
-        paint: draws with the palette's light colours.
-        unit_square: whether both axes go from 0 to 1, a unit being as long on both.
-        tall: whether the figure is as high as it is wide.
+        name: name of the chart.
+        title: heading.
+        caption: explanation.
+        alt: text alternative, stored in the SVG.
+        paint: draws on the axes, with the light colours of the palette.
+        tall: make the figure as high as wide.
     """
-    from matplotlib.figure import Figure
-
     with plot_style():
-        size = (WIDTH, WIDTH if tall or unit_square else HEIGHT)
-        figure = Figure(figsize=size, layout="constrained")
-        axes = figure.subplots()
-        if unit_square:
-            axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
-        paint(axes)
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(WIDTH, WIDTH if tall else HEIGHT))
+        paint(figure.subplots())
         return Chart(name, title, caption, figure_svg(figure, name, alt))
 
 
+def mark_whole_epochs(axes: "Axes") -> None:
+    """Put ticks on the x axis at whole epochs only."""
+    from matplotlib.ticker import MaxNLocator
+
+    axes.set_xlabel("epochs trained")
+    axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
+
+
+def set_log_loss_axis(axes: "Axes", values: list[float]) -> None:
+    """Make the y axis logarithmic, with plain numbers, for the positive numbers in `values`."""
+    from matplotlib.ticker import LogLocator
+
+    axes.set_ylabel("loss (logarithmic)")
+    good = [value for value in values if isfinite(value) and value > 0]
+    if not good:
+        return
+    low, high = min(good), max(good)
+    ratio = high / low
+    axes.set_yscale("log")
+    axes.set_ylim(low / 1.15, high * 1.15)
+    subs = [1, 1.5, 2, 3, 4, 5, 7] if ratio < 5 else [1, 2, 5] if ratio < 1000 else [1]
+    axes.yaxis.set_major_locator(LogLocator(subs=subs, numticks=12))
+    axes.minorticks_off()
+    axes.yaxis.set_major_formatter("{x:g}")
+
+
 def number(value: float, digits: int = 3) -> str:
-    """A figure with so many significant digits, in plain notation where that is short."""
-    return f"{value:.{digits}g}" if value == value else "not defined"
+    """Format a metric with this many significant digits."""
+    return f"{value:.{digits}g}" if value == value else "undefined"
+
+
+def decimals(value: float | None) -> str:
+    """Format a metric with four decimals; None is undefined."""
+    return "undefined" if value is None else f"{value:.4f}"
 
 
 def plural(count: int, word: str) -> str:

@@ -1,44 +1,36 @@
-"""Runs beside each other: a row of figures each, and in what their settings differ."""
+"""Runs side by side: one row of metrics each, and the settings that differ."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import inf, isfinite
 from typing import Any
 
-from mnist_sgd.report.markup import flat
+from mnist_sgd.report.html import flatten
 from mnist_sgd.report.reader import RunRecord
 
-__all__ = [
-    "COLUMNS",
-    "Row",
-    "compare_runs",
-    "difference_lines",
-    "differences",
-    "table_lines",
-]
-
 COLUMNS = (
-    *("run", "model", "epochs", "accuracy", "errors", "valid_loss", "AUC", "seconds", "bytes"),
+    *("run", "model", "epochs", "accuracy", "errors"),
+    *("valid_loss", "AUC", "seconds", "bytes"),
 )
 
-SAYS_ITSELF = ("model", "parameters", "epochs")
-"""Settings that the table has already, or that follow from one that it has."""
+IN_TABLE = ("model", "parameters", "epochs")
+"""Settings that are in the table already, or follow from one that is."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """A run in figures; None where it has none, as while it is not finished.
+    """The metrics of a run; None if unknown, as in an unfinished run.
 
     Attributes:
-        run: its name, or its path where two have the same name.
-        model: of which kind.
-        epochs: that it trained for.
-        accuracy: of the validation images, in [0, 1].
-        errors: validation images that are called wrong.
-        valid_loss: of the epoch whose weights were kept.
-        auc: the area under the ROC curve.
-        seconds: that its training took.
-        size: of its artifact, in bytes.
+        run: name of the run, or its path if two runs have the same name.
+        model: name of the model.
+        epochs: number of epochs trained.
+        accuracy: on the validation images, in [0, 1].
+        errors: number of misclassified validation images.
+        valid_loss: validation loss of the saved weights.
+        auc: area under the ROC curve.
+        seconds: duration of the training.
+        size: of the artifact, in bytes.
     """
 
     run: str
@@ -52,11 +44,11 @@ class Row:
     size: int | None
 
     def as_dict(self) -> dict[str, Any]:
-        """The row for JSON, by the names of the columns."""
+        """Return the row for JSON, by column."""
         return dict(zip(COLUMNS, vars(self).values(), strict=True))
 
     def cells(self) -> list[str]:
-        """The row as text; a dash where there is nothing."""
+        """Format the row; a dash stands for None."""
         forms = ("", "", ",", ".4f", ",", ".6f", ".4f", ".1f", ",")
         values = vars(self).values()
         return [
@@ -65,7 +57,7 @@ class Row:
 
 
 def compare_runs(runs: Sequence[RunRecord]) -> list[tuple[Row, RunRecord]]:
-    """The rows of runs, the most accurate first; equals by loss, unfinished ones at the end."""
+    """Sort runs by accuracy, best first; ties by loss, unfinished runs last."""
     named = zip(_names(runs), runs, strict=True)
     rows = [(_row(name, run), run) for name, run in named]
     return sorted(rows, key=lambda pair: _order(pair[0]))
@@ -100,24 +92,22 @@ def _row(name: str, run: RunRecord) -> Row:
 
 
 def differences(pairs: Sequence[tuple[Row, RunRecord]]) -> dict[str, dict[str, str]]:
-    """The settings that are not the same in all runs: their values by setting and run.
+    """Collect the settings that differ between the runs: their values by setting and run.
 
-    Of sets that were made of the same files, with the same labels, the fingerprints say no more
-    than the preprocessing does, and are left out. So is an optimizer's momentum if the first
-    batches had the same: older versions wrote another before a training than after it, where a
-    schedule sets it.
+    Fingerprints of sets with the same files and labels are left out: they differ only by the
+    preprocessing. So is the optimizer's momentum if the first batches had the same: under a
+    schedule, older versions wrote another value before a training than after it.
     """
     settings = {
-        row.run: flat(run.config["resolved"]) | flat(_data(run), "data.") for row, run in pairs
+        row.run: flatten(run.config["resolved"]) | flatten(_data(run), "data.")
+        for row, run in pairs
     }
     keys = dict.fromkeys(key for values in settings.values() for key in values)
-    parents = {
-        key.rpartition(".")[0] for key in keys
-    }  # which some runs have, and in others are none
+    parents = {key.rpartition(".")[0] for key in keys}  # groups in some runs, "none" in others
     found = {
         key: {run: values.get(key, "-") for run, values in settings.items()}
         for key in keys
-        if key not in SAYS_ITSELF and key not in parents
+        if key not in IN_TABLE and key not in parents
     }
     found = {key: values for key, values in found.items() if len(set(values.values())) > 1}
     for part in {part for _, run in pairs for part in run.config["data"]}:
@@ -131,7 +121,7 @@ def differences(pairs: Sequence[tuple[Row, RunRecord]]) -> dict[str, dict[str, s
 
 
 def _first_momentum(run: RunRecord) -> float | None:
-    """The momentum of a run's first batch; None before it."""
+    """The momentum of a run's first batch; None if there is no batch."""
     batches = run.history.get("batches")
     moms = batches.get("momentum") if isinstance(batches, dict) else None
     first = moms[0] if isinstance(moms, list) and moms else None
@@ -139,7 +129,7 @@ def _first_momentum(run: RunRecord) -> float | None:
 
 
 def _data(run: RunRecord) -> dict[str, Any]:
-    """The facts of a run's data sets, with the names of the classes instead of their images."""
+    """A description of a run's data sets, with class names instead of counts per class."""
     return {
         part: {key: value for key, value in facts.items() if key != "classes"}
         | {"classes": list(facts["classes"])}
@@ -148,7 +138,7 @@ def _data(run: RunRecord) -> dict[str, Any]:
 
 
 def table_lines(rows: Sequence[Row]) -> Iterator[str]:
-    """The table for a terminal: text to the left, numbers to the right."""
+    """Format the table for a terminal, with numbers right-aligned."""
     cells = [list(COLUMNS), *(row.cells() for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     for line in cells:
@@ -158,11 +148,11 @@ def table_lines(rows: Sequence[Row]) -> Iterator[str]:
 
 
 def difference_lines(found: dict[str, dict[str, str]]) -> Iterator[str]:
-    """A line a setting: each value with the runs that have it."""
+    """Format one line per setting: each value with its runs."""
     width = max(map(len, found), default=0)
     for key, values in found.items():
         runs: dict[str, list[str]] = {}
         for run, value in values.items():
             runs.setdefault(value, []).append(run)
-        said = "; ".join(f"{value} ({', '.join(names)})" for value, names in runs.items())
-        yield f"{key.ljust(width)}  {said}"
+        text = "; ".join(f"{value} ({', '.join(names)})" for value, names in runs.items())
+        yield f"{key.ljust(width)}  {text}"

@@ -1,72 +1,50 @@
-"""Runs beside each other on a page: their loss curves over each other, figures and settings."""
+"""The page that compares runs: metrics, loss curves, and different settings."""
 
 from collections.abc import Sequence
-from html import escape
 from itertools import cycle
 from math import isfinite
 from typing import TYPE_CHECKING
 
-from mnist_sgd.evaluation.plot_text import drawn_name
-from mnist_sgd.report.chart import Chart, draw, plural
+from mnist_sgd.report.chart import Chart, draw, mark_whole_epochs, plural, set_log_loss_axis
 from mnist_sgd.report.comparable import warnings
 from mnist_sgd.report.comparison import COLUMNS, Row, differences
-from mnist_sgd.report.markup import document, figure, section, table
+from mnist_sgd.report.html import render
 from mnist_sgd.report.palette import SERIES
+from mnist_sgd.report.plot_style import drawn_name
 from mnist_sgd.report.reader import RunRecord
-from mnist_sgd.report.training_plots import plain_log_axis, whole_epochs
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.lines import Line2D
 
-__all__ = ["comparison_page"]
-
-STYLES = ("-", "--", ":")
+LINE_STYLES = ("-", "--", ":")
 
 
 def comparison_page(pairs: Sequence[tuple[Row, RunRecord]], left_out: Sequence[str] = ()) -> str:
-    """One HTML file, which loads nothing.
+    """Render the comparison as one HTML file that loads nothing.
 
     Args:
-        pairs: as `compare_runs` gives them, at least one.
-        left_out: the folders that cannot be shown, each with its reason.
+        pairs: from `compare_runs`, at least one.
+        left_out: folders that cannot be shown, each with the reason.
     """
-    title = plural(len(pairs), "run") + " beside each other"
-    notes = warnings([run for _, run in pairs]) + [f"not shown: {each}" for each in left_out]
-    notes = [f"<p><strong>Note:</strong> {escape(each)}.</p>" for each in notes]
-    charts = [_curves(pairs, "valid_loss", "Validation loss")]
-    charts.append(_curves(pairs, "train_loss", "Training loss"))
-    found = differences(pairs)
-    settings = [[key, *values.values()] for key, values in found.items()]
-    head = ["setting", *(row.run for row, _ in pairs)]
-    body = [
-        f"<header><h1>{title}</h1></header>",
-        *notes,
-        section("figures", "Figures", [table(COLUMNS, [row.cells() for row, _ in pairs])]),
-        section(
-            "losses",
-            "Losses",
-            [f'<div class="charts">{"".join(map(figure, filter(None, charts)))}</div>'],
-        ),
-        section(
-            "differences",
-            "In what they differ",
-            [
-                table(
-                    head,
-                    [[key, *values.values()] for key, values in found.items()],
-                    kind="settings",
-                )
-            ]
-            if settings
-            else ["<p>In nothing but what the table above shows.</p>"],
-        ),
+    curves = [
+        _loss_chart(pairs, "valid_loss", "Validation loss"),
+        _loss_chart(pairs, "train_loss", "Training loss"),
     ]
-    return document(title, body)
+    return render(
+        "comparison.html",
+        title=f"{plural(len(pairs), 'run')} side by side",
+        notes=[*warnings([run for _, run in pairs]), *(f"not shown: {each}" for each in left_out)],
+        columns=COLUMNS,
+        rows=[row.cells() for row, _ in pairs],
+        curves=[chart for chart in curves if chart],
+        runs=[row.run for row, _ in pairs],
+        settings=[[key, *values.values()] for key, values in differences(pairs).items()],
+    )
 
 
-def _curves(pairs: Sequence[tuple[Row, RunRecord]], name: str, title: str) -> Chart | None:
-    """A loss of each run by epoch; None if no run has an epoch."""
+def _loss_chart(pairs: Sequence[tuple[Row, RunRecord]], name: str, title: str) -> Chart | None:
+    """Draw a loss of each run by epoch; None if no run has an epoch."""
     curves = {row.run: run.losses(name) for row, run in pairs}
     curves = {run: losses for run, losses in curves.items() if any(map(isfinite, losses))}
     if not curves:
@@ -74,14 +52,13 @@ def _curves(pairs: Sequence[tuple[Row, RunRecord]], name: str, title: str) -> Ch
 
     def paint(axes: "Axes") -> None:
         lines: list[Line2D] = []
-        looks = cycle((colour.light, style) for style in STYLES for colour in SERIES)
+        looks = cycle((colour.light, style) for style in LINE_STYLES for colour in SERIES)
         for losses, (colour, style) in zip(curves.values(), looks, strict=False):
-            marks = {"marker": "o", "markersize": 5} if len(losses) == 1 else {}
+            marker = "o" if len(losses) == 1 else ""
             places = range(1, len(losses) + 1)
-            lines += axes.plot(places, losses, style, color=colour, **marks)  # type: ignore[arg-type]
-        axes.set(xlabel="epochs trained", ylabel="loss (logarithmic)")
-        whole_epochs(axes)
-        plain_log_axis(axes, [loss for losses in curves.values() for loss in losses])
+            lines += axes.plot(places, losses, style, color=colour, marker=marker, markersize=5)
+        mark_whole_epochs(axes)
+        set_log_loss_axis(axes, [loss for losses in curves.values() for loss in losses])
         axes.legend(lines, [*map(drawn_name, curves)])  # also names that begin with "_"
 
     low = {run: min(filter(isfinite, losses)) for run, losses in curves.items()}

@@ -1,10 +1,9 @@
-"""The folder of a run: what its files are called, and when a name may be taken.
+"""The folder of a run: names of its files, and when it may be created or replaced.
 
-Each file of a run's folder is written whole, so a crash leaves what was finished until then, and
-nothing half. `config.json` comes first, after the first batch, and makes a folder a run; until
-then an older run of its name is as it was. `report.html` comes last, so a run without it is not
-finished. A finished run that is resumed loses it, and what else tells of the weights of its end,
-after the first batch.
+Each file is written atomically, so a crash leaves only complete files. `config.json` is written
+first, after the first batch, and marks the folder as a run; until then an older run of the same
+name is unchanged. `report.html` is written last and marks the run as finished. Resuming a finished
+run removes it, and the other files about the final weights, after the first batch.
 """
 
 import json
@@ -16,73 +15,44 @@ from pathlib import Path
 from typing import Any
 
 from mnist_sgd._files import atomic_write
-from mnist_sgd.data.pictures.outputs import CONFIG, PLOTS, RUN_FORMAT, RUNS, is_run, is_unused
-
-__all__ = [
-    "ARTIFACT",
-    "CHECKPOINT",
-    "CONFIG",
-    "ENVIRONMENT",
-    "EVALUATION",
-    "FORMAT",
-    "MODEL_CARD",
-    "PICTURES",
-    "PLOTS",
-    "REPORT",
-    "UNEXPORTED",
-    "WEIGHTS",
-    "RunError",
-    "check_run",
-    "clear_run",
-    "create_run",
-    "is_finished",
-    "is_run",
-    "mark_unfinished",
-    "run_path",
-    "write_json",
-]
+from mnist_sgd.data.pictures.outputs import (
+    CONFIG as CONFIG,
+    PLOTS as PLOTS,
+    RUN_FORMAT,
+    RUNS,
+    is_run as is_run,
+    is_unused,
+)
 
 ENVIRONMENT, EVALUATION = "environment.json", "evaluation.json"
 HISTORY, EPOCHS, BATCHES = "history.json", "history.csv", "batches.csv"
 PICTURES = "pictures.csv"
 WEIGHTS, ARTIFACT, CHECKPOINT = "model.safetensors", "model.onnx", "checkpoint.safetensors"
 UNEXPORTED = "model-not-exported.safetensors"
-"""The weights of a training whose export has failed, next to an older model that stays."""
+"""Weights whose export has failed, next to an older model."""
 MODEL_CARD, REPORT = "MODEL_CARD.md", "report.html"
 
 FILES = (
-    *(
-        EVALUATION,
-        PICTURES,
-        HISTORY,
-        EPOCHS,
-        BATCHES,
-        WEIGHTS,
-        ARTIFACT,
-        UNEXPORTED,
-        CHECKPOINT,
-        MODEL_CARD,
-        REPORT,
-    ),
-    *(ENVIRONMENT, CONFIG),
+    *(EVALUATION, PICTURES, HISTORY, EPOCHS, BATCHES, WEIGHTS, ARTIFACT, UNEXPORTED, CHECKPOINT),
+    *(MODEL_CARD, REPORT, ENVIRONMENT, CONFIG),
 )
 
 _ENDS = (WEIGHTS, ARTIFACT, REPORT)
-"""Any of these is there only if a training has come to its end."""
+"""Files that exist only after the end of a training."""
 
 FORMAT = RUN_FORMAT
 
 
 class RunError(ValueError):
-    """A folder is not a run, or may not become one; the message names it."""
+    """A folder is not a run or cannot become one; the message names it."""
 
 
 def run_path(name: str) -> Path:
-    """The folder of the run `name`, `runs/NAME` in the current one.
+    """Return the folder of a run, `runs/NAME` in the current folder.
 
     Raises:
-        RunError: the name is not letters, digits, dots, hyphens and underscores, or begins with
-            one of the signs.
+        RunError: the name has characters other than letters, digits, dots, hyphens and
+            underscores, or does not begin with a letter or digit.
     """
     if not re.fullmatch(r"[^\W_][\w.-]*", name):
         raise RunError(
@@ -93,14 +63,14 @@ def run_path(name: str) -> Path:
 
 
 def is_finished(folder: str | os.PathLike[str]) -> bool:
-    """Whether a run's folder has all that a run leaves."""
+    """Whether a run is finished."""
     return (Path(folder) / REPORT).is_file()
 
 
 def mark_unfinished(folder: Path) -> None:
-    """Remove the files that describe the weights of a run's end, if it had one: the report first.
+    """Remove the files about the final weights, the report first.
 
-    The model's own files stay until there are new ones.
+    The model files stay until they are replaced.
 
     Raises:
         OSError: a file cannot be removed.
@@ -112,15 +82,15 @@ def mark_unfinished(folder: Path) -> None:
 def check_run(
     folder: str | os.PathLike[str], *, resume: bool = False, overwrite: bool = False
 ) -> None:
-    """See whether a run may take a folder; nothing is changed.
+    """Check whether a run may use a folder, without changing anything.
 
     Args:
-        folder: does not exist or is unused, unless one of the others is given.
-        resume: a run's folder may be there, with a checkpoint or before the end of its training.
-        overwrite: a run's folder may be there.
+        folder: must not exist or be unused, unless `resume` or `overwrite` is set.
+        resume: allow a run with a checkpoint, or one whose training has not ended.
+        overwrite: allow an existing run.
 
     Raises:
-        RunError: it exists and is not allowed to, or is no run's; or there is nothing to resume.
+        RunError: the folder may not be used, or there is nothing to resume.
     """
     path = Path(folder)
     if not path.is_symlink() and (not path.exists() or is_unused(path)):
@@ -129,8 +99,8 @@ def check_run(
         raise RunError(f"{path} exists and is not a run's folder; choose another name")
     can_resume = (path / CHECKPOINT).is_file()
     if not (resume or overwrite):
-        ways = "go on with it (--resume), " if can_resume else ""
-        raise RunError(f"{path} exists; {ways}begin it anew (--overwrite), or choose another name")
+        ways = "resume it (--resume), " if can_resume else ""
+        raise RunError(f"{path} exists; {ways}replace it (--overwrite), or choose another name")
     if resume and not can_resume and any((path / name).exists() for name in _ENDS):
         raise RunError(
             f"{path} has finished without a checkpoint, so there is nothing to resume; begin it "
@@ -141,21 +111,21 @@ def check_run(
 def create_run(
     folder: str | os.PathLike[str], *, resume: bool = False, overwrite: bool = False
 ) -> Path:
-    """Make a run's folder, or take one that is there as the caller allows.
+    """Create a run's folder, or reuse one as the arguments allow.
 
-    The files of an older run stay: `clear_run` removes them, once the new run has something.
+    The files of an older run stay until `clear_run` removes them.
 
     Args:
-        folder: as `check_run` says; its parents are made.
-        resume: as `check_run` says.
-        overwrite: as `check_run` says.
+        folder: see `check_run`; its parents are created.
+        resume: see `check_run`.
+        overwrite: see `check_run`.
 
     Returns:
         The folder.
 
     Raises:
         RunError: see `check_run`.
-        OSError: it cannot be made.
+        OSError: the folder cannot be created.
     """
     path = Path(folder)
     check_run(path, resume=resume, overwrite=overwrite)
@@ -164,21 +134,19 @@ def create_run(
 
 
 def clear_run(folder: Path, keep: Sequence[str] = ()) -> None:
-    """Remove the files of a run, but for `config.json`, which whoever begins a new one replaces.
-
-    So the folder stays a run's, whatever happens on the way.
+    """Remove the files of a run except `config.json`, so that the folder remains a run.
 
     Args:
         folder: of a run.
-        keep: names of other files that stay.
+        keep: names of other files to keep.
 
     Raises:
         OSError: a file cannot be removed.
     """
-    mark_unfinished(folder)  # first of all
+    mark_unfinished(folder)  # removes the report first
     for plot in (folder / PLOTS).glob("*.svg"):
         plot.unlink()
-    with suppress(OSError):  # it is not there, or holds something else
+    with suppress(OSError):  # it does not exist or holds other files
         (folder / PLOTS).rmdir()
     for name in FILES:
         if name != CONFIG and name not in keep:
@@ -186,18 +154,18 @@ def clear_run(folder: Path, keep: Sequence[str] = ()) -> None:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write an object as a whole JSON file, readable, numbers that JSON has not as null.
+    """Write an object as an indented JSON file, atomically, with NaN and infinities as null.
 
     Raises:
         OSError: the file cannot be written.
     """
     text = json.dumps(_plain(content), indent=2, ensure_ascii=False, allow_nan=False)
-    # Of a name that is not UTF-8 this makes the escapes that JSON has for it.
+    # A name that is not UTF-8 gets JSON escapes.
     atomic_write(path, f"{text}\n".encode(errors="backslashreplace"))
 
 
 def _plain(value: Any) -> Any:
-    """The same without NaN and infinities."""
+    """Replace NaN and infinities by None."""
     if isinstance(value, Mapping):
         return {str(key): _plain(each) for key, each in value.items()}
     if isinstance(value, list | tuple):

@@ -1,4 +1,4 @@
-"""The figures of a training, an epoch and a batch a row, as CSV and as JSON."""
+"""The history of a training: metrics per epoch and per batch, as CSV and JSON."""
 
 import csv
 from collections.abc import Sequence
@@ -13,17 +13,15 @@ from mnist_sgd.report.folder import BATCHES, EPOCHS, HISTORY, write_json
 if TYPE_CHECKING:
     from mnist_sgd.training.recorder import Recorder
 
-__all__ = ["History"]
-
 
 @dataclass(frozen=True)
 class History:
-    """What a recorder recorded, as numbers.
+    """The numbers that a recorder has recorded.
 
     Attributes:
         names: the columns of `epochs`: train_loss, valid_loss and the metrics.
-        epochs: a row an epoch.
-        ends: how many batches there had been at the end of each epoch.
+        epochs: one row per epoch.
+        ends: number of batches done at the end of each epoch.
         losses: the smoothed training loss after each batch.
         lrs, moms: learning rate and momentum of each batch.
     """
@@ -37,7 +35,7 @@ class History:
 
     @classmethod
     def of(cls, recorder: "Recorder") -> "History":
-        """What the recorder has read so far, see `Recorder.read_losses`."""
+        """Return what the recorder has read so far, see `Recorder.read_losses`."""
         from mnist_sgd.training.recorder import unique_names
 
         count = len(recorder.losses)
@@ -59,7 +57,7 @@ class History:
         return epochs
 
     def column(self, name: str) -> list[float]:
-        """A figure of each epoch."""
+        """The values of one column, one per epoch."""
         place = self.names.index(name)
         return [row[place] for row in self.epochs]
 

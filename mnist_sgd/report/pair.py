@@ -1,4 +1,4 @@
-"""The two files of a trained model, its weights and its artifact, which are replaced together."""
+"""The weights and the artifact of a trained model, which are replaced together."""
 
 import os
 import stat
@@ -13,26 +13,24 @@ if TYPE_CHECKING:
     from mnist_sgd.export import ExportReport
     from mnist_sgd.training.learner import Learner
 
-__all__ = ["save_pair"]
-
 
 def save_pair(
     learn: "Learner", folder: Path, on_kept: Callable[[Path], None] | None = None
 ) -> "ExportReport":
-    """Write the weights and export the model; an older pair stays until the new one is proved.
+    """Write the weights and export the model; keep an older pair until the new one is verified.
 
-    Until then the new weights have another name. If the export fails, they keep it: a training
-    that took hours is not lost, and the older pair still belongs together.
+    Until then the new weights have a temporary name. If the export fails, they keep that name: no
+    training is lost, and the older pair stays consistent.
 
     Args:
         learn: after its fit.
-        folder: where the files go; no other process writes there.
-        on_kept: called with the path of the new weights if something else than a failed export,
-            such as a signal, leaves them next to an older pair.
+        folder: where the files go; no other process may write there.
+        on_kept: called with the path of the new weights if anything but a failed export, such as a
+            signal, leaves them next to an older pair.
 
     Raises:
         ExportError: the model cannot be exported; the message says where its weights are.
-        OSError, WeightsError: the weights cannot be written, or the artifact cannot.
+        OSError, WeightsError: the weights or the artifact cannot be written.
     """
     from mnist_sgd.export import ExportError
 
@@ -63,6 +61,6 @@ def save_pair(
 
 
 def _make_as_private(path: Path, old: Path) -> None:
-    """Let nobody read a new file who cannot read the old one, from the start."""
+    """Create a file that is readable only for those who can read the old one."""
     path.unlink(missing_ok=True)
     os.close(os.open(path, os.O_CREAT | os.O_EXCL, stat.S_IMODE(old.stat().st_mode) | 0o600))

@@ -1,23 +1,21 @@
-"""The colours of plots and pages, each in two schemes: on light paper and on dark.
+"""The colours of charts and pages, each for light and for dark mode.
 
-Text and lines have a contrast of at least 4.5 to the paper in both (the grid, which carries
-nothing, less). The colours of classes and curves are told apart by every kind of colour blindness
-(Okabe and Ito, "Color universal design", 2008), made darker for light paper and lighter for dark.
+Text and lines have a contrast of at least 4.5 to the background in both modes (grid lines less).
+The colours of classes and curves can be told apart with every kind of colour blindness (Okabe and
+Ito, "Color universal design", 2008), made darker for light mode and lighter for dark mode.
 """
 
 from dataclasses import dataclass
 
-__all__ = ["INK", "LINE", "NEGATIVE", "PAGE", "PAPER", "POSITIVE", "SERIES", "SOFT", "Colour"]
-
 
 @dataclass(frozen=True)
 class Colour:
-    """One role's colour as `#rrggbb`, unique among the light ones, by which plots are recoloured.
+    """The colour of one role, `#rrggbb`; charts are recoloured by the light one, which is unique.
 
     Attributes:
-        name: of the role, and of its CSS variable.
-        light: on light paper.
-        dark: on dark paper.
+        name: name of the role and of its CSS variable.
+        light: colour in light mode.
+        dark: colour in dark mode.
     """
 
     name: str
@@ -40,22 +38,22 @@ SERIES = (
     POSITIVE,
     SOFT,
 )
-"""For curves that are told apart by colour; with a line style of its own each round."""
+"""Colours of the curves in one chart; further curves repeat them with another line style."""
 
 ROLES = tuple(dict.fromkeys((INK, SOFT, LINE, PAPER, PAGE, POSITIVE, NEGATIVE, *SERIES)))
 
 
 def css_variables() -> str:
-    """Rules that set `--ink` and the others, for screens in both schemes; paper is always light."""
+    """CSS rules that define `--ink` and the others for both modes; printed pages are light."""
     light = "".join(f"--{each.name}:{each.light};" for each in ROLES)
     dark = "".join(f"--{each.name}:{each.dark};" for each in ROLES)
     return f":root{{{light}}}@media screen and (prefers-color-scheme:dark){{:root{{{dark}}}}}"
 
 
 def dark_svg_rules() -> str:
-    """Rules that recolour an SVG whose fills and strokes are presentation attributes.
+    """CSS rules that recolour an SVG whose fills and strokes are presentation attributes.
 
-    A viewer that knows no colour schemes leaves the light colours, on their light paper.
+    Viewers without dark mode show the light colours on a light background.
     """
     rules = "".join(
         f'[{what}="{each.light}"]{{{what}:{each.dark}}}'

@@ -1,4 +1,4 @@
-"""Reading the folders of runs again."""
+"""Read run folders."""
 
 import json
 import os
@@ -11,25 +11,23 @@ from mnist_sgd.report import folder as files
 from mnist_sgd.report.folder import RunError
 from mnist_sgd.report.validation_pictures import LabelledPicture, read_pictures
 
-__all__ = ["RunRecord", "read_run"]
-
 EVALUATED = ("accuracy", "errors", "valid_loss", "auc", "artefact_bytes")
-"""The figures of an evaluation that are compared."""
+"""The metrics that are compared."""
 
 _NUMBER = (int, float, type(None))
-"""What a figure is in JSON, which has neither NaN nor infinities."""
+"""Types of a metric in JSON, where NaN and infinities are null."""
 
 
 @dataclass(frozen=True)
 class RunRecord:
-    """What a run's folder tells.
+    """The contents of a run folder.
 
     Attributes:
-        path: of the folder, as it was given.
-        config, environment: as in their files.
-        history: `epochs`, a dict each of train_loss, valid_loss and the metrics; `ends`; `batches`.
-        evaluation: as in its file; None while the run is not finished.
-        pictures: that it was measured on; empty where they are not known one by one.
+        path: of the folder, as given.
+        config, environment: contents of their files.
+        history: `epochs`, a list of dicts of train_loss, valid_loss and metrics; `ends`; `batches`.
+        evaluation: content of its file; None if the run is not finished.
+        pictures: validation pictures; empty if unknown.
     """
 
     path: Path
@@ -41,11 +39,11 @@ class RunRecord:
 
     @property
     def name(self) -> str:
-        """Of the folder."""
+        """The name of the folder."""
         return self.path.resolve().name
 
     def losses(self, name: str) -> list[float]:
-        """`train_loss` or `valid_loss` of each epoch, NaN where it is not a number."""
+        """The `train_loss` or `valid_loss` of each epoch; NaN for null."""
         values = (epoch[name] for epoch in self.history["epochs"])
         return [float("nan") if value is None else float(value) for value in values]
 
@@ -54,8 +52,8 @@ def read_run(folder: str | os.PathLike[str]) -> RunRecord:
     """Read a run, finished or not.
 
     Raises:
-        RunError: the folder is missing, is not a run's, or a file of it is damaged or lacks
-            something; the message names it.
+        RunError: the folder is missing or not a run, or a file in it is damaged or incomplete; the
+            message names it.
     """
     path = Path(folder)
     if not path.is_dir():
@@ -79,7 +77,7 @@ def read_run(folder: str | os.PathLike[str]) -> RunRecord:
 
 
 def _what_it_is(path: Path) -> str:
-    """What a path is that leads to no folder."""
+    """Say why a path is not a folder."""
     if path.exists():
         return "it is a file, not a folder"
     if path.is_symlink():
@@ -88,7 +86,7 @@ def _what_it_is(path: Path) -> str:
 
 
 def _read(path: Path) -> dict[str, Any] | None:
-    """The object of a JSON file; None if there is none."""
+    """Read an object from a JSON file; None if there is no file."""
     try:
         content = json.loads(path.read_bytes())
     except FileNotFoundError:
@@ -105,7 +103,7 @@ def _read(path: Path) -> dict[str, Any] | None:
 def _pictures(path: Path) -> list[LabelledPicture]:
     try:
         return read_pictures(path)
-    except FileNotFoundError:  # the images were no files, or the run is older than the list
+    except FileNotFoundError:  # not stored as files, or an older run
         return []
     except OSError as error:
         raise RunError(f"{path}: {error.strerror}") from error
@@ -114,7 +112,7 @@ def _pictures(path: Path) -> list[LabelledPicture]:
 
 
 def _check(run: RunRecord) -> None:
-    """Refuse a run whose files lack what comparing needs, or have it in another form."""
+    """Check that a run has what a comparison needs, with the right types."""
     config = run.path / files.CONFIG
     resolved = _member(config, run.config, "resolved", (dict,))
     for name in ("model", "loss"):
@@ -136,10 +134,10 @@ def _check(run: RunRecord) -> None:
 
 
 def _member(path: Path, facts: Mapping[str, Any], name: str, kinds: tuple[type, ...]) -> Any:
-    """A member of an object.
+    """Return a member of an object.
 
     Raises:
-        RunError: there is none, or it is not of one of the kinds.
+        RunError: it is missing or has the wrong type.
     """
     if name not in facts:
         raise RunError(f"{path}: it lacks {name!r}")
@@ -150,5 +148,5 @@ def _member(path: Path, facts: Mapping[str, Any], name: str, kinds: tuple[type, 
 
 
 def _is_huge(value: object) -> bool:
-    """Whether it is a number that no float can be."""
+    """Whether it is an integer too large for a float."""
     return isinstance(value, int) and abs(value) > 2**1000

@@ -1,4 +1,4 @@
-"""What a run's folder is told while the training goes on, so that a crash loses next to nothing."""
+"""Write a run's folder during the training, so that a crash loses next to nothing."""
 
 import json
 import time
@@ -8,38 +8,36 @@ from typing import TYPE_CHECKING, Any
 
 from mnist_sgd._files import remove_leftovers
 from mnist_sgd.report import folder as files
-from mnist_sgd.report.facts import configuration, environment
 from mnist_sgd.report.history import History
+from mnist_sgd.report.run_config import configuration, environment
 from mnist_sgd.training.callbacks.base import Callback
 
 if TYPE_CHECKING:
     from mnist_sgd.training.learner import Learner
 
-__all__ = ["RunLog"]
-
 
 class RunLog(Callback):
-    """Writes a run's settings after its first batch, its history after epochs and at any end.
+    """Write a run's settings after its first batch, and its history after epochs and at the end.
 
-    Until the first batch is done nothing is written or removed: what fails before it, as a model
-    may on its first batch, leaves an older run as it was. Writing takes as long as the history is,
-    so after an epoch it waits until `INTERVAL` has passed. A history that cannot be written does
-    not end the training: it is tried again each time. The first of several ranks writes.
+    Nothing is written or removed before the end of the first batch, so that a failure until then
+    leaves an older run unchanged. Writing takes time in proportion to the history, hence at most
+    one write per `INTERVAL`. A history that cannot be written does not stop the training; the next
+    write tries again. Only rank 0 writes.
 
     Args:
-        folder: of the run; it is there.
-        config: what the run was asked to do.
-        overwrite: whether the files of an older run are removed.
+        folder: existing folder of the run.
+        config: arguments of the run.
+        overwrite: remove the files of an older run.
 
     Attributes:
-        seconds: from the fit's first batch to its end, with those of the fit that it goes on from.
-        error: what the last attempt to write met; None while all is well.
+        seconds: duration of the training, earlier fits that were resumed included.
+        error: error of the last write; None if it succeeded.
     """
 
     during_lr_find = False
 
     INTERVAL = 1.0
-    """Seconds of training that a crash can take from the history, beside the epoch at hand."""
+    """Seconds of training that a crash can lose, in addition to the current epoch."""
 
     def __init__(self, folder: Path, config: Mapping[str, Any], *, overwrite: bool = False) -> None:
         self.folder = folder
@@ -61,35 +59,35 @@ class RunLog(Callback):
         self.error = None
 
     def _seconds_before(self) -> float:
-        """What the fit that this one goes on from took, as far as it was written."""
+        """Recorded duration of the fit that is resumed."""
         path = self.folder / files.ENVIRONMENT
         facts = json.loads(path.read_bytes()) if path.is_file() else {}
         return float(facts.get("training_seconds", 0.0))
 
     def after_batch(self, learn: "Learner") -> None:
-        """Take the folder, after the first training batch."""
+        """Start writing after the first training batch."""
         if learn.training and not self._has_begun:
             self._begin(learn)
 
     def after_epoch(self, learn: "Learner") -> None:
-        """Write, if it is time to."""
+        """Write if `INTERVAL` has passed."""
         if self._has_begun and time.monotonic() - self._written >= self.INTERVAL:
             self._write(learn)
 
     def after_fit(self, learn: "Learner") -> None:
-        """Take the folder, if there was no batch left to train."""
+        """Start writing if no batch was left to train."""
         if not self._has_begun:
             self._begin(learn)
 
     def cleanup_fit(self, learn: "Learner") -> None:
-        """Write the rest."""
+        """Write the remaining history."""
         if self._has_begun:
             self._write(learn)
 
     def _begin(self, learn: "Learner") -> None:
-        """Write the settings; clear away an older run, and what killed writers left.
+        """Write the settings; remove an older run, and temporary files of killed processes.
 
-        A run that was finished is so no longer.
+        A finished run becomes unfinished.
 
         Raises:
             OSError: the settings cannot be written, or a file cannot be removed.
@@ -108,7 +106,7 @@ class RunLog(Callback):
         self._write(learn)
 
     def _write(self, learn: "Learner") -> None:
-        """Write the history and the seconds; what that meets is kept as `error`."""
+        """Write the history and the duration; store failures in `error`."""
         self.seconds = time.monotonic() - self._began
         self._written = time.monotonic()
         self.error = None

@@ -1,8 +1,8 @@
-"""The pictures that a run was measured on, as `pictures.csv` in its folder names them.
+"""The validation pictures of a run, listed in `pictures.csv` in its folder.
 
-A set's fingerprint tells preprocessed images apart, so it changes with the preprocessing and with a
-single label. The digests of the files tell whether two runs were measured on the same pictures
-after all. Images that do not come from files of their own have no such list.
+A set's fingerprint changes with the preprocessing and with every label. The digests of the picture
+files show whether two runs were nevertheless evaluated on the same pictures. Images that are not
+stored one per file have no such list.
 """
 
 import csv
@@ -20,22 +20,12 @@ from mnist_sgd.report.folder import PICTURES
 if TYPE_CHECKING:
     from mnist_sgd.data import ImageSet
 
-__all__ = [
-    "LabelledPicture",
-    "SamePictures",
-    "files_digest",
-    "pictures_of",
-    "read_pictures",
-    "same_pictures",
-    "write_pictures",
-]
-
 DIGITS = 16
-"""Hexadecimal digits of a picture's digest that are kept."""
+"""Number of hexadecimal digits kept of a digest."""
 
 
 class LabelledPicture(NamedTuple):
-    """A picture: the digest of its file, the name of its class, and the name of its file."""
+    """A picture: digest of its file, name of its class, name of its file."""
 
     digest: str
     label: str
@@ -43,7 +33,7 @@ class LabelledPicture(NamedTuple):
 
 
 def pictures_of(dataset: "ImageSet") -> list[LabelledPicture]:
-    """The pictures that a set was made of, in its order; none where it is not known."""
+    """List the pictures of a set in its order; empty if they are unknown."""
     if not dataset.digests or not dataset.files:
         return []
     labels = [dataset.classes[label] for label in dataset.labels.tolist()]
@@ -52,10 +42,10 @@ def pictures_of(dataset: "ImageSet") -> list[LabelledPicture]:
 
 
 def files_digest(dataset: "ImageSet") -> str | None:
-    """16 hexadecimal digits of the pictures and their classes, however they are preprocessed.
+    """Compute a digest of the pictures and their classes, independent of the preprocessing.
 
     Returns:
-        The digits; None if the set is not known to be made of files.
+        16 hexadecimal digits; None if the files of the set are unknown.
     """
     pictures = sorted(f"{digest} {label}" for digest, label, _ in pictures_of(dataset))
     if not pictures:
@@ -64,7 +54,7 @@ def files_digest(dataset: "ImageSet") -> str | None:
 
 
 def write_pictures(folder: Path, dataset: "ImageSet") -> None:
-    """Write `pictures.csv`, or remove an earlier one if the set is not known to be made of files.
+    """Write `pictures.csv`; remove an older one if the files of the set are unknown.
 
     Raises:
         OSError: the file cannot be written.
@@ -77,7 +67,7 @@ def write_pictures(folder: Path, dataset: "ImageSet") -> None:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(LabelledPicture._fields)
     writer.writerows(pictures)
-    # Names of files keep their bytes, of whatever encoding.
+    # File names keep their bytes, in any encoding.
     atomic_write(folder / PICTURES, text.getvalue().encode(errors="surrogateescape"))
 
 
@@ -85,8 +75,8 @@ def read_pictures(path: Path) -> list[LabelledPicture]:
     """Read a `pictures.csv`.
 
     Raises:
-        ValueError: it is not one.
-        OSError: it cannot be read.
+        ValueError: the file is malformed.
+        OSError: the file cannot be read.
     """
     text = path.read_bytes().decode(errors="surrogateescape")
     try:
@@ -101,11 +91,11 @@ def read_pictures(path: Path) -> list[LabelledPicture]:
 
 @dataclass(frozen=True)
 class SamePictures:
-    """The pictures that several runs were measured on.
+    """The pictures that several runs were evaluated on.
 
     Attributes:
-        count: how many there are.
-        relabelled: files of those whose label is not the same in all of the runs.
+        count: number of pictures.
+        relabelled: files of the pictures whose label differs between the runs.
     """
 
     count: int
@@ -113,10 +103,10 @@ class SamePictures:
 
 
 def same_pictures(runs: Sequence[Sequence[LabelledPicture]]) -> SamePictures | None:
-    """What runs that were measured on the same pictures have in common; None if they were not.
+    """Compare the pictures of several runs; None if they are not the same.
 
     Args:
-        runs: the pictures of each, at least one run.
+        runs: the pictures of each run, at least one run.
     """
     if not all(runs) or len({frozenset(_counts(run).items()) for run in runs}) > 1:
         return None
@@ -127,7 +117,7 @@ def same_pictures(runs: Sequence[Sequence[LabelledPicture]]) -> SamePictures | N
 
 
 def _counts(pictures: Sequence[LabelledPicture]) -> Counter[str]:
-    """How often each picture is there: equal files may be."""
+    """How often each picture occurs: a set may hold equal files."""
     return Counter(each.digest for each in pictures)
 
 

@@ -1,10 +1,10 @@
-"""Writing a run: everything that tells what a trained model is, in one folder.
+"""Write the folder of a run: everything about a trained model.
 
     learn.fit(10, lr=1.0)
     write_run(learn, "runs/first")
 
-Each file is written whole. The same run gives the same bytes; only the seconds of its training, in
-`environment.json` and on the page, differ between two of them.
+Each file is written atomically. The same run gives the same bytes, except for the duration of the
+training in `environment.json` and in the report.
 """
 
 import os
@@ -18,23 +18,21 @@ from mnist_sgd._installed import need
 from mnist_sgd._lock import one_writer
 from mnist_sgd.evaluation.refused import accuracy, all_pictures
 from mnist_sgd.report import folder as files
-from mnist_sgd.report.answers import Answers, file_name
 from mnist_sgd.report.chart import Chart
-from mnist_sgd.report.facts import configuration, environment
-from mnist_sgd.report.findings import Findings, gather
-from mnist_sgd.report.markup import utf8
-from mnist_sgd.report.model_card import card
-from mnist_sgd.report.page import page
+from mnist_sgd.report.html import utf8
+from mnist_sgd.report.model_card import model_card
 from mnist_sgd.report.pair import save_pair
+from mnist_sgd.report.predictions import Predictions, file_name
+from mnist_sgd.report.report_data import ReportData, gather
+from mnist_sgd.report.report_page import report_page
+from mnist_sgd.report.run_config import configuration, environment
 from mnist_sgd.report.validation_pictures import write_pictures
 
 if TYPE_CHECKING:
     from mnist_sgd.training.learner import Learner
 
-__all__ = ["finish_run", "write_run"]
-
 WORST = 100
-"""Mistakes that `evaluation.json` names, the surest first."""
+"""Maximum number of misclassified images listed in `evaluation.json`."""
 
 
 def write_run(
@@ -44,23 +42,24 @@ def write_run(
     *,
     overwrite: bool = False,
 ) -> Path:
-    """Make a folder of all that is known of a trained model; of several ranks the first writes.
+    """Write the folder of a run: model, settings, history, metrics, charts and report.
+
+    With several ranks, only rank 0 writes.
 
     Args:
         learn: after its last fit.
-        folder: is made; it must not be there, or be empty.
-        config: what the run was asked to do, kept in `config.json` beside what it came to;
-            anything that JSON can hold, and paths, of which absolute ones lose their folders.
-        overwrite: the folder may be there if it is a run's, whose files are then replaced, once
-            the new model is proved.
+        folder: folder to create; it must not exist or be empty.
+        config: arguments of the run, stored in `config.json` next to the resolved settings; JSON
+            types and paths, of which only the last component is kept if they are absolute.
+        overwrite: allow an existing run; its files are replaced once the new model is verified.
 
     Returns:
-        The page, `report.html` in the folder.
+        The report, `report.html` in the folder.
 
     Raises:
-        RunError: the folder is there, and may not be or is not a run's.
+        RunError: the folder exists, and may not be replaced or is not a run.
         FolderInUseError: another process writes there.
-        ExportError: the artifact does not answer as the model does.
+        ExportError: the exported model differs from the trained one.
         ImportError: matplotlib is missing.
         OSError: a file cannot be written.
         TypeError: the validation batches do not come from this package's DataLoader.
@@ -81,49 +80,44 @@ def write_run(
 def finish_run(
     learn: "Learner", folder: Path, config: Mapping[str, Any], seconds: float | None = None
 ) -> Path:
-    """Write what is known after a training; the weights and the artifact are there already.
+    """Write everything except the weights and the artifact, which exist already.
 
     Args:
         learn: after its fit.
         folder: of the run.
-        config: what the run was asked to do.
-        seconds: that the training took; None where nobody looked.
+        config: arguments of the run.
+        seconds: duration of the training; None if not measured.
 
     Returns:
-        The page, which is written last.
+        The report, which is written last.
 
     Raises:
         OSError: a file cannot be written.
         TypeError: the validation batches do not come from this package's DataLoader.
     """
-    facts, surroundings = configuration(learn, config), environment(learn, seconds)
-    files.write_json(folder / files.CONFIG, facts)
+    settings, surroundings = configuration(learn, config), environment(learn, seconds)
+    files.write_json(folder / files.CONFIG, settings)
     files.write_json(folder / files.ENVIRONMENT, surroundings)
-    if learn.ranks.world_size == 1:  # several read them together, and did after the last epoch
+    if learn.ranks.world_size == 1:  # several ranks have done so together after the last epoch
         learn.recorder.read_losses()
-    run = gather(learn, folder, facts, surroundings)
-    lost = _written_history(run, folder)
+    run = gather(learn, folder, settings, surroundings)
+    history_error = None
+    try:
+        run.history.write(folder)
+    except OSError as error:  # the other files are written first
+        history_error = error
     files.write_json(folder / files.EVALUATION, _evaluation(run))
     _write_charts(run.charts, folder / files.PLOTS)
-    write_pictures(folder, run.answers.dataset)
-    atomic_write(folder / files.MODEL_CARD, utf8(card(run)))
-    atomic_write(folder / files.REPORT, utf8(page(run)))
-    if lost is not None:
-        raise lost
+    write_pictures(folder, run.predictions.dataset)
+    atomic_write(folder / files.MODEL_CARD, utf8(model_card(run)))
+    atomic_write(folder / files.REPORT, utf8(report_page(run)))
+    if history_error is not None:
+        raise history_error
     return folder / files.REPORT
 
 
-def _written_history(run: Findings, folder: Path) -> OSError | None:
-    """Write the history; what that meets is raised later, for it ends nothing else."""
-    try:
-        run.history.write(folder)
-    except OSError as error:
-        return error
-    return None
-
-
 def _write_charts(charts: list[Chart], folder: Path) -> None:
-    """Write the charts; remove those of an earlier end of the run, and what killed writers left."""
+    """Write the charts, and remove older ones and temporary files of killed processes."""
     folder.mkdir(exist_ok=True)
     for old in folder.glob("*.svg"):
         if old.stem not in [chart.name for chart in charts]:
@@ -132,28 +126,28 @@ def _write_charts(charts: list[Chart], folder: Path) -> None:
         atomic_write(folder / f"{chart.name}.svg", utf8(chart.svg))
 
 
-def _evaluation(run: Findings) -> dict[str, Any]:
-    """The figures for other programs; the curves follow from the artifact and the data."""
-    figures = run.evaluation.as_dict()
+def _evaluation(run: ReportData) -> dict[str, Any]:
+    """The metrics for programs, without the curves, which the artifact and the data determine."""
+    metrics = run.evaluation.as_dict()
     for curve in ("roc", "precision_recall"):
-        del figures[curve]
+        del metrics[curve]
     return {
-        "images": all_pictures(run.answers.dataset),
-        "refused": run.answers.dataset.refused,
+        "images": all_pictures(run.predictions.dataset),
+        "refused": run.predictions.dataset.refused,
         "classes": run.metadata.classes,
-        "errors": len(run.answers.mistakes),
-        **_worst_mistakes(run.answers),
+        "errors": len(run.predictions.misclassified),
+        **_worst_mistakes(run.predictions),
         "valid_loss": run.valid_loss,
         "kept_epoch": run.kept_epoch,
         "artefact_bytes": run.artifact_size,
-        **figures,
-        "accuracy": accuracy(run.evaluation, run.answers.dataset),
+        **metrics,
+        "accuracy": accuracy(run.evaluation, run.predictions.dataset),
     }
 
 
-def _worst_mistakes(answers: Answers) -> dict[str, Any]:
-    """The pictures that they were; or their rows, in which files; or their places in the set."""
-    worst, data = answers.mistakes[:WORST].tolist(), answers.dataset
+def _worst_mistakes(predictions: Predictions) -> dict[str, Any]:
+    """The misclassified images: names of picture files, or rows with their files, or indices."""
+    worst, data = predictions.misclassified[:WORST].tolist(), predictions.dataset
     if data.files:
         return {"worst_mistakes": [data.files[i] for i in worst]}
     rows = [data.row_of(i) for i in worst]

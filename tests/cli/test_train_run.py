@@ -61,7 +61,7 @@ def test_a_run_gathers_all_files_in_its_folder(here: Path, capsys: Output) -> No
     assert main(["train", "--run", "first"]) == 2
     assert capsys.readouterr() == (
         "",
-        "mnist-sgd: runs/first exists; begin it anew (--overwrite), or choose another name\n",
+        "mnist-sgd: runs/first exists; replace it (--overwrite), or choose another name\n",
     )
     assert contents(folder) == before
 
@@ -177,7 +177,7 @@ def test_a_finished_run_without_a_checkpoint_is_not_trained_anew_by_resume(
         assert capsys.readouterr() == (
             "",
             "mnist-sgd: runs/a has finished without a checkpoint, so there is nothing to resume; "
-            "begin it anew (--overwrite), or choose another name\n",
+            "replace it (--overwrite), or choose another name\n",
         )
         assert contents(there) == before
 

@@ -21,7 +21,7 @@ from idx_files import write_part
 from mnist_sgd.cli import main
 from mnist_sgd.data import PackedWriter, mnist_sample, sample_digits
 from mnist_sgd.evaluation import evaluate
-from mnist_sgd.evaluation.plot_text import drawn_name, in_the_font
+from mnist_sgd.report.plot_style import drawn_name, in_the_font
 from mnist_sgd_serve import Predictor, load_artifact
 from server import running
 from trained import TrainedFiles
@@ -76,7 +76,7 @@ def test_the_text_has_the_figures_the_curves_and_the_calibration(
     lines = capsys.readouterr().out.splitlines()
     right = facts["confusion"][0][0] + facts["confusion"][1][1]
     assert lines[0] == f"{model}: {right:,} of 2,038 right, accuracy {facts['accuracy']:.4f}"
-    assert lines[1].split() == ["called", "7", "called", "3"]
+    assert lines[1].split() == ["predicted", "7", "predicted", "3"]
     for row, name in enumerate("73"):
         counts = [f"{count:,}" for count in facts["confusion"][row]]
         assert lines[2 + row].split() == ["is", name, *counts]
@@ -85,8 +85,8 @@ def test_the_text_has_the_figures_the_curves_and_the_calibration(
     for name in ("precision", "recall", "specificity"):
         assert re.search(rf"^{name} +{facts[name]:.4f}  of those ", text, re.MULTILINE)
     assert re.search(rf"^F1 +{facts['f1']:.4f}$", text, re.MULTILINE)
-    assert f"ROC, area {facts['auc']:.4f}; the recall by" in text
-    assert f"average precision {facts['average_precision']:.4f}; the precision by" in text
+    assert f"ROC, area {facts['auc']:.4f}; recall by" in text
+    assert f"average precision {facts['average_precision']:.4f}; precision by" in text
     error, brier = facts["expected_calibration_error"], facts["brier_score"]
     assert f"calibration, expected error {error:.4f}, Brier score {brier:.4f}\n" in text
     bins = [line for line in lines if re.match(r"  \d\.\d to \d\.\d ", line)]
@@ -345,7 +345,7 @@ def test_a_wished_figure_is_reached_and_its_cost_stands_beside_it(
 def test_a_wish_that_no_threshold_reaches_ends_with_code_1_and_writes_nothing(
     model: Path, tmp_path: Path, capsys: Output
 ) -> None:
-    """Images that are all the same are all called alike."""
+    """Images that are all the same are all predicted alike."""
     images, labels = np.full((40, 28, 28), 90, np.uint8), np.array([3, 7, 7, 7] * 10)
     for part in ("train", "t10k"):
         write_part(tmp_path / "MNIST" / "raw", part, images, labels)
@@ -427,7 +427,7 @@ def test_the_curves_are_drawn_in_the_format_of_the_suffix(
         with Image.open(path) as picture:
             assert picture.width > 2 * picture.height
             colours = {colour for _, colour in picture.convert("RGB").getcolors(2**24) or ()}
-        assert {(31, 119, 180), (214, 39, 40)} <= colours  # the curves and the threshold's place
+        assert {(0, 105, 168), (189, 75, 0)} <= colours  # the curves and the threshold's place
 
 
 @pytest.mark.parametrize("suffix", [".png", ".svg", ".pdf"])
@@ -472,6 +472,17 @@ def test_a_failed_plot_keeps_everything_else(model: Path, tmp_path: Path, capsys
     assert err == said
     facts = json.loads(out)
     assert (facts["threshold"], facts["written"], "plot" in facts) == (0.004, str(model), False)
+
+
+def test_where_matplotlib_is_missing_a_sentence_names_it(
+    model: Path, tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert main(["evaluate", str(model), "--plot", str(tmp_path / "curves.png")]) == 2
+    assert capsys.readouterr() == (
+        "",
+        "mnist-sgd: charts need matplotlib: pip install matplotlib\n",
+    )
 
 
 def test_a_plot_never_overwrites_a_runs_file(model: Path, capsys: Output) -> None:

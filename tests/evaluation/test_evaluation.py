@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from numpy.typing import NDArray
 
-from mnist_sgd.evaluation import Bin, Counts, Evaluation, evaluate, mistakes, wilson_interval
+from mnist_sgd.evaluation import (
+    Bin,
+    ConfusionMatrix,
+    Evaluation,
+    evaluate,
+    misclassified,
+    wilson_interval,
+)
 
 Answers = tuple[NDArray[np.float32], NDArray[np.uint8]]
 
@@ -30,7 +37,7 @@ def answers(draw: st.DrawFn, both_classes: bool = False) -> Answers:
 
 def test_a_small_case_by_hand() -> None:
     found = evaluate([0.9, 0.8, 0.6, 0.4, 0.3, 0.1], [1, 0, 1, 1, 0, 0], threshold=0.5)
-    assert found.counts == Counts(2, 1, 1, 2)
+    assert found.counts == ConfusionMatrix(2, 1, 1, 2)
     assert found.counts.matrix == ((2, 1), (1, 2))
     assert found.accuracy == found.precision == found.recall == found.specificity == 2 / 3
     assert found.f1 == 2 / 3
@@ -51,26 +58,28 @@ def test_a_small_case_by_hand() -> None:
 def test_the_counts_are_those_of_the_artifacts_rule(data: Answers, threshold: float) -> None:
     """A float32 probability is compared as it is, not with the threshold rounded to float32."""
     probabilities, labels = data
-    called = [p > threshold for p in probabilities.tolist()]
+    predicted = [p > threshold for p in probabilities.tolist()]
     table = [[0, 0], [0, 0]]
-    for label, call in zip(labels.tolist(), called, strict=True):
-        table[label][call] += 1
+    for label, guess in zip(labels.tolist(), predicted, strict=True):
+        table[label][guess] += 1
     found = evaluate(probabilities, labels, threshold)
     assert found.counts.matrix == (tuple(table[0]), tuple(table[1]))
-    assert found.accuracy == sum(c == y for c, y in zip(called, labels, strict=True)) / len(labels)
+    assert found.accuracy == sum(p == y for p, y in zip(predicted, labels, strict=True)) / len(
+        labels
+    )
 
 
 @settings(deadline=None)
 @given(answers(), st.floats(0, 1) | few)
-def test_the_mistakes_are_those_that_the_counts_count_the_furthest_first(
+def test_the_misclassified_images_are_those_in_the_confusion_matrix_the_furthest_first(
     data: Answers, threshold: float
 ) -> None:
     probabilities, labels = data
-    found = mistakes(probabilities, labels, threshold).tolist()
+    found = misclassified(probabilities, labels, threshold).tolist()
     counts = evaluate(probabilities, labels, threshold).counts
-    called = [p > threshold for p in probabilities.tolist()]
+    predicted = [p > threshold for p in probabilities.tolist()]
     assert len(found) == counts.false_positive + counts.false_negative
-    assert all(called[i] != bool(labels[i]) for i in found)
+    assert all(predicted[i] != bool(labels[i]) for i in found)
     keys = [(-abs(float(probabilities[i]) - threshold), i) for i in found]
     assert keys == sorted(keys)
 
@@ -88,12 +97,12 @@ def test_every_point_of_a_curve_is_what_its_threshold_gives(data: Answers) -> No
     assert found.roc is not None
     assert found.precision_recall is not None
     for i, threshold in enumerate(found.roc.thresholds):
-        called = probabilities.astype(np.float64) > threshold
-        assert found.roc.tpr[i] == np.mean(called[labels == 1])
-        assert found.roc.fpr[i] == np.mean(called[labels == 0])
+        predicted = probabilities.astype(np.float64) > threshold
+        assert found.roc.tpr[i] == np.mean(predicted[labels == 1])
+        assert found.roc.fpr[i] == np.mean(predicted[labels == 0])
         if i:
             assert found.precision_recall.thresholds[i - 1] == threshold
-            assert found.precision_recall.precision[i - 1] == np.mean(labels[called])
+            assert found.precision_recall.precision[i - 1] == np.mean(labels[predicted])
             assert found.precision_recall.recall[i - 1] == found.roc.tpr[i]
     assert (np.diff(found.roc.thresholds) < 0).all()
     assert len(found.roc.thresholds) == len(set(probabilities.tolist())) + 1
@@ -103,7 +112,7 @@ def test_every_point_of_a_curve_is_what_its_threshold_gives(data: Answers) -> No
 
 @settings(deadline=None)
 @given(answers(both_classes=True))
-def test_the_area_below_the_roc_curve_is_the_share_of_pairs_in_order(data: Answers) -> None:
+def test_the_area_below_the_roc_curve_is_the_fraction_of_pairs_in_order(data: Answers) -> None:
     probabilities, labels = data
     pairs = list(product(probabilities[labels == 1], probabilities[labels == 0]))
     in_order = sum(1.0 if high > low else 0.5 if high == low else 0.0 for high, low in pairs)
@@ -156,14 +165,14 @@ def test_every_number_is_finite_and_in_its_range(data: Answers) -> None:
         ([0, 1, 1], 0.5, set()),
     ],
 )
-def test_what_has_nothing_to_be_a_share_of_is_none(
+def test_what_has_nothing_to_be_a_fraction_of_is_none(
     labels: list[int], threshold: float, undefined: set[str]
 ) -> None:
     facts = evaluate([0.2, 0.6, 0.8], labels, threshold).as_dict()
     assert {name for name, value in facts.items() if value is None} == undefined
 
 
-def test_equal_probabilities_are_called_alike_and_tell_nothing() -> None:
+def test_equal_probabilities_are_predicted_alike_and_tell_nothing() -> None:
     found = evaluate([0.3] * 4, [1, 0, 1, 0])
     assert found.roc is not None
     assert (found.roc.fpr.tolist(), found.roc.tpr.tolist()) == ([0, 1], [0, 1])
@@ -212,23 +221,23 @@ def test_the_figures_are_scikit_learns(data: Answers, threshold: float) -> None:
     calibration = pytest.importorskip("sklearn.calibration")
     probabilities, labels = data[0].astype(np.float64), data[1]
     found = evaluate(probabilities, labels, threshold)
-    called = probabilities > threshold
-    assert metrics.confusion_matrix(labels, called, labels=[0, 1]).tolist() == [
+    predicted = probabilities > threshold
+    assert metrics.confusion_matrix(labels, predicted, labels=[0, 1]).tolist() == [
         list(row) for row in found.counts.matrix
     ]
     for name, score in (("precision", metrics.precision_score), ("f1", metrics.f1_score)):
         mine = getattr(found, name)
-        assert mine is None or mine == pytest.approx(score(labels, called, zero_division=0))
-    assert found.recall == pytest.approx(metrics.recall_score(labels, called))
-    assert found.specificity == pytest.approx(metrics.recall_score(labels, called, pos_label=0))
+        assert mine is None or mine == pytest.approx(score(labels, predicted, zero_division=0))
+    assert found.recall == pytest.approx(metrics.recall_score(labels, predicted))
+    assert found.specificity == pytest.approx(metrics.recall_score(labels, predicted, pos_label=0))
     assert found.auc == pytest.approx(metrics.roc_auc_score(labels, probabilities))
     assert found.average_precision == pytest.approx(
         metrics.average_precision_score(labels, probabilities)
     )
     assert found.brier_score == pytest.approx(metrics.brier_score_loss(labels, probabilities))
     _check_curves(found, metrics, labels, probabilities)
-    share, mean = calibration.calibration_curve(labels, probabilities, n_bins=10)
-    assert [one.positive_share for one in found.calibration] == pytest.approx(share.tolist())
+    fraction, mean = calibration.calibration_curve(labels, probabilities, n_bins=10)
+    assert [one.positive_share for one in found.calibration] == pytest.approx(fraction.tolist())
     assert [one.mean_probability for one in found.calibration] == pytest.approx(mean.tolist())
 
 
@@ -238,7 +247,7 @@ def _check_curves(
     labels: NDArray[np.uint8],
     probabilities: NDArray[np.float64],
 ) -> None:
-    """scikit-learn calls a probability at a threshold positive, so its thresholds are one later."""
+    """scikit-learn predicts positive at a threshold too, so its thresholds are one later."""
     fpr, tpr, thresholds = metrics.roc_curve(  # type: ignore[attr-defined]
         labels, probabilities, drop_intermediate=False
     )
@@ -296,10 +305,12 @@ def test_wilsons_interval_is_the_set_of_proportions_that_the_score_test_does_not
 ) -> None:
     successes = data.draw(st.integers(0, trials))
     low, high = wilson_interval(successes, trials, z=1.5)
-    share = successes / trials
-    assert 0 <= low <= share <= high <= 1
+    fraction = successes / trials
+    assert 0 <= low <= fraction <= high <= 1
     for end in {low, high} - {0.0, 1.0}:
-        assert abs(share - end) == pytest.approx(1.5 * (end * (1 - end) / trials) ** 0.5, rel=1e-6)
+        assert abs(fraction - end) == pytest.approx(
+            1.5 * (end * (1 - end) / trials) ** 0.5, rel=1e-6
+        )
     mirrored = wilson_interval(trials - successes, trials, z=1.5)
     assert mirrored == pytest.approx((1 - high, 1 - low), abs=1e-12)
 

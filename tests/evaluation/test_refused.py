@@ -114,8 +114,8 @@ def test_the_files_of_a_run_count_them_and_say_so(
     assert (evaluation["images"], evaluation["refused"]) == (22, 12)
     assert evaluation["accuracy"] == correct / 22
     text = (
-        f"It calls {correct} of 22 validation images right ({correct / 22:.2%}; 12 pictures were "
-        "refused (--preprocess mnist) and count as not right)."
+        f"It classifies {correct} of 22 validation images correctly ({correct / 22:.2%}; 12 "
+        "pictures were refused (--preprocess mnist) and count as not right)."
     )
     card = (run / "MODEL_CARD.md").read_text()
     assert text in card

@@ -100,19 +100,19 @@ def test_a_wish_that_no_threshold_reaches_says_what_the_best_is() -> None:
     assert str(error.value) == (
         "no threshold reaches a recall of 0.9 on these images; the best is 0.5"
     )
-    with pytest.raises(ThresholdError, match=r"; none calls an image positive$"):
+    with pytest.raises(ThresholdError, match=r"; none predicts any image positive$"):
         threshold_for([0.0, 0.0], [1, 0], recall=0.5)
 
 
 @pytest.mark.parametrize(
     ("labels", "wishes", "message"),
     [
-        ([0, 1], {}, "one of precision and recall must be given, got 0 of them"),
-        ([0, 1], {"precision": 1, "recall": 1}, "must be given, got 2 of them"),
+        ([0, 1], {}, "give exactly one of precision and recall, got 0 of them"),
+        ([0, 1], {"precision": 1, "recall": 1}, "precision and recall, got 2 of them"),
         ([0, 1], {"precision": 0.0}, "precision must be above 0 and at most 1, got 0.0"),
         ([0, 1], {"recall": 1.1}, "recall must be above 0 and at most 1, got 1.1"),
         ([0, 1], {"recall": float("nan")}, "recall must be above 0 and at most 1, got nan"),
-        ([0, 0], {"recall": 0.5}, "a recall can only be had of positive images, and there is none"),
+        ([0, 0], {"recall": 0.5}, "a recall needs positive images, and there are none"),
         ([0], {"recall": 0.5}, r"must have the same shape \[N\], got \[2\] and \[1\]"),
     ],
 )

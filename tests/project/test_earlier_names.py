@@ -11,6 +11,7 @@ import pytest
 
 import mnist_sgd
 import mnist_sgd_serve
+from mnist_sgd import evaluation
 from mnist_sgd.data import ImageSet, PackedWriter, load_data, pack_folder
 from mnist_sgd_serve import preprocess
 from mnist_sgd_serve.model.metadata import Metadata
@@ -27,6 +28,11 @@ def test_the_server_sides_earlier_names_are_the_new_things() -> None:
     assert new.PREPARATIONS is new.PREPROCESSING_KINDS
     assert new.Prepared is new.Preprocessed
     assert new.prepare is new.preprocess
+
+
+def test_the_evaluations_earlier_names_are_the_new_things() -> None:
+    assert evaluation.Counts is evaluation.ConfusionMatrix
+    assert evaluation.mistakes is evaluation.misclassified
 
 
 def test_a_parameter_is_taken_by_its_earlier_name_but_not_twice(tmp_path: Path) -> None:

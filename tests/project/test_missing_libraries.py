@@ -60,7 +60,7 @@ def missing(user: str, library: str) -> str:
     [
         (["train", "--dataset", "MNIST", "--classes", "7", "3"], "the set MNIST", "torchvision"),
         (["train", "--run", "first"], "train --run", "matplotlib"),
-        (["evaluate", "--plot", "curves.svg"], "a picture of an evaluation", "matplotlib"),
+        (["evaluate", "--plot", "curves.svg"], "a chart", "matplotlib"),
         (["compare", "one", "--html", "page.html"], "compare --html", "matplotlib"),
     ],
 )

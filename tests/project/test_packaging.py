@@ -83,7 +83,8 @@ def test_the_wheel_of_the_sdist_holds_code_types_and_data(wheel: Path) -> None:
     assert {
         "mnist_sgd/_core.pyi",
         "mnist_sgd/py.typed",
-        "mnist_sgd/report/report.css",
+        "mnist_sgd/report/templates/report.css",
+        "mnist_sgd/report/templates/report.html",
         "mnist_sgd/sample/LICENSE",
         "mnist_sgd/sample/train-images-idx3-ubyte.gz",
         "mnist_sgd/sample/digits/three-1.png",

@@ -13,10 +13,10 @@ import pytest
 from mnist_sgd import write_run
 from mnist_sgd.cli import main
 from mnist_sgd.data import ImageSet
-from mnist_sgd.evaluation.plot_text import drawn_name
 from mnist_sgd.evaluation.set_threshold import write_threshold
 from mnist_sgd.report.comparison import compare_runs
 from mnist_sgd.report.folder import write_json
+from mnist_sgd.report.plot_style import drawn_name
 from mnist_sgd.report.reader import read_run
 from runs import contents, easy_set, learner
 
@@ -66,7 +66,7 @@ def test_the_table_has_a_row_a_run_the_most_accurate_first(made: Path, capsys: O
         f"{easy_set(flipped=3).fingerprint()} (mixed)",
     }
     assert lines[-1] == (
-        "note: the runs were measured on different validation images: their figures do not tell "
+        "note: the runs were evaluated on different validation images: their metrics do not tell "
         "which model is better"
     )
 
@@ -132,8 +132,8 @@ def test_a_label_that_was_corrected_is_named(tmp_path: Path, capsys: Output) -> 
 
 def test_other_pictures_are_not_comparable(tmp_path: Path, capsys: Output) -> None:
     facts = noted(tmp_path, {"a": pictures(), "b": pictures(14)}, capsys)
-    assert [note[:52] for note in facts["notes"]] == [
-        "the runs were measured on different validation image"
+    assert [note[:54] for note in facts["notes"]] == [
+        "the runs were evaluated on different validation images"
     ]
     assert facts["same_validation_images"] is False
 
@@ -152,7 +152,10 @@ def test_runs_of_older_versions_are_told_apart_by_their_images(
     assert "note" not in capsys.readouterr().out
     for names, note in (
         (("new", "old", "fit"), "the same 12 pictures, preprocessed differently: comparable"),
-        (("old", "fit"), "the runs were measured on different validation images: their figures do"),
+        (
+            ("old", "fit"),
+            "the runs were evaluated on different validation images: their metrics do",
+        ),
     ):
         assert main(["compare", *(str(tmp_path / name) for name in names)]) == 0
         assert f"\nnote: {note}" in capsys.readouterr().out
@@ -221,7 +224,7 @@ def test_a_page_shows_the_curves_over_each_other(
     assert capsys.readouterr().out.endswith(f"\n{page}: the same with the loss curves\n")
     text = page.read_text()
     assert text.count("<svg") == 2
-    for expected in ("3 runs beside each other", ">good</text>", ">mixed</text>", ">cut</text>"):
+    for expected in ("3 runs side by side", ">good</text>", ">mixed</text>", ">cut</text>"):
         assert expected in text
     assert "data.valid.fingerprint" in text
     assert main(["compare", *runs, "--html", str(tmp_path / "again.html")]) == 0
@@ -407,7 +410,7 @@ def test_losses_of_another_scale_are_said_to_be_so(
     write_json(other / "config.json", config)
     page = tmp_path / "compare.html"
     assert main(["compare", str(made / "good"), str(other), "--html", str(page)]) == 0
-    said = "the runs were trained on different losses, whose values are not of one scale"
+    said = "the runs were trained with different losses, whose values are not on the same scale"
     assert f"\nnote: {said}\n" in capsys.readouterr().out
     assert f"<strong>Note:</strong> {said}.</p>" in page.read_text()
 
@@ -420,8 +423,8 @@ def test_a_run_with_a_changed_threshold_is_named(tmp_path: Path, capsys: Output)
     assert main(["compare", str(tmp_path / "a"), str(tmp_path / "b"), "--json"]) == 0
     (note,) = json.loads(capsys.readouterr().out)["notes"]
     assert note == (
-        "a: the threshold of its model is now 0.75, and its figures are for 0.5: "
-        f"mnist-sgd evaluate {tmp_path / 'a'} measures it"
+        "a: the threshold of its model is now 0.75, but its metrics are for 0.5; "
+        f"mnist-sgd evaluate {tmp_path / 'a'} computes those for 0.75"
     )
     model.write_bytes(b"damaged")
     assert main(["compare", str(tmp_path / "a"), str(tmp_path / "b")]) == 0

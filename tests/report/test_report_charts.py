@@ -18,18 +18,18 @@ from torch import nn
 from mnist_sgd import Learner
 from mnist_sgd.data import ImageSet, mnist_sample
 from mnist_sgd.evaluation import evaluate
-from mnist_sgd.evaluation.plot_text import drawn_name
 from mnist_sgd.export.graph import Classifier
-from mnist_sgd.report.answers import Answers
 from mnist_sgd.report.chart import Chart
-from mnist_sgd.report.evaluation_plots import evaluation_charts, roc_chart
+from mnist_sgd.report.evaluation_charts import evaluation_charts, roc_chart
 from mnist_sgd.report.history import History
-from mnist_sgd.report.insight import attention_chart, mistakes_chart, weights_chart
-from mnist_sgd.report.maps import linear_weights, occlusion_map, paper as paper_of
-from mnist_sgd.report.markup import utf8
+from mnist_sgd.report.html import utf8
+from mnist_sgd.report.interpretability import misclassified_chart, occlusion_chart, weights_chart
+from mnist_sgd.report.occlusion import background, linear_weights, occlusion_map
 from mnist_sgd.report.palette import INK, LINE, NEGATIVE, PAGE, PAPER, POSITIVE, ROLES, SERIES, SOFT
 from mnist_sgd.report.pictures import grey_png, signed_png
-from mnist_sgd.report.training_plots import epoch_axis, training_charts
+from mnist_sgd.report.plot_style import drawn_name
+from mnist_sgd.report.predictions import Predictions
+from mnist_sgd.report.training_charts import epoch_axis, training_charts
 from mnist_sgd_serve import Predictor
 from runs import easy_set, learner
 
@@ -59,11 +59,11 @@ def test_light_colours_tell_the_roles_apart() -> None:
     assert len({colour.light for colour in ROLES}) == len(ROLES)
 
 
-def answers_of(learn: Learner) -> Answers:
-    """The answers of the exported model."""
+def predictions_of(learn: Learner) -> Predictions:
+    """The predictions of the exported model."""
     with TemporaryDirectory() as folder:
         learn.export(Path(folder) / "model.onnx")
-        return Answers.of(learn, Predictor(Path(folder) / "model.onnx"))
+        return Predictions.of(learn, Predictor(Path(folder) / "model.onnx"))
 
 
 def matplotlibs_settings() -> dict[str, object]:
@@ -80,15 +80,18 @@ def settings() -> dict[str, object]:
 @pytest.fixture(scope="module")
 def charts(settings: dict[str, object]) -> list[Chart]:
     learn = learner(valid=easy_set(flipped=3))
-    answers = answers_of(learn)
-    evaluation = evaluate(answers.probabilities, answers.dataset.labels)
-    mistakes, weights = mistakes_chart(answers), weights_chart(learn.model, ("left", "right"))
+    predictions = predictions_of(learn)
+    evaluation = evaluate(predictions.probabilities, predictions.dataset.labels)
+    mistakes, weights = (
+        misclassified_chart(predictions),
+        weights_chart(learn.model, ("left", "right")),
+    )
     assert mistakes is not None
     assert weights is not None
     return [
         *training_charts(History.of(learn.recorder)),
-        *evaluation_charts(evaluation, answers),
-        *(mistakes, weights, attention_chart(answers)),
+        *evaluation_charts(evaluation, predictions),
+        *(mistakes, weights, occlusion_chart(predictions)),
     ]
 
 
@@ -141,9 +144,9 @@ def test_drawing_leaves_matplotlibs_settings_alone(
 def test_class_names_are_text_whatever_they_are() -> None:
     strange = ('<b>$x_1$&"', "a|b*c`d")
     learn = learner(valid=easy_set(classes=strange, flipped=3), epochs=1)
-    answers = answers_of(learn)
-    evaluation = evaluate(answers.probabilities, answers.dataset.labels)
-    drawn = [*evaluation_charts(evaluation, answers), attention_chart(answers)]
+    predictions = predictions_of(learn)
+    evaluation = evaluate(predictions.probabilities, predictions.dataset.labels)
+    drawn = [*evaluation_charts(evaluation, predictions), occlusion_chart(predictions)]
     roots = [ElementTree.fromstring(chart.svg) for chart in drawn]
     texts = ["".join(element.itertext()) for root in roots for element in root.iter()]
     assert any(f"is {strange[0]}" == text for text in texts)
@@ -168,14 +171,16 @@ def test_a_name_that_no_font_has_and_no_formula_is_drawn_without_a_word(
 ) -> None:
     """A warning from Matplotlib is an error here; SVG keeps the name as text."""
     assert drawn_name(name) == shown
-    answers = answers_of(learner(valid=easy_set(classes=("other", name), flipped=3), epochs=1))
-    evaluation = evaluate(answers.probabilities, answers.dataset.labels)
+    predictions = predictions_of(
+        learner(valid=easy_set(classes=("other", name), flipped=3), epochs=1)
+    )
+    evaluation = evaluate(predictions.probabilities, predictions.dataset.labels)
     texts = [
         "".join(element.itertext())
-        for chart in evaluation_charts(evaluation, answers)
+        for chart in evaluation_charts(evaluation, predictions)
         for element in ElementTree.fromstring(utf8(chart.svg)).iter()
     ]
-    for text in (f"is {shown}", f"probability of {shown}", f"Share that is {shown}"):
+    for text in (f"is {shown}", f"probability of {shown}", f"Fraction that is {shown}"):
         assert text in texts
 
 
@@ -223,9 +228,9 @@ def test_a_loss_that_is_no_number_is_left_out() -> None:
 
 
 def test_without_a_mistake_there_is_no_sheet_of_them() -> None:
-    answers = answers_of(learner())
-    assert mistakes_chart(answers) is None
-    chart = attention_chart(answers)
+    predictions = predictions_of(learner())
+    assert misclassified_chart(predictions) is None
+    chart = occlusion_chart(predictions)
     assert chart.svg.count("<image") == 2 * 10
     assert "mistakes" not in chart.caption
 
@@ -233,38 +238,38 @@ def test_without_a_mistake_there_is_no_sheet_of_them() -> None:
 def test_mistakes_of_one_class_alone_are_shown() -> None:
     wrong = easy_set()
     wrong.labels[[0, 2]] = 1
-    chart = mistakes_chart(answers_of(learner(valid=wrong)))
+    chart = misclassified_chart(predictions_of(learner(valid=wrong)))
     assert chart is not None
     assert chart.caption.startswith("All 2 mistakes in 60 images, ")
     assert re.findall(">is (.*?)<", chart.svg) == ["right", "right"]
 
 
 def test_many_mistakes_are_cut_to_the_surest() -> None:
-    answers = answers_of(learner(valid=easy_set(flipped=50)))
-    chart = mistakes_chart(answers)
+    predictions = predictions_of(learner(valid=easy_set(flipped=50)))
+    chart = misclassified_chart(predictions)
     assert chart is not None
     assert chart.caption.startswith("The worst 30 of 50 mistakes in 60 images, ")
     assert chart.svg.count("<image") == 30
-    sure = np.abs(answers.sureness[answers.mistakes])
+    sure = np.abs(predictions.logits[predictions.misclassified])
     assert np.all(np.diff(sure) <= 0)
 
 
 def test_images_of_one_class_have_no_curve() -> None:
     valid = easy_set()
     valid.labels[:] = 0
-    answers = answers_of(learner(valid=valid))
-    evaluation = evaluate(answers.probabilities, valid.labels)
-    names = [chart.name for chart in evaluation_charts(evaluation, answers)]
+    predictions = predictions_of(learner(valid=valid))
+    evaluation = evaluate(predictions.probabilities, valid.labels)
+    names = [chart.name for chart in evaluation_charts(evaluation, predictions)]
     assert names == ["probabilities", "calibration"]
 
 
 def test_typical_images_go_from_the_least_to_the_most_sure() -> None:
-    answers = answers_of(learner())
+    predictions = predictions_of(learner())
     for label, sign in ((0, -1), (1, 1)):
-        chosen = answers.typical(label, 3)
-        assert answers.dataset.labels[chosen].tolist() == [label] * 3
-        assert np.all(np.diff(sign * answers.sureness[chosen]) > 0)
-    assert len(answers.typical(1, 1000)) == 30
+        chosen = predictions.typical(label, 3)
+        assert predictions.dataset.labels[chosen].tolist() == [label] * 3
+        assert np.all(np.diff(sign * predictions.logits[chosen]) > 0)
+    assert len(predictions.typical(1, 1000)) == 30
 
 
 # Pictures.
@@ -276,15 +281,15 @@ def opened(png: bytes) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
 
 
 def test_a_sheet_holds_the_images_as_they_are() -> None:
-    answers = answers_of(learner(valid=easy_set(flipped=3)))
-    chart = mistakes_chart(answers)
+    predictions = predictions_of(learner(valid=easy_set(flipped=3)))
+    chart = misclassified_chart(predictions)
     assert chart is not None
     pictures = re.findall(
         r'image-rendering="pixelated" href="data:image/png;base64,(.*?)"', chart.svg
     )
     assert len(pictures) == 3
-    for place, picture in zip(answers.mistakes, pictures, strict=True):
-        np.testing.assert_array_equal(opened(b64decode(picture)), answers.dataset.images[place])
+    for place, picture in zip(predictions.misclassified, pictures, strict=True):
+        np.testing.assert_array_equal(opened(b64decode(picture)), predictions.dataset.images[place])
 
 
 def test_numbers_fade_into_the_paper_where_they_are_near_zero() -> None:
@@ -302,12 +307,12 @@ def test_an_occlusion_map_of_a_linear_model_is_the_sum_of_what_each_patch_adds()
     with torch.no_grad():
         model.weight.copy_(torch.linspace(-1, 1, 784))
     images = easy_set(1)
-    answers = Answers(Classifier(model), images, 0.5, np.array([0.5]))
+    predictions = Predictions(Classifier(model), images, 0.5, np.array([0.5]))
     weights = linear_weights(model)
     assert weights is not None
     added = np.pad(weights * images.images[0] / 255, 2)
     expected = [[added[y : y + 5, x : x + 5].sum() for x in range(28)] for y in range(28)]
-    np.testing.assert_allclose(occlusion_map(answers, images.images[0]), expected, atol=1e-4)
+    np.testing.assert_allclose(occlusion_map(predictions, images.images[0]), expected, atol=1e-4)
 
 
 def test_an_occlusion_map_covers_a_whole_picture_with_the_grey_of_its_border() -> None:
@@ -320,13 +325,13 @@ def test_an_occlusion_map_covers_a_whole_picture_with_the_grey_of_its_border() -
     image[0, 0, :20] = 7  # the thing may touch the border
     for preprocessing, blank in (("fit", 203), ("stretch", 203), ("mnist", 0)):
         images = ImageSet(image, np.array([1], np.uint8), ("a", "b"), preprocessing=preprocessing)
-        answers = Answers(Classifier(model), images, 0.5, np.array([0.5]))
+        predictions = Predictions(Classifier(model), images, 0.5, np.array([0.5]))
         weights = linear_weights(model)
         assert weights is not None
         added = np.pad(weights * (image[0].astype(float) - blank) / 255, 2)
         expected = [[added[y : y + 5, x : x + 5].sum() for x in range(28)] for y in range(28)]
-        np.testing.assert_allclose(occlusion_map(answers, image[0]), expected, atol=1e-4)
-        chart = attention_chart(answers)
+        np.testing.assert_allclose(occlusion_map(predictions, image[0]), expected, atol=1e-4)
+        chart = occlusion_chart(predictions)
         assert ("are covered with the median grey of the image's border." in chart.caption) == (
             blank == 203
         )
@@ -338,8 +343,8 @@ def test_an_occlusion_map_covers_a_whole_picture_with_the_grey_of_its_border() -
 
 def test_the_sample_s_digits_lie_on_black_paper() -> None:
     images = mnist_sample()[1].images
-    assert {paper_of(image, "mnist") for image in images[:50]} == {0}
-    assert {paper_of(image, "fit") for image in images} == {0}
+    assert {background(image, "mnist") for image in images[:50]} == {0}
+    assert {background(image, "fit") for image in images} == {0}
 
 
 def test_only_one_linear_layer_of_all_pixels_has_weights_to_show() -> None:
@@ -362,7 +367,7 @@ def test_only_one_linear_layer_of_all_pixels_has_weights_to_show() -> None:
 def test_the_corner_of_a_curve_is_drawn_as_large_as_the_threshold_allows(
     wrong: int, ends: list[str]
 ) -> None:
-    """100 images of each class, of which so many negative ones are called positive."""
+    """100 images of each class, so many negative ones are predicted positive."""
     labels = np.repeat([0, 1], 100)
     probabilities = np.where(labels == 1, 0.9, 0.1)
     probabilities[:wrong] = 0.8

@@ -181,4 +181,4 @@ def test_class_names_are_text(pages: dict[str, Path], opened: Opened) -> None:
     opened.page.goto(pages["strange"].as_uri())
     assert opened.page.locator("h1").inner_text() == f"strange: {STRANGE[1]} or {STRANGE[0]}?"
     assert opened.page.locator("i").count() == 0
-    assert f"called {STRANGE[1]}" in opened.page.inner_text(".confusion")
+    assert f"predicted {STRANGE[1]}" in opened.page.inner_text(".confusion")

@@ -21,8 +21,8 @@ from mnist_sgd import SGD, BasicOptim, Callback, Checkpoint, ExportError, Learne
 from mnist_sgd.cli import main
 from mnist_sgd.data import load_idx_set, mnist_sample, write_idx
 from mnist_sgd.report import writer
-from mnist_sgd.report.facts import configuration
 from mnist_sgd.report.folder import RunError, create_run, is_finished, run_path
+from mnist_sgd.report.run_config import configuration
 from mnist_sgd.report.run_log import RunLog
 from mnist_sgd.report.validation_pictures import files_digest, read_pictures
 from mnist_sgd.report.writer import finish_run
@@ -186,10 +186,10 @@ def test_the_mistakes_among_rows_of_a_file_are_numbered_as_there(tmp_path: Path,
     assert found["worst_mistakes"] == [3 * i + 2 for i in indices]
     assert found["worst_mistakes_files"] == ["images"] * 3
     page = (tmp_path / "run" / "report.html").read_text()
-    assert "the probability of right that it got, and its place in images, from 0." in page
+    assert "the predicted probability of right, and its index in images, from 0." in page
     assert [int(n) for n in re.findall(r">no\. (\d+)<", page)] == [3 * i + 2 for i in indices]
     assert str(tmp_path) not in page
-    assert "and its place in the validation set, from 0." in (run / "report.html").read_text()
+    assert "and its index in the validation set, from 0." in (run / "report.html").read_text()
 
 
 def test_the_pictures_that_were_measured_are_listed_whatever_their_order(
@@ -257,7 +257,7 @@ def test_every_metric_is_the_one_that_evaluate_prints(
     card = Path("runs/sure/MODEL_CARD.md").read_text()
     assert f"- area under the ROC curve: {auc}\n- average precision: {average}\n" in card
     page = Path("runs/sure/report.html").read_text()
-    assert f"The area below the curve is {auc};" in page
+    assert f"The area under the curve is {auc};" in page
     assert f"average precision is {average};" in page
 
 
@@ -284,18 +284,17 @@ def test_a_model_that_was_never_trained_has_a_run_too(tmp_path: Path) -> None:
 
 def test_a_folder_that_exists_is_refused(run: Path, learn: Learner, tmp_path: Path) -> None:
     before = contents(run)
-    said = f"{run} exists; begin it anew (--overwrite), or choose another name"
+    said = f"{run} exists; replace it (--overwrite), or choose another name"
     with pytest.raises(RunError, match=f"^{re.escape(said)}$"):
         write_run(learn, run)
     assert contents(run) == before
     folder = tmp_path / "copy"
     shutil.copytree(run, folder)
     (folder / "checkpoint.safetensors").touch()
-    with pytest.raises(RunError, match="exists; go on with it") as refused:
+    with pytest.raises(RunError, match="exists; resume it") as refused:
         create_run(folder)
     assert str(refused.value) == (
-        f"{folder} exists; go on with it (--resume), begin it anew (--overwrite), or choose "
-        "another name"
+        f"{folder} exists; resume it (--resume), replace it (--overwrite), or choose another name"
     )
     assert create_run(folder, resume=True) == folder
 
@@ -363,7 +362,7 @@ def test_a_name_that_is_no_folders_is_refused(name: str) -> None:
 # Crashes.
 
 
-@pytest.mark.parametrize("stage", ["gather", "page"])
+@pytest.mark.parametrize("stage", ["gather", "report_page"])
 def test_a_crash_while_writing_leaves_whole_files_alone(
     stage: str, learn: Learner, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,7 +1,7 @@
-"""What a run was made of: its configuration, and the environment that it ran in.
+"""The configuration of a run, and the environment that it ran in.
 
-Neither names the machine, its user or a folder: an absolute path among the arguments is cut down
-to its last name.
+Neither reveals the machine, its user or a folder: only the last component of an absolute path is
+kept.
 """
 
 import os
@@ -29,18 +29,16 @@ from mnist_sgd.training.schedule import schedule_name
 if TYPE_CHECKING:
     from mnist_sgd.training.learner import Learner
 
-__all__ = ["configuration", "environment"]
-
 NAMED = ("params", "lr", "mom", "momentum", "betas", "wd", "weight_decay")
-"""Settings of optimizers that are told under names of our own, for theirs differ."""
+"""Settings of optimizers that are stored under common names, or not at all."""
 
 
 def configuration(learn: "Learner", arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments as they were given, what they came to, and which data it was.
+    """Describe a training: arguments as given, resolved settings, and data.
 
     Args:
-        learn: in or after a fit.
-        arguments: anything that JSON can hold, and paths.
+        learn: during or after a fit.
+        arguments: JSON types and paths.
     """
     parameters = list(learn.model.parameters())
     resolved: dict[str, Any] = {
@@ -69,9 +67,9 @@ def configuration(learn: "Learner", arguments: Mapping[str, Any]) -> dict[str, A
 
 
 def _optimizer(learn: "Learner") -> dict[str, Any]:
-    """The optimizer's name, momentum and decay, and what else is not its default.
+    """The optimizer's name, momentum, weight decay, and other settings that are not defaults.
 
-    They are those that it was made with, also when a schedule has changed the momentum since.
+    These are the initial values: a schedule may have changed the momentum since.
     """
     if learn.opt is None:
         return {"name": metric_name(learn.opt_func)}
@@ -119,7 +117,7 @@ def _data(dataset: "ImageSet") -> dict[str, Any]:
 
 
 def _portable(value: Any) -> Any:
-    """A value for JSON; an absolute path loses its folders, which are the machine's own."""
+    """Convert a value for JSON; an absolute path loses its folders, which reveal the machine."""
     if isinstance(value, Mapping):
         return {key: _portable(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
@@ -130,11 +128,11 @@ def _portable(value: Any) -> Any:
 
 
 def environment(learn: "Learner", seconds: float | None = None) -> dict[str, Any]:
-    """What the run ran on.
+    """Describe the software and hardware of a run.
 
     Args:
-        learn: whose device and processes it is.
-        seconds: that its training took, in the process that ended it; None where nobody looked.
+        learn: for its device and processes.
+        seconds: duration of the training; None if not measured.
     """
     facts = {
         "python": f"{platform.python_implementation()} {platform.python_version()}",
@@ -152,7 +150,7 @@ def environment(learn: "Learner", seconds: float | None = None) -> dict[str, Any
 
 
 def _processor() -> str:
-    """The processor's name as the system gives it."""
+    """The name of the processor."""
     info = Path("/proc/cpuinfo")
     if info.is_file():
         for line in info.read_text(errors="replace").splitlines():

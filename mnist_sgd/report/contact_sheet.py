@@ -1,4 +1,4 @@
-"""Contact sheets: small pictures with a line or two under each, as one SVG file."""
+"""Contact sheets: small pictures with captions, as one SVG file."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,36 +9,34 @@ from mnist_sgd.report.palette import INK, LINE, PAPER, SOFT
 from mnist_sgd.report.pictures import data_uri
 from mnist_sgd.report.svg import document
 
-__all__ = ["WIDTH", "Cell", "sheet"]
-
 WIDTH = 360
-"""Of a sheet in points: that of a phone, so that its text is read there without zooming."""
+"""Width of a sheet in points: that of a phone, so that its text is readable there."""
 
 GAP, LINE_HEIGHT, FONT = 8, 12, 9.5
 LETTER = 0.58
-"""The width of a letter in the mean, in parts of the font's size (DejaVu Sans, a wide one)."""
+"""Average width of a letter relative to the font size (of DejaVu Sans, a wide font)."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A place on a sheet.
+    """One cell of a contact sheet.
 
     Attributes:
         pictures: PNG files of square images, one below the other.
-        lines: of text below them; the first in ink, the others softer. What is too long is cut.
+        lines: caption, the first line darker; lines that are too long are cut.
     """
 
     pictures: Sequence[bytes]
     lines: Sequence[str]
 
 
-def sheet(cells: Sequence[Cell], columns: int, alt: str) -> str:
-    """Lay cells out in rows.
+def contact_sheet(cells: Sequence[Cell], columns: int, alt: str) -> str:
+    """Lay out cells in rows, as an SVG file.
 
     Args:
         cells: at least one.
-        columns: in a row, at least 1.
-        alt: says what is shown to who cannot see it.
+        columns: cells per row, at least 1.
+        alt: text alternative.
     """
     side = (WIDTH - (columns + 1) * GAP) / columns
     rows = [cells[start : start + columns] for start in range(0, len(cells), columns)]

@@ -1,21 +1,19 @@
-"""What probabilities and labels must be before anything is made of them."""
+"""Validation of probabilities and labels."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["checked"]
 
-
-def checked(
+def validate_inputs(
     probabilities: ArrayLike, labels: ArrayLike
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """The probabilities in float64, and which of the labels are 1.
+    """Return the probabilities as float64, and a mask of the positive labels.
 
-    float64 holds every float32 exactly, and in it an artifact's threshold is compared.
+    float64 holds every float32 exactly, and a model file compares its threshold in float64.
 
     Raises:
-        ValueError: they are not one probability in [0, 1] and one label of 0 or 1 an image, for one
-            image or more.
+        ValueError: the inputs are not one probability in [0, 1] and one label, 0 or 1, per image,
+            for at least one image.
     """
     given, classes = np.asarray(probabilities), np.asarray(labels)
     if given.ndim != 1 or given.shape != classes.shape:

@@ -16,7 +16,7 @@ from mnist_sgd.export import ExportError, export_model
 from mnist_sgd.models.builtin import MODELS, model_name
 from mnist_sgd.models.weights import load_weights, save_weights
 from mnist_sgd.models.wrappers import plain_copy
-from mnist_sgd.training.metadata import describe, properties
+from mnist_sgd.training.metadata import build_metadata, properties
 
 if TYPE_CHECKING:
     from mnist_sgd.training.learner import Learner
@@ -40,12 +40,12 @@ def try_files(learn: Learner, name: str) -> None:
         ValueError: on every rank, if it cannot; the message says why.
     """
     failure: _TrialError | None = None
-    if learn.ranks.is_first and model_name(learn.model) not in MODELS:
+    if learn.ranks.is_main_process and model_name(learn.model) not in MODELS:
         try:
             _try(learn)
         except _TrialError as error:
             failure = error
-    said = learn.ranks.from_first(str(failure or "").encode())
+    said = learn.ranks.broadcast_bytes(str(failure or "").encode())
     if said:
         raise ValueError(f"{name}: {said.decode()}; nothing was trained") from failure
 
@@ -73,7 +73,7 @@ def _try(learn: Learner) -> None:
             export_model(
                 learn.model,
                 artifact,
-                metadata=describe(learn),
+                metadata=build_metadata(learn),
                 images=loader.dataset.images[:IMAGES],
                 input_shape=loader.sample_shape,
             )

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -22,12 +21,10 @@ from mnist_sgd.export.exporter import SHORT_TOLERANCE, TOLERANCE
 from mnist_sgd.export.parity import compare
 from mnist_sgd.loader.dataloader import Batch, DataLoader
 from mnist_sgd.models.summary import evaluating
+from mnist_sgd.training.interface import FittedLearner
 from mnist_sgd.training.metadata import accuracy_column, measured_row, metric_keys
 from mnist_sgd.training.metrics import batch_accuracy
 from mnist_sgd.training.recorder import Metric, metric_name
-
-if TYPE_CHECKING:
-    from mnist_sgd.training.learner import Learner
 
 __all__ = ["Proof", "measured_metrics"]
 
@@ -41,7 +38,7 @@ FIELDS = ("training", "xb", "yb", "pred", "loss", "ranks")
 """Where the loop is: what asking the learner changes."""
 
 
-def validation_batches(learn: Learner) -> Iterable[Batch]:
+def validation_batches(learn: FittedLearner) -> Iterable[Batch]:
     """Batches of all validation images, each once and in the set's order, for one process.
 
     A subclass of DataLoader may do anything to its batches: they are taken as they come.
@@ -52,7 +49,7 @@ def validation_batches(learn: Learner) -> Iterable[Batch]:
     return loader.in_order()
 
 
-def measured_metrics(learn: Learner) -> dict[str, float] | None:
+def measured_metrics(learn: FittedLearner) -> dict[str, float] | None:
     """The validation loss and the metrics of the weights as they are.
 
     Returns:
@@ -67,7 +64,7 @@ def measured_metrics(learn: Learner) -> dict[str, float] | None:
 
 
 @contextmanager
-def undisturbed(learn: Learner) -> Iterator[None]:
+def undisturbed(learn: FittedLearner) -> Iterator[None]:
     """Let this process ask the learner alone, and put everything back, also in a fit."""
     before = {name: getattr(learn, name) for name in FIELDS}
     try:
@@ -80,7 +77,7 @@ def undisturbed(learn: Learner) -> Iterator[None]:
             setattr(learn, name, value)
 
 
-def _kept_random_state(learn: Learner) -> AbstractContextManager[None]:
+def _kept_random_state(learn: FittedLearner) -> AbstractContextManager[None]:
     """Let torch draw what it wants, and go on afterwards as if it had drawn nothing."""
     device = learn.ranks.device
     return torch.random.fork_rng([device] if device.type == "cuda" else [])
@@ -98,14 +95,14 @@ class Proof:
         tolerance: the largest difference allowed between two probabilities.
     """
 
-    learn: Learner
+    learn: FittedLearner
     logits: Tensor
     targets: Tensor
     ordered: bool
     tolerance: float
 
     @classmethod
-    def of(cls, learn: Learner, tolerance: float | None = None) -> Proof:
+    def of(cls, learn: FittedLearner, tolerance: float | None = None) -> Proof:
         """Ask a learner.
 
         Args:
@@ -208,7 +205,7 @@ class Proof:
         return total / len(targets)
 
 
-def _tolerance(learn: Learner, logits: Tensor) -> float:
+def _tolerance(learn: FittedLearner, logits: Tensor) -> float:
     weights = [*learn.model.parameters(), *learn.model.buffers(), logits]
     if any(t.is_floating_point() and t.dtype.itemsize < 4 for t in weights):
         return SHORT_TOLERANCE

@@ -3,7 +3,7 @@
 from mnist_sgd._extension import extension_missing
 
 try:
-    from mnist_sgd import _core as _core
+    import mnist_sgd._core  # noqa: F401 (only to see that it can be loaded)
 except ImportError as error:
     raise extension_missing(error) from error
 

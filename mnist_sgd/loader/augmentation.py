@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_sgd import _core
+import mnist_sgd._core as _core
 
 __all__ = ["Augmentation"]
 

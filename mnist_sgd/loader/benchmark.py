@@ -15,7 +15,7 @@ from typing import TypedDict
 import numpy as np
 import torch
 
-from mnist_sgd import _core
+import mnist_sgd._core as _core
 from mnist_sgd.data import ImageSet
 from mnist_sgd.loader.dataloader import Batch, DataLoader
 

@@ -30,7 +30,7 @@ try:
     import torch
     from torch.utils.data import Dataset
 
-    from mnist_sgd import _core
+    import mnist_sgd._core as _core
     from mnist_sgd.loader.augmentation import Augmentation
     from mnist_sgd.loader.data_loaders import Batch, DataLoaders, first
     from mnist_sgd.loader.items import ItemEpoch, ItemLoader, Items, images_or_items

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import TensorDataset, default_collate
 
-from mnist_sgd import _core
+import mnist_sgd._core as _core
 from mnist_sgd.data import ImageSet
 
 __all__ = ["ItemEpoch", "ItemLoader", "Items", "images_or_items"]

@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mnist_sgd.loader.dataloader import DataLoader
-from mnist_sgd.training.distributed import Ranks
+from mnist_sgd.training.distributed import DistributedContext
 
 __all__ = ["check_batch_norm", "explaining_batch_norm"]
 
@@ -22,7 +22,7 @@ ADVICE = "leave that batch out (drop_last=True; train --drop-last) or take anoth
 TORCHS = "Expected more than 1 value per channel when training"
 
 
-def check_batch_norm(model: nn.Module, batches: object, ranks: Ranks) -> None:
+def check_batch_norm(model: nn.Module, batches: object, ranks: DistributedContext) -> None:
     """See that no training batch gives a rank a single image which a batch norm cannot take.
 
     Args:

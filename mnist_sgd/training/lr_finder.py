@@ -25,7 +25,7 @@ from mnist_sgd.training.resume.remembered import Remembered
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from mnist_sgd.training.learner import Learner
+    from mnist_sgd.training.interface import Learner
 
 __all__ = ["LRFind", "find_lr", "valley"]
 

@@ -5,17 +5,17 @@ fingerprint of all that the metrics of a validation depend on; the training loop
 row, and the metrics of a row go into a file only if the fingerprint is still the same.
 """
 
-from __future__ import annotations
-
 import json
 import re
+from collections.abc import Mapping, Sequence
 from functools import cache, partial
 from hashlib import blake2b
 from math import isfinite, isnan
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import nn
 
 from mnist_sgd.data import ImageSet
 from mnist_sgd.export.versions import versions
@@ -28,29 +28,11 @@ from mnist_sgd.models.wrappers import passing_buffers, plain_modules, plain_stat
 from mnist_sgd.training.callbacks.base import Callback
 from mnist_sgd.training.callbacks.mixed_precision import MixedPrecision
 from mnist_sgd.training.identity import identity
+from mnist_sgd.training.interface import Learner
 from mnist_sgd.training.metrics import batch_accuracy
 from mnist_sgd.training.recorder import Recorder, unique_names
 from mnist_sgd.training.resume.attributes import attributes
 from mnist_sgd_serve.model.metadata import Metadata
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from torch import nn
-
-    from mnist_sgd.training.loop import TrainingLoop
-
-__all__ = [
-    "accuracy_column",
-    "attribute_texts",
-    "describe",
-    "is_of_last_row",
-    "measured",
-    "measured_row",
-    "measured_state",
-    "metric_keys",
-    "properties",
-]
 
 LICENCE = "Apache-2.0"
 """Of the code and of weights that it trains; the bundled data has its own, which adds to it."""
@@ -59,7 +41,7 @@ KNOWN = ("model", "metrics", "data", "versions", "licence")
 """The properties that are known also where no DataLoader of this package tells the classes."""
 
 
-def describe(learn: TrainingLoop, metrics: Mapping[str, float] | None = None) -> Metadata:
+def build_metadata(learn: Learner, metrics: Mapping[str, float] | None = None) -> Metadata:
     """The metadata of a learner's model: classes, normalisation, data, metrics, versions.
 
     Args:
@@ -99,17 +81,17 @@ def _paper(images: NDArray[np.uint8]) -> int:
     return int(np.median(np.concatenate(borders, axis=1)) + 0.5)
 
 
-def properties(learn: TrainingLoop) -> dict[str, str]:
+def properties(learn: Learner) -> dict[str, str]:
     """What is known of a learner's weights, for their file, whatever its batches come from."""
     if known := _loaders(learn):
         shape = list([*known.values()][-1].sample_shape)
         more = {} if shape == [784] else {INPUT_SHAPE: json.dumps(shape)}
-        return describe(learn).to_properties() | more
+        return build_metadata(learn).to_properties() | more
     everything = Metadata(classes=("0", "1"), **_facts(learn)).to_properties()
     return {name: everything[name] for name in ("mnist_sgd.format", *map(_property, KNOWN))}
 
 
-def _loaders(learn: TrainingLoop) -> dict[str, DataLoader]:
+def _loaders(learn: Learner) -> dict[str, DataLoader]:
     """Those of training and validation that know classes and normalisation."""
     parts = {"train": learn.dls.train, "valid": learn.dls.valid}
     return {
@@ -123,7 +105,7 @@ def _property(field: str) -> str:
     return f"mnist_sgd.{field}"
 
 
-def _facts(learn: TrainingLoop, metrics: Mapping[str, float] | None = None) -> dict[str, Any]:
+def _facts(learn: Learner, metrics: Mapping[str, float] | None = None) -> dict[str, Any]:
     """The fields of the metadata that are known also of batches from elsewhere."""
     if metrics is None:
         metrics = _recorded(learn)
@@ -143,7 +125,7 @@ def _facts(learn: TrainingLoop, metrics: Mapping[str, float] | None = None) -> d
     }
 
 
-def _recorded(learn: TrainingLoop) -> dict[str, float]:
+def _recorded(learn: Learner) -> dict[str, float]:
     """The metrics of the row that was measured with the weights as they are, if there is one."""
     place, recorder = measured_row(learn), learn.recorder
     if place is None:
@@ -166,12 +148,12 @@ def metric_keys(names: Sequence[str], accuracy: int | None) -> list[str]:
     return keys if accuracy is None else [*keys[:accuracy], "batch_accuracy", *keys[accuracy:]]
 
 
-def accuracy_column(learn: TrainingLoop) -> int | None:
+def accuracy_column(learn: Learner) -> int | None:
     """Which of a validation's loss and metrics is this package's `batch_accuracy`, from 0."""
     return 1 + learn.metrics.index(batch_accuracy) if batch_accuracy in learn.metrics else None
 
 
-def measured(learn: TrainingLoop, before: Mapping[str, str] | None = None) -> dict[str, Any]:
+def measured(learn: Learner, before: Mapping[str, str] | None = None) -> dict[str, Any]:
     """What the recorder notes with a row: of which weights and data it is, and what can be checked.
 
     The loss is plain if no callback of the fit could change it or the predictions.
@@ -195,7 +177,7 @@ def measured(learn: TrainingLoop, before: Mapping[str, str] | None = None) -> di
     return {"state": state, "passing": names, "plain_loss": plain, "accuracy": accuracy}
 
 
-def measured_state(learn: TrainingLoop, passing: Sequence[str] = ()) -> str | None:
+def measured_state(learn: Learner, passing: Sequence[str] = ()) -> str | None:
     """A fingerprint of all that a validation's metrics depend on.
 
     Args:
@@ -234,7 +216,7 @@ def _layers(model: nn.Module) -> str:
     return re.sub(r"(\w*Dropout\w*)\([^()]*\)", r"\1", text)
 
 
-def attribute_texts(learn: TrainingLoop) -> dict[str, str] | None:
+def attribute_texts(learn: Learner) -> dict[str, str] | None:
     """The plain attributes of the model and the loss as text, but for a dropout's, by names.
 
     Returns:
@@ -258,7 +240,7 @@ def attribute_texts(learn: TrainingLoop) -> dict[str, str] | None:
     }
 
 
-def _left_out(learn: TrainingLoop, valid: DataLoader) -> list[object]:
+def _left_out(learn: Learner, valid: DataLoader) -> list[object]:
     """What makes a validation's images others than each of the data set once; [] if nothing does.
 
     These are a short last batch that is dropped, an augmentation, and a cut for other ranks than
@@ -274,7 +256,7 @@ def _left_out(learn: TrainingLoop, valid: DataLoader) -> list[object]:
     return found
 
 
-def measured_row(learn: TrainingLoop) -> int | None:
+def measured_row(learn: Learner) -> int | None:
     """The place in `recorder.values` of the metrics that the weights have.
 
     Returns:
@@ -293,7 +275,7 @@ def measured_row(learn: TrainingLoop) -> int | None:
     return None
 
 
-def is_of_last_row(learn: TrainingLoop) -> bool:
+def is_of_last_row(learn: Learner) -> bool:
     """Whether the recorder's last row was measured with the weights and the data as they are."""
     noted = learn.recorder.measured[-1]
     state = noted["state"]

@@ -1,4 +1,4 @@
-"""What to say of an optimizer that the training loop cannot use."""
+"""Errors for optimizers that the training loop cannot use."""
 
 import inspect
 from collections.abc import Iterable
@@ -6,14 +6,42 @@ from typing import Any
 
 from torch import nn
 
-__all__ = ["check_interface", "check_rates", "holds_any"]
+from mnist_sgd.training.interface import Learner
+
+
+def check_optimizer(learn: Learner) -> None:
+    """Check that the optimizer is of the learner's model, which may have been assigned since.
+
+    Raises:
+        TypeError: it has not the interface that the loop uses.
+        ValueError: it has none of the model's parameters.
+    """
+    try:
+        check_interface(learn.opt)
+    except TypeError:
+        learn.opt = None  # so that the next fit makes another one
+        raise
+    if holds_any(learn.opt, learn.model.parameters()):
+        return
+    opt, model = learn._opt_made_for
+    if opt is learn.opt and model is learn.model:
+        learn.opt = None
+        raise ValueError(
+            "opt_func made an optimizer of other parameters than it was given, so the model "
+            "would not change: let it use its first argument, as "
+            "lambda params, lr: SGD(params, lr) does"
+        )
+    raise ValueError(
+        "the optimizer has none of the model's parameters, so the model would not change: "
+        "after assigning learn.model, fit with reset_opt=True"
+    )
 
 
 def check_rates(opt: Any) -> None:
-    """See that an optimizer has groups with learning rates, which a fit sets.
+    """Check that an optimizer has parameter groups with learning rates, which a fit sets.
 
     Raises:
-        TypeError: it has not.
+        TypeError: it has none.
     """
     groups = getattr(opt, "param_groups", None)
     if not groups or any("lr" not in group for group in groups):
@@ -25,10 +53,10 @@ def check_rates(opt: Any) -> None:
 
 
 def check_interface(opt: Any) -> None:
-    """See that an optimizer has what the loop uses: `param_groups`, `step()`, `zero_grad()`.
+    """Check that an optimizer has what the loop uses: `param_groups`, `step()`, `zero_grad()`.
 
     Raises:
-        TypeError: it has not, or its `step` needs arguments.
+        TypeError: it lacks one, or its `step` needs arguments.
     """
     check_rates(opt)
     kind = type(opt).__name__
@@ -50,7 +78,7 @@ def check_interface(opt: Any) -> None:
 
 
 def _check_call(opt: Any) -> None:
-    """Raise the TypeError that calling `step` without arguments would meet.
+    """Raise the TypeError that calling `step` without arguments would raise.
 
     A wrapper may show the arguments of what it wraps instead of its own: torch's schedulers wrap
     the method of the class, whose signature has a `self`. So the class's signature counts, and the
@@ -66,7 +94,7 @@ def _check_call(opt: Any) -> None:
 
 
 def holds_any(opt: Any, params: Iterable[nn.Parameter]) -> bool:
-    """Whether an optimizer has one of the trained parameters; True if none is trained."""
+    """Whether an optimizer has one of the trainable parameters; True if there is none."""
     held = {id(p) for group in opt.param_groups for p in group.get("params", ())}
     trained = [p for p in params if p.requires_grad]
     return not trained or any(id(p) in held for p in trained)

@@ -12,22 +12,16 @@ import re
 import warnings
 from collections.abc import Mapping, Sequence
 from itertools import zip_longest
-from typing import TYPE_CHECKING
 
 import torch
 from torch import distributed, nn
 from torch.nn.parameter import is_lazy
 
 from mnist_sgd.loader.dataloader import DataLoader
-from mnist_sgd.training.callbacks.base import WITHIN_A_BATCH, Callback
+from mnist_sgd.training.callbacks.base import WITHIN_A_BATCH, Callback, defines
+from mnist_sgd.training.interface import Learner
 from mnist_sgd.training.recorder import unique_names
 from mnist_sgd.training.resume.fit_identity import NONE, fit_identity, fit_settings
-
-if TYPE_CHECKING:
-    from mnist_sgd.training.learner import Learner
-    from mnist_sgd.training.loop import TrainingLoop
-
-__all__ = ["agree_on_batches", "agree_on_fit", "refuse_other_part"]
 
 LONGEST = 200
 """Characters of a setting that an error shows."""
@@ -41,7 +35,7 @@ LARGEST = 2**63 - 1
 """What an int64 holds; the number of an epoch may be larger."""
 
 
-def agree_on_fit(learn: "Learner", resume: bool, reset_opt: bool) -> None:
+def agree_on_fit(learn: Learner, resume: bool, reset_opt: bool) -> None:
     """See that all ranks begin the same fit; they call this together.
 
     A process that trains alone is warned if torchrun started others with it.
@@ -77,7 +71,7 @@ def agree_on_fit(learn: "Learner", resume: bool, reset_opt: bool) -> None:
     for part, loader in loaders.items():
         settings |= _loader_settings(part, loader)
     own = json.dumps({"refusal": refusal, "settings": settings}).encode()
-    everyone = [json.loads(each) for each in learn.ranks.gathered(own)]
+    everyone = [json.loads(each) for each in learn.ranks.all_gather_bytes(own)]
     said = [each["refusal"] for each in everyone if each["refusal"]]
     said = said or _differences([each["settings"] for each in everyone])
     if said:
@@ -85,7 +79,7 @@ def agree_on_fit(learn: "Learner", resume: bool, reset_opt: bool) -> None:
     _require_own_loader(learn.dls.train)
 
 
-def agree_on_batches(learn: "TrainingLoop", batches: object, part: str) -> bool:
+def agree_on_batches(learn: Learner, batches: object, part: str) -> bool:
     """See that the ranks' parts make whole batches; they call this together, before each pass.
 
     One rank alone may have looked at a batch, and its loader is then further than the others'. All
@@ -112,9 +106,9 @@ def agree_on_batches(learn: "TrainingLoop", batches: object, part: str) -> bool:
         return False
     own = [int(refusal != ""), int(_is_custom(learn, batches)), _pieces(batches)]
     own += _upcoming(batches)
-    rows = ranks.stacked(torch.tensor(own))
+    rows = ranks.all_gather(torch.tensor(own))
     if rows[:, 0].any():
-        raise ValueError(next(filter(None, ranks.gathered(refusal.encode()))).decode())
+        raise ValueError(next(filter(None, ranks.all_gather_bytes(refusal.encode()))).decode())
     if (rows[:, 2] != rows[0, 2]).any():
         raise ValueError(
             f"the {part} batches are cut on some ranks and not on others: give the DataLoader of "
@@ -128,7 +122,7 @@ def agree_on_batches(learn: "TrainingLoop", batches: object, part: str) -> bool:
     return bool(rows[:, 1].any())
 
 
-def refuse_other_part(learn: "TrainingLoop", batches: object) -> None:
+def refuse_other_part(learn: Learner, batches: object) -> None:
     """See that batches which a rank goes through by itself are not another rank's parts.
 
     Raises:
@@ -138,12 +132,12 @@ def refuse_other_part(learn: "TrainingLoop", batches: object) -> None:
         raise ValueError(refusal)
 
 
-def _refusal(learn: "TrainingLoop", batches: object, part: str) -> str:
+def _refusal(learn: Learner, batches: object, part: str) -> str:
     """Why this rank cannot use the batches; empty if it can."""
     return _wrong_part(learn, batches, part) or _lazy_layer(learn, batches)
 
 
-def _wrong_part(learn: "TrainingLoop", batches: object, part: str) -> str:
+def _wrong_part(learn: Learner, batches: object, part: str) -> str:
     """Why batches are not this rank's parts. Validation batches may also be whole on each rank."""
     if not isinstance(batches, DataLoader):
         return ""
@@ -155,8 +149,8 @@ def _wrong_part(learn: "TrainingLoop", batches: object, part: str) -> str:
     if world_size == 1:
         return (
             f"the {part} batches are rank {given}'s parts of {count}, and this Learner has one "
-            "process: give it ranks=, which joined_ranks() gives, or make their DataLoader without "
-            "rank= and world_size="
+            "process: give it ranks=, which init_distributed() gives, or make their DataLoader "
+            "without rank= and world_size="
         )
     if count == 1:
         return (
@@ -169,7 +163,7 @@ def _wrong_part(learn: "TrainingLoop", batches: object, part: str) -> str:
     )
 
 
-def _lazy_layer(learn: "TrainingLoop", batches: object) -> str:
+def _lazy_layer(learn: Learner, batches: object) -> str:
     """Why several ranks cannot share the model's weights; empty if they can."""
     names = (name for name, module in learn.model.named_modules() if _is_lazy(module))
     name = next(names, None) if learn.ranks.world_size > 1 else None
@@ -196,11 +190,11 @@ def _require_own_loader(batches: object) -> None:
         )
 
 
-def _is_custom(learn: "TrainingLoop", batches: object) -> bool:
+def _is_custom(learn: Learner, batches: object) -> bool:
     """Whether something that this package does not know is run within a batch, or makes it."""
     known = type(batches) is DataLoader and batches is learn.dls.train
     return not known or any(
-        getattr(getattr(cb, event), "__func__", None) is not vars(Callback)[event]
+        defines(cb, event)
         for cb in learn.active_cbs
         if not type(cb).__module__.startswith("mnist_sgd.")
         for event in WITHIN_A_BATCH
@@ -268,6 +262,6 @@ def _warn_of_others() -> None:
     if count > 1:
         warnings.warn(
             f"torchrun started {count} processes, and this Learner has no ranks=: each process "
-            "trains by itself, on all images; give it ranks=, which joined_ranks() gives",
+            "trains by itself, on all images; give it ranks=, which init_distributed() gives",
             stacklevel=4,
         )

@@ -23,7 +23,7 @@ from mnist_sgd.loader.data_loaders import check_length
 from mnist_sgd.training.callbacks.base import Callback
 
 if TYPE_CHECKING:
-    from mnist_sgd.training.learner import Learner
+    from mnist_sgd.training.interface import Learner
 
 __all__ = [
     "OneCycle",

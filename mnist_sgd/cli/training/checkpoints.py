@@ -45,8 +45,8 @@ def checkpointing(
     last: list[Callback] = []
     if args.checkpoint_every or args.resume:
         last = [Checkpoint(path, args.checkpoint_every)]
-    there = args.resume and learn.ranks.from_first(b"yes" if path.is_file() else b"") == b"yes"
-    if args.resume and learn.ranks.is_first:
+    there = args.resume and learn.ranks.broadcast_bytes(b"yes" if path.is_file() else b"") == b"yes"
+    if args.resume and learn.ranks.is_main_process:
         first = [_Announcement(path if there else None)]
     return first, last, path if there else None
 
@@ -54,7 +54,7 @@ def checkpointing(
 @contextmanager
 def advising(args: argparse.Namespace, resume: Path | None) -> Iterator[None]:
     """Say what to do when a checkpoint is refused."""
-    from mnist_sgd.training.checkpoint import CheckpointError
+    from mnist_sgd.training.resume.checkpoint_file import CheckpointError
 
     try:
         yield

@@ -21,7 +21,7 @@ from mnist_sgd._files import atomic_write
 from mnist_sgd.training.callbacks.base import Callback
 
 if TYPE_CHECKING:
-    from mnist_sgd.training.learner import Learner
+    from mnist_sgd.training.interface import Learner
 
 __all__ = ["CSVLogger", "TensorBoard"]
 
@@ -53,7 +53,7 @@ class CSVLogger(Callback):
     def before_fit(self, learn: Learner) -> None:
         """See that there is a folder, before any work is done."""
         self.error = None
-        if learn.ranks.is_first:
+        if learn.ranks.is_main_process:
             self.path.parent.mkdir(parents=True, exist_ok=True)
 
     def after_epoch(self, learn: Learner) -> None:
@@ -62,7 +62,7 @@ class CSVLogger(Callback):
         Raises:
             OSError: the file cannot be written, unless `keep_going` is set.
         """
-        if not learn.ranks.is_first:
+        if not learn.ranks.is_main_process:
             return
         self.error = None
         try:
@@ -121,7 +121,7 @@ class TensorBoard(Callback):
     def before_fit(self, learn: Learner) -> None:
         """Open a new event file."""
         self.error = None
-        if not learn.ranks.is_first:
+        if not learn.ranks.is_main_process:
             return
         from torch.utils.tensorboard import SummaryWriter
 

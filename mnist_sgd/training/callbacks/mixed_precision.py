@@ -12,7 +12,7 @@ from mnist_sgd.training.callbacks.base import Callback
 from mnist_sgd.training.losses import at_least_float32
 
 if TYPE_CHECKING:
-    from mnist_sgd.training.learner import Learner
+    from mnist_sgd.training.interface import Learner
 
 __all__ = ["MixedPrecision"]
 

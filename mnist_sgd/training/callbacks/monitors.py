@@ -25,7 +25,7 @@ from mnist_sgd.training.resume.attribute_values import held, is_held, taken
 from mnist_sgd.training.resume.attributes import attributes
 
 if TYPE_CHECKING:
-    from mnist_sgd.training.learner import Learner
+    from mnist_sgd.training.interface import FittedLearner, Learner
 
 __all__ = ["EarlyStopping", "ReduceLROnPlateau", "SaveBest"]
 
@@ -148,7 +148,7 @@ class SaveBest(_Monitor):
             self.attributes, self.plain, self.loss = {}, {}, {}
         self._in_fit = True
 
-    def after_epoch(self, learn: Learner) -> None:
+    def after_epoch(self, learn: FittedLearner) -> None:
         """Keep the weights, if they are the best so far."""
         if self.improvements(learn)[-1]:
             self.weights = copy.deepcopy(plain_state(learn.model))
@@ -162,7 +162,7 @@ class SaveBest(_Monitor):
             self.attributes = {name: each.text for name, each in plain.items()}
             self.plain = {name: copy.deepcopy(each.value) for name, each in plain.items()}
             self.row = len(learn.recorder.values) - 1
-            if self.path is not None and learn.ranks.is_first:
+            if self.path is not None and learn.ranks.is_main_process:
                 learn.save(self.path)
 
     def cleanup_fit(self, learn: Learner) -> None:

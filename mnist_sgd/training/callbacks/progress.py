@@ -15,7 +15,7 @@ from mnist_sgd.loader.data_loaders import length_of
 from mnist_sgd.training.callbacks.base import Callback
 
 if TYPE_CHECKING:
-    from mnist_sgd.training.learner import Learner
+    from mnist_sgd.training.interface import Learner
 
 __all__ = ["ProgressBar", "format_time", "is_terminal", "table_header", "table_row"]
 

@@ -20,7 +20,7 @@ from mnist_sgd.training.resume.fit_start import FitStart, fit_attributes
 from mnist_sgd.training.resume.remembered import RememberedModule, Structure
 
 if TYPE_CHECKING:
-    from mnist_sgd.training.learner import Learner
+    from mnist_sgd.training.interface import Learner
 
 __all__ = ["Begun"]
 

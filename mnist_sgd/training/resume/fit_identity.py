@@ -27,7 +27,7 @@ from mnist_sgd.training.resume.attributes import is_record
 from mnist_sgd.training.schedule import schedule_name
 
 if TYPE_CHECKING:
-    from mnist_sgd.training.learner import Learner
+    from mnist_sgd.training.interface import Learner
 
 __all__ = [
     "callback_settings",
@@ -87,9 +87,14 @@ def fit_identity(learn: "Learner") -> dict[str, Any]:
 
 
 def optimizer_name(optimizer: object) -> str:
-    """The full name of an optimizer's class."""
+    """Return the full name of an optimizer's class, see `public_name`."""
     kind = type(optimizer)
-    return f"{kind.__module__}.{kind.__qualname__}"
+    return public_name(f"{kind.__module__}.{kind.__qualname__}")
+
+
+def public_name(name: str) -> str:
+    """Shorten the full name of this package's class: mnist_sgd.SGD, wherever it is defined."""
+    return re.sub(r"^mnist_sgd\..*\.", "mnist_sgd.", name)
 
 
 def fit_settings(learn: "Learner") -> dict[str, str]:

@@ -17,14 +17,14 @@ from mnist_sgd.training.recorder import metric_name
 from mnist_sgd.training.resume.fit_identity import LOSS, loss_settings, optimizer_name
 
 if TYPE_CHECKING:
-    from mnist_sgd.training.loop import TrainingLoop
+    from mnist_sgd.training.interface import Learner
 
 __all__ = ["OPTIMIZER", "FitParts", "fit_parts"]
 
 OPTIMIZER = "optimizer"
 
 
-def fit_parts(learn: TrainingLoop) -> dict[str, str]:
+def fit_parts(learn: Learner) -> dict[str, str]:
     """The names of the layers' classes, of the loss and of the optimizer's class, as they are now.
 
     What a layer holds is left out, as its state and its attributes are saved.
@@ -47,7 +47,7 @@ def _class_name(layer: nn.Module) -> str:
     return (lazy or type(layer)).__name__
 
 
-def _own_states(learn: TrainingLoop) -> dict[tuple[int, str], object]:
+def _own_states(learn: Learner) -> dict[tuple[int, str], object]:
     """Of custom callbacks without a state, whether they run and where their schedulers stand.
 
     Other attributes are not looked at: most of them only count or collect.
@@ -78,13 +78,13 @@ class FitParts:
         self._told: set[tuple[int, str]] = set()
         self._within_batches: set[str] = set()
 
-    def begin_training(self, learn: TrainingLoop) -> None:
+    def begin_training(self, learn: Learner) -> None:
         """Note the parts that an epoch's training begins with."""
         self._begun = fit_parts(learn)
         if self._states is None:
             self._states = _own_states(learn)
 
-    def state(self, learn: TrainingLoop, epoch_done: bool) -> dict[str, Any]:
+    def state(self, learn: Learner, epoch_done: bool) -> dict[str, Any]:
         """The parts as a checkpoint has them, and the names of those that it leaves out."""
         now = fit_parts(learn)
         begun = now if self._begun is None else self._begun
@@ -97,11 +97,11 @@ class FitParts:
             "within batches": sorted(self._within_batches),
         }
 
-    def end_training(self, learn: TrainingLoop) -> None:
+    def end_training(self, learn: Learner) -> None:
         """Note which parts are others than at the beginning."""
         self.state(learn, epoch_done=False)
 
-    def untold(self, learn: TrainingLoop) -> list[str]:
+    def untold(self, learn: Learner) -> list[str]:
         """What callbacks have changed of themselves since the first batch, each told once.
 
         No checkpoint holds it.

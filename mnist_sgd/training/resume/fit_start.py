@@ -30,7 +30,7 @@ from mnist_sgd.training.resume.fit_parts import FitParts
 from mnist_sgd.training.schedule import copy_of_schedule, rates_at
 
 if TYPE_CHECKING:
-    from mnist_sgd.training.learner import Learner
+    from mnist_sgd.training.interface import Learner
 
 __all__ = [
     "FitStart",

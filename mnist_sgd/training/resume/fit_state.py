@@ -29,7 +29,7 @@ from mnist_sgd.training.resume.fit_parts import OPTIMIZER
 from mnist_sgd.training.resume.fit_start import FitStart, fit_attributes, other_weights, trained
 
 if TYPE_CHECKING:
-    from mnist_sgd.training.learner import Learner
+    from mnist_sgd.training.interface import Learner
 
 __all__ = ["PARTS", "awaited", "begin_loaders", "fit_state", "put_state", "take_up"]
 

@@ -29,7 +29,7 @@ from mnist_sgd.training.resume.attributes import Attribute, attributes, modules_
 from mnist_sgd.training.resume.fit_identity import stateful_callbacks
 
 if TYPE_CHECKING:
-    from mnist_sgd.training.learner import Learner
+    from mnist_sgd.training.interface import Learner
 
 __all__ = ["Remembered", "RememberedModule", "Structure"]
 

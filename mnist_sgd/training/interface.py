@@ -71,8 +71,6 @@ class Learner(Protocol):
 
     def loss_modules(self) -> dict[str, nn.Module]: ...
 
-    def no_logging(self) -> AbstractContextManager[None]: ...
-
 
 class FittedLearner(Learner, Protocol):
     """What is done with a learner after its fit."""
@@ -86,3 +84,5 @@ class FittedLearner(Learner, Protocol):
     def get_preds(
         self, dl: Iterable[Batch] | int | None = None, act: Callable[[Tensor], Tensor] | None = None
     ) -> tuple[Tensor, Tensor]: ...
+
+    def no_logging(self) -> AbstractContextManager[None]: ...

@@ -6,7 +6,8 @@ the device: losses and metrics stay tensors until the epoch's row is printed.
 """
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import numpy as np
@@ -23,7 +24,7 @@ from mnist_sgd.models.weights import load_weights, save_weights
 from mnist_sgd.training.batch_errors import check_one_tensor
 from mnist_sgd.training.callbacks.base import as_callbacks
 from mnist_sgd.training.coming_from_fastai import INSTEAD
-from mnist_sgd.training.loop import EMPTY, Callbacks, TrainingLoop
+from mnist_sgd.training.loop import EMPTY, Callbacks, TrainingLoop, print_nothing
 from mnist_sgd.training.losses import at_least_float32
 from mnist_sgd.training.lr_finder import LRFind, find_lr
 from mnist_sgd.training.metadata import build_metadata, properties
@@ -343,6 +344,25 @@ class Learner(TrainingLoop):
             tolerance=tolerance,
             check=lambda given: Proof.of(self, tolerance)(given),
         )
+
+    @contextmanager
+    def no_bar(self) -> Iterator[None]:
+        """Train without a progress bar; the table is still printed."""
+        before, self.bar = self.bar, False
+        try:
+            yield
+        finally:
+            self.bar = before
+
+    @contextmanager
+    def no_logging(self) -> Iterator[None]:
+        """Train without printing; the recorder still records."""
+        before, self.logger = self.logger, print_nothing
+        try:
+            with self.no_bar():
+                yield
+        finally:
+            self.logger = before
 
 
 def _kind(batches: object) -> str:

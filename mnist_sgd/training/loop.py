@@ -659,25 +659,6 @@ class TrainingLoop:
         for group in self.opt.param_groups:
             yield from group.get("params", ())
 
-    @contextmanager
-    def no_bar(self) -> Iterator[None]:
-        """Train without a progress bar; the table is still printed."""
-        before, self.bar = self.bar, False
-        try:
-            yield
-        finally:
-            self.bar = before
-
-    @contextmanager
-    def no_logging(self) -> Iterator[None]:
-        """Train without printing; the recorder still records."""
-        before, self.logger = self.logger, print_nothing
-        try:
-            with self.no_bar():
-                yield
-        finally:
-            self.logger = before
-
 
 def print_line(line: str) -> None:
     """Print a line at once."""

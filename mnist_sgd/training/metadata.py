@@ -1,8 +1,8 @@
-"""What is known of a trained model, as the metadata of the files that it leaves as.
+"""Build the metadata of model files: classes, normalisation, data, metrics, versions.
 
-Metrics in a file belong to its weights and to the validation data. `measured_state` is a
-fingerprint of all that the metrics of a validation depend on; the training loop notes it with each
-row, and the metrics of a row go into a file only if the fingerprint is still the same.
+A file's metrics belong to its weights and to the validation data. `measured_state` is a fingerprint
+of all that the metrics of a validation depend on; the training loop notes it with each row, and the
+metrics of a row are only written to a file if the fingerprint is still the same.
 """
 
 import json
@@ -35,24 +35,24 @@ from mnist_sgd.training.resume.attributes import attributes
 from mnist_sgd_serve.model.metadata import Metadata
 
 LICENCE = "Apache-2.0"
-"""Of the code and of weights that it trains; the bundled data has its own, which adds to it."""
+"""Of the code and of weights trained with it; the bundled data adds its own."""
 
 KNOWN = ("model", "metrics", "data", "versions", "licence")
-"""The properties that are known also where no DataLoader of this package tells the classes."""
+"""The properties that do not need a DataLoader of this package."""
 
 
 def build_metadata(learn: Learner, metrics: Mapping[str, float] | None = None) -> Metadata:
-    """The metadata of a learner's model: classes, normalisation, data, metrics, versions.
+    """Build the metadata of a learner's model.
 
     Args:
         learn: any.
-        metrics: of its weights, by name; None takes the row of the recorder that was measured
-            with these weights, if there is one. Those that are infinite or nan are left out, since
-            JSON cannot hold them.
+        metrics: of its weights, by name; None takes the row of the recorder that was measured with
+            these weights, if there is one. Infinite and nan values are left out, since JSON has
+            none.
 
     Raises:
-        TypeError: neither its training nor its validation batches come from this package's
-            DataLoader, so that nobody knows the classes.
+        TypeError: neither the training nor the validation batches are from this package's
+            DataLoader of an ImageSet, which knows the classes.
     """
     known = _loaders(learn)
     if not known:
@@ -60,7 +60,7 @@ def build_metadata(learn: Learner, metrics: Mapping[str, float] | None = None) -
             "class names and normalisation come from a mnist_sgd.DataLoader; the batches come from "
             f"a {type(learn.dls.valid).__name__}"
         )
-    loader = [*known.values()][-1]  # that of validation, if it is one of them
+    loader = [*known.values()][-1]  # the validation loader, if it is one of them
     trained = next(iter(known.values())).dataset
     return Metadata(
         classes=loader.dataset.classes,
@@ -74,7 +74,7 @@ def build_metadata(learn: Learner, metrics: Mapping[str, float] | None = None) -
 
 
 def _paper(images: NDArray[np.uint8]) -> int:
-    """The median grey of the images' borders; of a large set 1,024 images, evenly spaced."""
+    """Return the median grey of the images' borders, of at most 1,024 images, evenly spaced."""
     count = min(len(images), 1024)
     some = images[np.arange(count) * len(images) // count]
     borders = [some[:, 0], some[:, -1], some[:, :, 0], some[:, :, -1]]
@@ -82,7 +82,7 @@ def _paper(images: NDArray[np.uint8]) -> int:
 
 
 def properties(learn: Learner) -> dict[str, str]:
-    """What is known of a learner's weights, for their file, whatever its batches come from."""
+    """Build the properties of a weights file, wherever the learner's batches come from."""
     if known := _loaders(learn):
         shape = list([*known.values()][-1].sample_shape)
         more = {} if shape == [784] else {INPUT_SHAPE: json.dumps(shape)}
@@ -92,7 +92,7 @@ def properties(learn: Learner) -> dict[str, str]:
 
 
 def _loaders(learn: Learner) -> dict[str, DataLoader]:
-    """Those of training and validation that know classes and normalisation."""
+    """Return the loaders of training and validation that know classes and normalisation."""
     parts = {"train": learn.dls.train, "valid": learn.dls.valid}
     return {
         name: part
@@ -106,7 +106,7 @@ def _property(field: str) -> str:
 
 
 def _facts(learn: Learner, metrics: Mapping[str, float] | None = None) -> dict[str, Any]:
-    """The fields of the metadata that are known also of batches from elsewhere."""
+    """Return the metadata fields that do not need a DataLoader of this package."""
     if metrics is None:
         metrics = _recorded(learn)
     numbers = {name: value for name, value in metrics.items() if isinstance(value, int | float)}
@@ -126,7 +126,7 @@ def _facts(learn: Learner, metrics: Mapping[str, float] | None = None) -> dict[s
 
 
 def _recorded(learn: Learner) -> dict[str, float]:
-    """The metrics of the row that was measured with the weights as they are, if there is one."""
+    """Return the metrics of the row that was measured with the current weights, if there is one."""
     place, recorder = measured_row(learn), learn.recorder
     if place is None:
         return {}
@@ -136,11 +136,11 @@ def _recorded(learn: Learner) -> dict[str, float]:
 
 
 def metric_keys(names: Sequence[str], accuracy: int | None) -> list[str]:
-    """What a validation's loss and metrics are called in a file, no two of them alike.
+    """Return unique names of a validation's loss and metrics in a file.
 
     Args:
         names: of the loss and the metrics, in their order.
-        accuracy: which of them is this package's `batch_accuracy`; None if none is.
+        accuracy: the index of this package's `batch_accuracy` among them; None if it is not there.
     """
     others = [name for i, name in enumerate(names) if i != accuracy]
     reserved = ["images"] if accuracy is None else ["images", "batch_accuracy"]
@@ -149,26 +149,26 @@ def metric_keys(names: Sequence[str], accuracy: int | None) -> list[str]:
 
 
 def accuracy_column(learn: Learner) -> int | None:
-    """Which of a validation's loss and metrics is this package's `batch_accuracy`, from 0."""
+    """Return the index of this package's `batch_accuracy` among the loss and the metrics."""
     return 1 + learn.metrics.index(batch_accuracy) if batch_accuracy in learn.metrics else None
 
 
 def measured(learn: Learner, before: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """What the recorder notes with a row: of which weights and data it is, and what can be checked.
+    """Return what the recorder notes with a row: the weights and data that were measured.
 
     The loss is plain if no callback of the fit could change it or the predictions.
 
     Args:
-        learn: has just validated.
+        learn: after a validation.
         before: its `attribute_texts` before the first batch of the validation. What the model
-            itself changes on the way, such as a count of its calls or activations that it keeps
-            to be looked at, is passing: the figures do not depend on it.
+            itself changes during validation, such as a count of its calls, is passing: the metrics
+            do not depend on it.
     """
     changers = ("after_pred", "after_loss")
     plain = not any(
-        getattr(type(cb), moment) is not getattr(Callback, moment)
+        getattr(type(cb), event) is not getattr(Callback, event)
         for cb in learn.active_cbs
-        for moment in changers
+        for event in changers
         if not isinstance(cb, MixedPrecision)  # which leaves validation alone
     )
     now = attribute_texts(learn) or {}
@@ -178,14 +178,14 @@ def measured(learn: Learner, before: Mapping[str, str] | None = None) -> dict[st
 
 
 def measured_state(learn: Learner, passing: Sequence[str] = ()) -> str | None:
-    """A fingerprint of all that a validation's metrics depend on.
+    """Compute a fingerprint of all that a validation's metrics depend on.
 
     Args:
         learn: any.
-        passing: names among its `attribute_texts` that are left out.
+        passing: names among its `attribute_texts` to leave out.
 
     Returns:
-        None if the model's state has no fingerprint.
+        32 hexadecimal digits; None if the model's state has no fingerprint.
     """
     try:
         state = {**plain_state(learn.model), **passing_buffers(learn.model)}
@@ -211,16 +211,16 @@ def measured_state(learn: Learner, passing: Sequence[str] = ()) -> str | None:
 
 
 def _layers(model: nn.Module) -> str:
-    """The layers of a model as text, but for what a dropout does in training alone."""
+    """Describe the layers of a model, without the settings of dropouts."""
     text = re.sub(r" at 0x[0-9a-f]+", "", repr(unwrapped(model)))
     return re.sub(r"(\w*Dropout\w*)\([^()]*\)", r"\1", text)
 
 
 def attribute_texts(learn: Learner) -> dict[str, str] | None:
-    """The plain attributes of the model and the loss as text, but for a dropout's, by names.
+    """Return the plain attributes of the model and the loss, except dropouts', as text by name.
 
     Returns:
-        None if code of theirs raises an error.
+        None if their code raises an error.
     """
     dropouts = tuple(
         f"{name}."
@@ -241,10 +241,10 @@ def attribute_texts(learn: Learner) -> dict[str, str] | None:
 
 
 def _left_out(learn: Learner, valid: DataLoader) -> list[object]:
-    """What makes a validation's images others than each of the data set once; [] if nothing does.
+    """Return why a validation does not see each image of the data set once, unchanged.
 
-    These are a short last batch that is dropped, an augmentation, and a cut for other ranks than
-    those that validate together.
+    The reasons are a short last batch that is dropped, an augmentation, and a split for other ranks
+    than those that validate together; [] if there is none.
     """
     found: list[object] = []
     if valid.drop_last and len(valid.dataset) % valid.batch_size:
@@ -257,10 +257,10 @@ def _left_out(learn: Learner, valid: DataLoader) -> list[object]:
 
 
 def measured_row(learn: Learner) -> int | None:
-    """The place in `recorder.values` of the metrics that the weights have.
+    """Return the index in `recorder.values` of the metrics of the current weights.
 
     Returns:
-        None if no row was measured with these weights, on these images, each of them once.
+        None if no row was measured with these weights, on each of these images once.
     """
     recorder, valid = learn.recorder, learn.dls.valid
     if isinstance(valid, DataLoader) and _left_out(learn, valid):
@@ -276,12 +276,12 @@ def measured_row(learn: Learner) -> int | None:
 
 
 def is_of_last_row(learn: Learner) -> bool:
-    """Whether the recorder's last row was measured with the weights and the data as they are."""
+    """Whether the recorder's last row was measured with the current weights and data."""
     noted = learn.recorder.measured[-1]
     state = noted["state"]
     return state is not None and state == measured_state(learn, noted.get("passing", ()))
 
 
 def _is_whole(recorder: Recorder, row: int) -> bool:
-    """Whether a row's validation was finished."""
+    """Whether a row's validation was complete."""
     return row not in recorder.partial and not isnan(recorder.values[row][1])

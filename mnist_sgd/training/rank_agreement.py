@@ -1,9 +1,9 @@
-"""What all ranks must have alike, or else they compute something else or wait for each other.
+"""Check that all ranks run the same fit; otherwise results would differ, or ranks wait forever.
 
-Before the first batch of a fit the ranks compare their settings. Whatever decides the arithmetic
-counts, and so does each callback that takes part in what the ranks do together or that ends the
-fit. Such a callback has a method `rank_settings()`, which gives its settings, a text by a name
-each; any other callback, such as one that logs, may be on one rank alone.
+Before the first batch of a fit the ranks compare their settings: all that decides the arithmetic,
+and the callbacks that call collectives or end the fit. Such a callback has a method
+`rank_settings()`, which returns a text for each name; any other callback, such as a logger, may be
+on one rank only.
 """
 
 import json
@@ -29,27 +29,27 @@ LONGEST = 200
 TRAINING, VALIDATION = "training", "validation"
 
 POSITION = ("epoch", "samples_seen")
-"""Of a loader's state, where it stands; the rest tells which loader it is."""
+"""The position in a loader's state; the rest identifies the loader."""
 
 LARGEST = 2**63 - 1
 """What an int64 holds; the number of an epoch may be larger."""
 
 
 def agree_on_fit(learn: Learner, resume: bool, reset_opt: bool) -> None:
-    """See that all ranks begin the same fit; they call this together.
+    """Check that all ranks begin the same fit; they call this together.
 
     A process that trains alone is warned if torchrun started others with it.
 
     Args:
         learn: in a fit that has not begun, its optimizer made.
         resume: whether the fit resumes from a checkpoint.
-        reset_opt: whether it was asked for a new optimizer.
+        reset_opt: whether a new optimizer was requested.
 
     Raises:
-        TypeError: the training batches of several ranks do not come from this package's DataLoader.
-        ValueError: a rank has another setting than rank 0; or a loader is cut for other ranks; or
-            the model of several ranks has layers without shapes. The message says which, and every
-            rank raises it.
+        TypeError: the training batches of several ranks are not from this package's DataLoader.
+        ValueError: a rank has another setting than rank 0; a loader is split for other ranks; or
+            the model of several ranks has lazy layers without shapes. Every rank raises it, and the
+            message says which.
     """
     loaders = {TRAINING: learn.dls.train, VALIDATION: learn.dls.valid}
     refusals = [_refusal(learn, loader, part) for part, loader in loaders.items()]
@@ -80,20 +80,20 @@ def agree_on_fit(learn: Learner, resume: bool, reset_opt: bool) -> None:
 
 
 def agree_on_batches(learn: Learner, batches: object, part: str) -> bool:
-    """See that the ranks' parts make whole batches; they call this together, before each pass.
+    """Check that the ranks' parts make whole batches; all call this together, before each pass.
 
-    One rank alone may have looked at a batch, and its loader is then further than the others'. All
-    go where the first one is.
+    If one rank has looked at a batch, its loader is further than the others'. All loaders are moved
+    to the position of rank 0's.
 
     Args:
-        learn: whose model is given the batches.
+        learn: whose model is called with the batches.
         batches: this rank's.
         part: "training" or "validation".
 
     Returns:
-        Whether custom code takes part in batches on some rank, as in a callback or a loader. It may
-        change the targets or begin another iterator, so that the ranks have to count the targets of
-        each batch; and it may run a backward pass, so that they average the gradients once more.
+        Whether custom code runs within batches on some rank, in a callback or a loader. It may
+        change the targets or begin another iterator, so that the ranks must count the targets of
+        each batch; and it may run a backward pass, so that they must average the gradients again.
 
     Raises:
         TypeError, ValueError: as `agree_on_fit`, of the batches and the model.
@@ -123,7 +123,7 @@ def agree_on_batches(learn: Learner, batches: object, part: str) -> bool:
 
 
 def refuse_other_part(learn: Learner, batches: object) -> None:
-    """See that batches which a rank goes through by itself are not another rank's parts.
+    """Check that batches which a rank uses by itself are not another rank's parts.
 
     Raises:
         ValueError: they are.
@@ -133,12 +133,12 @@ def refuse_other_part(learn: Learner, batches: object) -> None:
 
 
 def _refusal(learn: Learner, batches: object, part: str) -> str:
-    """Why this rank cannot use the batches; empty if it can."""
+    """Return why this rank cannot use the batches; "" if it can."""
     return _wrong_part(learn, batches, part) or _lazy_layer(learn, batches)
 
 
 def _wrong_part(learn: Learner, batches: object, part: str) -> str:
-    """Why batches are not this rank's parts. Validation batches may also be whole on each rank."""
+    """Return why batches are not this rank's parts; validation batches may also be whole."""
     if not isinstance(batches, DataLoader):
         return ""
     (rank, world_size), (given, count) = (
@@ -164,7 +164,7 @@ def _wrong_part(learn: Learner, batches: object, part: str) -> str:
 
 
 def _lazy_layer(learn: Learner, batches: object) -> str:
-    """Why several ranks cannot share the model's weights; empty if they can."""
+    """Return why rank 0's weights cannot be broadcast; "" if they can."""
     names = (name for name, module in learn.model.named_modules() if _is_lazy(module))
     name = next(names, None) if learn.ranks.world_size > 1 else None
     if name is None:
@@ -191,7 +191,7 @@ def _require_own_loader(batches: object) -> None:
 
 
 def _is_custom(learn: Learner, batches: object) -> bool:
-    """Whether something that this package does not know is run within a batch, or makes it."""
+    """Whether code of another package makes the batches or runs within them."""
     known = type(batches) is DataLoader and batches is learn.dls.train
     return not known or any(
         defines(cb, event)
@@ -202,19 +202,19 @@ def _is_custom(learn: Learner, batches: object) -> bool:
 
 
 def _pieces(batches: object) -> int:
-    """Into how many parts batches are cut."""
+    """Return the number of parts into which batches are split."""
     return batches.world_size if isinstance(batches, DataLoader) else 1
 
 
 def _upcoming(batches: object) -> list[int]:
-    """Where the next pass begins."""
+    """Return the position where the next pass begins."""
     if not isinstance(batches, DataLoader):
         return [0, 0]
     return [min(each, LARGEST) for each in batches.upcoming]
 
 
 def _rank_settings(cbs: Sequence[Callback]) -> dict[str, str]:
-    """What callbacks tell that all ranks must have; repeated names are numbered."""
+    """Return the callbacks' settings that all ranks must have; repeated names are numbered."""
     told = [cb.rank_settings() for cb in cbs if hasattr(cb, "rank_settings")]
     entries = [entry for settings in told for entry in settings.items()]
     names = unique_names([name for name, _ in entries])
@@ -230,7 +230,7 @@ def _loader_settings(part: str, loader: object) -> dict[str, str]:
 
 
 def _differences(everyone: Sequence[Mapping[str, str]]) -> list[str]:
-    """Each setting in which a rank differs from rank 0, as a sentence."""
+    """Return a sentence for each setting in which a rank differs from rank 0."""
     first, said = everyone[0], []
     for rank, settings in enumerate(everyone):
         for name in dict.fromkeys([*first, *settings]):
@@ -246,7 +246,7 @@ def _differences(everyone: Sequence[Mapping[str, str]]) -> list[str]:
 
 
 def _plain(text: str) -> str:
-    """A setting without the number of the rank's GPU."""
+    """Remove the number of the rank's GPU from a setting."""
     return re.sub(r"\bcuda:\d+", "cuda", text)
 
 
@@ -256,7 +256,7 @@ def _short(text: str) -> str:
 
 
 def _warn_of_others() -> None:
-    """Warn if this process, which trains alone, is one of several."""
+    """Warn if this process, which trains alone, was started as one of several."""
     launched = distributed.is_available() and distributed.is_torchelastic_launched()
     count = int(os.environ.get("WORLD_SIZE", "1")) if launched else 1
     if count > 1:

@@ -581,7 +581,7 @@ def test_a_checkpoint_with_an_earlier_versions_names_resumes_bit_for_bit(
     state = parse(copies.copies[BATCHES + 3].read_bytes())
     name = state["fit"]["optimizer"]
     if opt_func is not adamw:
-        assert name.startswith("mnist_sgd.") and name.count(".") == 1
+        assert name in ("mnist_sgd.SGD", "mnist_sgd.BasicOptim")
         earlier = name.replace("mnist_sgd.", "mnist_sgd.optimizers.")
         state["fit"]["optimizer"] = state["parts"]["texts"]["optimizer"] = earlier
         for each in state["optimizer"]["state"].values():

@@ -1,8 +1,8 @@
 """Callbacks: hooks into the training loop.
 
-A callback is a class with methods named after the loop's events. Each is given the `Learner` and
-may read and change it: `xb`, `yb`, `pred`, `loss`, `loss_grad`, `opt`, `epoch`, `recorder`. To skip
-the rest of a stage, raise its `Cancel...` exception. Events that no callback uses cost nothing.
+A callback is a class with methods named after the loop's events. Each takes the `Learner` and may
+read and change it: `xb`, `yb`, `pred`, `loss`, `loss_grad`, `opt`, `epoch`, `recorder`. To skip the
+rest of a stage, raise its `Cancel...` exception. Events that no callback uses cost nothing.
 
     class Halve(Callback):
         def after_epoch(self, learn):
@@ -39,7 +39,7 @@ class CancelFit(Exception):  # noqa: N818 (control flow, not an error)
 
 
 class CancelEpoch(Exception):  # noqa: N818 (control flow, not an error)
-    """Ends the epoch: `after_epoch` follows. In its row, what was not measured is nan."""
+    """Ends the epoch: `after_epoch` follows. Its row is nan where nothing was measured."""
 
 
 class CancelTrain(Exception):  # noqa: N818 (control flow, not an error)
@@ -53,7 +53,7 @@ class CancelValidate(Exception):  # noqa: N818 (control flow, not an error)
 class CancelBatch(Exception):  # noqa: N818 (control flow, not an error)
     """Skips the rest of a batch: `after_batch` follows.
 
-    Before the step the weights stay as they are. Gradients stay, too, and the next batch's are
+    Before the step the weights do not change. The gradients are kept, and the next batch's are
     added to them, which is how gradients are accumulated.
     """
 
@@ -75,13 +75,13 @@ _STAGES: dict[type[Exception], tuple[str, str]] = {
     CancelBackward: ("backward", "a backward pass"),
     CancelStep: ("step", "a step"),
 }
-"""Which stage a cancellation ends: in the names of its events, and in words."""
+"""The stage that a cancellation ends: in the names of its events, and in words."""
 
 CANCELLATIONS = tuple(_STAGES)
 
 
 def explained(cancellation: Exception) -> Exception:
-    """A cancellation that no stage took, as one of its kind that says where it may be raised."""
+    """Return a cancellation that no stage caught with a message where it may be raised."""
     kind = next(kind for kind in _STAGES if isinstance(cancellation, kind))
     stage, words = _STAGES[kind]
     notes = getattr(cancellation, "__notes__", ["outside of a callback"])
@@ -105,11 +105,11 @@ class Callback:
     `learn: Learner`.
 
     Attributes:
-        order: callbacks are called by ascending order; those of the same order as they were given.
-        run: whether any event is called; it is True again after each fit.
+        order: callbacks are called in ascending order; equal ones in the order of the list.
+        run: whether any event is called; reset to True after each fit.
         run_train, run_valid: whether the events within a batch are called in training and in
             validation.
-        during_lr_find: whether `lr_find` calls it: False for what watches epochs or writes files.
+        during_lr_find: whether `lr_find` calls it: False for what monitors epochs or writes files.
     """
 
     order = 0
@@ -134,40 +134,40 @@ class Callback:
         """Before the validation batches, the model in evaluation mode."""
 
     def before_batch(self, learn: Any) -> None:
-        """`xb` and `yb` are there; `training` says what they are for."""
+        """After `xb` and `yb` are set; `training` tells whether they are trained on."""
 
     def after_pred(self, learn: Any) -> None:
-        """`pred` is there."""
+        """After `pred` is set."""
 
     def after_loss(self, learn: Any) -> None:
-        """`loss`, which is recorded, and `loss_grad`, whose gradient is taken, are there."""
+        """After `loss`, which is recorded, and `loss_grad`, whose gradient is taken, are set."""
 
     def before_backward(self, learn: Any) -> None:
         """Before the backward pass; training only."""
 
     def after_cancel_backward(self, learn: Any) -> None:
-        """The backward pass was cancelled."""
+        """After the backward pass was cancelled."""
 
     def after_backward(self, learn: Any) -> None:
-        """The gradients are there."""
+        """After the backward pass, with the gradients."""
 
     def before_step(self, learn: Any) -> None:
         """Before the optimizer's step; training only."""
 
     def after_cancel_step(self, learn: Any) -> None:
-        """The step was cancelled."""
+        """After the step was cancelled."""
 
     def after_step(self, learn: Any) -> None:
-        """The weights have changed, the gradients are still there."""
+        """After the weights have changed, still with the gradients."""
 
     def after_cancel_batch(self, learn: Any) -> None:
-        """The batch was cancelled."""
+        """After the batch was cancelled."""
 
     def after_batch(self, learn: Any) -> None:
-        """The weights have changed, the gradients are gone, the batch is recorded."""
+        """After the batch was recorded, without gradients."""
 
     def after_cancel_train(self, learn: Any) -> None:
-        """The epoch's training was cancelled."""
+        """After the epoch's training was cancelled."""
 
     def after_train(self, learn: Any) -> None:
         """After the training batches."""
@@ -176,7 +176,7 @@ class Callback:
         """At the end of the epoch's training, even after an exception."""
 
     def after_cancel_validate(self, learn: Any) -> None:
-        """The validation was cancelled."""
+        """After the validation was cancelled."""
 
     def after_validate(self, learn: Any) -> None:
         """After the validation batches."""
@@ -185,16 +185,16 @@ class Callback:
         """At the end of the validation, even after an exception."""
 
     def after_cancel_epoch(self, learn: Any) -> None:
-        """The epoch was cancelled."""
+        """After the epoch was cancelled."""
 
     def after_epoch(self, learn: Any) -> None:
-        """The epoch's row is in `recorder.values` and printed."""
+        """After the epoch's row was added to `recorder.values` and printed."""
 
     def cleanup_epoch(self, learn: Any) -> None:
         """At the end of the epoch, even after an exception."""
 
     def after_cancel_fit(self, learn: Any) -> None:
-        """The fit was cancelled."""
+        """After the fit was cancelled."""
 
     def after_fit(self, learn: Any) -> None:
         """After the last epoch."""
@@ -250,11 +250,11 @@ def _run_callback(cb: Callback, event: str, learn: Any) -> None:
 
 
 def as_callbacks(cbs: object) -> list[Callback]:
-    """The callbacks of an argument, checked: None, a callback, a class of them, or several.
+    """Return an argument `cbs` as a checked list: None, a callback, a class of them, or several.
 
     Raises:
-        TypeError: one of them is no callback, or a method of it is no event or does not take the
-            learner.
+        TypeError: one of them is not a callback, or has a method that is not an event or does not
+            take the learner.
     """
     given = [] if cbs is None else list(cbs) if isinstance(cbs, list | tuple) else [cbs]
     return [
@@ -263,11 +263,11 @@ def as_callbacks(cbs: object) -> list[Callback]:
 
 
 def checked(cb: object) -> Callback:
-    """The callback, unless a method of it would silently never be called.
+    """Return the callback, unless one of its methods would silently never be called.
 
     Raises:
-        TypeError: it is no `Callback`; a method is named like an event and is none; or an event's
-            method does not take the learner.
+        TypeError: it is not a `Callback`; a method is named like an event and is none; or an
+            event's method does not take the learner.
     """
     if not isinstance(cb, Callback):
         raise TypeError(

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from mnist_sgd.loader.data_loaders import DataLoaders, check_alike, length_of
 from mnist_sgd.training.recorder import metric_name
 
 OF_DTYPES = re.compile(
@@ -28,6 +29,20 @@ CONVERSIONS = {
 
 class ShapeError(ValueError):
     """Predictions and targets have different shapes; the message names both."""
+
+
+def check_batches(dls: DataLoaders) -> None:
+    """Refuse to train on nothing, or on other labels or pixels than validation has.
+
+    Raises:
+        ValueError: the training loader is empty, a label has two names, or mean and std differ.
+    """
+    check_alike(dls.train, dls.valid)
+    if length_of(dls.train) == 0:
+        raise ValueError(
+            "there are no training batches: the training loader is empty, as it is with "
+            "drop_last=True and fewer images than batch_size"
+        )
 
 
 def check_same_shape(name: str, predictions: Tensor, targets: Tensor) -> None:

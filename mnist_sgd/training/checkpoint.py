@@ -51,12 +51,13 @@ from mnist_sgd.training.resume.checkpoint_file import (
     FORMAT,
     CheckpointError,
     on_main_process,
+    other_fit,
     read_checkpoint,
+    warn_of_attributes,
 )
 from mnist_sgd.training.resume.fit_identity import callback_settings, stateful_callbacks
 from mnist_sgd.training.resume.fit_start import FitStart
 from mnist_sgd.training.resume.fit_state import begin_loaders, fit_state, take_up
-from mnist_sgd.training.resume.other_fit import other_fit, warn_of_attributes
 from mnist_sgd.training.resume.put_back import StateToPutBack
 
 

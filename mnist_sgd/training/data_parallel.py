@@ -47,7 +47,7 @@ class SyncedModel:
         if len(xb) == 0 and self._empty is not None:
             return _connected(self._empty, [*_tensors_of(xb), *parameters])
         output = self.model(xb)
-        self._empty = _map_tensors(output, _without_rows)
+        self._empty = map_tensors(output, _without_rows)
         return output
 
 
@@ -210,7 +210,7 @@ def _connected(output: Any, sources: Iterable[Tensor]) -> Any:
     def connect(value: Tensor) -> Tensor:
         return value.detach() + zero.to(value.dtype) if value.requires_grad else value
 
-    return _map_tensors(output, connect)
+    return map_tensors(output, connect)
 
 
 def _zero_of(sources: Iterable[Tensor]) -> Tensor:
@@ -235,20 +235,20 @@ def _tensors_of(value: Any) -> list[Tensor]:
         found.append(tensor)
         return tensor
 
-    _map_tensors(value, note)
+    map_tensors(value, note)
     return found
 
 
-def _map_tensors(value: Any, fn: Callable[[Tensor], Tensor]) -> Any:
+def map_tensors(value: Any, fn: Callable[[Tensor], Tensor]) -> Any:
     """Apply a function to each tensor of a structure: tuples, lists, dictionaries, dataclasses."""
     if isinstance(value, Tensor):
         return fn(value)
     if isinstance(value, tuple | list):
-        items = [_map_tensors(item, fn) for item in value]
+        items = [map_tensors(item, fn) for item in value]
         return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
     if is_dataclass(value) and not isinstance(value, type):
         names = [field.name for field in fields(value) if field.init]
-        return replace(value, **{name: _map_tensors(getattr(value, name), fn) for name in names})
+        return replace(value, **{name: map_tensors(getattr(value, name), fn) for name in names})
     if isinstance(value, dict):
-        return {key: _map_tensors(item, fn) for key, item in value.items()}
+        return {key: map_tensors(item, fn) for key, item in value.items()}
     return value

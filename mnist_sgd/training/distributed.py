@@ -22,7 +22,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from hashlib import blake2b
 
 import torch
 from torch import Tensor, distributed
@@ -135,12 +134,10 @@ class DistributedContext:
         Raises:
             ValueError: on every rank, if one of them passes another; `what` names it.
         """
-        digest = blake2b(description.encode()).digest()
-        differs = float(self.broadcast_bytes(digest) != digest)
-        others = self.all_reduce_sum(torch.tensor(differs))
-        if others:
+        first, *rest = self.all_gather_bytes(description.encode())
+        if others := sum(each != first for each in rest):
             raise ValueError(
-                f"all ranks must have the same {what}: {others:.0f} of {self.world_size} "
+                f"all ranks must have the same {what}: {others} of {self.world_size} "
                 "have other ones than rank 0"
             )
 

@@ -28,6 +28,8 @@ class Learner(Protocol):
     opt: Any
     opt_settings: list[dict[str, Any]]
     cbs: list[Callback]
+    opt_func: Callable[..., Any]
+    lr: float
     active_cbs: list[Callback]
     ranks: DistributedContext
     recorder: Recorder
@@ -37,8 +39,6 @@ class Learner(Protocol):
     n_epoch: int
     batch: int
     training: bool
-    xb: Tensor
-    yb: Tensor
     pred: Any
     kept_row: int
     at_end: ExitStack
@@ -66,8 +66,6 @@ class Learner(Protocol):
     def fit(self, n_epoch: int, lr: float | None = None, cbs: Any = None) -> None: ...
 
     def set_lr(self, lr: float, mom: float | None = None) -> None: ...
-
-    def check_batches(self) -> None: ...
 
     def loss_modules(self) -> dict[str, nn.Module]: ...
 

@@ -11,11 +11,11 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from mnist_sgd.loader.data_loaders import check_alike, length_of
 from mnist_sgd.loader.dataloader import Batch, DataLoader, DataLoaders
 from mnist_sgd.loader.device import to_device
 from mnist_sgd.models.summary import is_from_sigmoid
 from mnist_sgd.training.batch_errors import (
+    check_batches,
     check_targets,
     raise_explained,
     raise_explained_backward,
@@ -56,8 +56,8 @@ from mnist_sgd.training.data_parallel import (
 from mnist_sgd.training.distributed import SINGLE_PROCESS, DistributedContext
 from mnist_sgd.training.losses import Loss, mnist_loss
 from mnist_sgd.training.metadata import attribute_texts, measured
-from mnist_sgd.training.optimizer_errors import check_optimizer, check_rates
-from mnist_sgd.training.optimizers import SGD, Rates, checked_rate, exempt_from_decay, momentum_of
+from mnist_sgd.training.optimizer_setup import check_optimizer, set_optimizer
+from mnist_sgd.training.optimizers import SGD, Rates, momentum_of
 from mnist_sgd.training.rank_agreement import TRAINING, VALIDATION, agree_on_batches, agree_on_fit
 from mnist_sgd.training.recorder import (
     AverageMeter,
@@ -68,7 +68,6 @@ from mnist_sgd.training.recorder import (
 )
 from mnist_sgd.training.resume.attributes import modules_within
 from mnist_sgd.training.resume.begun import Begun
-from mnist_sgd.training.resume.fit_identity import group_settings
 from mnist_sgd.training.resume.fit_place import FitPlace
 from mnist_sgd.training.resume.fit_start import FitStart
 from mnist_sgd.training.resume.put_back import (
@@ -200,13 +199,13 @@ class TrainingLoop:
                 "a callback cannot start a fit within a fit: both would have the same optimizer, "
                 "recorder and counters; fit before or afterwards, or with another Learner"
             )
-        self.check_batches()
+        check_batches(self.dls)
         every: list[Callback] = [Scheduler(schedule)] if schedule else []
         every += [*as_callbacks(self.cbs), *as_callbacks(cbs)]
         every += [ProgressBar()] if self.bar else []
         self._before = None if resume is None else Remembered(self, every)
         with self._with_callbacks(every), put_back_if_refused(self), ExitStack() as self.at_end:
-            lr = self._set_optimizer(lr, reset_opt)
+            lr = set_optimizer(self, lr, reset_opt)
             self.recorder = Recorder(self.metrics, self.ranks.all_reduce_mean)
             self.epoch, self.batch, self.n_epoch = 0, 0, n_epoch
             self.base_lr, self.schedule, self.kept_row = lr, schedule, -1
@@ -585,39 +584,6 @@ class TrainingLoop:
     def is_empty_part(self) -> bool:
         """Whether this rank has no image of the current batch, and others may have some."""
         return self.ranks.world_size > 1 and len(self.yb) == 0
-
-    def check_batches(self) -> None:
-        """Refuse to train on nothing, or on other labels or pixels than validation has.
-
-        Raises:
-            ValueError: the training loader is empty, a label has two names, or mean and std differ.
-        """
-        train = self.dls.train
-        check_alike(train, self.dls.valid)
-        if length_of(train) == 0:
-            raise ValueError(
-                "there are no training batches: the training loader is empty, as it is with "
-                "drop_last=True and fewer images than batch_size"
-            )
-
-    def _set_optimizer(self, lr: float | None, reset: bool) -> float:
-        """Make the optimizer if need be, set its learning rate, and return that."""
-        made = self.opt is None or reset
-        if made and isinstance(self.opt_func, partial) and "lr" in self.opt_func.keywords:
-            self.lr = self.opt_func.keywords["lr"]
-        lr = checked_rate(self.lr if lr is None else lr)
-        if made:
-            exempt_from_decay(self.model)
-            # Groups whose rates are all 0 would lose their ratios.
-            opt = self.opt_func(self.model.parameters(), lr=lr or 1.0)
-            check_rates(opt)
-            self.opt, self.opt_settings = opt, group_settings(opt)
-            self._opt_made_for = opt, self.model
-        check_rates(self.opt)  # it may have been assigned
-        for module in (self.model, *self.loss_modules().values()):
-            module.zero_grad()  # what a cancelled batch of the last fit left
-        self.set_lr(lr)
-        return lr
 
     def set_lr(self, lr: float, mom: float | None = None) -> None:
         """Set the optimizer's learning rate, and its momentum if it was made with one.

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from torch.nn.parameter import is_lazy
 
 from mnist_sgd.loader.data_loaders import check_length
+from mnist_sgd.training.batch_errors import check_batches
 from mnist_sgd.training.callbacks.base import Callback, CancelFit, CancelValidate, as_callbacks
 from mnist_sgd.training.interface import FittedLearner, Learner
 from mnist_sgd.training.resume.remembered import Remembered
@@ -89,7 +90,7 @@ def find_lr(
             "lr_find puts the weights back, and lazy layers have none yet: call the model on a "
             "batch first, learn.model(first(learn.dls.train)[0])"
         )
-    learn.check_batches()
+    check_batches(learn.dls)
     finder = _Finder(start_lr, end_lr, num_it, stop_div)
     epochs = num_it // check_length(learn.dls.train, "lr_find") + 1
     with _state_preserved(learn), learn.no_logging():

@@ -201,27 +201,6 @@ def _is_decayed(p: Tensor) -> bool:
     return not getattr(p, "_no_weight_decay", False)
 
 
-def checked_rate(lr: Any) -> float:
-    """Convert a learning rate to a float.
-
-    Raises:
-        TypeError: it is not a number.
-        ValueError: it is below 0 or not finite.
-    """
-    if isinstance(lr, slice):
-        raise TypeError(
-            "lr must be a number; for different rates in different layers let opt_func make "
-            "several parameter groups, whose ratios are kept"
-        )
-    try:
-        rate = float(lr)
-    except (TypeError, ValueError):
-        raise TypeError(f"lr must be a number, got {lr!r}") from None
-    if not 0 <= rate < float("inf"):
-        raise ValueError(f"lr must be a finite number, 0 or more, got {rate}")
-    return rate
-
-
 class Rates:
     """Sets an optimizer's learning rate and momentum, and keeps the ratios between its groups.
 

@@ -1,18 +1,13 @@
 """Mixed-precision training in bfloat16."""
 
-from __future__ import annotations
-
 from functools import partial
-from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
 
 from mnist_sgd.training.callbacks.base import Callback
+from mnist_sgd.training.data_parallel import map_tensors
+from mnist_sgd.training.interface import Learner
 from mnist_sgd.training.losses import at_least_float32
-
-if TYPE_CHECKING:
-    from mnist_sgd.training.interface import Learner
 
 
 class MixedPrecision(Callback):
@@ -33,21 +28,8 @@ class MixedPrecision(Callback):
 
     def after_pred(self, learn: Learner) -> None:
         """Convert the logits to float32; those of a float64 model stay float64."""
-        learn.pred = _at_least_float32(learn.pred)
+        learn.pred = map_tensors(learn.pred, at_least_float32)
 
     def fit_settings(self) -> dict[str, str]:
         """Return what a fit that resumes must have in common."""
         return {"mixed precision": "bfloat16"}
-
-
-def _at_least_float32(pred: Any) -> Any:
-    """Convert half-precision predictions, or a tuple, list or dictionary of them, to float32."""
-    if isinstance(pred, Tensor):
-        return at_least_float32(pred)
-    if type(pred) in (tuple, list):
-        return type(pred)(map(_at_least_float32, pred))
-    if isinstance(pred, tuple) and hasattr(pred, "_make"):
-        return pred._make(map(_at_least_float32, pred))
-    if type(pred) is dict:
-        return {name: _at_least_float32(each) for name, each in pred.items()}
-    return pred

@@ -1,12 +1,62 @@
-"""Errors for optimizers that the training loop cannot use."""
+"""Make the optimizer of a fit, and refuse one that the training loop cannot use."""
 
 import inspect
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 from torch import nn
 
 from mnist_sgd.training.interface import Learner
+from mnist_sgd.training.optimizers import exempt_from_decay
+from mnist_sgd.training.resume.fit_identity import group_settings
+
+
+def set_optimizer(learn: Learner, lr: float | None, reset: bool) -> float:
+    """Make the optimizer if need be, set its learning rate, and return that.
+
+    Args:
+        learn: at the beginning of a fit.
+        lr: the learning rate; None takes the learner's.
+        reset: whether to make a new optimizer in any case.
+    """
+    made = learn.opt is None or reset
+    if made and isinstance(learn.opt_func, partial) and "lr" in learn.opt_func.keywords:
+        learn.lr = learn.opt_func.keywords["lr"]
+    lr = checked_rate(learn.lr if lr is None else lr)
+    if made:
+        exempt_from_decay(learn.model)
+        # Groups whose rates are all 0 would lose their ratios.
+        opt = learn.opt_func(learn.model.parameters(), lr=lr or 1.0)
+        check_rates(opt)
+        learn.opt, learn.opt_settings = opt, group_settings(opt)
+        learn._opt_made_for = opt, learn.model
+    check_rates(learn.opt)  # it may have been assigned
+    for module in (learn.model, *learn.loss_modules().values()):
+        module.zero_grad()  # what a cancelled batch of the last fit left
+    learn.set_lr(lr)
+    return lr
+
+
+def checked_rate(lr: Any) -> float:
+    """Convert a learning rate to a float.
+
+    Raises:
+        TypeError: it is not a number.
+        ValueError: it is below 0 or not finite.
+    """
+    if isinstance(lr, slice):
+        raise TypeError(
+            "lr must be a number; for different rates in different layers let opt_func make "
+            "several parameter groups, whose ratios are kept"
+        )
+    try:
+        rate = float(lr)
+    except (TypeError, ValueError):
+        raise TypeError(f"lr must be a number, got {lr!r}") from None
+    if not 0 <= rate < float("inf"):
+        raise ValueError(f"lr must be a finite number, 0 or more, got {rate}")
+    return rate
 
 
 def check_optimizer(learn: Learner) -> None:

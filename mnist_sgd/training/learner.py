@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from mnist_sgd.data import ImageSet
 from mnist_sgd.export import ExportReport, export_model
-from mnist_sgd.export.verification import Proof, measured_metrics
+from mnist_sgd.export.verification import difference_from_learner, measured_metrics
 from mnist_sgd.loader.data_loaders import check_alike, length_of
 from mnist_sgd.loader.dataloader import Batch, DataLoader, DataLoaders
 from mnist_sgd.models.summary import ENDS_IN_SIGMOID, ends_in_sigmoid
@@ -511,7 +511,7 @@ class Learner(TrainingLoop):
             images=loader.dataset.images,
             input_shape=loader.sample_shape,
             tolerance=tolerance,
-            check=lambda given: Proof.of(self, tolerance)(given),
+            check=partial(difference_from_learner, self, tolerance=tolerance),
         )
 
     @contextmanager

@@ -330,9 +330,9 @@ BRANCHES = (
         ("probability", re.escape(f"it could not be exported: {ENDS_IN_SIGMOID}")),
         (
             "Noisy",
-            r"it could not be exported: the model gives an image alone and among others "
-            r"probabilities up to 0\.\d+ apart; 1e-05 is allowed\. An answer must depend on its "
-            r"image alone, not on the other images of its batch, nor on chance",
+            r"it could not be exported: the model's probabilities for a single image and for the "
+            r"same image in a batch differ by up to 0\.\d+; 1e-05 is allowed\. A prediction must "
+            r"not depend on the other images of its batch, nor on chance",
         ),
         (
             "Unknown",

@@ -50,6 +50,7 @@ from mnist_sgd.training.resume.fit_identity import (
     callback_settings,
     comparable,
     difference,
+    identity_in_checkpoint,
     normalised,
     settings_of_format_2,
     stateful_callbacks,
@@ -415,7 +416,8 @@ def _other_start(learn: "Learner", state: dict[str, Any]) -> str | None:
     same_torch = state.get("torch") == torch.__version__
     if "start" in state:
         return other_start(learn, state, same_torch, here)
-    kinds = [{**each, "weights": ""} for each in (state["fit"], here.identity)]
+    there = identity_in_checkpoint(learn, state["fit"])
+    kinds = [{**each, "weights": ""} for each in (there, here.identity)]
     return (
         difference(*kinds)
         or other_weights(learn, state["model"])

@@ -24,7 +24,7 @@ from mnist_sgd.loader.items import FIXED
 from mnist_sgd.models.builtin import model_name
 from mnist_sgd.models.state_entries import fingerprint
 from mnist_sgd.models.weights import INPUT_SHAPE
-from mnist_sgd.models.wrappers import passing_buffers, plain_modules, plain_state, unwrapped
+from mnist_sgd.models.wrappers import non_persistent_buffers, plain_modules, plain_state, unwrapped
 from mnist_sgd.training.callbacks.base import Callback
 from mnist_sgd.training.callbacks.mixed_precision import MixedPrecision
 from mnist_sgd.training.identity import identity
@@ -206,7 +206,7 @@ def measured_state(learn: TrainingLoop, passing: Sequence[str] = ()) -> str | No
         None if the model's state has no fingerprint.
     """
     try:
-        state = {**plain_state(learn.model), **passing_buffers(learn.model)}
+        state = {**plain_state(learn.model), **non_persistent_buffers(learn.model)}
         facts = [fingerprint(state), _layers(learn.model)]
     except Exception:  # code of the model may raise anything, and a training must go on
         return None

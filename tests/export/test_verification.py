@@ -282,7 +282,7 @@ def test_a_model_that_gives_probabilities_itself_is_not_squashed_again(
 ) -> None:
     with pytest.warns(UserWarning, match="^the model ends in a sigmoid, and mnist_loss applies"):
         learn = learner(Squashed(), **options)
-    message = "^the model ends in a sigmoid, and what makes probabilities of its logits applies ano"
+    message = "^the model ends in a sigmoid, and its output goes through another, after which a"
     with pytest.raises(ExportError, match=message.replace("^", r"model\.onnx was not written: ")):
         learn.export(tmp_path / "model.onnx")
     with pytest.raises(ValueError, match=message + r".*; or give act=None$"):

@@ -15,9 +15,9 @@ from math import nan
 from typing import TYPE_CHECKING, Any
 
 from mnist_sgd.models.wrappers import (
-    load_passing_buffers,
+    load_non_persistent_buffers,
     load_plain_state,
-    passing_buffers,
+    non_persistent_buffers,
     plain_state,
 )
 from mnist_sgd.training.callbacks.base import Callback, CancelFit
@@ -152,9 +152,11 @@ class SaveBest(_Monitor):
         """Keep the weights, if they are the best so far."""
         if self.improvements(learn)[-1]:
             self.weights = copy.deepcopy(plain_state(learn.model))
-            self.buffers = copy.deepcopy(passing_buffers(learn.model))
+            self.buffers = copy.deepcopy(non_persistent_buffers(learn.model))
             self.loss = {
-                place: copy.deepcopy({"state": plain_state(m), "buffers": passing_buffers(m)})
+                place: copy.deepcopy(
+                    {"state": plain_state(m), "buffers": non_persistent_buffers(m)}
+                )
                 for place, m in learn.loss_modules().items()
             }
             found = attributes(learn.model, tensors=True).items()
@@ -178,12 +180,12 @@ class SaveBest(_Monitor):
             learn.kept_row = best  # also where a cancellation left `after_epoch` out
         elif self.weights and row is not None:
             load_plain_state(learn.model, self.weights)
-            load_passing_buffers(learn.model, self.buffers)
+            load_non_persistent_buffers(learn.model, self.buffers)
             self._put_attributes(learn)
             modules = learn.loss_modules()
             for place in self.loss.keys() & modules.keys():
                 load_plain_state(modules[place], self.loss[place]["state"])
-                load_passing_buffers(modules[place], self.loss[place]["buffers"])
+                load_non_persistent_buffers(modules[place], self.loss[place]["buffers"])
             learn.kept_row = row
 
     def _put_attributes(self, learn: Learner) -> None:

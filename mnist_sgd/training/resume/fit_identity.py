@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.modules.lazy import LazyModuleMixin
 
 from mnist_sgd.loader.dataloader import DataLoader
-from mnist_sgd.models.builtin import model_name
+from mnist_sgd.models.builtin import built_in_name, model_name
 from mnist_sgd.models.weights import shapes
 from mnist_sgd.models.wrappers import plain_state, unwrapped
 from mnist_sgd.training.callbacks.base import Callback
@@ -84,6 +84,16 @@ def fit_identity(learn: "Learner") -> dict[str, Any]:
         "schedule": _without_addresses(schedule_name(learn.schedule, learn.n_epoch)),
         "callbacks with a state": ", ".join(stateful_callbacks(learn.active_cbs)) or NONE,
     }
+
+
+def identity_in_checkpoint(learn: Any, identity: Mapping[str, Any]) -> dict[str, Any]:
+    """Replace the name of a learner's model that an earlier version noted by today's.
+
+    It named a factory's model after the built-in one with the same layers.
+    """
+    if identity["model"] == built_in_name(learn.model):
+        return {**identity, "model": _name(learn.model)}
+    return dict(identity)
 
 
 def optimizer_name(optimizer: object) -> str:

@@ -24,6 +24,7 @@ from mnist_sgd.training.resume.fit_identity import (
     difference,
     fit_identity,
     fit_settings,
+    identity_in_checkpoint,
     normalised,
 )
 from mnist_sgd.training.resume.fit_parts import FitParts
@@ -131,8 +132,10 @@ def other_start(
         same_torch: whether the same version of torch wrote it: others may note other settings.
         here: what the learner's fit begins with.
     """
-    identity = {name: state["fit"][name] for name in state["fit"] if name != "weights"}
-    own = {name: here.identity[name] for name in here.identity if name != "weights"}
+    kinds = [
+        {**each, "weights": None}
+        for each in (identity_in_checkpoint(learn, state["fit"]), here.identity)
+    ]
     settings = [state["settings"], here.settings]
     if not same_torch:
         settings = [comparable(each) for each in settings]
@@ -142,7 +145,7 @@ def other_start(
         weights = other_weights(learn, state["model"])
     there = state["start"]
     return (
-        difference(identity, own)
+        difference(*kinds)
         or weights
         or difference(*settings)
         or _other_facts(there, here.facts)

@@ -14,9 +14,9 @@ from torch.nn.parameter import is_lazy
 
 from mnist_sgd.loader.dataloader import DataLoader
 from mnist_sgd.models.wrappers import (
-    load_passing_buffers,
+    load_non_persistent_buffers,
     load_plain_state,
-    passing_buffers,
+    non_persistent_buffers,
     plain_parameters,
     plain_state,
 )
@@ -69,14 +69,14 @@ def fit_state(learn: Learner, start: FitStart, epoch_done: bool) -> dict[str, An
         "train": _next_epoch(train) if epoch_done else train,
         "recorder": _as_tensors(learn.recorder.state_dict()),
         "model": model,
-        "passing buffers": passing_buffers(learn.model),
+        "passing buffers": non_persistent_buffers(learn.model),
         "trained": trained(learn),
         **_gradients(learn.model),
         **_attributes(learn, start),
         "loss": {
             place: {
                 "state": plain_state(each),
-                "passing buffers": passing_buffers(each),
+                "passing buffers": non_persistent_buffers(each),
                 **_gradients(each),
             }
             for place, each in learn.loss_modules().items()
@@ -140,7 +140,7 @@ def put_state(learn: Learner, state: Mapping[str, Any], parts: AbstractSet[str] 
         if found := other_weights(learn, state["model"]):
             raise ValueError(found)
         load_plain_state(learn.model, _own_copy(state["model"]))
-        load_passing_buffers(learn.model, state.get("passing buffers", {}))
+        load_non_persistent_buffers(learn.model, state.get("passing buffers", {}))
         _put_parameters(learn, state)
     if "optimizer" in parts:
         learn.opt.load_state_dict(copy.deepcopy(state["optimizer"]))
@@ -160,7 +160,7 @@ def _put_others(learn: Learner, state: Mapping[str, Any]) -> None:
     for place, each in state.get("loss", {}).items():
         if place in modules:
             load_plain_state(modules[place], _own_copy(each["state"]))
-            load_passing_buffers(modules[place], each["passing buffers"])
+            load_non_persistent_buffers(modules[place], each["passing buffers"])
             _put_gradients(plain_parameters(modules[place]), each)
 
 

@@ -13,9 +13,9 @@ from torch.nn.parameter import is_lazy
 
 from mnist_sgd.loader.dataloader import DataLoader
 from mnist_sgd.models.wrappers import (
-    load_passing_buffers,
+    load_non_persistent_buffers,
     load_plain_state,
-    passing_buffers,
+    non_persistent_buffers,
     plain_state,
 )
 from mnist_sgd.training.callbacks.base import Callback
@@ -217,7 +217,7 @@ class RememberedModule:
 
     def __init__(self, module: nn.Module) -> None:
         self._module = module
-        state, buffers = plain_state(module), passing_buffers(module)
+        state, buffers = plain_state(module), non_persistent_buffers(module)
         # What has no shape yet cannot be copied, and has nothing to put back.
         self._state = copy.deepcopy({name: t for name, t in state.items() if not is_lazy(t)})
         self._buffers = copy.deepcopy(
@@ -233,7 +233,7 @@ class RememberedModule:
     def put_back(self) -> None:
         """Let the module be as it was."""
         load_plain_state(self._module, self._state, strict=self._is_whole)
-        load_passing_buffers(self._module, self._buffers)
+        load_non_persistent_buffers(self._module, self._buffers)
         for each, mode in self._modes:
             each.training = mode
         for p, requires_grad, grad in self._parameters:

@@ -720,8 +720,8 @@ def test_a_batch_norm_without_running_statistics_is_refused(
     with pytest.raises(ExportError) as refused:
         export_model(Norm(pictures), path, metadata=METADATA, images=images[:20])
     assert str(refused.value) == (
-        f"{path} was not written: batch norm (layer 'norm') keeps no running statistics, so that "
-        "each answer depends on the other images of its batch; make it with "
+        f"{path} was not written: batch norm (layer 'norm') keeps no running statistics, so "
+        "each prediction depends on the other images of its batch; make it with "
         "track_running_stats=True and train again"
     )
 

@@ -929,7 +929,7 @@ def test_weights_trained_on_other_loaders_are_saved_with_what_is_known(
     ]
     assert header["mnist_sgd.model"] == "linear"
     best = min(values[1] for values in learn.recorder.values)
-    assert json.loads(header["mnist_sgd.training.metrics"]) == {"valid_loss": best}
+    assert json.loads(header["mnist_sgd.metrics"]) == {"valid_loss": best}
     other = Learner(DataLoaders(batches, batches), create_model("linear", 1))
     assert other.load(path) is other
     assert all(map(torch.equal, other.model.parameters(), learn.model.parameters()))

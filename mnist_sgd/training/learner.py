@@ -40,7 +40,7 @@ from mnist_sgd.training.rank_agreement import agree_on_fit, refuse_other_part
 from mnist_sgd.training.recorder import Metric, Recorder
 from mnist_sgd.training.resume.attributes import modules_within
 from mnist_sgd.training.resume.fit_identity import group_settings
-from mnist_sgd.training.resume.remembered import Remembered
+from mnist_sgd.training.resume.snapshot import Snapshot
 from mnist_sgd.training.schedule import OneCycle, Schedule, Scheduler
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ class Learner(TrainingLoop):
         every: list[Callback] = [Scheduler(schedule)] if schedule else []
         every += [*as_callbacks(self.cbs), *as_callbacks(cbs)]
         every += [ProgressBar()] if self.bar else []
-        self._before = None if resume is None else Remembered(self, every)
+        self._before = None if resume is None else Snapshot(self, every)
         with self._calling(every), self._refusing(), ExitStack() as self.at_end:
             lr = self._set_optimizer(lr, reset_opt)
             self.recorder = Recorder(self.metrics, self.ranks.mean)
@@ -186,8 +186,8 @@ class Learner(TrainingLoop):
             finally:
                 self.training = False
                 self._unwrap()
-                if self.begun is not None:
-                    self.begun.ended(self)
+                if self.started_fit is not None:
+                    self.started_fit.ended(self)
                 for cb in every:
                     cb.run = True
 
@@ -199,7 +199,7 @@ class Learner(TrainingLoop):
         except BaseException as error:
             if self._before is not None:
                 try:
-                    self._before.put_back()
+                    self._before.restore()
                 except Exception as other:
                     error.add_note(f"the learner could not be put back as it was: {other}")
             raise

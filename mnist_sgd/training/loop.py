@@ -38,10 +38,10 @@ from mnist_sgd.training.optimizers import momentum_of
 from mnist_sgd.training.rank_agreement import TRAINING, VALIDATION, agree_on_batches
 from mnist_sgd.training.recorder import Mean, Metric, Recorder
 from mnist_sgd.training.resume.attributes import modules_within
-from mnist_sgd.training.resume.begun import Begun
-from mnist_sgd.training.resume.fit_place import FitPlace
 from mnist_sgd.training.resume.fit_start import FitStart
-from mnist_sgd.training.resume.remembered import Remembered
+from mnist_sgd.training.resume.position import FitPosition
+from mnist_sgd.training.resume.snapshot import Snapshot
+from mnist_sgd.training.resume.started_fit import StartedFit
 from mnist_sgd.training.stages import Stages
 from mnist_sgd.training.synced_loss import Loss, SyncedLoss
 
@@ -89,12 +89,12 @@ class TrainingLoop(Stages):
         self.epoch = self.n_epoch = self.batch = 0
         self.training = False
         self.dl: Iterable[Batch] = ()
-        self.train_place, self.valid_place = FitPlace(), FitPlace()
+        self.train_place, self.valid_place = FitPosition(), FitPosition()
         self.fit_start: FitStart | None = None  # of a fit with checkpoints
-        self.begun: Begun | None = None  # of the newest fit, if it had checkpoints
+        self.started_fit: StartedFit | None = None  # of the newest fit, if it had checkpoints
         self._put_back: StateToPut | None = None  # the state of a checkpoint
         self.at_end = ExitStack()
-        self._before: Remembered | None = None  # the learner before a fit that resumes
+        self._before: Snapshot | None = None  # the learner before a fit that resumes
         self.xb = self.yb = self.pred = self.loss = self.loss_grad = NOTHING
         self.forward_context: Callable[[], AbstractContextManager[object]] = nullcontext
         self._in_batch = False
@@ -233,7 +233,7 @@ class TrainingLoop(Stages):
         self._custom = agree_on_batches(self, self.dl, TRAINING)
         self._share_weights()  # a callback may have changed them
         check_batch_norm(self.model, self.dl, self.ranks)
-        parts = self.fit_start.parts if self.fit_start else None
+        parts = self.fit_start.components if self.fit_start else None
         if parts:
             parts.begin_training(self)
         with explaining_batch_norm():
@@ -252,7 +252,7 @@ class TrainingLoop(Stages):
         self.logger(self.recorder.lines[-1])
 
     def _validate(
-        self, batches: Iterable[Batch], place: FitPlace | None = None
+        self, batches: Iterable[Batch], place: FitPosition | None = None
     ) -> tuple[list[float], bool]:
         """The loss and the metrics over the batches, and whether they are means over a part."""
         means = [Mean() for _ in range(1 + len(self.metrics))]
@@ -270,7 +270,7 @@ class TrainingLoop(Stages):
         self,
         batches: Iterable[Batch],
         record: Callable[[], None],
-        place: FitPlace | None = None,
+        place: FitPosition | None = None,
         prepare: Callable[[], None] = do_nothing,
     ) -> bool:
         """Run the model over batches in evaluation mode; False if this was cancelled.
@@ -278,7 +278,7 @@ class TrainingLoop(Stages):
         `prepare` is called before the first batch; what it does to a loader that is in use is
         undone with the rest.
         """
-        place = place or FitPlace()
+        place = place or FitPosition()
         complete = False
 
         def one_batch() -> None:

@@ -20,7 +20,7 @@ from torch.nn.parameter import is_lazy
 
 from mnist_sgd.loader.data_loaders import check_length
 from mnist_sgd.training.callbacks.base import Callback, CancelFit, CancelValidate, as_callbacks
-from mnist_sgd.training.resume.remembered import Remembered
+from mnist_sgd.training.resume.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -169,10 +169,10 @@ def _undone(learn: Learner) -> Iterator[None]:
 
     The optimizer of the last fit is used, with its averages, if it can say and take its state.
     """
-    before = Remembered(learn, as_callbacks(learn.cbs))
+    before = Snapshot(learn, as_callbacks(learn.cbs))
     if not before.keeps_optimizer():
         learn.opt = None
     try:
         yield
     finally:
-        before.put_back()
+        before.restore()

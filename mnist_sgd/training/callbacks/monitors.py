@@ -21,7 +21,7 @@ from mnist_sgd.models.wrappers import (
     plain_state,
 )
 from mnist_sgd.training.callbacks.base import Callback, CancelFit
-from mnist_sgd.training.resume.attribute_values import held, is_held, taken
+from mnist_sgd.training.resume.attribute_values import from_stored, is_storable, to_stored
 from mnist_sgd.training.resume.attributes import attributes
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ class SaveBest(_Monitor):
                 for place, m in learn.loss_modules().items()
             }
             found = attributes(learn.model, tensors=True).items()
-            plain = {name: each for name, each in found if each.put and is_held(each.value)}
+            plain = {name: each for name, each in found if each.put and is_storable(each.value)}
             self.attributes = {name: each.text for name, each in plain.items()}
             self.plain = {name: copy.deepcopy(each.value) for name, each in plain.items()}
             self.row = len(learn.recorder.values) - 1
@@ -192,12 +192,12 @@ class SaveBest(_Monitor):
         """Put back the attributes of the model that are others by now."""
         for name, each in attributes(learn.model, tensors=True).items():
             if each.put and name in self.plain and each.text != self.attributes[name]:
-                each.put(taken(self.plain[name], each.value, learn.ranks.device))
+                each.put(from_stored(self.plain[name], each.value, learn.ranks.device))
 
     def state_dict(self) -> dict[str, Any]:
         """The best weights so far, with what else of the model and the loss is put back."""
         kept = {"row": self.row, "weights": self.weights, "buffers": self.buffers}
-        plain = {"attributes": self.attributes, "plain": held(self.plain)}
+        plain = {"attributes": self.attributes, "plain": to_stored(self.plain)}
         return {**kept, **plain, "loss": self.loss}
 
     def fit_settings(self) -> dict[str, str]:

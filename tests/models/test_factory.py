@@ -20,6 +20,7 @@ from mnist_sgd import (
     CheckpointError,
     DataLoader,
     DataLoaders,
+    EarlyStopping,
     Learner,
     create_model,
 )
@@ -192,6 +193,24 @@ def test_its_checkpoint_resumes_also_under_the_name_that_earlier_versions_gave_i
     path.write_bytes(dump(state))
     with pytest.raises(CheckpointError, match=r"other model: the checkpoint has mlp, this fit has"):
         learner().fit(2, resume=path)
+
+
+def test_a_checkpoint_that_an_earlier_version_wrote_resumes(folder: Path) -> None:
+    """Its file is of the eighth of twelve batches; it calls the model linear."""
+    (folder / "own_same.py").write_text("from torch import nn\nsame = lambda: nn.Linear(784, 1)\n")
+    path = Path(__file__).with_name("earlier_checkpoint.safetensors")
+
+    def fit(resume: Path | None) -> Learner:
+        model = create_model("own_same:same", 0)
+        learn = learners.learner(model, opt_func=torch.optim.AdamW)
+        learn.fit(2, lr=0.01, cbs=EarlyStopping(9), resume=resume)
+        return learn
+
+    resumed, whole = fit(path), fit(None)
+    assert resumed.recorder.lrs == whole.recorder.lrs
+    assert resumed.recorder.losses == pytest.approx(whole.recorder.losses, rel=1e-4)
+    pairs = zip(resumed.model.parameters(), whole.model.parameters(), strict=True)
+    assert all(torch.allclose(*pair, atol=1e-4) for pair in pairs)
 
 
 class Linear(nn.Linear):

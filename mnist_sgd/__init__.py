@@ -67,7 +67,10 @@ if TYPE_CHECKING:
         ReduceLROnPlateau as ReduceLROnPlateau,
         SaveBest as SaveBest,
     )
-    from mnist_sgd.training.checkpoint import Checkpoint as Checkpoint
+    from mnist_sgd.training.checkpoint import (
+        Checkpoint as Checkpoint,
+        CheckpointError as CheckpointError,
+    )
     from mnist_sgd.training.distributed import (
         DistributedContext as DistributedContext,
         init_distributed as init_distributed,
@@ -85,7 +88,6 @@ if TYPE_CHECKING:
     from mnist_sgd.training.metrics import batch_accuracy as batch_accuracy
     from mnist_sgd.training.optimizers import SGD as SGD, BasicOptim as BasicOptim, adamw as adamw
     from mnist_sgd.training.recorder import Recorder as Recorder
-    from mnist_sgd.training.resume.checkpoint_file import CheckpointError as CheckpointError
     from mnist_sgd.training.schedule import OneCycle as OneCycle
 
 _MODULES = {
@@ -100,8 +102,7 @@ _MODULES = {
         "CancelTrain",
         "CancelValidate",
     ),
-    "mnist_sgd.training.checkpoint": ("Checkpoint",),
-    "mnist_sgd.training.resume.checkpoint_file": ("CheckpointError",),
+    "mnist_sgd.training.checkpoint": ("Checkpoint", "CheckpointError"),
     "mnist_sgd.data": (
         "IdxError",
         "IdxWriter",

@@ -12,6 +12,8 @@ from itertools import starmap
 import torch
 from torch import Tensor
 
+__all__ = ["DeviceCopy"]
+
 BUFFERS = 2
 """Pinned copies of a batch: one that the device still reads, and one to fill."""
 

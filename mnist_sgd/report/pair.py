@@ -19,7 +19,7 @@ __all__ = ["save_pair"]
 def save_pair(
     learn: "Learner", folder: Path, on_kept: Callable[[Path], None] | None = None
 ) -> "ExportReport":
-    """Write the weights and export the model; an older pair stays until the new one is proved.
+    """Write the weights and export the model; an older pair stays until the new one is verified.
 
     Until then the new weights have another name. If the export fails, they keep it: a training
     that took hours is not lost, and the older pair still belongs together.

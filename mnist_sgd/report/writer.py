@@ -51,7 +51,7 @@ def write_run(
         config: what the run was asked to do, kept in `config.json` beside what it came to;
             anything that JSON can hold, and paths, of which absolute ones lose their folders.
         overwrite: the folder may be there if it is a run's, whose files are then replaced, once
-            the new model is proved.
+            the new model is verified.
 
     Returns:
         The page, `report.html` in the folder.

@@ -3,32 +3,28 @@
     learn.fit(10, lr=1.0, cbs=Checkpoint("checkpoint.safetensors", every=50))
     learn.fit(10, lr=1.0, cbs=Checkpoint(...), resume="checkpoint.safetensors")  # a new process
 
-A checkpoint is one file, replaced atomically, and reading it runs no code. It holds
+A checkpoint is one file, written atomically, and reading it runs no code. It holds the weights and
+all buffers, the optimizer's settings and state, the positions of the loaders, the recorder, which
+parameters are frozen, the plain attributes of the model and the loss that the fit has changed, the
+loss's own state if it is a module, and the state of torch's random numbers on each rank. In a
+single process the resumed fit gives the same weights and metrics to the last bit. Another number of
+ranks may resume it too, with the same batches, up to the rounding of sums in another order.
 
-- the weights, all buffers and which parameters are frozen;
-- the optimizer's settings and buffers;
-- the position of the loaders, and the recorder's history;
-- the plain attributes of the model and the loss that the fit has changed, and the loss's own state
-  if it is a module;
-- the states of torch's random generators on each rank;
-- the state of callbacks that have a `state_dict()` and a `load_state_dict()`.
+Of callbacks it holds the state of those with a `state_dict()` and a `load_state_dict()`. It does
+not hold the random states of Python and NumPy. The hook `before_fit` is called again when a fit
+resumes, and within an epoch `before_epoch` and `before_train` are, too. What they change of the
+above is then restored from the checkpoint, because their first call had already changed it.
 
-In one process the resumed fit ends with the same weights and metrics to the last bit. Another
-number of ranks may resume it too, with the same batches and the rounding of another order of sums.
-The random states of Python and NumPy are not saved.
-
-`before_fit` is called again when a fit resumes, and so are `before_epoch` and `before_train` of an
-epoch that was under way. What they change of the above is then put back to the checkpoint's state,
-which includes what their first call had changed.
-
-A fit that began with other settings is refused, see `fit_identity` and `fit_start`, and the learner
-is left unchanged. Where other plain attributes of a custom model or records differ, which may hold
-anything, a warning names them. A callback that changes what is computed can take part in this: its
-method `fit_settings()` returns its settings, a text for each name, which an error repeats.
+A fit with other settings is refused, see `resume.fit_identity` and `resume.fit_start`, and the
+learner stays unchanged. If other plain attributes of a custom model or record differ, which may
+hold anything, a warning names them. A callback that changes what is computed can be included: its
+method `fit_settings()` returns its settings, texts by names, which error messages repeat.
 """
 
 import os
-from collections.abc import Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -37,46 +33,47 @@ import torch
 
 from mnist_sgd._files import atomic_write, remove_leftovers
 from mnist_sgd._lock import only_writer
-from mnist_sgd._state_file import DocumentError, dump, pack
+from mnist_sgd._state_file import DocumentError, dump, pack, parse
 from mnist_sgd.loader.dataloader import DataLoader
 from mnist_sgd.models.state_entries import check_extra
 from mnist_sgd.models.wrappers import plain_state
 from mnist_sgd.training.callbacks.base import Callback
 from mnist_sgd.training.data_parallel import broadcast_buffers
-from mnist_sgd.training.interface import Learner
 from mnist_sgd.training.random_states import random_state
-from mnist_sgd.training.resume.begun import Begun
-from mnist_sgd.training.resume.checkpoint_data import described_data
-from mnist_sgd.training.resume.checkpoint_file import (
-    FORMAT,
-    CheckpointError,
-    on_main_process,
-    other_fit,
-    read_checkpoint,
-    warn_of_attributes,
+from mnist_sgd.training.resume.comparison import described_data, other_attributes, other_fit
+from mnist_sgd.training.resume.fit_identity import (
+    OPTIMIZER,
+    callback_settings,
+    public_name,
+    stateful_callbacks,
 )
-from mnist_sgd.training.resume.fit_identity import callback_settings, stateful_callbacks
 from mnist_sgd.training.resume.fit_start import FitStart
-from mnist_sgd.training.resume.fit_state import begin_loaders, fit_state, take_up
-from mnist_sgd.training.resume.put_back import StateToPutBack
+from mnist_sgd.training.resume.fit_state import fit_state
+from mnist_sgd.training.resume.restore import DeferredState, restore_loaders, start_from
+from mnist_sgd.training.resume.started_fit import StartedFit
+
+FORMAT = 2
+
+
+class CheckpointError(ValueError):
+    """A checkpoint cannot be written, or this fit cannot resume from a file."""
 
 
 class Checkpoint(Callback):
-    """Writes a checkpoint after each epoch, and every so many batches.
+    """Write a checkpoint after each epoch and, if asked for, every few batches.
 
-    It is called after the callbacks whose `order` is below its own, 80, so that it sees what they
-    changed. If a callback before it raises in `after_batch` or `after_epoch`, the checkpoint of
-    that moment is not written, and the file holds an earlier one. `EarlyStopping` ends the fit in
-    `before_epoch`, when the checkpoint of the last epoch has been written.
+    It is called after the callbacks with an `order` below its own, 80, so that it sees their
+    changes. If a callback ends the epoch or the fit by an exception in `after_batch` or
+    `after_epoch`, the callbacks after it are not called: no checkpoint of that moment is written,
+    and the file holds an earlier one. `EarlyStopping` ends the fit in `before_epoch`, after the
+    last epoch's checkpoint.
 
-    The file remains after the fit, and then holds the finished fit. In several processes each rank
-    needs the callback, and rank 0 writes. While a fit writes a file, another process's fit that
-    would write it is refused.
+    The file of a finished fit stays. In several processes each rank has this callback, and the
+    first one writes. While a fit writes the file, a fit of another process that would is refused.
 
     Args:
         path: the file, which is replaced each time; its folder must exist.
-        every: write after each multiple of this many batches of the fit, at least 1; None: only
-            after each epoch.
+        every: write after every this many batches of the fit, at least 1. None: only after epochs.
 
     Raises:
         ValueError: `every` is below 1.
@@ -91,16 +88,20 @@ class Checkpoint(Callback):
         self.path = Path(path)
         self.every = every
 
-    def before_fit(self, learn: Learner) -> None:
+    def before_fit(self, learn: Any) -> None:
         """Check that a checkpoint can be written, before any work is done.
 
         Raises:
             CheckpointError: the training batches or the optimizer have no state; the state of a
-                layer or a callback cannot be written, or a callback has no `load_state_dict`;
-                there is no such folder; or another process writes the file.
+                layer or a callback cannot be written, or a callback cannot load it; the folder does
+                not exist; or another process writes the file.
         """
-        _training_loader(learn)
-        _optimizer_state(learn)
+        _check_loader(learn)
+        if not hasattr(learn.opt, "state_dict"):
+            raise CheckpointError(
+                "a checkpoint needs an optimizer with state_dict() and load_state_dict(); "
+                f"{type(learn.opt).__name__} has none"
+            )
         _check_callbacks(learn)
         states = {
             name: cb.state_dict() for name, cb in stateful_callbacks(learn.active_cbs).items()
@@ -110,13 +111,13 @@ class Checkpoint(Callback):
             pack({"callbacks": states, "settings": callback_settings(learn.active_cbs)}, "", {})
         except ValueError as error:
             raise CheckpointError(f"{self.path} cannot be written: {error}") from error
-        on_main_process(learn.ranks, partial(self._prepare, learn))
+        _on_main_process(learn, partial(self._prepare, learn))
 
     def rank_settings(self) -> dict[str, str]:
-        """Return what must be the same on all ranks, which write together."""
+        """Return the settings that must be equal on all ranks, which write together."""
         return {"Checkpoint": "every epoch" if self.every is None else f"every {self.every}"}
 
-    def _prepare(self, learn: Learner) -> bytes:
+    def _prepare(self, learn: Any) -> bytes:
         if not self.path.parent.is_dir():
             raise CheckpointError(f"{self.path}: there is no folder {self.path.parent}")
         if self.path.is_dir():
@@ -125,56 +126,56 @@ class Checkpoint(Callback):
             remove_leftovers(self.path)
         return b""
 
-    def after_batch(self, learn: Learner) -> None:
-        """Write after each `every` batches."""
+    def after_batch(self, learn: Any) -> None:
+        """Write after every `every` batches."""
         if self.every and learn.training and len(learn.recorder.lrs) % self.every == 0:
             save_checkpoint(learn, self.path)
 
-    def after_epoch(self, learn: Learner) -> None:
-        """Write the state with which the next epoch begins."""
+    def after_epoch(self, learn: Any) -> None:
+        """Write what the next epoch starts with."""
         save_checkpoint(learn, self.path, epoch_done=True)
 
 
-def begin_fit(learn: Learner, resume: str | os.PathLike[str] | None) -> None:
-    """Note what a fit begins with, and load a checkpoint; all ranks call this together.
+def begin_fit(learn: Any, resume: str | os.PathLike[str] | None) -> None:
+    """Record what a fit starts with, and load a checkpoint; all ranks call this together.
 
     Args:
-        learn: in a fit that has not begun, its optimizer made.
-        resume: the checkpoint's file; None starts from the beginning.
+        learn: a `Learner` whose fit is about to start, its optimizer made.
+        resume: the checkpoint's file; None starts a new fit.
 
     Raises:
         CheckpointError: as in `load_checkpoint`.
     """
-    noted = any(isinstance(cb, Checkpoint) for cb in learn.active_cbs)
     learn._put_back = None
-    if resume is None:
-        _note_start(learn, noted)
-        learn.train_place.begin(learn.dls.train)
-        learn.valid_place.begin(None if learn.dls.valid is learn.dls.train else learn.dls.valid)
+    if resume is not None:
+        load_checkpoint(learn, resume)
         return
-    load_checkpoint(learn, resume)
+    learn.fit_start = learn.started_fit = None
+    if any(isinstance(cb, Checkpoint) for cb in learn.active_cbs):
+        _record_start(learn)
+    learn.train_place.begin(learn.dls.train)
+    learn.valid_place.begin(None if learn.dls.valid is learn.dls.train else learn.dls.valid)
 
 
-def _note_start(learn: Learner, noted: bool = True) -> None:
-    learn.fit_start = FitStart.of(learn) if noted else None
-    learn.begun = Begun(learn, learn.fit_start) if learn.fit_start else None
+def _record_start(learn: Any) -> FitStart:
+    start = FitStart.of(learn)
+    learn.fit_start, learn.started_fit = start, StartedFit(learn, start)
+    return start
 
 
-def save_checkpoint(
-    learn: Learner, path: str | os.PathLike[str], *, epoch_done: bool = False
-) -> None:
-    """Write the state of a fit; all ranks call this together, and rank 0 writes.
+def save_checkpoint(learn: Any, path: str | os.PathLike[str], *, epoch_done: bool = False) -> None:
+    """Write the state of a fit; all ranks call this together, and the first one writes.
 
     Args:
-        learn: in a fit, after a training batch or after an epoch.
+        learn: a `Learner` in a fit, after a training batch or after an epoch.
         path: the file.
-        epoch_done: whether `learn.epoch` is complete.
+        epoch_done: whether `learn.epoch` is over.
 
     Raises:
         CheckpointError: the training batches or the optimizer have no state that could be written.
-        OSError: the file cannot be written; an existing one is unchanged.
+        OSError: the file cannot be written; an older one of that name is untouched.
     """
-    _training_loader(learn)
+    _check_loader(learn)
     learn.recorder.read_losses()  # in which all ranks take part
     broadcast_buffers([learn.model, *learn.loss_modules().values()], learn.ranks)
     own = random_state(learn.ranks.device)
@@ -197,59 +198,102 @@ def save_checkpoint(
     atomic_write(path, content)
 
 
-def load_checkpoint(learn: Learner, path: str | os.PathLike[str]) -> None:
-    """Load a checkpoint into a learner; all ranks call this together.
+def load_checkpoint(learn: Any, path: str | os.PathLike[str]) -> None:
+    """Restore a learner to a checkpoint; all ranks call this together.
 
-    Rank 0 reads the file and broadcasts it, so that only it needs the disk. If it is of the
-    learner's own newest fit, what that fit changed is first put back, see `begun`.
+    The first rank reads the file and sends it to the others, so only it needs the disk. If the
+    checkpoint is of the learner's own newest fit, what that changed is reset first.
 
     Args:
-        learn: in a fit that has not begun, its optimizer made.
+        learn: a `Learner` whose fit is about to start, its optimizer made.
         path: the file.
 
     Raises:
         CheckpointError: the file is missing, damaged or not a checkpoint; or it is of another
             model, optimizer, learning rate, momentum, weight decay, precision, loss, schedule, data
             set, augmentation, seed or batch size, of other frozen parameters, or of other callbacks
-            that have a state or settings; or it has more epochs than the fit. The message names the
-            file and both values.
+            that have a state or settings; or it is further than the fit's last epoch. The message
+            names the file and both values.
     """
-    state = read_checkpoint(Path(path), learn.ranks)
-    begun = learn.begun
-    if begun and on_main_process(learn.ranks, lambda: b"own" if begun.is_of(state) else b""):
-        begun.put_back(learn)
-    _note_start(learn)
-    if learn.fit_start:
-        learn.fit_start.parts.take_up(state.get("parts", {}))
+    state = _read(learn, Path(path))
+    started = learn.started_fit
+    if started and _on_main_process(learn, lambda: b"own" if started.is_of(state) else b""):
+        started.reset(learn)
+    start = _record_start(learn)
+    start.components.load_state(state.get("parts", {}))
+    naming = partial(_naming_file, path)
 
-    def checked() -> bytes:
-        if found := other_fit(learn, state):
+    def check() -> bytes:
+        if found := other_fit(learn, state, start):
             raise CheckpointError(found)
-        warn_of_attributes(learn, path, state)
+        _warn_of_attributes(path, state, start)
         return b""
 
-    try:
+    def restore_loader(loader_state: Mapping[str, int], loader: DataLoader) -> None:
+        with naming():
+            loader.load_state_dict(loader_state)
+
+    with naming():
         _check_callbacks(learn)
-        on_main_process(learn.ranks, checked)  # attributes of another rank may say which rank it is
-        begin_loaders(learn, state, partial(_load_loader, path))
-        take_up(learn, state)
-    except CheckpointError as error:
-        raise CheckpointError(f"{path}: {error}") from None
-    except (ValueError, RuntimeError) as error:
-        raise CheckpointError(f"{path}: {error}") from error
-    learn._put_back = StateToPutBack(learn, path, state)
+        _on_main_process(learn, check)  # attributes of another rank may hold its number
+        restore_loaders(learn, state, restore_loader)
+        start_from(learn, state)
+    learn._put_back = DeferredState(learn, state, naming)
 
 
-def _load_loader(
-    path: str | os.PathLike[str], state: Mapping[str, int], loader: DataLoader
-) -> None:
+@contextmanager
+def _naming_file(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Convert errors to a CheckpointError that starts with the file's path."""
     try:
-        loader.load_state_dict(state)
+        yield
+    except (ValueError, RuntimeError) as error:
+        cause = None if isinstance(error, CheckpointError) else error
+        raise CheckpointError(f"{path}: {error}") from cause
+
+
+def _on_main_process(learn: Any, work: Callable[[], bytes]) -> bytes:
+    """Return on all ranks what `work` returns on the first; an error is every rank's."""
+    try:
+        result: bytes = learn.ranks.run_on_main_process(work)
+        return result
     except ValueError as error:
-        raise CheckpointError(f"{path}: {error}") from error
+        raise CheckpointError(str(error)) from None
 
 
-def _check_callbacks(learn: Learner) -> None:
+def _read(learn: Any, path: Path) -> dict[str, Any]:
+    def content() -> bytes:
+        if not path.is_file():
+            raise CheckpointError(f"{path}: there is no such file")
+        return path.read_bytes()
+
+    try:
+        state = parse(_on_main_process(learn, content))
+    except DocumentError as error:
+        raise CheckpointError(f"{path}: not a checkpoint: {error}") from error
+    if state.get("checkpoint") != FORMAT:
+        raise CheckpointError(
+            f"{path}: a checkpoint of format {state.get('checkpoint')}; "
+            f"this version of mnist_sgd reads {FORMAT}"
+        )
+    for noted in (state.get("fit", {}), state.get("parts", {}).get("texts", {})):
+        if OPTIMIZER in noted:  # earlier versions noted the module of the class
+            noted[OPTIMIZER] = public_name(noted[OPTIMIZER])
+    return state
+
+
+def _warn_of_attributes(
+    path: str | os.PathLike[str], state: dict[str, Any], start: FitStart
+) -> None:
+    """Warn of attributes that differ between two fits, if they may not matter for the result."""
+    if found := other_attributes(state, start, decisive=False):
+        warnings.warn(
+            f"{path}: {'; '.join(found)}. If that takes part in what is computed, begin the fit "
+            "anew, without the checkpoint",
+            stacklevel=2,
+        )
+
+
+def _check_callbacks(learn: Any) -> None:
     for name, cb in stateful_callbacks(learn.active_cbs).items():
         if not hasattr(cb, "load_state_dict"):
             raise CheckpointError(
@@ -258,20 +302,9 @@ def _check_callbacks(learn: Learner) -> None:
             )
 
 
-def _training_loader(learn: Learner) -> DataLoader:
+def _check_loader(learn: Any) -> None:
     if not isinstance(learn.dls.train, DataLoader):
         raise CheckpointError(
             "a checkpoint needs to know where the batches stand: those for training come from a "
             f"{type(learn.dls.train).__name__}, and only a mnist_sgd.DataLoader tells"
         )
-    return learn.dls.train
-
-
-def _optimizer_state(learn: Learner) -> dict[str, Any]:
-    if not hasattr(learn.opt, "state_dict"):
-        raise CheckpointError(
-            "a checkpoint needs an optimizer with state_dict() and load_state_dict(); "
-            f"{type(learn.opt).__name__} has none"
-        )
-    state: dict[str, Any] = learn.opt.state_dict()
-    return state

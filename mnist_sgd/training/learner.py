@@ -8,6 +8,7 @@ the device: losses and metrics stay tensors until the epoch's row is printed.
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import numpy as np
@@ -17,7 +18,7 @@ from torch import Tensor
 
 from mnist_sgd.data import ImageSet
 from mnist_sgd.export import ExportReport, export_model
-from mnist_sgd.export.verification import Proof, measured_metrics
+from mnist_sgd.export.verification import difference_from_learner, measured_metrics
 from mnist_sgd.loader.dataloader import Batch, DataLoader
 from mnist_sgd.models.summary import ENDS_IN_SIGMOID, ends_in_sigmoid
 from mnist_sgd.models.weights import load_weights, save_weights
@@ -342,7 +343,7 @@ class Learner(TrainingLoop):
             images=loader.dataset.images,
             input_shape=loader.sample_shape,
             tolerance=tolerance,
-            check=lambda given: Proof.of(self, tolerance)(given),
+            check=partial(difference_from_learner, self, tolerance=tolerance),
         )
 
     @contextmanager

@@ -67,16 +67,12 @@ from mnist_sgd.training.recorder import (
     reduce_meters,
 )
 from mnist_sgd.training.resume.attributes import modules_within
-from mnist_sgd.training.resume.begun import Begun
-from mnist_sgd.training.resume.fit_place import FitPlace
 from mnist_sgd.training.resume.fit_start import FitStart
-from mnist_sgd.training.resume.put_back import (
-    StateToPutBack,
-    put_back_if_refused,
-    put_back_without_epoch,
-    settle,
-)
-from mnist_sgd.training.resume.remembered import Remembered
+from mnist_sgd.training.resume.position import FitPosition
+from mnist_sgd.training.resume.restore import DeferredState
+from mnist_sgd.training.resume.settle import restore_if_refused, settle, settle_without_epoch
+from mnist_sgd.training.resume.snapshot import Snapshot
+from mnist_sgd.training.resume.started_fit import StartedFit
 from mnist_sgd.training.schedule import Schedule, Scheduler
 
 Callbacks: TypeAlias = "Callback | type[Callback] | Sequence[Callback | type[Callback]] | None"
@@ -146,11 +142,11 @@ class TrainingLoop:
         self._synced_model: SyncedModel | None = None
         self._texts: dict[str, str] | None = None  # of the newest validation's beginning
         # Resuming.
-        self.train_place, self.valid_place = FitPlace(), FitPlace()
+        self.train_place, self.valid_place = FitPosition(), FitPosition()
         self.fit_start: FitStart | None = None  # of a fit with checkpoints
-        self.begun: Begun | None = None  # of the newest fit, if it had checkpoints
-        self._put_back: StateToPutBack | None = None  # the state of a checkpoint
-        self._before: Remembered | None = None  # the learner before a fit that resumes
+        self.started_fit: StartedFit | None = None  # of the newest fit, if it had checkpoints
+        self._put_back: DeferredState | None = None  # the state of a checkpoint
+        self._before: Snapshot | None = None  # the learner before a fit that resumes
         # Callbacks and events.
         self.cbs = as_callbacks(cbs)
         self.active_cbs: list[Callback] = []
@@ -203,8 +199,8 @@ class TrainingLoop:
         every: list[Callback] = [Scheduler(schedule)] if schedule else []
         every += [*as_callbacks(self.cbs), *as_callbacks(cbs)]
         every += [ProgressBar()] if self.bar else []
-        self._before = None if resume is None else Remembered(self, every)
-        with self._with_callbacks(every), put_back_if_refused(self), ExitStack() as self.at_end:
+        self._before = None if resume is None else Snapshot(self, every)
+        with self._with_callbacks(every), restore_if_refused(self), ExitStack() as self.at_end:
             lr = set_optimizer(self, lr, reset_opt)
             self.recorder = Recorder(self.metrics, self.ranks.all_reduce_mean)
             self.epoch, self.batch, self.n_epoch = 0, 0, n_epoch
@@ -219,8 +215,8 @@ class TrainingLoop:
             finally:
                 self.training = False
                 self._synced_model = None  # the ranks may part now
-                if self.begun is not None:
-                    self.begun.ended(self)
+                if self.started_fit is not None:
+                    self.started_fit.ended(self)
                 for cb in every:
                     cb.run = True
 
@@ -228,7 +224,7 @@ class TrainingLoop:
         if self.epoch < self.n_epoch:
             settle(self, begun=False)
         else:
-            put_back_without_epoch(self)
+            settle_without_epoch(self)
         try:
             if not self.recorder.values:  # callbacks may have changed the metrics in before_fit
                 self.recorder.set_metrics(self.metrics)
@@ -265,7 +261,7 @@ class TrainingLoop:
         self._has_custom_code = agree_on_batches(self, self.dl, TRAINING)
         self._broadcast_weights()  # a callback may have changed them
         check_batch_norm(self.model, self.dl, self.ranks)
-        parts = self.fit_start.parts if self.fit_start else None
+        parts = self.fit_start.components if self.fit_start else None
         if parts:
             parts.begin_training(self)
         with explaining_batch_norm():
@@ -413,7 +409,7 @@ class TrainingLoop:
                 fn()
             except cancellation:
                 if name in ("fit", "epoch", "train") and self._put_back is not None:
-                    put_back_without_epoch(self)
+                    settle_without_epoch(self)
                 self._call(f"after_cancel_{name}")
             if finish is not None:
                 finish()
@@ -460,7 +456,7 @@ class TrainingLoop:
     # Validation.
 
     def _validate(
-        self, batches: Iterable[Batch], place: FitPlace | None = None
+        self, batches: Iterable[Batch], place: FitPosition | None = None
     ) -> tuple[list[float], bool]:
         """Return the mean loss and metrics, and whether they leave out some of the images."""
         meters = [AverageMeter() for _ in range(1 + len(self.metrics))]
@@ -489,7 +485,7 @@ class TrainingLoop:
         self,
         batches: Iterable[Batch],
         record: Callable[[], None],
-        place: FitPlace | None = None,
+        place: FitPosition | None = None,
         prepare: Callable[[], None] = do_nothing,
     ) -> bool:
         """Run the model over batches in evaluation mode; return False if this was cancelled.
@@ -497,7 +493,7 @@ class TrainingLoop:
         `prepare` is called before the first batch; what it does to a loader that is in use is
         undone with the rest.
         """
-        place = place or FitPlace()
+        place = place or FitPosition()
         complete = False
 
         def one_batch() -> None:

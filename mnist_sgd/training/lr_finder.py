@@ -14,15 +14,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import isnan
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch.nn.parameter import is_lazy
 
 from mnist_sgd.loader.data_loaders import check_length
 from mnist_sgd.training.batch_errors import check_batches
 from mnist_sgd.training.callbacks.base import Callback, CancelFit, CancelValidate, as_callbacks
-from mnist_sgd.training.interface import FittedLearner, Learner
-from mnist_sgd.training.resume.remembered import Remembered
+from mnist_sgd.training.resume.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -73,7 +72,7 @@ class LRFind:
 
 
 def find_lr(
-    learn: FittedLearner, start_lr: float, end_lr: float, num_it: int, stop_div: bool = True
+    learn: Any, start_lr: float, end_lr: float, num_it: int, stop_div: bool = True
 ) -> LRFind:
     """Run `Learner.lr_find`; all ranks call this together."""
     if not 0 < start_lr < end_lr:
@@ -146,10 +145,10 @@ class _Finder(Callback):
         rates = f"start_lr {self.start_lr}, growth {self.growth}"
         return {"lr_find": f"{rates}, num_it {self.num_it}, stop_div {self.stop_div}"}
 
-    def before_step(self, learn: Learner) -> None:
+    def before_step(self, learn: Any) -> None:
         learn.set_lr(self.start_lr * self.growth ** (len(learn.recorder.lrs) / self.num_it))
 
-    def after_batch(self, learn: Learner) -> None:
+    def after_batch(self, learn: Any) -> None:
         learn.recorder.read_losses()
         if not learn.recorder.losses:  # the batch was cancelled before it had a loss
             return
@@ -158,20 +157,20 @@ class _Finder(Callback):
         if (self.stop_div and loss > 4 * self.best) or len(learn.recorder.lrs) >= self.num_it:
             raise CancelFit
 
-    def before_validate(self, learn: Learner) -> None:
+    def before_validate(self, learn: Any) -> None:
         raise CancelValidate
 
 
 @contextmanager
-def _state_preserved(learn: Learner) -> Iterator[None]:
+def _state_preserved(learn: Any) -> Iterator[None]:
     """Restore the learner at the end.
 
     The optimizer of the last fit is used, with its buffers, if its state can be saved and loaded.
     """
-    before = Remembered(learn, as_callbacks(learn.cbs))
+    before = Snapshot(learn, as_callbacks(learn.cbs))
     if not before.keeps_optimizer():
         learn.opt = None
     try:
         yield
     finally:
-        before.put_back()
+        before.restore()

@@ -24,11 +24,10 @@ from mnist_sgd.loader.items import FIXED
 from mnist_sgd.models.builtin import model_name
 from mnist_sgd.models.state_entries import fingerprint
 from mnist_sgd.models.weights import INPUT_SHAPE
-from mnist_sgd.models.wrappers import passing_buffers, plain_modules, plain_state, unwrapped
+from mnist_sgd.models.wrappers import non_persistent_buffers, plain_modules, plain_state, unwrapped
 from mnist_sgd.training.callbacks.base import Callback
 from mnist_sgd.training.callbacks.mixed_precision import MixedPrecision
 from mnist_sgd.training.identity import identity
-from mnist_sgd.training.interface import Learner
 from mnist_sgd.training.metrics import batch_accuracy
 from mnist_sgd.training.recorder import Recorder, unique_names
 from mnist_sgd.training.resume.attributes import attributes
@@ -41,7 +40,7 @@ KNOWN = ("model", "metrics", "data", "versions", "licence")
 """The properties that do not need a DataLoader of this package."""
 
 
-def build_metadata(learn: Learner, metrics: Mapping[str, float] | None = None) -> Metadata:
+def build_metadata(learn: Any, metrics: Mapping[str, float] | None = None) -> Metadata:
     """Build the metadata of a learner's model.
 
     Args:
@@ -81,7 +80,7 @@ def _paper(images: NDArray[np.uint8]) -> int:
     return int(np.median(np.concatenate(borders, axis=1)) + 0.5)
 
 
-def properties(learn: Learner) -> dict[str, str]:
+def properties(learn: Any) -> dict[str, str]:
     """Build the properties of a weights file, wherever the learner's batches come from."""
     if known := _loaders(learn):
         shape = list([*known.values()][-1].sample_shape)
@@ -91,7 +90,7 @@ def properties(learn: Learner) -> dict[str, str]:
     return {name: everything[name] for name in ("mnist_sgd.format", *map(_property, KNOWN))}
 
 
-def _loaders(learn: Learner) -> dict[str, DataLoader]:
+def _loaders(learn: Any) -> dict[str, DataLoader]:
     """Return the loaders of training and validation that know classes and normalisation."""
     parts = {"train": learn.dls.train, "valid": learn.dls.valid}
     return {
@@ -105,7 +104,7 @@ def _property(field: str) -> str:
     return f"mnist_sgd.{field}"
 
 
-def _facts(learn: Learner, metrics: Mapping[str, float] | None = None) -> dict[str, Any]:
+def _facts(learn: Any, metrics: Mapping[str, float] | None = None) -> dict[str, Any]:
     """Return the metadata fields that do not need a DataLoader of this package."""
     if metrics is None:
         metrics = _recorded(learn)
@@ -125,7 +124,7 @@ def _facts(learn: Learner, metrics: Mapping[str, float] | None = None) -> dict[s
     }
 
 
-def _recorded(learn: Learner) -> dict[str, float]:
+def _recorded(learn: Any) -> dict[str, float]:
     """Return the metrics of the row that was measured with the current weights, if there is one."""
     place, recorder = measured_row(learn), learn.recorder
     if place is None:
@@ -148,12 +147,12 @@ def metric_keys(names: Sequence[str], accuracy: int | None) -> list[str]:
     return keys if accuracy is None else [*keys[:accuracy], "batch_accuracy", *keys[accuracy:]]
 
 
-def accuracy_column(learn: Learner) -> int | None:
+def accuracy_column(learn: Any) -> int | None:
     """Return the index of this package's `batch_accuracy` among the loss and the metrics."""
     return 1 + learn.metrics.index(batch_accuracy) if batch_accuracy in learn.metrics else None
 
 
-def measured(learn: Learner, before: Mapping[str, str] | None = None) -> dict[str, Any]:
+def measured(learn: Any, before: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Return what the recorder notes with a row: the weights and data that were measured.
 
     The loss is plain if no callback of the fit could change it or the predictions.
@@ -177,7 +176,7 @@ def measured(learn: Learner, before: Mapping[str, str] | None = None) -> dict[st
     return {"state": state, "passing": names, "plain_loss": plain, "accuracy": accuracy}
 
 
-def measured_state(learn: Learner, passing: Sequence[str] = ()) -> str | None:
+def measured_state(learn: Any, passing: Sequence[str] = ()) -> str | None:
     """Compute a fingerprint of all that a validation's metrics depend on.
 
     Args:
@@ -188,7 +187,7 @@ def measured_state(learn: Learner, passing: Sequence[str] = ()) -> str | None:
         32 hexadecimal digits; None if the model's state has no fingerprint.
     """
     try:
-        state = {**plain_state(learn.model), **passing_buffers(learn.model)}
+        state = {**plain_state(learn.model), **non_persistent_buffers(learn.model)}
         facts = [fingerprint(state), _layers(learn.model)]
     except Exception:  # code of the model may raise anything, and a training must go on
         return None
@@ -216,7 +215,7 @@ def _layers(model: nn.Module) -> str:
     return re.sub(r"(\w*Dropout\w*)\([^()]*\)", r"\1", text)
 
 
-def attribute_texts(learn: Learner) -> dict[str, str] | None:
+def attribute_texts(learn: Any) -> dict[str, str] | None:
     """Return the plain attributes of the model and the loss, except dropouts', as text by name.
 
     Returns:
@@ -240,7 +239,7 @@ def attribute_texts(learn: Learner) -> dict[str, str] | None:
     }
 
 
-def _left_out(learn: Learner, valid: DataLoader) -> list[object]:
+def _left_out(learn: Any, valid: DataLoader) -> list[object]:
     """Return why a validation does not see each image of the data set once, unchanged.
 
     The reasons are a short last batch that is dropped, an augmentation, and a split for other ranks
@@ -256,7 +255,7 @@ def _left_out(learn: Learner, valid: DataLoader) -> list[object]:
     return found
 
 
-def measured_row(learn: Learner) -> int | None:
+def measured_row(learn: Any) -> int | None:
     """Return the index in `recorder.values` of the metrics of the current weights.
 
     Returns:
@@ -275,7 +274,7 @@ def measured_row(learn: Learner) -> int | None:
     return None
 
 
-def is_of_last_row(learn: Learner) -> bool:
+def is_of_last_row(learn: Any) -> bool:
     """Whether the recorder's last row was measured with the current weights and data."""
     noted = learn.recorder.measured[-1]
     state = noted["state"]

@@ -7,12 +7,11 @@ from typing import Any
 
 from torch import nn
 
-from mnist_sgd.training.interface import Learner
 from mnist_sgd.training.optimizers import exempt_from_decay
 from mnist_sgd.training.resume.fit_identity import group_settings
 
 
-def set_optimizer(learn: Learner, lr: float | None, reset: bool) -> float:
+def set_optimizer(learn: Any, lr: float | None, reset: bool) -> float:
     """Make the optimizer if need be, set its learning rate, and return that.
 
     Args:
@@ -59,7 +58,7 @@ def checked_rate(lr: Any) -> float:
     return rate
 
 
-def check_optimizer(learn: Learner) -> None:
+def check_optimizer(learn: Any) -> None:
     """Check that the optimizer is of the learner's model, which may have been assigned since.
 
     Raises:

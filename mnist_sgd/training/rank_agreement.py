@@ -12,6 +12,7 @@ import re
 import warnings
 from collections.abc import Mapping, Sequence
 from itertools import zip_longest
+from typing import Any
 
 import torch
 from torch import distributed, nn
@@ -19,7 +20,6 @@ from torch.nn.parameter import is_lazy
 
 from mnist_sgd.loader.dataloader import DataLoader
 from mnist_sgd.training.callbacks.base import WITHIN_A_BATCH, Callback, defines
-from mnist_sgd.training.interface import Learner
 from mnist_sgd.training.recorder import unique_names
 from mnist_sgd.training.resume.fit_identity import NONE, fit_identity, fit_settings
 
@@ -35,7 +35,7 @@ LARGEST = 2**63 - 1
 """What an int64 holds; the number of an epoch may be larger."""
 
 
-def agree_on_fit(learn: Learner, resume: bool, reset_opt: bool) -> None:
+def agree_on_fit(learn: Any, resume: bool, reset_opt: bool) -> None:
     """Check that all ranks begin the same fit; they call this together.
 
     A process that trains alone is warned if torchrun started others with it.
@@ -79,7 +79,7 @@ def agree_on_fit(learn: Learner, resume: bool, reset_opt: bool) -> None:
     _require_own_loader(learn.dls.train)
 
 
-def agree_on_batches(learn: Learner, batches: object, part: str) -> bool:
+def agree_on_batches(learn: Any, batches: object, part: str) -> bool:
     """Check that the ranks' parts make whole batches; all call this together, before each pass.
 
     If one rank has looked at a batch, its loader is further than the others'. All loaders are moved
@@ -122,7 +122,7 @@ def agree_on_batches(learn: Learner, batches: object, part: str) -> bool:
     return bool(rows[:, 1].any())
 
 
-def refuse_other_part(learn: Learner, batches: object) -> None:
+def refuse_other_part(learn: Any, batches: object) -> None:
     """Check that batches which a rank uses by itself are not another rank's parts.
 
     Raises:
@@ -132,12 +132,12 @@ def refuse_other_part(learn: Learner, batches: object) -> None:
         raise ValueError(refusal)
 
 
-def _refusal(learn: Learner, batches: object, part: str) -> str:
+def _refusal(learn: Any, batches: object, part: str) -> str:
     """Return why this rank cannot use the batches; "" if it can."""
     return _wrong_part(learn, batches, part) or _lazy_layer(learn, batches)
 
 
-def _wrong_part(learn: Learner, batches: object, part: str) -> str:
+def _wrong_part(learn: Any, batches: object, part: str) -> str:
     """Return why batches are not this rank's parts; validation batches may also be whole."""
     if not isinstance(batches, DataLoader):
         return ""
@@ -163,7 +163,7 @@ def _wrong_part(learn: Learner, batches: object, part: str) -> str:
     )
 
 
-def _lazy_layer(learn: Learner, batches: object) -> str:
+def _lazy_layer(learn: Any, batches: object) -> str:
     """Return why rank 0's weights cannot be broadcast; "" if they can."""
     names = (name for name, module in learn.model.named_modules() if _is_lazy(module))
     name = next(names, None) if learn.ranks.world_size > 1 else None
@@ -190,7 +190,7 @@ def _require_own_loader(batches: object) -> None:
         )
 
 
-def _is_custom(learn: Learner, batches: object) -> bool:
+def _is_custom(learn: Any, batches: object) -> bool:
     """Whether code of another package makes the batches or runs within them."""
     known = type(batches) is DataLoader and batches is learn.dls.train
     return not known or any(

@@ -18,7 +18,6 @@ import numpy as np
 
 from mnist_sgd.loader.data_loaders import check_length
 from mnist_sgd.training.callbacks.base import Callback
-from mnist_sgd.training.interface import Learner
 
 Schedule = Callable[[float], tuple[float, float | None]]
 """Maps training progress in [0, 1) to (lr, momentum); momentum None means unchanged."""
@@ -98,7 +97,7 @@ class Scheduler(Callback):
     def __init__(self, schedule: Schedule) -> None:
         self.schedule = schedule
 
-    def before_train(self, learn: Learner) -> None:
+    def before_train(self, learn: Any) -> None:
         """Check that the training progress is known.
 
         Raises:
@@ -106,7 +105,7 @@ class Scheduler(Callback):
         """
         check_length(learn.dls.train, "a schedule")
 
-    def before_step(self, learn: Learner) -> None:
+    def before_step(self, learn: Any) -> None:
         """Set both for the current batch.
 
         Raises:

@@ -54,7 +54,7 @@ def checkpointing(
 @contextmanager
 def advising(args: argparse.Namespace, resume: Path | None) -> Iterator[None]:
     """Say what to do when a checkpoint is refused."""
-    from mnist_sgd.training.resume.checkpoint_file import CheckpointError
+    from mnist_sgd.training.checkpoint import CheckpointError
 
     try:
         yield

@@ -15,13 +15,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mnist_sgd._files import atomic_write
 from mnist_sgd.training.callbacks.base import Callback
-
-if TYPE_CHECKING:
-    from mnist_sgd.training.interface import Learner
 
 
 class CSVLogger(Callback):
@@ -48,13 +45,13 @@ class CSVLogger(Callback):
         self.keep_going = keep_going
         self.error: OSError | None = None
 
-    def before_fit(self, learn: Learner) -> None:
+    def before_fit(self, learn: Any) -> None:
         """Create the folder, before any work is done."""
         self.error = None
         if learn.ranks.is_main_process:
             self.path.parent.mkdir(parents=True, exist_ok=True)
 
-    def after_epoch(self, learn: Learner) -> None:
+    def after_epoch(self, learn: Any) -> None:
         """Write all rows.
 
         Raises:
@@ -71,7 +68,7 @@ class CSVLogger(Callback):
                 raise
 
 
-def _table(learn: Learner) -> str:
+def _table(learn: Any) -> str:
     """Format the rows so far as CSV."""
     from mnist_sgd.training.recorder import unique_names
 
@@ -116,7 +113,7 @@ class TensorBoard(Callback):
         self._writer: Any = None
         self._written = 0
 
-    def before_fit(self, learn: Learner) -> None:
+    def before_fit(self, learn: Any) -> None:
         """Open a new event file."""
         self.error = None
         if not learn.ranks.is_main_process:
@@ -126,7 +123,7 @@ class TensorBoard(Callback):
         self._written = [0, *learn.recorder.iters][-1]
         self._writer = SummaryWriter(str(self.folder), purge_step=self._written or None)
 
-    def after_epoch(self, learn: Learner) -> None:
+    def after_epoch(self, learn: Any) -> None:
         """Write the epoch's batches and its metrics.
 
         Raises:
@@ -136,7 +133,7 @@ class TensorBoard(Callback):
             with self._keeping_errors():
                 self._write(learn)
 
-    def _write(self, learn: Learner) -> None:
+    def _write(self, learn: Any) -> None:
         from mnist_sgd.training.recorder import unique_names
 
         recorder = learn.recorder
@@ -151,7 +148,7 @@ class TensorBoard(Callback):
         self._written = len(recorder.losses)
         self._writer.flush()
 
-    def cleanup_fit(self, learn: Learner) -> None:
+    def cleanup_fit(self, learn: Any) -> None:
         """Close the file.
 
         Raises:

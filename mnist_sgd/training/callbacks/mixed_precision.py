@@ -1,12 +1,12 @@
 """Mixed-precision training in bfloat16."""
 
 from functools import partial
+from typing import Any
 
 import torch
 
 from mnist_sgd.training.callbacks.base import Callback
 from mnist_sgd.training.data_parallel import map_tensors
-from mnist_sgd.training.interface import Learner
 from mnist_sgd.training.losses import at_least_float32
 
 
@@ -21,12 +21,12 @@ class MixedPrecision(Callback):
 
     order = 10  # after callbacks that change the batch, as in fastai
 
-    def before_batch(self, learn: Learner) -> None:
+    def before_batch(self, learn: Any) -> None:
         """Call the model under autocast, if this is a training batch."""
         if learn.training:
             learn.forward_context = partial(torch.autocast, learn.ranks.device.type, torch.bfloat16)
 
-    def after_pred(self, learn: Learner) -> None:
+    def after_pred(self, learn: Any) -> None:
         """Convert the logits to float32; those of a float64 model stay float64."""
         learn.pred = map_tensors(learn.pred, at_least_float32)
 

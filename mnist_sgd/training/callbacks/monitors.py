@@ -12,20 +12,17 @@ import copy
 import os
 from collections.abc import Mapping
 from math import nan
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mnist_sgd.models.wrappers import (
-    load_passing_buffers,
+    load_non_persistent_buffers,
     load_plain_state,
-    passing_buffers,
+    non_persistent_buffers,
     plain_state,
 )
 from mnist_sgd.training.callbacks.base import Callback, CancelFit
-from mnist_sgd.training.resume.attribute_values import held, is_held, taken
+from mnist_sgd.training.resume.attribute_values import from_stored, is_storable, to_stored
 from mnist_sgd.training.resume.attributes import attributes
-
-if TYPE_CHECKING:
-    from mnist_sgd.training.interface import FittedLearner, Learner
 
 
 class TrackerCallback(Callback):
@@ -45,7 +42,7 @@ class TrackerCallback(Callback):
         self.min_delta = min_delta
         self.sign = -1.0 if "loss" in monitor or "error" in monitor else 1.0
 
-    def before_fit(self, learn: Learner) -> None:
+    def before_fit(self, learn: Any) -> None:
         """Check that there is one such column.
 
         Raises:
@@ -58,7 +55,7 @@ class TrackerCallback(Callback):
                 f"{type(self).__name__} watches {self.monitor!r}; {found} {', '.join(names)}"
             )
 
-    def improvements(self, learn: Learner) -> list[bool]:
+    def improvements(self, learn: Any) -> list[bool]:
         """Return for each row of the recorder whether it is better than all before it."""
         column = learn.recorder.metric_names.index(self.monitor) - 1
         best, better = float("-inf"), []
@@ -69,7 +66,7 @@ class TrackerCallback(Callback):
             best = value if better[-1] else best
         return better
 
-    def best_row(self, learn: Learner) -> int | None:
+    def best_row(self, learn: Any) -> int | None:
         """Return the index of the best row; None if there is none, or none is a number."""
         better = self.improvements(learn)
         return max((i for i, is_better in enumerate(better) if is_better), default=None)
@@ -98,7 +95,7 @@ class EarlyStopping(TrackerCallback):
         watched = f"monitor {self.monitor}, min_delta {self.min_delta}"
         return {"EarlyStopping": f"patience {self.patience}, {watched}"}
 
-    def before_epoch(self, learn: Learner) -> None:
+    def before_epoch(self, learn: Any) -> None:
         """Stop the fit, now that the last epoch and its checkpoint are complete."""
         better = self.improvements(learn)
         if len(better) >= self.patience and not any(better[-self.patience :]):
@@ -138,7 +135,7 @@ class SaveBest(TrackerCallback):
         self.row: int | None = None
         self._in_fit = False
 
-    def before_fit(self, learn: Learner) -> None:
+    def before_fit(self, learn: Any) -> None:
         """Forget the last fit's weights, unless this one resumes."""
         super().before_fit(learn)
         if not learn.recorder.values:
@@ -146,24 +143,26 @@ class SaveBest(TrackerCallback):
             self.attributes, self.plain, self.loss = {}, {}, {}
         self._in_fit = True
 
-    def after_epoch(self, learn: FittedLearner) -> None:
+    def after_epoch(self, learn: Any) -> None:
         """Copy the weights, if they are the best so far."""
         if self.improvements(learn)[-1]:
             self.weights = copy.deepcopy(plain_state(learn.model))
-            self.buffers = copy.deepcopy(passing_buffers(learn.model))
+            self.buffers = copy.deepcopy(non_persistent_buffers(learn.model))
             self.loss = {
-                place: copy.deepcopy({"state": plain_state(m), "buffers": passing_buffers(m)})
+                place: copy.deepcopy(
+                    {"state": plain_state(m), "buffers": non_persistent_buffers(m)}
+                )
                 for place, m in learn.loss_modules().items()
             }
             found = attributes(learn.model, tensors=True).items()
-            plain = {name: each for name, each in found if each.put and is_held(each.value)}
+            plain = {name: each for name, each in found if each.put and is_storable(each.value)}
             self.attributes = {name: each.text for name, each in plain.items()}
             self.plain = {name: copy.deepcopy(each.value) for name, each in plain.items()}
             self.row = len(learn.recorder.values) - 1
             if self.path is not None and learn.ranks.is_main_process:
                 learn.save(self.path)
 
-    def cleanup_fit(self, learn: Learner) -> None:
+    def cleanup_fit(self, learn: Any) -> None:
         """Restore the best weights; none of an earlier fit, if this one was refused."""
         if not self._in_fit:
             return
@@ -176,24 +175,24 @@ class SaveBest(TrackerCallback):
             learn.kept_row = best  # also where a cancellation left `after_epoch` out
         elif self.weights and row is not None:
             load_plain_state(learn.model, self.weights)
-            load_passing_buffers(learn.model, self.buffers)
+            load_non_persistent_buffers(learn.model, self.buffers)
             self._put_attributes(learn)
             modules = learn.loss_modules()
             for place in self.loss.keys() & modules.keys():
                 load_plain_state(modules[place], self.loss[place]["state"])
-                load_passing_buffers(modules[place], self.loss[place]["buffers"])
+                load_non_persistent_buffers(modules[place], self.loss[place]["buffers"])
             learn.kept_row = row
 
-    def _put_attributes(self, learn: Learner) -> None:
+    def _put_attributes(self, learn: Any) -> None:
         """Restore the attributes of the model that have changed."""
         for name, each in attributes(learn.model, tensors=True).items():
             if each.put and name in self.plain and each.text != self.attributes[name]:
-                each.put(taken(self.plain[name], each.value, learn.ranks.device))
+                each.put(from_stored(self.plain[name], each.value, learn.ranks.device))
 
     def state_dict(self) -> dict[str, Any]:
         """Return the best weights so far, with what else of the model and the loss is restored."""
         kept = {"row": self.row, "weights": self.weights, "buffers": self.buffers}
-        plain = {"attributes": self.attributes, "plain": held(self.plain)}
+        plain = {"attributes": self.attributes, "plain": to_stored(self.plain)}
         return {**kept, **plain, "loss": self.loss}
 
     def fit_settings(self) -> dict[str, str]:
@@ -244,7 +243,7 @@ class ReduceLROnPlateau(TrackerCallback):
         self.factor = factor
         self.min_lr = min_lr
 
-    def before_fit(self, learn: Learner) -> None:
+    def before_fit(self, learn: Any) -> None:
         """Check that nothing else sets the rate.
 
         Raises:
@@ -263,7 +262,7 @@ class ReduceLROnPlateau(TrackerCallback):
         watched = f"monitor {self.monitor}, min_delta {self.min_delta}"
         return {"ReduceLROnPlateau": f"{settings}, {watched}"}
 
-    def before_epoch(self, learn: Learner) -> None:
+    def before_epoch(self, learn: Any) -> None:
         """Reduce the rate, if `patience` epochs have passed without improvement."""
         if learn.batch or not self._is_due(learn):  # resumed within an epoch: it was reduced then
             return
@@ -271,7 +270,7 @@ class ReduceLROnPlateau(TrackerCallback):
             lr = group["lr"]
             group["lr"] = min(lr, max(lr / self.factor, self.min_lr))
 
-    def _is_due(self, learn: Learner) -> bool:
+    def _is_due(self, learn: Any) -> bool:
         """Whether the last row completes `patience` rows without improvement."""
         waited = 0
         for is_better in self.improvements(learn):

@@ -9,14 +9,10 @@ import shutil
 import sys
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Any
 
 from mnist_sgd.loader.data_loaders import length_of
 from mnist_sgd.training.callbacks.base import Callback
-
-if TYPE_CHECKING:
-    from mnist_sgd.training.interface import Learner
-
 
 BAR_INTERVAL = 0.1
 """Seconds between updates of the bar."""
@@ -64,28 +60,28 @@ class ProgressBar(Callback):
         self.drawn = 0.0
         self.shown = False
 
-    def before_train(self, learn: Learner) -> None:
+    def before_train(self, learn: Any) -> None:
         """Start over for the training batches."""
         self._start(learn, learn.dls.train)
 
-    def before_validate(self, learn: Learner) -> None:
+    def before_validate(self, learn: Any) -> None:
         """Start over for the validation batches."""
         self._start(learn, learn.dls.valid)
 
-    def _start(self, learn: Learner, batches: object) -> None:
+    def _start(self, learn: Any, batches: object) -> None:
         self.shown = learn.ranks.world_size == 1 and is_terminal(sys.stderr)
         self.total = length_of(batches) or 0
         self.done = 0
         self.drawn = time.monotonic()
 
-    def after_batch(self, learn: Learner) -> None:
+    def after_batch(self, learn: Any) -> None:
         """Update the bar, if `BAR_INTERVAL` has passed."""
         self.done += 1
         if self.shown and time.monotonic() - self.drawn >= BAR_INTERVAL:
             self.drawn = time.monotonic()
             self._draw(learn)
 
-    def _draw(self, learn: Learner) -> None:
+    def _draw(self, learn: Any) -> None:
         stage = "train" if learn.training else "valid"
         learn.recorder.read_losses()
         loss = learn.recorder.losses[-1] if learn.recorder.losses else 0.0
@@ -96,15 +92,15 @@ class ProgressBar(Callback):
         bar = _block() * filled + "-" * (width - filled)
         print(f"\r{head}|{bar}|{tail}", end="", file=sys.stderr, flush=True)
 
-    def after_train(self, learn: Learner) -> None:
+    def after_train(self, learn: Any) -> None:
         """Erase the bar before the table's next line."""
         self._erase()
 
-    def after_validate(self, learn: Learner) -> None:
+    def after_validate(self, learn: Any) -> None:
         """Erase the bar before the table's next line."""
         self._erase()
 
-    def cleanup_fit(self, learn: Learner) -> None:
+    def cleanup_fit(self, learn: Any) -> None:
         """Erase the bar, also after an exception."""
         self._erase()
 

@@ -26,7 +26,7 @@ from mnist_sgd import ImageSet, Learner, create_model, mnist_sample
 from mnist_sgd.cli.training.batches import make_loaders
 from mnist_sgd.cli.training.options import chosen_loss, chosen_optimizer
 from mnist_sgd.cli.training.recipes import RECIPES, Recipe
-from mnist_sgd.training.distributed import ALONE
+from mnist_sgd.training.distributed import SINGLE_PROCESS
 
 QUICK_EPOCHS = 5
 WIDTHS = (9, 8, 9, 10, 9, 13)
@@ -70,7 +70,10 @@ class Contender:
 def learner(model: str, recipe: Recipe, seed: int, sets: tuple[ImageSet, ImageSet]) -> Learner:
     """What `mnist-sgd train --seed` trains."""
     dls = make_loaders(
-        argparse.Namespace(seed=seed, threads=1, drop_last=False, data=None), recipe, sets, ALONE
+        argparse.Namespace(seed=seed, threads=1, drop_last=False, data=None),
+        recipe,
+        sets,
+        SINGLE_PROCESS,
     )
     made = create_model(model, seed)
     return Learner(dls, made, chosen_loss(recipe), chosen_optimizer(recipe))

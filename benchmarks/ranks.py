@@ -15,11 +15,11 @@ from mnist_sgd import (
     Callback,
     DataLoader,
     DataLoaders,
+    DistributedContext,
     Learner,
-    Ranks,
     batch_accuracy,
     create_model,
-    joined_ranks,
+    init_distributed,
     mnist_sample,
 )
 from mnist_sgd.training.checkpoint import save_checkpoint
@@ -48,7 +48,7 @@ class Times(Callback):
         self.checkpoints.append(time.perf_counter() - done)
 
 
-def measure(ranks: Ranks, name: str, epochs: int) -> None:
+def measure(ranks: DistributedContext, name: str, epochs: int) -> None:
     """Print a model's figures."""
     train, valid = (
         DataLoader(each, 256, shuffle=True, rank=ranks.rank, world_size=ranks.world_size)
@@ -60,7 +60,7 @@ def measure(ranks: Ranks, name: str, epochs: int) -> None:
     with tempfile.TemporaryDirectory() as folder, learn.no_logging():
         times = Times(Path(folder))
         learn.fit(WARM_UP + epochs, lr=0.1, cbs=times)
-    if ranks.is_first:
+    if ranks.is_main_process:
         epoch, checkpoint = (min(each[WARM_UP:]) for each in (times.epochs, times.checkpoints))
         print(
             f"{ranks.world_size} ranks  {name:7} epoch {epoch * 1e3:6.1f} ms  "
@@ -74,7 +74,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--epochs", type=int, default=30)
     args = parser.parse_args()
-    with joined_ranks() as ranks:
+    with init_distributed() as ranks:
         for name in ("linear", "mlp"):
             measure(ranks, name, args.epochs)
 

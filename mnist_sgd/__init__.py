@@ -71,7 +71,10 @@ if TYPE_CHECKING:
         Checkpoint as Checkpoint,
         CheckpointError as CheckpointError,
     )
-    from mnist_sgd.training.distributed import Ranks as Ranks, joined_ranks as joined_ranks
+    from mnist_sgd.training.distributed import (
+        DistributedContext as DistributedContext,
+        init_distributed as init_distributed,
+    )
     from mnist_sgd.training.from_scratch import (
         calc_grad as calc_grad,
         init_params as init_params,
@@ -113,7 +116,7 @@ _MODULES = {
         "torchvision_set",
         "write_idx",
     ),
-    "mnist_sgd.training.distributed": ("Ranks", "joined_ranks"),
+    "mnist_sgd.training.distributed": ("DistributedContext", "init_distributed"),
     "mnist_sgd.evaluation": ("Evaluation", "evaluate", "threshold_for"),
     "mnist_sgd.export": ("ExportError", "export_model"),
     "mnist_sgd.models.summary": ("summary",),
@@ -139,6 +142,9 @@ _MODULES = {
     "mnist_sgd.training.schedule": ("OneCycle",),
     "mnist_sgd.models.weights": ("WeightsError",),
 }
+_EARLIER = {"Ranks": "DistributedContext", "joined_ranks": "init_distributed"}
+"""Names of an earlier version, which still work."""
+
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = sorted(_HOME)
@@ -146,6 +152,7 @@ __all__ = sorted(_HOME)
 
 def __getattr__(name: str) -> Any:
     """Load a public name from its module (PEP 562)."""
+    name = _EARLIER.get(name, name)
     if name not in _HOME:
         raise AttributeError(f"module 'mnist_sgd' has no attribute {name!r}")
     value = getattr(import_module(_HOME[name]), name)

@@ -40,7 +40,7 @@ from mnist_sgd.cli.training.table import Table
 if TYPE_CHECKING:
     from mnist_sgd.data import ImageSet
     from mnist_sgd.training.callbacks.base import Callback
-    from mnist_sgd.training.distributed import Ranks
+    from mnist_sgd.training.distributed import DistributedContext
     from mnist_sgd.training.learner import Learner
 
 __all__ = ["add_parser", "run"]
@@ -111,21 +111,21 @@ def _run(args: argparse.Namespace, table: Table) -> int:
         announce(args, recipe, data)
     with status("loading torch"):
         from mnist_sgd.export.trial import try_files
-        from mnist_sgd.training.distributed import joined_ranks
+        from mnist_sgd.training.distributed import init_distributed
         from mnist_sgd.training.loop import print_nothing
 
-    with joined_ranks(args.device) as ranks:
+    with init_distributed(args.device) as ranks:
         refuse_together(refusal, ranks)
         learn = _learner(args, recipe, (data.train, data.valid), ranks)
         try_files(learn, args.model)
         with only_training(args, ranks):
             log = open_folder(args, ranks)
-            if ranks.is_first:
+            if ranks.is_main_process:
                 learn.logger = print_nothing if args.json else table
             watching = watchers(args)
             with telling_of_lost_logs(watching, log) as lost:
                 _fit(args, recipe, learn, [*watching, *([] if log is None else [log])])
-                if ranks.is_first:
+                if ranks.is_main_process:
                     write_files(args, learn, log)
     return lost.exit_code
 
@@ -141,7 +141,7 @@ def _learner(
     args: argparse.Namespace,
     recipe: Recipe,
     datasets: tuple["ImageSet", "ImageSet"],
-    ranks: "Ranks",
+    ranks: "DistributedContext",
 ) -> "Learner":
     import torch
 
@@ -151,7 +151,7 @@ def _learner(
     options = [args.model, recipe, args.seed, args.checkpoint_every, args.resume]
     options += [args.early_stopping, args.best, args.mixed_precision, args.drop_last]
     options += [images.fingerprint() for images in datasets]
-    ranks.require_same("arguments and data", repr(options))
+    ranks.check_same_on_all_ranks("arguments and data", repr(options))
     model = create_model(args.model, seed=args.seed)
     torch.manual_seed((args.seed + ranks.rank) % 2**64)  # the weights are equal, dropout is not
     return Learner(
@@ -174,14 +174,14 @@ def _fit(
     fit = learn.fit_one_cycle if recipe.schedule == "one-cycle" else learn.fit
     with advising(args, resume):
         fit(recipe.epochs, lr, cbs=[*first, *watching, *last], resume=resume)
-    if learn.ranks.is_first:
+    if learn.ranks.is_main_process:
         _say_what_was_left_out(args, learn)
 
 
 def _found(learn: "Learner") -> float:
     """The suggested learning rate; a training that goes on finds it again, from the same start."""
     lr = learn.lr_find().valley
-    if learn.ranks.is_first:
+    if learn.ranks.is_main_process:
         say(f"the learning rate found is {lr:.3g}")
     return lr
 

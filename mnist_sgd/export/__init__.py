@@ -1,8 +1,8 @@
-"""From a trained model to a file that other programs run: .onnx, .pt or .pt2.
+"""Export a trained model for other programs: .onnx, .pt or .pt2.
 
-All three carry the same graph, uint8 images in and probabilities out, with any batch size. The
-same weights give the same bytes, without a path of the machine that made them. onnx, onnxruntime
-and torch's exporters are imported only when an export needs them.
+All three formats hold the same graph, uint8 images in and probabilities out, with any batch size.
+The same weights give the same bytes, without a path of the machine that made them. onnx,
+onnxruntime and torch's exporters are imported only when an export needs them.
 """
 
 from mnist_sgd.export.exporter import ExportReport, export_model

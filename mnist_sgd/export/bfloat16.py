@@ -1,8 +1,8 @@
-"""bfloat16 in an ONNX graph, as float32 values that are rounded where torch rounds them.
+"""Emulate bfloat16 in an ONNX graph: float32 values, rounded where torch rounds them.
 
-onnxruntime's CPU operators do not compute in bfloat16. torch's do so in float32, and round what
-each of them gives. The same is written here in ONNX's terms: weights and results are float32, and
-each result goes through a cast to bfloat16 and back.
+onnxruntime's CPU operators do not compute in bfloat16. torch's compute in float32 and round each
+result. The same is expressed here in ONNX: weights and results are float32, and each result is
+cast to bfloat16 and back.
 """
 
 from collections.abc import Iterator
@@ -11,18 +11,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["in_float32"]
-
 EXACT = {"Concat", "Expand", "Flatten", "Gather", "Identity", "MaxPool", "Relu", "Reshape"}
 EXACT |= {"Slice", "Split", "Squeeze", "Transpose", "Unsqueeze"}
-"""Operators whose results are among their inputs, so that they need no rounding."""
+"""Operators whose results are among their inputs and so need no rounding."""
 
 
 def in_float32(graph: "onnx.GraphProto") -> "onnx.GraphProto":
-    """The same graph without computing in bfloat16; one that has none of it is returned as it is.
+    """Rewrite a graph to compute in float32; return a graph without bfloat16 unchanged.
 
     Args:
-        graph: with the types of its values, as torch's exporter writes it.
+        graph: has the types of its values, as torch's exporter writes them.
     """
     import onnx
 
@@ -47,7 +45,7 @@ def in_float32(graph: "onnx.GraphProto") -> "onnx.GraphProto":
 
 
 def _translated(node: "onnx.NodeProto", short: set[str]) -> Iterator["onnx.NodeProto"]:
-    """A node in float32, and the casts that round its results."""
+    """Yield the node in float32 and the casts that round its results."""
     import onnx
 
     cast, long = onnx.helper.make_node, onnx.TensorProto.FLOAT

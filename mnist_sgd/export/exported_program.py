@@ -1,7 +1,7 @@
-"""The .pt2 file: the graph as torch.export's own archive.
+"""The .pt2 file: the graph in torch.export's own archive.
 
-The same weights give the same bytes. torch.export notes on every node where in which source file
-it came from; `capture` takes the notes off, so no path reaches the .pt2 or the .onnx file.
+The same weights give the same bytes. torch.export notes with every node which source line it came
+from; `export_program` removes these notes, so no path reaches the .pt2 or the .onnx file.
 `torch.export.load` reads parts of such a file with pickle: load only files you trust.
 """
 
@@ -19,59 +19,55 @@ from torch.export import Dim, ExportedProgram
 from torch.fx import GraphModule
 
 from mnist_sgd.export.graph import Classifier, example_batch
-from mnist_sgd.export.parity import Answer, torch_answer
+from mnist_sgd.export.parity import PredictFn, torch_predict_fn
 from mnist_sgd_serve.model.metadata import Metadata
 
-__all__ = ["capture", "load", "write"]
-
-ORIGINS = ("stack_trace", "nn_module_stack", "source_fn_stack", "torch_fn", "from_node")
-"""The keys under which torch.export notes where a node came from; to run it needs none."""
-
+DEBUG_META_KEYS = ("stack_trace", "nn_module_stack", "source_fn_stack", "torch_fn", "from_node")
+"""Under these keys a node's origin is noted; running the graph needs none of them."""
 
 LOGGERS = ("torch.export._trace", "torch.fx.experimental.symbolic_shapes")
-"""Where torch.export tells at length why it could not capture a model."""
+"""These report at length why a model could not be traced."""
 
 
-def capture(classifier: Classifier) -> ExportedProgram:
-    """Capture the classifier's graph, with a free batch size and without a word on its source.
+def export_program(classifier: Classifier) -> ExportedProgram:
+    """Trace the classifier with a dynamic batch size and remove all debugging metadata.
 
-    It takes 1.5 s the first time in a process, for torch's imports, and 0.1 s later. What torch
-    prints about a model that it cannot capture is left out: the error says it in a sentence.
+    What torch prints about a model that it cannot trace is dropped; the exception says it.
     """
-    # Without an end, a cnn_histogram that torch 2.6 captures excludes the largest int64.
-    free_batch = ({0: Dim("batch", max=2**62)},)
-    with _silent_if_it_fails():
+    # Without an upper bound, a cnn_histogram that torch 2.6 traces excludes the largest int64.
+    dynamic_batch = ({0: Dim("batch", max=2**62)},)
+    with _quiet_on_failure():
         program = torch.export.export(
-            classifier, (example_batch(),), dynamic_shapes=free_batch, strict=False
+            classifier, (example_batch(),), dynamic_shapes=dynamic_batch, strict=False
         )
     for module in program.graph_module.modules():
         if isinstance(module, GraphModule):
             for node in module.graph.nodes:
-                for key in ORIGINS:
+                for key in DEBUG_META_KEYS:
                     node.meta.pop(key, None)
     return program
 
 
 @contextmanager
-def _silent_if_it_fails() -> Iterator[None]:
-    """Hold back what is printed on standard error, and let it out unless the body fails."""
+def _quiet_on_failure() -> Iterator[None]:
+    """Buffer standard error and print it only if the body succeeds."""
     held = io.StringIO()
     loggers = [logging.getLogger(name) for name in LOGGERS]
     for logger in loggers:
-        logger.addFilter(_nothing)
+        logger.addFilter(_drop)
     try:
         with redirect_stderr(held), warnings.catch_warnings():
-            # Hooks leave tensors in attributes; whether the graph computes them anew is compared.
+            # Hooks leave tensors in attributes; the comparison shows if the graph needs them.
             warnings.filterwarnings("ignore", "The tensor attribute", UserWarning)
             yield
     finally:
         for logger in loggers:
-            logger.removeFilter(_nothing)
+            logger.removeFilter(_drop)
     if held.getvalue() and sys.stderr is not None:
         sys.stderr.write(held.getvalue())
 
 
-def _nothing(record: logging.LogRecord) -> bool:
+def _drop(record: logging.LogRecord) -> bool:
     return False
 
 
@@ -79,11 +75,11 @@ def write(classifier: Classifier, path: Path, metadata: Metadata) -> None:
     """Write the .pt2 file, with the metadata's properties as its extra file metadata.json."""
     # A buffer, because the archive's records carry the name of the file they were first saved to.
     buffer = io.BytesIO()
-    properties = json.dumps(metadata.to_properties())
-    torch.export.save(capture(classifier), buffer, extra_files={"metadata.json": properties})
+    extra = {"metadata.json": json.dumps(metadata.to_properties())}
+    torch.export.save(export_program(classifier), buffer, extra_files=extra)
     path.write_bytes(buffer.getvalue())
 
 
-def load(path: Path) -> Answer:
-    """Load a .pt2 file to ask it for probabilities."""
-    return torch_answer(torch.export.load(path).module())
+def load(path: Path) -> PredictFn:
+    """Load a .pt2 file for prediction."""
+    return torch_predict_fn(torch.export.load(path).module())

@@ -1,8 +1,7 @@
-"""The graph that every exported file carries: uint8 images in, probabilities out.
+"""The graph in every exported file: uint8 images in, probabilities out.
 
-Normalisation and sigmoid stand inside, so nothing can be prepared differently at serving. The
-arithmetic is the loader's, in the same order and rounded to the same type of number, so the model
-sees the bytes it was trained on.
+Normalisation and sigmoid are part of the graph, so a server cannot get them wrong. The arithmetic
+is the loader's, in the same order and dtype, so the model sees the values it was trained on.
 """
 
 import math
@@ -12,26 +11,23 @@ from torch import Tensor, nn
 
 from mnist_sgd.models.wrappers import plain_copy
 
-__all__ = ["IMAGE_SIZE", "Classifier", "example_batch"]
-
 IMAGE_SIZE = (28, 28)
-"""Height and width of an image, the only ones that the artifact's format knows."""
+"""Height and width of an image, the only ones in the artifact's format."""
 
 
 class Classifier(nn.Module):
-    """A trained model between bytes and probability: uint8 [B, 28, 28] to float32 [B, 1].
+    """Map uint8 images [B, 28, 28] to probabilities float32 [B, 1] with a trained model.
 
-    It works on a copy of the model, on the CPU, in evaluation mode and without gradients; the
-    caller's model keeps its mode, its device and its weights. Of a wrapped model, as by
-    `torch.compile`, it copies the one inside.
+    It holds a copy of the model, on the CPU, in evaluation mode and without gradients. Of a wrapped
+    model, as by `torch.compile`, it copies the one inside.
 
     Args:
-        model: takes `dtype` [B, *input_shape] and gives logits [B, 1].
+        model: maps `dtype` [B, *input_shape] to logits [B, 1]; it is not changed.
         mean: subtracted from image / 255.
         std: divides the difference; above 0.
-        input_shape: of one image as the model takes it, (784,) or (1, 28, 28).
-        dtype: of the pixels as the model takes them: float32, bfloat16, or uint8 for the pixels
-            themselves, which mean and std leave alone.
+        input_shape: shape of one image as the model takes it, (784,) or (1, 28, 28).
+        dtype: of the pixels as the model takes them: float32, bfloat16, or uint8 for raw pixels,
+            which mean and std do not change.
 
     Raises:
         ValueError: `input_shape` does not hold the pixels of one image.
@@ -61,18 +57,18 @@ class Classifier(nn.Module):
         self.eval().requires_grad_(False)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Probabilities float32 [B, 1] of the positive class for uint8 images [B, 28, 28]."""
+        """Return the probabilities float32 [B, 1] of the positive class."""
         return torch.sigmoid(self.logits(image))
 
     def logits(self, image: Tensor) -> Tensor:
-        """Logits float32 [B, 1] for uint8 images [B, 28, 28]."""
+        """Return the logits float32 [B, 1] of uint8 images [B, 28, 28]."""
         logits = self.model(self.pixels(image))
         if not isinstance(logits, Tensor):
-            raise TypeError(f"it gives a {type(logits).__name__}, not a tensor of logits [B, 1]")
+            raise TypeError(f"it returns a {type(logits).__name__}, not a tensor of logits [B, 1]")
         return logits if logits.dtype == torch.float32 else logits.to(torch.float32)
 
     def pixels(self, image: Tensor) -> Tensor:
-        """What the loader makes of uint8 images [B, 28, 28]: `dtype` [B, *input_shape]."""
+        """Convert uint8 images [B, 28, 28] as the loader does: to `dtype` [B, *input_shape]."""
         if self.dtype == torch.uint8:
             return image.reshape(-1, *self.input_shape)
         x = image.to(torch.float32) / 255
@@ -83,5 +79,5 @@ class Classifier(nn.Module):
 
 
 def example_batch() -> Tensor:
-    """Two blank images, uint8 [2, 28, 28], to trace with; an axis of 1 would be taken for fixed."""
+    """Two blank images, uint8 [2, 28, 28], to trace with; an axis of 1 would become a constant."""
     return torch.zeros(2, *IMAGE_SIZE, dtype=torch.uint8)

@@ -1,13 +1,11 @@
-"""The .onnx file, the project's artifact: one file, any batch size, nothing but the graph.
+"""The .onnx file, the project's artifact: one file, any batch size, only the graph.
 
-The exporter writes stack traces, paths and counters beside every node. The graph is therefore
-built anew from what a runtime needs, under names of its own, so nothing else can slip in and the
-same weights give the same bytes. Opset 18 is the oldest that the exporter writes without a
-conversion, IR version 8 the one it came with (ONNX 1.13): old runtimes read the file too.
+The exporter adds stack traces, paths and counters to every node. The graph is therefore rebuilt
+from what a runtime needs, with stable names, so that the same weights give the same bytes. Opset 18
+is the oldest that the exporter writes without a conversion, and IR version 8 was released with it
+(ONNX 1.13), so old runtimes read the file too.
 
-The first export in a process takes 1.3 s beyond `capture`, most of it spent by torch.onnx and
-onnxscript on reading their five hundred operator definitions, later ones 0.5 s. That is why onnx
-is imported here only when an export runs.
+onnx is imported only when an export runs, because torch.onnx takes long to import.
 """
 
 import copy
@@ -22,34 +20,24 @@ import torch
 from torch import Tensor, nn
 
 from mnist_sgd.export.bfloat16 import in_float32
-from mnist_sgd.export.exported_program import capture
+from mnist_sgd.export.exported_program import export_program
 from mnist_sgd.export.graph import IMAGE_SIZE, Classifier
-from mnist_sgd.export.parity import Answer
+from mnist_sgd.export.parity import PredictFn
 from mnist_sgd.export.versions import versions
 from mnist_sgd_serve.model.metadata import Metadata
 
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["IR_VERSION", "OPSET", "dot_product", "load", "write"]
-
 OPSET = 18
 IR_VERSION = 8
 
 
 def dot_product(linear: nn.Linear, x: Tensor) -> Tensor:
-    """What a linear layer with one output gives, written as a product and a sum.
+    """Apply a linear layer with one output, float32 [..., K] to [..., 1], as product and sum.
 
-    onnxruntime's matrix product adds a row's 784 products one after another, its sum adds many at
-    once. The chapter's model, trained with 18 seeds and lengths, came up to 1.5e-6 away from torch
-    with the first and 0.4e-6 with the second, at the same speed.
-
-    Args:
-        linear: has one output.
-        x: float32 [..., K].
-
-    Returns:
-        float32 [..., 1].
+    onnxruntime's matrix product accumulates sequentially, its sum in blocks, which rounds less and
+    is as fast.
     """
     total = (x * linear.weight).sum(-1, keepdim=True)
     return total if linear.bias is None else total + linear.bias
@@ -78,18 +66,17 @@ def write(classifier: Classifier, path: Path, metadata: Metadata) -> None:
     path.write_bytes(model.SerializeToString(deterministic=True))
 
 
-def load(path: Path) -> Answer:
-    """Load an .onnx file to ask it for probabilities, with the class that will serve it."""
+def load(path: Path) -> PredictFn:
+    """Load an .onnx file for prediction, with the class that will serve it."""
     from mnist_sgd_serve.model.predictor import Predictor
 
     return Predictor(path.read_bytes()).probabilities
 
 
 def _with_dot_products(classifier: Classifier) -> Classifier:
-    """Let every linear layer with one output compute a `dot_product`.
+    """Replace the `forward` of every linear layer with one output by `dot_product`.
 
-    The layer stays what it is, with its attributes and hooks, since a model may look at them: only
-    what it calls as its `forward` is another one.
+    The layer itself, its attributes and its hooks stay, since the model may use them.
     """
     for module in classifier.modules():
         if (
@@ -103,22 +90,22 @@ def _with_dot_products(classifier: Classifier) -> Classifier:
 
 
 def _translate(classifier: Classifier) -> "onnx.GraphProto":
-    """Translate the classifier with torch.onnx and see that the graph is plain ONNX.
+    """Convert the classifier with torch.onnx and check that the graph is plain ONNX.
 
     Raises:
-        ValueError: it has functions, operators of another domain, or graphs inside its nodes.
+        ValueError: it has functions, operators of another domain, or subgraphs.
     """
     import onnx
 
     export = partial(
         torch.onnx.export,
-        capture(classifier),
+        export_program(classifier),
         dynamo=True,
         input_names=["image"],
         output_names=["probability"],
         opset_version=OPSET,
-        verbose=False,  # else it prints its progress
-        # It folds batch norm into a convolution's weights, which bfloat16 would round.
+        verbose=False,  # no progress messages
+        # Optimizing folds batch norm into a convolution's weights, which bfloat16 would round.
         optimize=not any(p.dtype == torch.bfloat16 for p in classifier.parameters()),
     )
     with _without_torchvision():
@@ -155,9 +142,9 @@ def _is_not_of_torchvision(record: logging.LogRecord) -> bool:
 
 
 def _rebuild(graph: "onnx.GraphProto", weights: set[str]) -> "onnx.GraphProto":
-    """Make the same graph with the contract's input and output, under names that it decides.
+    """Rebuild the graph with the artifact's input and output and stable names.
 
-    `weights` are the initialisers that keep their names.
+    The initializers named in `weights` keep their names.
     """
     import onnx
 
@@ -183,12 +170,12 @@ def _rebuild(graph: "onnx.GraphProto", weights: set[str]) -> "onnx.GraphProto":
 
 
 def _stable_names(graph: "onnx.GraphProto", weights: set[str]) -> dict[str, str]:
-    """Map old names to new: weights keep theirs, constants and results are numbered in order."""
+    """Map old names to new: weights keep theirs, constants and results are numbered."""
     constants = [tensor.name for tensor in graph.initializer if tensor.name not in weights]
     names = {name: name for name in weights}
     names |= {name: f"constant_{i}" for i, name in enumerate(constants)}
     for i, node in enumerate(graph.node):
         for j, output in enumerate(node.output):
             names[output] = f"{node.op_type.lower()}_{i}" + (f"_{j}" if j else "")
-    # "" stands for an optional input or output that is left out.
+    # "" stands for an omitted optional input or output.
     return names | {name: name for name in ("", "image", "probability")}

@@ -1,8 +1,8 @@
 """The .pt file: the graph as TorchScript, for torch.jit.load and libtorch.
 
-TorchScript is deprecated upstream and warns at every step; it stays here for programs that read
-nothing newer. The weights are constants of the graph: `map_location` moves them, `.to` does not.
-The same weights give the same bytes, without a path of the machine in them.
+TorchScript is deprecated, but some programs read nothing newer. The weights are constants of the
+graph: `map_location` moves them, `.to` does not. The same weights give the same bytes, which name
+no source file.
 """
 
 import io
@@ -16,16 +16,14 @@ import torch
 from torch import Tensor
 
 from mnist_sgd.export.graph import Classifier, example_batch
-from mnist_sgd.export.parity import Answer, torch_answer
+from mnist_sgd.export.parity import PredictFn, torch_predict_fn
 from mnist_sgd_serve.model.metadata import Metadata
 
-__all__ = ["load", "write"]
-
 SOURCE_RANGES = ".debug_pkl"
-"""Ends the records that map code to source files and lines; only error texts use them."""
+"""Suffix of the records that map code to source lines; only error messages use them."""
 
 SERIALIZATION_ID = ".data/serialization_id"
-"""A checksum over the other records, which the writer makes anew."""
+"""A checksum over the other records; the writer adds a new one."""
 
 
 def write(classifier: Classifier, path: Path, metadata: Metadata) -> None:
@@ -35,12 +33,12 @@ def write(classifier: Classifier, path: Path, metadata: Metadata) -> None:
         probability: Tensor = classifier(image)
         return probability
 
-    # A function, because the classes of a traced module are numbered through the whole process
-    # and the numbers would be in the file; a buffer, because the records carry the file's name.
+    # A function, because torch numbers the classes of traced modules within the process, and these
+    # numbers would be in the file. A buffer, because the records carry the file's name.
     buffer = io.BytesIO()
     properties = json.dumps(metadata.to_properties())
     with _deprecation_expected():
-        # Its own check of one example is not needed: `export_model` compares every image.
+        # Its own check of one example is redundant: `export_model` compares every image.
         traced = torch.jit.trace(  # type: ignore[no-untyped-call]  # torch leaves it unannotated
             forward, (example_batch(),), check_trace=False
         )
@@ -48,17 +46,17 @@ def write(classifier: Classifier, path: Path, metadata: Metadata) -> None:
     path.write_bytes(_without_source_ranges(buffer.getvalue()))
 
 
-def load(path: Path) -> Answer:
-    """Load a .pt file to ask it for probabilities."""
+def load(path: Path) -> PredictFn:
+    """Load a .pt file for prediction."""
     with _deprecation_expected():
         module = torch.jit.load(path)  # type: ignore[no-untyped-call]  # as above
-    return torch_answer(module)
+    return torch_predict_fn(module)
 
 
 def _without_source_ranges(archive: bytes) -> bytes:
-    """Copy the archive's records, all but those that name source files.
+    """Copy the archive without the records that name source files.
 
-    torch's own reader and writer keep the alignment that memory mapping needs.
+    torch's own reader and writer keep the alignment for memory mapping.
     """
     reader = torch._C.PyTorchFileReader(io.BytesIO(archive))
     buffer = io.BytesIO()
@@ -73,7 +71,7 @@ def _without_source_ranges(archive: bytes) -> bytes:
 
 @contextmanager
 def _deprecation_expected() -> Iterator[None]:
-    """Silence the notice that TorchScript is deprecated; the module says why it is used."""
+    """Silence TorchScript's deprecation warnings."""
     with warnings.catch_warnings():
         notice = r"`torch\.jit\.(trace|save|load)` is deprecated"
         warnings.filterwarnings("ignore", notice, FutureWarning)

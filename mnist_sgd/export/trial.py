@@ -1,60 +1,54 @@
-"""Try before a training what comes after it: writing the weights, and exporting the model.
+"""Save and export an untrained model once, before its training.
 
-Some models train and can be neither saved nor exported, and the end of a long training is a bad
-moment to learn that. A trial of the untrained model takes the seconds of one export.
+Some models can be trained but neither saved nor exported, and the end of a long training is a bad
+time to learn that. The trial takes a few seconds.
 """
-
-from __future__ import annotations
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import Any
 
 import torch
 
-from mnist_sgd.export import ExportError, export_model
+from mnist_sgd.export.exporter import export_model
+from mnist_sgd.export.parity import ExportError
 from mnist_sgd.models.builtin import MODELS, model_name
 from mnist_sgd.models.weights import load_weights, save_weights
 from mnist_sgd.models.wrappers import plain_copy
-from mnist_sgd.training.metadata import describe, properties
-
-if TYPE_CHECKING:
-    from mnist_sgd.training.learner import Learner
-
-__all__ = ["try_files"]
+from mnist_sgd.training.metadata import build_metadata, properties
 
 IMAGES = 16
-"""How many validation images the untrained model is asked about."""
+"""Number of validation images that the untrained model predicts."""
 
 
-def try_files(learn: Learner, name: str) -> None:
-    """See that a learner's model can be saved, loaded and exported; all ranks call this together.
+def try_files(learn: Any, name: str) -> None:
+    """Check that a learner's model can be saved, loaded and exported; all ranks call this together.
 
-    The model stays as it is, and torch's random state too. Built-in models are not tried.
+    The model and torch's random state stay unchanged. Built-in models are not tried.
 
     Args:
-        learn: before its fit, with loaders of this package.
+        learn: a `Learner` before its fit, with loaders of this package.
         name: of the model, for the message.
 
     Raises:
         ValueError: on every rank, if it cannot; the message says why.
     """
     failure: _TrialError | None = None
-    if learn.ranks.is_first and model_name(learn.model) not in MODELS:
+    if learn.ranks.is_main_process and model_name(learn.model) not in MODELS:
         try:
             _try(learn)
         except _TrialError as error:
             failure = error
-    said = learn.ranks.from_first(str(failure or "").encode())
-    if said:
-        raise ValueError(f"{name}: {said.decode()}; nothing was trained") from failure
+    reason = learn.ranks.broadcast_bytes(str(failure or "").encode())
+    if reason:
+        raise ValueError(f"{name}: {reason.decode()}; nothing was trained") from failure
 
 
 class _TrialError(Exception):
     """A file could not be written; the message says which, and why."""
 
 
-def _try(learn: Learner) -> None:
+def _try(learn: Any) -> None:
     """Write the model's files into a temporary folder.
 
     Raises:
@@ -73,7 +67,7 @@ def _try(learn: Learner) -> None:
             export_model(
                 learn.model,
                 artifact,
-                metadata=describe(learn),
+                metadata=build_metadata(learn),
                 images=loader.dataset.images[:IMAGES],
                 input_shape=loader.sample_shape,
             )

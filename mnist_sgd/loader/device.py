@@ -6,6 +6,9 @@ at the next batch long before they have run. That needs memory which the device 
 "pinned", and a stream for the copies beside the one for the kernels.
 """
 
+from collections.abc import Iterable
+from itertools import starmap
+
 import torch
 from torch import Tensor
 
@@ -68,3 +71,10 @@ class DeviceCopy:
             buffer[: t.numel()].view(t.shape) for buffer, t in zip(buffers, tensors, strict=False)
         ]
         return [part.copy_(tensor) for part, tensor in zip(parts, tensors, strict=True)]
+
+
+def to_device(
+    batches: Iterable[tuple[Tensor, Tensor]], device: torch.device
+) -> Iterable[tuple[Tensor, Tensor]]:
+    """Move batches to a device; none is held while the next one is asked for."""
+    return batches if device.type == "cpu" else starmap(DeviceCopy(device), batches)

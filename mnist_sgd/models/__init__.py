@@ -1,4 +1,4 @@
-"""The models: built-in ones, custom ones, and what is known about any of them."""
+"""Built-in and custom models, their layers and their weights."""
 
 from mnist_sgd.models.builtin import (
     MODELS,

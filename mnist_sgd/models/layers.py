@@ -1,28 +1,26 @@
-"""Layers that show a network the edges and the grey levels of a picture.
+"""Layers for the edges and the grey levels of a picture.
 
-Whole pictures are told apart by more than shapes: flat areas or shaded ones, outlines, the greys
-that an artist uses. A few hundred pictures do not suffice to learn such features from pixels.
+Whole pictures differ in more than shapes: flat or shaded areas, outlines, the greys that an artist
+uses. A few hundred pictures are too few to learn such features from pixels.
 """
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-__all__ = ["Edges", "Histogram", "Sum"]
-
 _SOFTENING = 1e-3
-"""Added below the root of a difference, whose slope would be infinite at 0."""
+"""Added under a square root, whose slope at 0 would be infinite."""
 
 
 class Edges(nn.Module):
-    """Adds how much each pixel differs from the next one in its row, and in its column.
+    """Append two channels: how much each pixel differs from the next in its row and its column.
 
-    Float `[B, 1, H, W]` to `[B, 3, H, W]`: the images and the roots of the two differences. The
-    root makes faint edges count, whichever side is the darker one.
+    Float `[B, 1, H, W]` to `[B, 3, H, W]`: the images and the square roots of the absolute
+    differences. The root makes faint edges count.
     """
 
     def forward(self, images: Tensor) -> Tensor:
-        """Add the edges."""
+        """Append the edges."""
         along = pad(images[..., 1:] - images[..., :-1], (0, 1))
         down = pad(images[..., 1:, :] - images[..., :-1, :], (0, 0, 0, 1))
         return torch.cat([images, self._root(along), self._root(down)], dim=1)
@@ -32,14 +30,14 @@ class Edges(nn.Module):
 
 
 class Histogram(nn.Module):
-    """Counts how many pixels of an image have each grey level, wherever they are.
+    """Compute a differentiable histogram of an image's grey levels.
 
-    Float `[B, 1, H, W]` in 0 to 1 to `[B, bins]`: the roots of the shares of every second pixel of
-    every second row, scaled so that they are about 1 where all shares are equal. A pixel between
-    the levels of two bins counts for both, the more for the nearer one: so there is a gradient.
+    Float `[B, 1, H, W]` in 0 to 1 to `[B, bins]`: the square roots of the fractions of pixels in
+    each bin, scaled so that they are about 1 if all fractions are equal. Every second pixel of
+    every second row counts. A pixel between two bins is interpolated, so that there is a gradient.
 
     Args:
-        bins: how many grey levels are told apart, evenly spaced from 0 to 1.
+        bins: number of grey levels, evenly spaced from 0 to 1; at least 2.
     """
 
     below: Tensor
@@ -51,24 +49,24 @@ class Histogram(nn.Module):
         self.register_buffer("below", steps, persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Count the grey levels."""
-        # Sums over all pixels and differences of these need float32, whatever the model's dtype.
+        """Compute the histogram."""
+        # Differences of sums over all pixels need float32, whatever the model's dtype.
         steps = images[..., ::2, ::2].float() * (self.bins - 1) - self.below.float()
-        above = steps.clamp(0, 1).mean((2, 3))  # the share above each level, but for the last: 0
+        above = steps.clamp(0, 1).mean((2, 3))  # the fraction above each level but the last
         every = torch.ones_like(above[:, :1])
-        shares = torch.cat([every, above], dim=1) - torch.cat([above, 0 * every], dim=1)
-        return (shares * self.bins + _SOFTENING).sqrt().to(images.dtype)
+        fractions = torch.cat([every, above], dim=1) - torch.cat([above, 0 * every], dim=1)
+        return (fractions * self.bins + _SOFTENING).sqrt().to(images.dtype)
 
     def extra_repr(self) -> str:
-        """The number of bins, for the layer's text."""
+        """The number of bins, for the layer's `repr`."""
         return str(self.bins)
 
 
 class Sum(nn.ModuleList):
-    """Gives the sum of what several modules make of the same images."""
+    """Sum the outputs of several modules for the same input."""
 
     def forward(self, images: Tensor) -> Tensor:
-        """Ask each of them."""
+        """Add the outputs."""
         first, *others = self
         total: Tensor = first(images)
         for module in others:

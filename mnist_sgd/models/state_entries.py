@@ -1,8 +1,7 @@
-"""The entries of a model's state, as tensors that a file can hold and a few words of JSON.
+"""Convert a model's `state_dict` to what a safetensors file can hold, and back.
 
-`state_dict()` gives a tensor again under every name that the model has it by, and whatever a
-layer's `get_extra_state` gives. A safetensors file holds neither: it takes each tensor once, and
-nothing else.
+A `state_dict` lists a shared tensor under each of its names, and may hold any `get_extra_state`. A
+safetensors file holds each tensor once, and nothing else: the rest goes into JSON.
 """
 
 import json
@@ -15,22 +14,20 @@ from torch.nn.parameter import is_lazy
 
 from mnist_sgd._state_file import DocumentError, digest, pack, unpack
 
-__all__ = ["check_extra", "fingerprint", "join", "same_bits", "shared_names", "split"]
-
 SHARED = "mnist_sgd.shared"
-"""The property with the other names of tensors, each with the name under which it is written."""
+"""The property that maps the other names of shared tensors to the written name."""
 
 EXTRA = "mnist_sgd.extra_state"
-"""The property with the entries of the state that are no tensors; those in them are named so."""
+"""The property with the extra states; also the prefix of the names of tensors in them."""
 
 
 def split(state: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Split a state into tensors, each once and on the CPU, and properties that say the rest.
+    """Split a state into tensors, each once and on the CPU, and JSON properties for the rest.
 
     Raises:
-        ValueError: an entry has no shape yet, or is made of other things than JSON and tensors
-            can hold; the message says which.
-        RuntimeError: a tensor has no memory, or is not a dense one.
+        ValueError: an entry has no shape yet, or holds something other than tensors and what JSON
+            can hold; the message names it.
+        RuntimeError: a tensor has no memory, or is not dense.
     """
     shared = shared_names(state)
     tensors: dict[str, Tensor] = {}
@@ -47,10 +44,10 @@ def split(state: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def check_extra(state: Mapping[str, Any]) -> None:
-    """See that the entries of a state that are no tensors can be written.
+    """Check that the extra states among the entries can be written.
 
     Raises:
-        ValueError: one cannot; the message says which.
+        ValueError: one cannot; the message names it.
     """
     for name, value in state.items():
         if not isinstance(value, Tensor):
@@ -65,7 +62,7 @@ def _packed(name: str, value: Any, tensors: dict[str, Tensor]) -> Any:
 
 
 def join(tensors: Mapping[str, Tensor], properties: Mapping[str, str]) -> dict[str, Any]:
-    """The state that `split` split.
+    """Join what `split` returned.
 
     Raises:
         ValueError, TypeError, KeyError, AttributeError, RecursionError: the properties are damaged.
@@ -80,7 +77,7 @@ def join(tensors: Mapping[str, Tensor], properties: Mapping[str, str]) -> dict[s
 
 
 def fingerprint(state: Mapping[str, Any]) -> str:
-    """32 hexadecimal digits that change with any entry of a state.
+    """Return 32 hexadecimal digits that change with any entry of a state.
 
     Raises:
         ValueError, RuntimeError: as in `split`.
@@ -90,20 +87,20 @@ def fingerprint(state: Mapping[str, Any]) -> str:
 
 
 def shared_names(state: Mapping[str, Any]) -> dict[str, str]:
-    """The names of tensors that came before under another name, each with the first one."""
+    """Map each further name of a shared tensor to its first one."""
     first: dict[Any, str] = {}
     shared = {}
     for name, value in state.items():
-        if isinstance(value, Tensor) and (place := _place(value)) is not None:
-            if place in first:
-                shared[name] = first[place]
+        if isinstance(value, Tensor) and (memory := _memory(value)) is not None:
+            if memory in first:
+                shared[name] = first[memory]
             else:
-                first[place] = name
+                first[memory] = name
     return shared
 
 
-def _place(tensor: Tensor) -> tuple[Any, ...] | None:
-    """Where a tensor lies and how; None if it has no memory of that kind."""
+def _memory(tensor: Tensor) -> tuple[Any, ...] | None:
+    """Identify a tensor's memory and layout; None if it has no memory."""
     if is_lazy(tensor) or tensor.layout != torch.strided or tensor.is_meta or not tensor.numel():
         return None
     address = tensor.data_ptr()

@@ -1,4 +1,4 @@
-"""What a model is made of: its layers, the shapes of what they give, their parameters."""
+"""List the layers of a model with their output shapes and numbers of parameters."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,35 +10,25 @@ from torch import Tensor, nn
 
 from mnist_sgd.models.wrappers import unwrapped
 
-__all__ = [
-    "ENDS_IN_SIGMOID",
-    "Layer",
-    "ends_in_sigmoid",
-    "evaluating",
-    "is_from_sigmoid",
-    "layers",
-    "summary",
-]
-
 ENDS_IN_SIGMOID = (
-    "the model ends in a sigmoid, and what makes probabilities of its logits applies another, "
-    "after which all are above 0.5; leave the model's own out, and train on logits (mnist_loss, "
+    "the model ends in a sigmoid, and its output goes through another, after which all "
+    "probabilities are above 0.5; remove the model's own, and train on logits (mnist_loss, "
     "cross_entropy)"
 )
 
 RESHAPING = ("View", "UnsafeView", "ReshapeAlias", "Squeeze", "Unsqueeze", "Alias", "ToCopy")
-"""How autograd's names of operations begin that change no value."""
+"""Prefixes of autograd's names for operations that change no value."""
 
 
 @dataclass(frozen=True)
 class Layer:
-    """A module as it was called.
+    """One call of a module.
 
     Attributes:
         name: its path in the model, as in `state_dict`; empty for the model itself.
         kind: the name of its class.
-        output: the shape of what it gave, without the batch; None if that was no tensor.
-        parameters: how many numbers are its own; 0 where it was called before.
+        output: the shape of its output without the batch; None if that was no tensor.
+        parameters: number of its own parameters; those of an earlier layer are not counted again.
     """
 
     name: str
@@ -48,15 +38,15 @@ class Layer:
 
 
 def layers(model: nn.Module, input_shape: tuple[int, ...] = (784,)) -> list[Layer]:
-    """The modules that compute, in the order in which they are called for a blank image.
+    """List the modules that compute, in the order in which they are called for a blank image.
 
-    These are the ones without modules inside or with parameters of their own. The model is called
-    once, in evaluation mode and without gradients, and is afterwards as it was.
+    These are the modules without children or with parameters of their own. The model is called
+    once, in evaluation mode and without gradients, and stays unchanged.
 
     Args:
         model: takes `[B, *input_shape]`, float32 or the dtype of its first parameter; of a wrapped
             one, as by `torch.compile`, the layers of the model inside are listed.
-        input_shape: of one image.
+        input_shape: shape of one image.
     """
     model = unwrapped(model)
     called: list[Layer] = []
@@ -85,11 +75,11 @@ def layers(model: nn.Module, input_shape: tuple[int, ...] = (784,)) -> list[Laye
 
 
 def ends_in_sigmoid(model: nn.Module, xb: Tensor) -> bool:
-    """Whether the last step of a model is a sigmoid, so that it gives probabilities.
+    """Whether the last operation of a model is a sigmoid, so that it returns probabilities.
 
     Args:
-        model: of a wrapped one, as by `torch.compile`, the model inside is asked.
-        xb: a batch; if its numbers are integers, a model without trainable weights says no.
+        model: any model, wrapped or not.
+        xb: a batch. For one of integers the result is False if the model has no trainable weights.
     """
     xb = xb.detach().clone()
     xb.requires_grad_(xb.is_floating_point())
@@ -98,7 +88,7 @@ def ends_in_sigmoid(model: nn.Module, xb: Tensor) -> bool:
 
 
 def is_from_sigmoid(predictions: object) -> bool:
-    """Whether the last step of what gave these predictions was a sigmoid, as autograd knows it."""
+    """Whether autograd records a sigmoid as the last operation on these predictions."""
     step = getattr(predictions, "grad_fn", None)
     while step is not None and step.name().startswith(RESHAPING):
         step = step.next_functions[0][0]
@@ -106,11 +96,11 @@ def is_from_sigmoid(predictions: object) -> bool:
 
 
 def summary(model: nn.Module, input_shape: tuple[int, ...] = (784,)) -> str:
-    """A table of `layers`, a line each, and the number of all parameters.
+    """Format `layers` as a table, with the total number of parameters.
 
     Args:
         model: takes float32 `[B, *input_shape]`.
-        input_shape: of one image.
+        input_shape: shape of one image.
     """
     model = unwrapped(model)
     rows = [("layer", "", "output", "parameters")]
@@ -135,7 +125,7 @@ def _shape(output: tuple[int, ...] | None) -> str:
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Put all modules in evaluation mode, without gradients, and each back in its own."""
+    """Use evaluation mode without gradients, and restore each module's mode afterwards."""
     before = {module: module.training for module in model.modules()}
     model.eval()
     try:

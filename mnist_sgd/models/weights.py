@@ -1,9 +1,8 @@
-"""Weights on disk as safetensors: loading a file runs no code, whoever made it.
+"""Save and load weights as safetensors files; loading one runs no code.
 
-The file's header carries the same `Metadata` as an artifact, so that `mnist-sgd export` can turn
-weights into one without being told anything else. The same weights give the same bytes. A tensor
-that a model has under several names is written once; what `get_extra_state` of a layer gives is
-written too, if it is made of what JSON and tensors can hold.
+The file's header holds the same `Metadata` as an artifact, so that `mnist-sgd export` needs nothing
+else. The same weights give the same bytes. A shared tensor is written once. A layer's
+`get_extra_state` is written if it consists of tensors and what JSON can hold.
 """
 
 import copy
@@ -24,39 +23,27 @@ from mnist_sgd.models.state_entries import join, same_bits, shared_names, split
 from mnist_sgd.models.wrappers import load_plain_state, plain_state
 from mnist_sgd_serve.model.metadata import Metadata, MetadataError
 
-__all__ = [
-    "INPUT_SHAPE",
-    "WeightsError",
-    "WeightsFile",
-    "load_weights",
-    "open_weights",
-    "packed_weights",
-    "read_weights",
-    "save_weights",
-    "shapes",
-]
-
 KEY = "mnist_sgd"
-"""The one key of the header's metadata: safetensors writes several in an order that varies."""
+"""The only key of the header's metadata: safetensors writes several in varying order."""
 
 CLASSES = "mnist_sgd.classes"
 
 INPUT_SHAPE = "mnist_sgd.input_shape"
-"""The property with the shape of one image as the model takes it; left out for [784]."""
+"""The property with the shape of one image as the model takes it; omitted for [784]."""
 
 
 class WeightsError(ValueError):
-    """A file does not hold the weights that were asked for, or a model's cannot be written."""
+    """A file does not hold the requested weights, or a model's weights cannot be written."""
 
 
 @dataclass(frozen=True)
 class WeightsFile:
-    """What a file of weights holds.
+    """The content of a weights file.
 
     Attributes:
         path: of the file.
-        state: as `Module.load_state_dict` takes it; shared tensors are there under every name.
-        properties: what is known of the model, as the header has it.
+        state: as `Module.load_state_dict` takes it, with shared tensors under each name.
+        properties: the metadata as text, by name.
     """
 
     path: Path
@@ -68,8 +55,8 @@ class WeightsFile:
         """The properties as `Metadata`.
 
         Raises:
-            WeightsError: they are damaged, or do not say what the classes and the normalisation
-                are, as where the training batches did not come from this package's DataLoader.
+            WeightsError: they are damaged, or lack the classes and the normalisation, as when
+                the training batches did not come from this package's DataLoader.
         """
         if CLASSES not in self.properties:
             raise WeightsError(
@@ -102,15 +89,15 @@ def save_weights(
     path: str | os.PathLike[str],
     metadata: Metadata | Mapping[str, str],
 ) -> None:
-    """Write a model's parameters and buffers, and what is known of them, as one whole file.
+    """Write a model's parameters, buffers and metadata to a file, atomically.
 
     Args:
-        model: any; of a wrapped one, as by `torch.compile`, the model inside is written.
+        model: any model; of a wrapped one, as by `torch.compile`, the model inside is written.
         path: of the file.
-        metadata: what is known of it, or the properties that say so.
+        metadata: the metadata, or its properties.
 
     Raises:
-        WeightsError: the model holds something that such a file cannot; the message says what.
+        WeightsError: the model holds something that such a file cannot; the message names it.
         OSError: the file cannot be written.
     """
     atomic_write(path, packed_weights(model, path, metadata))
@@ -119,7 +106,7 @@ def save_weights(
 def packed_weights(
     model: nn.Module, path: str | os.PathLike[str], metadata: Metadata | Mapping[str, str]
 ) -> bytes:
-    """The bytes that `save_weights` writes as the file `path`.
+    """Return the bytes that `save_weights` writes to `path`.
 
     Raises:
         WeightsError: as in `save_weights`.
@@ -136,10 +123,10 @@ def packed_weights(
 
 
 def open_weights(path: str | os.PathLike[str]) -> WeightsFile:
-    """Read a file of weights.
+    """Read a weights file.
 
     Raises:
-        WeightsError: the file is missing or is not one that `save_weights` wrote.
+        WeightsError: the file is missing, or `save_weights` did not write it.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -175,25 +162,23 @@ def open_weights(path: str | os.PathLike[str]) -> WeightsFile:
 
 
 def read_weights(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Metadata]:
-    """The entries of a file by name, tensors and extra states, and its metadata.
+    """Read the state and the metadata of a weights file.
 
     Raises:
-        WeightsError: the file is missing, is not one that `save_weights` wrote, or does not say
-            what the classes are.
+        WeightsError: the file is missing, `save_weights` did not write it, or it has no classes.
     """
     file = open_weights(path)
     return file.state, file.metadata
 
 
 def load_weights(model: nn.Module, path: str | os.PathLike[str]) -> WeightsFile:
-    """Put the weights of a file into a model of the same architecture, and return the file.
+    """Load the weights of a file into a model of the same architecture, and return the file.
 
-    A tensor that the file has once under several names goes to all of them, also in a model that
-    has a tensor for each.
+    A shared tensor is loaded under each of its names, also if the model does not share it.
 
     Raises:
-        WeightsError: the file is missing, is not one that `save_weights` wrote, or is of another
-            architecture; the model is then as it was.
+        WeightsError: the file is missing, `save_weights` did not write it, or its weights are of
+            another architecture; the model is then unchanged.
     """
     file = open_weights(path)
     _check(model, file)
@@ -201,7 +186,7 @@ def load_weights(model: nn.Module, path: str | os.PathLike[str]) -> WeightsFile:
     try:
         load_plain_state(model, file.state)
     except Exception as error:  # a layer's set_extra_state may raise anything
-        with suppress(Exception):  # what cannot be loaded at all is also still there
+        with suppress(Exception):  # what could not be loaded was not changed either
             load_plain_state(model, before)
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise WeightsError(f"{path}: this model does not take its weights: {reason}") from error
@@ -209,19 +194,19 @@ def load_weights(model: nn.Module, path: str | os.PathLike[str]) -> WeightsFile:
 
 
 def shapes(state: Mapping[str, Any]) -> str:
-    """The names and the shapes of a model's weights, in one line."""
+    """Format the names and the shapes of a model's weights in one line."""
     return _listed({name: _shape(name, value) for name, value in state.items()})
 
 
 def _check(model: nn.Module, file: WeightsFile) -> None:
-    """See that the weights of a file are those of a model's architecture."""
+    """Check that the weights of a file fit a model's architecture."""
     state = plain_state(model)
-    wanted = {name: _shape(name, value) for name, value in state.items()}
+    own = {name: _shape(name, value) for name, value in state.items()}
     given = {name: _shape(name, value) for name, value in file.state.items()}
-    # A lazy layer takes the shape of what it is given.
-    taken = {name: given.get(name) if is_lazy(state[name]) else wanted[name] for name in wanted}
-    if taken != given:
-        theirs, ours = (_listed(dict(sorted(each.items()))) for each in (given, wanted))
+    # A lazy layer takes any shape.
+    fitting = {name: given.get(name) if is_lazy(state[name]) else own[name] for name in own}
+    if fitting != given:
+        theirs, ours = (_listed(dict(sorted(each.items()))) for each in (given, own))
         raise WeightsError(f"{file.path}: its weights are {theirs}; this model has {ours}")
     for other, name in shared_names(state).items():
         if not same_bits(file.state[other], file.state[name]):
@@ -231,7 +216,7 @@ def _check(model: nn.Module, file: WeightsFile) -> None:
 
 
 def _shape(name: str, value: Any) -> tuple[int, ...] | None:
-    """The shape of a weight; None for a layer's extra state, which may have any."""
+    """Return the shape of a weight; None for an extra state, which may have any."""
     if not isinstance(value, Tensor) or name.endswith("_extra_state") or is_lazy(value):
         return None
     return tuple(value.shape)

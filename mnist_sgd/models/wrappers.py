@@ -1,8 +1,8 @@
-"""The model inside what `torch.compile`, DataParallel and their like put around it.
+"""Look inside the wrappers of `torch.compile`, DataParallel and similar.
 
-A wrapper answers as the model inside does, but renames every weight (`_orig_mod.`, `module.`) and
-hides the model's class. Files, names and summaries are therefore those of the model inside, so that
-weights saved from a compiled model load into a plain one and the other way round.
+A wrapper computes what the model inside does, but adds a prefix to every name (`_orig_mod.`,
+`module.`) and hides the model's class. Files, names and summaries are those of the model inside, so
+weights saved from a compiled model load into a plain one and vice versa.
 """
 
 import copy
@@ -15,22 +15,11 @@ from torch import Tensor, nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 
-__all__ = [
-    "load_passing_buffers",
-    "load_plain_state",
-    "passing_buffers",
-    "plain_copy",
-    "plain_modules",
-    "plain_parameters",
-    "plain_state",
-    "unwrapped",
-]
-
 
 def unwrapped(model: nn.Module) -> nn.Module:
-    """The model inside any number of wrappers, or `model` itself if it is none.
+    """Return the model inside any number of wrappers, or `model` itself if there is none.
 
-    Wrappers are `torch.compile`'s, DataParallel, DistributedDataParallel and AveragedModel.
+    Wrappers are those of `torch.compile`, DataParallel, DistributedDataParallel and AveragedModel.
     """
     while (name := _inner_name(model)) is not None:
         model = getattr(model, name)
@@ -38,18 +27,18 @@ def unwrapped(model: nn.Module) -> nn.Module:
 
 
 def plain_state(model: nn.Module) -> dict[str, Any]:
-    """The `state_dict` of the model inside, with the names it has where no module is wrapped."""
+    """Return the `state_dict` of the model inside, without the prefixes of wrapped modules."""
     model = unwrapped(model)
     return {_plain_name(model, name): value for name, value in model.state_dict().items()}
 
 
 def load_plain_state(model: nn.Module, state: Mapping[str, Any], strict: bool = True) -> None:
-    """Load what `plain_state` gave, also from a model that is wrapped in another way.
+    """Load a `plain_state`, also of a model that is wrapped differently.
 
     Args:
-        model: any.
+        model: any model.
         state: of a model of the same architecture.
-        strict: whether all of the model's names must be there, and no other.
+        strict: whether the names must be exactly the model's.
 
     Raises:
         RuntimeError: names or shapes are not the model's.
@@ -61,7 +50,7 @@ def load_plain_state(model: nn.Module, state: Mapping[str, Any], strict: bool = 
 
 
 def plain_modules(model: nn.Module) -> dict[str, nn.Module]:
-    """All modules but the wrappers, by the names that they have where no module is wrapped."""
+    """Return all modules except the wrappers, by their names without prefixes."""
     model = unwrapped(model)
     found: dict[str, nn.Module] = {}
     for name, module in model.named_modules():
@@ -71,15 +60,15 @@ def plain_modules(model: nn.Module) -> dict[str, nn.Module]:
 
 
 def plain_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
-    """All parameters, each once, by the names that they have where no module is wrapped."""
+    """Return all parameters, each once, by their names without prefixes."""
     model = unwrapped(model)
     return {_plain_name(model, name): p for name, p in model.named_parameters()}
 
 
-def passing_buffers(model: nn.Module) -> dict[str, Tensor | None]:
-    """The buffers that are in no `state_dict`, as they were registered with `persistent=False`.
+def non_persistent_buffers(model: nn.Module) -> dict[str, Tensor | None]:
+    """Return the buffers registered with `persistent=False`, which no `state_dict` holds.
 
-    A model computes with them as with the others, so what keeps its state keeps them too.
+    A model computes with them too, so whatever saves its full state needs them.
     """
     return {
         f"{place}.{name}" if place else name: module._buffers[name]
@@ -89,14 +78,14 @@ def passing_buffers(model: nn.Module) -> dict[str, Tensor | None]:
     }
 
 
-def load_passing_buffers(model: nn.Module, buffers: Mapping[str, Tensor | None]) -> None:
-    """Put back what `passing_buffers` gave; a buffer that a batch has made is made."""
+def load_non_persistent_buffers(model: nn.Module, buffers: Mapping[str, Tensor | None]) -> None:
+    """Restore `non_persistent_buffers`; a buffer that only a batch created is created."""
     modules = plain_modules(model)
     for name, value in buffers.items():
         place, _, own = name.rpartition(".")
         module = modules.get(place)
         if module is None or (own not in module._buffers and hasattr(module, own)):
-            continue  # it is another model now
+            continue  # the model has changed
         there = module._buffers.get(own)
         if value is not None and there is not None and _fits(there, value):
             with torch.no_grad():
@@ -108,16 +97,16 @@ def load_passing_buffers(model: nn.Module, buffers: Mapping[str, Tensor | None])
 
 
 def _fits(there: Tensor, value: Tensor) -> bool:
-    """Whether a buffer can take a value in its own memory."""
+    """Whether a value can be copied into a buffer in place."""
     alike = there.shape == value.shape and there.dtype == value.dtype
     return alike and there.is_contiguous() and not there.requires_grad
 
 
 def plain_copy(model: nn.Module) -> nn.Module:
-    """A deep copy of the model inside, with every wrapped module replaced by the one it wraps.
+    """Deep-copy the model inside, with every wrapped module replaced by the one it wraps.
 
     Tensors that a forward pass left in attributes, as hooks and the older `weight_norm` do, are
-    copied without their history, which torch could not copy.
+    copied without their autograd history, which torch cannot copy.
     """
     model = unwrapped(model)
     memo: dict[int, Any] = {}
@@ -133,8 +122,8 @@ def plain_copy(model: nn.Module) -> nn.Module:
 
 
 def _inner_name(module: nn.Module) -> str | None:
-    """The attribute of a wrapper that holds the model inside; None for any other module."""
-    # Importing the compiler takes seconds; a model that it compiled has imported it.
+    """Return the attribute of a wrapper that holds the model inside; None for other modules."""
+    # Importing the compiler takes seconds; if a model was compiled, it is imported already.
     compiler = sys.modules.get("torch._dynamo.eval_frame")
     if compiler is not None and isinstance(module, compiler.OptimizedModule):
         return "_orig_mod"
@@ -144,7 +133,7 @@ def _inner_name(module: nn.Module) -> str | None:
 
 
 def _plain_name(model: nn.Module, name: str) -> str:
-    """The name of an entry of `model.state_dict()` without the parts that wrappers add."""
+    """Remove the prefixes of wrappers from a name in `model.state_dict()`."""
     module: nn.Module | None = model
     plain = []
     for part in name.split("."):

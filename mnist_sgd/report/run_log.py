@@ -51,7 +51,7 @@ class RunLog(Callback):
 
     def before_fit(self, learn: "Learner") -> None:
         """Start the clock."""
-        if not learn.ranks.is_first:
+        if not learn.ranks.is_main_process:
             return
         before = self._seconds_before() if learn.recorder.lrs else 0.0
         self._began = time.monotonic() - before
@@ -92,7 +92,7 @@ class RunLog(Callback):
         Raises:
             OSError: the settings cannot be written, or a file cannot be removed.
         """
-        if not learn.ranks.is_first:
+        if not learn.ranks.is_main_process:
             return
         for name in files.FILES:
             remove_leftovers(self.folder / name)

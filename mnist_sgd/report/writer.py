@@ -66,7 +66,7 @@ def write_run(
     """
     need("matplotlib", "write_run")
     path = Path(folder)
-    if learn.ranks.is_first:
+    if learn.ranks.is_main_process:
         with one_writer(path, warnings.warn):
             files.create_run(path, overwrite=overwrite)
             if not files.is_run(path):

@@ -1,4 +1,4 @@
-"""What to say when a batch does not fit the model, or predictions their targets or the loss."""
+"""Explain errors of the model, the loss and the metrics: shapes, dtypes, missing gradients."""
 
 import re
 import warnings
@@ -10,25 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from mnist_sgd.loader.data_loaders import DataLoaders, check_alike, length_of
 from mnist_sgd.training.recorder import metric_name
-
-__all__ = [
-    "ShapeError",
-    "check_one_tensor",
-    "check_same_shape",
-    "check_targets",
-    "raise_explained",
-    "raise_explained_backward",
-    "raise_explained_forward",
-    "takes_logits",
-    "warn_of_broadcasting",
-    "warn_of_sigmoid",
-]
 
 OF_DTYPES = re.compile(
     r"dtype|datatype|scalar type|types? .*should be the same|Type promoting|not implemented for '"
 )
-"""What torch's layers say of an input whose dtype is not that of their weights."""
+"""torch's errors for an input whose dtype differs from the weights'."""
 
 CONVERSIONS = {
     torch.float32: "float",
@@ -36,18 +24,32 @@ CONVERSIONS = {
     torch.bfloat16: "bfloat16",
     torch.float16: "half",
 }
-"""The methods of tensors and modules that convert them."""
+"""Methods of tensors and modules that convert to a dtype."""
 
 
 class ShapeError(ValueError):
     """Predictions and targets have different shapes; the message names both."""
 
 
-def check_same_shape(name: str, predictions: Tensor, targets: Tensor) -> None:
-    """Refuse a pair that broadcasting would turn into a comparison of all with all.
+def check_batches(dls: DataLoaders) -> None:
+    """Refuse to train on nothing, or on other labels or pixels than validation has.
 
     Raises:
-        TypeError: the predictions are no tensor.
+        ValueError: the training loader is empty, a label has two names, or mean and std differ.
+    """
+    check_alike(dls.train, dls.valid)
+    if length_of(dls.train) == 0:
+        raise ValueError(
+            "there are no training batches: the training loader is empty, as it is with "
+            "drop_last=True and fewer images than batch_size"
+        )
+
+
+def check_same_shape(name: str, predictions: Tensor, targets: Tensor) -> None:
+    """Refuse shapes that would broadcast to a comparison of all predictions with all targets.
+
+    Raises:
+        TypeError: the predictions are not a tensor.
         ShapeError: the shapes differ.
     """
     check_one_tensor(predictions)
@@ -70,10 +72,10 @@ def _advice(predictions: Tensor, targets: Tensor) -> str:
 
 
 def check_one_tensor(predictions: Any) -> None:
-    """See that predictions are a tensor.
+    """Check that predictions are a tensor.
 
     Raises:
-        TypeError: it gives something else.
+        TypeError: they are something else.
     """
     if not isinstance(predictions, Tensor):
         raise TypeError(
@@ -84,7 +86,7 @@ def check_one_tensor(predictions: Any) -> None:
 
 
 def warn_of_broadcasting(predictions: Any, targets: Tensor) -> None:
-    """Warn where one of the two lacks the last axis: most losses then compare all with all."""
+    """Warn if one of the two lacks the last axis: most losses then broadcast them."""
     if not isinstance(predictions, Tensor):
         return
     size = targets.shape[:1]
@@ -98,16 +100,16 @@ def warn_of_broadcasting(predictions: Any, targets: Tensor) -> None:
 
 
 def check_targets(loss_func: Callable[..., Any], targets: Any) -> None:
-    """Refuse targets that are no probabilities where the loss takes them for such.
+    """Refuse targets outside [0, 1] for a binary loss.
 
-    Labels such as -1 and 1, or 1 and 2, otherwise train a useless model without an error.
+    Labels such as -1 and 1, or 1 and 2, would otherwise train a useless model without an error.
 
     Args:
-        loss_func: another loss than this package's and torch's binary ones may take any targets.
+        loss_func: other losses than this package's and torch's binary ones may take any targets.
         targets: of a batch.
 
     Raises:
-        ValueError: one is outside [0, 1].
+        ValueError: a target is outside [0, 1].
     """
     if not takes_logits(loss_func):
         return
@@ -123,7 +125,7 @@ def check_targets(loss_func: Callable[..., Any], targets: Any) -> None:
 
 
 def takes_logits(function: Callable[..., Any]) -> bool:
-    """Whether a loss or a metric is known to take logits, and targets from 0 to 1."""
+    """Whether a loss or a metric is known to take logits, and targets in [0, 1]."""
     while isinstance(function, partial):
         function = function.func
     function = getattr(function, "_torchdynamo_orig_callable", function)  # of torch.compile
@@ -136,7 +138,7 @@ def takes_logits(function: Callable[..., Any]) -> bool:
 
 
 def warn_of_sigmoid(functions: Sequence[Callable[..., Any]]) -> None:
-    """Warn that a model gives probabilities where a loss or a metric takes logits."""
+    """Warn that a model returns probabilities where a loss or a metric takes logits."""
     if known := [metric_name(function) for function in functions if takes_logits(function)]:
         warnings.warn(
             f"the model ends in a sigmoid, and {known[0]} applies another, after "
@@ -152,10 +154,10 @@ def _conversion(low: float, high: float) -> str:
 def raise_explained(
     error: Exception, function: Callable[..., Any], predictions: Any, targets: Tensor
 ) -> NoReturn:
-    """Raise an error of a loss or a metric again, with what the function was given.
+    """Reraise an error of a loss or a metric with the shapes and dtypes of its arguments.
 
     Raises:
-        TypeError: it was given integer targets, and works with floating-point ones.
+        TypeError: the targets are integers, and the function works with floating-point ones.
         Exception: otherwise the same error, with a note.
     """
     name = metric_name(function)
@@ -177,10 +179,10 @@ def raise_explained(
 
 
 def raise_explained_forward(error: Exception, model: nn.Module, xb: Any) -> NoReturn:
-    """Raise an error of a model again, with what to do if its batch has another dtype.
+    """Reraise an error of a model with advice, if the dtype of the batch is the cause.
 
     Raises:
-        TypeError: torch complains of dtypes, and the batch has not the weights'.
+        TypeError: torch complains of dtypes, and the batch's differs from the weights'.
         Exception: otherwise the same error.
     """
     weights = [p.dtype for p in model.parameters() if p.is_floating_point()]
@@ -214,11 +216,11 @@ def _dtype_advice(batches: torch.dtype, weights: torch.dtype) -> str:
 def raise_explained_backward(
     error: Exception, function: Callable[..., Any], loss: Any, model: nn.Module
 ) -> NoReturn:
-    """Raise an error of a backward pass again, with what to do.
+    """Reraise an error of a backward pass with advice.
 
     Raises:
-        TypeError: the loss is no tensor.
-        ValueError: it is no scalar, or has no gradient.
+        TypeError: the loss is not a tensor.
+        ValueError: it is not a scalar, or has no gradient.
         Exception: otherwise the same error.
     """
     name = metric_name(function)

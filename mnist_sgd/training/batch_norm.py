@@ -1,7 +1,7 @@
-"""Batch norm takes a variance over a batch, so it cannot train on a single value of a channel.
+"""Refuse batches on which batch norm cannot train: those with one value per channel.
 
-A last batch of one image is such a batch for a batch norm that follows a linear layer, and so is
-each rank's part of one image. It is found out before the first batch, not after the last but one.
+A last batch of one image is such a batch for a batch norm after a linear layer, and so is a rank's
+part of one image. This is checked before the first batch.
 """
 
 from collections.abc import Iterator
@@ -14,25 +14,23 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mnist_sgd.loader.dataloader import DataLoader
-from mnist_sgd.training.distributed import Ranks
-
-__all__ = ["check_batch_norm", "explaining_batch_norm"]
+from mnist_sgd.training.distributed import DistributedContext
 
 ADVICE = "leave that batch out (drop_last=True; train --drop-last) or take another batch size"
 TORCHS = "Expected more than 1 value per channel when training"
 
 
-def check_batch_norm(model: nn.Module, batches: object, ranks: Ranks) -> None:
-    """See that no training batch gives a rank a single image which a batch norm cannot take.
+def check_batch_norm(model: nn.Module, batches: object, ranks: DistributedContext) -> None:
+    """Check that no training batch has a single image on a rank, if a batch norm cannot take it.
 
     Args:
-        model: in training mode. If there is such a batch it is given a blank image, in evaluation
-            mode, to see what its batch norms get of one.
-        batches: those for training; of another package's nothing is known before they come.
+        model: in training mode. If there is such a batch, the model is called on a blank image, in
+            evaluation mode, to see what its batch norms get.
+        batches: of training; nothing is known in advance of another package's.
         ranks: among which each batch is divided.
 
     Raises:
-        ValueError: there is one; the message says which, and what to do.
+        ValueError: there is such a batch; the message says which, and what to do.
     """
     if not isinstance(batches, DataLoader):
         return
@@ -50,10 +48,10 @@ def check_batch_norm(model: nn.Module, batches: object, ranks: Ranks) -> None:
 
 @contextmanager
 def explaining_batch_norm() -> Iterator[None]:
-    """Say what to do where torch says that a batch was too small for a batch norm.
+    """Add advice to torch's error for a batch that is too small for a batch norm.
 
     Raises:
-        ValueError: in the place of torch's.
+        ValueError: instead of torch's.
     """
     try:
         yield
@@ -67,7 +65,7 @@ def explaining_batch_norm() -> Iterator[None]:
 
 
 def _takes_variance(module: nn.Module) -> bool:
-    """Whether a module needs more than one value; a SyncBatchNorm has those of all ranks."""
+    """Whether a module needs more than one value; a SyncBatchNorm takes those of all ranks."""
     return (
         isinstance(module, _BatchNorm)
         and module.training
@@ -76,7 +74,7 @@ def _takes_variance(module: nn.Module) -> bool:
 
 
 def _lone_image(loader: DataLoader, world_size: int) -> tuple[str, str] | None:
-    """Which batch gives a rank one image, and what to do; None if none does."""
+    """Return which batch has one image on a rank, and what to do; None if there is none."""
     images, size = len(loader.dataset), loader.batch_size
     last = 0 if loader.drop_last else images % size
     if images >= size and size < 2 * world_size:
@@ -94,7 +92,7 @@ def _lone_image(loader: DataLoader, world_size: int) -> tuple[str, str] | None:
 def _fed_single_values(
     model: nn.Module, norms: dict[nn.Module, str], loader: DataLoader, device: torch.device
 ) -> str | None:
-    """The first of the batch norms that gets one value of a channel for one image."""
+    """Return the first batch norm that gets one value per channel from one image."""
     fed: list[str] = []
 
     def look(module: nn.Module, inputs: tuple[Any, ...]) -> None:
@@ -107,7 +105,7 @@ def _fed_single_values(
     random_devices = [] if device.type == "cpu" else [device]
     try:
         model.eval()
-        # What the model cannot do with one image in evaluation mode, its training may never ask.
+        # An error here says nothing of batches in training mode.
         with suppress(Exception), torch.no_grad(), torch.random.fork_rng(random_devices):
             model(torch.zeros(1, *loader.sample_shape, dtype=loader.dtype, device=device))
     finally:

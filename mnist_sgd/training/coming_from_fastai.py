@@ -1,6 +1,4 @@
-"""What stands here for the names of fastai's that are not here."""
-
-__all__ = ["INSTEAD"]
+"""Replacements for attributes of fastai's Learner that this one lacks."""
 
 INSTEAD = {
     "add_cb": "append the callback to learn.cbs",
@@ -33,4 +31,4 @@ INSTEAD = {
     "unfreeze": "set requires_grad_(True) on the layers that shall be trained",
     "wd": "weight decay is the optimizer's: opt_func=partial(SGD, wd=0.1)",
 }
-"""For each attribute of fastai's Learner what to use instead."""
+"""What to use instead of each attribute."""

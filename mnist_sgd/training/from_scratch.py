@@ -1,7 +1,7 @@
-"""The chapter's training loop, written by hand, one step a function.
+"""The chapter's training loop from scratch, one function per step.
 
-Where the chapter's functions reach for global names (the weights, the loaders, the optimizer),
-these take them as arguments.
+Where the chapter's functions use global names (the weights, the loaders, the optimizer), these take
+arguments.
 """
 
 from collections.abc import Callable, Iterable
@@ -13,44 +13,35 @@ from torch import Tensor
 from mnist_sgd.training.losses import mnist_loss
 from mnist_sgd.training.metrics import batch_accuracy
 
-__all__ = [
-    "calc_grad",
-    "init_params",
-    "linear1",
-    "train_epoch",
-    "train_model",
-    "validate_epoch",
-]
-
 Model = Callable[[Tensor], Tensor]
 Batches = Iterable[tuple[Tensor, Tensor]]
 
 
 class Optimizer(Protocol):
-    """What the loops need of an optimizer: this package's and torch's have it."""
+    """The part of an optimizer that the loops use."""
 
     def step(self) -> object:
-        """Change the parameters by their gradients."""
+        """Update the parameters."""
 
     def zero_grad(self) -> None:
-        """Forget the gradients."""
+        """Reset the gradients."""
 
 
 def init_params(size: int | tuple[int, ...], std: float = 1.0) -> Tensor:
-    """Random parameters, normal with mean 0 and the given deviation, that record gradients.
+    """Draw parameters that require gradients from a normal distribution with mean 0.
 
     Args:
         size: the shape, or the length of a single axis.
-        std: the deviation, in units of the parameters.
+        std: the standard deviation.
 
     Returns:
-        float32 `[*size]`, drawn from torch's random numbers.
+        float32 `[*size]`, drawn from torch's global generator.
     """
     return (torch.randn(size) * std).requires_grad_()
 
 
 def linear1(xb: Tensor, weights: Tensor, bias: Tensor) -> Tensor:
-    """The linear model: `[B, 784]` by weights `[784, 1]` and bias `[1]` gives logits `[B, 1]`."""
+    """Map `[B, 784]` with weights `[784, 1]` and bias `[1]` to logits `[B, 1]`."""
     return xb @ weights + bias
 
 
@@ -58,20 +49,20 @@ def calc_grad(xb: Tensor, yb: Tensor, model: Model) -> None:
     """Add the gradient of `mnist_loss` on one batch to the parameters' gradients.
 
     Args:
-        xb: float32 `[B, 784]`, or what else the model takes.
+        xb: float32 `[B, 784]`, or whatever the model takes.
         yb: 1 for the positive class, 0 for the other, `[B, 1]`.
-        model: gives logits `[B, 1]`.
+        model: returns logits `[B, 1]`.
     """
     mnist_loss(model(xb), yb).backward()  # type: ignore[no-untyped-call]
 
 
 def train_epoch(model: Model, lr: float, params: Iterable[Tensor], dl: Batches) -> None:
-    """Go once through the batches, after each one changing `params` by `-grad * lr`.
+    """Train for one epoch: after each batch change `params` by `-grad * lr`.
 
     Args:
-        model: takes an `xb` and gives logits `[B, 1]`.
+        model: takes `xb` and returns logits `[B, 1]`.
         lr: the learning rate.
-        params: those of the model, whose gradients must be 0 or None.
+        params: the model's, whose gradients must be 0 or None.
         dl: batches `(xb, yb)`, as for `calc_grad`.
 
     Raises:
@@ -88,10 +79,10 @@ def train_epoch(model: Model, lr: float, params: Iterable[Tensor], dl: Batches) 
 
 
 def validate_epoch(model: Model, valid_dl: Batches) -> float:
-    """The mean of the batches' accuracies, each batch counted alike, rounded to 4 digits.
+    """Return the unweighted mean of the batches' accuracies, rounded to 4 digits.
 
     Args:
-        model: takes an `xb` and gives logits `[B, 1]`.
+        model: takes `xb` and returns logits `[B, 1]`.
         valid_dl: batches `(xb, yb)`, at least one.
     """
     accuracies = [batch_accuracy(model(xb), yb) for xb, yb in valid_dl]
@@ -104,14 +95,14 @@ def train_model(
     """Train with an optimizer and print `validate_epoch` after each epoch, on one line.
 
     Args:
-        model: takes an `xb` and gives logits `[B, 1]`.
-        epochs: how often to go through the training batches.
+        model: takes `xb` and returns logits `[B, 1]`.
+        epochs: the number of passes over the training batches.
         opt: an optimizer of the model's parameters.
         dl: training batches `(xb, yb)`, as for `calc_grad`.
         valid_dl: validation batches, at least one.
 
     Returns:
-        The figures that were printed.
+        The printed accuracies, in [0, 1].
     """
     accuracies = []
     for _ in range(epochs):

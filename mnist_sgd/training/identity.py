@@ -1,8 +1,8 @@
-"""What tells one loss, or one source of batches, from another of the same name.
+"""Fingerprints that distinguish losses, or sources of batches, of the same name.
 
-Where the parts of an object say all about it, its identity is made of them, and is the same in
-every process. Any other object has an identity as long as it lives, which no other process shares:
-it may hold other content tomorrow, and another object may look alike.
+The fingerprint of an object that its parts describe completely is computed from them, and is the
+same in every process. Any other object has a random one for its lifetime, as its content may change
+and another object may look alike.
 """
 
 from __future__ import annotations
@@ -19,19 +19,17 @@ import torch
 from torch import Tensor, nn
 from torch.utils.weak import WeakIdKeyDictionary
 
-__all__ = ["identity"]
-
 PLAIN = (type(None), bool, int, float, complex, str, bytes, torch.dtype, torch.device)
-"""What its `repr` says all about."""
+"""Types that their `repr` describes completely."""
 
 SMALL = 1 << 12
-"""Elements of a tensor up to which it is read; a larger one is told by its object and version."""
+"""Up to how many elements a tensor is read; a larger one counts by its object and version."""
 
 _tokens: Any = WeakIdKeyDictionary()
 
 
 def identity(thing: object) -> str:
-    """32 hexadecimal digits that change with whatever may make `thing` another one.
+    """Compute a fingerprint of 32 hexadecimal digits.
 
     Args:
         thing: a function, a loss module, a loader, a list of batches, or anything else.
@@ -40,7 +38,7 @@ def identity(thing: object) -> str:
 
 
 def _parts(thing: Any, outer: tuple[int, ...]) -> object:
-    """What an object is made of, as nested lists of text; `outer` are the ids it is a part of."""
+    """Describe an object as nested lists of text; `outer` are the ids of what contains it."""
     if type(thing) in PLAIN:
         return repr(thing)
     if id(thing) in outer:  # a function that calls itself
@@ -95,7 +93,7 @@ _PARTS: tuple[tuple[Any, Callable[[Any], Sequence[object]]], ...] = (
     (nn.Module, _of_module),
     (Tensor, _of_tensor),
 )
-"""What an object of a kind is made of; the first kind that fits counts."""
+"""The parts of an object by its type; the first type that fits counts."""
 
 _CONTAINERS: dict[type, Callable[[Any], Sequence[object]]] = {
     list: list,
@@ -105,11 +103,11 @@ _CONTAINERS: dict[type, Callable[[Any], Sequence[object]]] = {
     dict: lambda each: [*each, *each.values()],
     OrderedDict: lambda each: [*each, *each.values()],
 }
-"""The same of containers. Not of their subclasses, whose code may give other content."""
+"""The parts of containers, but not of their subclasses, whose code may differ."""
 
 
 def _token(thing: object) -> str:
-    """Text that stands for an object as long as it lives; where that is unknown, for nothing."""
+    """Return a random text for an object's lifetime; a new one each time if that is unknown."""
     try:
         return str(_tokens.setdefault(thing, uuid4().hex))
     except TypeError:  # of some kinds no weak reference can be made

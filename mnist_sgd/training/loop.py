@@ -1,17 +1,21 @@
-"""The loop that trains a model: epochs, batches and validation, each between its events."""
+"""The training loop: fit, epoch, batch, step, and the validation, each between its events."""
 
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from functools import partial
-from typing import Any, Protocol
+from operator import index
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from mnist_sgd.loader.dataloader import Batch, DataLoader, DataLoaders
+from mnist_sgd.loader.device import to_device
 from mnist_sgd.models.summary import is_from_sigmoid
 from mnist_sgd.training.batch_errors import (
+    check_batches,
     check_targets,
     raise_explained,
     raise_explained_backward,
@@ -21,6 +25,8 @@ from mnist_sgd.training.batch_errors import (
 )
 from mnist_sgd.training.batch_norm import check_batch_norm, explaining_batch_norm
 from mnist_sgd.training.callbacks.base import (
+    CANCELLATIONS,
+    Callback,
     CancelBackward,
     CancelBatch,
     CancelEpoch,
@@ -28,199 +34,221 @@ from mnist_sgd.training.callbacks.base import (
     CancelStep,
     CancelTrain,
     CancelValidate,
+    Handler,
+    as_callbacks,
+    event_handlers,
+    explained,
 )
-from mnist_sgd.training.callbacks.progress import format_time, table_header, table_row
-from mnist_sgd.training.distributed import Ranks
-from mnist_sgd.training.empty_parts import without_nan
+from mnist_sgd.training.callbacks.progress import (
+    ProgressBar,
+    format_time,
+    table_header,
+    table_row,
+)
+from mnist_sgd.training.checkpoint import begin_fit
+from mnist_sgd.training.data_parallel import (
+    SyncedLoss,
+    SyncedModel,
+    average_gradients,
+    broadcast_weights,
+    without_nan,
+)
+from mnist_sgd.training.distributed import SINGLE_PROCESS, DistributedContext
+from mnist_sgd.training.losses import Loss, mnist_loss
 from mnist_sgd.training.metadata import attribute_texts, measured
-from mnist_sgd.training.optimizer_errors import check_interface, holds_any
-from mnist_sgd.training.optimizers import momentum_of
-from mnist_sgd.training.rank_agreement import TRAINING, VALIDATION, agree_on_batches
-from mnist_sgd.training.recorder import Mean, Metric, Recorder
+from mnist_sgd.training.optimizer_setup import check_optimizer, set_optimizer
+from mnist_sgd.training.optimizers import SGD, Rates, momentum_of
+from mnist_sgd.training.rank_agreement import TRAINING, VALIDATION, agree_on_batches, agree_on_fit
+from mnist_sgd.training.recorder import (
+    AverageMeter,
+    Metric,
+    Recorder,
+    as_metrics,
+    reduce_meters,
+)
 from mnist_sgd.training.resume.attributes import modules_within
-from mnist_sgd.training.resume.begun import Begun
-from mnist_sgd.training.resume.fit_place import FitPlace
 from mnist_sgd.training.resume.fit_start import FitStart
-from mnist_sgd.training.resume.remembered import Remembered
-from mnist_sgd.training.stages import Stages
-from mnist_sgd.training.synced_loss import Loss, SyncedLoss
+from mnist_sgd.training.resume.position import FitPosition
+from mnist_sgd.training.resume.restore import DeferredState
+from mnist_sgd.training.resume.settle import restore_if_refused, settle, settle_without_epoch
+from mnist_sgd.training.resume.snapshot import Snapshot
+from mnist_sgd.training.resume.started_fit import StartedFit
+from mnist_sgd.training.schedule import Schedule, Scheduler
 
-__all__ = ["Loss", "TrainingLoop"]
+Callbacks: TypeAlias = "Callback | type[Callback] | Sequence[Callback | type[Callback]] | None"
 
-NOTHING = torch.empty(0)
+EMPTY = torch.empty(0)
 
-_OF_A_BATCH = (
+BATCH_ATTRIBUTES = (
     *("training", "dl", "xb", "yb", "pred", "loss", "loss_grad"),
     *("_in_batch", "_weight", "forward_context"),
 )
-"""The attributes of a loop that say where it is in its batches."""
+"""What a validation within a training puts back."""
 
 
 def do_nothing() -> None:
     """Take no step: for batches that are only evaluated."""
 
 
-class StateToPut(Protocol):
-    """The state of a checkpoint, for a learner whose callbacks may have yet to prepare it."""
+class TrainingLoop:
+    """Runs fits and validations; the `Learner`'s docstring describes arguments and attributes.
 
-    def __call__(self, begun: bool) -> bool:
-        """Put what there is a place for; whether that was all."""
-
-    def is_waiting(self) -> bool:
-        """Whether callbacks have yet to bring in something that the state is of."""
-
-
-class TrainingLoop(Stages):
-    """What the `Learner` does in a fit; its attributes are described there."""
+    The order of a fit, from `fit` to `_step`, is the order of the methods.
+    """
 
     def __init__(
-        self, dls: DataLoaders, model: nn.Module, loss_func: Loss, metrics: object, ranks: Ranks
+        self,
+        dls: DataLoaders,
+        model: nn.Module,
+        loss_func: Loss = mnist_loss,
+        opt_func: Callable[..., Any] = SGD,
+        lr: float = 1e-3,
+        metrics: Metric | Sequence[Metric] | None = None,
+        cbs: Callbacks = None,
+        ranks: DistributedContext = SINGLE_PROCESS,
     ) -> None:
-        super().__init__()
-        self.dls = dls
+        for name, value in (("loss_func", loss_func), ("opt_func", opt_func)):
+            if not callable(value):
+                raise TypeError(f"{name} must be a function, got {value!r}")
+        if not (hasattr(dls, "train") and hasattr(dls, "valid")):
+            raise TypeError(
+                "dls must be DataLoaders(train, valid), which hold the batches of both; got "
+                f"{type(dls).__name__}"
+            )
         self.ranks = ranks
-        self.model = model
-        self.loss_func = loss_func
-        self.metrics = metrics  # type: ignore[assignment]  # the setter takes one or None too
+        self.dls, self.model, self.loss_func = dls, model, loss_func
+        self.metrics = metrics
         self.recorder = Recorder(self.metrics)
+        self.logger: Callable[[str], None] = print_line if ranks.is_main_process else print_nothing
+        self.bar = ranks.world_size == 1  # it reads the loss when it likes, which ranks cannot
+        # The optimizer.
+        self.opt_func = opt_func
+        self.lr = self.base_lr = lr
+        self.schedule: Schedule | None = None
         self.opt: Any = None
+        self.opt_settings: list[dict[str, Any]] = []
         self._opt_made_for: tuple[Any, nn.Module | None] = None, None
-        self.logger: Callable[[str], None] = print_line if ranks.is_first else print_nothing
+        self._rates: Rates | None = None
+        # Where the loop is.
         self.epoch = self.n_epoch = self.batch = 0
-        self.training = False
+        self.training = self._in_batch = False
         self.dl: Iterable[Batch] = ()
-        self.train_place, self.valid_place = FitPlace(), FitPlace()
-        self.fit_start: FitStart | None = None  # of a fit with checkpoints
-        self.begun: Begun | None = None  # of the newest fit, if it had checkpoints
-        self._put_back: StateToPut | None = None  # the state of a checkpoint
-        self.at_end = ExitStack()
-        self._before: Remembered | None = None  # the learner before a fit that resumes
-        self.xb = self.yb = self.pred = self.loss = self.loss_grad = NOTHING
+        self.xb = self.yb = self.pred = self.loss = self.loss_grad = EMPTY
         self.forward_context: Callable[[], AbstractContextManager[object]] = nullcontext
-        self._in_batch = False
-        self._texts: dict[str, str] | None = None  # of the newest validation's beginning
+        self.kept_row = -1
         self._weight: float | Tensor = 1.0
         self._unchecked = True  # no targets of these batches were checked yet
-        self._wrapped_model: tuple[nn.Module, Callable[[Tensor], Any]] | None = None
-        self._wrapped_loss: tuple[tuple[Loss, object, bool], Loss] | None = None
-        self._custom = True
+        self._has_custom_code = True  # see agree_on_batches
+        self._synced_model: SyncedModel | None = None
+        self._texts: dict[str, str] | None = None  # of the newest validation's beginning
+        # Resuming.
+        self.train_place, self.valid_place = FitPosition(), FitPosition()
+        self.fit_start: FitStart | None = None  # of a fit with checkpoints
+        self.started_fit: StartedFit | None = None  # of the newest fit, if it had checkpoints
+        self._put_back: DeferredState | None = None  # the state of a checkpoint
+        self._before: Snapshot | None = None  # the learner before a fit that resumes
+        # Callbacks and events.
+        self.cbs = as_callbacks(cbs)
+        self.active_cbs: list[Callback] = []
+        self.at_end = ExitStack()
+        self._handlers: dict[str, list[Handler]] = {}
+        self._under_way: list[str] = []  # the stages that run, from the outermost
+        with self._with_callbacks(self.cbs):
+            self._call("after_create")
 
-    @property
-    def model(self) -> nn.Module:
-        """The model; one that is assigned goes to the learner's device."""
-        return self._model
+    def fit(
+        self,
+        n_epoch: int,
+        lr: float | None = None,
+        cbs: Callbacks = None,
+        reset_opt: bool = False,
+        resume: str | os.PathLike[str] | None = None,
+        schedule: Schedule | None = None,
+    ) -> None:
+        """Train for `n_epoch` epochs and print a row after each.
 
-    @model.setter
-    def model(self, model: nn.Module) -> None:
-        if not isinstance(model, nn.Module):
-            raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
-        self._model = model.to(self.ranks.device)
-
-    @property
-    def metrics(self) -> list[Metric]:
-        """Functions of (predictions, targets); one, several or None may be assigned."""
-        return self._metrics
-
-    @metrics.setter
-    def metrics(self, metrics: Metric | Sequence[Metric] | None) -> None:
-        several = isinstance(metrics, list | tuple)
-        found = [] if metrics is None else list(metrics) if several else [metrics]  # type: ignore[arg-type]
-        for each in found:
-            if not callable(each) or isinstance(each, type):
-                raise TypeError(
-                    f"metrics must be functions of (predictions, targets), got {each!r}"
-                )
-        self._metrics: list[Metric] = found  # type: ignore[assignment]
-
-    @property
-    def pct_train(self) -> float:
-        """The share of the fit's training batches that are done, in [0, 1].
+        Args:
+            n_epoch: the number of passes over the training batches, 0 or more.
+            lr: the learning rate, 0 or more; None takes the learner's.
+            cbs: callbacks of this fit only, called after the learner's own.
+            reset_opt: make a new optimizer instead of keeping the last fit's.
+            resume: a file that `Checkpoint` wrote: its fit continues where it was interrupted,
+                after printing the rows that it had printed.
+            schedule: maps training progress in [0, 1) to (lr, momentum) of the next batch; None
+                keeps both.
 
         Raises:
-            TypeError: the training batches have no length.
+            CheckpointError: the file is missing, damaged, or of another fit. After this or any
+                other error before the first batch of a resumed fit the learner is unchanged.
+            TypeError: in several processes, the training batches are not from this package's
+                DataLoader; a callback has a method that is no event; or there is a schedule, and
+                the training loader has no length.
+            ValueError: `n_epoch` or `lr` is out of range; there are no training batches; the
+                optimizer is of another model; predictions and targets do not match; a loader is
+                split for other ranks; or, in several processes, this one's settings differ from
+                rank 0's, or the model has lazy layers without shapes.
         """
-        if not self.n_epoch:
-            return 0.0
-        batches = len(self.dls.train)  # type: ignore[arg-type]  # a length is what it asks for
-        return (self.epoch + (self.batch - self._in_batch) / batches) / self.n_epoch
-
-    @property
-    def batch_weight(self) -> float:
-        """What a mean over this process's part of a batch counts in the mean over all processes.
-
-        It is the size of the part over the mean size of the parts, from `after_loss` on, and 1.0 in
-        one process and in validation. `loss` and `loss_grad` have it already; multiply by it what
-        a callback adds to them as a mean over `xb`, and the loss of a backward pass of its own.
-        """
-        return float(self._weight)
-
-    @property
-    def is_empty_part(self) -> bool:
-        """Whether this rank has no image of the batch at hand, and others may have some."""
-        return self.ranks.world_size > 1 and len(self.yb) == 0
+        if (n_epoch := index(n_epoch)) < 0:
+            raise ValueError(f"n_epoch must be 0 or more, got {n_epoch}")
+        if "fit" in self._under_way:
+            raise ValueError(
+                "a callback cannot start a fit within a fit: both would have the same optimizer, "
+                "recorder and counters; fit before or afterwards, or with another Learner"
+            )
+        check_batches(self.dls)
+        every: list[Callback] = [Scheduler(schedule)] if schedule else []
+        every += [*as_callbacks(self.cbs), *as_callbacks(cbs)]
+        every += [ProgressBar()] if self.bar else []
+        self._before = None if resume is None else Snapshot(self, every)
+        with self._with_callbacks(every), restore_if_refused(self), ExitStack() as self.at_end:
+            lr = set_optimizer(self, lr, reset_opt)
+            self.recorder = Recorder(self.metrics, self.ranks.all_reduce_mean)
+            self.epoch, self.batch, self.n_epoch = 0, 0, n_epoch
+            self.base_lr, self.schedule, self.kept_row = lr, schedule, -1
+            self._in_batch = False
+            agree_on_fit(self, resume is not None, reset_opt)
+            begin_fit(self, resume)
+            try:
+                self._broadcast_weights()  # before any callback sees them
+                self._with_events("fit", self._fit, CancelFit, finish=self.recorder.read_losses)
+                self._broadcast_weights()  # also of an epoch that was left early
+            finally:
+                self.training = False
+                self._synced_model = None  # the ranks may part now
+                if self.started_fit is not None:
+                    self.started_fit.ended(self)
+                for cb in every:
+                    cb.run = True
 
     def _fit(self) -> None:
         if self.epoch < self.n_epoch:
-            self._settle(begun=False)
+            settle(self, begun=False)
         else:
-            self._settle_without_epoch()
+            settle_without_epoch(self)
         try:
-            self._epochs()
+            if not self.recorder.values:  # callbacks may have changed the metrics in before_fit
+                self.recorder.set_metrics(self.metrics)
+            for line in (table_header(self.recorder.metric_names), *self.recorder.lines):
+                self.logger(line)
+            for epoch in range(self.epoch, self.n_epoch):
+                self.epoch = epoch
+                self._start = time.time()
+                self._validated = [float("nan")] * (1 + len(self.metrics)), False
+                self._with_events("epoch", self._epoch, CancelEpoch, finish=self._add_row)
+                if epoch + 1 < self.n_epoch:
+                    self.batch = 0
+            self._before = None
         finally:
             if self.ranks.world_size == 1:  # several ranks could not wait for one that failed
                 self.recorder.read_losses()
 
-    def _settle(self, begun: bool) -> None:
-        """Put back what hooks changed that a resumed fit calls for the second time.
-
-        Args:
-            begun: whether all are called; those of an epoch that begins may bring in a model or
-                groups of parameters that the state is of.
-        """
-        if self._put_back is not None and self._put_back(begun):
-            self._put_back = None
-
-    def _settle_without_epoch(self) -> None:
-        """Put back everything, where no batch follows.
-
-        If the state is of something that the hooks of an epoch brought in, those of the last one
-        are called for it.
-        """
-        epoch, self.epoch = self.epoch, min(self.epoch, max(self.n_epoch - 1, 0))
-        for event in ("before_epoch", "before_train"):
-            if self._put_back is not None and self._put_back.is_waiting():
-                for handler in self._handlers.get(event, ()):
-                    with suppress(CancelTrain, CancelEpoch, CancelFit):
-                        handler(self)
-        self.epoch = epoch
-        self._settle(begun=True)
-
-    def _cancelled(self, name: str) -> None:
-        """Put back the state of a checkpoint also where a callback ends what resumes."""
-        if name in ("fit", "epoch", "train") and self._put_back is not None:
-            self._settle_without_epoch()
-
-    def _epochs(self) -> None:
-        if not self.recorder.values:  # callbacks may have changed the metrics in before_fit
-            self.recorder.set_metrics(self.metrics)
-        for line in (table_header(self.recorder.metric_names), *self.recorder.lines):
-            self.logger(line)
-        for epoch in range(self.epoch, self.n_epoch):
-            self.epoch = epoch
-            self._start = time.time()
-            self._validated = [float("nan")] * (1 + len(self.metrics)), False
-            self._stage("epoch", self._epoch, CancelEpoch, finish=self._add_row)
-            if epoch + 1 < self.n_epoch:
-                self.batch = 0
-        self._before = None
-
     def _epoch(self) -> None:
-        self._check_optimizer()
+        check_optimizer(self)
         self.recorder.check_metrics(self.metrics)
         self.training = True
         self.model.train()
         self.dl = self.dls.train
-        self._stage("train", self._train, CancelTrain)
+        self._with_events("train", self._train, CancelTrain)
         self.training = False
         valid = self.dls.valid
         # One loader for both has one place, the training's.
@@ -228,97 +256,22 @@ class TrainingLoop(Stages):
         self._validated = self._validate(valid, place)
 
     def _train(self) -> None:
-        self._settle(begun=True)
+        settle(self, begun=True)
         self.train_place.begin_epoch(self.dls.train, begun=self.dl is not self.dls.train)
-        self._custom = agree_on_batches(self, self.dl, TRAINING)
-        self._share_weights()  # a callback may have changed them
+        self._has_custom_code = agree_on_batches(self, self.dl, TRAINING)
+        self._broadcast_weights()  # a callback may have changed them
         check_batch_norm(self.model, self.dl, self.ranks)
-        parts = self.fit_start.parts if self.fit_start else None
+        parts = self.fit_start.components if self.fit_start else None
         if parts:
             parts.begin_training(self)
         with explaining_batch_norm():
-            self._each(self.dl, self._train_batch)
+            self._for_each_batch(self.dl, self._train_batch)
         if parts:
             parts.end_training(self)
         self.train_place.follow(self.dls.train)  # if there was no batch
 
-    def _add_row(self) -> None:
-        valid, is_partial = self._validated
-        row = self.recorder.add_epoch(valid, measured(self, self._texts), is_partial)
-        cells: list[object] = [self.epoch, *row, format_time(time.time() - self._start)]
-        if is_partial:  # means over the validation images that came before it was cancelled
-            cells[2:-1] = [f"~{value:.6f}" for value in valid]
-        self.recorder.lines.append(table_row(cells, self.recorder.metric_names))
-        self.logger(self.recorder.lines[-1])
-
-    def _validate(
-        self, batches: Iterable[Batch], place: FitPlace | None = None
-    ) -> tuple[list[float], bool]:
-        """The loss and the metrics over the batches, and whether they are means over a part."""
-        means = [Mean() for _ in range(1 + len(self.metrics))]
-        record = partial(self._record_metrics, means)
-        complete = self._evaluate(batches, record, place, partial(self._agree, batches))
-        return self._over_ranks(means, complete)
-
-    def _agree(self, batches: Iterable[Batch]) -> None:
-        """Let all ranks measure the same weights, which are what is saved."""
-        agree_on_batches(self, batches, VALIDATION)
-        self._share_weights()
-        self._texts = attribute_texts(self)
-
-    def _evaluate(
-        self,
-        batches: Iterable[Batch],
-        record: Callable[[], None],
-        place: FitPlace | None = None,
-        prepare: Callable[[], None] = do_nothing,
-    ) -> bool:
-        """Run the model over batches in evaluation mode; False if this was cancelled.
-
-        `prepare` is called before the first batch; what it does to a loader that is in use is
-        undone with the rest.
-        """
-        place = place or FitPlace()
-        complete = False
-
-        def one_batch() -> None:
-            place.follow(batches)
-            # A rank's empty part of a small last batch has no mean.
-            whole[0] &= not len(self.xb) or self._batch(do_nothing, record)
-
-        def every_batch() -> None:
-            nonlocal complete
-            place.begin_epoch(batches)
-            prepare()
-            self._each(batches, one_batch)
-            place.follow(batches)  # if there was no batch
-            complete = True
-
-        whole = [True]
-        with self._evaluating(batches), torch.no_grad():
-            self._stage("validate", every_batch, CancelValidate)
-        return complete and whole[0]
-
-    @contextmanager
-    def _evaluating(self, batches: Iterable[Batch]) -> Iterator[None]:
-        """Evaluation mode; a training or validation that is under way finds all as it left it."""
-        before = {name: getattr(self, name) for name in _OF_A_BATCH}
-        modes = [(module, module.training) for module in self.model.modules() if self.training]
-        self.training, self._in_batch, self.dl = False, False, batches
-        self.model.eval()
-        # The training's order goes on where it was, though its batches are looked at.
-        train = batches if batches is self.dls.train else None
-        try:
-            with train.undisturbed() if isinstance(train, DataLoader) else nullcontext():
-                yield
-        finally:
-            for name, value in before.items():
-                setattr(self, name, value)
-            for module, mode in modes:
-                module.training = mode
-
-    def _each(self, batches: Iterable[Batch], body: Callable[[], None]) -> None:
-        """Go through batches; each is released before the next is asked for.
+    def _for_each_batch(self, batches: Iterable[Batch], fn: Callable[[], None]) -> None:
+        """Call `fn` for each batch, which is released before the next is asked for.
 
         A loader that makes a batch in the memory of the one before, which is still in the
         processor's cache, needs that memory to be free by then.
@@ -328,7 +281,7 @@ class TrainingLoop(Stages):
         """
         self._unchecked = True
         try:
-            for batch in self.ranks.moved(batches):
+            for batch in to_device(batches, self.ranks.device):
                 try:
                     self.xb, self.yb = batch
                 except (TypeError, ValueError):
@@ -336,10 +289,10 @@ class TrainingLoop(Stages):
                         f"a batch must be a pair of tensors (xb, yb), got {type(batch).__name__}"
                     ) from None
                 del batch
-                body()
-                self.xb = self.yb = NOTHING
+                fn()
+                self.xb = self.yb = EMPTY
         finally:
-            self.xb = self.yb = NOTHING
+            self.xb = self.yb = EMPTY
 
     def _train_batch(self) -> None:
         self._before = None  # from here on the fit has begun
@@ -349,7 +302,7 @@ class TrainingLoop(Stages):
         self._batch(self._update, self._record_batch)
 
     def _batch(self, update: Callable[[], None], record: Callable[[], None]) -> bool:
-        """Call the model and the loss on the batch at hand, between their events.
+        """Call the model and the loss on the current batch, between their events.
 
         Args:
             update: changes the weights, after the loss.
@@ -363,11 +316,15 @@ class TrainingLoop(Stages):
         self._weight = 1.0
         try:
             self._call("before_batch")
-            model, loss_func = self._called()
-            self._forward(model)
+            model, loss_func = self._functions()
+            try:
+                with self.forward_context():
+                    self.pred = model(self.xb)
+            except (RuntimeError, ValueError) as error:
+                raise_explained_forward(error, self.model, self.xb)
             self._call("after_pred")
             if len(self.yb) or not len(self.xb):  # else there are no targets, see get_preds
-                self._take_loss(loss_func)
+                self._compute_loss(loss_func)
                 known = True
                 self._call("after_loss")
                 update()
@@ -381,48 +338,8 @@ class TrainingLoop(Stages):
             self._call("after_batch")
         return known
 
-    def _forward(self, model: Callable[[Tensor], Tensor]) -> None:
-        """Call the model on the batch at hand."""
-        try:
-            with self.forward_context():
-                self.pred = model(self.xb)
-        except (RuntimeError, ValueError) as error:
-            raise_explained_forward(error, self.model, self.xb)
-
-    def _called(self) -> tuple[Callable[[Tensor], Tensor], Loss]:
-        """What to call for the model and the loss: in training, several ranks wrap both."""
-        if self.training and self.ranks.world_size > 1:
-            return self._shared_model(), self._shared_loss()
-        return self.model, self.loss_func
-
-    def _shared_model(self) -> Callable[[Tensor], Any]:
-        if self._wrapped_model is None or self._wrapped_model[0] is not self.model:
-            self._wrapped_model = self.model, self.ranks.synced_model(self.model)
-        return self._wrapped_model[1]
-
-    def _shared_loss(self) -> Loss:
-        given = self.loss_func, self.dls.train, self._custom
-        if self._wrapped_loss is None or any(
-            old is not new for old, new in zip(self._wrapped_loss[0], given, strict=True)
-        ):
-            self._wrapped_loss = given, self.ranks.synced_loss(*given)
-        return self._wrapped_loss[1]
-
-    def _share_weights(self) -> None:
-        """Let all ranks have the first one's weights, also those of the loss."""
-        if self.ranks.world_size > 1:
-            self.ranks.share_weights(self.model, *self.loss_modules().values())
-
-    def loss_modules(self) -> dict[str, nn.Module]:
-        """The modules that the loss is or holds, without the model's; see `modules_within`."""
-        return modules_within(self.loss_func, apart=self.model.modules())
-
-    def _unwrap(self) -> None:
-        """Let go of what the ranks share, before they part."""
-        self._wrapped_model = self._wrapped_loss = None
-
-    def _take_loss(self, loss_func: Loss) -> None:
-        """Compute the loss: `loss_grad` is what the gradient is taken of, `loss` is recorded."""
+    def _compute_loss(self, loss_func: Loss) -> None:
+        """Compute `loss_grad`, whose gradient is taken, and `loss`, which is recorded."""
         if self._unchecked:
             check_targets(self.loss_func, self.yb)
             if self.training and is_from_sigmoid(self.pred):
@@ -441,8 +358,8 @@ class TrainingLoop(Stages):
         self.loss = self.loss_grad.clone() if copied else self.loss_grad
 
     def _update(self) -> None:
-        self._stage("backward", self._backward, CancelBackward)
-        self._stage("step", self._step, CancelStep)
+        self._with_events("backward", self._backward, CancelBackward)
+        self._with_events("step", self._step, CancelStep)
         self.opt.zero_grad()
 
     def _backward(self) -> None:
@@ -450,18 +367,12 @@ class TrainingLoop(Stages):
             self.loss_grad.backward()  # type: ignore[no-untyped-call]
         except (RuntimeError, AttributeError) as error:
             raise_explained_backward(error, self.loss_func, self.loss_grad, self.model)
-        self.ranks.average_gradients(self._trained(), self.is_empty_part)
+        average_gradients(self._trained(), self.ranks, self.is_empty_part)
 
     def _step(self) -> None:
-        if self._custom:  # a callback may have run a backward pass of its own, on this rank's part
-            self.ranks.average_gradients(self._trained(), self.is_empty_part)
+        if self._has_custom_code:  # a callback may have run a backward pass on this rank's part
+            average_gradients(self._trained(), self.ranks, self.is_empty_part)
         self.opt.step()
-
-    def _trained(self) -> Iterator[nn.Parameter]:
-        """The parameters of the model, and what else the optimizer has, such as a loss's."""
-        yield from self.model.parameters()
-        for group in self.opt.param_groups:
-            yield from group.get("params", ())
 
     def _record_batch(self) -> None:
         group = self.opt.param_groups[-1]
@@ -469,53 +380,246 @@ class TrainingLoop(Stages):
             self.loss = without_nan(self.loss)
         self.recorder.add_batch(self.loss, group["lr"], momentum_of(group))
 
-    def _record_metrics(self, means: Sequence[Mean]) -> None:
+    def _add_row(self) -> None:
+        valid, is_partial = self._validated
+        row = self.recorder.add_epoch(valid, measured(self, self._texts), is_partial)
+        cells: list[object] = [self.epoch, *row, format_time(time.time() - self._start)]
+        if is_partial:  # means over the validation images that came before it was cancelled
+            cells[2:-1] = [f"~{value:.6f}" for value in valid]
+        self.recorder.lines.append(table_row(cells, self.recorder.metric_names))
+        self.logger(self.recorder.lines[-1])
+
+    # Events: fastai's `_with_events`.
+
+    def _with_events(
+        self,
+        name: str,
+        fn: Callable[[], None],
+        cancellation: type[Exception],
+        finish: Callable[[], None] | None = None,
+    ) -> None:
+        """Call `fn` between the events of a stage; its cancellation ends this stage only.
+
+        `finish` is called before `after_...`, whether the stage was cancelled or not.
+        """
+        self._under_way.append(name)
+        try:
+            try:
+                self._call(f"before_{name}")
+                fn()
+            except cancellation:
+                if name in ("fit", "epoch", "train") and self._put_back is not None:
+                    settle_without_epoch(self)
+                self._call(f"after_cancel_{name}")
+            if finish is not None:
+                finish()
+            with suppress(cancellation):  # the stage is over anyway
+                self._call(f"after_{name}")
+        finally:
+            try:
+                self._call_all(self._handlers.get(f"cleanup_{name}", ()))
+            finally:
+                self._under_way.pop()
+
+    def _call(self, event: str) -> None:
+        for handler in self._handlers.get(event, ()):
+            handler(self)
+
+    def _call_all(self, handlers: Sequence[Handler]) -> None:
+        """Call each handler, also after an error in one before it."""
+        if handlers:
+            try:
+                handlers[0](self)
+            finally:
+                self._call_all(handlers[1:])
+
+    @contextmanager
+    def _with_callbacks(self, cbs: Sequence[Callback]) -> Iterator[None]:
+        """Call `cbs`, and no others, at the events that they define, sorted by their `order`.
+
+        Raises:
+            Exception: a cancellation that no stage caught, with what to do.
+        """
+        before = self.active_cbs, self._handlers
+        self.active_cbs = sorted(cbs, key=lambda cb: cb.order)
+        self._handlers = event_handlers(self.active_cbs)
+        outermost = not self._under_way  # a stage further out may catch a cancellation
+        try:
+            yield
+        except CANCELLATIONS as error:
+            if not outermost:
+                raise
+            raise explained(error) from error
+        finally:
+            self.active_cbs, self._handlers = before
+
+    # Validation.
+
+    def _validate(
+        self, batches: Iterable[Batch], place: FitPosition | None = None
+    ) -> tuple[list[float], bool]:
+        """Return the mean loss and metrics, and whether they leave out some of the images."""
+        meters = [AverageMeter() for _ in range(1 + len(self.metrics))]
+        record = partial(self._record_metrics, meters)
+        complete = self._evaluate(batches, record, place, partial(self._agree, batches))
+        return reduce_meters(meters, complete, self.ranks)
+
+    def _agree(self, batches: Iterable[Batch]) -> None:
+        """Let all ranks measure the same weights, which are what is saved."""
+        agree_on_batches(self, batches, VALIDATION)
+        self._broadcast_weights()
+        self._texts = attribute_texts(self)
+
+    def _record_metrics(self, meters: Sequence[AverageMeter]) -> None:
         if self.is_empty_part:  # a callback left nothing of it
             return
         size = len(self.yb)
-        means[0].add(self.loss, size)
-        for mean, metric in zip(means[1:], self.metrics, strict=True):
+        meters[0].add(self.loss, size)
+        for meter, metric in zip(meters[1:], self.metrics, strict=True):
             try:
-                mean.add(metric(self.pred, self.yb), size)
+                meter.add(metric(self.pred, self.yb), size)
             except Exception as error:
                 raise_explained(error, metric, self.pred, self.yb)
 
-    def _over_ranks(self, means: Sequence[Mean], complete: bool) -> tuple[list[float], bool]:
-        """The means over all ranks' images, and whether a rank left some of them out."""
-        if self.ranks.world_size == 1:
-            return [mean.value for mean in means], not complete and means[0].count > 0
-        own = [[float(m.total), m.count] for m in means]
-        sums = self.ranks.sum(torch.tensor([*own, [not complete, 0]], dtype=torch.float64))
-        totals, counts = sums.unbind(1)
-        is_partial = bool(totals[-1] and counts[0])
-        return (totals[:-1] / counts[:-1]).tolist(), is_partial
+    def _evaluate(
+        self,
+        batches: Iterable[Batch],
+        record: Callable[[], None],
+        place: FitPosition | None = None,
+        prepare: Callable[[], None] = do_nothing,
+    ) -> bool:
+        """Run the model over batches in evaluation mode; return False if this was cancelled.
 
-    def _check_optimizer(self) -> None:
-        """See that the optimizer is of this model, which may have been assigned since.
+        `prepare` is called before the first batch; what it does to a loader that is in use is
+        undone with the rest.
+        """
+        place = place or FitPosition()
+        complete = False
+
+        def one_batch() -> None:
+            place.follow(batches)
+            # A rank's empty part of a small last batch has no mean.
+            whole[0] &= not len(self.xb) or self._batch(do_nothing, record)
+
+        def every_batch() -> None:
+            nonlocal complete
+            place.begin_epoch(batches)
+            prepare()
+            self._for_each_batch(batches, one_batch)
+            place.follow(batches)  # if there was no batch
+            complete = True
+
+        whole = [True]
+        with self._evaluating(batches), torch.no_grad():
+            self._with_events("validate", every_batch, CancelValidate)
+        return complete and whole[0]
+
+    @contextmanager
+    def _evaluating(self, batches: Iterable[Batch]) -> Iterator[None]:
+        """Switch to evaluation mode, and restore a training or validation that is under way."""
+        before = {name: getattr(self, name) for name in BATCH_ATTRIBUTES}
+        modes = [(module, module.training) for module in self.model.modules() if self.training]
+        self.training, self._in_batch, self.dl = False, False, batches
+        self.model.eval()
+        # The training's order continues where it was, though its batches are looked at.
+        train = batches if batches is self.dls.train else None
+        try:
+            with train.undisturbed() if isinstance(train, DataLoader) else nullcontext():
+                yield
+        finally:
+            for name, value in before.items():
+                setattr(self, name, value)
+            for module, mode in modes:
+                module.training = mode
+
+    # The model, the optimizer, the metrics, and the other processes.
+
+    @property
+    def model(self) -> nn.Module:
+        """The model; assigning one moves it to the learner's device."""
+        return self._model
+
+    @model.setter
+    def model(self, model: nn.Module) -> None:
+        if not isinstance(model, nn.Module):
+            raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
+        self._model = model.to(self.ranks.device)
+
+    @property
+    def metrics(self) -> list[Metric]:
+        """Functions of (predictions, targets); one, several or None may be assigned."""
+        return self._metrics
+
+    @metrics.setter
+    def metrics(self, metrics: Metric | Sequence[Metric] | None) -> None:
+        self._metrics = as_metrics(metrics)
+
+    @property
+    def pct_train(self) -> float:
+        """The fraction of the fit's training batches that are done, in [0, 1].
 
         Raises:
-            TypeError: it is none that the loop can use.
-            ValueError: it has none of the model's parameters.
+            TypeError: the training batches have no length.
         """
-        try:
-            check_interface(self.opt)
-        except TypeError:
-            self.opt = None  # so that the next fit makes another one
-            raise
-        if holds_any(self.opt, self.model.parameters()):
-            return
-        opt, model = self._opt_made_for
-        if opt is self.opt and model is self.model:
-            self.opt = None
-            raise ValueError(
-                "opt_func made an optimizer of other parameters than it was given, so the model "
-                "would not change: let it use its first argument, as "
-                "lambda params, lr: SGD(params, lr) does"
-            )
-        raise ValueError(
-            "the optimizer has none of the model's parameters, so the model would not change: "
-            "after assigning learn.model, fit with reset_opt=True"
-        )
+        if not self.n_epoch:
+            return 0.0
+        batches = len(self.dls.train)  # type: ignore[arg-type]  # a length is what it asks for
+        return (self.epoch + (self.batch - self._in_batch) / batches) / self.n_epoch
+
+    @property
+    def batch_weight(self) -> float:
+        """The weight of this process's part of a batch in the mean over all processes.
+
+        It is the size of the part over the mean size of the parts, from `after_loss` on, and 1.0 in
+        one process and in validation. `loss` and `loss_grad` have it already; multiply by it what
+        a callback adds to them as a mean over `xb`, and the loss of its own backward pass.
+        """
+        return float(self._weight)
+
+    @property
+    def is_empty_part(self) -> bool:
+        """Whether this rank has no image of the current batch, and others may have some."""
+        return self.ranks.world_size > 1 and len(self.yb) == 0
+
+    def set_lr(self, lr: float, mom: float | None = None) -> None:
+        """Set the optimizer's learning rate, and its momentum if it was made with one.
+
+        Args:
+            lr: of the last parameter group; the others keep their ratio to it.
+            mom: in [0, 1); None leaves it unchanged.
+
+        Raises:
+            ValueError: there is no optimizer yet.
+        """
+        if self.opt is None:
+            raise ValueError("there is no optimizer yet: the first fit makes it")
+        if self._rates is None or self._rates.opt is not self.opt:
+            self._rates = Rates(self.opt)
+        self._rates.set(lr, mom)
+
+    def _functions(self) -> tuple[Callable[[Tensor], Any], Loss]:
+        """Return what is called as the model and the loss: in training, several ranks wrap both."""
+        if not self.training or self.ranks.world_size == 1:
+            return self.model, self.loss_func
+        if self._synced_model is None or self._synced_model.model is not self.model:
+            self._synced_model = SyncedModel(self.model, self.ranks)
+        loss = SyncedLoss(self.loss_func, self.dls.train, self.ranks, self._has_custom_code)
+        return self._synced_model, loss
+
+    def _broadcast_weights(self) -> None:
+        """Copy rank 0's weights to all ranks, also those of the loss."""
+        if self.ranks.world_size > 1:
+            broadcast_weights([self.model, *self.loss_modules().values()], self.ranks)
+
+    def loss_modules(self) -> dict[str, nn.Module]:
+        """Return the modules that the loss is or holds, but the model's; see `modules_within`."""
+        return modules_within(self.loss_func, apart=self.model.modules())
+
+    def _trained(self) -> Iterator[nn.Parameter]:
+        """Yield the parameters of the model, and what else the optimizer has, such as a loss's."""
+        yield from self.model.parameters()
+        for group in self.opt.param_groups:
+            yield from group.get("params", ())
 
 
 def print_line(line: str) -> None:

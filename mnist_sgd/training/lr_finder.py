@@ -1,11 +1,11 @@
-"""The learning rate finder: a mock training with growing rates, and the rate that it suggests.
+"""The learning rate finder: train with exponentially growing rates, and suggest one.
 
     found = learn.lr_find()
     found.plot()
     learn.fit_one_cycle(5, lr_max=found.valley)
 
 Source: Smith, "Cyclical Learning Rates for Training Neural Networks", 2017, section 3.3, and fastai
-2.8.12's `lr_find`, whose rates, losses and suggestion these are.
+2.8.12's `lr_find`, with the same rates, losses and suggestion.
 """
 
 from __future__ import annotations
@@ -14,39 +14,37 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import isnan
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch.nn.parameter import is_lazy
 
 from mnist_sgd._installed import need
 from mnist_sgd.loader.data_loaders import check_length
+from mnist_sgd.training.batch_errors import check_batches
 from mnist_sgd.training.callbacks.base import Callback, CancelFit, CancelValidate, as_callbacks
-from mnist_sgd.training.resume.remembered import Remembered
+from mnist_sgd.training.resume.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from mnist_sgd.training.learner import Learner
 
-__all__ = ["LRFind", "find_lr", "valley"]
-
-LAST = 5
+SKIP_END = 5
 """How many of the last batches are left out: there the loss is already rising steeply."""
 
-LEAST = 20
-"""Batches from which on something is left to look at."""
+MIN_ITERATIONS = 20
+"""How many batches are needed for a suggestion."""
 
 
 @dataclass(frozen=True)
 class LRFind:
-    """What a search saw: the learning rates that were tried and the smoothed loss at each.
+    """Result of the learning rate finder.
 
-    The first tenth of them, whose average is still rough, and the last 5 are left out, and what
-    comes after a loss that is no number.
+    The first tenth of the batches, while the average is still rough, the last 5, and all after a
+    loss of nan are left out.
 
     Attributes:
-        lrs: the learning rates, growing.
-        losses: the smoothed training loss after a batch at each.
+        lrs: the learning rates, increasing.
+        losses: the smoothed training loss at each.
         valley: the suggested learning rate.
     """
 
@@ -58,7 +56,7 @@ class LRFind:
         return f"LRFind(valley={self.valley:.3g}, of {len(self.lrs)} rates)"
 
     def plot(self, ax: Axes | None = None) -> Axes:
-        """Plot the loss against the rate, and mark the suggestion.
+        """Plot the loss against the learning rate, and mark the suggestion.
 
         Args:
             ax: matplotlib axes to draw on; None takes the current ones.
@@ -79,13 +77,13 @@ class LRFind:
 
 
 def find_lr(
-    learn: Learner, start_lr: float, end_lr: float, num_it: int, stop_div: bool = True
+    learn: Any, start_lr: float, end_lr: float, num_it: int, stop_div: bool = True
 ) -> LRFind:
-    """Search as `Learner.lr_find` describes it; all ranks call this together."""
+    """Run `Learner.lr_find`; all ranks call this together."""
     if not 0 < start_lr < end_lr:
         raise ValueError(f"start_lr must be above 0 and below end_lr, got {start_lr} and {end_lr}")
-    if num_it < LEAST:
-        raise ValueError(f"num_it must be at least {LEAST}, got {num_it}")
+    if num_it < MIN_ITERATIONS:
+        raise ValueError(f"num_it must be at least {MIN_ITERATIONS}, got {num_it}")
     if {"train", "validate"} & set(learn._under_way):
         raise ValueError(
             "lr_find cannot search within a training or a validation, whose batch it would change: "
@@ -96,16 +94,16 @@ def find_lr(
             "lr_find puts the weights back, and lazy layers have none yet: call the model on a "
             "batch first, learn.model(first(learn.dls.train)[0])"
         )
-    learn.check_batches()
+    check_batches(learn.dls)
     finder = _Finder(start_lr, end_lr, num_it, stop_div)
     epochs = num_it // check_length(learn.dls.train, "lr_find") + 1
-    with _undone(learn), learn.no_logging():
+    with _state_preserved(learn), learn.no_logging():
         learn._under_way = []
         learn.cbs = [cb for cb in as_callbacks(learn.cbs) if cb.during_lr_find]
         learn.fit(epochs, start_lr, finder)
         lrs, losses = learn.recorder.lrs, learn.recorder.losses
     seen = len(losses)
-    lrs, losses = lrs[num_it // 10 : -LAST], losses[num_it // 10 : -LAST]
+    lrs, losses = lrs[num_it // 10 : -SKIP_END], losses[num_it // 10 : -SKIP_END]
     if not losses:
         raise ValueError(
             f"the search ended after {seen} batches, too few to suggest a rate: the loss rose at "
@@ -121,10 +119,10 @@ def find_lr(
 
 
 def valley(losses: Sequence[float]) -> int:
-    """The place half way down the longest valley.
+    """Return the index half way down the longest valley, as fastai's `valley` does.
 
     The valley is the longest decreasing subsequence, the first that ends where one of that length
-    ends; it is counted from its end backwards, as if it had no gaps. Source: fastai 2.8.12.
+    ends; it is counted backwards from its end, as if it had no gaps. Source: fastai 2.8.12.
 
     Args:
         losses: at least one.
@@ -139,7 +137,7 @@ def valley(losses: Sequence[float]) -> int:
 
 
 class _Finder(Callback):
-    """Sets the growing rates, and ends the fit when enough was seen; nothing is validated."""
+    """Increases the rate with each batch, ends the fit, and skips the validation."""
 
     order = 60  # after the callbacks that change batches and losses
 
@@ -152,10 +150,10 @@ class _Finder(Callback):
         rates = f"start_lr {self.start_lr}, growth {self.growth}"
         return {"lr_find": f"{rates}, num_it {self.num_it}, stop_div {self.stop_div}"}
 
-    def before_step(self, learn: Learner) -> None:
+    def before_step(self, learn: Any) -> None:
         learn.set_lr(self.start_lr * self.growth ** (len(learn.recorder.lrs) / self.num_it))
 
-    def after_batch(self, learn: Learner) -> None:
+    def after_batch(self, learn: Any) -> None:
         learn.recorder.read_losses()
         if not learn.recorder.losses:  # the batch was cancelled before it had a loss
             return
@@ -164,20 +162,20 @@ class _Finder(Callback):
         if (self.stop_div and loss > 4 * self.best) or len(learn.recorder.lrs) >= self.num_it:
             raise CancelFit
 
-    def before_validate(self, learn: Learner) -> None:
+    def before_validate(self, learn: Any) -> None:
         raise CancelValidate
 
 
 @contextmanager
-def _undone(learn: Learner) -> Iterator[None]:
-    """Let a learner train, and put back all that this changes.
+def _state_preserved(learn: Any) -> Iterator[None]:
+    """Restore the learner at the end.
 
-    The optimizer of the last fit is used, with its averages, if it can say and take its state.
+    The optimizer of the last fit is used, with its buffers, if its state can be saved and loaded.
     """
-    before = Remembered(learn, as_callbacks(learn.cbs))
+    before = Snapshot(learn, as_callbacks(learn.cbs))
     if not before.keeps_optimizer():
         learn.opt = None
     try:
         yield
     finally:
-        before.put_back()
+        before.restore()

@@ -1,21 +1,21 @@
-"""What is known of a trained model, as the metadata of the files that it leaves as.
+"""Build the metadata of model files: classes, normalisation, data, metrics, versions.
 
-Metrics in a file belong to its weights and to the validation data. `measured_state` is a
-fingerprint of all that the metrics of a validation depend on; the training loop notes it with each
-row, and the metrics of a row go into a file only if the fingerprint is still the same.
+A file's metrics belong to its weights and to the validation data. `measured_state` is a fingerprint
+of all that the metrics of a validation depend on; the training loop notes it with each row, and the
+metrics of a row are only written to a file if the fingerprint is still the same.
 """
-
-from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping, Sequence
 from functools import cache, partial
 from hashlib import blake2b
 from math import isfinite, isnan
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import nn
 
 from mnist_sgd.data import ImageSet
 from mnist_sgd.export.versions import versions
@@ -24,7 +24,7 @@ from mnist_sgd.loader.items import FIXED
 from mnist_sgd.models.builtin import model_name
 from mnist_sgd.models.state_entries import fingerprint
 from mnist_sgd.models.weights import INPUT_SHAPE
-from mnist_sgd.models.wrappers import passing_buffers, plain_modules, plain_state, unwrapped
+from mnist_sgd.models.wrappers import non_persistent_buffers, plain_modules, plain_state, unwrapped
 from mnist_sgd.training.callbacks.base import Callback
 from mnist_sgd.training.callbacks.mixed_precision import MixedPrecision
 from mnist_sgd.training.identity import identity
@@ -33,44 +33,25 @@ from mnist_sgd.training.recorder import Recorder, unique_names
 from mnist_sgd.training.resume.attributes import attributes
 from mnist_sgd_serve.model.metadata import Metadata
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from torch import nn
-
-    from mnist_sgd.training.loop import TrainingLoop
-
-__all__ = [
-    "accuracy_column",
-    "attribute_texts",
-    "describe",
-    "is_of_last_row",
-    "measured",
-    "measured_row",
-    "measured_state",
-    "metric_keys",
-    "properties",
-]
-
 LICENCE = "Apache-2.0"
-"""Of the code and of weights that it trains; the bundled data has its own, which adds to it."""
+"""Of the code and of weights trained with it; the bundled data adds its own."""
 
 KNOWN = ("model", "metrics", "data", "versions", "licence")
-"""The properties that are known also where no DataLoader of this package tells the classes."""
+"""The properties that do not need a DataLoader of this package."""
 
 
-def describe(learn: TrainingLoop, metrics: Mapping[str, float] | None = None) -> Metadata:
-    """The metadata of a learner's model: classes, normalisation, data, metrics, versions.
+def build_metadata(learn: Any, metrics: Mapping[str, float] | None = None) -> Metadata:
+    """Build the metadata of a learner's model.
 
     Args:
         learn: any.
-        metrics: of its weights, by name; None takes the row of the recorder that was measured
-            with these weights, if there is one. Those that are infinite or nan are left out, since
-            JSON cannot hold them.
+        metrics: of its weights, by name; None takes the row of the recorder that was measured with
+            these weights, if there is one. Infinite and nan values are left out, since JSON has
+            none.
 
     Raises:
-        TypeError: neither its training nor its validation batches come from this package's
-            DataLoader, so that nobody knows the classes.
+        TypeError: neither the training nor the validation batches are from this package's
+            DataLoader of an ImageSet, which knows the classes.
     """
     known = _loaders(learn)
     if not known:
@@ -78,7 +59,7 @@ def describe(learn: TrainingLoop, metrics: Mapping[str, float] | None = None) ->
             "class names and normalisation come from a mnist_sgd.DataLoader; the batches come from "
             f"a {type(learn.dls.valid).__name__}"
         )
-    loader = [*known.values()][-1]  # that of validation, if it is one of them
+    loader = [*known.values()][-1]  # the validation loader, if it is one of them
     trained = next(iter(known.values())).dataset
     return Metadata(
         classes=loader.dataset.classes,
@@ -92,25 +73,25 @@ def describe(learn: TrainingLoop, metrics: Mapping[str, float] | None = None) ->
 
 
 def _paper(images: NDArray[np.uint8]) -> int:
-    """The median grey of the images' borders; of a large set 1,024 images, evenly spaced."""
+    """Return the median grey of the images' borders, of at most 1,024 images, evenly spaced."""
     count = min(len(images), 1024)
     some = images[np.arange(count) * len(images) // count]
     borders = [some[:, 0], some[:, -1], some[:, :, 0], some[:, :, -1]]
     return int(np.median(np.concatenate(borders, axis=1)) + 0.5)
 
 
-def properties(learn: TrainingLoop) -> dict[str, str]:
-    """What is known of a learner's weights, for their file, whatever its batches come from."""
+def properties(learn: Any) -> dict[str, str]:
+    """Build the properties of a weights file, wherever the learner's batches come from."""
     if known := _loaders(learn):
         shape = list([*known.values()][-1].sample_shape)
         more = {} if shape == [784] else {INPUT_SHAPE: json.dumps(shape)}
-        return describe(learn).to_properties() | more
+        return build_metadata(learn).to_properties() | more
     everything = Metadata(classes=("0", "1"), **_facts(learn)).to_properties()
     return {name: everything[name] for name in ("mnist_sgd.format", *map(_property, KNOWN))}
 
 
-def _loaders(learn: TrainingLoop) -> dict[str, DataLoader]:
-    """Those of training and validation that know classes and normalisation."""
+def _loaders(learn: Any) -> dict[str, DataLoader]:
+    """Return the loaders of training and validation that know classes and normalisation."""
     parts = {"train": learn.dls.train, "valid": learn.dls.valid}
     return {
         name: part
@@ -123,8 +104,8 @@ def _property(field: str) -> str:
     return f"mnist_sgd.{field}"
 
 
-def _facts(learn: TrainingLoop, metrics: Mapping[str, float] | None = None) -> dict[str, Any]:
-    """The fields of the metadata that are known also of batches from elsewhere."""
+def _facts(learn: Any, metrics: Mapping[str, float] | None = None) -> dict[str, Any]:
+    """Return the metadata fields that do not need a DataLoader of this package."""
     if metrics is None:
         metrics = _recorded(learn)
     numbers = {name: value for name, value in metrics.items() if isinstance(value, int | float)}
@@ -143,8 +124,8 @@ def _facts(learn: TrainingLoop, metrics: Mapping[str, float] | None = None) -> d
     }
 
 
-def _recorded(learn: TrainingLoop) -> dict[str, float]:
-    """The metrics of the row that was measured with the weights as they are, if there is one."""
+def _recorded(learn: Any) -> dict[str, float]:
+    """Return the metrics of the row that was measured with the current weights, if there is one."""
     place, recorder = measured_row(learn), learn.recorder
     if place is None:
         return {}
@@ -154,11 +135,11 @@ def _recorded(learn: TrainingLoop) -> dict[str, float]:
 
 
 def metric_keys(names: Sequence[str], accuracy: int | None) -> list[str]:
-    """What a validation's loss and metrics are called in a file, no two of them alike.
+    """Return unique names of a validation's loss and metrics in a file.
 
     Args:
         names: of the loss and the metrics, in their order.
-        accuracy: which of them is this package's `batch_accuracy`; None if none is.
+        accuracy: the index of this package's `batch_accuracy` among them; None if it is not there.
     """
     others = [name for i, name in enumerate(names) if i != accuracy]
     reserved = ["images"] if accuracy is None else ["images", "batch_accuracy"]
@@ -166,27 +147,27 @@ def metric_keys(names: Sequence[str], accuracy: int | None) -> list[str]:
     return keys if accuracy is None else [*keys[:accuracy], "batch_accuracy", *keys[accuracy:]]
 
 
-def accuracy_column(learn: TrainingLoop) -> int | None:
-    """Which of a validation's loss and metrics is this package's `batch_accuracy`, from 0."""
+def accuracy_column(learn: Any) -> int | None:
+    """Return the index of this package's `batch_accuracy` among the loss and the metrics."""
     return 1 + learn.metrics.index(batch_accuracy) if batch_accuracy in learn.metrics else None
 
 
-def measured(learn: TrainingLoop, before: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """What the recorder notes with a row: of which weights and data it is, and what can be checked.
+def measured(learn: Any, before: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Return what the recorder notes with a row: the weights and data that were measured.
 
     The loss is plain if no callback of the fit could change it or the predictions.
 
     Args:
-        learn: has just validated.
+        learn: after a validation.
         before: its `attribute_texts` before the first batch of the validation. What the model
-            itself changes on the way, such as a count of its calls or activations that it keeps
-            to be looked at, is passing: the figures do not depend on it.
+            itself changes during validation, such as a count of its calls, is passing: the metrics
+            do not depend on it.
     """
     changers = ("after_pred", "after_loss")
     plain = not any(
-        getattr(type(cb), moment) is not getattr(Callback, moment)
+        getattr(type(cb), event) is not getattr(Callback, event)
         for cb in learn.active_cbs
-        for moment in changers
+        for event in changers
         if not isinstance(cb, MixedPrecision)  # which leaves validation alone
     )
     now = attribute_texts(learn) or {}
@@ -195,18 +176,18 @@ def measured(learn: TrainingLoop, before: Mapping[str, str] | None = None) -> di
     return {"state": state, "passing": names, "plain_loss": plain, "accuracy": accuracy}
 
 
-def measured_state(learn: TrainingLoop, passing: Sequence[str] = ()) -> str | None:
-    """A fingerprint of all that a validation's metrics depend on.
+def measured_state(learn: Any, passing: Sequence[str] = ()) -> str | None:
+    """Compute a fingerprint of all that a validation's metrics depend on.
 
     Args:
         learn: any.
-        passing: names among its `attribute_texts` that are left out.
+        passing: names among its `attribute_texts` to leave out.
 
     Returns:
-        None if the model's state has no fingerprint.
+        32 hexadecimal digits; None if the model's state has no fingerprint.
     """
     try:
-        state = {**plain_state(learn.model), **passing_buffers(learn.model)}
+        state = {**plain_state(learn.model), **non_persistent_buffers(learn.model)}
         facts = [fingerprint(state), _layers(learn.model)]
     except Exception:  # code of the model may raise anything, and a training must go on
         return None
@@ -229,16 +210,16 @@ def measured_state(learn: TrainingLoop, passing: Sequence[str] = ()) -> str | No
 
 
 def _layers(model: nn.Module) -> str:
-    """The layers of a model as text, but for what a dropout does in training alone."""
+    """Describe the layers of a model, without the settings of dropouts."""
     text = re.sub(r" at 0x[0-9a-f]+", "", repr(unwrapped(model)))
     return re.sub(r"(\w*Dropout\w*)\([^()]*\)", r"\1", text)
 
 
-def attribute_texts(learn: TrainingLoop) -> dict[str, str] | None:
-    """The plain attributes of the model and the loss as text, but for a dropout's, by names.
+def attribute_texts(learn: Any) -> dict[str, str] | None:
+    """Return the plain attributes of the model and the loss, except dropouts', as text by name.
 
     Returns:
-        None if code of theirs raises an error.
+        None if their code raises an error.
     """
     dropouts = tuple(
         f"{name}."
@@ -258,11 +239,11 @@ def attribute_texts(learn: TrainingLoop) -> dict[str, str] | None:
     }
 
 
-def _left_out(learn: TrainingLoop, valid: DataLoader) -> list[object]:
-    """What makes a validation's images others than each of the data set once; [] if nothing does.
+def _left_out(learn: Any, valid: DataLoader) -> list[object]:
+    """Return why a validation does not see each image of the data set once, unchanged.
 
-    These are a short last batch that is dropped, an augmentation, and a cut for other ranks than
-    those that validate together.
+    The reasons are a short last batch that is dropped, an augmentation, and a split for other ranks
+    than those that validate together; [] if there is none.
     """
     found: list[object] = []
     if valid.drop_last and len(valid.dataset) % valid.batch_size:
@@ -274,11 +255,11 @@ def _left_out(learn: TrainingLoop, valid: DataLoader) -> list[object]:
     return found
 
 
-def measured_row(learn: TrainingLoop) -> int | None:
-    """The place in `recorder.values` of the metrics that the weights have.
+def measured_row(learn: Any) -> int | None:
+    """Return the index in `recorder.values` of the metrics of the current weights.
 
     Returns:
-        None if no row was measured with these weights, on these images, each of them once.
+        None if no row was measured with these weights, on each of these images once.
     """
     recorder, valid = learn.recorder, learn.dls.valid
     if isinstance(valid, DataLoader) and _left_out(learn, valid):
@@ -293,13 +274,13 @@ def measured_row(learn: TrainingLoop) -> int | None:
     return None
 
 
-def is_of_last_row(learn: TrainingLoop) -> bool:
-    """Whether the recorder's last row was measured with the weights and the data as they are."""
+def is_of_last_row(learn: Any) -> bool:
+    """Whether the recorder's last row was measured with the current weights and data."""
     noted = learn.recorder.measured[-1]
     state = noted["state"]
     return state is not None and state == measured_state(learn, noted.get("passing", ()))
 
 
 def _is_whole(recorder: Recorder, row: int) -> bool:
-    """Whether a row's validation was finished."""
+    """Whether a row's validation was complete."""
     return row not in recorder.partial and not isnan(recorder.values[row][1])

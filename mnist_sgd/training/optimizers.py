@@ -1,7 +1,7 @@
-"""Stochastic gradient descent: the three lines of the chapter, and fastai's; torch's AdamW.
+"""Optimizers: the chapter's three lines of SGD, fastai's SGD, and torch's AdamW.
 
-All hold their settings in `param_groups`, so whatever sets a learning rate sets it in the same way
-for all of them; a momentum has several names.
+All keep their settings in `param_groups`, so a learning rate is set in the same way for each of
+them; momentum has several names.
 """
 
 from collections.abc import Iterable, Mapping
@@ -10,23 +10,13 @@ from typing import Any, Never
 import torch
 from torch import Tensor, nn
 
-__all__ = [
-    "SGD",
-    "BasicOptim",
-    "Rates",
-    "adamw",
-    "exempt_from_decay",
-    "momentum_of",
-    "set_momentum",
-]
-
 
 class _Optimizer(torch.optim.Optimizer):
-    """What the two have in common: torch's interface, so that its LR schedulers take them.
+    """torch's optimizer interface, so that its LR schedulers work, with less overhead per step.
 
-    What torch wraps around each step and each zeroing, for profilers and step hooks, is left out:
-    it takes 16 us a batch, a fifteenth of the linear model's. So are the first calls that import
-    torch's compiler, which takes more than a second.
+    The wrappers for profilers and step hooks that torch puts around `step` and `zero_grad` are left
+    out: they cost a small model a noticeable share of each batch. So is what imports torch's
+    compiler at the first call, which takes more than a second.
     """
 
     def _patch_step_function(self) -> None:
@@ -41,10 +31,10 @@ class _Optimizer(torch.optim.Optimizer):
         raise TypeError(f"{type(self).__name__} calls no step hooks: use a callback's after_step")
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add parameters with settings of their own; the defaults apply to the rest.
+        """Add parameters with their own settings; the defaults fill in the rest.
 
         Raises:
-            TypeError: one of the parameters is no tensor.
+            TypeError: one of the parameters is not a tensor.
         """
         params = param_group["params"]
         params = [params] if isinstance(params, Tensor) else _unnamed(params)
@@ -66,7 +56,7 @@ class _Optimizer(torch.optim.Optimizer):
                     p.grad.detach_().zero_()
 
     def state_dict(self) -> dict[str, Any]:
-        """Settings and averages, the parameters replaced by their numbers, as torch has it."""
+        """Return settings and momentum buffers, with parameters as numbers, in torch's format."""
         number = {p: i for i, p in enumerate(self._parameters())}
         return {
             "state": {number[p]: dict(state) for p, state in self.state.items()},
@@ -77,7 +67,7 @@ class _Optimizer(torch.optim.Optimizer):
         }
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Take the settings and averages of another optimizer of as many parameters.
+        """Load the settings and momentum buffers of an optimizer of as many parameters.
 
         Raises:
             ValueError: the groups differ in number or size; the optimizer is then unchanged.
@@ -94,8 +84,9 @@ class _Optimizer(torch.optim.Optimizer):
         for group, given in zip(self.param_groups, state_dict["param_groups"], strict=True):
             group |= {key: value for key, value in given.items() if key != "params"}
         self.state.clear()
-        for i, each in state_dict["state"].items():
-            self.state[params[i]] = {"average": each["average"].to(params[i], copy=True)}
+        for i, each in state_dict["state"].items():  # an earlier version called it "average"
+            buffer = each["momentum_buffer"] if "momentum_buffer" in each else each["average"]
+            self.state[params[i]] = {"momentum_buffer": buffer.to(params[i], copy=True)}
 
     def _parameters(self) -> list[Tensor]:
         return [p for group in self.param_groups for p in group["params"]]
@@ -105,7 +96,7 @@ class BasicOptim(_Optimizer):
     """The chapter's optimizer: subtracts the gradient times the learning rate.
 
     Args:
-        params: the parameters; those without a gradient are left alone.
+        params: the parameters; those without a gradient are skipped.
         lr: the learning rate.
     """
 
@@ -124,15 +115,14 @@ class BasicOptim(_Optimizer):
 class SGD(_Optimizer):
     """fastai's SGD: momentum without dampening and decoupled weight decay, both off by default.
 
-    Differs from `torch.optim.SGD` in that the decay multiplies the weights by `1 - lr * wd`
-    (Loshchilov and Hutter, "Decoupled Weight Decay Regularization", 2019). As in fastai, a Learner
-    exempts biases and normalisation layers from it, see `exempt_from_decay`; and an optimizer made
-    without momentum never has any, while one made with momentum keeps its averages even while a
-    schedule sets it to 0.
+    Unlike `torch.optim.SGD`, it decays by multiplying the weights by `1 - lr * wd` (Loshchilov and
+    Hutter, "Decoupled Weight Decay Regularization", 2019). As in fastai, a Learner exempts biases
+    and normalisation layers from decay, see `exempt_from_decay`. An optimizer made without momentum
+    never has any; one made with momentum keeps its buffers even while a schedule sets it to 0.
 
     Args:
         params: the parameters, or groups of them as torch's optimizers take them; those without a
-            gradient are left alone.
+            gradient are skipped.
         lr: the learning rate.
         mom: momentum, in [0, 1).
         wd: weight decay, 0 or more.
@@ -144,7 +134,7 @@ class SGD(_Optimizer):
 
     @torch.no_grad()
     def step(self) -> None:  # type: ignore[override]  # it takes no closure
-        """Decay the weights, update the averages of the gradients, and go a step along them."""
+        """Decay the weights, update the momentum buffers, and step."""
         for group in self.param_groups:
             lr, mom, wd = group["lr"], group["mom"], group["wd"]
             for p in group["params"]:
@@ -153,20 +143,21 @@ class SGD(_Optimizer):
                     continue
                 if wd and _is_decayed(p):
                     p.mul_(1 - lr * wd)
-                p.add_(self._average(p, grad, mom) if self._has_momentum else grad, alpha=-lr)
+                step = self._momentum_buffer(p).mul_(mom).add_(grad) if self._has_momentum else grad
+                p.add_(step, alpha=-lr)
 
-    def _average(self, p: Tensor, grad: Tensor, mom: float) -> Tensor:
+    def _momentum_buffer(self, p: Tensor) -> Tensor:
         state = self.state[p]
         if not state:
-            state["average"] = torch.zeros_like(p)
-        average: Tensor = state["average"]
-        return average.mul_(mom).add_(grad)
+            state["momentum_buffer"] = torch.zeros_like(p)
+        buffer: Tensor = state["momentum_buffer"]
+        return buffer
 
 
 def adamw(
     params: Iterable[Tensor], lr: float, mom: float = 0.9, wd: float = 0.0
 ) -> torch.optim.AdamW:
-    """Torch's AdamW, called as `SGD` is, and with the same parameters exempt from decay.
+    """Make torch's AdamW with `SGD`'s arguments, exempting the same parameters from decay.
 
     Args:
         params: the parameters.
@@ -182,7 +173,7 @@ def adamw(
 
 
 def _unnamed(params: Iterable[Any]) -> list[Any]:
-    """Parameters as they are given; of `named_parameters()` without the names."""
+    """Return the parameters; `named_parameters()` lose their names."""
     return [p[1] if isinstance(p, tuple) and len(p) == 2 else p for p in params]
 
 
@@ -195,10 +186,10 @@ and SyncBatchNorm."""
 
 
 def exempt_from_decay(model: nn.Module) -> None:
-    """Mark a model's biases and all parameters of its normalisation layers, for `SGD` and `adamw`.
+    """Exempt a model's biases and its normalisation layers from weight decay.
 
-    The rule goes by the kind of layer, as fastai's Learner has it: a bias is what its layer calls
-    `bias`. The mark is the attribute `_no_weight_decay` of a parameter.
+    As in fastai's Learner, a bias is what its layer calls `bias`. The mark that `SGD` and `adamw`
+    look for is the parameter's attribute `_no_weight_decay`.
     """
     for module in model.modules():
         for name, p in module.named_parameters(recurse=False):
@@ -211,22 +202,22 @@ def _is_decayed(p: Tensor) -> bool:
 
 
 class Rates:
-    """Sets an optimizer's learning rate and momentum, keeping what tells its groups apart.
+    """Sets an optimizer's learning rate and momentum, and keeps the ratios between its groups.
 
-    The groups keep the ratios of the learning rates that they were made with or added with, and
-    groups that were made without momentum stay without.
+    The groups keep the ratios of the learning rates that they were created with, and groups that
+    were created without momentum stay without.
 
     Args:
         opt: any optimizer.
-        made: what its groups were made with, as far as that is known: `made` of an earlier one.
+        made: what its groups were created with, as far as known: `made` of an earlier instance.
     """
 
     def __init__(self, opt: Any, made: Iterable[tuple[float, bool]] = ()) -> None:
         self.opt = opt
-        self.made = list(made)  # each group's rate, and whether it has momentum
+        self.made = list(made)  # each group's learning rate, and whether it has momentum
 
     def set(self, lr: float, mom: float | None = None) -> None:
-        """Set the last group's learning rate, the others in proportion; and the momentum."""
+        """Set the last group's learning rate, the others' in proportion, and the momentum."""
         groups = self.opt.param_groups
         added = groups[len(self.made) :]
         self.made = self.made[: len(groups)]
@@ -239,14 +230,14 @@ class Rates:
 
 
 def momentum_of(group: Mapping[str, Any]) -> float:
-    """The momentum of a group of an optimizer's: 0 if it has none, for Adam the first beta."""
+    """Return the momentum of a parameter group: 0 if it has none, for Adam the first beta."""
     if "betas" in group:
         return float(group["betas"][0])
     return float(group.get("momentum", group.get("mom", 0.0)))
 
 
 def set_momentum(group: dict[str, Any], mom: float) -> None:
-    """Change the momentum of a group that has one."""
+    """Set the momentum of a parameter group that has one."""
     if "betas" in group:
         group["betas"] = (mom, *group["betas"][1:])
     else:

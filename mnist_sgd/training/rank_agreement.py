@@ -1,9 +1,9 @@
-"""What all ranks must have alike, or else they compute something else or wait for each other.
+"""Check that all ranks run the same fit; otherwise results would differ, or ranks wait forever.
 
-Before the first batch of a fit the ranks compare their settings. Whatever decides the arithmetic
-counts, and so does each callback that takes part in what the ranks do together or that ends the
-fit. Such a callback has a method `rank_settings()`, which gives its settings, a text by a name
-each; any other callback, such as one that logs, may be on one rank alone.
+Before the first batch of a fit the ranks compare their settings: all that decides the arithmetic,
+and the callbacks that call collectives or end the fit. Such a callback has a method
+`rank_settings()`, which returns a text for each name; any other callback, such as a logger, may be
+on one rank only.
 """
 
 import json
@@ -12,22 +12,16 @@ import re
 import warnings
 from collections.abc import Mapping, Sequence
 from itertools import zip_longest
-from typing import TYPE_CHECKING
+from typing import Any
 
 import torch
 from torch import distributed, nn
 from torch.nn.parameter import is_lazy
 
 from mnist_sgd.loader.dataloader import DataLoader
-from mnist_sgd.training.callbacks.base import WITHIN_A_BATCH, Callback
+from mnist_sgd.training.callbacks.base import WITHIN_A_BATCH, Callback, defines
 from mnist_sgd.training.recorder import unique_names
 from mnist_sgd.training.resume.fit_identity import NONE, fit_identity, fit_settings
-
-if TYPE_CHECKING:
-    from mnist_sgd.training.learner import Learner
-    from mnist_sgd.training.loop import TrainingLoop
-
-__all__ = ["agree_on_batches", "agree_on_fit", "refuse_other_part"]
 
 LONGEST = 200
 """Characters of a setting that an error shows."""
@@ -35,27 +29,27 @@ LONGEST = 200
 TRAINING, VALIDATION = "training", "validation"
 
 POSITION = ("epoch", "samples_seen")
-"""Of a loader's state, where it stands; the rest tells which loader it is."""
+"""The position in a loader's state; the rest identifies the loader."""
 
 LARGEST = 2**63 - 1
 """What an int64 holds; the number of an epoch may be larger."""
 
 
-def agree_on_fit(learn: "Learner", resume: bool, reset_opt: bool) -> None:
-    """See that all ranks begin the same fit; they call this together.
+def agree_on_fit(learn: Any, resume: bool, reset_opt: bool) -> None:
+    """Check that all ranks begin the same fit; they call this together.
 
     A process that trains alone is warned if torchrun started others with it.
 
     Args:
         learn: in a fit that has not begun, its optimizer made.
         resume: whether the fit resumes from a checkpoint.
-        reset_opt: whether it was asked for a new optimizer.
+        reset_opt: whether a new optimizer was requested.
 
     Raises:
-        TypeError: the training batches of several ranks do not come from this package's DataLoader.
-        ValueError: a rank has another setting than rank 0; or a loader is cut for other ranks; or
-            the model of several ranks has layers without shapes. The message says which, and every
-            rank raises it.
+        TypeError: the training batches of several ranks are not from this package's DataLoader.
+        ValueError: a rank has another setting than rank 0; a loader is split for other ranks; or
+            the model of several ranks has lazy layers without shapes. Every rank raises it, and the
+            message says which.
     """
     loaders = {TRAINING: learn.dls.train, VALIDATION: learn.dls.valid}
     refusals = [_refusal(learn, loader, part) for part, loader in loaders.items()]
@@ -77,7 +71,7 @@ def agree_on_fit(learn: "Learner", resume: bool, reset_opt: bool) -> None:
     for part, loader in loaders.items():
         settings |= _loader_settings(part, loader)
     own = json.dumps({"refusal": refusal, "settings": settings}).encode()
-    everyone = [json.loads(each) for each in learn.ranks.gathered(own)]
+    everyone = [json.loads(each) for each in learn.ranks.all_gather_bytes(own)]
     said = [each["refusal"] for each in everyone if each["refusal"]]
     said = said or _differences([each["settings"] for each in everyone])
     if said:
@@ -85,21 +79,21 @@ def agree_on_fit(learn: "Learner", resume: bool, reset_opt: bool) -> None:
     _require_own_loader(learn.dls.train)
 
 
-def agree_on_batches(learn: "TrainingLoop", batches: object, part: str) -> bool:
-    """See that the ranks' parts make whole batches; they call this together, before each pass.
+def agree_on_batches(learn: Any, batches: object, part: str) -> bool:
+    """Check that the ranks' parts make whole batches; all call this together, before each pass.
 
-    One rank alone may have looked at a batch, and its loader is then further than the others'. All
-    go where the first one is.
+    If one rank has looked at a batch, its loader is further than the others'. All loaders are moved
+    to the position of rank 0's.
 
     Args:
-        learn: whose model is given the batches.
+        learn: whose model is called with the batches.
         batches: this rank's.
         part: "training" or "validation".
 
     Returns:
-        Whether custom code takes part in batches on some rank, as in a callback or a loader. It may
-        change the targets or begin another iterator, so that the ranks have to count the targets of
-        each batch; and it may run a backward pass, so that they average the gradients once more.
+        Whether custom code runs within batches on some rank, in a callback or a loader. It may
+        change the targets or begin another iterator, so that the ranks must count the targets of
+        each batch; and it may run a backward pass, so that they must average the gradients again.
 
     Raises:
         TypeError, ValueError: as `agree_on_fit`, of the batches and the model.
@@ -112,9 +106,9 @@ def agree_on_batches(learn: "TrainingLoop", batches: object, part: str) -> bool:
         return False
     own = [int(refusal != ""), int(_is_custom(learn, batches)), _pieces(batches)]
     own += _upcoming(batches)
-    rows = ranks.stacked(torch.tensor(own))
+    rows = ranks.all_gather(torch.tensor(own))
     if rows[:, 0].any():
-        raise ValueError(next(filter(None, ranks.gathered(refusal.encode()))).decode())
+        raise ValueError(next(filter(None, ranks.all_gather_bytes(refusal.encode()))).decode())
     if (rows[:, 2] != rows[0, 2]).any():
         raise ValueError(
             f"the {part} batches are cut on some ranks and not on others: give the DataLoader of "
@@ -128,8 +122,8 @@ def agree_on_batches(learn: "TrainingLoop", batches: object, part: str) -> bool:
     return bool(rows[:, 1].any())
 
 
-def refuse_other_part(learn: "TrainingLoop", batches: object) -> None:
-    """See that batches which a rank goes through by itself are not another rank's parts.
+def refuse_other_part(learn: Any, batches: object) -> None:
+    """Check that batches which a rank uses by itself are not another rank's parts.
 
     Raises:
         ValueError: they are.
@@ -138,13 +132,13 @@ def refuse_other_part(learn: "TrainingLoop", batches: object) -> None:
         raise ValueError(refusal)
 
 
-def _refusal(learn: "TrainingLoop", batches: object, part: str) -> str:
-    """Why this rank cannot use the batches; empty if it can."""
+def _refusal(learn: Any, batches: object, part: str) -> str:
+    """Return why this rank cannot use the batches; "" if it can."""
     return _wrong_part(learn, batches, part) or _lazy_layer(learn, batches)
 
 
-def _wrong_part(learn: "TrainingLoop", batches: object, part: str) -> str:
-    """Why batches are not this rank's parts. Validation batches may also be whole on each rank."""
+def _wrong_part(learn: Any, batches: object, part: str) -> str:
+    """Return why batches are not this rank's parts; validation batches may also be whole."""
     if not isinstance(batches, DataLoader):
         return ""
     (rank, world_size), (given, count) = (
@@ -155,8 +149,8 @@ def _wrong_part(learn: "TrainingLoop", batches: object, part: str) -> str:
     if world_size == 1:
         return (
             f"the {part} batches are rank {given}'s parts of {count}, and this Learner has one "
-            "process: give it ranks=, which joined_ranks() gives, or make their DataLoader without "
-            "rank= and world_size="
+            "process: give it ranks=, which init_distributed() gives, or make their DataLoader "
+            "without rank= and world_size="
         )
     if count == 1:
         return (
@@ -169,8 +163,8 @@ def _wrong_part(learn: "TrainingLoop", batches: object, part: str) -> str:
     )
 
 
-def _lazy_layer(learn: "TrainingLoop", batches: object) -> str:
-    """Why several ranks cannot share the model's weights; empty if they can."""
+def _lazy_layer(learn: Any, batches: object) -> str:
+    """Return why rank 0's weights cannot be broadcast; "" if they can."""
     names = (name for name, module in learn.model.named_modules() if _is_lazy(module))
     name = next(names, None) if learn.ranks.world_size > 1 else None
     if name is None:
@@ -196,11 +190,11 @@ def _require_own_loader(batches: object) -> None:
         )
 
 
-def _is_custom(learn: "TrainingLoop", batches: object) -> bool:
-    """Whether something that this package does not know is run within a batch, or makes it."""
+def _is_custom(learn: Any, batches: object) -> bool:
+    """Whether code of another package makes the batches or runs within them."""
     known = type(batches) is DataLoader and batches is learn.dls.train
     return not known or any(
-        getattr(getattr(cb, event), "__func__", None) is not vars(Callback)[event]
+        defines(cb, event)
         for cb in learn.active_cbs
         if not type(cb).__module__.startswith("mnist_sgd.")
         for event in WITHIN_A_BATCH
@@ -208,19 +202,19 @@ def _is_custom(learn: "TrainingLoop", batches: object) -> bool:
 
 
 def _pieces(batches: object) -> int:
-    """Into how many parts batches are cut."""
+    """Return the number of parts into which batches are split."""
     return batches.world_size if isinstance(batches, DataLoader) else 1
 
 
 def _upcoming(batches: object) -> list[int]:
-    """Where the next pass begins."""
+    """Return the position where the next pass begins."""
     if not isinstance(batches, DataLoader):
         return [0, 0]
     return [min(each, LARGEST) for each in batches.upcoming]
 
 
 def _rank_settings(cbs: Sequence[Callback]) -> dict[str, str]:
-    """What callbacks tell that all ranks must have; repeated names are numbered."""
+    """Return the callbacks' settings that all ranks must have; repeated names are numbered."""
     told = [cb.rank_settings() for cb in cbs if hasattr(cb, "rank_settings")]
     entries = [entry for settings in told for entry in settings.items()]
     names = unique_names([name for name, _ in entries])
@@ -236,7 +230,7 @@ def _loader_settings(part: str, loader: object) -> dict[str, str]:
 
 
 def _differences(everyone: Sequence[Mapping[str, str]]) -> list[str]:
-    """Each setting in which a rank differs from rank 0, as a sentence."""
+    """Return a sentence for each setting in which a rank differs from rank 0."""
     first, said = everyone[0], []
     for rank, settings in enumerate(everyone):
         for name in dict.fromkeys([*first, *settings]):
@@ -252,7 +246,7 @@ def _differences(everyone: Sequence[Mapping[str, str]]) -> list[str]:
 
 
 def _plain(text: str) -> str:
-    """A setting without the number of the rank's GPU."""
+    """Remove the number of the rank's GPU from a setting."""
     return re.sub(r"\bcuda:\d+", "cuda", text)
 
 
@@ -262,12 +256,12 @@ def _short(text: str) -> str:
 
 
 def _warn_of_others() -> None:
-    """Warn if this process, which trains alone, is one of several."""
+    """Warn if this process, which trains alone, was started as one of several."""
     launched = distributed.is_available() and distributed.is_torchelastic_launched()
     count = int(os.environ.get("WORLD_SIZE", "1")) if launched else 1
     if count > 1:
         warnings.warn(
             f"torchrun started {count} processes, and this Learner has no ranks=: each process "
-            "trains by itself, on all images; give it ranks=, which joined_ranks() gives",
+            "trains by itself, on all images; give it ranks=, which init_distributed() gives",
             stacklevel=4,
         )

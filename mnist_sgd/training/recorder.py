@@ -1,8 +1,8 @@
-"""The losses and metrics of training, computed as fastai computes them, to the last bit.
+"""Training history: losses and metrics, averaged as fastai averages them, to the last bit.
 
 Source of the formulas: fastai 2.8.12's `AvgSmoothLoss`, `AvgLoss` and `AvgMetric`. During an epoch
-each batch's loss and metrics are only kept, as tensors; they become numbers when somebody reads
-them, once an epoch. So recording never waits for a device, and costs about a microsecond a batch.
+the losses and metrics of the batches are kept as tensors, and only become numbers when they are
+read, once per epoch. So recording never waits for the device.
 """
 
 from __future__ import annotations
@@ -16,31 +16,30 @@ import torch
 from torch import Tensor
 
 from mnist_sgd._installed import need
+from mnist_sgd.training.distributed import DistributedContext
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-__all__ = ["Mean", "Metric", "Recorder", "SmoothLoss", "metric_name", "unique_names"]
 
 Metric = Callable[[Tensor, Tensor], Any]
 """Takes (predictions, targets) of a batch; returns a number or a tensor, NumPy's included."""
 
 BETA = 0.98
 LOSSES = ("epoch", "train_loss", "valid_loss")
-"""What heads the columns before the metrics."""
+"""The columns before the metrics."""
 
 STATE_KEYS = ("metric_names", "values", "losses", "lrs", "moms", "iters", "lines", "average")
 
 UNKNOWN: Mapping[str, Any] = {"state": None, "plain_loss": False}
-"""Of a row of which nobody noted what it was measured with."""
+"""For a row without a note of what it was measured with."""
 
 
-class SmoothLoss:
-    """A debiased moving average of the training loss, beta 0.98, over all batches of a fit.
+class AvgSmoothLoss:
+    """Exponential moving average of the training loss, debiased, beta 0.98, over a whole fit.
 
     Attributes:
-        count: how many losses went into it.
-        average: the average before it is debiased, a float32 scalar on the CPU.
+        count: the number of losses so far.
+        average: the average before debiasing, a float32 scalar on the CPU.
     """
 
     def __init__(self, count: int = 0, average: float = 0.0) -> None:
@@ -48,11 +47,7 @@ class SmoothLoss:
         self.average = torch.tensor(average, dtype=torch.float32, device="cpu")
 
     def extend(self, losses: Tensor) -> list[float]:
-        """Take losses, float32 `[N]` on the CPU, into the average.
-
-        Returns:
-            The debiased average after each of them.
-        """
+        """Add losses, float32 `[N]` on the CPU, and return the debiased average after each."""
         averages: list[Tensor] = []
         weights: list[float] = []
         for loss in losses.unbind():
@@ -68,12 +63,12 @@ class SmoothLoss:
         return smooth
 
 
-class Mean:
-    """The mean of a metric over batches, each weighted by its size.
+class AverageMeter:
+    """Mean of a metric over batches, weighted by their sizes.
 
     A batch's value may be a tensor of any dtype, on any device, or a number of Python or NumPy.
     float32 and float64 values are averaged as they are; other tensors (half precision, integers,
-    booleans) are converted to float32 first, in which they would lose digits.
+    booleans) are converted to float32 first.
     """
 
     def __init__(self) -> None:
@@ -81,10 +76,10 @@ class Mean:
         self._sizes: list[int] = []
 
     def add(self, value: object, size: int) -> None:
-        """Add a batch's value; one of several elements counts as their mean.
+        """Add a batch's value; a tensor of several elements counts as their mean.
 
         Raises:
-            TypeError: it is neither a tensor nor a number.
+            TypeError: `value` is neither a tensor nor a number.
         """
         tensor = _as_tensor(value)
         self._values.append(tensor.mean() if tensor.ndim else tensor)
@@ -92,12 +87,12 @@ class Mean:
 
     @property
     def count(self) -> int:
-        """The sum of the batches' sizes."""
+        """Number of images."""
         return sum(self._sizes)
 
     @property
     def total(self) -> Tensor:
-        """The sum of value times size, added up batch by batch, a scalar on the CPU."""
+        """Sum of value times size, added up batch by batch, a scalar on the CPU."""
         if not self._values:
             return torch.zeros((), device="cpu")
         values = torch.stack([value.cpu() for value in self._values])
@@ -106,12 +101,12 @@ class Mean:
 
     @property
     def value(self) -> float:
-        """The mean; nan when there was no batch."""
+        """Mean; nan if there was no batch."""
         return float(self.total / self.count) if self.count else float("nan")
 
 
 def _as_tensor(value: object) -> Tensor:
-    """A metric's value as a tensor of float32 or float64, detached from its graph."""
+    """Convert a metric's value to a detached float32 or float64 tensor."""
     if isinstance(value, Tensor):
         detached = value.detach()
         return detached if detached.dtype in (torch.float32, torch.float64) else detached.float()
@@ -123,35 +118,48 @@ def _as_tensor(value: object) -> Tensor:
         ) from None
 
 
-def _unchanged(losses: Tensor) -> Tensor:
+def reduce_meters(
+    meters: Sequence[AverageMeter], complete: bool, ranks: DistributedContext
+) -> tuple[list[float], bool]:
+    """Average over all ranks' images; also return whether some rank left out some of them."""
+    if ranks.world_size == 1:
+        return [meter.value for meter in meters], not complete and meters[0].count > 0
+    own = [[float(meter.total), meter.count] for meter in meters]
+    sums = ranks.all_reduce_sum(torch.tensor([*own, [not complete, 0]], dtype=torch.float64))
+    totals, counts = sums.unbind(1)
+    is_partial = bool(totals[-1] and counts[0])
+    return (totals[:-1] / counts[:-1]).tolist(), is_partial
+
+
+def _identity(losses: Tensor) -> Tensor:
     return losses
 
 
 class Recorder:
-    """The history of a fit; each fit has a new one.
+    """History of a fit; each fit makes a new one.
 
     Attributes:
         metric_names: the columns of the table: epoch, train_loss, valid_loss, the metrics, time.
-        values: a row for each epoch: train_loss, valid_loss and the metrics. What a cancelled
-            epoch did not measure is nan.
-        partial: the indices of the rows whose validation was cancelled midway: their validation
-            loss and metrics are means over a part of the images.
-        measured: for each row what it was measured with, as `provenance.measured` gives it.
-        losses: the smoothed training loss after each batch, as shown in the table; up to date
-            after an epoch, after the fit, and after `read_losses`.
-        lrs: the learning rate of each batch.
-        moms: the momentum of each batch, 0 without one; Adam's is the first of its betas.
-        iters: how many training batches there had been at the end of each epoch.
-        lines: the rows of the table as they were printed.
+        values: one row per epoch: train_loss, valid_loss and the metrics; nan where a cancelled
+            epoch measured nothing.
+        partial: indices of the rows whose validation was cancelled midway: their validation loss
+            and metrics are means over some of the images.
+        measured: for each row, what it was measured with, see `metadata.measured`.
+        losses: smoothed training loss after each batch, as shown in the table; up to date after an
+            epoch, after the fit, and after `read_losses`.
+        lrs: learning rate of each batch.
+        moms: momentum of each batch, 0 without one; for Adam the first beta.
+        iters: number of training batches so far, at the end of each epoch.
+        lines: rows of the table as they were printed.
 
     Args:
-        metrics: the functions that head the columns after the losses.
-        over_ranks: maps this rank's losses of N batches, float32 `[N]`, to the losses of the whole
+        metrics: the functions whose names head the columns after the losses.
+        reduce_fn: maps this rank's per-batch losses, float32 `[N]`, to the losses of the global
             batches (an all-reduce).
     """
 
     def __init__(
-        self, metrics: Sequence[Metric], over_ranks: Callable[[Tensor], Tensor] = _unchanged
+        self, metrics: Sequence[Metric], reduce_fn: Callable[[Tensor], Tensor] = _identity
     ) -> None:
         self.set_metrics(metrics)
         self.values: list[list[float]] = []
@@ -162,19 +170,19 @@ class Recorder:
         self.moms: list[float] = []
         self.iters: list[int] = []
         self.lines: list[str] = []
-        self._smooth = SmoothLoss()
-        self._over_ranks = over_ranks
-        self._unread: list[Tensor] = []  # the losses of batches, as they came
+        self._smooth = AvgSmoothLoss()
+        self._reduce = reduce_fn
+        self._unread: list[Tensor] = []  # per-batch losses
 
     def set_metrics(self, metrics: Sequence[Metric]) -> None:
-        """Head the columns after the losses with these; for a recorder without rows."""
+        """Set the columns after the losses; for a recorder without rows."""
         self.metric_names = [*LOSSES, *map(metric_name, metrics), "time"]
 
     def check_metrics(self, metrics: Sequence[Metric]) -> None:
-        """See that these head the columns.
+        """Check that the columns are those of `metrics`.
 
         Raises:
-            ValueError: they are others.
+            ValueError: they are not.
         """
         now = [*map(metric_name, metrics)]
         if now != (columns := self.metric_names[len(LOSSES) : -1]):
@@ -185,15 +193,15 @@ class Recorder:
             )
 
     def add_batch(self, loss: Tensor, lr: float, mom: float = 0.0) -> None:
-        """Record a training batch: its loss, a scalar or `[1]`, its rate and its momentum."""
+        """Record a training batch: its loss, a scalar or `[1]`, learning rate and momentum."""
         self._unread.append(loss.detach())
         self.lrs.append(lr)
         self.moms.append(mom)
 
     def read_losses(self) -> None:
-        """Bring `losses` up to date, which waits for the device; ranks do it together."""
+        """Update `losses`, which waits for the device; all ranks call this together."""
         if self._unread:
-            losses = self._over_ranks(_numbers(self._unread))
+            losses = self._reduce(_stacked(self._unread))
             self.losses += self._smooth.extend(losses)
             self._unread.clear()
 
@@ -207,8 +215,8 @@ class Recorder:
 
         Args:
             valid: the validation loss and the metrics.
-            measured: what they were measured with, as `provenance.measured` gives it.
-            partial: whether they are means over a part of the validation images.
+            measured: what they were measured with, see `metadata.measured`.
+            partial: whether they are means over some of the validation images.
         """
         self.read_losses()
         row = [self.losses[-1] if self.losses else float("nan"), *valid]
@@ -220,7 +228,7 @@ class Recorder:
         return row
 
     def state_dict(self) -> dict[str, Any]:
-        """All that was recorded, as lists and numbers that JSON keeps exactly."""
+        """Return the history as lists and numbers that JSON keeps exactly."""
         self.read_losses()
         return {
             "metric_names": list(self.metric_names),
@@ -236,10 +244,10 @@ class Recorder:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on as the recorder that `state` is of, forgetting all that was recorded here.
+        """Replace the history by the one that `state_dict` returned.
 
         Raises:
-            ValueError: the state is of other metrics, or is none; the recorder is as before.
+            ValueError: the state is of other metrics, or is none; the recorder is unchanged.
         """
         missing = [key for key in STATE_KEYS if key not in state]
         if missing:
@@ -251,24 +259,24 @@ class Recorder:
             )
         self.values = [list(row) for row in state["values"]]
         self.partial = list(state.get("partial", []))
-        noted = state.get("measured", [UNKNOWN] * len(self.values))  # older states have none
+        noted = state.get("measured", [UNKNOWN] * len(self.values))  # earlier versions noted none
         self.measured = [dict(each) for each in noted]
         self.losses = list(state["losses"])
         self.lrs = list(state["lrs"])
         self.moms = list(state["moms"])
         self.iters = list(state["iters"])
         self.lines = list(state["lines"])
-        self._smooth = SmoothLoss(len(self.losses), state["average"])
+        self._smooth = AvgSmoothLoss(len(self.losses), state["average"])
         self._unread.clear()
 
     def plot_loss(
         self, skip_start: int = 5, with_valid: bool = True, ax: Axes | None = None
     ) -> Axes:
-        """Plot the smoothed training loss a batch and the validation loss an epoch.
+        """Plot the smoothed training loss per batch and the validation loss per epoch.
 
         Args:
-            skip_start: leave out so many first batches, whose average is still rough.
-            with_valid: whether the validation loss is drawn.
+            skip_start: number of first batches to leave out, while the average is still rough.
+            with_valid: whether to draw the validation loss.
             ax: matplotlib axes to draw on; None takes the current ones.
 
         Raises:
@@ -290,23 +298,38 @@ class Recorder:
         return ax
 
 
-def _numbers(losses: Sequence[Tensor]) -> Tensor:
-    """The losses of batches, each of one element, as float32 `[N]` on the CPU: the one wait."""
+def _stacked(losses: Sequence[Tensor]) -> Tensor:
+    """Copy the losses of N batches to the CPU, float32 `[N]`: the only wait for the device."""
     return torch.stack(list(losses)).flatten().to("cpu", torch.float32)
 
 
+def as_metrics(metrics: Metric | Sequence[Metric] | None) -> list[Metric]:
+    """Return one, several or no metrics as a list.
+
+    Raises:
+        TypeError: one of them is not a function.
+    """
+    found: list[Any] = [metrics]
+    if metrics is None or isinstance(metrics, list | tuple):
+        found = list(metrics or ())
+    for each in found:
+        if not callable(each) or isinstance(each, type):
+            raise TypeError(f"metrics must be functions of (predictions, targets), got {each!r}")
+    return found
+
+
 def metric_name(metric: Metric) -> str:
-    """The name of a metric's column: that of its function, also of a partial's."""
+    """Return the name of a metric's column: its function's, also for a partial."""
     if isinstance(metric, functools.partial) and "__name__" not in vars(metric):
         metric = metric.func
     return str(getattr(metric, "__name__", type(metric).__name__))
 
 
 def unique_names(names: Sequence[str]) -> list[str]:
-    """The same names, repeated ones numbered: recall, recall, f1 give recall, recall_2, f1.
+    """Number repeated names: recall, recall, f1 become recall, recall_2, f1.
 
-    Two partials of one function head columns of the same name, as in fastai; a dictionary of their
-    values needs keys that differ.
+    Two partials of one function have columns of the same name, as in fastai; the keys of a
+    dictionary of their values must differ.
     """
     found: list[str] = []
     for name in names:

@@ -1,38 +1,23 @@
-"""Learning rates and momenta that change from batch to batch.
+"""Learning rate and momentum schedules.
 
-A schedule is a pure function of the progress through a fit, from 0 to 1: it has no state, so that a
-fit which goes on from a checkpoint, in whatever number of processes, has the rates of the
-undisturbed one.
+A schedule is a pure function of training progress, without state, so that a resumed fit has the
+same rates as an uninterrupted one, in any number of processes.
 
     learn.fit_one_cycle(5, lr_max=0.1)
     learn.fit(5, lr=0.1, schedule=lambda progress: (0.1 * (1 - progress), None))
 """
-
-from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from math import cos, inf, pi
 from types import CellType, FunctionType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from mnist_sgd.loader.data_loaders import check_length
 from mnist_sgd.training.callbacks.base import Callback
-
-if TYPE_CHECKING:
-    from mnist_sgd.training.learner import Learner
-
-__all__ = [
-    "OneCycle",
-    "Schedule",
-    "Scheduler",
-    "copy_of_schedule",
-    "rates_at",
-    "schedule_name",
-]
 
 Schedule = Callable[[float], tuple[float, float | None]]
 """Maps training progress in [0, 1) to (lr, momentum); momentum None means unchanged."""
@@ -40,19 +25,19 @@ Schedule = Callable[[float], tuple[float, float | None]]
 
 @dataclass(frozen=True)
 class OneCycle:
-    """Smith's one cycle as fastai has it: the rate rises, then falls; the momentum the reverse.
+    """fastai's one-cycle schedule: the rate rises, then falls; momentum does the reverse.
 
-    Both move along half a cosine, over the first `pct_start` of the fit and over the rest. Source:
+    Both are cosine-annealed, over the first `pct_start` of the fit and over the rest. Source:
     Smith, "A disciplined approach to neural network hyper-parameters: Part 1", 2018, and fastai
-    2.8.12's `fit_one_cycle`, whose figures these are to the last bit: where it rounds the progress
-    to float32, so does this.
+    2.8.12's `fit_one_cycle`, with the same values to the last bit: like fastai it rounds the
+    progress to float32.
 
     Args:
         lr_max: the highest learning rate, above 0.
-        div: `lr_max` / `div` is the first rate; above 0.
-        div_final: `lr_max` / `div_final` is what the rate falls to; above 0.
-        pct_start: the part of the fit in which the rate rises, above 0 and below 1.
-        moms: the first momentum, the one at `lr_max`, and the last; each above 0 and below 1.
+        div: the first rate is `lr_max` / `div`; above 0.
+        div_final: the last rate is `lr_max` / `div_final`; above 0.
+        pct_start: the fraction of the fit in which the rate rises, in (0, 1).
+        moms: the first momentum, the one at `lr_max`, and the last; each in (0, 1).
 
     Raises:
         ValueError: a number is out of its range; the message names it.
@@ -74,25 +59,29 @@ class OneCycle:
             raise ValueError(f"moms must be three numbers above 0 and below 1, got {self.moms}")
 
     def __call__(self, progress: float) -> tuple[float, float]:
-        """The learning rate and the momentum at a progress from 0 to 1."""
+        """Return (lr, momentum) at a progress in [0, 1]."""
         top = np.float32(self.pct_start)
         end = top + np.float32(1 - self.pct_start)
         here = np.float32(progress)
         low, high = self.lr_max / self.div, self.lr_max / self.div_final
         if here < top:
             part = float(here / top)
-            return _eased(low, self.lr_max, part), _eased(self.moms[0], self.moms[1], part)
+            return _cosine_anneal(low, self.lr_max, part), _cosine_anneal(
+                self.moms[0], self.moms[1], part
+            )
         part = float((here - top) / (end - top))
-        return _eased(self.lr_max, high, part), _eased(self.moms[1], self.moms[2], part)
+        return _cosine_anneal(self.lr_max, high, part), _cosine_anneal(
+            self.moms[1], self.moms[2], part
+        )
 
 
-def _eased(start: float, end: float, part: float) -> float:
-    """From start to end along half a cosine."""
+def _cosine_anneal(start: float, end: float, part: float) -> float:
+    """Interpolate from start to end along half a cosine."""
     return start + (1 + cos(pi * (1 - part))) * (end - start) / 2
 
 
 def schedule_name(schedule: Schedule | None, n_epoch: int) -> str:
-    """What tells the rates of one fit from another's: those of a flat one need no length."""
+    """Describe a fit's rates; without a schedule the number of epochs does not matter."""
     if schedule is None:
         return "flat"
     return f"{_name(schedule)} over {n_epoch} epochs"
@@ -103,21 +92,21 @@ def _name(schedule: Schedule) -> str:
 
 
 class Scheduler(Callback):
-    """Sets the learning rate and the momentum before each step, see `Learner.set_lr`."""
+    """Sets learning rate and momentum before each step, see `Learner.set_lr`."""
 
     def __init__(self, schedule: Schedule) -> None:
         self.schedule = schedule
 
-    def before_train(self, learn: Learner) -> None:
-        """See that the share of the fit that is done can be told.
+    def before_train(self, learn: Any) -> None:
+        """Check that the training progress is known.
 
         Raises:
-            TypeError: it cannot.
+            TypeError: the training batches have no length.
         """
         check_length(learn.dls.train, "a schedule")
 
-    def before_step(self, learn: Learner) -> None:
-        """Set them for the current batch.
+    def before_step(self, learn: Any) -> None:
+        """Set both for the current batch.
 
         Raises:
             TypeError, ValueError: as in `rates_at`.
@@ -126,15 +115,15 @@ class Scheduler(Callback):
 
 
 def rates_at(schedule: Schedule, progress: float) -> tuple[float, float | None]:
-    """The learning rate and the momentum that a schedule gives.
+    """Return a schedule's (lr, momentum).
 
     Args:
         schedule: any.
         progress: in [0, 1).
 
     Raises:
-        TypeError: the schedule gives something else than a rate and a momentum.
-        ValueError: they are out of their ranges.
+        TypeError: the schedule returns something else.
+        ValueError: a value is out of its range.
     """
     given = schedule(progress)
     try:
@@ -155,11 +144,11 @@ def rates_at(schedule: Schedule, progress: float) -> tuple[float, float | None]:
 
 
 def copy_of_schedule(schedule: Schedule, shared: Iterable[object]) -> Schedule | None:
-    """A schedule that can be asked without changing what the other will give; None if none can.
+    """Copy a schedule, so that calling the copy does not change the original; None if impossible.
 
     Args:
-        schedule: any: a function may count in the variables of the functions around it.
-        shared: what a copy may have in common with it, as it is large.
+        schedule: any: a function may count in variables of its enclosing functions.
+        shared: large objects that the copy may share with it.
     """
     known: dict[int, Any] = {id(each): each for each in shared}
     try:

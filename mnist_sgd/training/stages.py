@@ -13,8 +13,6 @@ from mnist_sgd.training.callbacks.base import (
     explained,
 )
 
-__all__ = ["Stages"]
-
 Handler = Callable[[Any], None]
 
 

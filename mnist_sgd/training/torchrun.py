@@ -1,22 +1,16 @@
-"""What torchrun tells each process that it starts, in environment variables.
+"""Read the environment variables that torchrun sets for each process, without importing torch.
 
-Only both of `RANK` and `WORLD_SIZE` are torchrun's; one of them alone is a variable that something
-else left, and this process then trains alone. This module does not import torch.
+Only both of `RANK` and `WORLD_SIZE` together count; one of them alone was set by something else.
 """
 
 import os
 
-__all__ = ["is_first_process", "process_numbers"]
-
 
 def process_numbers() -> tuple[int, int, int]:
-    """The rank of this process, the number of processes, and the rank on this machine.
-
-    Returns:
-        Numbers from torchrun's variables; 0, 1, 0 in a process that torchrun did not start.
+    """Return (rank, world size, local rank); 0, 1, 0 without torchrun.
 
     Raises:
-        ValueError: `RANK`, `WORLD_SIZE` or `LOCAL_RANK` is not a number, or out of range.
+        ValueError: `RANK`, `WORLD_SIZE` or `LOCAL_RANK` is not a number or out of range.
     """
     if not _is_started_by_torchrun():
         return 0, 1, 0
@@ -30,7 +24,7 @@ def process_numbers() -> tuple[int, int, int]:
 
 
 def is_first_process() -> bool:
-    """Whether this process prints and checks for all: it is alone, or has rank 0."""
+    """Whether this process, which prints and writes files, has rank 0 or is the only one."""
     return not _is_started_by_torchrun() or os.environ["RANK"] == "0"
 
 

@@ -12,7 +12,7 @@ from mnist_sgd.cli import main
 from mnist_sgd.cli.training.batches import make_loaders
 from mnist_sgd.cli.training.recipes import LEAST_STEPS, RECIPES, Recipe, with_enough_steps
 from mnist_sgd.data import load_data
-from mnist_sgd.training.distributed import ALONE
+from mnist_sgd.training.distributed import SINGLE_PROCESS
 from pictures import blob, fill_with, stroke
 
 Output = pytest.CaptureFixture[str]
@@ -113,7 +113,7 @@ def test_augmentation_fits_the_preprocessing(
         fill_with(tmp_path / name, blob, 20, ord(name) * 100)
     data = load_data(tmp_path, preprocessing=preprocessing)
     args = argparse.Namespace(seed=0, threads=1, drop_last=False, data=tmp_path)
-    loaders = make_loaders(args, RECIPES["cnn"], (data.train, data.valid), ALONE)
+    loaders = make_loaders(args, RECIPES["cnn"], (data.train, data.valid), SINGLE_PROCESS)
     assert isinstance(loaders.train, DataLoader)
     assert isinstance(loaders.valid, DataLoader)
     assert loaders.train.augment == augmentation

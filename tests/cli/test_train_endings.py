@@ -215,7 +215,7 @@ def test_a_training_whose_export_fails_keeps_its_weights_and_leaves_the_older_pa
         assert main([*DIVERGES, "--out", str(tmp_path)]) == 1
         assert capsys.readouterr().err == (
             f"mnist-sgd: {tmp_path}/model.onnx was not written: for 2,038 of 2,038 images the "
-            "model answers nan, as after a training that diverged; train with a smaller learning "
+            "model predicts nan, as after a training that diverged; train with a smaller learning "
             f"rate; the trained weights are {tmp_path}/model-not-exported.safetensors\n"
         )
     after = contents(tmp_path)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from mnist_sgd import Checkpoint, Learner, Ranks
+from mnist_sgd import Checkpoint, DistributedContext, Learner
 from mnist_sgd.cli import main
 from mnist_sgd.cli.program import program
 from mnist_sgd.cli.training.refusals import first_refusal, refuse_together
@@ -223,12 +223,12 @@ def test_options_that_contradict_each_other_are_refused(
 
 
 @dataclass(frozen=True)
-class SecondRank(Ranks):
+class SecondRank(DistributedContext):
     """A rank that is told what the first one said."""
 
     said: bytes = b""
 
-    def from_first(self, content: bytes) -> bytes:
+    def broadcast_bytes(self, content: bytes) -> bytes:
         assert content == b""
         return self.said
 
@@ -257,7 +257,7 @@ def test_what_the_first_rank_is_refused_ends_all_and_is_said_once(
         refuse_together("", SecondRank(1, 2, said=b"no room in \xff"))
     assert stop.value.code == 2
     with pytest.raises(ValueError, match="no room in \udcff"):
-        refuse_together("no room in \udcff", Ranks())
+        refuse_together("no room in \udcff", DistributedContext())
     refuse_together("", SecondRank(1, 2))
 
 

@@ -33,7 +33,7 @@ from mnist_sgd.export import (
     torchscript,
     versions,
 )
-from mnist_sgd.export.parity import BATCH, answer_all, compare, torch_answer
+from mnist_sgd.export.parity import BATCH, compare, predict_all, torch_predict_fn
 from mnist_sgd.models.builtin import create_model
 from mnist_sgd.training.losses import mnist_loss
 from mnist_sgd_serve.model.metadata import Metadata
@@ -576,7 +576,7 @@ def test_a_torchscript_file_that_answers_otherwise_is_refused_and_the_old_one_st
 
 
 @pytest.mark.parametrize("suffix", [".onnx", ".pt2"])
-def test_a_model_that_cannot_be_captured_is_refused_in_one_line_and_nothing_is_printed(
+def test_a_model_that_cannot_be_traced_is_refused_in_one_line_and_nothing_is_printed(
     suffix: str, images: NDArray[np.uint8], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / f"model{suffix}"
@@ -602,7 +602,7 @@ def test_what_a_model_prints_while_it_is_exported_is_not_lost(
     model = Talking(784, 1)
     nn.init.constant_(model.bias, -9.0)
     export_model(model, tmp_path / "model.pt2", metadata=METADATA, images=images[:1])
-    assert capsys.readouterr().err.splitlines() == ["hello", "hello"]  # torch's own, the capture
+    assert capsys.readouterr().err.splitlines() == ["hello", "hello"]  # torch's own, the trace
 
 
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
@@ -667,8 +667,8 @@ def test_a_model_that_diverged_is_refused_with_what_to_do(
     with pytest.raises(ExportError) as error:
         export_model(model, path, metadata=METADATA, images=some)
     assert str(error.value) == (
-        f"{path} was not written: for 298 of 300 images the model answers nan, as after a training "
-        "that diverged; train with a smaller learning rate"
+        f"{path} was not written: for 298 of 300 images the model predicts nan, as after a "
+        "training that diverged; train with a smaller learning rate"
     )
     assert list(tmp_path.iterdir()) == []
 
@@ -678,8 +678,8 @@ def test_a_model_with_two_logits_is_refused(images: NDArray[np.uint8], tmp_path:
     with pytest.raises(ExportError) as refused:
         export_model(nn.Linear(784, 2), path, metadata=METADATA, images=images)
     assert str(refused.value) == (
-        f"{path} was not written: the model must have one output, torch.float32 [B, 1]: for a "
-        "batch of 1 it gives torch.float32 [1, 2]"
+        f"{path} was not written: the model must have one output, torch.float32 [B, 1]; for a "
+        "batch of 1 it returns torch.float32 [1, 2]"
     )
 
 
@@ -690,7 +690,7 @@ def test_a_model_that_gives_no_tensor_is_refused(images: NDArray[np.uint8], tmp_
 
     with pytest.raises(
         ExportError,
-        match=r"model\.pt was not written: given float32 \[B, 784\], the model fails: it gives a "
+        match=r"model\.pt was not written: given float32 \[B, 784\], the model fails: it returns a "
         r"tuple, not a tensor of logits \[B, 1\]$",
     ):
         export_model(Both(784, 1), tmp_path / "model.pt", metadata=METADATA, images=images)
@@ -720,8 +720,8 @@ def test_a_batch_norm_without_running_statistics_is_refused(
     with pytest.raises(ExportError) as refused:
         export_model(Norm(pictures), path, metadata=METADATA, images=images[:20])
     assert str(refused.value) == (
-        f"{path} was not written: batch norm (layer 'norm') keeps no running statistics, so that "
-        "each answer depends on the other images of its batch; make it with "
+        f"{path} was not written: batch norm (layer 'norm') keeps no running statistics, so "
+        "each prediction depends on the other images of its batch; make it with "
         "track_running_stats=True and train again"
     )
 
@@ -749,9 +749,9 @@ def test_a_model_whose_answer_depends_on_more_than_the_image_is_refused(
     path = tmp_path / f"model{suffix}"
     with pytest.raises(
         ExportError,
-        match=r"was not written: the model gives an image alone and among others probabilities up "
-        r"to [01]\.\d+ apart; 1e-05 is allowed\. An answer must depend on its image alone, not on "
-        r"the other images of its batch, nor on chance$",
+        match=r"was not written: the model's probabilities for a single image and for the same "
+        r"image in a batch differ by up to [01]\.\d+; 1e-05 is allowed\. A prediction must not "
+        r"depend on the other images of its batch, nor on chance$",
     ):
         export_model(kind(784, 1), path, metadata=METADATA, images=images[:20])
     assert list(tmp_path.iterdir()) == []
@@ -813,9 +813,9 @@ def test_all_images_are_asked_in_order_and_the_first_of_them_alone() -> None:
         return batch[:, 0, 0].astype(np.float32)
 
     images = np.resize(np.arange(600, dtype=np.uint16).astype(np.uint8), (28, 28, 600)).T
-    np.testing.assert_array_equal(answer_all(first_pixels, images), images[:, 0, 0])
+    np.testing.assert_array_equal(predict_all(first_pixels, images), images[:, 0, 0])
     assert sizes == [1, BATCH, BATCH, 600 - 1 - 2 * BATCH]
-    assert len(answer_all(first_pixels, images[:1])) == 1
+    assert len(predict_all(first_pixels, images[:1])) == 1
 
 
 probability = st.floats(0, 1, width=32)
@@ -834,5 +834,5 @@ def test_labels_differ_only_where_the_threshold_is_within_the_difference(
 
 
 def test_a_torch_module_of_another_answer_shape_is_named() -> None:
-    with pytest.raises(ExportError, match=r"for a batch of 3 it gives torch\.uint8 \[3, 28, 28\]$"):
-        torch_answer(nn.Identity())(np.zeros((3, 28, 28), np.uint8))
+    with pytest.raises(ExportError, match=r"of 3 it returns torch\.uint8 \[3, 28, 28\]$"):
+        torch_predict_fn(nn.Identity())(np.zeros((3, 28, 28), np.uint8))

@@ -178,15 +178,15 @@ def test_the_command_exports_saved_weights_as_the_learner_did(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     imports = "import torch\nfrom torch import Tensor, nn\n\n"
-    (tmp_path / "proof_nets.py").write_text(imports + getsource(Reader))
-    monkeypatch.setitem(sys.modules, "proof_nets", None)  # and after the test as before it
-    del sys.modules["proof_nets"]
+    (tmp_path / "check_nets.py").write_text(imports + getsource(Reader))
+    monkeypatch.setitem(sys.modules, "check_nets", None)  # and after the test as before it
+    del sys.modules["check_nets"]
     monkeypatch.chdir(tmp_path)
     model = Reader(torch.bfloat16 if dtype == torch.bfloat16 else torch.float32)
     learn = learner(model, dtype=dtype, flatten=flatten, epochs=1)
     learn.save("w.safetensors")
     learn.export("learner.onnx")
-    factory = ["--model", "proof_nets:Reader"]
+    factory = ["--model", "check_nets:Reader"]
     assert main(["export", "w.safetensors", "command.onnx", *factory]) == 0
     capsys.readouterr()
     images = easy_set(60).images
@@ -282,7 +282,7 @@ def test_a_model_that_gives_probabilities_itself_is_not_squashed_again(
 ) -> None:
     with pytest.warns(UserWarning, match="^the model ends in a sigmoid, and mnist_loss applies"):
         learn = learner(Squashed(), **options)
-    message = "^the model ends in a sigmoid, and what makes probabilities of its logits applies ano"
+    message = "^the model ends in a sigmoid, and its output goes through another, after which a"
     with pytest.raises(ExportError, match=message.replace("^", r"model\.onnx was not written: ")):
         learn.export(tmp_path / "model.onnx")
     with pytest.raises(ValueError, match=message + r".*; or give act=None$"):
@@ -411,7 +411,7 @@ def test_a_callback_that_changes_the_loss_alone_is_no_hindrance(tmp_path: Path) 
     assert metadata_of(tmp_path / "model.onnx").metrics["valid_loss"] > 1
 
 
-def test_a_loader_of_another_order_is_proved_and_one_that_leaves_images_out_is_not(
+def test_a_loader_of_another_order_is_verified_and_one_that_omits_images_is_refused(
     tmp_path: Path,
 ) -> None:
     learn = learner(kind=ShuffledLoader)
@@ -420,8 +420,8 @@ def test_a_loader_of_another_order_is_proved_and_one_that_leaves_images_out_is_n
     assert learn.own_loader().state_dict() == before
     with pytest.raises(
         ExportError,
-        match=r"half\.onnx was not written: the learner answers 28 images, and not each of the 60 "
-        r"of the validation set once: a callback, or the loader, leaves some out$",
+        match=r"half\.onnx was not written: the learner predicts 28 images, not each of the 60 of "
+        r"the validation set once: a callback or the loader omits or repeats some$",
     ):
         learner(kind=HalfLoader).export(tmp_path / "half.onnx")
 

@@ -1,5 +1,6 @@
 """A model of one's own is named package.module:factory; what is wrong with one is said."""
 
+import contextlib
 import copy
 import re
 import subprocess
@@ -12,7 +13,18 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
-from mnist_sgd import DataLoader, DataLoaders, Learner, create_model
+import learners
+from hooks import StopAfter
+from mnist_sgd import (
+    Checkpoint,
+    CheckpointError,
+    DataLoader,
+    DataLoaders,
+    EarlyStopping,
+    Learner,
+    create_model,
+)
+from mnist_sgd._state_file import dump, parse
 from mnist_sgd.cli import main
 from mnist_sgd.export.trial import try_files
 from mnist_sgd.models.builtin import model_name
@@ -106,7 +118,7 @@ def compiled():
     return torch.compile(tied(), backend="eager")
 """
 
-WANTED = r"; a model takes float32 \[2, 784\] and gives logits, float32 \[2, 1\]"
+WANTED = r"; a model maps float32 \[2, 784\] to logits, float32 \[2, 1\]"
 
 
 @pytest.fixture
@@ -145,6 +157,60 @@ def test_a_model_is_named_after_its_factory_while_it_lives(folder: Path) -> None
     assert model_name(create_model("own_nets:small", 0)) == "own_nets:small"
     assert model_name(nn.Linear(784, 1)) == "linear"
     assert model_name(nn.Linear(784, 2)) == "Linear"
+
+
+def test_a_factory_of_a_built_in_architecture_keeps_its_own_name(folder: Path) -> None:
+    (folder / "own_same.py").write_text("from torch import nn\nsame = lambda: nn.Linear(784, 1)\n")
+    model = create_model("own_same:same", 0)
+    assert model_name(model) == "own_same:same"
+    assert model_name(copy.deepcopy(model)) == "own_same:same"
+
+
+@pytest.mark.parametrize("earlier", [False, True], ids=["new", "earlier"])
+def test_its_checkpoint_resumes_also_under_the_name_that_earlier_versions_gave_it(
+    folder: Path, earlier: bool
+) -> None:
+    (folder / "own_same.py").write_text("from torch import nn\nsame = lambda: nn.Linear(784, 1)\n")
+
+    def learner() -> Learner:
+        return learners.learner(create_model("own_same:same", 0))
+
+    path = folder / "checkpoint.safetensors"
+    whole = learner()
+    whole.fit(2, cbs=Checkpoint(path, every=1))
+    cut = learner()
+    with contextlib.suppress(KeyboardInterrupt):
+        cut.fit(2, cbs=[Checkpoint(path, every=1), StopAfter(3, KeyboardInterrupt)])
+    state = parse(path.read_bytes())
+    assert state["fit"]["model"] == "own_same:same"
+    if earlier:
+        state["fit"]["model"] = "linear"
+        path.write_bytes(dump(state))
+    resumed = learner()
+    resumed.fit(2, resume=path)
+    assert torch.equal(resumed.model.weight, whole.model.weight)  # type: ignore[arg-type]
+    state["fit"]["model"] = "mlp"
+    path.write_bytes(dump(state))
+    with pytest.raises(CheckpointError, match=r"other model: the checkpoint has mlp, this fit has"):
+        learner().fit(2, resume=path)
+
+
+def test_a_checkpoint_that_an_earlier_version_wrote_resumes(folder: Path) -> None:
+    """Its file is of the eighth of twelve batches; it calls the model linear."""
+    (folder / "own_same.py").write_text("from torch import nn\nsame = lambda: nn.Linear(784, 1)\n")
+    path = Path(__file__).with_name("earlier_checkpoint.safetensors")
+
+    def fit(resume: Path | None) -> Learner:
+        model = create_model("own_same:same", 0)
+        learn = learners.learner(model, opt_func=torch.optim.AdamW)
+        learn.fit(2, lr=0.01, cbs=EarlyStopping(9), resume=resume)
+        return learn
+
+    resumed, whole = fit(path), fit(None)
+    assert resumed.recorder.lrs == whole.recorder.lrs
+    assert resumed.recorder.losses == pytest.approx(whole.recorder.losses, rel=1e-4)
+    pairs = zip(resumed.model.parameters(), whole.model.parameters(), strict=True)
+    assert all(torch.allclose(*pair, atol=1e-4) for pair in pairs)
 
 
 class Linear(nn.Linear):
@@ -226,21 +292,21 @@ def test_a_copy_of_a_custom_model_has_its_name(folder: Path) -> None:
         (
             "resnet",
             r"there is no model 'resnet'; there are: linear, mlp, cnn, cnn_histogram, and "
-            r"package\.module:factory for one of your own",
+            r"package\.module:factory for a custom model",
         ),
         (
             "own_nets.py:small()",
-            r"a model of your own is named package\.module:factory, as in nets:small; "
+            r"a custom model is named package\.module:factory, such as nets:small; "
             r"got 'own_nets\.py:small\(\)'",
         ),
         (
             "own_nest:small",
-            r"own_nest:small: there is no module own_nest; it is looked for in the current "
-            r"folder, .*, and where Python finds its packages",
+            r"own_nest:small: there is no module own_nest in the current folder, .*, nor where "
+            r"Python finds its packages",
         ),
         (
             "own_package.nest:small",
-            r"own_package\.nest:small: there is no module own_package\.nest; it is looked for .*",
+            r"own_package\.nest:small: there is no module own_package\.nest in the current .*",
         ),
         (
             "own_needs:small",
@@ -258,30 +324,30 @@ def test_a_copy_of_a_custom_model_has_its_name(folder: Path) -> None:
         ),
         (
             "own_nets:smal",
-            r"own_nets:smal: .*own_nets\.py has no 'smal'; is small meant\?",
+            r"own_nets:smal: .*own_nets\.py has no 'smal'; did you mean small\?",
         ),
         ("own_nets:resnet", r"own_nets:resnet: .*own_nets\.py has no 'resnet'"),
         (
             "own_nets:SIZE",
             r"own_nets:SIZE: SIZE is of type int; a factory is a function without arguments, or "
-            r"a class, that gives a model",
+            r"a class, that returns a model",
         ),
         (
             "own_nets:wide",
             r"own_nets:wide failed: TypeError: wide\(\) missing 1 required positional argument: "
-            r"'width'; a factory takes no arguments and gives a model",
+            r"'width'; a factory takes no arguments and returns a model",
         ),
         (
             "own_nets:text",
-            r"own_nets:text gave an object of type str; a factory gives a torch\.nn\.Module",
+            r"own_nets:text returned an object of type str; a factory returns a torch\.nn\.Module",
         ),
-        ("own_nets:ten", r"own_nets:ten: its model gave float32 \[2, 10\]" + WANTED),
-        ("own_nets:half", r"own_nets:half: its model gave float16 \[2, 1\]" + WANTED),
-        ("own_nets:pair", r"own_nets:pair: its model gave tuple" + WANTED),
+        ("own_nets:ten", r"own_nets:ten: its model returned float32 \[2, 10\]" + WANTED),
+        ("own_nets:half", r"own_nets:half: its model returned float16 \[2, 1\]" + WANTED),
+        ("own_nets:pair", r"own_nets:pair: its model returned tuple" + WANTED),
         ("own_nets:pictures", r"own_nets:pictures: its model failed: RuntimeError: .*" + WANTED),
         (
             "own_nets:constant",
-            r"own_nets:constant: its model has no parameters that can be trained",
+            r"own_nets:constant: its model has no trainable parameters",
         ),
     ],
 )
@@ -330,9 +396,9 @@ BRANCHES = (
         ("probability", re.escape(f"it could not be exported: {ENDS_IN_SIGMOID}")),
         (
             "Noisy",
-            r"it could not be exported: the model gives an image alone and among others "
-            r"probabilities up to 0\.\d+ apart; 1e-05 is allowed\. An answer must depend on its "
-            r"image alone, not on the other images of its batch, nor on chance",
+            r"it could not be exported: the model's probabilities for a single image and for the "
+            r"same image in a batch differ by up to 0\.\d+; 1e-05 is allowed\. A prediction must "
+            r"not depend on the other images of its batch, nor on chance",
         ),
         (
             "Unknown",

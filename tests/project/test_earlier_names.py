@@ -35,6 +35,13 @@ def test_the_evaluations_earlier_names_are_the_new_things() -> None:
     assert evaluation.mistakes is evaluation.misclassified
 
 
+def test_the_earlier_names_of_training_are_the_new_things() -> None:
+    assert mnist_sgd.Ranks is mnist_sgd.DistributedContext
+    assert mnist_sgd.joined_ranks is mnist_sgd.init_distributed
+    assert mnist_sgd.DistributedContext(0, 2).is_first
+    assert not mnist_sgd.DistributedContext(1, 2).is_first
+
+
 def test_a_parameter_is_taken_by_its_earlier_name_but_not_twice(tmp_path: Path) -> None:
     data = ImageSet(IMAGES, LABELS, ("7", "3"), preparation="fit")  # type: ignore[call-arg]
     assert (data.preprocessing, data.preparation) == ("fit", "fit")

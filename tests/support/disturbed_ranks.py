@@ -23,9 +23,9 @@ from mnist_sgd import (
     CSVLogger,
     DataLoader,
     DataLoaders,
+    DistributedContext,
     EarlyStopping,
     Learner,
-    Ranks,
     SaveBest,
     batch_accuracy,
     create_model,
@@ -47,7 +47,7 @@ def loaders(
     return DataLoaders(*(DataLoader(each, batch_size, shuffle=True, **share) for each in SETS))
 
 
-def learner(ranks: Ranks, **options: Any) -> Learner:
+def learner(ranks: DistributedContext, **options: Any) -> Learner:
     """A learner that prints nothing."""
     given: dict[str, Any] = {"dls": loaders(ranks.rank, ranks.world_size), "ranks": ranks}
     given |= {"model": create_model("mlp", 0), "loss_func": cross_entropy}
@@ -78,7 +78,7 @@ class PeekOnFirst(Callback):
     """Takes batches from both loaders between epochs, on the first rank only."""
 
     def after_epoch(self, learn: Learner) -> None:
-        if learn.ranks.is_first:
+        if learn.ranks.is_main_process:
             first(learn.dls.train)
             first(learn.dls.valid)
 
@@ -275,7 +275,7 @@ class LearnedLoss(nn.Module):
         return cross_entropy(scaled, targets) + scaled.square().mean() / 10
 
 
-def learned_loss(ranks: Ranks) -> dict[str, Any]:
+def learned_loss(ranks: DistributedContext) -> dict[str, Any]:
     """The optimizer has the loss's parameter too."""
     loss = LearnedLoss(ranks.rank)
     told = fitted(
@@ -288,38 +288,40 @@ def learned_loss(ranks: Ranks) -> dict[str, Any]:
     return told
 
 
-def fitted(ranks: Ranks, *cbs: Callback, epochs: int = 3, **options: Any) -> dict[str, Any]:
+def fitted(
+    ranks: DistributedContext, *cbs: Callback, epochs: int = 3, **options: Any
+) -> dict[str, Any]:
     learn = learner(ranks, **options)
     learn.fit(epochs, 0.1, cbs=list(cbs))
     return report(learn)
 
 
-def looked_before(ranks: Ranks, folder: Path) -> dict[str, Any]:
+def looked_before(ranks: DistributedContext, folder: Path) -> dict[str, Any]:
     """Only the first rank takes batches, before and during the fit, and writes a log."""
     learn = learner(ranks)
-    if ranks.is_first:
+    if ranks.is_main_process:
         first(learn.dls.train)
         first(learn.dls.valid)
-    logs = [CSVLogger(folder / f"first-{ranks.world_size}.csv")] if ranks.is_first else []
+    logs = [CSVLogger(folder / f"first-{ranks.world_size}.csv")] if ranks.is_main_process else []
     learn.fit(3, 0.1, cbs=[*logs, PeekOnFirst()])
     return report(learn)
 
 
-def kept_bright(ranks: Ranks) -> dict[str, Any]:
+def kept_bright(ranks: DistributedContext) -> dict[str, Any]:
     """The last validation batch has 5 images; in each epoch some of them are kept."""
     share: dict[str, Any] = {"rank": ranks.rank, "world_size": ranks.world_size, "seed": 3}
     valid = DataLoader(random_set(21), 8, shuffle=True, **share)
     return fitted(ranks, KeepBright(), dls=_with_valid(ranks, valid))
 
 
-def whole_validation(ranks: Ranks) -> dict[str, Any]:
+def whole_validation(ranks: DistributedContext) -> dict[str, Any]:
     """Each rank measures all validation images."""
     dls = loaders(ranks.rank, ranks.world_size)
     dls.valid = DataLoader(SETS[1], 8)
     return fitted(ranks, dls=dls)
 
 
-def disturbed(ranks: Ranks, folder: Path) -> dict[str, Any]:
+def disturbed(ranks: DistributedContext, folder: Path) -> dict[str, Any]:
     """Each job's report."""
     return {
         "undisturbed": fitted(ranks),
@@ -350,11 +352,13 @@ def disturbed(ranks: Ranks, folder: Path) -> dict[str, Any]:
             dls=_lone_image_last(ranks),
         ),
         "learned loss": learned_loss(ranks),
-        "watched by the first": fitted(ranks, *([GradientNorms()] if ranks.is_first else [])),
+        "watched by the first": fitted(
+            ranks, *([GradientNorms()] if ranks.is_main_process else [])
+        ),
     }
 
 
-def disagreements(ranks: Ranks, folder: Path) -> dict[str, str]:
+def disagreements(ranks: DistributedContext, folder: Path) -> dict[str, str]:
     """The errors of ranks that disagree about a fit; every rank gets the same."""
     told: dict[str, str] = {}
 
@@ -371,12 +375,12 @@ def disagreements(ranks: Ranks, folder: Path) -> dict[str, str]:
             learn = learner(options.pop("member", ranks), **options)
             learn.fit(n_epoch, lr, cbs=list(cbs), resume=resume)
 
-    rank, world_size, alone = ranks.rank, ranks.world_size, ranks.is_first
+    rank, world_size, alone = ranks.rank, ranks.world_size, ranks.is_main_process
     fit("same part", dls=loaders(0, world_size))
     fit("other cut", dls=loaders(rank, 2 * world_size))
     fit("half cut", dls=_with_valid(ranks, DataLoader(SETS[1], 8, rank=0, world_size=world_size)))
     fit("mixed", dls=_with_valid(ranks, _some_cut(ranks)))
-    fit("lone", dls=loaders(rank, world_size), member=Ranks())
+    fit("lone", dls=loaders(rank, world_size), member=DistributedContext())
     fit("epochs", n_epoch=1 + rank)
     fit("rate", lr=0.5 if alone else 0.1)
     fit("decay", opt_func=lambda ps, lr: SGD(ps, lr=lr, wd=rank / 10))
@@ -397,15 +401,15 @@ def disagreements(ranks: Ranks, folder: Path) -> dict[str, str]:
     with telling("predict"):
         learner(ranks).get_preds(Custom(SETS[1], 8, rank=0, world_size=2 * world_size))
     with telling("done"):
-        ranks.done_by_first(_fails if alone else sys.exit)
+        ranks.run_on_main_process(_fails if alone else sys.exit)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        fit("warned", n_epoch=0, dls=loaders(0, 1), member=Ranks())
+        fit("warned", n_epoch=0, dls=loaders(0, 1), member=DistributedContext())
     told["warned"] = " ".join(str(each.message) for each in caught)
     return told
 
 
-def noted_on_empty_parts(ranks: Ranks) -> list[str]:
+def noted_on_empty_parts(ranks: DistributedContext) -> list[str]:
     """The error of a callback, and its notes."""
     learn = learner(ranks, dls=_lone_image_last(ranks))
     try:
@@ -419,19 +423,19 @@ class Custom(DataLoader):
     """A subclass, so its batches are used exactly as it yields them."""
 
 
-def _lone_image_last(ranks: Ranks) -> DataLoaders:
+def _lone_image_last(ranks: DistributedContext) -> DataLoaders:
     """The last training batch has 1 image."""
     return loaders(ranks.rank, ranks.world_size, batch_size=22)
 
 
-def _with_valid(ranks: Ranks, valid: DataLoader) -> DataLoaders:
+def _with_valid(ranks: DistributedContext, valid: DataLoader) -> DataLoaders:
     return DataLoaders(loaders(ranks.rank, ranks.world_size).train, valid)
 
 
-def _some_cut(ranks: Ranks) -> DataLoader:
+def _some_cut(ranks: DistributedContext) -> DataLoader:
     """A loader that is split between ranks, except on the first."""
     share: dict[str, Any] = {"rank": ranks.rank, "world_size": ranks.world_size}
-    return DataLoader(SETS[1], 8, seed=3, shuffle=True, **({} if ranks.is_first else share))
+    return DataLoader(SETS[1], 8, seed=3, shuffle=True, **({} if ranks.is_main_process else share))
 
 
 def _fails() -> bytes:

@@ -23,14 +23,14 @@ from mnist_sgd import (
     CSVLogger,
     DataLoader,
     DataLoaders,
+    DistributedContext,
     EarlyStopping,
     ImageSet,
     Learner,
-    Ranks,
     SaveBest,
     batch_accuracy,
     create_model,
-    joined_ranks,
+    init_distributed,
     mnist_sample,
 )
 from mnist_sgd._state_file import dump
@@ -91,7 +91,10 @@ class Seen(Callback):
 
 
 def learner(
-    ranks: Ranks, sets: tuple[ImageSet, ImageSet], batch_size: int, model: str | nn.Module = "mlp"
+    ranks: DistributedContext,
+    sets: tuple[ImageSet, ImageSet],
+    batch_size: int,
+    model: str | nn.Module = "mlp",
 ) -> Learner:
     train, valid = (
         DataLoader(
@@ -118,7 +121,7 @@ def report(learn: Learner, seen: Seen) -> dict[str, Any]:
     }
 
 
-def sample(ranks: Ranks) -> dict[str, Any]:
+def sample(ranks: DistributedContext) -> dict[str, Any]:
     """Five epochs of the sample: the last of 49 batches has 108 images."""
     learn, seen = learner(ranks, mnist_sample(), 256, "linear"), Seen()
     learn.fit(EPOCHS, lr=0.5, cbs=seen)
@@ -126,7 +129,7 @@ def sample(ranks: Ranks) -> dict[str, Any]:
     return report(learn, seen)
 
 
-def lone_image(ranks: Ranks) -> dict[str, Any]:
+def lone_image(ranks: DistributedContext) -> dict[str, Any]:
     """Batches of 8, the last of one image, for training and for validation."""
     learn, seen = learner(ranks, (random_set(33), random_set(17)), 8), Seen()
     with learn.no_logging():
@@ -137,7 +140,7 @@ def lone_image(ranks: Ranks) -> dict[str, Any]:
 CUT_SETS = random_set(45), random_set(17)  # 6 batches of 8
 
 
-def cut(ranks: Ranks, checkpoint: Path) -> dict[str, Any]:
+def cut(ranks: DistributedContext, checkpoint: Path) -> dict[str, Any]:
     """Stops after 9 batches; the last checkpoint is of the eighth, the second of its epoch."""
     learn, seen = learner(ranks, CUT_SETS, 8), Seen()
     with learn.no_logging():
@@ -145,7 +148,7 @@ def cut(ranks: Ranks, checkpoint: Path) -> dict[str, Any]:
     return report(learn, seen)
 
 
-def resumed(ranks: Ranks, checkpoint: Path | None) -> dict[str, Any]:
+def resumed(ranks: DistributedContext, checkpoint: Path | None) -> dict[str, Any]:
     """Goes on where `cut` was cut; without a checkpoint it is the undisturbed fit."""
     learn, seen = learner(ranks, CUT_SETS, 8), Seen()
     with learn.no_logging():
@@ -153,7 +156,7 @@ def resumed(ranks: Ranks, checkpoint: Path | None) -> dict[str, Any]:
     return report(learn, seen)
 
 
-def watched(ranks: Ranks, folder: Path) -> dict[str, Any]:
+def watched(ranks: DistributedContext, folder: Path) -> dict[str, Any]:
     """Looks for a rate, then makes one cycle up to it, with what watches it and writes."""
     learn, seen = learner(ranks, (random_set(45), random_set(17)), 8), Seen()
     history, best = (folder / f"{name}-{ranks.world_size}" for name in ("history", "best"))
@@ -165,22 +168,22 @@ def watched(ranks: Ranks, folder: Path) -> dict[str, Any]:
     return report(learn, seen) | figures
 
 
-def saved(ranks: Ranks, model: str, folder: Path) -> dict[str, Any]:
+def saved(ranks: DistributedContext, model: str, folder: Path) -> dict[str, Any]:
     """Trains a model and saves it, as a user would; the last batch has 5 images."""
     learn, seen = learner(ranks, CUT_SETS, 8, model), Seen()
     with learn.no_logging():
         learn.fit(2, lr=0.1, cbs=seen)
-    if ranks.is_first:
+    if ranks.is_main_process:
         learn.save(folder / f"{model}-{ranks.world_size}.safetensors")
     last = report(learn, seen)
     with learn.no_logging():
         learn.fit(3, lr=1.0, cbs=[SaveBest(), EarlyStopping(1)])
-    if ranks.is_first:
+    if ranks.is_main_process:
         learn.save(folder / f"{model}-{ranks.world_size}-best.safetensors")
     return last | {"best": learn.recorder.values[learn.kept_row], "kept": learn.kept_row}
 
 
-def left_early(ranks: Ranks) -> dict[str, Any]:
+def left_early(ranks: DistributedContext) -> dict[str, Any]:
     """The cnn, left in the middle of its second epoch."""
     learn, seen = learner(ranks, CUT_SETS, 8, "cnn"), Seen()
     with learn.no_logging():
@@ -188,7 +191,7 @@ def left_early(ranks: Ranks) -> dict[str, Any]:
     return report(learn, seen)
 
 
-def partly_used(ranks: Ranks) -> dict[str, Any]:
+def partly_used(ranks: DistributedContext) -> dict[str, Any]:
     """A model of which not every batch uses every parameter, and not all are trained at first."""
     learn, seen = learner(ranks, (random_set(33), random_set(17)), 8, PartlyUsed()), Seen()
     with learn.no_logging():
@@ -196,7 +199,7 @@ def partly_used(ranks: Ranks) -> dict[str, Any]:
     return report(learn, seen)
 
 
-def dropped(ranks: Ranks, checkpoint: Path) -> dict[str, Any]:
+def dropped(ranks: DistributedContext, checkpoint: Path) -> dict[str, Any]:
     """Trains a model with dropout, undisturbed, then with a cut, then from the checkpoint on."""
     done: dict[str, Any] = {}
     stop = [Checkpoint(checkpoint, every=4), StopAfter(9)]
@@ -210,7 +213,7 @@ def dropped(ranks: Ranks, checkpoint: Path) -> dict[str, Any]:
     return done
 
 
-def refusals(ranks: Ranks, folder: Path) -> dict[str, str]:
+def refusals(ranks: DistributedContext, folder: Path) -> dict[str, str]:
     """What ranks that do not fit together are told, and what the first one alone finds out."""
     told = {}
 
@@ -225,7 +228,7 @@ def refusals(ranks: Ranks, folder: Path) -> dict[str, str]:
         raise FileNotFoundError("the folder is not there")
 
     with telling("first"):
-        ranks.done_by_first(fails if ranks.is_first else sys.exit)
+        ranks.run_on_main_process(fails if ranks.is_main_process else sys.exit)
     missing = folder / "none" / "c.safetensors"
     for what, cbs, resume in (("read", [], missing), ("write", [Checkpoint(missing)], None)):
         with telling(what):
@@ -233,7 +236,7 @@ def refusals(ranks: Ranks, folder: Path) -> dict[str, str]:
             with learn.no_logging():
                 learn.fit(1, cbs=cbs, resume=resume)
     with telling("same"):
-        ranks.require_same("seeds", "3" if ranks.is_first else "4")
+        ranks.check_same_on_all_ranks("seeds", "3" if ranks.is_main_process else "4")
     with telling("uncut"):
         uncut = DataLoader(random_set(8), 4)
         learn = Learner(DataLoaders(uncut, uncut), create_model("linear", 0), ranks=ranks)
@@ -247,7 +250,7 @@ def refusals(ranks: Ranks, folder: Path) -> dict[str, str]:
     return told
 
 
-def jobs(ranks: Ranks, checkpoint: Path) -> dict[str, Any]:
+def jobs(ranks: DistributedContext, checkpoint: Path) -> dict[str, Any]:
     """All that the test needs of a number of ranks."""
     done: dict[str, Any] = {"sample": sample(ranks), "lone image": lone_image(ranks)}
     done["watched"] = watched(ranks, checkpoint.parent)
@@ -265,17 +268,21 @@ def jobs(ranks: Ranks, checkpoint: Path) -> dict[str, Any]:
     if ranks.world_size > 1:
         done["disagreements"] = disagreements(ranks, checkpoint.parent)
         done["noted"] = noted_on_empty_parts(ranks)
-    done["gathered"] = [list(each) for each in ranks.gathered(bytes(range(ranks.rank)))]
+    done["gathered"] = [list(each) for each in ranks.all_gather_bytes(bytes(range(ranks.rank)))]
     done["shared"] = (
-        list(ranks.from_first(bytes([1, 2, 3]) if ranks.is_first else b"")),
-        list(ranks.from_first(b"")),
-        list(ranks.done_by_first((lambda: bytes([1, 2, 3])) if ranks.is_first else sys.exit)),
+        list(ranks.broadcast_bytes(bytes([1, 2, 3]) if ranks.is_main_process else b"")),
+        list(ranks.broadcast_bytes(b"")),
+        list(
+            ranks.run_on_main_process(
+                (lambda: bytes([1, 2, 3])) if ranks.is_main_process else sys.exit
+            )
+        ),
     )
     return done
 
 
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
-    with joined_ranks() as joined:
+    with init_distributed() as joined:
         content = dump(jobs(joined, folder / "checkpoint.safetensors"))
         (folder / f"rank-{joined.rank}").write_bytes(content)

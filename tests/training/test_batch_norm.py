@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from image_sets import random_set
-from mnist_sgd import Callback, DataLoader, DataLoaders, Learner, Ranks, create_model
+from mnist_sgd import Callback, DataLoader, DataLoaders, DistributedContext, Learner, create_model
 from mnist_sgd.cli import main
 from mnist_sgd.training.batch_norm import check_batch_norm
 
@@ -107,10 +107,10 @@ def test_ranks_are_refused_a_part_of_one_image(
     ]
     for rank, part in enumerate(parts):
         if refused is None:
-            check_batch_norm(normed().train(), part, Ranks(rank, 2))
+            check_batch_norm(normed().train(), part, DistributedContext(rank, 2))
             continue
         with pytest.raises(ValueError, match=r"^one of 2 processes gets 1 image of ") as told:
-            check_batch_norm(normed().train(), part, Ranks(rank, 2))
+            check_batch_norm(normed().train(), part, DistributedContext(rank, 2))
         assert refused in str(told.value)
     sizes = {len(yb) for part in parts for _, yb in part}
     assert (1 in sizes) is (refused is not None)

@@ -269,8 +269,7 @@ def other_data(**changes: Any) -> DataLoaders:
         ),
         (
             {"opt_func": torch.optim.SGD},
-            "other optimizer: the checkpoint has mnist_sgd.training.optimizers.SGD, "
-            "this fit has torch.optim.sgd.SGD",
+            "other optimizer: the checkpoint has mnist_sgd.SGD, this fit has torch.optim.sgd.SGD",
         ),
         (
             {"opt_func": partial(SGD, mom=0.9)},
@@ -568,6 +567,29 @@ def test_a_checkpoint_of_another_torch_is_not_refused_for_how_that_writes_settin
     learner().fit(2, lr=0.5, resume=path)
     with pytest.raises(CheckpointError, match=r"^.*: other momentum: "):
         learner(opt_func=partial(SGD, mom=0.9)).fit(2, lr=0.5, resume=path)
+
+
+@pytest.mark.parametrize("opt_func", [partial(SGD, mom=0.9, wd=0.01), adamw, BasicOptim])
+def test_a_checkpoint_with_an_earlier_versions_names_resumes_bit_for_bit(
+    opt_func: Callable[..., Any], tmp_path: Path
+) -> None:
+    """It named the module of the optimizer's class, and called momentum buffers averages."""
+    path = tmp_path / "c.safetensors"
+    whole = learner(opt_func=opt_func)
+    with whole.no_bar():
+        whole.fit(2, lr=0.05, cbs=[SaveBest(), Checkpoint(path, every=1), copies := Copies(path)])
+    state = parse(copies.copies[BATCHES + 3].read_bytes())
+    name = state["fit"]["optimizer"]
+    if opt_func is not adamw:
+        assert name in ("mnist_sgd.SGD", "mnist_sgd.BasicOptim")
+        earlier = name.replace("mnist_sgd.", "mnist_sgd.training.optimizers.")
+        state["fit"]["optimizer"] = state["parts"]["texts"]["optimizer"] = earlier
+        for each in state["optimizer"]["state"].values():
+            each["average"] = each.pop("momentum_buffer")
+    path.write_bytes(dump(state))
+    resumed = learner(opt_func=opt_func)
+    resumed.fit(2, lr=0.05, cbs=SaveBest(), resume=path)
+    assert same(outcome(resumed), outcome(whole))
 
 
 def test_a_cycle_does_not_go_on_over_another_number_of_epochs(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 import torch
@@ -18,11 +18,19 @@ from torch.distributed.run import get_args_parser
 
 import ranks as script
 from image_sets import random_set
-from mnist_sgd import DataLoader, DataLoaders, Learner, Ranks, create_model, joined_ranks
+from mnist_sgd import (
+    DataLoader,
+    DataLoaders,
+    DistributedContext,
+    Learner,
+    create_model,
+    init_distributed,
+)
 from mnist_sgd._state_file import parse
 from mnist_sgd.cli import main
-from mnist_sgd.training.distributed import ALONE
-from mnist_sgd.training.synced_loss import SyncedLoss
+from mnist_sgd.loader.device import to_device
+from mnist_sgd.training.data_parallel import SyncedLoss, broadcast_buffers
+from mnist_sgd.training.distributed import SINGLE_PROCESS
 from trained import TrainedFiles
 from waiting import PATIENCE, has_ended
 
@@ -79,7 +87,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def reports(folder: Path) -> Reports:
     """What each rank of one, two and three did; the two resume the checkpoint of the three."""
     checkpoint = folder / "checkpoint.safetensors"
-    found = {1: [script.jobs(ALONE, checkpoint)]}
+    found = {1: [script.jobs(SINGLE_PROCESS, checkpoint)]}
     for count in (3, 2):
         with torchrun(count, script.__file__, folder, cwd=folder) as process:
             assert process.wait(PATIENCE) == 0, (folder / "stderr").read_text()
@@ -145,7 +153,7 @@ def test_a_parameter_that_no_batch_uses_is_left_alone(count: int, reports: Repor
 def test_the_printed_figures_are_those_of_the_saved_weights(
     count: int, model: str, reports: Reports, folder: Path
 ) -> None:
-    learn = script.learner(ALONE, script.CUT_SETS, 8, model)
+    learn = script.learner(SINGLE_PROCESS, script.CUT_SETS, 8, model)
     learn.load(folder / f"{model}-{count}.safetensors")
     figures = learn.validate()
     for report in reports[count]:
@@ -339,10 +347,11 @@ def test_ranks_that_disagree_fail_at_once_with_the_same_error(
             "predict": other_part("validation", rank, 2 * count),
             "done": failure if rank == 0 else f"RuntimeError: rank 0 failed: {failure}",
             "lone": f"ValueError: the training batches are rank {rank}'s parts of {count}, and "
-            "this Learner has one process: give it ranks=, which joined_ranks() gives, or make "
+            "this Learner has one process: give it ranks=, which init_distributed() gives, or make "
             "their DataLoader without rank= and world_size=",
             "warned": f"torchrun started {count} processes, and this Learner has no ranks=: each "
-            "process trains by itself, on all images; give it ranks=, which joined_ranks() gives",
+            "process trains by itself, on all images; give it ranks=, which init_distributed() "
+            "gives",
         }
 
 
@@ -430,21 +439,22 @@ def test_without_torchrun_there_is_one_process_and_nothing_changes(
 ) -> None:
     for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"):
         monkeypatch.delenv(name, raising=False)
-    model, loss, values = nn.Linear(2, 1), nn.MSELoss(), torch.ones(3)
+    values = torch.ones(3)
     loader = DataLoader(random_set(8))
-    with joined_ranks() as ranks:
-        assert ranks == Ranks(0, 1, torch.device("cpu")) == ALONE
-        assert ranks.is_first
-        assert ranks.synced_model(model) is model
-        assert ranks.synced_loss(loss, loader) is loss
-        assert ranks.moved(loader) is loader
-        assert ranks.sum(values) is values
-        assert ranks.mean(values) is values
-        assert ranks.from_first(b"abc") == b"abc"
-        assert ranks.done_by_first(lambda: b"abc") == b"abc"
-        assert torch.equal(ranks.stacked(values), values[None])
-        ranks.share_buffers(nn.BatchNorm1d(3))
-        ranks.require_same("seeds", "3")
+    learn = Learner(DataLoaders(loader, loader), nn.Linear(2, 1))
+    with init_distributed() as ranks:
+        assert ranks == DistributedContext(0, 1, torch.device("cpu")) == SINGLE_PROCESS
+        assert ranks.is_main_process
+        learn.training = True
+        assert learn._functions() == (learn.model, learn.loss_func)
+        assert to_device(loader, ranks.device) is loader
+        assert ranks.all_reduce_sum(values) is values
+        assert ranks.all_reduce_mean(values) is values
+        assert ranks.broadcast_bytes(b"abc") == b"abc"
+        assert ranks.run_on_main_process(lambda: b"abc") == b"abc"
+        assert torch.equal(ranks.all_gather(values), values[None])
+        broadcast_buffers([nn.BatchNorm1d(3)], ranks)
+        ranks.check_same_on_all_ranks("seeds", "3")
         assert not torch.distributed.is_initialized()
 
 
@@ -461,7 +471,7 @@ def test_an_environment_that_torchrun_did_not_make_is_refused(
         "the environment is not one of torchrun: "
         f"RANK={rank}, WORLD_SIZE={world_size}, LOCAL_RANK={local_rank}"
     )
-    with pytest.raises(ValueError, match=f"^{message}$"), joined_ranks():
+    with pytest.raises(ValueError, match=f"^{message}$"), init_distributed():
         pass
 
 
@@ -474,7 +484,7 @@ def test_a_rank_without_a_gpu_is_refused(monkeypatch: pytest.MonkeyPatch) -> Non
         "^local rank 2 needs a GPU of its own, and torch sees 2 here; "
         "start fewer ranks or train on the cpu$"
     )
-    with pytest.raises(ValueError, match=message), joined_ranks("cuda"):
+    with pytest.raises(ValueError, match=message), init_distributed("cuda"):
         pass
 
 
@@ -484,7 +494,7 @@ def test_without_a_gpu_the_option_is_named(monkeypatch: pytest.MonkeyPatch) -> N
         "^--device cuda: PyTorch finds no GPU here; train on the cpu, or see that the driver and a "
         "PyTorch with CUDA are installed$"
     )
-    with pytest.raises(ValueError, match=message), joined_ranks("cuda"):
+    with pytest.raises(ValueError, match=message), init_distributed("cuda"):
         pass
 
 
@@ -497,7 +507,7 @@ def test_one_process_refuses_loaders_that_are_split_between_ranks() -> None:
         learn = Learner(dls, create_model("linear", 0))
         message = (
             f"the {name} batches are rank 0's parts of 2, and this Learner has one process: give "
-            "it ranks=, which joined_ranks() gives, or make their DataLoader without rank= and "
+            "it ranks=, which init_distributed() gives, or make their DataLoader without rank= and "
             "world_size="
         )
         with learn.no_logging(), pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
@@ -512,21 +522,22 @@ def test_one_process_refuses_loaders_that_are_split_between_ranks() -> None:
 def test_a_parts_loss_counts_by_its_size_without_the_loaders_whole_state(
     drop_last: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The state has digests of the data and of the augmentation, 20 us a batch."""
+    """The state has digests of the data and of the augmentation, which take time."""
     loader = DataLoader(random_set(45), 8, drop_last=drop_last, rank=1, world_size=2)
     monkeypatch.setattr(loader, "state_dict", lambda: pytest.fail("built for each batch"))
-    loss = Ranks(1, 2).synced_loss(lambda predictions, targets: predictions.sum() * 0 + 1, loader)
+    ranks = DistributedContext(1, 2)
+    loss = SyncedLoss(lambda predictions, targets: predictions.sum() * 0 + 1, loader, ranks)
     weights = [(len(yb), float(loss(torch.ones(len(yb), 1), yb))) for _, yb in loader]
-    assert cast("SyncedLoss", loss).weight == (1 if drop_last else 4 / 5)
+    assert loss.weight == (1 if drop_last else 4 / 5)
     assert weights == [(4, 1.0)] * 5 + ([] if drop_last else [(2, pytest.approx(4 / 5))])
 
 
 def test_on_the_way_to_a_device_no_more_batches_are_alive_than_on_the_cpu() -> None:
     """The loader fills the memory of a batch again once it is free: one or two are enough."""
 
-    def memory(ranks: Ranks) -> set[int]:
+    def memory(ranks: DistributedContext) -> set[int]:
         seen: set[int] = set()
-        for xb, yb in ranks.moved(Told(DataLoader(random_set(64), 8), seen)):
+        for xb, yb in to_device(Told(DataLoader(random_set(64), 8), seen), ranks.device):
             del xb, yb
         return seen
 
@@ -542,13 +553,17 @@ def test_on_the_way_to_a_device_no_more_batches_are_alive_than_on_the_cpu() -> N
             self.seen.add(batch[0].data_ptr())
             return batch
 
-    assert len(memory(Ranks(device=torch.device("meta")))) == len(memory(ALONE)) == 1
+    assert (
+        len(memory(DistributedContext(device=torch.device("meta"))))
+        == len(memory(SINGLE_PROCESS))
+        == 1
+    )
 
 
 def test_batches_go_to_the_ranks_device() -> None:
     """On torch's meta device, which is any device but the CPU."""
-    ranks = Ranks(device=torch.device("meta"))
-    ((xb, yb),) = ranks.moved(DataLoader(random_set(8), 8))
+    ranks = DistributedContext(device=torch.device("meta"))
+    ((xb, yb),) = to_device(DataLoader(random_set(8), 8), ranks.device)
     assert (xb.device.type, tuple(xb.shape)) == ("meta", (8, 784))
     assert (yb.device.type, tuple(yb.shape)) == ("meta", (8, 1))
 

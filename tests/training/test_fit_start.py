@@ -1183,7 +1183,7 @@ def swap_optimizer(learn: Learner) -> None:
         (swap_model, "layer 1: the checkpoint has Tanh, this fit has ReLU"),
         (
             swap_optimizer,
-            "optimizer: the checkpoint has torch.optim.adam.Adam, this fit has mnist_sgd.",
+            "optimizer: the checkpoint has torch.optim.adam.Adam, this fit has mnist_sgd.SGD",
         ),
     ],
 )

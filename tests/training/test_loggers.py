@@ -16,7 +16,7 @@ from mnist_sgd import (
     Learner,
     TensorBoard,
 )
-from mnist_sgd.training.distributed import CPU, Ranks
+from mnist_sgd.training.distributed import CPU, DistributedContext
 
 
 def test_a_csv_file_has_the_table_with_all_digits(tmp_path: Path) -> None:
@@ -51,7 +51,7 @@ def test_a_table_that_cannot_be_written_ends_the_fit_unless_keep_going_is_set(
 def test_other_ranks_write_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     learn = learner()
     learn.fit(1, lr=0.1)
-    learn.ranks = Ranks(1, 2, CPU)
+    learn.ranks = DistributedContext(1, 2, CPU)
     monkeypatch.setattr("mnist_sgd.training.callbacks.loggers.find_spec", lambda name: "there")
     for cb in (CSVLogger(tmp_path / "new" / "h.csv"), TensorBoard(tmp_path / "events")):
         cb.before_fit(learn)

@@ -211,7 +211,7 @@ def test_a_state_numbers_the_parameters_as_torchs_does() -> None:
     opt = SGD([q, p], lr=0.5, mom=0.5)
     opt.step()
     assert opt.state_dict() == {
-        "state": {1: {"average": torch.ones(1)}},
+        "state": {1: {"momentum_buffer": torch.ones(1)}},
         "param_groups": [{"params": [0, 1], "lr": 0.5, "mom": 0.5, "wd": 0.0}],
     }
 

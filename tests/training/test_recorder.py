@@ -11,7 +11,7 @@ from hypothesis import given, settings, strategies as st
 from torch import Tensor
 
 from mnist_sgd import Recorder, batch_accuracy
-from mnist_sgd.training.recorder import BETA, Mean, Metric, unique_names
+from mnist_sgd.training.recorder import BETA, AverageMeter, Metric, unique_names
 
 LOSS = st.floats(0, 100, width=32)
 LOSSES = st.lists(LOSS, min_size=1, max_size=60)
@@ -48,7 +48,7 @@ def test_the_smoothed_losses_have_fastais_bits_however_often_they_are_read(
 @settings(deadline=None)
 @given(st.lists(st.tuples(LOSS, st.integers(1, 5000)), min_size=1, max_size=60))
 def test_a_mean_has_the_bits_of_adding_batch_after_batch(batches: list[tuple[float, int]]) -> None:
-    mean, total, count = Mean(), torch.tensor(0.0), 0
+    mean, total, count = AverageMeter(), torch.tensor(0.0), 0
     for figure, size in batches:
         mean.add(torch.tensor(figure), size)
         total = total + torch.tensor(figure) * size
@@ -59,7 +59,7 @@ def test_a_mean_has_the_bits_of_adding_batch_after_batch(batches: list[tuple[flo
 
 
 def test_a_figure_of_several_values_counts_as_their_mean() -> None:
-    mean = Mean()
+    mean = AverageMeter()
     mean.add(torch.tensor([1.0, 2.0]), 1)
     mean.add(torch.tensor([[6.0]]), 2)
     assert mean.value == (1.5 + 2 * 6) / 3
@@ -84,14 +84,14 @@ def test_a_figure_of_several_values_counts_as_their_mean() -> None:
     ids=lambda values: f"{type(values[0]).__name__} {getattr(values[0], 'dtype', '')}",
 )
 def test_a_metric_may_give_any_kind_of_number(values: list[object]) -> None:
-    mean = Mean()
+    mean = AverageMeter()
     for value, size in zip(values, (257, 1000), strict=True):
         mean.add(value, size)
     assert mean.value == pytest.approx(257 / 1257, rel=1e-7)
 
 
 def test_python_numbers_are_averaged_in_double_precision() -> None:
-    mean = Mean()
+    mean = AverageMeter()
     for value, size in ((0.1, 3), (0.7, 4), (1e-9, 1)):
         mean.add(value, size)
     assert mean.value == (0.1 * 3 + 0.7 * 4 + 1e-9) / 8
@@ -99,7 +99,7 @@ def test_python_numbers_are_averaged_in_double_precision() -> None:
 
 def test_a_mean_in_half_precision_does_not_lose_digits() -> None:
     """257 is no bfloat16, and 256 + 1 is 256 in it."""
-    mean = Mean()
+    mean = AverageMeter()
     for _ in range(1000):
         mean.add(torch.tensor(1.0, dtype=torch.bfloat16), 257)
     assert mean.value == 1.0
@@ -109,7 +109,7 @@ def test_a_mean_in_half_precision_does_not_lose_digits() -> None:
 def test_a_metric_that_gives_no_number_is_refused(value: object) -> None:
     message = f"^a metric must return a number or a tensor, got {type(value).__name__}$"
     with pytest.raises(TypeError, match=message):
-        Mean().add(value, 1)
+        AverageMeter().add(value, 1)
 
 
 def recall(predictions: Tensor, targets: Tensor, at: float = 0.5) -> float:
@@ -147,7 +147,7 @@ def test_a_loss_of_one_element_may_have_any_shape_and_type(loss: Tensor) -> None
 
 def test_recording_waits_for_nothing_and_keeps_no_graph() -> None:
     """On a meta tensor, as on a device that is still busy, any look at a value fails."""
-    recorder, mean = Recorder([]), Mean()
+    recorder, mean = Recorder([]), AverageMeter()
     loss = torch.ones((), device="meta", requires_grad=True)
     recorder.add_batch(loss, lr=1.0)
     mean.add(loss, 3)

@@ -13,8 +13,8 @@ from mnist_sgd import (
     Checkpoint,
     DataLoader,
     DataLoaders,
+    DistributedContext,
     Learner,
-    Ranks,
     batch_accuracy,
     create_model,
     mnist_sample,
@@ -78,17 +78,17 @@ def test_so_does_a_training_that_was_cut_off_and_resumed(
     assert files("cut") == files("whole")
 
 
-class SecondRank(Ranks):
+class SecondRank(DistributedContext):
     """A rank whose fellows have the same options and data."""
 
-    def require_same(self, what: str, description: str) -> None:
+    def check_same_on_all_ranks(self, what: str, description: str) -> None:
         pass
 
 
 def test_ranks_have_equal_weights_and_draw_by_seeds_of_their_own() -> None:
     args = _parser().parse_args(["train", "--model", "mlp", "--seed", "3"])
     weights, seeds = [], []
-    for ranks in (Ranks(), SecondRank(1, 2)):
+    for ranks in (DistributedContext(), SecondRank(1, 2)):
         learn = train._learner(args, chosen_recipe(args), mnist_sample(), ranks)
         weights.append(dict(learn.model.state_dict()))
         seeds.append(torch.initial_seed())

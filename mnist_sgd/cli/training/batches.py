@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from mnist_sgd.data import ImageSet
     from mnist_sgd.loader.augmentation import Augmentation
     from mnist_sgd.loader.dataloader import DataLoaders
-    from mnist_sgd.training.distributed import Ranks
+    from mnist_sgd.training.distributed import DistributedContext
 
 __all__ = ["add_batch_arguments", "make_loaders"]
 
@@ -105,7 +105,7 @@ def make_loaders(
     args: argparse.Namespace,
     recipe: Recipe,
     datasets: tuple["ImageSet", "ImageSet"],
-    ranks: "Ranks",
+    ranks: "DistributedContext",
 ) -> "DataLoaders":
     """The batches of this rank, for training and for validation.
 

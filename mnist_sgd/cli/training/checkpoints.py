@@ -45,8 +45,8 @@ def checkpointing(
     last: list[Callback] = []
     if args.checkpoint_every or args.resume:
         last = [Checkpoint(path, args.checkpoint_every)]
-    there = args.resume and learn.ranks.from_first(b"yes" if path.is_file() else b"") == b"yes"
-    if args.resume and learn.ranks.is_first:
+    there = args.resume and learn.ranks.broadcast_bytes(b"yes" if path.is_file() else b"") == b"yes"
+    if args.resume and learn.ranks.is_main_process:
         first = [_Announcement(path if there else None)]
     return first, last, path if there else None
 

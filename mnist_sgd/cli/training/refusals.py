@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from mnist_sgd.training.torchrun import is_first_process
 
 if TYPE_CHECKING:
-    from mnist_sgd.training.distributed import Ranks
+    from mnist_sgd.training.distributed import DistributedContext
 
 __all__ = ["first_refusal", "refuse_together"]
 
@@ -34,18 +34,18 @@ def first_refusal(*checks: Callable[[], None]) -> str:
     return ""
 
 
-def refuse_together(refusal: str, ranks: "Ranks") -> None:
+def refuse_together(refusal: str, ranks: "DistributedContext") -> None:
     """End every rank if the first one was refused; all ranks call this together.
 
     Raises:
         ValueError: on the first rank, with the refusal.
         SystemExit: on the others, with code 2.
     """
-    refusal = ranks.from_first(refusal.encode(errors="surrogateescape")).decode(
+    refusal = ranks.broadcast_bytes(refusal.encode(errors="surrogateescape")).decode(
         errors="surrogateescape"
     )
     if not refusal:
         return
-    if ranks.is_first:
+    if ranks.is_main_process:
         raise ValueError(refusal)
     sys.exit(2)

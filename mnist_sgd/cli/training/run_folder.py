@@ -13,7 +13,7 @@ from mnist_sgd.report.folder import RunError, check_run, create_run, run_path
 
 if TYPE_CHECKING:
     from mnist_sgd.report.run_log import RunLog
-    from mnist_sgd.training.distributed import Ranks
+    from mnist_sgd.training.distributed import DistributedContext
 
 __all__ = ["add_run_arguments", "check_folder", "choose_folder", "only_training", "open_folder"]
 
@@ -52,7 +52,7 @@ def choose_folder(args: argparse.Namespace) -> None:
 
 
 @contextmanager
-def only_training(args: argparse.Namespace, ranks: "Ranks") -> Iterator[None]:
+def only_training(args: argparse.Namespace, ranks: "DistributedContext") -> Iterator[None]:
     """Be the only training that writes into the folder; all ranks call this together.
 
     Raises:
@@ -67,9 +67,9 @@ def only_training(args: argparse.Namespace, ranks: "Ranks") -> Iterator[None]:
             return b""
 
         try:
-            ranks.done_by_first(take)
+            ranks.run_on_main_process(take)
         except ValueError:
-            if ranks.is_first:
+            if ranks.is_main_process:
                 raise
             sys.exit(2)
         yield
@@ -91,7 +91,7 @@ def check_folder(args: argparse.Namespace) -> None:
         check_run(args.out, resume=args.resume, overwrite=args.overwrite)
 
 
-def open_folder(args: argparse.Namespace, ranks: "Ranks") -> "RunLog | None":
+def open_folder(args: argparse.Namespace, ranks: "DistributedContext") -> "RunLog | None":
     """Make the folder for the files; all ranks call this together, and the first one makes it.
 
     An older run in it stays as it is until the new one has trained a batch.
@@ -104,18 +104,18 @@ def open_folder(args: argparse.Namespace, ranks: "Ranks") -> "RunLog | None":
         OSError: it cannot be made.
     """
     if args.name is None:
-        if ranks.is_first:
+        if ranks.is_main_process:
             args.out.mkdir(parents=True, exist_ok=True)
         return None
     from mnist_sgd.report.run_log import RunLog
 
     said = b""
-    if ranks.is_first:
+    if ranks.is_main_process:
         try:
             create_run(args.out, resume=args.resume, overwrite=args.overwrite)
         except RunError as error:
             said = str(error).encode()
-    said = ranks.from_first(said)
+    said = ranks.broadcast_bytes(said)
     if said:
         raise RunError(said.decode())
     return RunLog(args.out, _given(args), overwrite=args.overwrite)

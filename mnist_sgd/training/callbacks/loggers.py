@@ -1,8 +1,8 @@
-"""Callbacks that write a fit's figures for other programs: as CSV, and for TensorBoard.
+"""Log a fit's metrics as CSV and for TensorBoard.
 
-Both write what the recorder holds, after each epoch and on the first rank alone, so that a fit
-which resumes from a checkpoint leaves what the undisturbed one leaves. With `keep_going` a log that
-cannot be written does not end the fit: a training is worth more than its log.
+Both loggers write the recorder's history after each epoch, on rank 0 only, so that a resumed fit
+leaves the same log as an uninterrupted one. With `keep_going` an error of writing does not end the
+fit.
 """
 
 from __future__ import annotations
@@ -15,30 +15,25 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mnist_sgd._files import atomic_write
 from mnist_sgd.training.callbacks.base import Callback
 
-if TYPE_CHECKING:
-    from mnist_sgd.training.learner import Learner
-
-__all__ = ["CSVLogger", "TensorBoard"]
-
 
 class CSVLogger(Callback):
-    """Writes the table as CSV, its figures with all their digits.
+    """Writes the table as CSV, with all digits.
 
-    In a row whose validation was cancelled midway they are means over a part of the images, see
+    The metrics of a validation that was cancelled midway are means over some of the images, see
     `Recorder.partial`.
 
     Args:
-        path: the file, which is replaced after each epoch; its folder is made.
-        keep_going: what happens if it cannot be written after an epoch. False: an OSError ends the
-            fit. True: the error is kept, and the next epoch writes all rows.
+        path: the file, which is replaced after each epoch; its folder is created.
+        keep_going: whether the fit continues after an error of writing: the error is kept, and the
+            next epoch writes all rows. False: an OSError ends the fit.
 
     Attributes:
-        error: what the last attempt to write met; None while all is well.
+        error: the error of the last attempt to write, None if it succeeded.
     """
 
     during_lr_find = False
@@ -50,19 +45,19 @@ class CSVLogger(Callback):
         self.keep_going = keep_going
         self.error: OSError | None = None
 
-    def before_fit(self, learn: Learner) -> None:
-        """See that there is a folder, before any work is done."""
+    def before_fit(self, learn: Any) -> None:
+        """Create the folder, before any work is done."""
         self.error = None
-        if learn.ranks.is_first:
+        if learn.ranks.is_main_process:
             self.path.parent.mkdir(parents=True, exist_ok=True)
 
-    def after_epoch(self, learn: Learner) -> None:
+    def after_epoch(self, learn: Any) -> None:
         """Write all rows.
 
         Raises:
             OSError: the file cannot be written, unless `keep_going` is set.
         """
-        if not learn.ranks.is_first:
+        if not learn.ranks.is_main_process:
             return
         self.error = None
         try:
@@ -73,8 +68,8 @@ class CSVLogger(Callback):
                 raise
 
 
-def _table(learn: Learner) -> str:
-    """The rows so far as CSV."""
+def _table(learn: Any) -> str:
+    """Format the rows so far as CSV."""
     from mnist_sgd.training.recorder import unique_names
 
     text = io.StringIO()
@@ -87,18 +82,18 @@ def _table(learn: Learner) -> str:
 
 
 class TensorBoard(Callback):
-    """Writes events for TensorBoard: a batch's smoothed loss, rate and momentum, an epoch's row.
+    """Writes TensorBoard events: loss, learning rate and momentum per batch, metrics per epoch.
 
-    The steps are training batches from 0; an epoch's row is at its last. In a fit that resumes,
-    what was written after the checkpoint is marked as void.
+    Steps count training batches from 0; an epoch's metrics are at its last batch. A fit that
+    resumes marks what was written after the checkpoint as void.
 
     Args:
-        folder: where the event files go; it is made.
-        keep_going: what happens if they cannot be written after an epoch. False: an OSError ends
-            the fit. True: the error is kept, and no more events are written.
+        folder: where the event files go; it is created.
+        keep_going: whether the fit continues after an error of writing: the error is kept, and no
+            more events are written. False: an OSError ends the fit.
 
     Attributes:
-        error: why no more events are written; None while all is well.
+        error: why no more events are written, None if all is well.
 
     Raises:
         ImportError: tensorboard is not installed.
@@ -118,18 +113,18 @@ class TensorBoard(Callback):
         self._writer: Any = None
         self._written = 0
 
-    def before_fit(self, learn: Learner) -> None:
+    def before_fit(self, learn: Any) -> None:
         """Open a new event file."""
         self.error = None
-        if not learn.ranks.is_first:
+        if not learn.ranks.is_main_process:
             return
         from torch.utils.tensorboard import SummaryWriter
 
         self._written = [0, *learn.recorder.iters][-1]
         self._writer = SummaryWriter(str(self.folder), purge_step=self._written or None)
 
-    def after_epoch(self, learn: Learner) -> None:
-        """Write the epoch's batches and its row.
+    def after_epoch(self, learn: Any) -> None:
+        """Write the epoch's batches and its metrics.
 
         Raises:
             OSError: they cannot be written, unless `keep_going` is set.
@@ -138,7 +133,7 @@ class TensorBoard(Callback):
             with self._keeping_errors():
                 self._write(learn)
 
-    def _write(self, learn: Learner) -> None:
+    def _write(self, learn: Any) -> None:
         from mnist_sgd.training.recorder import unique_names
 
         recorder = learn.recorder
@@ -153,11 +148,11 @@ class TensorBoard(Callback):
         self._written = len(recorder.losses)
         self._writer.flush()
 
-    def cleanup_fit(self, learn: Learner) -> None:
+    def cleanup_fit(self, learn: Any) -> None:
         """Close the file.
 
         Raises:
-            OSError: its end cannot be written, unless `keep_going` is set.
+            OSError: the last events cannot be written, unless `keep_going` is set.
         """
         if self._writer is None:
             return
@@ -167,7 +162,7 @@ class TensorBoard(Callback):
 
     @contextmanager
     def _keeping_errors(self) -> Iterator[None]:
-        """Note an error of writing, which names no file, and raise it if it shall end the fit."""
+        """Keep an error of writing, add the folder to it, and raise it unless `keep_going`."""
         try:
             with _silent_threads():
                 yield
@@ -181,7 +176,7 @@ class TensorBoard(Callback):
 
 @contextmanager
 def _silent_threads() -> Iterator[None]:
-    """Let tensorboard's thread, whose error is raised here too, print no traceback of it."""
+    """Print no traceback of tensorboard's thread, whose error is raised here too."""
     before = threading.excepthook
 
     def report(args: threading.ExceptHookArgs) -> None:

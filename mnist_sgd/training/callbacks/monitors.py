@@ -1,7 +1,7 @@
-"""Early stopping, keeping the best weights, and reducing the learning rate on a plateau.
+"""Early stopping, best-weights saving, and learning rate reduction on a plateau.
 
-Each derives what it knows from the recorder's rows, so that a resumed fit needs nothing more; the
-best weights themselves are in the checkpoint.
+Each derives its state from the recorder's rows, so that a resumed fit needs nothing more; the best
+weights themselves are in the checkpoint.
 
     learn.fit(100, lr=0.1, cbs=[EarlyStopping(patience=5), SaveBest()])
 """
@@ -12,30 +12,25 @@ import copy
 import os
 from collections.abc import Mapping
 from math import nan
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mnist_sgd.models.wrappers import (
-    load_passing_buffers,
+    load_non_persistent_buffers,
     load_plain_state,
-    passing_buffers,
+    non_persistent_buffers,
     plain_state,
 )
 from mnist_sgd.training.callbacks.base import Callback, CancelFit
-from mnist_sgd.training.resume.attribute_values import held, is_held, taken
+from mnist_sgd.training.resume.attribute_values import from_stored, is_storable, to_stored
 from mnist_sgd.training.resume.attributes import attributes
 
-if TYPE_CHECKING:
-    from mnist_sgd.training.learner import Learner
 
-__all__ = ["EarlyStopping", "ReduceLROnPlateau", "SaveBest"]
-
-
-class _Monitor(Callback):
-    """Watches a column of the table.
+class TrackerCallback(Callback):
+    """Base class of callbacks that monitor a column of the table.
 
     Args:
-        monitor: the column's name. Less is better if "loss" or "error" is in it, else more.
-        min_delta: what counts as better is better by more than this; 0 or more.
+        monitor: the column's name. Lower is better if it contains "loss" or "error", else higher.
+        min_delta: the least improvement that counts, 0 or more.
     """
 
     during_lr_find = False
@@ -47,8 +42,8 @@ class _Monitor(Callback):
         self.min_delta = min_delta
         self.sign = -1.0 if "loss" in monitor or "error" in monitor else 1.0
 
-    def before_fit(self, learn: Learner) -> None:
-        """See that there is such a column.
+    def before_fit(self, learn: Any) -> None:
+        """Check that there is one such column.
 
         Raises:
             ValueError: there is none, or more than one.
@@ -60,30 +55,30 @@ class _Monitor(Callback):
                 f"{type(self).__name__} watches {self.monitor!r}; {found} {', '.join(names)}"
             )
 
-    def improvements(self, learn: Learner) -> list[bool]:
-        """For each row of the recorder, whether it is better than all before it."""
+    def improvements(self, learn: Any) -> list[bool]:
+        """Return for each row of the recorder whether it is better than all before it."""
         column = learn.recorder.metric_names.index(self.monitor) - 1
         best, better = float("-inf"), []
         for i, row in enumerate(learn.recorder.values):
-            # A mean over a part of the validation images is no match for one over all.
+            # A mean over some of the validation images cannot be compared with one over all.
             value = nan if i in learn.recorder.partial else self.sign * row[column]
             better.append(value - self.min_delta > best)
             best = value if better[-1] else best
         return better
 
-    def best_row(self, learn: Learner) -> int | None:
-        """The place of the best row; None if there is none, or none is a number."""
+    def best_row(self, learn: Any) -> int | None:
+        """Return the index of the best row; None if there is none, or none is a number."""
         better = self.improvements(learn)
         return max((i for i, is_better in enumerate(better) if is_better), default=None)
 
 
-class EarlyStopping(_Monitor):
-    """Ends the fit when the last `patience` epochs brought no improvement.
+class EarlyStopping(TrackerCallback):
+    """Stops the fit after `patience` epochs without improvement.
 
     Args:
         patience: at least 1.
-        monitor: the column's name. Less is better if "loss" or "error" is in it, else more.
-        min_delta: what counts as better is better by more than this; 0 or more.
+        monitor: the column's name. Lower is better if it contains "loss" or "error", else higher.
+        min_delta: the least improvement that counts, 0 or more.
 
     Raises:
         ValueError: a number is out of its range.
@@ -96,29 +91,29 @@ class EarlyStopping(_Monitor):
         self.patience = _checked_patience(patience)
 
     def rank_settings(self) -> dict[str, str]:
-        """What all ranks must have alike: they end together."""
+        """Return what must be the same on all ranks, which stop together."""
         watched = f"monitor {self.monitor}, min_delta {self.min_delta}"
         return {"EarlyStopping": f"patience {self.patience}, {watched}"}
 
-    def before_epoch(self, learn: Learner) -> None:
-        """End the fit, if it is time to: the last epoch is over in every respect by now."""
+    def before_epoch(self, learn: Any) -> None:
+        """Stop the fit, now that the last epoch and its checkpoint are complete."""
         better = self.improvements(learn)
         if len(better) >= self.patience and not any(better[-self.patience :]):
             raise CancelFit
 
 
-class SaveBest(_Monitor):
-    """Keeps the weights of the best epoch, and puts them back when the fit ends, however it ends.
+class SaveBest(TrackerCallback):
+    """Restores the weights of the best epoch when the fit ends, however it ends.
 
-    What the loss has learned comes back, too, and so do numbers, texts, tensors and lists of them
-    that callbacks changed in the model. `learn.kept_row` then tells which row of the recorder the
-    weights have. If something else was changed in the model, which does not come back, its files
-    have no figures of that row.
+    The weights of the loss are restored too, and so are numbers, texts, tensors and lists of them
+    that callbacks changed in the model. `learn.kept_row` is then the best row of the recorder. If
+    something else was changed in the model, which is not restored, files of the model contain no
+    metrics.
 
     Args:
-        path: a safetensors file for them, written whenever there are better ones; None: no file.
-        monitor: the column's name. Less is better if "loss" or "error" is in it, else more.
-        min_delta: what counts as better is better by more than this; 0 or more.
+        path: a safetensors file that is written whenever the weights are better; None: no file.
+        monitor: the column's name. Lower is better if it contains "loss" or "error", else higher.
+        min_delta: the least improvement that counts, 0 or more.
 
     Raises:
         ValueError: a number is out of its range.
@@ -140,33 +135,35 @@ class SaveBest(_Monitor):
         self.row: int | None = None
         self._in_fit = False
 
-    def before_fit(self, learn: Learner) -> None:
-        """Forget the last fit's, unless this one goes on."""
+    def before_fit(self, learn: Any) -> None:
+        """Forget the last fit's weights, unless this one resumes."""
         super().before_fit(learn)
         if not learn.recorder.values:
             self.weights, self.buffers, self.row = {}, {}, None
             self.attributes, self.plain, self.loss = {}, {}, {}
         self._in_fit = True
 
-    def after_epoch(self, learn: Learner) -> None:
-        """Keep the weights, if they are the best so far."""
+    def after_epoch(self, learn: Any) -> None:
+        """Copy the weights, if they are the best so far."""
         if self.improvements(learn)[-1]:
             self.weights = copy.deepcopy(plain_state(learn.model))
-            self.buffers = copy.deepcopy(passing_buffers(learn.model))
+            self.buffers = copy.deepcopy(non_persistent_buffers(learn.model))
             self.loss = {
-                place: copy.deepcopy({"state": plain_state(m), "buffers": passing_buffers(m)})
+                place: copy.deepcopy(
+                    {"state": plain_state(m), "buffers": non_persistent_buffers(m)}
+                )
                 for place, m in learn.loss_modules().items()
             }
             found = attributes(learn.model, tensors=True).items()
-            plain = {name: each for name, each in found if each.put and is_held(each.value)}
+            plain = {name: each for name, each in found if each.put and is_storable(each.value)}
             self.attributes = {name: each.text for name, each in plain.items()}
             self.plain = {name: copy.deepcopy(each.value) for name, each in plain.items()}
             self.row = len(learn.recorder.values) - 1
-            if self.path is not None and learn.ranks.is_first:
+            if self.path is not None and learn.ranks.is_main_process:
                 learn.save(self.path)
 
-    def cleanup_fit(self, learn: Learner) -> None:
-        """Put the best weights back; none of an earlier fit, if this one was refused."""
+    def cleanup_fit(self, learn: Any) -> None:
+        """Restore the best weights; none of an earlier fit, if this one was refused."""
         if not self._in_fit:
             return
         self._in_fit = False
@@ -178,32 +175,32 @@ class SaveBest(_Monitor):
             learn.kept_row = best  # also where a cancellation left `after_epoch` out
         elif self.weights and row is not None:
             load_plain_state(learn.model, self.weights)
-            load_passing_buffers(learn.model, self.buffers)
+            load_non_persistent_buffers(learn.model, self.buffers)
             self._put_attributes(learn)
             modules = learn.loss_modules()
             for place in self.loss.keys() & modules.keys():
                 load_plain_state(modules[place], self.loss[place]["state"])
-                load_passing_buffers(modules[place], self.loss[place]["buffers"])
+                load_non_persistent_buffers(modules[place], self.loss[place]["buffers"])
             learn.kept_row = row
 
-    def _put_attributes(self, learn: Learner) -> None:
-        """Put back the attributes of the model that are others by now."""
+    def _put_attributes(self, learn: Any) -> None:
+        """Restore the attributes of the model that have changed."""
         for name, each in attributes(learn.model, tensors=True).items():
             if each.put and name in self.plain and each.text != self.attributes[name]:
-                each.put(taken(self.plain[name], each.value, learn.ranks.device))
+                each.put(from_stored(self.plain[name], each.value, learn.ranks.device))
 
     def state_dict(self) -> dict[str, Any]:
-        """The best weights so far, with what else of the model and the loss is put back."""
+        """Return the best weights so far, with what else of the model and the loss is restored."""
         kept = {"row": self.row, "weights": self.weights, "buffers": self.buffers}
-        plain = {"attributes": self.attributes, "plain": held(self.plain)}
+        plain = {"attributes": self.attributes, "plain": to_stored(self.plain)}
         return {**kept, **plain, "loss": self.loss}
 
     def fit_settings(self) -> dict[str, str]:
-        """What a fit that resumes must share, or else the weights are not those of `kept_row`."""
+        """Return what a fit that resumes must have in common, so that `kept_row` is right."""
         return {"SaveBest": f"monitor {self.monitor}, min_delta {self.min_delta}"}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take the best weights of a checkpoint."""
+        """Load the best weights of a checkpoint."""
         if {"row", "weights"} <= set(state):
             self.row, self.weights = state["row"], dict(state["weights"])
         else:  # of a checkpoint that an earlier version wrote
@@ -215,17 +212,17 @@ class SaveBest(_Monitor):
         self.loss = dict(later.get("loss", {}))
 
 
-class ReduceLROnPlateau(_Monitor):
-    """Divides the learning rate whenever `patience` epochs brought no improvement.
+class ReduceLROnPlateau(TrackerCallback):
+    """Divides the learning rate after every `patience` epochs without improvement.
 
-    It changes the rate that there is, so that other callbacks may change it too.
+    It divides the current rate, so that other callbacks may change it too.
 
     Args:
         patience: at least 1.
-        factor: what the rate is divided by, above 1.
-        min_lr: it is never reduced below this; a rate that is lower already stays.
-        monitor: the column's name. Less is better if "loss" or "error" is in it, else more.
-        min_delta: what counts as better is better by more than this; 0 or more.
+        factor: the divisor, above 1.
+        min_lr: the rate is not reduced below this; a lower rate is kept.
+        monitor: the column's name. Lower is better if it contains "loss" or "error", else higher.
+        min_delta: the least improvement that counts, 0 or more.
 
     Raises:
         ValueError: a number is out of its range.
@@ -246,8 +243,8 @@ class ReduceLROnPlateau(_Monitor):
         self.factor = factor
         self.min_lr = min_lr
 
-    def before_fit(self, learn: Learner) -> None:
-        """See that nothing else sets the rate.
+    def before_fit(self, learn: Any) -> None:
+        """Check that nothing else sets the rate.
 
         Raises:
             ValueError: the fit has a schedule, or there is no such column.
@@ -260,21 +257,21 @@ class ReduceLROnPlateau(_Monitor):
             )
 
     def fit_settings(self) -> dict[str, str]:
-        """What a fit that resumes must share, or else it has other rates."""
+        """Return what a fit that resumes must have in common, so that the rates are the same."""
         settings = f"patience {self.patience}, factor {self.factor}, min_lr {self.min_lr}"
         watched = f"monitor {self.monitor}, min_delta {self.min_delta}"
         return {"ReduceLROnPlateau": f"{settings}, {watched}"}
 
-    def before_epoch(self, learn: Learner) -> None:
-        """Reduce the rate, if the last row says so."""
+    def before_epoch(self, learn: Any) -> None:
+        """Reduce the rate, if `patience` epochs have passed without improvement."""
         if learn.batch or not self._is_due(learn):  # resumed within an epoch: it was reduced then
             return
         for group in learn.opt.param_groups:
             lr = group["lr"]
             group["lr"] = min(lr, max(lr / self.factor, self.min_lr))
 
-    def _is_due(self, learn: Learner) -> bool:
-        """Whether the last row is the last of `patience` rows without an improvement."""
+    def _is_due(self, learn: Any) -> bool:
+        """Whether the last row completes `patience` rows without improvement."""
         waited = 0
         for is_better in self.improvements(learn):
             waited = 0 if is_better or waited == self.patience else waited

@@ -1,6 +1,6 @@
-"""What training prints: fastai's table, line by line, and a bar on a terminal.
+"""The table that training prints, as fastai does, and a progress bar on a terminal.
 
-The bytes of the table are those of fastprogress 1.1's console bar, which fastai prints with.
+The table has the same bytes as that of fastprogress 1.1's console bar, which fastai uses.
 """
 
 from __future__ import annotations
@@ -9,34 +9,29 @@ import shutil
 import sys
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Any
 
 from mnist_sgd.loader.data_loaders import length_of
 from mnist_sgd.training.callbacks.base import Callback
 
-if TYPE_CHECKING:
-    from mnist_sgd.training.learner import Learner
-
-__all__ = ["ProgressBar", "format_time", "is_terminal", "table_header", "table_row"]
-
 BAR_INTERVAL = 0.1
-"""Seconds between two drawings of the bar: fast enough for the eye, slow enough to cost nothing."""
+"""Seconds between updates of the bar."""
 
 
 def table_header(names: Sequence[str]) -> str:
-    """The line of column names, each at least 8 wide."""
+    """Format the line of column names, each padded to at least 8 characters."""
     return "  ".join(name.ljust(8) for name in names)
 
 
 def table_row(values: Sequence[object], names: Sequence[str]) -> str:
-    """A line of values under `names`, floats with 6 digits."""
+    """Format a row of values under `names`, floats with 6 digits."""
     cells = [f"{value:.6f}" if isinstance(value, float) else str(value) for value in values]
     widths = [max(len(name), 8) + 2 for name in names]
     return "".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
 
 
 def format_time(seconds: float) -> str:
-    """`mm:ss`, or `h:mm:ss` from an hour on; fractions of a second are cut off."""
+    """Format a duration as `mm:ss`, or `h:mm:ss` from an hour on; fractions are truncated."""
     minutes, secs = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{secs:02d}" if hours else f"{minutes:02d}:{secs:02d}"
@@ -51,10 +46,10 @@ def is_terminal(stream: object) -> bool:
 
 
 class ProgressBar(Callback):
-    """A bar with the epoch, the batch and the loss, on a terminal; elsewhere nothing.
+    """Shows a progress bar with the epoch, the batch and the loss, if standard error is a terminal.
 
-    It takes one line of standard error, so that standard output holds the table alone. Several
-    processes have none: it reads the loss when it likes, which they only do together.
+    Standard output has only the table. In several processes there is no bar, as ranks must read the
+    loss together.
     """
 
     order = 90
@@ -65,28 +60,28 @@ class ProgressBar(Callback):
         self.drawn = 0.0
         self.shown = False
 
-    def before_train(self, learn: Learner) -> None:
+    def before_train(self, learn: Any) -> None:
         """Start over for the training batches."""
         self._start(learn, learn.dls.train)
 
-    def before_validate(self, learn: Learner) -> None:
+    def before_validate(self, learn: Any) -> None:
         """Start over for the validation batches."""
         self._start(learn, learn.dls.valid)
 
-    def _start(self, learn: Learner, batches: object) -> None:
+    def _start(self, learn: Any, batches: object) -> None:
         self.shown = learn.ranks.world_size == 1 and is_terminal(sys.stderr)
         self.total = length_of(batches) or 0
         self.done = 0
         self.drawn = time.monotonic()
 
-    def after_batch(self, learn: Learner) -> None:
-        """Draw, if it is time to."""
+    def after_batch(self, learn: Any) -> None:
+        """Update the bar, if `BAR_INTERVAL` has passed."""
         self.done += 1
         if self.shown and time.monotonic() - self.drawn >= BAR_INTERVAL:
             self.drawn = time.monotonic()
             self._draw(learn)
 
-    def _draw(self, learn: Learner) -> None:
+    def _draw(self, learn: Any) -> None:
         stage = "train" if learn.training else "valid"
         learn.recorder.read_losses()
         loss = learn.recorder.losses[-1] if learn.recorder.losses else 0.0
@@ -97,16 +92,16 @@ class ProgressBar(Callback):
         bar = _block() * filled + "-" * (width - filled)
         print(f"\r{head}|{bar}|{tail}", end="", file=sys.stderr, flush=True)
 
-    def after_train(self, learn: Learner) -> None:
-        """Make room for the table's next line."""
+    def after_train(self, learn: Any) -> None:
+        """Erase the bar before the table's next line."""
         self._erase()
 
-    def after_validate(self, learn: Learner) -> None:
-        """Make room for the table's next line."""
+    def after_validate(self, learn: Any) -> None:
+        """Erase the bar before the table's next line."""
         self._erase()
 
-    def cleanup_fit(self, learn: Learner) -> None:
-        """Leave no half-drawn bar behind."""
+    def cleanup_fit(self, learn: Any) -> None:
+        """Erase the bar, also after an exception."""
         self._erase()
 
     def _erase(self) -> None:
@@ -115,7 +110,7 @@ class ProgressBar(Callback):
 
 
 def _block() -> str:
-    """What fills the bar: a full block, or a number sign where the terminal cannot show it."""
+    """Return what fills the bar: a full block, or # where the terminal cannot show it."""
     try:
         "█".encode(getattr(sys.stderr, "encoding", None) or "ascii")
     except UnicodeEncodeError:

@@ -1,78 +1,122 @@
-"""What a fit begins with: a checkpoint notes it, and a fit that resumes it must begin alike.
+"""Record what a fit starts with: a checkpoint stores it, and a resumed fit must start alike.
 
-It is taken once, before the first callback, and not when a checkpoint is written: what a fit and
-its callbacks change on the way is the checkpoint's state, and no setting.
+It is recorded once, before the first callback. What the fit and its callbacks change later is the
+checkpoint's state, not a setting.
 """
-
-from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from math import isclose
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch.nn.modules.lazy import LazyModuleMixin
-from torch.nn.parameter import is_lazy
+from torch.optim.lr_scheduler import LRScheduler
 
 from mnist_sgd.loader.dataloader import DataLoader
-from mnist_sgd.models.weights import shapes
-from mnist_sgd.models.wrappers import plain_modules, plain_parameters, plain_state
+from mnist_sgd.models.wrappers import plain_modules, plain_parameters
 from mnist_sgd.training.resume.attributes import Attribute, attributes
-from mnist_sgd.training.resume.fit_identity import (
-    NONE,
-    comparable,
-    difference,
-    fit_identity,
-    fit_settings,
-    normalised,
-)
-from mnist_sgd.training.resume.fit_parts import FitParts
+from mnist_sgd.training.resume.fit_identity import component_names, fit_identity, fit_settings
 from mnist_sgd.training.schedule import copy_of_schedule, rates_at
 
-if TYPE_CHECKING:
-    from mnist_sgd.training.learner import Learner
-
-__all__ = [
-    "FitStart",
-    "fit_attributes",
-    "other_attributes",
-    "other_start",
-    "other_weights",
-    "trained",
-]
-
 POINTS = 16
-"""Places in a fit at which schedules are compared: every sixteenth of it."""
+"""Number of points, evenly spaced in a fit, at which schedules are compared."""
 
 Attributes = dict[str, dict[str, Attribute]]
 
 
+class ComponentTracker:
+    """Finds the components of a fit that callbacks replace within an epoch.
+
+    Those that callbacks replace in each batch or for the validation need no checking: a resumed fit
+    replaces them again. Others, which a callback replaced once, are compared.
+    """
+
+    def __init__(self) -> None:
+        self._at_start: dict[str, str] | None = None
+        self._states: dict[tuple[int, str], object] | None = None
+        self._reported: set[tuple[int, str]] = set()
+        self._replaced: set[str] = set()
+
+    def begin_training(self, learn: Any) -> None:
+        """Note the components at the start of an epoch's training."""
+        self._at_start = component_names(learn)
+        if self._states is None:
+            self._states = _callback_states(learn)
+
+    def end_training(self, learn: Any) -> None:
+        """Note which components were replaced since."""
+        self.state(learn, epoch_done=False)
+
+    def state(self, learn: Any, epoch_done: bool) -> dict[str, Any]:
+        """Return the components for a checkpoint, and which of them are not compared."""
+        now = component_names(learn)
+        before = now if self._at_start is None else self._at_start
+        other = {name for name in {*now, *before} if now.get(name) != before.get(name)}
+        if not epoch_done:
+            self._replaced |= other
+        return {
+            "texts": now,
+            "left out": sorted(other | self._replaced),
+            "within batches": sorted(self._replaced),
+        }
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Take over what the fit of a checkpoint found."""
+        self._replaced |= set(state.get("within batches", ()))
+
+    def unsaved_changes(self, learn: Any) -> list[str]:
+        """Name what callbacks changed of themselves that no checkpoint holds, each only once."""
+        now = _callback_states(learn)
+        before = now if self._states is None else self._states
+        changed = [key for key, state in now.items() if before.get(key) != state]
+        new = [key for key in changed if key not in self._reported]
+        self._reported |= set(new)
+        return [name for _, name in new]
+
+
+def _callback_states(learn: Any) -> dict[tuple[int, str], object]:
+    """Return whether stateless custom callbacks run, and the positions of their schedulers.
+
+    Other attributes are ignored: most of them only count or collect.
+    """
+    found = {}
+    for i, cb in enumerate(learn.active_cbs):
+        kind = type(cb)
+        if kind.__module__.startswith("mnist_sgd.") or hasattr(cb, "state_dict"):
+            continue
+        for name, value in {**vars(cb), "run": cb.run}.items():
+            if name == "run" or isinstance(value, LRScheduler):
+                found[i, f"{name} of the callback {kind.__name__}"] = (
+                    value.last_epoch if isinstance(value, LRScheduler) else value
+                )
+    return found
+
+
 @dataclass(frozen=True)
 class FitStart:
-    """What decides the arithmetic of a fit, as it is at its begin; all that JSON can hold.
+    """What decides the arithmetic of a fit, as it is at its start; JSON can hold all of it.
 
     Attributes:
-        identity: the kinds of what takes part, see `fit_identity`.
-        settings: texts by the names that an error has for them, see `fit_settings`.
-        facts: what checkpoints of earlier versions did not note.
-        told: of which attributes a warning has said that a checkpoint cannot hold them.
-        parts: which parts of the fit callbacks replace within an epoch.
+        identity: the components, see `fit_identity`.
+        settings: texts by the names that error messages use, see `fit_settings`.
+        facts: everything else.
+        reported: attributes for which a warning has said that a checkpoint cannot hold them.
+        components: which components callbacks replace within an epoch.
     """
 
     identity: dict[str, Any]
     settings: dict[str, str]
     facts: dict[str, Any]
-    told: set[str] = field(default_factory=set, compare=False)
-    parts: FitParts = field(default_factory=FitParts, compare=False)
+    reported: set[str] = field(default_factory=set, compare=False)
+    components: ComponentTracker = field(default_factory=ComponentTracker, compare=False)
 
     @classmethod
-    def of(cls, learn: Learner) -> FitStart:
-        """That of a learner whose fit is about to begin, its optimizer made."""
+    def of(cls, learn: Any) -> "FitStart":
+        """Record the start of a learner's fit, when its optimizer has been made."""
         loaders = {"train": learn.dls.train, "valid": learn.dls.valid}
         plain = fit_attributes(learn)
         facts = {
             "trained": trained(learn),
-            "places": _places(learn),
+            "places": _optimizer_places(learn),
             "rates": _rates(learn),
             "attributes": {
                 part: {name: each.text for name, each in found.items()}
@@ -97,11 +141,11 @@ class FitStart:
         return cls(fit_identity(learn), fit_settings(learn), facts)
 
 
-def fit_attributes(learn: Learner) -> Attributes:
-    """The plain attributes of the model, the loss and the optimizer, see `attributes`.
+def fit_attributes(learn: Any) -> Attributes:
+    """Return the plain attributes of the model, the loss and the optimizer, see `attributes`.
 
-    Those of a loss include its buffers, such as the weights of the classes; those of an optimizer
-    are what it holds besides the settings of its groups.
+    Those of a loss include its buffers, such as class weights; those of an optimizer are what it
+    holds besides the settings of its groups.
     """
     own = {
         name: replace(each, decides=True)
@@ -113,55 +157,22 @@ def fit_attributes(learn: Learner) -> Attributes:
     return {"model": attributes(learn.model, tensors=True), "loss": loss, "optimizer": own}
 
 
-def trained(learn: Learner) -> dict[str, bool]:
-    """Of each parameter whether it is trained, and not frozen, as it is now."""
+def attribute_texts_of_fit(learn: Any) -> dict[tuple[str, str], str]:
+    """Return the texts of `fit_attributes` by part and name."""
+    return {
+        (part, name): each.text
+        for part, found in fit_attributes(learn).items()
+        for name, each in found.items()
+    }
+
+
+def trained(learn: Any) -> dict[str, bool]:
+    """Return for each parameter whether it is currently trained, that is, not frozen."""
     return {name: p.requires_grad for name, p in plain_parameters(learn.model).items()}
 
 
-def other_start(
-    learn: Learner, state: Mapping[str, Any], same_torch: bool, here: FitStart
-) -> str | None:
-    """In what the fit of a checkpoint began otherwise, as a sentence; None if it began alike.
-
-    Attributes that may have no part in what is computed are not compared, see `other_attributes`.
-
-    Args:
-        learn: its fit is about to begin.
-        state: of a checkpoint that notes what its fit began with.
-        same_torch: whether the same version of torch wrote it: others may note other settings.
-        here: what the learner's fit begins with.
-    """
-    identity = {name: state["fit"][name] for name in state["fit"] if name != "weights"}
-    own = {name: here.identity[name] for name in here.identity if name != "weights"}
-    settings = [state["settings"], here.settings]
-    if not same_torch:
-        settings = [comparable(each) for each in settings]
-    settings = [normalised(each) for each in settings]
-    weights = None
-    if state["fit"]["weights"] != here.identity["weights"]:
-        weights = other_weights(learn, state["model"])
-    there = state["start"]
-    return (
-        difference(identity, own)
-        or weights
-        or difference(*settings)
-        or _other_facts(there, here.facts)
-        or next(iter(other_attributes(state, same_torch, here, decisive=True)), None)
-    )
-
-
-def other_weights(learn: Learner, weights: Mapping[str, Any]) -> str | None:
-    """In what the names and shapes of weights are others than a model's, as a sentence.
-
-    The weights of a lazy layer that had no batch have no shape, and take any.
-    """
-    own = plain_state(learn.model)
-    here = {name: weights.get(name, t) if is_lazy(t) else t for name, t in own.items()}
-    return difference({"weights": shapes(weights)}, {"weights": shapes(here)})
-
-
-def _places(learn: Learner) -> dict[str, str]:
-    """Where the optimizer has each of the model's parameters."""
+def _optimizer_places(learn: Any) -> dict[str, str]:
+    """Return the position of each of the model's parameters in the optimizer."""
     names = {id(p): name for name, p in plain_parameters(learn.model).items()}
     found, number = {}, 0
     for i, group in enumerate(learn.opt.param_groups, 1):
@@ -172,11 +183,10 @@ def _places(learn: Learner) -> dict[str, str]:
     return found
 
 
-def _rates(learn: Learner) -> list[list[float | None]]:
-    """What the schedule gives on its way, each the rate and the momentum.
+def _rates(learn: Any) -> list[list[float | None]]:
+    """Sample the schedule's learning rates and momenta.
 
-    A copy is asked, as one that counts its calls would give the fit others; what cannot be copied
-    is not asked.
+    A copy of the schedule is called, in case it counts its calls; without a copy it is not called.
 
     Raises:
         TypeError, ValueError: as in `rates_at`.
@@ -184,57 +194,3 @@ def _rates(learn: Learner) -> list[list[float | None]]:
     shared = learn, learn.model, learn.dls, learn.loss_func, learn.opt
     schedule = learn.schedule and copy_of_schedule(learn.schedule, shared)
     return [list(rates_at(schedule, i / POINTS)) for i in range(POINTS)] if schedule else []
-
-
-def _other_facts(there: Mapping[str, Any], here: Mapping[str, Any]) -> str | None:
-    texts = {"trained": "requires_grad of {}", "places": "place of {} in the optimizer"}
-    for kind, name in texts.items():
-        before = {name.format(key): value for key, value in there[kind].items()}
-        found = difference(before, {name.format(key): value for key, value in here[kind].items()})
-        if found:
-            return found
-    for i, (before, now) in enumerate(zip(there["rates"], here["rates"], strict=False)):
-        for name, a, b in zip(("learning rate", "momentum"), before, now, strict=True):
-            if a != b and (a is None or b is None or not isclose(a, b, rel_tol=1e-6)):
-                where = f"{name} of the schedule after {i}/{POINTS} of the fit"
-                return difference({where: a}, {where: b})
-    return _other_columns(there["columns"], here["columns"])
-
-
-def _other_columns(there: list[str], here: list[str]) -> str | None:
-    if there == here:
-        return None
-    return f"the state has the columns {', '.join(there)}; this recorder has {', '.join(here)}"
-
-
-def other_attributes(
-    state: Mapping[str, Any], same_torch: bool, here: FitStart, *, decisive: bool
-) -> list[str]:
-    """The attributes in which a checkpoint and a fit differ, each as a sentence.
-
-    One that the checkpoint's fit changed is none. Lazy layers have none before their first batch.
-
-    Args:
-        state: of a checkpoint.
-        same_torch: as in `other_start`.
-        here: as in `other_start`.
-        decisive: whether those that surely decide what is computed, or the others.
-    """
-    if "start" not in state:
-        return []
-    found = []
-    there, own = state["start"], here.facts
-    lazy = {*there["lazy"], *own["lazy"]}
-    for part, before in there["attributes"].items():
-        now = own["attributes"][part]
-        decides = {*own["decisive"][part], *there.get("decisive", {}).get(part, ())}
-        for name in dict.fromkeys([*now, *before]):
-            known = same_torch or (name in now and name in before)
-            is_lazy_one = part == "model" and name.rpartition(".")[0] in lazy
-            if name in state["changed"][part] or not known or is_lazy_one:
-                continue
-            if (name in decides) == decisive:
-                title = f"{name} of the {part}"
-                values = ({title: each.get(name, NONE)} for each in (before, now))
-                found.append(difference(*values))
-    return [each for each in found if each]

@@ -1,20 +1,18 @@
-"""Where a fit stands in its batches, whatever its callbacks look at meanwhile.
+"""Track the position of a fit in its batches, whatever its callbacks do with the loader.
 
-A loader tells where its newest iterator stands, and each new iterator begins the next epoch. A
-callback that looks at a batch, as by `first(learn.dls.train)`, has the newest one. The fit
-therefore remembers its own: `learn.train_place` is read by what must know where the training is,
-and each epoch of the fit begins where the fit's last one ended.
+A loader knows the position of its newest iterator, and each new iterator starts the next epoch. A
+callback that looks at a batch, as with `first(learn.dls.train)`, creates the newest one. The fit
+therefore tracks its own position: `learn.train_place` has it, and each epoch of the fit starts
+where its last one ended.
 """
 
 from collections.abc import Callable
 
 from mnist_sgd.loader.dataloader import DataLoader, Place
 
-__all__ = ["FitPlace"]
 
-
-class FitPlace:
-    """The place of a fit in its training or its validation batches.
+class FitPosition:
+    """The position of a fit in its training or its validation batches.
 
     Batches of another package's loader have none.
     """
@@ -26,7 +24,7 @@ class FitPlace:
 
     @property
     def samples_seen(self) -> int:
-        """Images of the fit's current epoch that it was given so far, over all ranks.
+        """Number of images of the fit's current epoch that were used so far, over all ranks.
 
         Raises:
             TypeError: the batches do not come from this package's DataLoader.
@@ -34,7 +32,7 @@ class FitPlace:
         return self._known().position[1]
 
     def state_dict(self) -> dict[str, int]:
-        """What `DataLoader.state_dict` would give, had nobody else looked at its batches.
+        """Return what `DataLoader.state_dict` would if only the fit had used the loader.
 
         Raises:
             TypeError: the batches do not come from this package's DataLoader.
@@ -43,30 +41,30 @@ class FitPlace:
         return place.loader.state_dict(place)
 
     def begin(self, loader: object, awaited: Callable[[DataLoader], None] | None = None) -> None:
-        """Begin a fit where a loader stands.
+        """Start a fit at a loader's position.
 
         Args:
             loader: before any callback of the fit sees it.
-            awaited: called with the loader that callbacks put in this one's place before the next
-                epoch, to put it where the fit goes on; None if they put in none.
+            awaited: restores the position of another loader, which callbacks bring in before the
+                next epoch; None if they bring in none.
         """
         self._take(loader)
         self._awaited = awaited
         if self._place is not None and self._place.is_at_an_end:
-            # The fit has the empty rest of that epoch; who looks at the loader has the next one.
+            # The fit has the empty rest of that epoch; other users of the loader get the next one.
             self._place.loader.put_back(self._place.of_next_epoch())
 
     def begin_epoch(self, loader: object, begun: bool = False) -> None:
-        """Let the next `iter(loader)` go on where the fit stands; call it before.
+        """Let the next `iter(loader)` continue at the fit's position; call it before.
 
-        A loader that is another now, or that a callback moved on purpose, is taken as it is.
+        A loader that is new, or that a callback moved on purpose, keeps its position.
 
         Args:
             loader: of the epoch's batches.
-            begun: whether a callback has begun the iterator, as by an `islice` of the loader.
+            begun: whether a callback has created the iterator, as with an `islice` of the loader.
 
         Raises:
-            CheckpointError: another loader is awaited than this one.
+            CheckpointError: the state that is awaited is of another loader.
         """
         place, awaited = self._place, self._awaited
         if awaited is not None and isinstance(loader, DataLoader):
@@ -78,7 +76,7 @@ class FitPlace:
         self._is_new = True
 
     def follow(self, loader: object) -> None:
-        """Follow the iterator that the fit began; call it at each batch, before any callback."""
+        """Follow the fit's own iterator; call it at each batch, before any callback."""
         if self._is_new:
             self._take(loader)
             self._is_new = False

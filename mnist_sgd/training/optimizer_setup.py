@@ -1,0 +1,149 @@
+"""Make the optimizer of a fit, and refuse one that the training loop cannot use."""
+
+import inspect
+from collections.abc import Iterable
+from functools import partial
+from typing import Any
+
+from torch import nn
+
+from mnist_sgd.training.optimizers import exempt_from_decay
+from mnist_sgd.training.resume.fit_identity import group_settings
+
+
+def set_optimizer(learn: Any, lr: float | None, reset: bool) -> float:
+    """Make the optimizer if need be, set its learning rate, and return that.
+
+    Args:
+        learn: at the beginning of a fit.
+        lr: the learning rate; None takes the learner's.
+        reset: whether to make a new optimizer in any case.
+    """
+    made = learn.opt is None or reset
+    if made and isinstance(learn.opt_func, partial) and "lr" in learn.opt_func.keywords:
+        learn.lr = learn.opt_func.keywords["lr"]
+    lr = checked_rate(learn.lr if lr is None else lr)
+    if made:
+        exempt_from_decay(learn.model)
+        # Groups whose rates are all 0 would lose their ratios.
+        opt = learn.opt_func(learn.model.parameters(), lr=lr or 1.0)
+        check_rates(opt)
+        learn.opt, learn.opt_settings = opt, group_settings(opt)
+        learn._opt_made_for = opt, learn.model
+    check_rates(learn.opt)  # it may have been assigned
+    for module in (learn.model, *learn.loss_modules().values()):
+        module.zero_grad()  # what a cancelled batch of the last fit left
+    learn.set_lr(lr)
+    return lr
+
+
+def checked_rate(lr: Any) -> float:
+    """Convert a learning rate to a float.
+
+    Raises:
+        TypeError: it is not a number.
+        ValueError: it is below 0 or not finite.
+    """
+    if isinstance(lr, slice):
+        raise TypeError(
+            "lr must be a number; for different rates in different layers let opt_func make "
+            "several parameter groups, whose ratios are kept"
+        )
+    try:
+        rate = float(lr)
+    except (TypeError, ValueError):
+        raise TypeError(f"lr must be a number, got {lr!r}") from None
+    if not 0 <= rate < float("inf"):
+        raise ValueError(f"lr must be a finite number, 0 or more, got {rate}")
+    return rate
+
+
+def check_optimizer(learn: Any) -> None:
+    """Check that the optimizer is of the learner's model, which may have been assigned since.
+
+    Raises:
+        TypeError: it has not the interface that the loop uses.
+        ValueError: it has none of the model's parameters.
+    """
+    try:
+        check_interface(learn.opt)
+    except TypeError:
+        learn.opt = None  # so that the next fit makes another one
+        raise
+    if holds_any(learn.opt, learn.model.parameters()):
+        return
+    opt, model = learn._opt_made_for
+    if opt is learn.opt and model is learn.model:
+        learn.opt = None
+        raise ValueError(
+            "opt_func made an optimizer of other parameters than it was given, so the model "
+            "would not change: let it use its first argument, as "
+            "lambda params, lr: SGD(params, lr) does"
+        )
+    raise ValueError(
+        "the optimizer has none of the model's parameters, so the model would not change: "
+        "after assigning learn.model, fit with reset_opt=True"
+    )
+
+
+def check_rates(opt: Any) -> None:
+    """Check that an optimizer has parameter groups with learning rates, which a fit sets.
+
+    Raises:
+        TypeError: it has none.
+    """
+    groups = getattr(opt, "param_groups", None)
+    if not groups or any("lr" not in group for group in groups):
+        raise TypeError(
+            f"opt_func must make an optimizer with param_groups, in whose 'lr' the Learner sets "
+            f"the learning rate, got {type(opt).__name__}: derive it from torch.optim.Optimizer, "
+            "or take mnist_sgd.BasicOptim, the chapter's"
+        )
+
+
+def check_interface(opt: Any) -> None:
+    """Check that an optimizer has what the loop uses: `param_groups`, `step()`, `zero_grad()`.
+
+    Raises:
+        TypeError: it lacks one, or its `step` needs arguments.
+    """
+    check_rates(opt)
+    kind = type(opt).__name__
+    for name in ("step", "zero_grad"):
+        if not callable(getattr(opt, name, None)):
+            raise TypeError(
+                f"opt_func must make an optimizer with step() and zero_grad(), got {kind}"
+            )
+    try:
+        _check_call(opt)
+    except TypeError as error:
+        raise TypeError(
+            f"{kind} cannot be used here, as its step() needs arguments ({error}): an optimizer "
+            "that computes the loss again by a closure, such as torch.optim.LBFGS, needs a loop of "
+            "its own; take SGD, adamw or torch.optim.AdamW"
+        ) from error
+    except ValueError:  # code in C may not tell its arguments
+        pass
+
+
+def _check_call(opt: Any) -> None:
+    """Raise the TypeError that calling `step` without arguments would raise.
+
+    A wrapper may show the arguments of what it wraps instead of its own: torch's schedulers wrap
+    the method of the class, whose signature has a `self`. So the class's signature counts, and the
+    wrapper's only where it needs nothing, or where the class has no `step`.
+    """
+    step = getattr(type(opt), "step", None)
+    try:
+        inspect.signature(opt.step).bind()
+    except TypeError:
+        if not inspect.isfunction(step):
+            raise
+        inspect.signature(step).bind(opt)
+
+
+def holds_any(opt: Any, params: Iterable[nn.Parameter]) -> bool:
+    """Whether an optimizer has one of the trainable parameters; True if there is none."""
+    held = {id(p) for group in opt.param_groups for p in group.get("params", ())}
+    trained = [p for p in params if p.requires_grad]
+    return not trained or any(id(p) in held for p in trained)

@@ -118,7 +118,7 @@ def export_model(
     _check_arguments(path, images)
     form = _FORMATS[path.suffix]
     classifier, expected = _predict_with_torch(model, path, metadata, images, input_shape)
-    allowed = _default_tolerance(classifier) if tolerance is None else tolerance
+    allowed = default_tolerance(classifier) if tolerance is None else tolerance
     few = slice(1, SINGLE_IMAGES)
     _check_single_images(classifier, path, images[few], expected[few], allowed)
     with atomic_path(path) as temporary:
@@ -216,10 +216,10 @@ def _check_single_images(
         )
 
 
-def _default_tolerance(classifier: Classifier) -> float:
-    """Return the difference of two probabilities that rounding explains."""
-    weights = [*classifier.parameters(), *classifier.buffers()]
-    short = any(t.is_floating_point() and t.dtype.itemsize < 4 for t in weights)
+def default_tolerance(model: nn.Module, *results: torch.Tensor) -> float:
+    """Return the difference of two probabilities that rounding explains, by the dtypes in use."""
+    tensors = [*model.parameters(), *model.buffers(), *results]
+    short = any(t.is_floating_point() and t.dtype.itemsize < 4 for t in tensors)
     return SHORT_TOLERANCE if short else TOLERANCE
 
 

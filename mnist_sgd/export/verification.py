@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mnist_sgd.export.exporter import SHORT_TOLERANCE, TOLERANCE
+from mnist_sgd.export.exporter import TOLERANCE, default_tolerance
 from mnist_sgd.export.parity import compare
 from mnist_sgd.loader.dataloader import Batch, DataLoader
 from mnist_sgd.models.summary import evaluating
@@ -91,10 +91,12 @@ def difference_from_learner(
     """
     with undisturbed(learn):
         logits, targets = learn.get_preds(validation_batches(learn), act=None)
-    allowed = _default_tolerance(learn, logits) if tolerance is None else tolerance
+    if tolerance is None:
+        on_cpu = learn.ranks.device.type == "cpu"
+        tolerance = max(default_tolerance(learn.model, logits), 0 if on_cpu else DEVICE_TOLERANCE)
     return _different_probabilities(
-        learn, logits, targets, probabilities, allowed
-    ) or _different_metrics(learn, logits, targets, allowed)
+        learn, logits, targets, probabilities, tolerance
+    ) or _different_metrics(learn, logits, targets, tolerance)
 
 
 def _different_probabilities(
@@ -182,10 +184,3 @@ def _mean(
             value = metric(preds.to(device), correct.to(device))
             total += float(value.float().mean()) * len(correct)
     return total / len(targets)
-
-
-def _default_tolerance(learn: Any, logits: Tensor) -> float:
-    weights = [*learn.model.parameters(), *learn.model.buffers(), logits]
-    if any(t.is_floating_point() and t.dtype.itemsize < 4 for t in weights):
-        return SHORT_TOLERANCE
-    return TOLERANCE if learn.ranks.device.type == "cpu" else DEVICE_TOLERANCE

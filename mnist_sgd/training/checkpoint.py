@@ -305,6 +305,6 @@ def _check_callbacks(learn: Any) -> None:
 def _check_loader(learn: Any) -> None:
     if not isinstance(learn.dls.train, DataLoader):
         raise CheckpointError(
-            "a checkpoint needs to know where the batches stand: those for training come from a "
-            f"{type(learn.dls.train).__name__}, and only a mnist_sgd.DataLoader tells"
+            "a checkpoint needs the position in the training batches, which only a "
+            f"mnist_sgd.DataLoader has; they come from a {type(learn.dls.train).__name__}"
         )

@@ -1,4 +1,4 @@
-"""What an exported file promises: torch's answers, one set of bytes, and nothing of its maker."""
+"""An exported file predicts what torch does, is reproducible, and names no machine or path."""
 
 import io
 import json
@@ -742,7 +742,7 @@ class AtRandom(nn.Linear):
 
 @pytest.mark.parametrize("kind", [Centred, AtRandom])
 @pytest.mark.parametrize("suffix", [".onnx", ".pt", ".pt2"])
-def test_a_model_whose_answer_depends_on_more_than_the_image_is_refused(
+def test_a_model_whose_prediction_depends_on_more_than_the_image_is_refused(
     kind: type[nn.Linear], suffix: str, images: NDArray[np.uint8], tmp_path: Path
 ) -> None:
     torch.manual_seed(0)

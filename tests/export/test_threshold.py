@@ -1,4 +1,4 @@
-"""A threshold is chosen for a wanted precision or recall, and an artifact carries it exactly."""
+"""A threshold is chosen for a target precision or recall, and an artifact stores it exactly."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a learner measures, its files answer and say, whatever its loader, model and callbacks."""
+"""Exported files agree with the learner and its metrics, with any loader, model or callback."""
 
 import copy
 import json
@@ -113,7 +113,7 @@ KINDS = [
 @pytest.mark.parametrize("suffix", RUNTIMES)
 @pytest.mark.parametrize("flatten", [True, False])
 @pytest.mark.parametrize(("dtype", "normalisation"), KINDS, ids=str)
-def test_a_file_answers_as_the_learner_does(
+def test_a_file_predicts_what_the_learner_does(
     dtype: torch.dtype,
     normalisation: tuple[float, float],
     flatten: bool,
@@ -249,7 +249,7 @@ OTHER_ANSWERS = (
     [{"cbs": Inverted()}, {"cbs": Flat()}, {"kind": InvertedLoader}],
     ids=["inverted", "flat", "inverted loader"],
 )
-def test_a_file_that_would_answer_otherwise_than_the_learner_is_refused(
+def test_a_file_that_predicts_something_else_than_the_learner_is_refused(
     options: dict[str, Any], tmp_path: Path
 ) -> None:
     learn = learner(**options)
@@ -437,7 +437,7 @@ def test_a_wider_tolerance_is_the_callers_choice(tmp_path: Path) -> None:
     learn.export(tmp_path / "model.onnx", tolerance=1e-3)
 
 
-def test_asking_the_learner_leaves_it_as_it_was_also_in_a_fit(tmp_path: Path) -> None:
+def test_comparing_with_the_learner_does_not_change_it_also_in_a_fit(tmp_path: Path) -> None:
     class Exporting(Callback):
         def after_batch(self, learn: Learner) -> None:
             if learn.training and learn.batch == 1:

@@ -1,4 +1,4 @@
-"""Both cnns learn in one epoch, are the same for a seed, and export by the contract."""
+"""Both cnns learn in one epoch, are reproducible from a seed, and export like other models."""
 
 import warnings
 from functools import partial
@@ -89,7 +89,7 @@ class Stop(Callback):
             raise KeyboardInterrupt
 
 
-def test_a_fit_that_was_cut_off_goes_on_to_the_same_weights(
+def test_an_interrupted_fit_resumes_to_the_same_weights(
     trained: Learner, data: tuple[ImageSet, ImageSet], name: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "checkpoint.safetensors"

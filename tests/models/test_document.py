@@ -1,4 +1,4 @@
-"""A document is read back as it was written, to the last bit, or not at all."""
+"""A state file is read back to the last bit, or refused."""
 
 from collections.abc import Callable
 from typing import Any
@@ -29,7 +29,7 @@ VALUES = st.recursive(
 
 
 @given(st.dictionaries(st.text(), VALUES, max_size=4))
-def test_any_value_comes_back_as_it_was(value: dict[str, Any]) -> None:
+def test_any_value_comes_back_unchanged(value: dict[str, Any]) -> None:
     assert same(parse(dump(value)), value)
 
 
@@ -76,7 +76,7 @@ def test_other_bytes_are_no_document(content: bytes) -> None:
         parse(content)
 
 
-def test_another_safetensors_file_is_told_apart() -> None:
+def test_another_safetensors_file_is_refused() -> None:
     with pytest.raises(DocumentError, match=r"^a safetensors file of another kind$"):
         parse(save({"weights": torch.ones(2)}, {"format": "pt"}))
 

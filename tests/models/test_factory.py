@@ -1,4 +1,4 @@
-"""A model of one's own is named package.module:factory; what is wrong with one is said."""
+"""Custom models, package.module:factory: their names, their errors, their files."""
 
 import contextlib
 import copy
@@ -358,7 +358,7 @@ def test_a_factory_that_cannot_be_used_is_refused(folder: Path, name: str, messa
     assert sys.path == path
 
 
-def test_the_commands_train_go_on_with_and_export_it(
+def test_the_commands_train_resume_and_export_it(
     folder: Path, command: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
     train = ["train", "--model", "own_nets:small", "--epochs", "1", "--resume"]

@@ -1,4 +1,4 @@
-"""What the layers for whole pictures compute."""
+"""The layers for whole pictures compute what they document."""
 
 import numpy as np
 import pytest

@@ -64,7 +64,7 @@ def test_layers_come_as_they_are_called_and_parameters_count_once() -> None:
     ]
 
 
-def test_the_model_is_afterwards_as_it_was() -> None:
+def test_the_model_is_unchanged() -> None:
     model = nn.Sequential(nn.Linear(784, 4), nn.BatchNorm1d(4), nn.Dropout(), nn.Linear(4, 1))
     model[2].eval()
     before = {name: value.clone() for name, value in model.state_dict().items()}

@@ -1,4 +1,4 @@
-"""Weights on disk: whatever a model holds is saved once, and comes back, or is refused by name."""
+"""Weights files hold everything in a model, each tensor once, or name what they cannot hold."""
 
 import copy
 import json
@@ -130,7 +130,7 @@ def learner(
 
 
 @pytest.mark.parametrize("make", MODELS.values(), ids=MODELS)
-def test_what_a_model_holds_is_saved_loaded_exported_and_gone_on_with(
+def test_what_a_model_holds_is_saved_loaded_exported_and_resumed(
     make: Callable[[], nn.Module], tmp_path: Path
 ) -> None:
     torch.manual_seed(0)
@@ -234,7 +234,7 @@ def test_a_checkpoint_of_what_a_file_cannot_hold_is_refused_before_the_fit(tmp_p
     assert learn.recorder.lrs == []
 
 
-def test_a_model_that_does_not_take_its_extra_state_is_as_it_was(tmp_path: Path) -> None:
+def test_a_model_that_refuses_its_extra_state_is_unchanged(tmp_path: Path) -> None:
     class Refusing(Counting):
         def set_extra_state(self, state: Any) -> None:
             if state == "new":
@@ -278,7 +278,7 @@ def test_a_header_that_is_wrong_is_refused_in_one_sentence(header: str, tmp_path
         open_weights(path)
 
 
-def test_a_checkpoint_is_told_from_weights(tmp_path: Path) -> None:
+def test_a_checkpoint_is_distinguished_from_weights(tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.safetensors"
     learn = learner(create_model("linear", 0), cbs=Checkpoint(path))
     with pytest.raises(WeightsError) as refused:
@@ -355,7 +355,7 @@ def test_a_wrapped_model_is_the_model_inside_to_every_file(
     assert not [name for name in plain_copy(learn.model).state_dict() if "orig_mod" in name]
 
 
-def test_a_checkpoint_of_a_compiled_model_goes_on_in_a_plain_one(tmp_path: Path) -> None:
+def test_a_checkpoint_of_a_compiled_model_resumes_in_a_plain_one(tmp_path: Path) -> None:
     path = tmp_path / "checkpoint"
     whole = learner(create_model("mlp", 0), epochs=2)
     learner(

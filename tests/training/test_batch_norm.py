@@ -1,4 +1,4 @@
-"""A training batch that is too small for a batch norm is found out before the first batch."""
+"""A training batch that is too small for batch norm is reported before the first batch."""
 
 import re
 import sys

@@ -409,7 +409,7 @@ def scaled(**settings: Any) -> Settings:
     ],
     ids=lambda value: value.partition(":")[0] if isinstance(value, str) else "",
 )
-def test_what_may_have_no_part_in_the_computation_is_told_in_one_warning(
+def test_what_may_not_matter_for_the_result_is_named_in_one_warning(
     there: Settings, here: Settings, message: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "c"
@@ -921,7 +921,7 @@ def tenth_off(value: Any) -> Any:
         lambda: np.ones((), np.float32),
     ],
 )
-def test_an_attribute_that_the_fit_changed_comes_back_as_it_was(
+def test_an_attribute_that_the_fit_changed_is_restored(
     make: Callable[[], Any], tmp_path: Path
 ) -> None:
     path = tmp_path / "c"
@@ -985,7 +985,7 @@ class Pair(NamedTuple):
     ],
     ids=["namedtuple", "defaultdict", "Counter", "set", "bytes", "range"],
 )
-def test_what_a_checkpoint_cannot_hold_is_told_once_and_begins_as_it_was(
+def test_what_a_checkpoint_cannot_hold_is_reported_once_and_starts_with_its_initial_value(
     make: Callable[[], Any], step: Callable[[Any], Any], tmp_path: Path
 ) -> None:
     class Changes(Callback):
@@ -1049,7 +1049,7 @@ class StepsWithState(Steps):
         (Decays, None),
     ],
 )
-def test_a_scheduler_of_a_callback_that_no_checkpoint_holds_is_told_once(
+def test_a_scheduler_of_a_callback_that_no_checkpoint_holds_is_reported_once(
     make: type[Callback], named: str | None, tmp_path: Path
 ) -> None:
     with warnings.catch_warnings(record=True) as told:
@@ -1213,7 +1213,7 @@ def test_what_a_callback_replaced_once_is_not_forgotten_without_a_word(
     )
 
 
-# The learner whose own fit was broken off.
+# The learner whose own fit was interrupted.
 
 
 class SwapsLoss(Callback):
@@ -1257,7 +1257,7 @@ SAME: dict[str, Settings] = {
 
 @pytest.mark.parametrize(("stop", "every"), [(2, 1), (8, 3)])
 @pytest.mark.parametrize("change", SAME)
-def test_the_learner_whose_fit_was_broken_off_resumes_it(
+def test_the_learner_whose_fit_was_interrupted_resumes_it(
     change: str, every: int, stop: int, tmp_path: Path
 ) -> None:
     """Twice, and after a checkpoint that lies further back than what the fit changed last."""
@@ -1284,7 +1284,7 @@ def test_the_learner_whose_fit_was_broken_off_resumes_it(
     assert same(figures(learn), figures(whole))
 
 
-def test_what_was_changed_since_the_fit_was_broken_off_is_compared(tmp_path: Path) -> None:
+def test_what_was_changed_since_the_interruption_is_compared(tmp_path: Path) -> None:
     path = tmp_path / "c"
     learn = learner(loss_func=nn.HuberLoss(delta=1.0))
     cbs = [Floats(), Thaws(), Checkpoint(path, every=1)]
@@ -1316,7 +1316,7 @@ def test_what_was_changed_since_the_fit_was_broken_off_is_compared(tmp_path: Pat
 
 
 @pytest.mark.parametrize("fitted", [0, 1])
-def test_a_refused_resume_leaves_the_learner_as_it_was(fitted: int, tmp_path: Path) -> None:
+def test_a_refused_resume_leaves_the_learner_unchanged(fitted: int, tmp_path: Path) -> None:
     class Refuses(Begins):
         def load_state_dict(self, state: dict[str, int]) -> None:
             raise ValueError("it is of another kind")
@@ -1358,7 +1358,7 @@ def test_a_refused_resume_leaves_the_learner_as_it_was(fitted: int, tmp_path: Pa
         *("pruned weights", "normalized weights"),
     ],
 )
-def test_a_callback_that_refuses_before_the_first_batch_leaves_the_learner_as_it_was(
+def test_a_callback_that_refuses_before_the_first_batch_leaves_the_learner_unchanged(
     change: str, event: str, tmp_path: Path
 ) -> None:
     path, settings = tmp_path / "c", CHANGES[change]

@@ -1,4 +1,4 @@
-"""A fit goes through its own batches, whatever batches its callbacks take meanwhile."""
+"""A fit keeps its position in the batches, whatever batches its callbacks take."""
 
 from itertools import islice
 

@@ -4,6 +4,7 @@ It is recorded once, before the first callback. What the fit and its callbacks c
 checkpoint's state, not a setting.
 """
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -157,12 +158,20 @@ def fit_attributes(learn: Any) -> Attributes:
     return {"model": attributes(learn.model, tensors=True), "loss": loss, "optimizer": own}
 
 
-def attribute_texts_of_fit(learn: Any) -> dict[tuple[str, str], str]:
-    """Return the texts of `fit_attributes` by part and name."""
+def flat_attributes(learn: Any) -> dict[tuple[str, str], Attribute]:
+    """Return `fit_attributes` by part and name."""
     return {
-        (part, name): each.text
+        (part, name): each
         for part, found in fit_attributes(learn).items()
         for name, each in found.items()
+    }
+
+
+def saved_attributes(learn: Any) -> dict[tuple[str, str], Attribute]:
+    """Return `flat_attributes` with copies of the values that can be set again."""
+    return {
+        key: replace(each, value=copy.deepcopy(each.value) if each.put else None)
+        for key, each in flat_attributes(learn).items()
     }
 
 

@@ -23,8 +23,9 @@ from mnist_sgd.training.random_states import (
     random_state,
     set_random_state,
 )
-from mnist_sgd.training.resume.attributes import Attribute, attributes, modules_within
+from mnist_sgd.training.resume.attributes import modules_within
 from mnist_sgd.training.resume.fit_identity import stateful_callbacks
+from mnist_sgd.training.resume.fit_start import flat_attributes, saved_attributes
 
 FIELDS = (
     *("opt", "opt_settings", "_opt_made_for", "_rates", "lr", "base_lr", "schedule"),
@@ -54,9 +55,7 @@ class Snapshot:
         ]
         self._structure = Structure(modules, learn.opt)
         self._modules = [ModuleSnapshot(module) for module in modules]
-        self._attributes = {
-            name: (each.text, copy.deepcopy(each.value)) for name, each in self._current().items()
-        }
+        self._attributes = saved_attributes(learn)
         self._states = [
             (each, copy.deepcopy(each.state_dict()))
             for each in (learn.opt, *stateful_callbacks(cbs).values())
@@ -69,13 +68,6 @@ class Snapshot:
         generators = [each for loader in loaders for each in _generators(loader)]
         self._generators = [(each, each.get_state()) for each in generators]
         self._random = random_state(learn.ranks.device), global_random_states()
-
-    def _current(self) -> dict[tuple[str, str], Attribute]:
-        """Return the current plain attributes of the model and the loss."""
-        model, loss = self._learn.model, self._learn.loss_func
-        of_loss = attributes(loss, tensors=True, apart=model.modules())
-        found = {"model": attributes(model, tensors=True), "loss": of_loss}
-        return {(part, name): each for part in found for name, each in found[part].items()}
 
     def keeps_optimizer(self) -> bool:
         """Whether the snapshot includes the optimizer's state."""
@@ -96,10 +88,10 @@ class Snapshot:
         self._structure.restore_modules()
         for module in self._modules:
             module.restore()
-        now = self._current()
-        for key, (text, value) in self._attributes.items():
-            if key in now and now[key].text != text and (put := now[key].put):
-                put(value)
+        for key, each in flat_attributes(learn).items():
+            before = self._attributes.get(key)
+            if before and before.put and before.text != each.text and each.put:
+                each.put(before.value)
         for position, fields in self._positions:
             vars(position).update(fields)
         for place in self._places:

@@ -14,7 +14,7 @@ from torch import nn
 
 from mnist_sgd.training.resume.attributes import modules_within
 from mnist_sgd.training.resume.fit_identity import group_settings
-from mnist_sgd.training.resume.fit_start import FitStart, attribute_texts_of_fit, fit_attributes
+from mnist_sgd.training.resume.fit_start import FitStart, flat_attributes, saved_attributes
 from mnist_sgd.training.resume.snapshot import ModuleSnapshot, Structure
 
 FIELDS = (
@@ -65,19 +65,19 @@ class StartedFit:
         for p, is_trained in begin.trained.values():
             if end.trained.get(id(p), (p, p.requires_grad))[1] == p.requires_grad:
                 p.requires_grad_(is_trained)
-        now = attribute_texts_of_fit(learn)
+        now = flat_attributes(learn)
         if learn.loss_func is begin.fields["loss_func"] and all(
-            now.get(key) == text for key, text in end.texts.items() if key[0] == "loss"
+            key in now and now[key].text == each.text
+            for key, each in end.attributes.items()
+            if key[0] == "loss"
         ):
             for module in begin.loss:
                 module.restore()
-        for part, found in fit_attributes(learn).items():
-            for name, each in found.items():
-                key = part, name
-                is_unchanged = each.text == end.texts.get(key, each.text)
-                is_other = key in begin.values and each.text != begin.texts[key]
-                if is_other and is_unchanged and each.put:
-                    each.put(copy.deepcopy(begin.values[key]))
+        for key, each in flat_attributes(learn).items():
+            before = begin.attributes.get(key)
+            is_unchanged = each.text == end.attributes.get(key, each).text
+            if before and before.put and before.text != each.text and is_unchanged and each.put:
+                each.put(copy.deepcopy(before.value))
         learn.recorder.set_metrics(learn.metrics)
 
 
@@ -92,13 +92,7 @@ class _Parts:
         self.groups = copy.deepcopy(group_settings(learn.opt))
         self.trained = {id(p): (p, p.requires_grad) for each in modules for p in each.parameters()}
         self.loss = [ModuleSnapshot(each) for each in within]
-        self.texts = attribute_texts_of_fit(learn)
-        self.values = {
-            (part, name): copy.deepcopy(each.value)
-            for part, found in fit_attributes(learn).items()
-            for name, each in found.items()
-            if each.put
-        }
+        self.attributes = saved_attributes(learn)
 
 
 def _note_changes(learn: Any, groups: list[dict[str, Any]]) -> None:

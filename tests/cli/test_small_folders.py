@@ -103,7 +103,7 @@ WHOLE = Augmentation(degrees=5, translate=0.04, scale=(0.95, 1.05), outside="edg
 
 
 @pytest.mark.parametrize(
-    ("preparation", "augmentation"), [("mnist", CHARACTERS), ("fit", WHOLE), ("stretch", WHOLE)]
+    ("preprocessing", "augmentation"), [("mnist", CHARACTERS), ("fit", WHOLE), ("stretch", WHOLE)]
 )
 def test_augmentation_fits_the_preprocessing(
     tmp_path: Path, preprocessing: str, augmentation: Augmentation

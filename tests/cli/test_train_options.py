@@ -44,7 +44,7 @@ def test_without_options_a_model_has_its_own_recipe(model: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "preparation", "model"),
+    ("options", "preprocessing", "model"),
     [
         ([], "mnist", "linear"),
         (["--data", "photos"], "mnist", "cnn"),

@@ -85,7 +85,19 @@ AGAIN = (
 
 
 class CheckpointError(ValueError):
-    """A checkpoint cannot be taken, or a file is not one that this fit can go on from."""
+    """A checkpoint cannot be taken, or a file is not one that this fit can resume from."""
+
+
+class ResumeError(CheckpointError):
+    """A file is not a checkpoint that this fit can resume from.
+
+    Attributes:
+        has_advice: whether the message says what to do.
+    """
+
+    def __init__(self, message: str, has_advice: bool = False) -> None:
+        super().__init__(message)
+        self.has_advice = has_advice
 
 
 class Checkpoint(Callback):
@@ -251,8 +263,7 @@ def load_checkpoint(learn: "Learner", path: str | os.PathLike[str]) -> None:
         learn.fit_start.parts.take_up(state.get("parts", {}))
 
     def checked() -> bytes:
-        if found := _other_fit(learn, state):
-            raise CheckpointError(found)
+        _check_fit(learn, state)
         _warn_of_attributes(learn, path, state)
         return b""
 
@@ -262,9 +273,9 @@ def load_checkpoint(learn: "Learner", path: str | os.PathLike[str]) -> None:
         begin_loaders(learn, state, partial(_load_loader, path))
         take_up(learn, state)
     except CheckpointError as error:
-        raise CheckpointError(f"{path}: {error}") from None
+        raise ResumeError(f"{path}: {error}", getattr(error, "has_advice", False)) from None
     except (ValueError, RuntimeError) as error:
-        raise CheckpointError(f"{path}: {error}") from error
+        raise ResumeError(f"{path}: {error}") from error
     learn._put_back = _StateAgain(learn, path, state)
 
 
@@ -274,7 +285,7 @@ def _load_loader(
     try:
         loader.load_state_dict(state)
     except ValueError as error:
-        raise CheckpointError(f"{path}: {error}") from error
+        raise ResumeError(f"{path}: {error}") from error
 
 
 class _StateAgain:
@@ -314,7 +325,7 @@ class _StateAgain:
             if self._later:
                 put_state(learn, state, self._later - missing.keys())
         except (ValueError, RuntimeError) as error:
-            raise CheckpointError(f"{self._path}: {error}") from error
+            raise ResumeError(f"{self._path}: {error}") from error
         return True
 
     def is_waiting(self) -> bool:
@@ -349,6 +360,8 @@ def _by_first(learn: "Learner", work: Callable[[], bytes]) -> bytes:
     """What `work` gives on the first rank; its refusal is every rank's."""
     try:
         return learn.ranks.done_by_first(work)
+    except CheckpointError:
+        raise
     except ValueError as error:
         raise CheckpointError(str(error)) from None
 
@@ -356,29 +369,28 @@ def _by_first(learn: "Learner", work: Callable[[], bytes]) -> bytes:
 def _read(learn: "Learner", path: Path) -> dict[str, Any]:
     def content() -> bytes:
         if not path.is_file():
-            raise CheckpointError(f"{path}: there is no such file")
+            raise ResumeError(f"{path}: there is no such file")
         return path.read_bytes()
 
     try:
         state = parse(_by_first(learn, content))
     except DocumentError as error:
-        raise CheckpointError(f"{path}: not a checkpoint: {error}") from error
+        raise ResumeError(f"{path}: not a checkpoint: {error}") from error
     if state.get("checkpoint") != FORMAT:
-        raise CheckpointError(
+        raise ResumeError(
             f"{path}: a checkpoint of format {state.get('checkpoint')}; "
             f"this version of mnist_sgd reads {FORMAT}"
         )
     return state
 
 
-def _other_fit(learn: "Learner", state: dict[str, Any]) -> str | None:
-    """Why a fit cannot go on from a checkpoint, as a sentence; None if it can."""
+def _check_fit(learn: "Learner", state: dict[str, Any]) -> None:
+    """Raise ResumeError if a fit cannot resume from a checkpoint."""
     noted, loaders = state.get("data", {}), _loader_states(learn, state)
-    return (
-        other_images(noted, loaders)
-        or _other_start(learn, state)
-        or other_augmentation(noted, loaders)
-    )
+    if found := other_images(noted, loaders):
+        raise ResumeError(found, has_advice=True)
+    if found := _other_start(learn, state) or other_augmentation(noted, loaders):
+        raise ResumeError(found)
 
 
 def _warn_of_attributes(
@@ -435,9 +447,10 @@ def _other_setting(
     there, here = normalised(settings_of_format_2(state)), normalised(here)
     unknown = callback_settings(cb for cb in learn.active_cbs if not hasattr(cb, "state_dict"))
     for name, value in unknown.items():
-        return (
+        raise ResumeError(
             f"an earlier version wrote it, which did not note the {name}; this fit has {value}: "
-            "begin anew, without the checkpoint"
+            "begin anew, without the checkpoint",
+            has_advice=True,
         )
     return difference(there, {name: value for name, value in here.items() if name in there})
 

@@ -1,4 +1,4 @@
-"""`mnist-sgd evaluate`: how an artifact does on labelled images, without torch."""
+"""`mnist-sgd evaluate`: measure a model on labelled images, without torch."""
 
 import argparse
 import json
@@ -7,11 +7,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnist_sgd._names import printable
-from mnist_sgd.cli.options.arguments import Subcommands, add_json_argument, path, share, subcommand
-from mnist_sgd.cli.options.datasets import add_dataset_arguments
-from mnist_sgd.cli.options.measured import images_to_measure
-from mnist_sgd.cli.options.model_files import DEFAULT, MODEL_HELP, model_file
-from mnist_sgd.cli.options.run_files import check_not_a_runs_file
+from mnist_sgd.cli.measured import images_to_measure
+from mnist_sgd.cli.options.arguments import (
+    Subcommands,
+    add_json_argument,
+    fraction,
+    path,
+    subcommand,
+)
+from mnist_sgd.cli.options.datasets import DataConfig, add_dataset_arguments
+from mnist_sgd.cli.options.fields import section
+from mnist_sgd.cli.options.models import DEFAULT, MODEL_HELP, model_file
+from mnist_sgd.cli.options.outputs import check_not_a_runs_file
 from mnist_sgd.evaluation.refused import accuracy, all_pictures, count_right, refused_text
 
 if TYPE_CHECKING:
@@ -21,22 +28,20 @@ if TYPE_CHECKING:
     from mnist_sgd.data import ImageSet
     from mnist_sgd.evaluation import Evaluation
 
-__all__ = ["add_parser", "run"]
-
 EXAMPLES = """\
   mnist-sgd evaluate                                model.onnx on the sample's validation images
   mnist-sgd evaluate boots.onnx --dataset FashionMNIST
-  mnist-sgd evaluate runs/photos --data photos      your own pictures, the validation share
-  mnist-sgd evaluate boots.onnx --data unseen --all          every picture, none was trained on
-  mnist-sgd evaluate boots.onnx --data photos --mistakes     which files it gets wrong
+  mnist-sgd evaluate runs/photos --data photos      your own pictures, those for validation
+  mnist-sgd evaluate boots.onnx --data unseen --all          all pictures of a new folder
+  mnist-sgd evaluate boots.onnx --data photos --mistakes     the files that it misclassifies
   mnist-sgd evaluate --plot curves.png              ROC, precision and recall, calibration
   mnist-sgd evaluate --precision 0.999              the threshold for it, and what it costs
-  mnist-sgd evaluate --recall 0.995 --write         and put it into model.onnx
+  mnist-sgd evaluate --recall 0.995 --write         and store it in model.onnx
   mnist-sgd evaluate --threshold 0.8 --write strict.onnx
 
-A probability above the threshold is called the positive class; the model carries its own, 0.5
-unless another was written, and predict and serve follow it. A threshold that is chosen here gives
-its precision or recall on these images, on others about that.
+A probability above the threshold means the positive class. The model file has the threshold, 0.5
+unless another was written; predict and serve use it. A threshold chosen here has the precision or
+recall on these images; on others they will differ a little.
 """
 
 
@@ -44,23 +49,28 @@ def add_parser(commands: Subcommands) -> None:
     """Add the subcommand."""
     summary = "measure a model on validation images, and choose its threshold"
     parser = subcommand(commands, "evaluate", summary, EXAMPLES, run)
-    parser.add_argument("model", type=path, nargs="?", default=DEFAULT, help=MODEL_HELP)
+    parser.add_argument(
+        "model", type=path, nargs="?", default=DEFAULT, metavar="MODEL", help=MODEL_HELP
+    )
     group = parser.add_argument_group("threshold")
-    wish = group.add_mutually_exclusive_group()
-    wish.add_argument(
-        "--threshold", type=share, metavar="T", help="measure at T (default: the model's own)"
+    choice = group.add_mutually_exclusive_group()
+    choice.add_argument(
+        "--threshold",
+        type=fraction,
+        metavar="T",
+        help="measure at this threshold (default: the model's)",
     )
-    wish.add_argument(
+    choice.add_argument(
         "--precision",
-        type=share,
+        type=fraction,
         metavar="P",
-        help="find the threshold with a precision of at least P and the best recall",
+        help="find the threshold with at least this precision and the best recall",
     )
-    wish.add_argument(
+    choice.add_argument(
         "--recall",
-        type=share,
+        type=fraction,
         metavar="R",
-        help="find the threshold with a recall of at least R and the best precision",
+        help="find the threshold with at least this recall and the best precision",
     )
     group.add_argument(
         "--write",
@@ -68,28 +78,28 @@ def add_parser(commands: Subcommands) -> None:
         nargs="?",
         const=True,
         metavar="FILE",
-        help="write the model with this threshold, as FILE or else over itself",
+        help="write the model with this threshold to FILE (default: replace the model file)",
     )
     parser.add_argument(
         "--mistakes",
         action="store_true",
-        help="list the images that are called wrong, the furthest from the threshold first",
+        help="list misclassified images, the furthest from the threshold first",
     )
     parser.add_argument(
-        "--plot", type=path, metavar="FILE", help="draw the curves; the suffix names the format"
+        "--plot", type=path, metavar="FILE", help="draw the curves; the suffix selects the format"
     )
-    add_dataset_arguments(parser, trained=True)
+    add_dataset_arguments(parser)
     parser.add_argument(
         "--all",
         action="store_true",
-        help="measure on all images of --data, not on those alone that training would leave for "
-        "validation: for images that the model has not seen",
+        help="measure on all images of --data, for a folder that the model was not trained on "
+        "(default: on those that train would use for validation)",
     )
     add_json_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print what the model's answers are worth; write and draw what was asked for."""
+    """Print the metrics; write and draw what was asked for."""
     from mnist_sgd.evaluation import evaluate
     from mnist_sgd.evaluation.ask import file_probabilities
     from mnist_sgd_serve import Predictor
@@ -105,7 +115,8 @@ def run(args: argparse.Namespace) -> int:
     if isinstance(args.write, Path) and not _is_same(args.write, args.model):
         check_not_a_runs_file(args.write, "--write")
     predictor = Predictor(args.model)
-    valid, loaded = images_to_measure(args, predictor.metadata)
+    config = section(DataConfig, args)
+    valid, loaded = images_to_measure(config, args.all, args.model, predictor.metadata)
     probabilities = file_probabilities(predictor, valid.images)
     own = evaluate(probabilities, valid.labels, predictor.metadata.threshold)
     chosen = evaluate(probabilities, valid.labels, _threshold(args, own, probabilities, valid))
@@ -127,13 +138,15 @@ def run(args: argparse.Namespace) -> int:
         written = printable(str(target))
         lines += ["", f"{written}: the model with the threshold {chosen.threshold}, {size:,} bytes"]
         if is_run(Path(target).parent):
-            lines += ["the report and the card of the run keep the figures that it was trained to"]
+            lines += [
+                "the run's report and model card are unchanged: they have the earlier threshold"
+            ]
     elif chosen.threshold != own.threshold:
-        lines += ["", f"the model keeps {own.threshold}; --write puts {chosen.threshold} into it"]
+        lines += ["", f"the model keeps {own.threshold}; --write stores {chosen.threshold} in it"]
     if not args.json:
         print("\n".join(lines))
     try:
-        if args.plot is not None:  # last of all: whatever it fails at, the figures are there
+        if args.plot is not None:  # last: if it fails, the metrics have been printed
             _plot(args, chosen, valid)
             facts["plot"] = str(args.plot)
     finally:
@@ -164,7 +177,7 @@ def _threshold(
     """The threshold that the arguments ask for.
 
     Raises:
-        ThresholdError: none gives what they wish.
+        ThresholdError: none has the precision or recall.
     """
     from mnist_sgd.evaluation import threshold_for
 
@@ -180,7 +193,7 @@ def _mistakes(
     probabilities: "NDArray[np.float32]",
     valid: "ImageSet",
 ) -> list[dict[str, Any]]:
-    """Each image that is called wrong: where it is, its class, its probability."""
+    """Each misclassified image: where it is, its class, its probability."""
     from mnist_sgd.evaluation import mistakes
 
     return [
@@ -194,7 +207,7 @@ def _mistakes(
 
 
 def _place(args: argparse.Namespace, valid: "ImageSet", index: int) -> dict[str, Any]:
-    """The picture that an image was; or its file and row there; or its place in the set."""
+    """The picture of an image; or its file and row in it; or its index in the set."""
     if valid.files:
         return {"image": os.path.join(args.data, valid.files[index])}
     file, row = valid.row_of(index)
@@ -212,7 +225,7 @@ def _mistake_lines(
     classes = [printable(name) for name in valid.classes]
     width = max(map(len, classes))
     return [
-        f"called wrong, with the probability of {classes[1]}:",
+        f"misclassified, with the probability of {classes[1]}:",
         *(
             f"  is {printable(one['class']):<{width}}  {one['probability']:.4f}  "
             f"{printable(_shown(one))}"
@@ -222,7 +235,7 @@ def _mistake_lines(
 
 
 def _shown(mistake: dict[str, Any]) -> str:
-    """Where an image is, in words."""
+    """Where an image is, as text."""
     image = mistake["image"]
     if isinstance(image, str):
         return image
@@ -259,10 +272,10 @@ def _lines(
     model = printable(str(args.model))
     at = "" if len(columns) == 1 else f" at the threshold {chosen.threshold}"
     return [
-        f"{model}{at}: {count_right(chosen):,} of {all_pictures(valid):,} right, "
+        f"{model}{at}: {count_right(chosen):,} of {all_pictures(valid):,} correct, "
         f"accuracy {accuracy(chosen, valid):.4f}{refused_text(valid)}",
-        *_share(args, valid, loaded),
-        *_answered(valid),
+        *_part(args, valid, loaded),
+        *_not_refused(valid),
         *confusion_table(chosen, classes),
         "",
         *figures_table(columns, classes),
@@ -273,18 +286,18 @@ def _lines(
     ]
 
 
-def _answered(valid: "ImageSet") -> list[str]:
-    """Which pictures the tables are of, where some have no answer."""
+def _not_refused(valid: "ImageSet") -> list[str]:
+    """Which pictures the tables are about, if some were refused."""
     if not valid.refused:
         return []
     return ["", f"of the {len(valid):,} that were not refused:"]
 
 
-def _share(args: argparse.Namespace, valid: "ImageSet", loaded: int) -> list[str]:
+def _part(args: argparse.Namespace, valid: "ImageSet", loaded: int) -> list[str]:
     """Which part of `--data` was measured."""
     if args.data is None:
         return []
     kind = "pictures" if valid.files else "images"
     if args.all:
         return [f"all {loaded:,} {kind} of {printable(str(args.data))}"]
-    return [f"{all_pictures(valid):,} of {loaded:,} {kind}, the validation share; --all for all"]
+    return [f"{all_pictures(valid):,} of {loaded:,} {kind}, those for validation; --all takes all"]

@@ -3,7 +3,7 @@
 import argparse
 import json
 
-from mnist_sgd.cli.options.arguments import Subcommands, add_json_argument, positive_int, subcommand
+from mnist_sgd.cli.options.arguments import Subcommands, add_json_option, positive_int, subcommand
 
 EXAMPLES = """\
   mnist-sgd benchmark                       the size of the chapter's data, batches of 256
@@ -27,7 +27,7 @@ def add_parser(commands: Subcommands) -> None:
             metavar="N",
             help=f"{text} (default: {default})",
         )
-    add_json_argument(parser)
+    add_json_option(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnist_sgd._names import printable
-from mnist_sgd.cli.options.arguments import Subcommands, add_json_argument, path, subcommand
+from mnist_sgd.cli.options.arguments import Subcommands, add_json_option, path, subcommand
 from mnist_sgd.cli.options.outputs import check_not_a_runs_file
 from mnist_sgd.cli.terminal import one_line
 
@@ -35,7 +35,7 @@ def add_parser(commands: Subcommands) -> None:
     parser.add_argument(
         "--html", type=path, metavar="FILE", help="also write a page with the loss curves"
     )
-    add_json_argument(parser)
+    add_json_option(parser)
 
 
 def run(args: argparse.Namespace) -> int:

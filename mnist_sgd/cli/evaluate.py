@@ -3,19 +3,15 @@
 import argparse
 import json
 import os
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnist_sgd._names import printable
 from mnist_sgd.cli.measured import images_to_measure
-from mnist_sgd.cli.options.arguments import (
-    Subcommands,
-    add_json_argument,
-    fraction,
-    path,
-    subcommand,
-)
-from mnist_sgd.cli.options.datasets import DataConfig, add_dataset_arguments
+from mnist_sgd.cli.options.arguments import Subcommands, add_json_option, fraction, path, subcommand
+from mnist_sgd.cli.options.datasets import DataConfig, add_data_options
 from mnist_sgd.cli.options.fields import section
 from mnist_sgd.cli.options.models import DEFAULT, MODEL_HELP, model_file
 from mnist_sgd.cli.options.outputs import check_not_a_runs_file
@@ -27,6 +23,7 @@ if TYPE_CHECKING:
 
     from mnist_sgd.data import ImageSet
     from mnist_sgd.evaluation import Evaluation
+    from mnist_sgd_serve import Predictor
 
 EXAMPLES = """\
   mnist-sgd evaluate                                model.onnx on the sample's validation images
@@ -88,66 +85,42 @@ def add_parser(commands: Subcommands) -> None:
     parser.add_argument(
         "--plot", type=path, metavar="FILE", help="draw the curves; the suffix selects the format"
     )
-    add_dataset_arguments(parser)
+    add_data_options(parser)
     parser.add_argument(
         "--all",
         action="store_true",
         help="measure on all images of --data, for a folder that the model was not trained on "
         "(default: on those that train would use for validation)",
     )
-    add_json_argument(parser)
+    add_json_option(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the metrics; write and draw what was asked for."""
-    from mnist_sgd.evaluation import evaluate
-    from mnist_sgd.evaluation.ask import file_probabilities
     from mnist_sgd_serve import Predictor
 
-    if args.write and (args.threshold, args.precision, args.recall) == (None,) * 3:
-        raise ValueError("--write needs a threshold: give --threshold, --precision or --recall")
-    if args.plot is not None:
-        from mnist_sgd.evaluation.plot import check_plot_file
-
-        check_plot_file(args.plot)
-        check_not_a_runs_file(args.plot, "--plot")
+    _check_options(args)
     args.model = model_file(args.model, "mnist-sgd evaluate {}")
     if isinstance(args.write, Path) and not _is_same(args.write, args.model):
         check_not_a_runs_file(args.write, "--write")
     predictor = Predictor(args.model)
-    config = section(DataConfig, args)
-    valid, loaded = images_to_measure(config, args.all, args.model, predictor.metadata)
-    probabilities = file_probabilities(predictor, valid.images)
-    own = evaluate(probabilities, valid.labels, predictor.metadata.threshold)
-    chosen = evaluate(probabilities, valid.labels, _threshold(args, own, probabilities, valid))
-    facts = _facts(own, chosen, valid)
-    if args.data is not None:
-        facts["data_images"] = loaded
-    lines = _lines(args, own, chosen, valid, loaded)
+    measured = _measure(args, predictor)
+    facts, lines = measured.facts(), measured.lines()
     if args.mistakes:
-        wrong = _mistakes(args, chosen, probabilities, valid)
-        facts["mistakes"] = wrong
-        lines += ["", *_mistake_lines(args, wrong, valid)]
+        facts["mistakes"] = wrong = measured.mistakes()
+        lines += ["", *measured.mistake_lines(wrong)]
+    old, new = measured.own.threshold, measured.chosen.threshold
     if args.write is not None:
-        from mnist_sgd.evaluation.set_threshold import write_threshold
-        from mnist_sgd.report.folder import is_run
-
         target = args.model if args.write is True else args.write
-        size = write_threshold(predictor.artifact.content, chosen.threshold, target)
         facts["written"] = str(target)
-        written = printable(str(target))
-        lines += ["", f"{written}: the model with the threshold {chosen.threshold}, {size:,} bytes"]
-        if is_run(Path(target).parent):
-            lines += [
-                "the run's report and model card are unchanged: they have the earlier threshold"
-            ]
-    elif chosen.threshold != own.threshold:
-        lines += ["", f"the model keeps {own.threshold}; --write stores {chosen.threshold} in it"]
+        lines += ["", *_write(predictor.artifact.content, new, target)]
+    elif new != old:
+        lines += ["", f"the model keeps {old}; --write stores {new} in it"]
     if not args.json:
         print("\n".join(lines))
     try:
         if args.plot is not None:  # last: if it fails, the metrics have been printed
-            _plot(args, chosen, valid)
+            _plot(args, measured)
             facts["plot"] = str(args.plot)
     finally:
         if args.json:
@@ -155,83 +128,170 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _check_options(args: argparse.Namespace) -> None:
+    """Refuse options that contradict each other, and a plot that cannot be written.
+
+    Raises:
+        ValueError: the message names the option.
+    """
+    if args.write and (args.threshold, args.precision, args.recall) == (None,) * 3:
+        raise ValueError("--write needs a threshold: give --threshold, --precision or --recall")
+    if args.plot is not None:
+        from mnist_sgd.evaluation.plot import check_plot_file
+
+        check_plot_file(args.plot)
+        check_not_a_runs_file(args.plot, "--plot")
+
+
 def _is_same(one: Path, other: Path) -> bool:
     return os.path.realpath(one) == os.path.realpath(other)
 
 
-def _plot(args: argparse.Namespace, chosen: "Evaluation", valid: "ImageSet") -> None:
+def _measure(args: argparse.Namespace, predictor: "Predictor") -> "_Measurement":
+    """Measure a model at its own threshold and at the one that the arguments ask for.
+
+    Raises:
+        ThresholdError: no threshold has the precision or recall.
+        ValueError: the images are not usable.
+    """
+    from mnist_sgd.evaluation import evaluate, threshold_for
+    from mnist_sgd.evaluation.ask import file_probabilities
+
+    data, model = section(DataConfig, args), predictor.metadata
+    valid, loaded = images_to_measure(data, args.all, args.model, model)
+    probabilities, labels = file_probabilities(predictor, valid.images), valid.labels
+    threshold = model.threshold if args.threshold is None else args.threshold
+    if args.precision is not None or args.recall is not None:
+        threshold = threshold_for(
+            probabilities, labels, precision=args.precision, recall=args.recall
+        )
+    own, chosen = (evaluate(probabilities, labels, t) for t in (model.threshold, threshold))
+    return _Measurement(args, valid, loaded, probabilities, own, chosen)
+
+
+def _write(content: bytes, threshold: float, target: Path) -> Iterator[str]:
+    """Write the model with a threshold, and say so."""
+    from mnist_sgd.evaluation.set_threshold import write_threshold
+    from mnist_sgd.report.folder import is_run
+
+    size = write_threshold(content, threshold, target)
+    yield f"{printable(str(target))}: the model with the threshold {threshold}, {size:,} bytes"
+    if is_run(target.parent):
+        yield "the run's report and model card are unchanged: they have the earlier threshold"
+
+
+def _plot(args: argparse.Namespace, measured: "_Measurement") -> None:
     """Draw the curves, and say so."""
     from mnist_sgd.evaluation.plot import plot_evaluation
 
-    plot_evaluation(chosen, args.plot, valid.classes[1])
+    plot_evaluation(measured.chosen, args.plot, measured.valid.classes[1])
     if not args.json:
         print(f"\n{printable(str(args.plot))}: the curves")
 
 
-def _threshold(
-    args: argparse.Namespace,
-    own: "Evaluation",
-    probabilities: "NDArray[np.float32]",
-    valid: "ImageSet",
-) -> float:
-    """The threshold that the arguments ask for.
+@dataclass(frozen=True)
+class _Measurement:
+    """A model's metrics on labelled images.
 
-    Raises:
-        ThresholdError: none has the precision or recall.
+    Attributes:
+        valid: the images.
+        loaded: how many there are with those for training.
+        probabilities: float32 [N], of the positive class.
+        own: the metrics at the model's threshold.
+        chosen: the metrics at the threshold that was asked for.
     """
-    from mnist_sgd.evaluation import threshold_for
 
-    if args.precision is None and args.recall is None:
-        given: float = own.threshold if args.threshold is None else args.threshold
-        return given
-    return threshold_for(probabilities, valid.labels, precision=args.precision, recall=args.recall)
+    args: argparse.Namespace
+    valid: "ImageSet"
+    loaded: int
+    probabilities: "NDArray[np.float32]"
+    own: "Evaluation"
+    chosen: "Evaluation"
 
-
-def _mistakes(
-    args: argparse.Namespace,
-    chosen: "Evaluation",
-    probabilities: "NDArray[np.float32]",
-    valid: "ImageSet",
-) -> list[dict[str, Any]]:
-    """Each misclassified image: where it is, its class, its probability."""
-    from mnist_sgd.evaluation import mistakes
-
-    return [
-        {
-            **_place(args, valid, i),
-            "class": valid.classes[int(valid.labels[i])],
-            "probability": float(probabilities[i]),
+    def facts(self) -> dict[str, Any]:
+        """The metrics, for JSON."""
+        facts = {
+            "images": all_pictures(self.valid),
+            "refused": self.valid.refused,
+            "classes": list(self.valid.classes),
+            "confusion": self.chosen.counts.matrix,
+            "model_threshold": self.own.threshold,
         }
-        for i in mistakes(probabilities, valid.labels, chosen.threshold).tolist()
-    ]
+        facts |= self.chosen.as_dict() | {"accuracy": accuracy(self.chosen, self.valid)}
+        return facts if self.args.data is None else facts | {"data_images": self.loaded}
 
+    def lines(self) -> list[str]:
+        """The metrics as text."""
+        from mnist_sgd.evaluation import text
 
-def _place(args: argparse.Namespace, valid: "ImageSet", index: int) -> dict[str, Any]:
-    """The picture of an image; or its file and row in it; or its index in the set."""
-    if valid.files:
-        return {"image": os.path.join(args.data, valid.files[index])}
-    file, row = valid.row_of(index)
-    return {"image": row, "file": file} if file else {"image": row}
+        valid, chosen = self.valid, self.chosen
+        columns = [chosen] if chosen.threshold == self.own.threshold else [self.own, chosen]
+        classes = [printable(name) for name in valid.classes]
+        at = "" if len(columns) == 1 else f" at the threshold {chosen.threshold}"
+        kept = ["", f"of the {len(valid):,} that were not refused:"] if valid.refused else []
+        return [
+            f"{printable(str(self.args.model))}{at}: {count_right(chosen):,} of "
+            f"{all_pictures(valid):,} correct, accuracy {accuracy(chosen, valid):.4f}"
+            f"{refused_text(valid)}",
+            *self._part(),
+            *kept,
+            *text.confusion_table(chosen, classes),
+            "",
+            *text.figures_table(columns, classes),
+            "",
+            *text.curve_tables(chosen),
+            "",
+            *text.calibration_table(chosen, classes[1]),
+        ]
 
+    def _part(self) -> list[str]:
+        """Which part of `--data` was measured."""
+        if self.args.data is None:
+            return []
+        kind = "pictures" if self.valid.files else "images"
+        if self.args.all:
+            return [f"all {self.loaded:,} {kind} of {printable(str(self.args.data))}"]
+        count = all_pictures(self.valid)
+        return [f"{count:,} of {self.loaded:,} {kind}, those for validation; --all takes all"]
 
-def _mistake_lines(
-    args: argparse.Namespace, wrong: list[dict[str, Any]], valid: "ImageSet"
-) -> list[str]:
-    if not wrong:
-        kind = "picture" if args.all else "validation picture"
-        answered = " that were not refused" if valid.refused else ""
-        plural = "" if len(valid) == 1 and not valid.refused else "s"
-        return [f"No mistakes among {len(valid):,} {kind}{plural}{answered}"]
-    classes = [printable(name) for name in valid.classes]
-    width = max(map(len, classes))
-    return [
-        f"misclassified, with the probability of {classes[1]}:",
-        *(
-            f"  is {printable(one['class']):<{width}}  {one['probability']:.4f}  "
-            f"{printable(_shown(one))}"
-            for one in wrong
-        ),
-    ]
+    def mistakes(self) -> list[dict[str, Any]]:
+        """Each misclassified image: where it is, its class, its probability."""
+        from mnist_sgd.evaluation import mistakes
+
+        valid, probabilities = self.valid, self.probabilities
+        return [
+            {
+                **self._place(i),
+                "class": valid.classes[int(valid.labels[i])],
+                "probability": float(probabilities[i]),
+            }
+            for i in mistakes(probabilities, valid.labels, self.chosen.threshold).tolist()
+        ]
+
+    def _place(self, index: int) -> dict[str, Any]:
+        """The picture of an image; or its file and row in it; or its index in the set."""
+        if self.valid.files:
+            return {"image": os.path.join(self.args.data, self.valid.files[index])}
+        file, row = self.valid.row_of(index)
+        return {"image": row, "file": file} if file else {"image": row}
+
+    def mistake_lines(self, wrong: list[dict[str, Any]]) -> list[str]:
+        """The mistakes as text."""
+        if not wrong:
+            kind = "picture" if self.args.all else "validation picture"
+            answered = " that were not refused" if self.valid.refused else ""
+            plural = "" if len(self.valid) == 1 and not self.valid.refused else "s"
+            return [f"No mistakes among {len(self.valid):,} {kind}{plural}{answered}"]
+        classes = [printable(name) for name in self.valid.classes]
+        width = max(map(len, classes))
+        return [
+            f"misclassified, with the probability of {classes[1]}:",
+            *(
+                f"  is {printable(one['class']):<{width}}  {one['probability']:.4f}  "
+                f"{printable(_shown(one))}"
+                for one in wrong
+            ),
+        ]
 
 
 def _shown(mistake: dict[str, Any]) -> str:
@@ -240,64 +300,3 @@ def _shown(mistake: dict[str, Any]) -> str:
     if isinstance(image, str):
         return image
     return f"image {image} of {mistake['file']}" if "file" in mistake else f"image {image}"
-
-
-def _facts(own: "Evaluation", chosen: "Evaluation", valid: "ImageSet") -> dict[str, Any]:
-    facts = {
-        "images": all_pictures(valid),
-        "refused": valid.refused,
-        "classes": list(valid.classes),
-        "confusion": chosen.counts.matrix,
-        "model_threshold": own.threshold,
-    }
-    return facts | chosen.as_dict() | {"accuracy": accuracy(chosen, valid)}
-
-
-def _lines(
-    args: argparse.Namespace,
-    own: "Evaluation",
-    chosen: "Evaluation",
-    valid: "ImageSet",
-    loaded: int,
-) -> list[str]:
-    from mnist_sgd.evaluation.text import (
-        calibration_table,
-        confusion_table,
-        curve_tables,
-        figures_table,
-    )
-
-    columns = [chosen] if chosen.threshold == own.threshold else [own, chosen]
-    classes = [printable(name) for name in valid.classes]
-    model = printable(str(args.model))
-    at = "" if len(columns) == 1 else f" at the threshold {chosen.threshold}"
-    return [
-        f"{model}{at}: {count_right(chosen):,} of {all_pictures(valid):,} correct, "
-        f"accuracy {accuracy(chosen, valid):.4f}{refused_text(valid)}",
-        *_part(args, valid, loaded),
-        *_not_refused(valid),
-        *confusion_table(chosen, classes),
-        "",
-        *figures_table(columns, classes),
-        "",
-        *curve_tables(chosen),
-        "",
-        *calibration_table(chosen, classes[1]),
-    ]
-
-
-def _not_refused(valid: "ImageSet") -> list[str]:
-    """Which pictures the tables are about, if some were refused."""
-    if not valid.refused:
-        return []
-    return ["", f"of the {len(valid):,} that were not refused:"]
-
-
-def _part(args: argparse.Namespace, valid: "ImageSet", loaded: int) -> list[str]:
-    """Which part of `--data` was measured."""
-    if args.data is None:
-        return []
-    kind = "pictures" if valid.files else "images"
-    if args.all:
-        return [f"all {loaded:,} {kind} of {printable(str(args.data))}"]
-    return [f"{all_pictures(valid):,} of {loaded:,} {kind}, those for validation; --all takes all"]

@@ -7,14 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mnist_sgd.cli.options.arguments import (
-    Subcommands,
-    add_json_argument,
-    fraction,
-    path,
-    subcommand,
-)
-from mnist_sgd.cli.options.datasets import DataConfig, add_dataset_arguments, load_datasets
+from mnist_sgd.cli.options.arguments import Subcommands, add_json_option, fraction, path, subcommand
+from mnist_sgd.cli.options.datasets import DataConfig, add_data_options, load_datasets
 from mnist_sgd.cli.options.fields import section
 from mnist_sgd.cli.options.models import weights_file
 from mnist_sgd.cli.options.outputs import (
@@ -84,8 +78,8 @@ def add_parser(commands: Subcommands) -> None:
         help="the package.module:factory of a custom model, whose code is run; the weights file "
         "names a built-in one",
     )
-    add_dataset_arguments(parser)
-    add_json_argument(parser)
+    add_data_options(parser)
+    add_json_option(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -5,7 +5,7 @@ import json
 from dataclasses import asdict
 
 from mnist_sgd._names import printable
-from mnist_sgd.cli.options.arguments import Subcommands, add_json_argument, path, subcommand
+from mnist_sgd.cli.options.arguments import Subcommands, add_json_option, path, subcommand
 from mnist_sgd.cli.options.models import DEFAULT, MODEL_HELP, model_file
 
 EXAMPLES = """\
@@ -22,7 +22,7 @@ def add_parser(commands: Subcommands) -> None:
     parser.add_argument(
         "model", type=path, nargs="?", default=DEFAULT, metavar="MODEL", help=MODEL_HELP
     )
-    add_json_argument(parser)
+    add_json_option(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mnist_sgd._names import printable
-from mnist_sgd.cli.options.arguments import Subcommands, add_json_argument, path, subcommand
+from mnist_sgd.cli.options.arguments import Subcommands, add_json_option, path, subcommand
 from mnist_sgd.cli.options.class_names import option_with
 from mnist_sgd.cli.options.fields import add_options, section
 from mnist_sgd.cli.options.pictures import PictureConfig, preprocessed_text, reading
@@ -38,7 +38,7 @@ def add_parser(commands: Subcommands) -> None:
         "out", type=path, metavar="OUT", help="the folder for the set; an existing set is replaced"
     )
     add_options(parser, PictureConfig, {"classes": "the two that there are"})
-    add_json_argument(parser)
+    add_json_option(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -19,7 +19,7 @@ from mnist_sgd.cli import (
     summary,
     train,
 )
-from mnist_sgd.cli.options.arguments import add_debug_argument
+from mnist_sgd.cli.options.arguments import add_debug_option
 from mnist_sgd.cli.options.class_names import protected
 
 DESCRIPTION = (
@@ -89,7 +89,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     whole.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
-    add_debug_argument(whole)
+    add_debug_option(whole)
     commands = whole.add_subparsers(title="commands", metavar="COMMAND", required=True)
     modules = (
         *(train, compare, export, evaluate, predict, pack),

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mnist_sgd._names import printable
-from mnist_sgd.cli.options.arguments import Subcommands, add_json_argument, path, subcommand
+from mnist_sgd.cli.options.arguments import Subcommands, add_json_option, path, subcommand
 from mnist_sgd.cli.options.models import DEFAULT, MODEL_HELP, model_file
 from mnist_sgd.data.pictures.listing import find_pictures
 from mnist_sgd.data.pictures.outputs import is_output
@@ -44,7 +44,7 @@ def add_parser(commands: Subcommands) -> None:
         help="a file, a folder, a pattern such as '*.png', or - for standard input",
     )
     parser.add_argument("--model", type=path, default=DEFAULT, metavar="MODEL", help=MODEL_HELP)
-    add_json_argument(parser)
+    add_json_option(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -4,7 +4,7 @@ import argparse
 import json
 from dataclasses import asdict
 
-from mnist_sgd.cli.options.arguments import Subcommands, add_json_argument, subcommand
+from mnist_sgd.cli.options.arguments import Subcommands, add_json_option, subcommand
 from mnist_sgd.cli.options.models import ARCHITECTURES, architecture
 
 EXAMPLES = """\
@@ -24,7 +24,7 @@ def add_parser(commands: Subcommands) -> None:
         metavar="NAME",
         help=f"{ARCHITECTURES} (default: %(default)s)",
     )
-    add_json_argument(parser)
+    add_json_option(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -105,6 +105,11 @@ def test_every_field_has_an_option() -> None:
     assert {field.name for field in fields(Recipe)} == {*OPTIONS, "optimizer"}
 
 
+def test_a_run_records_every_option() -> None:
+    given = vars(_parser().parse_args(["train"])).keys()
+    assert config().arguments().keys() == given - {"run", "version"}
+
+
 def test_another_optimizer_brings_a_rate_and_a_momentum_unless_they_are_given() -> None:
     own = RECIPES["mlp"]
     adam = replace(own, optimizer="adam", lr=0.003, momentum=0.9)

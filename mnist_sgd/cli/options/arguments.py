@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
+
+Number = TypeVar("Number", int, float)
 
 Subcommands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -28,11 +30,11 @@ def subcommand(
         usage=usage,
     )
     parser.set_defaults(run=run)
-    add_debug_argument(parser)
+    add_debug_option(parser)
     return parser
 
 
-def add_debug_argument(parser: argparse.ArgumentParser) -> None:
+def add_debug_option(parser: argparse.ArgumentParser) -> None:
     """Add `--debug`; the namespace has no `debug` if it is not given."""
     parser.add_argument(
         "--debug",
@@ -42,7 +44,7 @@ def add_debug_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_json_argument(parser: argparse.ArgumentParser) -> None:
+def add_json_option(parser: argparse.ArgumentParser) -> None:
     """Add `--json`."""
     parser.add_argument("--json", action="store_true", help=JSON_HELP)
 
@@ -59,43 +61,39 @@ def path(text: str) -> Path:
 
 def positive_int(text: str) -> int:
     """A whole number above 0."""
-    try:
-        value = int(text)
-    except ValueError:
-        value = 0
-    if value <= 0:
+    value = _parsed(int, text)
+    if value is None or value <= 0:
         raise argparse.ArgumentTypeError(f"must be a whole number above 0, got {text!r}")
     return value
 
 
 def positive_float(text: str) -> float:
     """A finite number above 0."""
-    value = _number(text)
-    if not 0 < value < float("inf"):
+    value = _parsed(float, text)
+    if value is None or not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"must be a number above 0, got {text!r}")
     return value
 
 
 def fraction(text: str) -> float:
     """A number in [0, 1]."""
-    value = _number(text)
-    if not 0 <= value <= 1:
+    value = _parsed(float, text)
+    if value is None or not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"must be a number from 0 to 1, got {text!r}")
     return value
 
 
 def non_negative_float(text: str, below: float = float("inf")) -> float:
     """A number in [0, below)."""
-    value = _number(text)
-    if not 0 <= value < below:
+    value = _parsed(float, text)
+    if value is None or not 0 <= value < below:
         limit = f" and below {below:g}" if below < float("inf") else ""
         raise argparse.ArgumentTypeError(f"must be a number of at least 0{limit}, got {text!r}")
     return value
 
 
-def _number(text: str) -> float:
-    """A number; NaN, which no range has, if it is none."""
+def _parsed(kind: Callable[[str], Number], text: str) -> Number | None:
     try:
-        return float(text)
+        return kind(text)
     except ValueError:
-        return float("nan")
+        return None

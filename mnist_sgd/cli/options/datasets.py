@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from mnist_sgd._names import printable
 from mnist_sgd.cli.options.arguments import path
-from mnist_sgd.cli.options.fields import add_options, option
+from mnist_sgd.cli.options.fields import add_options, flag, option
 from mnist_sgd.cli.options.pictures import PictureConfig, reading
 from mnist_sgd.cli.terminal import say
 
@@ -46,9 +46,7 @@ class _Source:
     root: Path = option(
         "the folder of torchvision's data sets", default=Path("data"), type=path, metavar="DIR"
     )
-    download: bool = option(
-        "let torchvision download a missing data set", default=False, action="store_true"
-    )
+    download: bool = flag("let torchvision download a missing data set")
 
 
 @dataclass(frozen=True)
@@ -61,7 +59,7 @@ class DataConfig(PictureConfig, _Source):
         return self.data is None and self.dataset == SAMPLE
 
 
-def add_dataset_arguments(parser: argparse.ArgumentParser) -> None:
+def add_data_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `DataConfig` to a command about an existing model."""
     add_options(parser.add_argument_group("data"), DataConfig, OF_THE_MODEL)
 

@@ -34,6 +34,11 @@ def option(text: str, *, default: Any = None, shown: str | None = None, **settin
     return field(default=default, metadata={"help": text, "shown": shown, **settings})
 
 
+def flag(text: str, shown: str = "") -> Any:
+    """An option without a value, off by default; `shown` says what happens then."""
+    return option(text, default=False, shown=shown, action="store_true")
+
+
 def add_options(
     container: argparse._ActionsContainer,
     kind: "type[DataclassInstance]",
@@ -51,7 +56,7 @@ def add_options(
     """
     for each in fields(kind):
         settings = dict(each.metadata)
-        flag = settings.pop("flag", f"--{each.name.replace('_', '-')}")
+        name = settings.pop("flag", f"--{each.name.replace('_', '-')}")
         alias = settings.pop("alias", None)
         text, words = settings.pop("help"), settings.pop("shown")
         default = None if unset or each.default is MISSING else each.default
@@ -60,7 +65,7 @@ def add_options(
             words = "" if default is None or isinstance(default, bool) else str(default)
         settings |= {"dest": each.name, "default": default}
         text = f"{text} (default: {words})" if words else text
-        container.add_argument(flag, help=text.replace("%", "%%"), **settings)
+        container.add_argument(name, help=text.replace("%", "%%"), **settings)
         if alias is not None:
             container.add_argument(alias, help=argparse.SUPPRESS, **settings)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from mnist_sgd.cli.options.arguments import path, positive_int
 from mnist_sgd.cli.options.class_names import class_name
-from mnist_sgd.cli.options.fields import option
+from mnist_sgd.cli.options.fields import flag, option
 from mnist_sgd.cli.terminal import say
 from mnist_sgd.training.callbacks.bar import Bar, is_terminal
 from mnist_sgd.training.torchrun import is_first_process
@@ -72,12 +72,7 @@ class PictureConfig:
         metavar="DIR",
         shown=".mnist_sgd in the folder of the pictures",
     )
-    skip_unusable: bool = option(
-        "leave out unusable files and name them",
-        default=False,
-        action="store_true",
-        shown="stop at the first",
-    )
+    skip_unusable: bool = flag("leave out unusable files and name them", "stop at the first")
     workers: int = option(
         "processes that decode pictures",
         default=_processors(),

@@ -8,7 +8,7 @@ from typing import Any
 
 from mnist_sgd.cli.options.arguments import JSON_HELP, path, positive_int
 from mnist_sgd.cli.options.datasets import SAMPLE, DataConfig
-from mnist_sgd.cli.options.fields import add_options, option, section
+from mnist_sgd.cli.options.fields import add_options, flag, option, section
 from mnist_sgd.cli.options.models import ARCHITECTURES, architecture
 from mnist_sgd.cli.training.recipes import (
     RECIPES,
@@ -42,12 +42,10 @@ class ModelConfig:
         default="cpu",
         choices=("cpu", "cuda"),
     )
-    mixed_precision: bool = option(
+    mixed_precision: bool = flag(
         "train in bfloat16 where that is safe; faster for the cnn on a GPU or a processor with "
         "AVX512_BF16",
-        default=False,
-        action="store_true",
-        shown="float32",
+        "float32",
     )
 
 
@@ -55,11 +53,8 @@ class ModelConfig:
 class BatchConfig:
     """How images are put into batches, apart from the recipe."""
 
-    drop_last: bool = option(
-        "leave out the last training batch if it is smaller than the others",
-        default=False,
-        action="store_true",
-        shown="train on it",
+    drop_last: bool = flag(
+        "leave out the last training batch if it is smaller than the others", "train on it"
     )
     threads: int = option("threads that fill batches", default=1, type=positive_int, metavar="N")
 
@@ -74,11 +69,8 @@ class MonitorConfig:
         metavar="N",
         shown="run all epochs",
     )
-    best: bool = option(
-        "keep the weights of the epoch with the lowest valid_loss",
-        default=False,
-        action="store_true",
-        shown="those of the last epoch",
+    best: bool = flag(
+        "keep the weights of the epoch with the lowest valid_loss", "those of the last epoch"
     )
     csv: Path | None = option(
         "write the table to this file after each epoch", type=path, metavar="FILE"
@@ -100,11 +92,9 @@ class CheckpointConfig:
         metavar="N",
         shown="never",
     )
-    resume: bool = option(
+    resume: bool = flag(
         "continue from OUT/checkpoint.safetensors if it exists, else start; without "
-        "--checkpoint-every it is written after each epoch",
-        default=False,
-        action="store_true",
+        "--checkpoint-every it is written after each epoch"
     )
 
 
@@ -122,13 +112,11 @@ class OutputConfig:
         metavar="NAME",
         shown="only the model's files, into OUT",
     )
-    overwrite: bool = option(
+    overwrite: bool = flag(
         "start again if a run of that name exists, or replace the model of another task in OUT",
-        default=False,
-        action="store_true",
-        shown="refuse to",
+        "refuse to",
     )
-    json: bool = option(JSON_HELP, default=False, action="store_true")
+    json: bool = flag(JSON_HELP)
 
 
 @dataclass(frozen=True)

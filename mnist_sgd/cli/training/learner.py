@@ -5,12 +5,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mnist_sgd.cli.training.config import MonitorConfig, TrainConfig
-from mnist_sgd.cli.training.recipes import (
-    AUGMENT,
-    AUGMENT_CHARACTERS,
-    AUGMENT_WHOLE,
-    Recipe,
-)
+from mnist_sgd.cli.training.recipes import AUGMENTATION, Recipe
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -93,9 +88,8 @@ def _augmentation(config: TrainConfig, train: "ImageSet") -> "Augmentation":
     """The augmentation that suits the images' preprocessing."""
     from mnist_sgd import Augmentation
 
-    if train.preprocessing != "mnist":
-        return Augmentation(**AUGMENT_WHOLE)
-    return Augmentation(**(AUGMENT if config.data.data is None else AUGMENT_CHARACTERS))
+    own = "sample" if config.data.data is None else "characters"
+    return Augmentation(**AUGMENTATION[own if train.preprocessing == "mnist" else "whole"])
 
 
 def make_loss(recipe: Recipe) -> Callable[["Tensor", "Tensor"], "Tensor"]:

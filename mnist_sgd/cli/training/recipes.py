@@ -13,28 +13,23 @@ Schedule = Literal["flat", "one-cycle"]
 Optimizer = Literal["sgd", "adam"]
 Loss = Literal["mnist", "cross-entropy"]
 
-AUGMENT: dict[str, Any] = {"degrees": 10, "translate": 0.05, "scale": (0.9, 1.1), "shear": 5}
+AUGMENTATION: dict[str, dict[str, Any]] = {
+    "sample": {"degrees": 10, "translate": 0.05, "scale": (0.9, 1.1), "shear": 5},
+    # Printed characters of --data may differ by a slant, as italics do.
+    "characters": {
+        "degrees": 5,
+        "translate": 0.05,
+        "scale": (0.9, 1.1),
+        "shear": 2.5,
+        "share": 0.75,
+    },
+    # Whole pictures have a frame, and the place of a thing in it matters.
+    "whole": {"degrees": 5, "translate": 0.04, "scale": (0.95, 1.05), "outside": "edge"},
+}
 """What --augment does. Shifts of up to 0.1 serve the mlp as well, but harm the linear model.
 
 Nothing is mirrored: a mirrored letter or arrow means something else.
 """
-
-AUGMENT_CHARACTERS: dict[str, Any] = {
-    "degrees": 5,
-    "translate": 0.05,
-    "scale": (0.9, 1.1),
-    "shear": 2.5,
-    "share": 0.75,
-}
-"""What it does to characters of --data: printed ones may differ by a slant, as italics do."""
-
-AUGMENT_WHOLE: dict[str, Any] = {
-    "degrees": 5,
-    "translate": 0.04,
-    "scale": (0.95, 1.05),
-    "outside": "edge",
-}
-"""What it does to whole pictures: they have a frame, and the place of a thing in it matters."""
 
 OPTIMIZERS: dict[Optimizer, dict[str, float]] = {
     "sgd": {"lr": 0.1, "momentum": 0.9},
@@ -58,15 +53,15 @@ def _learning_rate(text: str) -> float | Literal["find"]:
 
 def _augmentation_text() -> str:
     """What `--augment` does, for its help."""
-    (low, high), (smallest, largest) = AUGMENT["scale"], AUGMENT_WHOLE["scale"]
-    characters, whole = AUGMENT_CHARACTERS, AUGMENT_WHOLE
+    sample, characters, whole = AUGMENTATION.values()
+    scales = ["{} to {}".format(*each["scale"]) for each in (sample, whole)]
     return (
-        f"rotate each training image at random by up to {AUGMENT['degrees']} degrees, shift it by "
-        f"up to {AUGMENT['translate']:.0%} of its side, scale it by {low} to {high} and shear it "
-        f"by up to {AUGMENT['shear']} degrees; with --data, rotate {characters['share']:.0%} of "
-        f"the characters by up to {characters['degrees']} degrees and shear them by "
+        f"rotate each training image at random by up to {sample['degrees']} degrees, shift it by "
+        f"up to {sample['translate']:.0%} of its side, scale it by {scales[0]} and shear it by up "
+        f"to {sample['shear']} degrees; with --data, rotate {characters['share']:.0%} of the "
+        f"characters by up to {characters['degrees']} degrees and shear them by "
         f"{characters['shear']}, or rotate whole pictures by up to {whole['degrees']} degrees, "
-        f"shift them by {whole['translate']:.0%} and scale them by {smallest} to {largest}"
+        f"shift them by {whole['translate']:.0%} and scale them by {scales[1]}"
     )
 
 
@@ -74,18 +69,8 @@ def _augmentation_text() -> str:
 class Recipe:
     """How a model is trained; each field is an option, whose default depends on the model.
 
-    Attributes:
-        epochs: passes over the training images, above 0.
-        lr: the learning rate, or a schedule's highest; above 0; "find" takes the one that
-            `lr_find` suggests.
-        schedule: a constant learning rate, or one cycle.
-        loss: the chapter's `mnist_loss`, or `cross_entropy`.
-        optimizer: this package's SGD, or torch's AdamW.
-        momentum: in [0, 1).
-        weight_decay: decoupled, of weights but not of biases and norms; 0 or more.
-        batch_size: images in a batch, over all processes.
-        shuffle: whether each epoch has its own order.
-        augment: whether training images are rotated, shifted, scaled and sheared at random.
+    The optimizers are this package's SGD and torch's AdamW. Weight decay is decoupled. The learning
+    rate "find" stands for the one that `lr_find` suggests.
     """
 
     epochs: int = option(
@@ -161,15 +146,7 @@ RECIPES = {
     "mlp": Recipe(epochs=40, lr=0.1),
     "cnn": _CONVOLUTIONS,
     "cnn_histogram": _CONVOLUTIONS,
-    CUSTOM: Recipe(
-        epochs=20,
-        lr=0.003,
-        schedule="one-cycle",
-        loss="cross-entropy",
-        optimizer="adam",
-        momentum=0.9,
-        shuffle=True,
-    ),
+    CUSTOM: replace(_CONVOLUTIONS, lr=0.003, batch_size=256, augment=False),
 }
 """The recipe of each model; the first two are the chapter's."""
 

@@ -69,13 +69,9 @@ class Validation:
             f"correct: {self.correct:,} of {self.images:,} validation {self.kind} "
             f"({share} %; 95 % interval {low_text} to {high_text} %)"
         )
-        return line + self._refused() + self._missing()
-
-    def _refused(self) -> str:
-        return f"; {refused_clause(self.refused)}" if self.refused else ""
-
-    def _missing(self) -> str:
-        return f"; none of them is a {self.missing!r}" if self.missing else ""
+        if self.refused:
+            line += f"; {refused_clause(self.refused)}"
+        return f"{line}; none of them is a {self.missing!r}" if self.missing else line
 
     def as_dict(self) -> dict[str, Any]:
         """The result for JSON."""

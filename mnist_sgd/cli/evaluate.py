@@ -15,7 +15,6 @@ from mnist_sgd.cli.options.datasets import DataConfig, add_data_options
 from mnist_sgd.cli.options.fields import section
 from mnist_sgd.cli.options.models import DEFAULT, MODEL_HELP, model_file
 from mnist_sgd.cli.options.outputs import check_not_a_runs_file
-from mnist_sgd.evaluation.refused import accuracy, all_pictures, count_right, refused_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -210,6 +209,8 @@ class _Measurement:
 
     def facts(self) -> dict[str, Any]:
         """The metrics, for JSON."""
+        from mnist_sgd.evaluation.refused import accuracy, all_pictures
+
         facts = {
             "images": all_pictures(self.valid),
             "refused": self.valid.refused,
@@ -223,6 +224,7 @@ class _Measurement:
     def lines(self) -> list[str]:
         """The metrics as text."""
         from mnist_sgd.evaluation import text
+        from mnist_sgd.evaluation.refused import accuracy, all_pictures, count_right, refused_text
 
         valid, chosen = self.valid, self.chosen
         columns = [chosen] if chosen.threshold == self.own.threshold else [self.own, chosen]
@@ -248,6 +250,8 @@ class _Measurement:
         """Which part of `--data` was measured."""
         if self.args.data is None:
             return []
+        from mnist_sgd.evaluation.refused import all_pictures
+
         kind = "pictures" if self.valid.files else "images"
         if self.args.all:
             return [f"all {self.loaded:,} {kind} of {printable(str(self.args.data))}"]

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from mnist_sgd._names import printable
 from mnist_sgd.cli.options.datasets import NAMED, DataConfig, load_datasets, load_whole_set
 from mnist_sgd.cli.terminal import say
-from mnist_sgd.evaluation.refused import all_pictures
 from mnist_sgd.report.folder import CONFIG
 
 if TYPE_CHECKING:
@@ -34,6 +33,8 @@ def images_to_measure(
     Raises:
         ValueError: they are not usable, or their classes or preprocessing are not the model's.
     """
+    from mnist_sgd.evaluation.refused import all_pictures
+
     if every:
         valid = load_whole_set(config, model)
         loaded = all_pictures(valid)

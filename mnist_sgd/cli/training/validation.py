@@ -4,8 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mnist_sgd.evaluation.refused import all_pictures, refused_clause
-
 if TYPE_CHECKING:
     from mnist_sgd.data import ImageSet
 
@@ -40,6 +38,7 @@ class Validation:
         """
         import numpy as np  # here: every command imports this module
 
+        from mnist_sgd.evaluation.refused import all_pictures
         from mnist_sgd_serve import Predictor
 
         predictor = Predictor(artifact)
@@ -70,6 +69,8 @@ class Validation:
             f"({share} %; 95 % interval {low_text} to {high_text} %)"
         )
         if self.refused:
+            from mnist_sgd.evaluation.refused import refused_clause
+
             line += f"; {refused_clause(self.refused)}"
         return f"{line}; none of them is a {self.missing!r}" if self.missing else line
 

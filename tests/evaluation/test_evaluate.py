@@ -65,7 +65,7 @@ def test_figures_at_another_threshold_say_so(model: Path, capsys: Output) -> Non
         assert main(["evaluate", str(model), "--threshold", threshold]) == 0
         line = capsys.readouterr().out.splitlines()[0]
         right = negative + positive
-        assert line.startswith(f"{model}{at}: {right:,} of {right + wrong + missed:,} right, ")
+        assert line.startswith(f"{model}{at}: {right:,} of {right + wrong + missed:,} correct, ")
 
 
 def test_the_text_has_the_figures_the_curves_and_the_calibration(
@@ -285,7 +285,7 @@ def test_a_model_of_other_data_with_the_samples_classes_is_not_taken_for_the_sam
     trained_on(model, "photos", ("7", "3"))
     assert main(["evaluate", str(model)]) == 0
     out, err = capsys.readouterr()
-    assert out.startswith(f"{model}: 1,971 of 2,038 right")
+    assert out.startswith(f"{model}: 1,971 of 2,038 correct")
     assert err == (
         f"mnist-sgd: note: these are the sample's images; {model} was trained on 'photos'\n"
     )

@@ -90,7 +90,7 @@ def test_training_and_evaluating_count_them(folder: Path, capsys: Output) -> Non
     assert facts["accuracy"] == count / 22
     assert main([*measure, "--all"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert " of 52 right" in lines[0]
+    assert " of 52 correct" in lines[0]
     assert lines[1] == f"all 52 pictures of {folder}"
 
 

@@ -189,7 +189,7 @@ def _accuracy_check(file: "WeightsFile", valid: "ImageSet") -> "Check | None":
             return None
         return (
             f"on its validation images it has a batch_accuracy of {accuracy:.6f}, and the "
-            f"weights had {measured:.6f} when {file.path} was written: the model is another one, "
+            f"weights had {measured:.6f} when {file.path} was written: it is another model, "
             "or a callback changed its batches"
         )
 
@@ -207,7 +207,7 @@ def _trusted(file: "WeightsFile") -> str:
     model = file.metadata.model
     if ":" in model:
         raise ValueError(
-            f"{file.path} is of a model that {model} makes; its code is run if you name it with "
+            f"{file.path} is of a custom model, made by {model}; to run its code, give "
             f"--model {model}"
         )
     if model not in MODELS:

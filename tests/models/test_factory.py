@@ -310,8 +310,8 @@ def test_the_commands_train_go_on_with_and_export_it(
     assert Predictor("model.onnx").metadata.model == "own_nets:small"
     assert main(["export", "model.safetensors", "again.onnx"]) == 2
     assert capsys.readouterr().err == (
-        "mnist-sgd: model.safetensors is of a model that own_nets:small makes; its code is run if "
-        "you name it with --model own_nets:small\n"
+        "mnist-sgd: model.safetensors is of a custom model, made by own_nets:small; to run its "
+        "code, give --model own_nets:small\n"
     )
     assert main(["export", "model.safetensors", "again.onnx", "--model", "own_nets:small"]) == 0
     assert Path("again.onnx").read_bytes() == Path("model.onnx").read_bytes()

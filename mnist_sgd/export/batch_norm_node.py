@@ -5,6 +5,7 @@ three that the operator may have. A batch norm without weights of its own, affin
 untranslated there.
 """
 
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import torch
@@ -31,5 +32,7 @@ def _batch_norm(  # torch looks for the operator's own names of its parameters
     return normalised, normalised, normalised  # in evaluation only the first is read
 
 
-TRANSLATION = {torch.ops.aten._native_batch_norm_legit_no_training.default: _batch_norm}
+TRANSLATION: dict[Callable[..., Any], Callable[..., Any]] = {
+    torch.ops.aten._native_batch_norm_legit_no_training.default: _batch_norm
+}
 """For `torch.onnx.export`'s `custom_translation_table`."""

@@ -165,7 +165,9 @@ class DataLoader:
             std=self.std,
             dtype=str(self.dtype).removeprefix("torch."),
             # torch before 2.10 has no such table, and makes its tensors of capsules.
-            exchange=getattr(torch.Tensor, "__dlpack_c_exchange_api__", torch.from_dlpack),
+            exchange=getattr(
+                torch.Tensor, "__dlpack_c_exchange_api__", torch.utils.dlpack.from_dlpack
+            ),
             augmentation=self.augment.core() if self.augment else None,
         )
 

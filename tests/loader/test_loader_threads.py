@@ -119,7 +119,7 @@ def core_epoch(num_threads: int, batch_size: int = 8) -> _core.Epoch:
         mean=0.0,
         std=1.0,
         dtype="float32",
-        exchange=getattr(torch.Tensor, "__dlpack_c_exchange_api__", torch.from_dlpack),
+        exchange=getattr(torch.Tensor, "__dlpack_c_exchange_api__", torch.utils.dlpack.from_dlpack),
     ).epoch(0, 0)
 
 

@@ -365,19 +365,19 @@ def test_the_commands_train_resume_and_export_it(
     begun = command(*train, cwd=folder)
     assert (begun.returncode, begun.stderr) == (
         0,
-        "mnist-sgd: there is no checkpoint yet; the training begins\n",
+        "mnist-sgd: no checkpoint yet; starting the training\n",
     )
     assert main(train) == 0
     out, err = capsys.readouterr()
     assert (out, err) == (
         begun.stdout,
-        "mnist-sgd: checkpoint.safetensors: the training is finished\n",
+        "mnist-sgd: checkpoint.safetensors: the training is complete\n",
     )
     assert Predictor("model.onnx").metadata.model == "own_nets:small"
     assert main(["export", "model.safetensors", "again.onnx"]) == 2
     assert capsys.readouterr().err == (
-        "mnist-sgd: model.safetensors is of a model that own_nets:small makes; its code is run if "
-        "you name it with --model own_nets:small\n"
+        "mnist-sgd: model.safetensors is of a custom model, made by own_nets:small; to run its "
+        "code, give --model own_nets:small\n"
     )
     assert main(["export", "model.safetensors", "again.onnx", "--model", "own_nets:small"]) == 0
     assert Path("again.onnx").read_bytes() == Path("model.onnx").read_bytes()

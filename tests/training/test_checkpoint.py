@@ -311,13 +311,13 @@ def other_data(**changes: Any) -> DataLoaders:
             {"count": 24},
             "the state is of another dataset: for training the checkpoint has 22 images of no and "
             r"yes \('random'\), this fit has 24 images of no and yes \('random'\); resume with the "
-            "data of the checkpoint, or begin anew without it",
+            "data of the checkpoint, or start again without it",
         ),
         (
             {"valid": 12},
             "the state is of another dataset: for validation the checkpoint has 10 images of no "
             r"and yes \('random'\), this fit has 12 images of no and yes \('random'\); resume with "
-            "the data of the checkpoint, or begin anew without it",
+            "the data of the checkpoint, or start again without it",
         ),
         (
             {"metrics": ()},
@@ -542,7 +542,7 @@ def test_a_checkpoint_without_noted_settings_resumes_to_the_same_bits(
         (
             {"cbs": MixedPrecision()},
             "an earlier version wrote it, which did not note the mixed precision; this fit has "
-            "bfloat16: begin anew, without the checkpoint",
+            "bfloat16: start again, without the checkpoint",
         ),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
@@ -797,7 +797,7 @@ def test_a_checkpoint_of_different_data_of_the_same_size_is_refused(
     other.dls.train = DataLoader(replace(data, labels=1 - data.labels), 4, shuffle=True, seed=5)
     end = (
         "this fit has 22 images of no and yes ('random'); resume with the data of the checkpoint, "
-        "or begin anew without it"
+        "or start again without it"
     )
     for there in ("others of the same name and number", "others"):
         with pytest.raises(CheckpointError) as refused:

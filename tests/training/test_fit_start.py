@@ -414,11 +414,11 @@ def test_what_may_not_matter_for_the_result_is_named_in_one_warning(
 ) -> None:
     path = tmp_path / "c"
     fit(there, path, stop=8)
-    with pytest.warns(UserWarning, match="begin the fit anew") as told:
+    with pytest.warns(UserWarning, match="start the fit again") as told:
         resumed = fit(here, resume=path)
     message = message.replace("T ", "this fit has ")
     assert [str(each.message) for each in told] == [
-        f"{path}: other {message}. If that takes part in what is computed, begin the fit anew, "
+        f"{path}: other {message}. If that takes part in what is computed, start the fit again, "
         "without the checkpoint"
     ]
     assert len(resumed.recorder.values) == 3

@@ -253,7 +253,9 @@ def test_a_function_that_refuses_a_capsule_is_an_error_and_costs_no_memory(befor
     assert len(set(addresses)) <= 2 * (before + 1)  # the same two buffers again and again
 
 
-NO_EXCHANGE = "exchange must be a capsule 'dlpack_exchange_api' or a function such as torch.utils.dlpack.from_dlpack"
+NO_EXCHANGE = (
+    "exchange must be a capsule 'dlpack_exchange_api' or a function such as torch.from_dlpack"
+)
 NO_TABLE = DLPackExchangeAPI(1, 3)
 NEWER = DLPackExchangeAPI(2, 0)
 

@@ -23,8 +23,8 @@ from common_parts.goals import Goal, all_met, goals_text
 from common_parts.machine import busy, machine_text
 
 from mnist_sgd import ImageSet, Learner, create_model, mnist_sample
-from mnist_sgd.cli.training.batches import make_loaders
-from mnist_sgd.cli.training.options import chosen_loss, chosen_optimizer
+from mnist_sgd.cli.training.config import ModelConfig, TrainConfig
+from mnist_sgd.cli.training.learner import make_loaders, make_loss, make_optimizer
 from mnist_sgd.cli.training.recipes import RECIPES, Recipe
 from mnist_sgd.training.distributed import SINGLE_PROCESS
 
@@ -69,14 +69,10 @@ class Way:
 
 def learner(model: str, recipe: Recipe, seed: int, sets: tuple[ImageSet, ImageSet]) -> Learner:
     """What `mnist-sgd train --seed` trains."""
-    dls = make_loaders(
-        argparse.Namespace(seed=seed, threads=1, drop_last=False, data=None),
-        recipe,
-        sets,
-        SINGLE_PROCESS,
-    )
+    config = TrainConfig(model=ModelConfig(seed=seed), recipe=recipe)
+    dls = make_loaders(config, sets, SINGLE_PROCESS)
     made = create_model(model, seed)
-    return Learner(dls, made, chosen_loss(recipe), chosen_optimizer(recipe))
+    return Learner(dls, made, make_loss(recipe), make_optimizer(recipe))
 
 
 def ways(models: list[str]) -> list[Way]:

@@ -1,9 +1,9 @@
-"""The command `mnist-sgd`: one module a subcommand, each with `add_parser` and `run`.
+"""The command `mnist-sgd`: a module for each subcommand, with `add_parser` and `run`.
 
 A subcommand imports what it needs when it runs, so that `predict` never waits for torch. Exit
-codes: 0, it did what was asked; 1, the work itself failed (an export that does not answer as the
-model does); 2, an argument, a file or an image is not usable, which one line on standard error
-says; 130, it was interrupted.
+codes: 0, success; 1, the work itself failed (an export that does not answer as the model does); 2,
+an argument, a file or an image is not usable, and one line on standard error says why; 130,
+interrupted.
 
 This module imports next to nothing at its top: until `main` runs, Ctrl-C ends in a traceback.
 """

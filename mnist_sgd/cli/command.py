@@ -1,4 +1,4 @@
-"""Running one subcommand, and what becomes of its errors."""
+"""Run one subcommand and report its errors."""
 
 import sys
 import traceback
@@ -9,11 +9,9 @@ from mnist_sgd.cli.parser import parser
 from mnist_sgd.cli.terminal import OutputClosedError, one_line, quiet_libraries, usable_streams
 from mnist_sgd_serve.process.interruption import was_interrupted
 
-__all__ = ["run"]
-
 
 def run(argv: Sequence[str]) -> int:
-    """Run the subcommand that the arguments name.
+    """Run the subcommand that the arguments name; without arguments, print the help.
 
     Returns:
         The exit code.
@@ -42,10 +40,10 @@ def _run(argv: Sequence[str]) -> int:
     except (ValueError, OSError, ImportError) as error:
         if isinstance(error, ImportError) and was_interrupted(error):
             return _interrupted()
-        _say_what_failed(error, debug)
+        _report(error, debug)
         return 2
     except RuntimeError as error:
-        _say_what_failed(error, debug)
+        _report(error, debug)
         return 1
     return code
 
@@ -57,7 +55,7 @@ def _interrupted() -> int:
 
 @contextmanager
 def _output_written() -> Iterator[None]:
-    """Write at the end what standard output still holds, also after the help or the version.
+    """Flush standard output at the end, also after the help or the version.
 
     Raises:
         OSError: it cannot be written.
@@ -70,18 +68,18 @@ def _output_written() -> Iterator[None]:
     sys.stdout.flush()
 
 
-def _say_what_failed(error: Exception, debug: bool) -> None:
-    """Print an error as one line, below its traceback if that is wanted."""
+def _report(error: Exception, debug: bool) -> None:
+    """Print an error as one line, with --debug below its traceback."""
     if debug:
         traceback.print_exception(error)
     text = one_line(error) or type(error).__name__
-    if isinstance(error, UnicodeEncodeError):  # it has lost sight of what was to be written
+    if isinstance(error, UnicodeEncodeError):  # it does not say what was written
         text = f"a name cannot be written in {error.encoding}: {one_line(error.object)}"
     if isinstance(error, ModuleNotFoundError) and error.name == "torch":
         text = (
-            "this command needs torch, which this installation was made without; pip install . "
-            "without MNIST_SGD_WITHOUT_EXTENSION installs it"
+            "this command needs torch, which is not installed; pip install . without "
+            "MNIST_SGD_WITHOUT_EXTENSION installs it"
         )
-    # Those of this package have classes of their own, and say what to do.
+    # This package's errors are subclasses, whose messages say what to do.
     hint = "; --debug shows where" if type(error) is RuntimeError and not debug else ""
     print(f"mnist-sgd: {text}{hint}", file=sys.stderr)

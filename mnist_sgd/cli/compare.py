@@ -1,4 +1,4 @@
-"""`mnist-sgd compare`: the folders of runs side by side."""
+"""`mnist-sgd compare`: show runs side by side."""
 
 import argparse
 import json
@@ -9,39 +9,37 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnist_sgd._names import printable
-from mnist_sgd.cli.options.arguments import Subcommands, add_json_argument, path, subcommand
-from mnist_sgd.cli.options.run_files import check_not_a_runs_file
+from mnist_sgd.cli.options.arguments import Subcommands, add_json_option, path, subcommand
+from mnist_sgd.cli.options.outputs import check_not_a_runs_file
 from mnist_sgd.cli.terminal import one_line
 
 if TYPE_CHECKING:
     from mnist_sgd.report.reader import RunRecord
 
-__all__ = ["add_parser", "run"]
-
 EXAMPLES = """\
   mnist-sgd compare runs/*
   mnist-sgd compare runs/linear runs/mlp --html compare.html     with the loss curves
 
-A folder that cannot be shown, as of a run that ended before its first batch, is listed with the
-reason.
+A folder that cannot be shown is listed with the reason, for instance a run that ended before its
+first batch.
 """
 
 
 def add_parser(commands: Subcommands) -> None:
     """Add the subcommand."""
-    summary = "put runs side by side: figures, settings, loss curves"
+    summary = "show runs side by side: metrics, settings, loss curves"
     parser = subcommand(commands, "compare", summary, EXAMPLES, run)
     parser.add_argument(
-        "runs", type=path, nargs="+", metavar="RUN", help="a folder that train --run made"
+        "runs", type=path, nargs="+", metavar="RUN", help="a folder made by train --run"
     )
     parser.add_argument(
-        "--html", type=path, metavar="FILE", help="write a page with the loss curves, too"
+        "--html", type=path, metavar="FILE", help="also write a page with the loss curves"
     )
-    add_json_argument(parser)
+    add_json_option(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print a table, the most accurate run first, and in what the settings differ."""
+    """Print a table, the most accurate run first, and the settings that differ."""
     from mnist_sgd._files import atomic_write
     from mnist_sgd.report.comparable import same_images, warnings
     from mnist_sgd.report.comparison import (
@@ -73,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
     for folder, reason in left_out.items():
         print(printable(f"{folder}  {reason}"))
     if found:
-        print("\nin what they differ")
+        print("\ndifferences")
     for line in difference_lines(found):
         print(printable(line))
     for each in notes:
@@ -84,10 +82,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _read(folders: Iterable[Path]) -> tuple[list["RunRecord"], dict[str, str]]:
-    """The runs that can be read, and of the other folders why not.
+    """The runs that can be read, and why the other folders cannot.
 
     Raises:
-        RunError: none can be read, or a folder is not there at all.
+        RunError: none can be read, or a folder does not exist.
     """
     from mnist_sgd.report.folder import RunError
     from mnist_sgd.report.reader import read_run
@@ -97,7 +95,7 @@ def _read(folders: Iterable[Path]) -> tuple[list["RunRecord"], dict[str, str]]:
         try:
             runs.append(read_run(folder))
         except RunError as error:
-            if not os.path.lexists(folder):  # a link that leads nowhere is no misspelt name
+            if not os.path.lexists(folder):  # a dangling link is not a misspelt name
                 raise
             errors[str(folder)] = RunError(f"{error}{_advice(folder)}")
     if not runs:
@@ -108,7 +106,7 @@ def _read(folders: Iterable[Path]) -> tuple[list["RunRecord"], dict[str, str]]:
 
 
 def _advice(folder: Path) -> str:
-    """What to name instead of a folder of runs."""
+    """What to name instead of a folder that contains runs."""
     from mnist_sgd.report.folder import is_run
 
     if is_run(folder) or not folder.is_dir() or not any(map(is_run, folder.iterdir())):

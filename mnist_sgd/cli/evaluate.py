@@ -1,18 +1,20 @@
-"""`mnist-sgd evaluate`: how an artifact does on labelled images, without torch."""
+"""`mnist-sgd evaluate`: measure a model on labelled images, without torch."""
 
 import argparse
 import json
 import os
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnist_sgd._names import printable
-from mnist_sgd.cli.options.arguments import Subcommands, add_json_argument, path, share, subcommand
-from mnist_sgd.cli.options.datasets import add_dataset_arguments
-from mnist_sgd.cli.options.measured import images_to_measure
-from mnist_sgd.cli.options.model_files import DEFAULT, MODEL_HELP, model_file
-from mnist_sgd.cli.options.run_files import check_not_a_runs_file
-from mnist_sgd.evaluation.refused import accuracy, all_pictures, count_right, refused_text
+from mnist_sgd.cli.measured import images_to_measure
+from mnist_sgd.cli.options.arguments import Subcommands, add_json_option, fraction, path, subcommand
+from mnist_sgd.cli.options.datasets import DataConfig, add_data_options
+from mnist_sgd.cli.options.fields import section
+from mnist_sgd.cli.options.models import DEFAULT, MODEL_HELP, model_file
+from mnist_sgd.cli.options.outputs import check_not_a_runs_file
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,23 +22,22 @@ if TYPE_CHECKING:
 
     from mnist_sgd.data import ImageSet
     from mnist_sgd.evaluation import Evaluation
-
-__all__ = ["add_parser", "run"]
+    from mnist_sgd_serve import Predictor
 
 EXAMPLES = """\
   mnist-sgd evaluate                                model.onnx on the sample's validation images
   mnist-sgd evaluate boots.onnx --dataset FashionMNIST
-  mnist-sgd evaluate runs/photos --data photos      your own pictures, the validation share
-  mnist-sgd evaluate boots.onnx --data unseen --all          every picture, none was trained on
-  mnist-sgd evaluate boots.onnx --data photos --mistakes     which files it gets wrong
+  mnist-sgd evaluate runs/photos --data photos      your own pictures, those for validation
+  mnist-sgd evaluate boots.onnx --data unseen --all          all pictures of a new folder
+  mnist-sgd evaluate boots.onnx --data photos --mistakes     the files that it misclassifies
   mnist-sgd evaluate --plot curves.png              ROC, precision and recall, calibration
   mnist-sgd evaluate --precision 0.999              the threshold for it, and what it costs
-  mnist-sgd evaluate --recall 0.995 --write         and put it into model.onnx
+  mnist-sgd evaluate --recall 0.995 --write         and store it in model.onnx
   mnist-sgd evaluate --threshold 0.8 --write strict.onnx
 
-A probability above the threshold is called the positive class; the model carries its own, 0.5
-unless another was written, and predict and serve follow it. A threshold that is chosen here gives
-its precision or recall on these images, on others about that.
+A probability above the threshold means the positive class. The model file has the threshold, 0.5
+unless another was written; predict and serve use it. A threshold chosen here has the precision or
+recall on these images; on others they will differ a little.
 """
 
 
@@ -44,23 +45,28 @@ def add_parser(commands: Subcommands) -> None:
     """Add the subcommand."""
     summary = "measure a model on validation images, and choose its threshold"
     parser = subcommand(commands, "evaluate", summary, EXAMPLES, run)
-    parser.add_argument("model", type=path, nargs="?", default=DEFAULT, help=MODEL_HELP)
+    parser.add_argument(
+        "model", type=path, nargs="?", default=DEFAULT, metavar="MODEL", help=MODEL_HELP
+    )
     group = parser.add_argument_group("threshold")
-    wish = group.add_mutually_exclusive_group()
-    wish.add_argument(
-        "--threshold", type=share, metavar="T", help="measure at T (default: the model's own)"
+    choice = group.add_mutually_exclusive_group()
+    choice.add_argument(
+        "--threshold",
+        type=fraction,
+        metavar="T",
+        help="measure at this threshold (default: the model's)",
     )
-    wish.add_argument(
+    choice.add_argument(
         "--precision",
-        type=share,
+        type=fraction,
         metavar="P",
-        help="find the threshold with a precision of at least P and the best recall",
+        help="find the threshold with at least this precision and the best recall",
     )
-    wish.add_argument(
+    choice.add_argument(
         "--recall",
-        type=share,
+        type=fraction,
         metavar="R",
-        help="find the threshold with a recall of at least R and the best precision",
+        help="find the threshold with at least this recall and the best precision",
     )
     group.add_argument(
         "--write",
@@ -68,73 +74,52 @@ def add_parser(commands: Subcommands) -> None:
         nargs="?",
         const=True,
         metavar="FILE",
-        help="write the model with this threshold, as FILE or else over itself",
+        help="write the model with this threshold to FILE (default: replace the model file)",
     )
     parser.add_argument(
         "--mistakes",
         action="store_true",
-        help="list the images that are called wrong, the furthest from the threshold first",
+        help="list misclassified images, the furthest from the threshold first",
     )
     parser.add_argument(
-        "--plot", type=path, metavar="FILE", help="draw the curves; the suffix names the format"
+        "--plot", type=path, metavar="FILE", help="draw the curves; the suffix selects the format"
     )
-    add_dataset_arguments(parser, trained=True)
+    add_data_options(parser)
     parser.add_argument(
         "--all",
         action="store_true",
-        help="measure on all images of --data, not on those alone that training would leave for "
-        "validation: for images that the model has not seen",
+        help="measure on all images of --data, for a folder that the model was not trained on "
+        "(default: on those that train would use for validation)",
     )
-    add_json_argument(parser)
+    add_json_option(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print what the model's answers are worth; write and draw what was asked for."""
-    from mnist_sgd.evaluation import evaluate
-    from mnist_sgd.evaluation.ask import file_probabilities
+    """Print the metrics; write and draw what was asked for."""
     from mnist_sgd_serve import Predictor
 
-    if args.write and (args.threshold, args.precision, args.recall) == (None,) * 3:
-        raise ValueError("--write needs a threshold: give --threshold, --precision or --recall")
-    if args.plot is not None:
-        from mnist_sgd.evaluation.plot import check_plot_file
-
-        check_plot_file(args.plot)
-        check_not_a_runs_file(args.plot, "--plot")
+    _check_options(args)
     args.model = model_file(args.model, "mnist-sgd evaluate {}")
     if isinstance(args.write, Path) and not _is_same(args.write, args.model):
         check_not_a_runs_file(args.write, "--write")
     predictor = Predictor(args.model)
-    valid, loaded = images_to_measure(args, predictor.metadata)
-    probabilities = file_probabilities(predictor, valid.images)
-    own = evaluate(probabilities, valid.labels, predictor.metadata.threshold)
-    chosen = evaluate(probabilities, valid.labels, _threshold(args, own, probabilities, valid))
-    facts = _facts(own, chosen, valid)
-    if args.data is not None:
-        facts["data_images"] = loaded
-    lines = _lines(args, own, chosen, valid, loaded)
+    measured = _measure(args, predictor)
+    facts, lines = measured.facts(), measured.lines()
     if args.mistakes:
-        wrong = _mistakes(args, chosen, probabilities, valid)
-        facts["mistakes"] = wrong
-        lines += ["", *_mistake_lines(args, wrong, valid)]
+        facts["mistakes"] = wrong = measured.mistakes()
+        lines += ["", *measured.mistake_lines(wrong)]
+    old, new = measured.own.threshold, measured.chosen.threshold
     if args.write is not None:
-        from mnist_sgd.evaluation.set_threshold import write_threshold
-        from mnist_sgd.report.folder import is_run
-
         target = args.model if args.write is True else args.write
-        size = write_threshold(predictor.artifact.content, chosen.threshold, target)
         facts["written"] = str(target)
-        written = printable(str(target))
-        lines += ["", f"{written}: the model with the threshold {chosen.threshold}, {size:,} bytes"]
-        if is_run(Path(target).parent):
-            lines += ["the report and the card of the run keep the figures that it was trained to"]
-    elif chosen.threshold != own.threshold:
-        lines += ["", f"the model keeps {own.threshold}; --write puts {chosen.threshold} into it"]
+        lines += ["", *_write(predictor.artifact.content, new, target)]
+    elif new != old:
+        lines += ["", f"the model keeps {old}; --write stores {new} in it"]
     if not args.json:
         print("\n".join(lines))
     try:
-        if args.plot is not None:  # last of all: whatever it fails at, the figures are there
-            _plot(args, chosen, valid)
+        if args.plot is not None:  # last: if it fails, the metrics have been printed
+            _plot(args, measured)
             facts["plot"] = str(args.plot)
     finally:
         if args.json:
@@ -142,149 +127,180 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _check_options(args: argparse.Namespace) -> None:
+    """Refuse options that contradict each other, and a plot that cannot be written.
+
+    Raises:
+        ValueError: the message names the option.
+    """
+    if args.write and (args.threshold, args.precision, args.recall) == (None,) * 3:
+        raise ValueError("--write needs a threshold: give --threshold, --precision or --recall")
+    if args.plot is not None:
+        from mnist_sgd.evaluation.plot import check_plot_file
+
+        check_plot_file(args.plot)
+        check_not_a_runs_file(args.plot, "--plot")
+
+
 def _is_same(one: Path, other: Path) -> bool:
     return os.path.realpath(one) == os.path.realpath(other)
 
 
-def _plot(args: argparse.Namespace, chosen: "Evaluation", valid: "ImageSet") -> None:
+def _measure(args: argparse.Namespace, predictor: "Predictor") -> "_Measurement":
+    """Measure a model at its own threshold and at the one that the arguments ask for.
+
+    Raises:
+        ThresholdError: no threshold has the precision or recall.
+        ValueError: the images are not usable.
+    """
+    from mnist_sgd.evaluation import evaluate, threshold_for
+    from mnist_sgd.evaluation.ask import file_probabilities
+
+    data, model = section(DataConfig, args), predictor.metadata
+    valid, loaded = images_to_measure(data, args.all, args.model, model)
+    probabilities, labels = file_probabilities(predictor, valid.images), valid.labels
+    threshold = model.threshold if args.threshold is None else args.threshold
+    if args.precision is not None or args.recall is not None:
+        threshold = threshold_for(
+            probabilities, labels, precision=args.precision, recall=args.recall
+        )
+    own, chosen = (evaluate(probabilities, labels, t) for t in (model.threshold, threshold))
+    return _Measurement(args, valid, loaded, probabilities, own, chosen)
+
+
+def _write(content: bytes, threshold: float, target: Path) -> Iterator[str]:
+    """Write the model with a threshold, and say so."""
+    from mnist_sgd.evaluation.set_threshold import write_threshold
+    from mnist_sgd.report.folder import is_run
+
+    size = write_threshold(content, threshold, target)
+    yield f"{printable(str(target))}: the model with the threshold {threshold}, {size:,} bytes"
+    if is_run(target.parent):
+        yield "the run's report and model card are unchanged: they have the earlier threshold"
+
+
+def _plot(args: argparse.Namespace, measured: "_Measurement") -> None:
     """Draw the curves, and say so."""
     from mnist_sgd.evaluation.plot import plot_evaluation
 
-    plot_evaluation(chosen, args.plot, valid.classes[1])
+    plot_evaluation(measured.chosen, args.plot, measured.valid.classes[1])
     if not args.json:
         print(f"\n{printable(str(args.plot))}: the curves")
 
 
-def _threshold(
-    args: argparse.Namespace,
-    own: "Evaluation",
-    probabilities: "NDArray[np.float32]",
-    valid: "ImageSet",
-) -> float:
-    """The threshold that the arguments ask for.
+@dataclass(frozen=True)
+class _Measurement:
+    """A model's metrics on labelled images.
 
-    Raises:
-        ThresholdError: none gives what they wish.
+    Attributes:
+        valid: the images.
+        loaded: how many there are with those for training.
+        probabilities: float32 [N], of the positive class.
+        own: the metrics at the model's threshold.
+        chosen: the metrics at the threshold that was asked for.
     """
-    from mnist_sgd.evaluation import threshold_for
 
-    if args.precision is None and args.recall is None:
-        given: float = own.threshold if args.threshold is None else args.threshold
-        return given
-    return threshold_for(probabilities, valid.labels, precision=args.precision, recall=args.recall)
+    args: argparse.Namespace
+    valid: "ImageSet"
+    loaded: int
+    probabilities: "NDArray[np.float32]"
+    own: "Evaluation"
+    chosen: "Evaluation"
 
+    def facts(self) -> dict[str, Any]:
+        """The metrics, for JSON."""
+        from mnist_sgd.evaluation.refused import accuracy, all_pictures
 
-def _mistakes(
-    args: argparse.Namespace,
-    chosen: "Evaluation",
-    probabilities: "NDArray[np.float32]",
-    valid: "ImageSet",
-) -> list[dict[str, Any]]:
-    """Each image that is called wrong: where it is, its class, its probability."""
-    from mnist_sgd.evaluation import mistakes
-
-    return [
-        {
-            **_place(args, valid, i),
-            "class": valid.classes[int(valid.labels[i])],
-            "probability": float(probabilities[i]),
+        facts = {
+            "images": all_pictures(self.valid),
+            "refused": self.valid.refused,
+            "classes": list(self.valid.classes),
+            "confusion": self.chosen.counts.matrix,
+            "model_threshold": self.own.threshold,
         }
-        for i in mistakes(probabilities, valid.labels, chosen.threshold).tolist()
-    ]
+        facts |= self.chosen.as_dict() | {"accuracy": accuracy(self.chosen, self.valid)}
+        return facts if self.args.data is None else facts | {"data_images": self.loaded}
 
+    def lines(self) -> list[str]:
+        """The metrics as text."""
+        from mnist_sgd.evaluation import text
+        from mnist_sgd.evaluation.refused import accuracy, all_pictures, count_right, refused_text
 
-def _place(args: argparse.Namespace, valid: "ImageSet", index: int) -> dict[str, Any]:
-    """The picture that an image was; or its file and row there; or its place in the set."""
-    if valid.files:
-        return {"image": os.path.join(args.data, valid.files[index])}
-    file, row = valid.row_of(index)
-    return {"image": row, "file": file} if file else {"image": row}
+        valid, chosen = self.valid, self.chosen
+        columns = [chosen] if chosen.threshold == self.own.threshold else [self.own, chosen]
+        classes = [printable(name) for name in valid.classes]
+        at = "" if len(columns) == 1 else f" at the threshold {chosen.threshold}"
+        kept = ["", f"of the {len(valid):,} that were not refused:"] if valid.refused else []
+        return [
+            f"{printable(str(self.args.model))}{at}: {count_right(chosen):,} of "
+            f"{all_pictures(valid):,} correct, accuracy {accuracy(chosen, valid):.4f}"
+            f"{refused_text(valid)}",
+            *self._part(),
+            *kept,
+            *text.confusion_table(chosen, classes),
+            "",
+            *text.figures_table(columns, classes),
+            "",
+            *text.curve_tables(chosen),
+            "",
+            *text.calibration_table(chosen, classes[1]),
+        ]
 
+    def _part(self) -> list[str]:
+        """Which part of `--data` was measured."""
+        if self.args.data is None:
+            return []
+        from mnist_sgd.evaluation.refused import all_pictures
 
-def _mistake_lines(
-    args: argparse.Namespace, wrong: list[dict[str, Any]], valid: "ImageSet"
-) -> list[str]:
-    if not wrong:
-        kind = "picture" if args.all else "validation picture"
-        answered = " that were not refused" if valid.refused else ""
-        plural = "" if len(valid) == 1 and not valid.refused else "s"
-        return [f"No mistakes among {len(valid):,} {kind}{plural}{answered}"]
-    classes = [printable(name) for name in valid.classes]
-    width = max(map(len, classes))
-    return [
-        f"called wrong, with the probability of {classes[1]}:",
-        *(
-            f"  is {printable(one['class']):<{width}}  {one['probability']:.4f}  "
-            f"{printable(_shown(one))}"
-            for one in wrong
-        ),
-    ]
+        kind = "pictures" if self.valid.files else "images"
+        if self.args.all:
+            return [f"all {self.loaded:,} {kind} of {printable(str(self.args.data))}"]
+        count = all_pictures(self.valid)
+        return [f"{count:,} of {self.loaded:,} {kind}, those for validation; --all takes all"]
+
+    def mistakes(self) -> list[dict[str, Any]]:
+        """Each misclassified image: where it is, its class, its probability."""
+        from mnist_sgd.evaluation import mistakes
+
+        valid, probabilities = self.valid, self.probabilities
+        return [
+            {
+                **self._place(i),
+                "class": valid.classes[int(valid.labels[i])],
+                "probability": float(probabilities[i]),
+            }
+            for i in mistakes(probabilities, valid.labels, self.chosen.threshold).tolist()
+        ]
+
+    def _place(self, index: int) -> dict[str, Any]:
+        """The picture of an image; or its file and row in it; or its index in the set."""
+        if self.valid.files:
+            return {"image": os.path.join(self.args.data, self.valid.files[index])}
+        file, row = self.valid.row_of(index)
+        return {"image": row, "file": file} if file else {"image": row}
+
+    def mistake_lines(self, wrong: list[dict[str, Any]]) -> list[str]:
+        """The mistakes as text."""
+        if not wrong:
+            kind = "picture" if self.args.all else "validation picture"
+            answered = " that were not refused" if self.valid.refused else ""
+            plural = "" if len(self.valid) == 1 and not self.valid.refused else "s"
+            return [f"No mistakes among {len(self.valid):,} {kind}{plural}{answered}"]
+        classes = [printable(name) for name in self.valid.classes]
+        width = max(map(len, classes))
+        return [
+            f"misclassified, with the probability of {classes[1]}:",
+            *(
+                f"  is {printable(one['class']):<{width}}  {one['probability']:.4f}  "
+                f"{printable(_shown(one))}"
+                for one in wrong
+            ),
+        ]
 
 
 def _shown(mistake: dict[str, Any]) -> str:
-    """Where an image is, in words."""
+    """Where an image is, as text."""
     image = mistake["image"]
     if isinstance(image, str):
         return image
     return f"image {image} of {mistake['file']}" if "file" in mistake else f"image {image}"
-
-
-def _facts(own: "Evaluation", chosen: "Evaluation", valid: "ImageSet") -> dict[str, Any]:
-    facts = {
-        "images": all_pictures(valid),
-        "refused": valid.refused,
-        "classes": list(valid.classes),
-        "confusion": chosen.counts.matrix,
-        "model_threshold": own.threshold,
-    }
-    return facts | chosen.as_dict() | {"accuracy": accuracy(chosen, valid)}
-
-
-def _lines(
-    args: argparse.Namespace,
-    own: "Evaluation",
-    chosen: "Evaluation",
-    valid: "ImageSet",
-    loaded: int,
-) -> list[str]:
-    from mnist_sgd.evaluation.text import (
-        calibration_table,
-        confusion_table,
-        curve_tables,
-        figures_table,
-    )
-
-    columns = [chosen] if chosen.threshold == own.threshold else [own, chosen]
-    classes = [printable(name) for name in valid.classes]
-    model = printable(str(args.model))
-    at = "" if len(columns) == 1 else f" at the threshold {chosen.threshold}"
-    return [
-        f"{model}{at}: {count_right(chosen):,} of {all_pictures(valid):,} right, "
-        f"accuracy {accuracy(chosen, valid):.4f}{refused_text(valid)}",
-        *_share(args, valid, loaded),
-        *_answered(valid),
-        *confusion_table(chosen, classes),
-        "",
-        *figures_table(columns, classes),
-        "",
-        *curve_tables(chosen),
-        "",
-        *calibration_table(chosen, classes[1]),
-    ]
-
-
-def _answered(valid: "ImageSet") -> list[str]:
-    """Which pictures the tables are of, where some have no answer."""
-    if not valid.refused:
-        return []
-    return ["", f"of the {len(valid):,} that were not refused:"]
-
-
-def _share(args: argparse.Namespace, valid: "ImageSet", loaded: int) -> list[str]:
-    """Which part of `--data` was measured."""
-    if args.data is None:
-        return []
-    kind = "pictures" if valid.files else "images"
-    if args.all:
-        return [f"all {loaded:,} {kind} of {printable(str(args.data))}"]
-    return [f"{all_pictures(valid):,} of {loaded:,} {kind}, the validation share; --all for all"]

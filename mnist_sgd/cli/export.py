@@ -1,4 +1,4 @@
-"""`mnist-sgd export`: weights to files that other programs run."""
+"""`mnist-sgd export`: write weights as files that other programs run."""
 
 import argparse
 import json
@@ -7,12 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mnist_sgd.cli.options.arguments import Subcommands, add_json_argument, path, share, subcommand
-from mnist_sgd.cli.options.datasets import add_dataset_arguments, load_datasets
-from mnist_sgd.cli.options.model_files import weights_file
-from mnist_sgd.cli.options.places import check_place, writable_file
-from mnist_sgd.cli.options.replaced import check_replaced
-from mnist_sgd.cli.options.run_files import check_not_a_runs_file
+from mnist_sgd.cli.options.arguments import Subcommands, add_json_option, fraction, path, subcommand
+from mnist_sgd.cli.options.datasets import DataConfig, add_data_options, load_datasets
+from mnist_sgd.cli.options.fields import section
+from mnist_sgd.cli.options.models import weights_file
+from mnist_sgd.cli.options.outputs import (
+    check_not_a_runs_file,
+    check_place,
+    check_replaced,
+    writable_file,
+)
 from mnist_sgd.report.folder import ARTIFACT, UNEXPORTED, WEIGHTS
 
 if TYPE_CHECKING:
@@ -24,10 +28,8 @@ if TYPE_CHECKING:
     from mnist_sgd.export.exporter import Check
     from mnist_sgd.models.weights import WeightsFile
 
-__all__ = ["add_parser", "run"]
-
 ACCURACY_TOLERANCE = 2e-3
-"""How far a file's accuracy may lie from that of its weights, which another device measured."""
+"""The largest difference in accuracy between a file and its weights, measured on another device."""
 
 SUFFIXES = (".onnx", ".pt", ".pt2")
 
@@ -46,17 +48,24 @@ def add_parser(commands: Subcommands) -> None:
     summary = "write weights as .onnx, .pt (TorchScript) or .pt2 (torch.export)"
     parser = subcommand(commands, "export", summary, EXAMPLES, run)
     parser.add_argument(
-        "weights", type=path, help="a .safetensors file that train left, or the folder of a run"
+        "weights",
+        type=path,
+        metavar="WEIGHTS",
+        help="a .safetensors file that train wrote, or the folder of a run",
     )
     parser.add_argument(
-        "outputs", type=path, nargs="+", metavar="OUTPUT", help="its suffix names the format"
+        "outputs",
+        type=path,
+        nargs="+",
+        metavar="OUTPUT",
+        help="a file; its suffix selects the format",
     )
     parser.add_argument(
         "--threshold",
-        type=share,
+        type=fraction,
         metavar="T",
-        help="the probability above which an image is called the positive class; evaluate finds "
-        "one for a wanted precision or recall (default: that of the weights' file, 0.5)",
+        help="the probability above which an image is of the positive class; evaluate finds one "
+        "for a target precision or recall (default: that of the weights file, 0.5)",
     )
     parser.add_argument(
         "--overwrite",
@@ -66,15 +75,15 @@ def add_parser(commands: Subcommands) -> None:
     parser.add_argument(
         "--model",
         metavar="NAME",
-        help="the package.module:factory that made the model, whose code is run; the "
-        "weights' file has the name of a built-in one",
+        help="the package.module:factory of a custom model, whose code is run; the weights file "
+        "names a built-in one",
     )
-    add_dataset_arguments(parser, trained=True)
-    add_json_argument(parser)
+    add_data_options(parser)
+    add_json_option(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Export, once each file's answers on the validation images are the model's."""
+    """Export, after a check that each file answers as the model does on the validation images."""
     _check_places(args.outputs)
     from mnist_sgd.export import export_model
     from mnist_sgd.models.weights import open_weights
@@ -88,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
     if not args.overwrite:
         check_replaced(args.outputs, metadata.classes, "export", _ANOTHER)
     model = _model(args, file)
-    valid = load_datasets(args, metadata).valid
+    valid = load_datasets(section(DataConfig, args), metadata).valid
     if args.threshold is not None:
         metadata = replace(metadata, threshold=args.threshold)
     reports = [
@@ -114,17 +123,17 @@ def run(args: argparse.Namespace) -> int:
         print(
             json.dumps(facts)
             if args.json
-            else f"{report.path}: {report.size:,} bytes; answers {report.images:,} {images} "
-            f"as torch does, to {report.max_difference:.0e}"
+            else f"{report.path}: {report.size:,} bytes; same answers as PyTorch on "
+            f"{report.images:,} {images} (largest difference {report.max_difference:.0e})"
         )
     return 0
 
 
 def _check_places(outputs: list[Path]) -> None:
-    """See that every file can be written, before the first one is.
+    """Check that every file can be written, before the first one is.
 
     Raises:
-        ValueError: a suffix is not one of a format, or a file cannot be written.
+        ValueError: a suffix selects no format, or a file cannot be written.
     """
     for output in outputs:
         if output.suffix not in SUFFIXES:
@@ -141,7 +150,7 @@ def _is_own_run(weights: Path, output: Path) -> bool:
 
 
 def _model(args: argparse.Namespace, file: "WeightsFile") -> "nn.Module":
-    """A model with the weights of a file, in the type of number that they were trained in."""
+    """A model with the weights of a file, in the dtype that they were trained in."""
     import torch
 
     from mnist_sgd.models.builtin import create_model
@@ -163,10 +172,10 @@ def _model(args: argparse.Namespace, file: "WeightsFile") -> "nn.Module":
 
 
 def _accuracy_check(file: "WeightsFile", valid: "ImageSet") -> "Check | None":
-    """Compares a file's accuracy with that of the weights, where it was measured on these images.
+    """Compare a file's accuracy with that of the weights, if that was measured on these images.
 
-    The weights' file names its model but does not hold it, and a factory may make another one by
-    now, or take the pixels otherwise.
+    The weights file only names its model: by now a factory may make another one, or scale pixels in
+    another way.
     """
     metadata = file.metadata
     measured = metadata.metrics.get("batch_accuracy")
@@ -188,10 +197,10 @@ def _accuracy_check(file: "WeightsFile", valid: "ImageSet") -> "Check | None":
 
 
 def _trusted(file: "WeightsFile") -> str:
-    """The name that a file gives its model, unless it is one of code to run.
+    """The name of a file's model, if it is built in.
 
     Raises:
-        ValueError: it is, or it is the name of a class, which says nothing of how to make one.
+        ValueError: it names code to run, or a class, which does not say how to make the model.
     """
     from mnist_sgd.models.builtin import MODELS
 

@@ -1,14 +1,12 @@
-"""`mnist-sgd inspect`: what an artifact says about itself, without torch."""
+"""`mnist-sgd inspect`: print the metadata of a model file, without torch."""
 
 import argparse
 import json
 from dataclasses import asdict
 
 from mnist_sgd._names import printable
-from mnist_sgd.cli.options.arguments import Subcommands, add_json_argument, path, subcommand
-from mnist_sgd.cli.options.model_files import DEFAULT, MODEL_HELP, model_file
-
-__all__ = ["add_parser", "run"]
+from mnist_sgd.cli.options.arguments import Subcommands, add_json_option, path, subcommand
+from mnist_sgd.cli.options.models import DEFAULT, MODEL_HELP, model_file
 
 EXAMPLES = """\
   mnist-sgd inspect model.onnx
@@ -19,10 +17,12 @@ EXAMPLES = """\
 
 def add_parser(commands: Subcommands) -> None:
     """Add the subcommand."""
-    summary = "show what a model file says: classes, threshold, data, figures, versions"
+    summary = "show a model file's metadata: classes, threshold, data, metrics, versions"
     parser = subcommand(commands, "inspect", summary, EXAMPLES, run)
-    parser.add_argument("model", type=path, nargs="?", default=DEFAULT, help=MODEL_HELP)
-    add_json_argument(parser)
+    parser.add_argument(
+        "model", type=path, nargs="?", default=DEFAULT, metavar="MODEL", help=MODEL_HELP
+    )
+    add_json_option(parser)
 
 
 def run(args: argparse.Namespace) -> int:

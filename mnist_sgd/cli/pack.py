@@ -1,4 +1,4 @@
-"""`mnist-sgd pack`: folders of pictures, to sets that are mapped and not read."""
+"""`mnist-sgd pack`: turn folders of pictures into a packed set, which is memory-mapped."""
 
 import argparse
 import json
@@ -6,62 +6,54 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mnist_sgd._names import printable
-from mnist_sgd.cli.options.arguments import Subcommands, add_json_argument, path, subcommand
-from mnist_sgd.cli.options.class_names import class_name, option_with
-from mnist_sgd.cli.options.pictures import add_picture_arguments, reading
-from mnist_sgd.cli.options.preprocessing import preprocessed_text
+from mnist_sgd.cli.options.arguments import Subcommands, add_json_option, path, subcommand
+from mnist_sgd.cli.options.class_names import option_with
+from mnist_sgd.cli.options.fields import add_options, section
+from mnist_sgd.cli.options.pictures import PictureConfig, preprocessed_text, reading
 
 if TYPE_CHECKING:
     from mnist_sgd.data import ImageSet, UnusableFile
     from mnist_sgd.data.pictures.choice import Choice
 
-__all__ = ["add_parser", "run"]
-
 EXAMPLES = """\
   mnist-sgd pack digits packed                 digits/3/*.png and digits/7/*.png, say
   mnist-sgd pack digits packed --positive 3    the model will give the probability of a 3
-  mnist-sgd pack scans packed --skip-unusable  without the files that are not usable
+  mnist-sgd pack scans packed --skip-unusable  leave out unusable files
 
-Pictures are preprocessed as predict does it, and kept for the next time as train --data keeps them.
-The set records which pictures are for training and which for validation, as the folder does. A
-folder with train and valid becomes two sets, packed/train and packed/valid. In Python,
-mnist_sgd.load_packed("packed") gives a set; only the pages that are used are in memory.
+Pictures are preprocessed as for predict, and cached as for train --data. The set records which
+pictures are for training and which for validation. A folder with train and valid becomes two sets,
+packed/train and packed/valid. In Python, mnist_sgd.load_packed("packed") opens a set; only the
+pages in use are in memory.
 """
 
 
 def add_parser(commands: Subcommands) -> None:
     """Add the subcommand."""
-    summary = "preprocess the pictures in folders, one a class, and pack them as a set"
+    summary = "turn two folders of pictures into one packed set"
     parser = subcommand(commands, "pack", summary, EXAMPLES, run)
     parser.add_argument(
-        "folder", type=path, metavar="FOLDER", help="it holds one folder for each of two classes"
+        "folder", type=path, metavar="FOLDER", help="it has a folder for each of two classes"
     )
     parser.add_argument(
-        "out", type=path, metavar="OUT", help="the folder for the set; an old set is replaced"
+        "out", type=path, metavar="OUT", help="the folder for the set; an existing set is replaced"
     )
-    parser.add_argument(
-        "--classes",
-        type=class_name,
-        nargs=2,
-        metavar=("NEGATIVE", "POSITIVE"),
-        help="the two classes, of a folder with more",
-    )
-    add_picture_arguments(parser)
-    add_json_argument(parser)
+    add_options(parser, PictureConfig, {"classes": "the two that there are"})
+    add_json_option(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Pack, and print what the sets hold; files that are left out are named on standard error."""
+    """Pack, and print what is in the sets; name files that are left out on standard error."""
     from mnist_sgd.data import pack_folder
 
     skipped: list[UnusableFile] = []
     chosen: list[Choice] = []
-    with reading(args, skipped) as options:
+    config = section(PictureConfig, args)
+    with reading(config, skipped) as options:
         sets = pack_folder(
             args.folder,
             args.out,
-            classes=tuple(args.classes) if args.classes else None,
-            preprocessing=args.preprocess,
+            classes=config.classes,
+            preprocessing=config.preprocess,
             on_choice=chosen.append,
             **options,
         )
@@ -78,12 +70,12 @@ def run(args: argparse.Namespace) -> int:
         print(f"files left out: {left_out:,}")
     print(f"pictures {preprocessed_text(sets[0].preprocessing, *chosen)}")
     negative, positive = sets[0].classes
-    print(f"the positive class is {positive}; {option_with('--positive', negative)} turns it round")
+    print(f"the positive class is {positive}; use {option_with('--positive', negative)} to swap")
     return 0
 
 
 def _path(out: Path, sets: "tuple[ImageSet, ...]", data: "ImageSet") -> Path:
-    """The folder of a set: OUT, or a part of it that the set is named after."""
+    """The folder of a set: OUT, or its subfolder with the set's name."""
     return out if len(sets) == 1 else out / data.name
 
 

@@ -1,4 +1,4 @@
-"""The parser of the command line, which loads no more than the subcommands' own modules."""
+"""The parser of the command line; it imports only the modules of the subcommands."""
 
 import argparse
 import re
@@ -19,10 +19,8 @@ from mnist_sgd.cli import (
     summary,
     train,
 )
-from mnist_sgd.cli.options.arguments import add_debug_argument
+from mnist_sgd.cli.options.arguments import add_debug_option
 from mnist_sgd.cli.options.class_names import protected
-
-__all__ = ["parser"]
 
 DESCRIPTION = (
     "Train a two-class classifier of small grey images, export it as one ONNX file, use it."
@@ -32,8 +30,8 @@ the main job, with the threes and sevens that come with the package:
   mnist-sgd train                       the chapter's ten epochs; leaves model.onnx
   mnist-sgd predict three.png seven.jpg
   mnist-sgd evaluate                    accuracy and mistakes on the validation images
-  mnist-sgd serve                       answer over HTTP, with a page to draw on
-  mnist-sgd COMMAND --help              what a command can do, with examples
+  mnist-sgd serve                       serve the model over HTTP, with a page to draw on
+  mnist-sgd COMMAND --help              the options of a command, with examples
   mnist-sgd COMMAND --debug             show the traceback of an error
 
 exit codes: 0 done, 1 the work failed, 2 an argument, file or image is not usable, 130 interrupted
@@ -41,9 +39,9 @@ exit codes: 0 done, 1 the work failed, 2 an argument, file or image is not usabl
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser, and those of its subcommands, whose error is one line.
+    """A parser whose errors are one line; subcommands use it too.
 
-    Its help is written like any output: argparse's own way is to say nothing where that fails.
+    A help that cannot be written is an error, which argparse's own method would ignore.
     """
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
@@ -62,7 +60,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _with_suggestion(message: str) -> str:
-    """An error of argparse; of a misspelt choice it names the one that was probably meant."""
+    """Add "did you mean ...?" to argparse's error about a misspelt choice."""
     found = re.fullmatch(r"(.*invalid choice: '(.*)') (\(choose from (.*)\))", message, re.DOTALL)
     if found is None:
         return message
@@ -73,7 +71,7 @@ def _with_suggestion(message: str) -> str:
 
 
 class _Version(argparse.Action):
-    """Prints the version; it is looked up only then."""
+    """Print the version, which is looked up only then."""
 
     def __call__(self, parser: argparse.ArgumentParser, *others: Any) -> Never:
         from importlib.metadata import version
@@ -83,7 +81,7 @@ class _Version(argparse.Action):
 
 
 def parser() -> argparse.ArgumentParser:
-    """The parser of all subcommands, each of which sets `run`."""
+    """The parser of all subcommands; each sets `run`."""
     whole = _Parser(
         prog="mnist-sgd",
         description=DESCRIPTION,
@@ -91,7 +89,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     whole.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
-    add_debug_argument(whole)
+    add_debug_option(whole)
     commands = whole.add_subparsers(title="commands", metavar="COMMAND", required=True)
     modules = (
         *(train, compare, export, evaluate, predict, pack),

@@ -1,4 +1,4 @@
-"""`mnist-sgd predict`: a label and its confidence for each image, without torch."""
+"""`mnist-sgd predict`: print a label and its probability for each image, without torch."""
 
 import argparse
 import glob
@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mnist_sgd._names import printable
-from mnist_sgd.cli.options.arguments import Subcommands, add_json_argument, path, subcommand
-from mnist_sgd.cli.options.model_files import DEFAULT, MODEL_HELP, model_file
+from mnist_sgd.cli.options.arguments import Subcommands, add_json_option, path, subcommand
+from mnist_sgd.cli.options.models import DEFAULT, MODEL_HELP, model_file
 from mnist_sgd.data.pictures.listing import find_pictures
 from mnist_sgd.data.pictures.outputs import is_output
 from mnist_sgd.report.folder import ARTIFACT
@@ -19,19 +19,17 @@ from mnist_sgd.report.folder import ARTIFACT
 if TYPE_CHECKING:
     from mnist_sgd_serve import Prediction, Predictor
 
-__all__ = ["add_parser", "image_files", "percent", "run"]
-
 STANDARD_INPUT = "-"
 
 EXAMPLES = """\
   mnist-sgd predict three.png photo.jpg
-  mnist-sgd predict scans/ --model runs/mlp      every file in the folder and those in it
-  mnist-sgd predict 'scans/**/*.png' --json      a JSON object a line
+  mnist-sgd predict scans/ --model runs/mlp      all files in the folder and its subfolders
+  mnist-sgd predict 'scans/**/*.png' --json      one JSON object per line
   curl https://example.org/three.png | mnist-sgd predict -
 
-Each line has the file, the label and how probable the model finds that label. A model whose
-threshold is not 0.5 may choose a label that it finds less probable than the other. --json has the
-probability of each class; there, probability is that of the class named positive.
+Each line has the file, the label and its probability. If the model's threshold is not 0.5, the
+label may be the less probable one. --json has the probability of each class; its "probability" is
+that of the class in "positive".
 """
 
 
@@ -46,14 +44,11 @@ def add_parser(commands: Subcommands) -> None:
         help="a file, a folder, a pattern such as '*.png', or - for standard input",
     )
     parser.add_argument("--model", type=path, default=DEFAULT, metavar="MODEL", help=MODEL_HELP)
-    add_json_argument(parser)
+    add_json_option(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print a line for each image.
-
-    An unusable image is named on standard error, and the rest are still classified.
-    """
+    """Print a line for each image; name unusable ones on standard error and continue."""
     from mnist_sgd_serve import ImageError, Predictor
 
     problems: list[str] = []
@@ -81,9 +76,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def percent(confidence: float) -> str:
-    """A number from 0 to 1 as a percentage, of which only 1 itself is 100.0 %, and 0 0.0 %.
+    """A percentage with one decimal, near either end up to four.
 
-    It has one decimal place, and near either end up to four.
+    Only exactly 1 is shown as 100.0 %, and only exactly 0 as 0.0 %.
     """
     if confidence in (0, 1):
         return f"{100 * confidence:.1f} %"
@@ -93,10 +88,10 @@ def percent(confidence: float) -> str:
 
 
 def _check_no_other_model(args: argparse.Namespace) -> None:
-    """Refuse to answer by one model where another is named among the images.
+    """Refuse a model among the images.
 
     Raises:
-        ValueError: so it is; the message says how a model is named.
+        ValueError: there is one; the message says how to name a model.
     """
     others = [name for name in args.images if name.lower().endswith(".onnx")]
     for other in others:
@@ -135,18 +130,18 @@ def _prediction(predictor: "Predictor", image: str) -> "Prediction":
 
 
 def image_files(arguments: Sequence[str], on_problem: Callable[[str], None]) -> Iterator[str]:
-    """The files that the arguments name, folders searched and patterns expanded, in order.
+    """List the files of the arguments in order: searches folders and expands patterns.
 
     Args:
         arguments: files, folders, patterns, or - for standard input.
-        on_problem: called with a sentence on each name in a folder that can be no picture.
+        on_problem: called with a sentence about each name in a folder that cannot be a picture.
 
     Raises:
-        ValueError: an argument is empty or names nothing, a folder cannot be read or holds no file
-            that counts, or standard input is named twice.
+        ValueError: an argument is empty or matches nothing, a folder cannot be read or has no
+            picture, or standard input is named twice.
     """
     if arguments.count(STANDARD_INPUT) > 1:
-        raise ValueError("- is standard input, which can be read once; name it once")
+        raise ValueError("- is standard input, which can be read only once")
     for argument in arguments:
         if not argument:
             raise ValueError("IMAGE must name a file, a folder or a pattern, got ''")
@@ -167,11 +162,11 @@ def _in_folder(folder: str, on_problem: Callable[[str], None]) -> list[str]:
     try:
         found = [] if is_output(folder) else find_pictures(folder)
     except OSError as error:
-        raise ValueError(f"{folder}: it cannot be read: {error.strerror}") from error
+        raise ValueError(f"{folder} cannot be read: {error.strerror}") from error
     if not found:
-        model = f"; its model is named as --model {folder}"
+        model = f"; to use its model, give --model {folder}"
         hint = model if os.path.isfile(os.path.join(folder, ARTIFACT)) else ""
-        raise ValueError(f"{folder}: the folder holds no picture{hint}")
+        raise ValueError(f"{folder}: the folder has no pictures{hint}")
     for each in found:
         if each.problem:
             on_problem(f"{os.path.join(folder, each.name)}: {each.problem}")

@@ -1,19 +1,17 @@
-"""How this program is started, for advice that a reader can type as it stands."""
+"""The command that starts this program, for advice that a reader can type."""
 
 import os
 import shlex
 import shutil
 import sys
 
-__all__ = ["program"]
-
 NAME = "mnist-sgd"
 
 
 def program() -> str:
-    """The command of this environment: by its name if the shell finds it, else by its path.
+    """The command of this environment: its name if the shell finds it, else its path.
 
-    A path inside the current folder is relative to it, as in `.venv/bin/mnist-sgd`.
+    A path inside the current folder is relative, as in `.venv/bin/mnist-sgd`.
     """
     own = shutil.which(NAME, path=os.path.dirname(sys.executable))
     if own is None:

@@ -1,17 +1,11 @@
-"""`mnist-sgd summary`: the layers of a model, their outputs and parameters."""
+"""`mnist-sgd summary`: print the layers of a model, their output shapes and parameters."""
 
 import argparse
 import json
 from dataclasses import asdict
 
-from mnist_sgd.cli.options.arguments import (
-    Subcommands,
-    add_json_argument,
-    add_model_argument,
-    subcommand,
-)
-
-__all__ = ["add_parser", "run"]
+from mnist_sgd.cli.options.arguments import Subcommands, add_json_option, subcommand
+from mnist_sgd.cli.options.models import ARCHITECTURES, architecture
 
 EXAMPLES = """\
   mnist-sgd summary --model cnn
@@ -21,10 +15,16 @@ EXAMPLES = """\
 
 def add_parser(commands: Subcommands) -> None:
     """Add the subcommand."""
-    summary = "show a model's layers, the shapes of their outputs, their parameters"
+    summary = "show a model's layers, their output shapes and parameters"
     parser = subcommand(commands, "summary", summary, EXAMPLES, run)
-    add_model_argument(parser, "linear")
-    add_json_argument(parser)
+    parser.add_argument(
+        "--model",
+        type=architecture,
+        default="linear",
+        metavar="NAME",
+        help=f"{ARCHITECTURES} (default: %(default)s)",
+    )
+    add_json_option(parser)
 
 
 def run(args: argparse.Namespace) -> int:

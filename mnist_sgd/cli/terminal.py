@@ -1,8 +1,8 @@
-"""Standard output and standard error, which a command can write to whatever they are.
+"""Standard output and standard error that a command can always write to.
 
-Either may be closed, missing, of an encoding that lacks a letter, or no file at all: a program that
-is started by cron, a notebook or `2>&-` still does its work. And whatever a file is named, its name
-gives the terminal no orders.
+Either may be closed, missing, of an encoding that lacks a letter, or not a file at all: a program
+started by cron, a notebook or with `2>&-` still does its work. Control characters in a file's name
+never reach the terminal.
 """
 
 import os
@@ -14,30 +14,28 @@ from typing import Any, TextIO, cast
 from mnist_sgd._names import printable
 from mnist_sgd.training.torchrun import is_first_process
 
-__all__ = ["OutputClosedError", "one_line", "quiet_libraries", "say", "usable_streams"]
-
 
 class OutputClosedError(BrokenPipeError):
-    """Whoever read standard output has stopped."""
+    """The reader of standard output has closed it."""
 
 
 def one_line(text: object) -> str:
-    """A message on one line, with each run of white space as one space."""
+    """A message on one line; runs of white space become one space."""
     return printable(" ".join(str(text).split()))
 
 
 def say(text: str) -> None:
-    """Print a line on standard error, in the first of the processes that torchrun starts."""
+    """Print a line on standard error, in the first of torchrun's processes only."""
     if is_first_process():
         print("mnist-sgd:", one_line(text), file=sys.stderr, flush=True)
 
 
 @contextmanager
 def usable_streams() -> Iterator[None]:
-    """Let `sys.stdout` and `sys.stderr` take any text, for as long as the block lasts.
+    """Let `sys.stdout` and `sys.stderr` take any text while the block runs.
 
-    What the stream's encoding lacks is written as an escape. What is written to a stream that is
-    not there is dropped, and so is a message on standard error that nobody can be told.
+    Characters that the encoding lacks are escaped. Text for a missing stream is dropped, and so is
+    text that standard error cannot take.
     """
     _open_closed_descriptors()
     before = sys.stdout, sys.stderr
@@ -52,10 +50,7 @@ def usable_streams() -> Iterator[None]:
 
 @contextmanager
 def quiet_libraries() -> Iterator[None]:
-    """Keep what Matplotlib logs from standard error, as of fonts and of the folder of its cache.
-
-    It makes its pictures all the same.
-    """
+    """Keep Matplotlib's warnings, of missing fonts or an unwritable cache, off standard error."""
     import logging
 
     logger = logging.getLogger("matplotlib")
@@ -68,30 +63,30 @@ def quiet_libraries() -> Iterator[None]:
 
 
 def _open_closed_descriptors() -> None:
-    """Open those of the three that are closed, so that no file of ours is taken for one of them."""
+    """Open closed descriptors from 0 to 2, so that no file of ours becomes a standard stream."""
     for descriptor in range(3):
         try:
             os.fstat(descriptor)
         except OSError:
             nowhere = os.open(os.devnull, os.O_RDWR)
-            os.dup2(nowhere, descriptor)  # which lets child processes have it, unlike `open`
+            os.dup2(nowhere, descriptor)  # inherited by child processes, unlike what `open` returns
             if nowhere != descriptor:
                 os.close(nowhere)
 
 
 def _present(stream: TextIO | None, opened: ExitStack) -> TextIO:
-    """The stream, or one that drops everything."""
+    """The stream, or one that drops everything if it is missing."""
     if stream is None or getattr(stream, "closed", False):
         return opened.enter_context(open(os.devnull, "w", encoding="utf-8"))
     return stream
 
 
 class _Stream:
-    """A stream in front of another.
+    """A wrapper of a stream that takes any text.
 
     Args:
         target: has at least `write`.
-        name: for the errors that the target raises; None if they shall not be raised.
+        name: the stream's name in errors; None to suppress errors.
     """
 
     def __init__(self, target: TextIO, name: str | None) -> None:
@@ -128,9 +123,9 @@ class _Stream:
         return False
 
     def _failed(self, error: OSError | ValueError) -> None:
-        """Raise the error if it matters; what is left in the buffer must not be written again.
+        """Raise the error if it matters, and discard the buffer.
 
-        Python's exit would try to, and end with code 120.
+        Python's exit would write it again, fail, and end with code 120.
         """
         with suppress(OSError, ValueError, AttributeError), open(os.devnull, "wb") as nowhere:
             os.dup2(nowhere.fileno(), self._target.fileno())

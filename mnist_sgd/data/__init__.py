@@ -1,20 +1,24 @@
 """Data: sets of 28 x 28 grey images in two classes, and where they come from.
 
-Importing this package imports NumPy and the C++ core, never torch; only `torchvision_set` needs
-torch, and imports it when it is called.
+Every name is loaded when it is first used: the command line looks at files of runs without loading
+NumPy. No module here imports torch; only `torchvision_set` needs it, and imports it when called.
 """
 
-from mnist_sgd.data.idx import IdxError, IdxWriter, read_idx, write_idx
-from mnist_sgd.data.imageset import ImageSet, load_idx_set, select_classes
-from mnist_sgd.data.mapped import advise
-from mnist_sgd.data.named import torchvision_set
-from mnist_sgd.data.packed import PackedWriter, load_packed
-from mnist_sgd.data.pictures.cache import CacheError
-from mnist_sgd.data.pictures.folders import UnusableFile
-from mnist_sgd.data.pictures.packing import pack_folder
-from mnist_sgd.data.rows import Rows
-from mnist_sgd.data.sample import mnist_sample, sample_digits
-from mnist_sgd.data.source import LoadedData, load_data, load_whole
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mnist_sgd.data.idx import IdxError, IdxWriter, read_idx, write_idx
+    from mnist_sgd.data.imageset import ImageSet, load_idx_set, select_classes
+    from mnist_sgd.data.mapped import advise
+    from mnist_sgd.data.named import torchvision_set
+    from mnist_sgd.data.packed import PackedWriter, load_packed
+    from mnist_sgd.data.pictures.cache import CacheError
+    from mnist_sgd.data.pictures.folders import UnusableFile
+    from mnist_sgd.data.pictures.packing import pack_folder
+    from mnist_sgd.data.rows import Rows
+    from mnist_sgd.data.sample import mnist_sample, sample_digits
+    from mnist_sgd.data.source import LoadedData, load_data, load_whole
 
 __all__ = [
     "CacheError",
@@ -38,3 +42,27 @@ __all__ = [
     "torchvision_set",
     "write_idx",
 ]
+
+_MODULES = {
+    "idx": ("IdxError", "IdxWriter", "read_idx", "write_idx"),
+    "imageset": ("ImageSet", "load_idx_set", "select_classes"),
+    "mapped": ("advise",),
+    "named": ("torchvision_set",),
+    "packed": ("PackedWriter", "load_packed"),
+    "pictures.cache": ("CacheError",),
+    "pictures.folders": ("UnusableFile",),
+    "pictures.packing": ("pack_folder",),
+    "rows": ("Rows",),
+    "sample": ("mnist_sample", "sample_digits"),
+    "source": ("LoadedData", "load_data", "load_whole"),
+}
+_HOME = {name: module for module, names in _MODULES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name from its module (PEP 562)."""
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value

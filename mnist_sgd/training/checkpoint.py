@@ -41,6 +41,10 @@ from mnist_sgd.training.callbacks.base import Callback
 from mnist_sgd.training.data_parallel import broadcast_buffers
 from mnist_sgd.training.random_states import random_state
 from mnist_sgd.training.resume.comparison import described_data, other_attributes, other_fit
+from mnist_sgd.training.resume.errors import (
+    CheckpointError as CheckpointError,
+    ResumeError as ResumeError,
+)
 from mnist_sgd.training.resume.fit_identity import (
     OPTIMIZER,
     callback_settings,
@@ -53,10 +57,6 @@ from mnist_sgd.training.resume.restore import DeferredState, restore_loaders, st
 from mnist_sgd.training.resume.started_fit import StartedFit
 
 FORMAT = 2
-
-
-class CheckpointError(ValueError):
-    """A checkpoint cannot be written, or this fit cannot resume from a file."""
 
 
 class Checkpoint(Callback):
@@ -225,7 +225,7 @@ def load_checkpoint(learn: Any, path: str | os.PathLike[str]) -> None:
 
     def check() -> bytes:
         if found := other_fit(learn, state, start):
-            raise CheckpointError(found)
+            raise ResumeError(found)
         _warn_of_attributes(path, state, start)
         return b""
 
@@ -243,12 +243,12 @@ def load_checkpoint(learn: Any, path: str | os.PathLike[str]) -> None:
 
 @contextmanager
 def _naming_file(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Convert errors to a CheckpointError that starts with the file's path."""
+    """Convert errors to a ResumeError that starts with the file's path."""
     try:
         yield
     except (ValueError, RuntimeError) as error:
         cause = None if isinstance(error, CheckpointError) else error
-        raise CheckpointError(f"{path}: {error}") from cause
+        raise ResumeError(f"{path}: {error}", getattr(error, "has_advice", False)) from cause
 
 
 def _on_main_process(learn: Any, work: Callable[[], bytes]) -> bytes:
@@ -256,6 +256,8 @@ def _on_main_process(learn: Any, work: Callable[[], bytes]) -> bytes:
     try:
         result: bytes = learn.ranks.run_on_main_process(work)
         return result
+    except CheckpointError:
+        raise
     except ValueError as error:
         raise CheckpointError(str(error)) from None
 
@@ -263,15 +265,15 @@ def _on_main_process(learn: Any, work: Callable[[], bytes]) -> bytes:
 def _read(learn: Any, path: Path) -> dict[str, Any]:
     def content() -> bytes:
         if not path.is_file():
-            raise CheckpointError(f"{path}: there is no such file")
+            raise ResumeError(f"{path}: there is no such file")
         return path.read_bytes()
 
     try:
         state = parse(_on_main_process(learn, content))
     except DocumentError as error:
-        raise CheckpointError(f"{path}: not a checkpoint: {error}") from error
+        raise ResumeError(f"{path}: not a checkpoint: {error}") from error
     if state.get("checkpoint") != FORMAT:
-        raise CheckpointError(
+        raise ResumeError(
             f"{path}: a checkpoint of format {state.get('checkpoint')}; "
             f"this version of mnist_sgd reads {FORMAT}"
         )

@@ -131,7 +131,7 @@ def test_streams_that_are_missing_or_bare_will_do(make: type, trained: TrainedFi
         assert main(["inspect", "größer.onnx"]) == 2
         assert (sys.stdout, sys.stderr) == (out, err)
     if out is not None:
-        assert "1,971 of 2,038 right" in out.text
+        assert "1,971 of 2,038 correct" in out.text
         assert (
             err.text == "mnist-sgd: gr\\xf6\\xdfer.onnx cannot be read: No such file or directory\n"
         )
@@ -259,4 +259,4 @@ def test_the_progress_is_drawn_with_what_the_terminal_can_show(
     os.close(end)
     shown = os.read(terminal, 10_000).decode()
     os.close(terminal)
-    assert re.search(rf"\|{block}+-*\| \d+ of 120 files\x1b\[K", shown)
+    assert re.search(rf"\|{block}+-*\| \d+ of 120 files\r", shown)

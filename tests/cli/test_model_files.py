@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mnist_sgd.cli import main
-from mnist_sgd.cli.options.model_files import model_file
+from mnist_sgd.cli.options.models import model_file
 from mnist_sgd.data import sample_digits
 from server import Server
 from trained import TrainedFiles
@@ -136,16 +136,16 @@ NEWEST = "runs/new/model.onnx"
         (["inspect", "empty"], "empty: the folder holds no model.onnx"),
         (
             ["inspect", "runs/new/model.safetensors"],
-            "runs/new/model.safetensors holds the weights alone; the model is "
+            "runs/new/model.safetensors contains only the weights; the model is "
             f"{NEWEST} (mnist-sgd inspect {NEWEST})",
         ),
         (
             ["predict", "three.png", "--model", "a b.safetensors"],
-            "a b.safetensors holds the weights alone; export the model first: mnist-sgd export "
+            "a b.safetensors contains only the weights; export the model first: mnist-sgd export "
             "'a b.safetensors' 'a b.onnx'",
         ),
-        (["evaluate", "m.pt2"], "m.pt2 is a model for torch; this command takes the .onnx file"),
-        (["evaluate", "-"], "a model is not read from standard input; name its file"),
+        (["evaluate", "m.pt2"], "m.pt2 is a model for PyTorch; this command takes the .onnx file"),
+        (["evaluate", "-"], "a model cannot be read from standard input; name its file"),
         (
             ["export", NEWEST, "m.pt"],
             f"{NEWEST}: not a safetensors file: export takes the weights, "
@@ -170,7 +170,7 @@ NEWEST = "runs/new/model.onnx"
         ),
         (
             ["predict", "runs/new"],
-            "runs/new: the folder holds no picture; its model is named as --model runs/new",
+            "runs/new: the folder has no pictures; to use its model, give --model runs/new",
         ),
     ],
 )

@@ -1,6 +1,5 @@
 """Few pictures are trained long enough, in a way that suits how they are preprocessed."""
 
-import argparse
 import json
 from pathlib import Path
 
@@ -9,7 +8,9 @@ from hypothesis import given, strategies as st
 
 from mnist_sgd import Augmentation, DataLoader
 from mnist_sgd.cli import main
-from mnist_sgd.cli.training.batches import make_loaders
+from mnist_sgd.cli.options.datasets import DataConfig
+from mnist_sgd.cli.training.config import TrainConfig
+from mnist_sgd.cli.training.learner import make_loaders
 from mnist_sgd.cli.training.recipes import LEAST_STEPS, RECIPES, Recipe, with_enough_steps
 from mnist_sgd.data import load_data
 from mnist_sgd.training.distributed import SINGLE_PROCESS
@@ -85,8 +86,8 @@ def test_early_stopping_may_wait_as_long_as_the_pictures_are_trained(
     for options in ([], ["--epochs", "150"]):
         assert train(folder, "--early-stopping", "150", *options) == 2
         assert capsys.readouterr().err.splitlines()[-1] == (
-            "mnist-sgd: --early-stopping 150 needs more epochs than the training has (150); give "
-            "fewer, or more --epochs"
+            "mnist-sgd: --early-stopping 150 needs more epochs than the training has (150); choose "
+            "a smaller number, or more --epochs"
         )
 
 
@@ -103,7 +104,7 @@ WHOLE = Augmentation(degrees=5, translate=0.04, scale=(0.95, 1.05), outside="edg
 
 
 @pytest.mark.parametrize(
-    ("preparation", "augmentation"), [("mnist", CHARACTERS), ("fit", WHOLE), ("stretch", WHOLE)]
+    ("preprocessing", "augmentation"), [("mnist", CHARACTERS), ("fit", WHOLE), ("stretch", WHOLE)]
 )
 def test_augmentation_fits_the_preprocessing(
     tmp_path: Path, preprocessing: str, augmentation: Augmentation
@@ -112,8 +113,8 @@ def test_augmentation_fits_the_preprocessing(
     for name in "ab":
         fill_with(tmp_path / name, blob, 20, ord(name) * 100)
     data = load_data(tmp_path, preprocessing=preprocessing)
-    args = argparse.Namespace(seed=0, threads=1, drop_last=False, data=tmp_path)
-    loaders = make_loaders(args, RECIPES["cnn"], (data.train, data.valid), SINGLE_PROCESS)
+    config = TrainConfig(data=DataConfig(data=tmp_path), recipe=RECIPES["cnn"])
+    loaders = make_loaders(config, (data.train, data.valid), SINGLE_PROCESS)
     assert isinstance(loaders.train, DataLoader)
     assert isinstance(loaders.valid, DataLoader)
     assert loaders.train.augment == augmentation

@@ -161,8 +161,8 @@ def test_a_model_is_never_written_into_the_folder_of_another_run(
     for option in ([], ["--overwrite"], ["--resume"]):
         assert main(["train", "--out", str(tmp_path / "first"), *option]) == 2
         assert capsys.readouterr().err == (
-            f"mnist-sgd: {tmp_path}/first is the folder of a run, whose report would not tell of "
-            "the new model; choose another folder with --out DIR, or train a run with --run NAME\n"
+            f"mnist-sgd: {tmp_path}/first is a run's folder, and its report would not describe the "
+            "new model; choose another folder with --out DIR, or train a run with --run NAME\n"
         )
     assert contents(tmp_path) == before
 
@@ -198,8 +198,8 @@ def test_a_resumed_run_does_not_become_one_of_another_task(
     assert main(["train", "--run", "a", "--resume"]) == 2
     assert capsys.readouterr().err == (
         "mnist-sgd: runs/a/model.onnx is a model of left and right, and would be replaced by one "
-        "of 7 and 3; choose another --run NAME, or begin anew with --overwrite instead of "
-        "--resume\n"
+        "of 7 and 3; choose another --run NAME, or start again with --overwrite instead "
+        "of --resume\n"
     )
 
 

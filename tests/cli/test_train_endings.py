@@ -15,7 +15,7 @@ import pytest
 from mnist_sgd import Checkpoint, Learner
 from mnist_sgd._files import atomic_write
 from mnist_sgd.cli import main
-from mnist_sgd.cli.training.table import Table
+from mnist_sgd.cli.training.terminal import Table
 from mnist_sgd.export import exporter
 from mnist_sgd.models.weights import read_weights
 from mnist_sgd.report import writer
@@ -70,7 +70,7 @@ def test_a_table_that_is_lost_on_a_full_disk_is_said_and_the_files_are_written(
     done = shell("> /dev/full", tmp_path)
     assert done.returncode == 1
     assert done.stderr.startswith(
-        "mnist-sgd: the files are written, but not the whole table: [Errno 28] No space left on "
+        "mnist-sgd: all files are written, but not the whole table: [Errno 28] No space left on "
     )
     assert done.stderr.count("\n") == 1
     check_files(tmp_path)
@@ -186,7 +186,7 @@ def test_a_checkpoint_that_is_there_is_said(
         main([*TRAIN, "--checkpoint-every", "100"])
     except SystemExit:
         assert number == signal.SIGTERM
-    kept = "checkpoint.safetensors is there: the same command with --resume continues the training"
+    kept = "checkpoint.safetensors exists: the same command with --resume continues the training"
     assert capsys.readouterr().err == (
         f"mnist-sgd: ended by SIGTERM; {kept}\n"
         if number == signal.SIGTERM
@@ -195,7 +195,7 @@ def test_a_checkpoint_that_is_there_is_said(
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)
     assert main([*TRAIN, "--checkpoint-every", "100", "--resume"]) == 0
-    assert "the training is finished" in capsys.readouterr().err
+    assert "the training is complete" in capsys.readouterr().err
 
 
 # A training whose model cannot be exported, and one whose logs cannot be written.
@@ -267,8 +267,7 @@ def test_a_table_in_a_file_that_is_lost_is_said_and_all_else_is_written(
     out, err = capsys.readouterr()
     assert out.splitlines()[3].startswith("2    ")
     assert err == (
-        "mnist-sgd: /dev/full is not complete: No space left on device; all other files are "
-        "written\n"
+        "mnist-sgd: /dev/full is incomplete: No space left on device; all other files are written\n"
     )
     check_files(tmp_path)
 
@@ -305,7 +304,7 @@ def test_events_that_cannot_be_written_do_not_end_the_training(tmp_path: Path) -
     )
     assert done.returncode == 2
     assert done.stderr == (
-        "mnist-sgd: events is not complete: File too large; all other files are written\n"
+        "mnist-sgd: events is incomplete: File too large; all other files are written\n"
     )
     assert done.stdout.splitlines()[12].startswith("11   ")
     (tmp_path / "events").rename(tmp_path.parent / "events")
@@ -352,7 +351,7 @@ def test_a_training_that_fails_names_the_logs_that_lack_something(
     options = ["--model", "in_the_way_too:Linear", "--run", "a", "--checkpoint-every", "9"]
     assert main([*TRAIN, *options]) == 1
     assert capsys.readouterr().err.splitlines()[0] == (
-        "mnist-sgd: runs/a/history.json is not complete: Is a directory"
+        "mnist-sgd: runs/a/history.json is incomplete: Is a directory"
     )
 
 

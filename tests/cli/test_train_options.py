@@ -24,7 +24,7 @@ from mnist_sgd import (
     mnist_sample,
 )
 from mnist_sgd.cli import _parser, main, train
-from mnist_sgd.cli.training.options import chosen_model, chosen_recipe
+from mnist_sgd.cli.training.config import TrainConfig, train_config
 from mnist_sgd.cli.training.recipes import RECIPES, Recipe
 from mnist_sgd.training.optimizers import exempt_from_decay
 
@@ -34,8 +34,12 @@ CYCLE = ["--model", "mlp", "--schedule", "one-cycle", "--optimizer", "adam", "--
 CYCLE += ["--augment", "--epochs", "2", "--weight-decay", "0.01", "--seed", "3"]
 
 
+def config(*options: str) -> TrainConfig:
+    return train_config(_parser().parse_args(["train", *options]))
+
+
 def recipe(*options: str) -> Recipe:
-    return chosen_recipe(_parser().parse_args(["train", *options]))
+    return config(*options).recipe
 
 
 @pytest.mark.parametrize("model", RECIPES)
@@ -44,7 +48,7 @@ def test_without_options_a_model_has_its_own_recipe(model: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "preparation", "model"),
+    ("options", "preprocessing", "model"),
     [
         ([], "mnist", "linear"),
         (["--data", "photos"], "mnist", "cnn"),
@@ -58,7 +62,7 @@ def test_without_options_a_model_has_its_own_recipe(model: str) -> None:
 def test_characters_are_learned_by_the_cnn_whole_pictures_by_tones_the_sample_as_in_the_chapter(
     options: list[str], preprocessing: str, model: str
 ) -> None:
-    assert chosen_model(_parser().parse_args(["train", *options]), preprocessing) == model
+    assert config(*options).model_for(preprocessing) == model
 
 
 def test_the_chapters_models_are_trained_as_in_the_chapter() -> None:
@@ -101,6 +105,11 @@ def test_every_field_has_an_option() -> None:
     assert {field.name for field in fields(Recipe)} == {*OPTIONS, "optimizer"}
 
 
+def test_a_run_records_every_option() -> None:
+    given = vars(_parser().parse_args(["train"])).keys()
+    assert config().arguments().keys() == given - {"run", "version"}
+
+
 def test_another_optimizer_brings_a_rate_and_a_momentum_unless_they_are_given() -> None:
     own = RECIPES["mlp"]
     adam = replace(own, optimizer="adam", lr=0.003, momentum=0.9)
@@ -119,8 +128,8 @@ def test_another_optimizer_brings_a_rate_and_a_momentum_unless_they_are_given() 
         (["--lr", "fnd"], "must be a number above 0, got 'fnd', which is not 'find' either"),
         (["--lr", "1e39"], "must be a number from 1e-38 to 1e38, got '1e39'"),
         (["--lr", "1e-50"], "must be a number from 1e-38 to 1e38, got '1e-50'"),
-        (["--momentum", "1"], "must be a number from 0 on and below 1, got '1'"),
-        (["--weight-decay", "-1"], "must be a number from 0 on, got '-1'"),
+        (["--momentum", "1"], "must be a number of at least 0 and below 1, got '1'"),
+        (["--weight-decay", "-1"], "must be a number of at least 0, got '-1'"),
         (["--early-stopping", "0"], "must be a whole number above 0, got '0'"),
         (["--schedule", "cosine"], "invalid choice: 'cosine'"),
     ],
@@ -138,13 +147,13 @@ def test_values_that_cannot_be_used_are_said(
     [
         (
             ["--early-stopping", "10"],
-            "--early-stopping 10 needs more epochs than the training has (10); give fewer, or "
-            "more --epochs",
+            "--early-stopping 10 needs more epochs than the training has (10); choose a "
+            "smaller number, or more --epochs",
         ),
         (
             ["--model", "cnn", "--epochs", "3", "--early-stopping", "4"],
-            "--early-stopping 4 needs more epochs than the training has (3); give fewer, or "
-            "more --epochs",
+            "--early-stopping 4 needs more epochs than the training has (3); choose a "
+            "smaller number, or more --epochs",
         ),
         (
             ["--weight-decay", "2"],
@@ -298,7 +307,7 @@ def test_a_cycle_that_was_cut_off_goes_on_to_the_same_bytes(
         assert main([*arguments, str(cut)]) == 130
     capsys.readouterr()
     assert main([*arguments, str(cut)]) == 0
-    assert "going on in epoch 1 after 21 batches" in capsys.readouterr().err
+    assert "resuming in epoch 1 after 21 batches" in capsys.readouterr().err
     for file in ("model.onnx", "model.safetensors"):
         assert (whole / file).read_bytes() == (cut / file).read_bytes()
 
@@ -317,8 +326,8 @@ def test_a_watched_training_ends_early_and_leaves_the_best_epochs_weights(
     best = losses.index(min(losses))
     assert len(losses) == best + 3 < 40
     assert err == (
-        f"mnist-sgd: valid_loss gets no lower: ended after {len(losses)} of 40 epochs\n"
-        f"mnist-sgd: the weights are those of epoch {best}\n"
+        f"mnist-sgd: valid_loss stopped improving: ended after {len(losses)} of 40 epochs\n"
+        f"mnist-sgd: kept the weights of epoch {best}\n"
     )
     rows = csv.DictReader(history.read_text().splitlines())
     assert [float(row["valid_loss"]) for row in rows] == losses
@@ -331,8 +340,7 @@ def test_of_a_training_that_diverged_there_is_no_best_epoch(tmp_path: Path, caps
     assert main(["train", *options, "--out", str(tmp_path)]) == 1
     first, second = capsys.readouterr().err.splitlines()
     assert first == (
-        "mnist-sgd: no epoch has a valid_loss that is a number: the weights are those of the last "
-        "one"
+        "mnist-sgd: valid_loss is not a number in any epoch: kept the weights of the last one"
     )
     assert second.startswith(f"mnist-sgd: {tmp_path / 'model.onnx'} was not written: ")
 
@@ -348,5 +356,5 @@ def test_a_rate_is_found_said_and_used(
     found = Learner(dls, create_model("linear", 0)).lr_find().valley
     out, err = capsys.readouterr()
     assert len(out.splitlines()) == 2
-    assert err == f"mnist-sgd: the learning rate found is {found:.3g}\n"
+    assert err == f"mnist-sgd: found the learning rate {found:.3g}\n"
     assert trained[0].recorder.lrs == [found] * 49

@@ -10,7 +10,8 @@ import pytest
 
 from mnist_sgd import Learner
 from mnist_sgd.cli import _parser, main
-from mnist_sgd.cli.training.places import check_places
+from mnist_sgd.cli.training.checks import check_places
+from mnist_sgd.cli.training.config import train_config
 from waiting import PATIENCE
 
 Output = pytest.CaptureFixture[str]
@@ -60,7 +61,7 @@ def unprivileged(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]
         (
             ["--tensorboard", "ro/events"],
             "ro/events cannot be written: ro: Permission denied; choose another folder with "
-            "--tensorboard FOLDER",
+            "--tensorboard DIR",
         ),
     ],
 )
@@ -82,8 +83,8 @@ def test_a_folder_that_is_read_only_is_found_first(
         ),
         (
             ["--run", "first"],
-            "runs/first cannot be written: .: Permission denied; start in another folder, or take "
-            "--out DIR in place of --run NAME",
+            "runs/first cannot be written: .: Permission denied; start in another folder, or give "
+            "--out DIR instead of --run NAME",
         ),
     ],
 )
@@ -121,7 +122,7 @@ LONG = "x" * 250
         (["--csv", "runs/c/history.csv"], "runs/c/history.csv belongs to the run runs/c; choose "),
         (
             ["--csv", "words"],
-            "words is another file, not the table of an earlier training; choose ",
+            "words exists and is not the table of an earlier training; choose ",
         ),
         (["--csv", "file/h.csv"], "file/h.csv cannot be written: file: it is not a folder; "),
         (["--tensorboard", "file"], "file cannot be written: it is not a folder; "),
@@ -171,7 +172,7 @@ def test_a_place_that_can_be_written_to_is_accepted_and_left_alone(file: str, he
     (here / "link").symlink_to("far/history.csv")
     (here / "replaced").touch(mode=0o444)
     before = sorted(here.rglob("*"))
-    check_places(_parser().parse_args(["train", "--csv", file]))
+    check_places(train_config(_parser().parse_args(["train", "--csv", file])))
     assert sorted(here.rglob("*")) == before
 
 

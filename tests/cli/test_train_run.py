@@ -1,6 +1,5 @@
 """`mnist-sgd train --run NAME`: a run is named, refused, begun anew, killed and gone on with."""
 
-import argparse
 import csv
 import json
 import re
@@ -14,10 +13,11 @@ from pathlib import Path
 import pytest
 
 from mnist_sgd import Checkpoint, DistributedContext, Learner
-from mnist_sgd.cli import main
+from mnist_sgd.cli import _parser, main
 from mnist_sgd.cli.program import program
-from mnist_sgd.cli.training.refusals import first_refusal, refuse_together
-from mnist_sgd.cli.training.run_folder import open_folder
+from mnist_sgd.cli.training.checks import first_refusal, refuse_together
+from mnist_sgd.cli.training.config import train_config
+from mnist_sgd.cli.training.run_folder import create_output_folder
 from mnist_sgd.report.folder import RunError
 from runs import contents
 from waiting import PATIENCE
@@ -151,8 +151,8 @@ def test_a_run_that_is_overwritten_and_interrupted_says_how_to_resume_and_is_res
         patch.setattr(Checkpoint, "before_step", stop)
         assert main([*line, "--overwrite"]) == 130
     assert capsys.readouterr().err == (
-        "mnist-sgd: runs/a/checkpoint.safetensors is there: the same command with --resume in "
-        "place of --overwrite continues the training\nmnist-sgd: interrupted\n"
+        "mnist-sgd: runs/a/checkpoint.safetensors exists: the same command with --resume "
+        "instead of --overwrite continues the training\nmnist-sgd: interrupted\n"
     )
     assert sorted(contents(there)) == [
         "batches.csv",
@@ -188,9 +188,7 @@ def test_a_run_that_was_interrupted_before_its_first_checkpoint_begins(
     for name in ("report.html", "model.onnx", "model.safetensors"):
         (there / name).unlink()
     assert main(["train", "--epochs", "1", "--run", "a", "--resume"]) == 0
-    assert capsys.readouterr().err == (
-        "mnist-sgd: there is no checkpoint yet; the training begins\n"
-    )
+    assert capsys.readouterr().err == ("mnist-sgd: no checkpoint yet; starting the training\n")
     assert (there / "report.html").is_file()
 
 
@@ -203,12 +201,12 @@ def test_a_folder_with_empty_plots_alone_is_taken_as_an_empty_one(here: Path) ->
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--overwrite", "--resume"], "--overwrite begins a run anew, --resume goes on with it; "),
+        (["--overwrite", "--resume"], "--overwrite starts again and --resume continues; "),
         (["--run", "a/b"], "a run's name is letters, digits, '.', '-' and '_', a letter or digit "),
-        (["--run", "a", "--out", "b"], "--run NAME puts all files into runs/NAME; leave --out "),
+        (["--run", "a", "--out", "b"], "--run NAME puts all files into runs/NAME; leave out --out"),
         (
             ["--run", "a", "--overwrite", "--resume"],
-            "--overwrite begins a run anew, --resume goes ",
+            "--overwrite starts again and --resume continues; ",
         ),
     ],
 )
@@ -234,10 +232,10 @@ class SecondRank(DistributedContext):
 
 
 def test_every_rank_is_refused_what_the_first_is(here: Path) -> None:
-    args = argparse.Namespace(name="a", out=here / "runs" / "a", resume=False, overwrite=False)
+    config = train_config(_parser().parse_args(["train", "--run", "a"]))
     with pytest.raises(RunError, match=r"^it exists$"):
-        open_folder(args, SecondRank(1, 2, said=b"it exists"))
-    assert open_folder(args, SecondRank(1, 2)) is not None
+        create_output_folder(config, SecondRank(1, 2, said=b"it exists"))
+    assert create_output_folder(config, SecondRank(1, 2)) is not None
     assert list(here.iterdir()) == []
 
 
@@ -306,7 +304,7 @@ def test_a_killed_run_goes_on_to_the_undisturbed_runs_files(here: Path, capsys: 
 
     capsys.readouterr()
     assert main([*arguments, "killed", "--resume"]) == 0
-    assert "going on in epoch" in capsys.readouterr().err
+    assert "resuming in epoch" in capsys.readouterr().err
     expected, given = contents(here / "runs" / "undisturbed"), contents(folder)
     assert set(given) == set(expected)
     different = {name for name in given if given[name] != expected[name]} - OF_THE_PROCESS

@@ -41,11 +41,11 @@ def test_names_that_begin_like_options_follow_their_option(tmp_path: Path, capsy
         "pictures preprocessed as drawn characters (--preprocess mnist): 20 of 20 -a "
         "and 20 of 20 -b look "
         "like drawn characters; for whole pictures: --preprocess fit\n"
-        "the positive class is -b; --positive=-a turns it round\n"
+        "the positive class is -b; use --positive=-a to swap\n"
     )
     assert main([*line[:3], "--classes", "-b", "hot dog", "--positive", "-b"]) == 0
     assert capsys.readouterr().out.endswith(
-        "the positive class is -b; --positive='hot dog' turns it round\n"
+        "the positive class is -b; use --positive='hot dog' to swap\n"
     )
 
 

@@ -542,10 +542,13 @@ def test_a_model_of_ones_own_pictures_carries_their_preprocessing(
         (["--download"], "--download goes with --dataset NAME: the sample comes with the package"),
         (["--cache", "x"], "--cache goes with --data"),
         (["--skip-unusable"], "--skip-unusable goes with --data"),
-        (["--preprocess", "fit"], "--preprocess goes with --data, or with a set of torchvision's"),
+        (
+            ["--preprocess", "fit"],
+            "--preprocess goes with --data, or with a data set of torchvision",
+        ),
         (
             ["--data", "x", "--dataset", "MNIST"],
-            "--data is a choice of its own: leave out --dataset and --download",
+            "--data excludes --dataset and --download: leave them out",
         ),
     ],
 )
@@ -617,12 +620,14 @@ def test_only_the_first_rank_says_it(
     fill(tmp_path / "valid", {"dog": 5, "cat": 5}, start=500)
     arguments = ["evaluate", "none.onnx", "--data", str(tmp_path)]
     from mnist_sgd.cli.options import datasets
+    from mnist_sgd.cli.options.fields import section
 
     args = __import__("mnist_sgd.cli").cli._parser().parse_args(arguments)
+    config = section(datasets.DataConfig, args)
     monkeypatch.setenv("WORLD_SIZE", "2")
     for rank, said in (("0", 1), ("1", 0)):
         monkeypatch.setitem(os.environ, "RANK", rank)
-        datasets.load_datasets(args)
+        datasets.load_datasets(config)
         assert capsys.readouterr().err.count("note: ") == said
 
 

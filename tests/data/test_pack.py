@@ -70,7 +70,7 @@ def test_the_set_holds_the_preprocessed_pictures_by_side_class_and_name(
         "pictures preprocessed as drawn characters (--preprocess mnist): "
         f"{load_data(folder).choice}; for "
         "whole pictures: --preprocess fit\n"
-        "the positive class is three; --positive seven turns it round\n",
+        "the positive class is three; use --positive seven to swap\n",
         "",
     )
     assert sorted(path.name for path in out.iterdir()) == [
@@ -407,7 +407,7 @@ def test_the_progress_is_a_line_of_a_terminal_that_is_erased(folder: Path, tmp_p
     done = subprocess.run(line, stderr=end, stdout=subprocess.PIPE, text=True, check=True)
     os.close(end)
     shown = read_to_the_end(terminal)
-    assert shown.decode().startswith(f"\r|{40 * '█'}| 8 of 8 files\x1b[K\r")
+    assert shown.decode().startswith(f"\r|{40 * '█'}| 8 of 8 files\r")
     assert shown.endswith(b"\r\x1b[K")
     assert b"\n" not in shown
     os.close(terminal)

@@ -83,23 +83,23 @@ def test_a_folder_with_one_picture_is_a_class_and_other_files_are_named(photos: 
     [
         (
             ["--out", "cat"],
-            "cat lies in cat, which is the folder of a class of --data .; choose another folder "
+            "cat is inside cat, the folder of a class of --data .; choose another folder "
             "with --out DIR",
         ),
         (
             ["--out", "link/models"],
-            "link/models lies in cat, which is the folder of a class of --data .; choose another "
+            "link/models is inside cat, the folder of a class of --data .; choose another "
             "folder with --out DIR",
         ),
         (
             ["--csv", "dog/history.csv"],
-            "dog/history.csv lies in dog, which is the folder of a class of --data .; choose "
+            "dog/history.csv is inside dog, the folder of a class of --data .; choose "
             "another file with --csv FILE",
         ),
         (
             ["--tensorboard", "dog/events"],
-            "dog/events lies in dog, which is the folder of a class of --data .; choose another "
-            "folder with --tensorboard FOLDER",
+            "dog/events is inside dog, the folder of a class of --data .; choose another "
+            "folder with --tensorboard DIR",
         ),
     ],
 )
@@ -120,8 +120,8 @@ def test_a_run_is_refused_where_runs_is_a_class(here: Path, capsys: Output) -> N
     fill(here, {"runs": 20, "walks": 20})
     assert main([*TRAIN, "--run", "a"]) == 2
     assert capsys.readouterr().err == (
-        "mnist-sgd: runs/a lies in runs, which is the folder of a class of --data .; start in "
-        "another folder, or take --out DIR in place of --run NAME\n"
+        "mnist-sgd: runs/a is inside runs, the folder of a class of --data .; start in "
+        "another folder, or give --out DIR instead of --run NAME\n"
     )
     assert main([*TRAIN, "--out", "models"]) == 0
 

@@ -65,7 +65,7 @@ def test_figures_at_another_threshold_say_so(model: Path, capsys: Output) -> Non
         assert main(["evaluate", str(model), "--threshold", threshold]) == 0
         line = capsys.readouterr().out.splitlines()[0]
         right = negative + positive
-        assert line.startswith(f"{model}{at}: {right:,} of {right + wrong + missed:,} right, ")
+        assert line.startswith(f"{model}{at}: {right:,} of {right + wrong + missed:,} correct, ")
 
 
 def test_the_text_has_the_figures_the_curves_and_the_calibration(
@@ -75,7 +75,7 @@ def test_the_text_has_the_figures_the_curves_and_the_calibration(
     assert main(["evaluate", str(model)]) == 0
     lines = capsys.readouterr().out.splitlines()
     right = facts["confusion"][0][0] + facts["confusion"][1][1]
-    assert lines[0] == f"{model}: {right:,} of 2,038 right, accuracy {facts['accuracy']:.4f}"
+    assert lines[0] == f"{model}: {right:,} of 2,038 correct, accuracy {facts['accuracy']:.4f}"
     assert lines[1].split() == ["called", "7", "called", "3"]
     for row, name in enumerate("73"):
         counts = [f"{count:,}" for count in facts["confusion"][row]]
@@ -113,7 +113,7 @@ def test_the_mistakes_are_listed_the_furthest_from_the_threshold_first(
         assert distances == sorted(distances, reverse=True)
     assert main(["evaluate", str(model), "--mistakes"]) == 0
     out = capsys.readouterr().out
-    text = out[out.index("called wrong, with the probability of 3:\n") :].splitlines()[1:]
+    text = out[out.index("misclassified, with the probability of 3:\n") :].splitlines()[1:]
     first = facts_of(capsys, model, "--mistakes")["mistakes"][0]
     assert text[0] == f"  is {first['class']}  {first['probability']:.4f}  image {first['image']}"
 
@@ -153,7 +153,7 @@ def test_the_mistakes_among_pictures_are_named_by_their_files(
     assert given["probability"] < 0.5
     assert main(["evaluate", *arguments]) == 0
     assert capsys.readouterr().out.endswith(
-        "\n\ncalled wrong, with the probability of 3:\n"
+        "\n\nmisclassified, with the probability of 3:\n"
         f"  is 3  {given['probability']:.4f}  {wrong}\n"
     )
 
@@ -188,7 +188,7 @@ def test_the_share_that_is_measured_is_said(model: Path, tmp_path: Path, capsys:
     photos = digits(tmp_path / "photos", model)
     arguments = [str(model), "--data", str(photos)]
     for more, share in (
-        ([], "6 of 12 pictures, the validation share; --all for all"),
+        ([], "6 of 12 pictures, those for validation; --all takes all"),
         (["--all"], f"all 12 pictures of {photos}"),
     ):
         assert main(["evaluate", *arguments, *more]) == 0
@@ -274,7 +274,7 @@ def test_the_advice_gives_the_path_of_the_data_from_the_current_folder(
         assert main(["evaluate", unknown]) == 2
         assert capsys.readouterr().err == (
             f"mnist-sgd: {unknown} knows the classes phone and umbrella; the sample has 7 and 3, "
-            "this model was trained on 'g', and it is not known where that is: mnist-sgd evaluate "
+            "this model was trained on 'g', but that data was not found: mnist-sgd evaluate "
             f"{unknown} --data DIR\n"
         )
 
@@ -285,7 +285,7 @@ def test_a_model_of_other_data_with_the_samples_classes_is_not_taken_for_the_sam
     trained_on(model, "photos", ("7", "3"))
     assert main(["evaluate", str(model)]) == 0
     out, err = capsys.readouterr()
-    assert out.startswith(f"{model}: 1,971 of 2,038 right")
+    assert out.startswith(f"{model}: 1,971 of 2,038 correct")
     assert err == (
         f"mnist-sgd: note: these are the sample's images; {model} was trained on 'photos'\n"
     )
@@ -338,7 +338,7 @@ def test_a_wished_figure_is_reached_and_its_cost_stands_beside_it(
     for name in ("precision", "recall"):
         line = rf"^{name} +{before[name]:.4f} +{after[name]:.4f}  of those "
         assert re.search(line, text, re.MULTILINE)
-    assert text.endswith(f"\nthe model keeps 0.5; --write puts {after['threshold']} into it\n")
+    assert text.endswith(f"\nthe model keeps 0.5; --write stores {after['threshold']} in it\n")
     assert model.read_bytes() == content
 
 
@@ -461,7 +461,7 @@ def test_a_failed_plot_keeps_everything_else(model: Path, tmp_path: Path, capsys
     out, err = capsys.readouterr()
     assert err == said
     assert out.startswith(
-        f"{model} at the threshold 0.004: 1,951 of 2,038 right, accuracy 0.9573\n"
+        f"{model} at the threshold 0.004: 1,951 of 2,038 correct, accuracy 0.9573\n"
     )
     assert out.endswith(
         f"\n{model}: the model with the threshold 0.004, {model.stat().st_size:,} bytes\n"

@@ -78,9 +78,9 @@ def test_training_and_evaluating_count_them(folder: Path, capsys: Output) -> Non
     lines = capsys.readouterr().out.splitlines()
     count = right(lines[0])
     assert lines[:4] == [
-        f"{model}: {count} of 22 right, accuracy {count / 22:.4f}; 12 pictures were refused "
+        f"{model}: {count} of 22 correct, accuracy {count / 22:.4f}; 12 pictures were refused "
         "(--preprocess mnist) and count as not right",
-        "22 of 52 pictures, the validation share; --all for all",
+        "22 of 52 pictures, those for validation; --all takes all",
         "",
         "of the 10 that were not refused:",
     ]
@@ -90,7 +90,7 @@ def test_training_and_evaluating_count_them(folder: Path, capsys: Output) -> Non
     assert facts["accuracy"] == count / 22
     assert main([*measure, "--all"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert " of 52 right" in lines[0]
+    assert " of 52 correct" in lines[0]
     assert lines[1] == f"all 52 pictures of {folder}"
 
 

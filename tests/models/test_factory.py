@@ -365,13 +365,13 @@ def test_the_commands_train_go_on_with_and_export_it(
     begun = command(*train, cwd=folder)
     assert (begun.returncode, begun.stderr) == (
         0,
-        "mnist-sgd: there is no checkpoint yet; the training begins\n",
+        "mnist-sgd: no checkpoint yet; starting the training\n",
     )
     assert main(train) == 0
     out, err = capsys.readouterr()
     assert (out, err) == (
         begun.stdout,
-        "mnist-sgd: checkpoint.safetensors: the training is finished\n",
+        "mnist-sgd: checkpoint.safetensors: the training is complete\n",
     )
     assert Predictor("model.onnx").metadata.model == "own_nets:small"
     assert main(["export", "model.safetensors", "again.onnx"]) == 2

@@ -59,7 +59,7 @@ def test_the_table_has_a_row_a_run_the_most_accurate_first(made: Path, capsys: O
         mixed,
     ]
     assert len({len(line) for line in lines[:3]}) == 1
-    assert lines[3:5] == ["", "in what they differ"]
+    assert lines[3:5] == ["", "differences"]
     settings = {line.split("  ")[0]: line.split("  ")[-1].strip() for line in lines[5:-2]}
     assert settings == {
         "data.valid.fingerprint": f"{easy_set().fingerprint()} (good); "

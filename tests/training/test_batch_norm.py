@@ -152,8 +152,8 @@ def test_the_command_names_its_option_which_then_trains(
     assert main([*line, "--out", "out", "--resume"]) == 2
     assert capsys.readouterr().err == (
         f"mnist-sgd: {Path('out', 'checkpoint.safetensors')}: the state is of another drop_last: "
-        "it has 1, this loader has 0; resume with the options and data that the training began "
-        "with, or begin anew without --resume\n"
+        "it has 1, this loader has 0; resume with the options and data that the training "
+        "started with, or start again without --resume\n"
     )
 
 

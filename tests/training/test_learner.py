@@ -259,9 +259,9 @@ def test_a_terminal_gets_a_bar_on_its_error_stream_and_the_line_back(
 ) -> None:
     import sys
 
-    from mnist_sgd.training.callbacks import progress
+    from mnist_sgd.training.callbacks import bar
 
-    monkeypatch.setattr(progress, "BAR_INTERVAL", 0)
+    monkeypatch.setattr(bar, "BAR_INTERVAL", 0)
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     learn.fit(1, lr=0.5)
     out, err = capsys.readouterr()
@@ -762,7 +762,7 @@ def test_a_training_needs_no_standard_streams(
         "plain": Plain(),
         "ascii": Ascii(io.BytesIO(), encoding="ascii"),
     }
-    monkeypatch.setattr("mnist_sgd.training.callbacks.progress.BAR_INTERVAL", 0)
+    monkeypatch.setattr("mnist_sgd.training.callbacks.bar.BAR_INTERVAL", 0)
     monkeypatch.setattr(sys, "stderr", streams[stream])
     learn.fit(1)
     assert len(learn.recorder.values) == 1

@@ -125,15 +125,15 @@ def test_the_same_line_begins_goes_on_and_finds_the_end(tmp_path: Path, capsys: 
     checkpoint = tmp_path / "checkpoint.safetensors"
     assert main(line) == 0
     begun = capsys.readouterr()
-    assert begun.err == "mnist-sgd: there is no checkpoint yet; the training begins\n"
+    assert begun.err == "mnist-sgd: no checkpoint yet; starting the training\n"
     assert main(line) == 0
     again = capsys.readouterr()
-    assert again.err == f"mnist-sgd: {checkpoint}: the training is finished\n"
+    assert again.err == f"mnist-sgd: {checkpoint}: the training is complete\n"
     assert again.out == begun.out
     line[2] = "2"
     assert main(line) == 0
     longer = capsys.readouterr()
-    assert longer.err == f"mnist-sgd: {checkpoint}: going on in epoch 1 after 0 batches\n"
+    assert longer.err == f"mnist-sgd: {checkpoint}: resuming in epoch 1 after 0 batches\n"
     assert table(longer.out)[:2] == table(begun.out)
     assert len(table(longer.out)) == 3
 
@@ -176,7 +176,7 @@ def test_options_that_contradict_the_checkpoint_are_refused_by_name(
     assert out == ""
     assert err == (
         f"mnist-sgd: {one_epoch / 'checkpoint.safetensors'}: {message}; resume with the options "
-        "and data that the training began with, or begin anew without --resume\n"
+        "and data that the training started with, or start again without --resume\n"
     )
     assert {path.name: path.read_bytes() for path in one_epoch.iterdir()} == files
 

@@ -19,8 +19,9 @@ from mnist_sgd import (
     create_model,
     mnist_sample,
 )
-from mnist_sgd.cli import _parser, main, train
-from mnist_sgd.cli.training.options import chosen_recipe
+from mnist_sgd.cli import _parser, main
+from mnist_sgd.cli.training.config import train_config
+from mnist_sgd.cli.training.learner import make_learner
 from values import same
 
 Output = pytest.CaptureFixture[str]
@@ -73,7 +74,7 @@ def test_so_does_a_training_that_was_cut_off_and_resumed(
         assert begun(line, "--resume", "--out", "cut") == 130
     capsys.readouterr()
     assert begun(line, "--resume", "--out", "cut") == 0
-    text = "there is no checkpoint yet" if batches < 20 else "going on in epoch 0 after 20 batches"
+    text = "there is no checkpoint yet" if batches < 20 else "resuming in epoch 0 after 20 batches"
     assert text in capsys.readouterr().err
     assert files("cut") == files("whole")
 
@@ -86,10 +87,10 @@ class SecondRank(DistributedContext):
 
 
 def test_ranks_have_equal_weights_and_draw_by_seeds_of_their_own() -> None:
-    args = _parser().parse_args(["train", "--model", "mlp", "--seed", "3"])
+    config = train_config(_parser().parse_args(["train", "--model", "mlp", "--seed", "3"]))
     weights, seeds = [], []
     for ranks in (DistributedContext(), SecondRank(1, 2)):
-        learn = train._learner(args, chosen_recipe(args), mnist_sample(), ranks)
+        learn = make_learner(config, mnist_sample(), ranks)
         weights.append(dict(learn.model.state_dict()))
         seeds.append(torch.initial_seed())
     assert seeds == [3, 4]

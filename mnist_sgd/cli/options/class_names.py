@@ -1,27 +1,25 @@
-"""Names of classes on the command line, which are those of folders and may be any text.
+"""Names of classes on the command line: names of folders, so any text.
 
-argparse takes a word that begins with "-" for an option. After the options that name classes it is
-a name, unless the command has such an option: `--positive -a`, `--classes -a -b`.
+argparse takes a word that begins with "-" for an option. After `--positive` and `--classes` it is a
+name, unless the command has such an option: `--positive -a`, `--classes -a -b`.
 """
 
 import shlex
 from collections.abc import Iterable, Sequence
 
-__all__ = ["class_name", "option_with", "protected"]
-
 _NAMES = {"--positive": 1, "--classes": 2}
-"""How many names follow an option."""
+"""How many names follow each option."""
 
 _MARK = "\0"
 """Stands before a name that argparse would take for an option; no argument can hold it."""
 
 
 def protected(arguments: Sequence[str], options: Iterable[str]) -> list[str]:
-    """The arguments of a command, with a mark before names that are no options.
+    """Mark the class names among a command's arguments that argparse would take for options.
 
     Args:
         arguments: as they were given.
-        options: that the command has; the beginning of one is not taken for a name.
+        options: the command's options; a prefix of one is not taken for a name.
     """
     known, marked = tuple(options), list(arguments)
     for place, argument in enumerate(arguments):
@@ -33,12 +31,12 @@ def protected(arguments: Sequence[str], options: Iterable[str]) -> list[str]:
 
 
 def class_name(text: str) -> str:
-    """An argument that is the name of a class."""
+    """The name of a class, without the mark."""
     return text.removeprefix(_MARK)
 
 
 def option_with(option: str, name: str) -> str:
-    """An option with the name of a class, as a shell takes it."""
+    """An option with the name of a class, quoted for a shell."""
     quoted = shlex.quote(name)
     plain = quoted == name and not name.startswith("-")
     return f"{option} {name}" if plain else f"{option}={quoted}"

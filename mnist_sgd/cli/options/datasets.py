@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from mnist_sgd._names import printable
 from mnist_sgd.cli.options.arguments import path
-from mnist_sgd.cli.options.class_names import class_name
-from mnist_sgd.cli.options.pictures import MODELS, add_picture_arguments, reading, say
+from mnist_sgd.cli.options.fields import add_options, flag, option
+from mnist_sgd.cli.options.pictures import PictureConfig, reading
+from mnist_sgd.cli.terminal import say
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,143 +19,136 @@ if TYPE_CHECKING:
     from mnist_sgd.data import ImageSet, LoadedData, UnusableFile
     from mnist_sgd_serve import Metadata
 
-__all__ = ["SAMPLE", "add_dataset_arguments", "load_datasets", "load_whole_set"]
-
 T = TypeVar("T")
 
 SAMPLE = "sample"
 NAMED = ("MNIST", "FashionMNIST", "KMNIST", "QMNIST", "EMNIST")
 
+OF_THE_MODEL = dict.fromkeys(("classes", "positive", "preprocess"), "the model's")
+"""The defaults of a command about an existing model, in words."""
 
-def add_dataset_arguments(parser: argparse.ArgumentParser, *, trained: bool = False) -> None:
-    """Add the choice of a data set and two of its classes.
 
-    Args:
-        parser: of the command.
-        trained: the command is about a model that is there, which has its classes.
-    """
-    group = parser.add_argument_group("data")
-    group.add_argument(
-        "--data",
+@dataclass(frozen=True)
+class _Source:
+    """Where images come from; each field is an option."""
+
+    data: Path | None = option(
+        "your own pictures in DIR/CLASS/*, or split into DIR/train/CLASS/* and DIR/valid/CLASS/* "
+        "(or val, test); or a packed set, or IDX files under MNIST's names",
         type=path,
         metavar="DIR",
-        help="your own: DIR/CLASS/* with pictures, or DIR/train/CLASS/* and DIR/valid/CLASS/* (or "
-        "val, test); or a packed set, or IDX files under MNIST's names",
     )
-    group.add_argument(
-        "--dataset",
-        choices=(SAMPLE, *NAMED),
+    dataset: str = option(
+        "the threes and sevens that come with the package, or a data set of torchvision",
         default=SAMPLE,
-        help="the threes and sevens that come with the package, or a set of torchvision's "
-        "(default: %(default)s)",
+        choices=(SAMPLE, *NAMED),
     )
-    group.add_argument(
-        "--classes",
-        type=class_name,
-        nargs=2,
-        metavar=("NEGATIVE", "POSITIVE"),
-        help="two of the classes, by name or label; the model gives the probability of POSITIVE "
-        f"(default: {MODELS if trained else 'the two that there are; 7 3 of a torchvision set'})",
+    root: Path = option(
+        "the folder of torchvision's data sets", default=Path("data"), type=path, metavar="DIR"
     )
-    group.add_argument(
-        "--root",
-        type=path,
-        default="data",
-        help="the folder of torchvision's sets (default: %(default)s)",
-    )
-    group.add_argument(
-        "--download", action="store_true", help="let torchvision download a set that is missing"
-    )
-    add_picture_arguments(group, trained=trained)
+    download: bool = flag("let torchvision download a missing data set")
 
 
-def load_datasets(args: argparse.Namespace, model: Metadata | None = None) -> LoadedData:
-    """The training and the validation set that the arguments choose.
+@dataclass(frozen=True)
+class DataConfig(PictureConfig, _Source):
+    """Which images are loaded, and how; each field is an option."""
+
+    @property
+    def is_sample(self) -> bool:
+        """Whether these are the images that come with the package."""
+        return self.data is None and self.dataset == SAMPLE
+
+
+def add_data_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `DataConfig` to a command about an existing model."""
+    add_options(parser.add_argument_group("data"), DataConfig, OF_THE_MODEL)
+
+
+def load_datasets(config: DataConfig, model: Metadata | None = None) -> LoadedData:
+    """Load the training and the validation set.
 
     Args:
-        args: with the options above.
-        model: one that is to be measured: its preprocessing is the default, and of `--data` its
-            classes.
+        config: which ones.
+        model: a model to measure: its preprocessing is the default, and its classes for `--data`.
 
     Raises:
-        ValueError: options do not go together, a class does not exist, or files are missing,
+        ValueError: options contradict each other, a class does not exist, or files are missing,
             damaged or no pictures.
     """
-    _check_together(args)
-    if args.data is not None:
-        return _load_own(args, model)
+    _check_together(config)
+    if config.data is not None:
+        return _load_own(config, config.data, model)
     from mnist_sgd.data import LoadedData, mnist_sample, torchvision_set
 
-    if args.dataset == SAMPLE:
+    if config.is_sample:
         return LoadedData(*mnist_sample())
-    negative, positive = args.classes or (model.classes if model else ("7", "3"))
+    negative, positive = config.classes or (model.classes if model else ("7", "3"))
     train, valid = torchvision_set(
-        args.dataset, (negative, positive), root=args.root, download=args.download
+        config.dataset, (negative, positive), root=config.root, download=config.download
     )
-    how = args.preprocess or (model.preprocessing if model else "mnist")
+    how = config.preprocess or (model.preprocessing if model else "mnist")
     return LoadedData(replace(train, preprocessing=how), replace(valid, preprocessing=how))
 
 
-def load_whole_set(args: argparse.Namespace, model: Metadata) -> ImageSet:
-    """All images of `--data` as one set.
+def load_whole_set(config: DataConfig, model: Metadata) -> ImageSet:
+    """Load all images of `--data` as one set.
 
     Args:
-        args: with the options above.
-        model: that is to be measured: its classes and its preprocessing are the default.
+        config: which ones.
+        model: the model to measure: its classes and its preprocessing are the default.
 
     Raises:
         ValueError: `--data` is missing; or as `load_datasets`.
     """
-    if args.data is None:
+    if config.data is None:
         raise ValueError("--all goes with --data")
-    _check_together(args)
+    _check_together(config)
     from mnist_sgd.data import load_whole
 
-    return _load(load_whole, args, model)
+    return _load(load_whole, config, config.data, model)
 
 
-def _check_together(args: argparse.Namespace) -> None:
+def _check_together(config: DataConfig) -> None:
     """Refuse options that would have no effect."""
-    if args.data is not None:
-        if args.dataset != SAMPLE or args.download:
-            raise ValueError("--data is a choice of its own: leave out --dataset and --download")
+    if config.data is not None:
+        if config.dataset != SAMPLE or config.download:
+            raise ValueError("--data excludes --dataset and --download: leave them out")
         return
-    if args.dataset == SAMPLE and args.download:
+    if config.dataset == SAMPLE and config.download:
         raise ValueError("--download goes with --dataset NAME: the sample comes with the package")
-    for option in ("positive", "cache", "skip_unusable"):
-        if getattr(args, option):
-            raise ValueError(f"--{option.replace('_', '-')} goes with --data")
-    if args.dataset == SAMPLE and args.classes:
+    for option_name in ("positive", "cache", "skip_unusable"):
+        if getattr(config, option_name):
+            raise ValueError(f"--{option_name.replace('_', '-')} goes with --data")
+    if config.dataset == SAMPLE and config.classes:
         raise ValueError(
-            "the sample has threes and sevens only; choose other classes of a torchvision "
+            "the sample has threes and sevens only; choose other classes from a torchvision "
             "set, as in --dataset MNIST --classes 1 8"
         )
-    if args.dataset == SAMPLE and args.preprocess:
-        raise ValueError("--preprocess goes with --data, or with a set of torchvision's")
+    if config.dataset == SAMPLE and config.preprocess:
+        raise ValueError("--preprocess goes with --data, or with a data set of torchvision")
 
 
-def _load_own(args: argparse.Namespace, model: Metadata | None) -> LoadedData:
-    """Load `--data`, and say what should be known of it."""
+def _load_own(config: DataConfig, folder: Path, model: Metadata | None) -> LoadedData:
+    """Load `--data` and print notes about it."""
     from mnist_sgd.data import load_data
 
-    loaded = _load(load_data, args, model)
+    loaded = _load(load_data, config, folder, model)
     for note in loaded.notes:
         say(f"note: {note}")
     return loaded
 
 
-def _load(load: Callable[..., T], args: argparse.Namespace, model: Metadata | None) -> T:
+def _load(load: Callable[..., T], config: DataConfig, folder: Path, model: Metadata | None) -> T:
     """Load `--data` by one of the two functions, and say what was left out."""
-    classes = tuple(args.classes) if args.classes else model.classes if model else None
     skipped: list[UnusableFile] = []
-    with reading(args, skipped, fixed=model is not None) as options:
+    with reading(config, skipped, fixed=model is not None) as options:
         loaded = load(
-            args.data,
-            classes=classes,
-            preprocessing=args.preprocess or (model.preprocessing if model else None),
+            folder,
+            classes=config.classes or (model.classes if model else None),
+            preprocessing=config.preprocess or (model.preprocessing if model else None),
             **options,
         )
     if skipped:
         left_out = sum(each.files for each in skipped)
-        say(f"{printable(str(args.data))}: files left out: {left_out:,}")
+        say(f"{printable(str(folder))}: files left out: {left_out:,}")
     return loaded

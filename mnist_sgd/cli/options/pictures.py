@@ -1,100 +1,117 @@
-"""What the commands that read folders of pictures share: their options, and what they say."""
+"""The options of a folder of pictures, and what is said while it is read."""
 
 from __future__ import annotations
 
-import argparse
 import os
-import shutil
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnist_sgd.cli.options.arguments import path, positive_int
 from mnist_sgd.cli.options.class_names import class_name
+from mnist_sgd.cli.options.fields import flag, option
 from mnist_sgd.cli.terminal import say
+from mnist_sgd.training.callbacks.bar import Bar, is_terminal
 from mnist_sgd.training.torchrun import is_first_process
 
 if TYPE_CHECKING:
     from mnist_sgd.data import UnusableFile
+    from mnist_sgd.data.pictures.choice import Choice
 
-__all__ = ["MODELS", "add_picture_arguments", "reading", "say"]
+_WHOLE = "--preprocess fit takes whole pictures"
 
-MODELS = "the model's"
-_OTHERWISE = "--preprocess fit takes whole pictures"
-CHOSEN = "mnist if the pictures are drawn characters, else fit"
+PREPROCESSED = {
+    "mnist": "preprocessed as drawn characters (--preprocess mnist)",
+    "fit": "shown whole, in their proportions (--preprocess fit)",
+    "stretch": "shown whole, stretched to a square (--preprocess stretch)",
+}
 
-PROGRESS_INTERVAL = 0.1
-"""Seconds between two drawings of the bar."""
-
-
-def add_picture_arguments(group: argparse._ActionsContainer, *, trained: bool = False) -> None:
-    """Add the options of a folder of pictures.
-
-    Args:
-        group: of a parser.
-        trained: the command is about a model that is there, which has a kind of preprocessing and a
-            positive class.
-    """
-    group.add_argument(
-        "--positive",
-        type=class_name,
-        metavar="NAME",
-        help="the class whose probability the model gives "
-        f"(default: {MODELS if trained else 'the last in sorted order'})",
-    )
-    group.add_argument(
-        "--preprocess",
-        choices=("mnist", "fit", "stretch"),
-        help="how a picture becomes 28 x 28 pixels: mnist crops and centres one drawn character, "
-        "fit shows the whole picture in its proportions, stretch without them "
-        f"(default: {MODELS if trained else CHOSEN})",
-    )
-    group.add_argument(  # its earlier name
-        "--prepare", dest="preprocess", choices=("mnist", "fit", "stretch"), help=argparse.SUPPRESS
-    )
-    group.add_argument(
-        "--cache",
-        type=path,
-        metavar="DIR",
-        help="where preprocessed pictures are kept (default: .mnist_sgd in their own folder)",
-    )
-    group.add_argument(
-        "--skip-unusable",
-        action="store_true",
-        help="leave out files that are not usable and name them (default: end with the first)",
-    )
-    group.add_argument(
-        "--workers",
-        type=positive_int,
-        default=_processors(),
-        help="processes that decode pictures (default: the processors, %(default)s here)",
-    )
+OTHERWISE = {
+    "mnist": "for whole pictures: --preprocess fit",
+    "fit": "for drawn characters: --preprocess mnist",
+}
 
 
 def _processors() -> int:
-    """Those that this process may use."""
+    """The number of processors that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
-@contextmanager
-def reading(
-    args: argparse.Namespace, skipped: list[UnusableFile], *, fixed: bool = False
-) -> Iterator[dict[str, Any]]:
-    """Give the keyword arguments for `load_data` and `pack_folder`, whose errors become advice.
+@dataclass(frozen=True)
+class PictureConfig:
+    """How folders of pictures are read; each field is an option."""
+
+    classes: tuple[str, str] | None = option(
+        "two of the classes, by name or label; the model gives the probability of POSITIVE",
+        type=class_name,
+        nargs=2,
+        metavar=("NEGATIVE", "POSITIVE"),
+        shown="the two that there are; 7 3 of a torchvision set",
+    )
+    positive: str | None = option(
+        "the class whose probability the model gives",
+        type=class_name,
+        metavar="NAME",
+        shown="the last in sorted order",
+    )
+    preprocess: str | None = option(
+        "how a picture becomes 28 x 28 pixels: mnist crops and centres one drawn character, fit "
+        "keeps the whole picture and its proportions, stretch fills the square with it",
+        choices=tuple(PREPROCESSED),
+        alias="--prepare",
+        shown="mnist if the pictures are drawn characters, else fit",
+    )
+    cache: Path | None = option(
+        "where preprocessed pictures are kept",
+        type=path,
+        metavar="DIR",
+        shown=".mnist_sgd in the folder of the pictures",
+    )
+    skip_unusable: bool = flag("leave out unusable files and name them", "stop at the first")
+    workers: int = option(
+        "processes that decode pictures",
+        default=_processors(),
+        type=positive_int,
+        metavar="N",
+        shown=f"one for each processor, {_processors()} here",
+    )
+
+
+def preprocessed_text(preprocessing: str, choice: Choice | None = None) -> str:
+    """How pictures are preprocessed; if the pictures decided it, also why and how to change it.
 
     Args:
-        args: with the options above.
-        skipped: files that are left out are added to it, and named on standard error.
-        fixed: a model is there, which has its preprocessing.
+        preprocessing: mnist, fit or stretch.
+        choice: what the pictures decided; None if the user or a model did.
+    """
+    how = PREPROCESSED[preprocessing]
+    return how if choice is None else f"{how}: {choice}; {OTHERWISE[preprocessing]}"
+
+
+@contextmanager
+def reading(
+    config: PictureConfig, skipped: list[UnusableFile], *, fixed: bool = False
+) -> Iterator[dict[str, Any]]:
+    """Give the keyword arguments for `load_data` and `pack_folder`, and add advice to their errors.
+
+    Args:
+        config: how the pictures are read.
+        skipped: a list to which files that are left out are added; standard error names them.
+        fixed: a model decides the preprocessing, so no other is proposed.
     """
     from mnist_sgd.data import CacheError, UnusableFile
     from mnist_sgd.data.pictures.folders import UnusableClass
 
-    bar = _Bar()
+    bar = Bar(is_terminal(sys.stderr) and is_first_process())
+
+    def show(done: int, total: int) -> None:
+        if bar.is_due():
+            bar.draw("", done, total, f" {done:,} of {total:,} files")
 
     def skip(error: UnusableFile) -> None:
         skipped.append(error)
@@ -107,54 +124,20 @@ def reading(
 
     try:
         yield {
-            "positive": args.positive,
-            "cache": args.cache,
-            "workers": args.workers,
-            "on_unusable": skip if args.skip_unusable else None,
-            "on_progress": bar.show,
+            "positive": config.positive,
+            "cache": config.cache,
+            "workers": config.workers,
+            "on_unusable": skip if config.skip_unusable else None,
+            "on_progress": show,
             "on_wait": wait,
         }
     except UnusableFile as error:
-        other = f", and {_OTHERWISE}" if error.refused_by == "mnist" and not fixed else ""
+        other = f", and {_WHOLE}" if error.refused_by == "mnist" and not fixed else ""
         raise ValueError(f"{error}; --skip-unusable leaves such files out{other}") from error
     except UnusableClass as error:
-        other = f"; {_OTHERWISE}" if error.refused_by == "mnist" and not fixed else ""
+        other = f"; {_WHOLE}" if error.refused_by == "mnist" and not fixed else ""
         raise ValueError(f"{error}{other}") from error
     except CacheError as error:
         raise ValueError(f"{error}; --cache DIR keeps them in another place") from error
     finally:
         bar.erase()
-
-
-class _Bar:
-    """A bar with the number of files that are done, on a terminal; elsewhere nothing."""
-
-    def __init__(self) -> None:
-        self.shown = sys.stderr.isatty() and is_first_process()
-        self.block = _block()
-        self.drawn = 0.0
-
-    def show(self, done: int, total: int) -> None:
-        """Draw, if it is time to."""
-        if not self.shown or time.monotonic() - self.drawn < PROGRESS_INTERVAL:
-            return
-        self.drawn = time.monotonic()
-        tail = f" {done:,} of {total:,} files"
-        width = max(10, min(40, shutil.get_terminal_size().columns - len(tail) - 3))
-        filled = width * done // total
-        bar = self.block * filled + "-" * (width - filled)
-        print(f"\r|{bar}|{tail}\033[K", end="", file=sys.stderr, flush=True)
-
-    def erase(self) -> None:
-        """Leave no line behind."""
-        if self.shown:
-            print("\r\033[K", end="", file=sys.stderr, flush=True)
-
-
-def _block() -> str:
-    """What a bar is made of: a block, or where standard error cannot show it, another sign."""
-    try:
-        "█".encode(getattr(sys.stderr, "encoding", None) or "ascii")
-    except UnicodeEncodeError:
-        return "#"
-    return "█"

@@ -1,86 +1,65 @@
-"""From where a training goes on, and what it leaves to go on from."""
+"""Resuming a training, and the checkpoints that make it possible."""
 
-import argparse
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mnist_sgd.cli.options.arguments import positive_int
+from mnist_sgd.cli.terminal import say
+from mnist_sgd.cli.training.config import TrainConfig
+from mnist_sgd.report.folder import CHECKPOINT
 from mnist_sgd.training.callbacks.base import Callback
+from mnist_sgd.training.torchrun import is_first_process
 
 if TYPE_CHECKING:
     from mnist_sgd.training.learner import Learner
 
-__all__ = ["add_checkpoint_arguments", "advising", "checkpointing"]
 
-
-def add_checkpoint_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add when checkpoints are written, and whether one is taken up."""
-    group = parser.add_argument_group("checkpoints")
-    group.add_argument(
-        "--checkpoint-every",
-        type=positive_int,
-        metavar="N",
-        help="write OUT/checkpoint.safetensors after every N batches and after each epoch "
-        "(default: never)",
-    )
-    group.add_argument(
-        "--resume",
-        action="store_true",
-        help="go on from OUT/checkpoint.safetensors if it is there, else begin; without "
-        "--checkpoint-every it is written after each epoch",
-    )
-
-
-def checkpointing(
-    args: argparse.Namespace, learn: "Learner"
+def checkpoint_callbacks(
+    config: TrainConfig, learn: "Learner"
 ) -> tuple[list[Callback], list[Callback], Path | None]:
-    """What a fit needs: callbacks to begin and to end its list with, and a file to go on from."""
+    """The callbacks to begin and to end a fit's list with, and the checkpoint to resume from."""
     from mnist_sgd.training.checkpoint import Checkpoint
 
-    path = args.out / "checkpoint.safetensors"
-    first: list[Callback] = []
-    last: list[Callback] = []
-    if args.checkpoint_every or args.resume:
-        last = [Checkpoint(path, args.checkpoint_every)]
-    there = args.resume and learn.ranks.broadcast_bytes(b"yes" if path.is_file() else b"") == b"yes"
-    if args.resume and learn.ranks.is_main_process:
-        first = [_Announcement(path if there else None)]
-    return first, last, path if there else None
+    path, options = config.output.out / CHECKPOINT, config.checkpoints
+    if not options.resume:
+        last = [Checkpoint(path, options.checkpoint_every)] if options.checkpoint_every else []
+        return [], [*last], None
+    exists = learn.ranks.broadcast_bytes(b"yes" if path.is_file() else b"") == b"yes"
+    resume = path if exists else None
+    first: list[Callback] = [ResumeMessage(resume)] if learn.ranks.is_main_process else []
+    return first, [Checkpoint(path, options.checkpoint_every)], resume
 
 
 @contextmanager
-def advising(args: argparse.Namespace, resume: Path | None) -> Iterator[None]:
-    """Say what to do when a checkpoint is refused."""
-    from mnist_sgd.training.checkpoint import CheckpointError
+def advising(config: TrainConfig) -> Iterator[None]:
+    """Say what to do if a checkpoint is of another fit."""
+    from mnist_sgd.training.checkpoint import CheckpointError, ResumeError
 
     try:
         yield
-    except CheckpointError as error:
-        refused = resume is not None and str(error).startswith(f"{resume}: ")
-        if not refused or "begin anew" in str(error):
+    except ResumeError as error:
+        if error.has_advice or not is_first_process():
             raise
-        anew = "with --overwrite instead of" if args.name is not None else "without"
+        again = "with --overwrite instead of" if config.is_run else "without"
         raise CheckpointError(
-            f"{error}; resume with the options and data that the training began with, or begin "
-            f"anew {anew} --resume"
+            f"{error}; resume with the options and data that the training started with, or start "
+            f"again {again} --resume"
         ) from error
 
 
-class _Announcement(Callback):
-    """Says on standard error from where a training goes on."""
+class ResumeMessage(Callback):
+    """Says on standard error where a training resumes."""
 
     def __init__(self, path: Path | None) -> None:
         self.path = path
 
     def before_fit(self, learn: "Learner") -> None:
+        """Say it, once the checkpoint has been read."""
         if self.path is None:
-            text = "there is no checkpoint yet; the training begins"
+            say("no checkpoint yet; starting the training")
         elif learn.epoch == learn.n_epoch:
-            text = f"{self.path}: the training is finished"
+            say(f"{self.path}: the training is complete")
         else:
             batches = len(learn.recorder.lrs) - [0, *learn.recorder.iters][-1]
-            text = f"{self.path}: going on in epoch {learn.epoch} after {batches} batches"
-        print(f"mnist-sgd: {text}", file=sys.stderr, flush=True)
+            say(f"{self.path}: resuming in epoch {learn.epoch} after {batches} batches")

@@ -1,4 +1,4 @@
-"""Logs of a training that cannot be written: the training goes on, and says so at its end."""
+"""Logs that cannot be written: the training continues, and names them at its end."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -10,30 +10,26 @@ if TYPE_CHECKING:
     from mnist_sgd.report.run_log import RunLog
     from mnist_sgd.training.callbacks.base import Callback
 
-__all__ = ["LostLogs", "telling_of_lost_logs"]
-
 
 class LostLogs:
-    """What the logs of a training lack at its end.
+    """Whether logs were lost.
 
     Attributes:
-        exit_code: 0, or 2 if a log is not complete though the training has come to its end.
+        exit_code: 0, or 2 if the training has finished and a log is incomplete.
     """
 
     exit_code = 0
 
 
 @contextmanager
-def telling_of_lost_logs(
-    watching: Sequence["Callback"], log: "RunLog | None"
-) -> Iterator[LostLogs]:
-    """Name each log that is not complete on standard error, however the block ends.
+def reporting_lost_logs(watching: Sequence["Callback"], log: "RunLog | None") -> Iterator[LostLogs]:
+    """Name each incomplete log on standard error, however the block ends.
 
-    The block writes the history of a run once more at its good end, or raises what that met.
+    A block that succeeds has written the history of a run once more, or raises why it could not.
 
     Args:
-        watching: callbacks, of which those that write keep what that met as `error`.
-        log: of the run, if there is one.
+        watching: callbacks; those that write have the last failure as `error`.
+        log: the run's, if there is one.
     """
     lost = LostLogs()
     others = "; all other files are written"
@@ -48,9 +44,9 @@ def telling_of_lost_logs(
         for error in [getattr(cb, "error", None) for cb in watching]:
             if isinstance(error, OSError):
                 lost.exit_code = 2
-                say(f"{error.filename} is not complete: {error.strerror or error}{others}")
+                say(f"{error.filename} is incomplete: {error.strerror or error}{others}")
 
 
 def _is_the_same(error: BaseException, other: OSError | None) -> bool:
-    """Whether an error, which is said by itself, names the same file as another."""
+    """Whether an error, which is printed anyway, names the same file as another."""
     return isinstance(error, OSError) and other is not None and error.filename == other.filename

@@ -1,15 +1,14 @@
-"""What a training leaves, and where."""
+"""The files of a finished training, and what is printed about them."""
 
-import argparse
 import json
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mnist_sgd.cli.options.arguments import path
 from mnist_sgd.cli.program import program
 from mnist_sgd.cli.terminal import say
-from mnist_sgd.cli.training.status import status
+from mnist_sgd.cli.training.config import OutputConfig
+from mnist_sgd.cli.training.terminal import status
 from mnist_sgd.cli.training.validation import Validation
 from mnist_sgd.report import folder as run_files
 from mnist_sgd.report.pair import save_pair
@@ -19,21 +18,12 @@ if TYPE_CHECKING:
     from mnist_sgd.report.run_log import RunLog
     from mnist_sgd.training.learner import Learner
 
-__all__ = ["add_output_arguments", "write_files"]
 
-
-def add_output_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add where files go."""
-    parser.add_argument(
-        "--out", type=path, default=Path(), help="the folder for the files (default: here)"
-    )
-
-
-def write_files(args: argparse.Namespace, learn: "Learner", log: "RunLog | None") -> None:
-    """Leave the files of the trained model, and of its run, and say what they are."""
-    weights, artifact = args.out / run_files.WEIGHTS, args.out / run_files.ARTIFACT
+def write_files(output: OutputConfig, learn: "Learner", log: "RunLog | None") -> None:
+    """Write the files of the trained model, and of its run, and list them."""
+    weights, artifact = output.out / run_files.WEIGHTS, output.out / run_files.ARTIFACT
     with status("checking the export"):
-        report = save_pair(learn, args.out, _say_where)
+        report = save_pair(learn, output.out, _say_where)
         found = Validation.of(artifact, learn.own_loader().dataset)
     files = {"weights": weights, "artefact": artifact}
     if log is not None:
@@ -41,7 +31,7 @@ def write_files(args: argparse.Namespace, learn: "Learner", log: "RunLog | None"
 
         with status("writing the report"):
             files["report"] = finish_run(learn, log.folder, log.config, log.seconds)
-    if args.json:
+    if output.json:
         names = {kind: str(path) for kind, path in files.items()}
         print(json.dumps(_history(learn) | {"validation": found.as_dict()} | names))
         return
@@ -50,7 +40,7 @@ def write_files(args: argparse.Namespace, learn: "Learner", log: "RunLog | None"
 
 
 def _say_where(weights: Path) -> None:
-    say(f"the trained weights are {weights}; the older model is as it was")
+    say(f"the trained weights are in {weights}; the earlier model is unchanged")
 
 
 def _history(learn: "Learner") -> dict[str, Any]:
@@ -61,20 +51,20 @@ def _history(learn: "Learner") -> dict[str, Any]:
 
 
 def _lines(files: dict[str, Path], report: "ExportReport") -> list[str]:
-    """A line a file: its path, its size, and what it is."""
-    told = {
+    """A line for each file: its path, its size, and what it is."""
+    notes = {
         "weights": "the weights",
-        "artefact": _as_in_torch(report),
+        "artefact": _parity(report),
         "report": "charts, mistakes, settings: open it in a browser",
     }
     sizes = {kind: _size(path.stat().st_size) for kind, path in files.items()}
     width, digits = max(len(str(path)) for path in files.values()), max(map(len, sizes.values()))
     return [
-        f"{path!s:<{width}}  {sizes[kind]:>{digits}}  {told[kind]}" for kind, path in files.items()
+        f"{path!s:<{width}}  {sizes[kind]:>{digits}}  {notes[kind]}" for kind, path in files.items()
     ]
 
 
-def _as_in_torch(report: "ExportReport") -> str:
+def _parity(report: "ExportReport") -> str:
     difference = f"(largest difference {report.max_difference:.0e})"
     if report.label_disagreements:
         return (

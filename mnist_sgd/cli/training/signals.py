@@ -1,30 +1,27 @@
-"""How a training ends that is told to: no half-written file stays, and a sentence is said."""
+"""Ending a training by a signal: no half-written file stays, and a message says how to resume."""
 
-import argparse
 import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Never
 
-from mnist_sgd.cli.options.pictures import say
+from mnist_sgd.cli.terminal import say
+from mnist_sgd.cli.training.config import TrainConfig
 from mnist_sgd.report.folder import CHECKPOINT
 
-__all__ = ["leaving_on_signals"]
-
 _SIGNALS = [number for name in ("SIGTERM", "SIGHUP") if (number := getattr(signal, name, None))]
-"""Those that would end the process on the spot; Python makes Ctrl-C an exception by itself."""
+"""Signals that end the process at once; Python makes Ctrl-C an exception by itself."""
 
 
 @contextmanager
-def leaving_on_signals(args: argparse.Namespace) -> Iterator[None]:
-    """Let signals end the command as an exception does, and say what a later start can use.
+def leaving_on_signals(config: TrainConfig) -> Iterator[None]:
+    """Let signals end the command as an exception does, and name the checkpoint to resume from.
 
     A signal that is ignored, as SIGHUP is under nohup, stays so.
     """
     ended: list[str] = []
-    earlier = _written(args)
+    earlier = _written(config)
 
     def leave(number: int, frame: object) -> Never:
         ended.append(signal.Signals(number).name)
@@ -36,10 +33,10 @@ def leaving_on_signals(args: argparse.Namespace) -> Iterator[None]:
         yield
     except SystemExit:
         if ended:
-            say(f"ended by {ended[0]}{_kept(args, earlier)}")
+            say(f"ended by {ended[0]}{_kept(config, earlier)}")
         raise
     except KeyboardInterrupt:
-        if kept := _kept(args, earlier):
+        if kept := _kept(config, earlier):
             say(kept.removeprefix("; "))
         raise
     finally:
@@ -47,17 +44,18 @@ def leaving_on_signals(args: argparse.Namespace) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _kept(args: argparse.Namespace, earlier: int | None) -> str:
-    """The checkpoint that the same command resumes from: of this training, or of the one before."""
-    written = _written(args)
-    if written is None or not (args.resume or (args.checkpoint_every and written != earlier)):
+def _kept(config: TrainConfig, earlier: int | None) -> str:
+    """Name the checkpoint that the same command can resume from, this training's or an earlier."""
+    written = _written(config)
+    options = config.checkpoints
+    if written is None or not (options.resume or (options.checkpoint_every and written != earlier)):
         return ""
-    how = " in place of --overwrite" if args.overwrite else ""
-    path = args.out / CHECKPOINT
-    return f"; {path} is there: the same command with --resume{how} continues the training"
+    how = " instead of --overwrite" if config.output.overwrite else ""
+    path = config.output.out / CHECKPOINT
+    return f"; {path} exists: the same command with --resume{how} continues the training"
 
 
-def _written(args: argparse.Namespace) -> int | None:
+def _written(config: TrainConfig) -> int | None:
     """When the checkpoint was written, in nanoseconds; None if there is none."""
-    path: Path = args.out / CHECKPOINT
+    path = config.output.out / CHECKPOINT
     return path.stat().st_mtime_ns if path.is_file() else None

@@ -1,18 +1,14 @@
-"""How many validation images the written model classifies correctly, as one reads it."""
+"""How many validation images the written model classifies correctly."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mnist_sgd.evaluation.refused import all_pictures, refused_clause
-
 if TYPE_CHECKING:
     from mnist_sgd.data import ImageSet
 
-__all__ = ["Validation"]
-
 BATCH = 1024
-"""Images in a run of the model: the memory stays flat however many there are."""
+"""Images in a run of the model: memory stays flat for a data set of any size."""
 
 
 @dataclass(frozen=True)
@@ -21,10 +17,10 @@ class Validation:
 
     Attributes:
         correct: images that are classified correctly, at the model's threshold.
-        images: how many there are, refused pictures included.
-        kind: what they are called: "images" or "pictures".
-        refused: pictures that the preprocessing refused; they count as not right.
-        missing: the class that none of the others belongs to, if there is one.
+        images: number of images, refused pictures included.
+        kind: "images" or "pictures".
+        refused: pictures that the preprocessing refused; they count as errors.
+        missing: a class without images; "" if there is none.
     """
 
     correct: int
@@ -35,13 +31,14 @@ class Validation:
 
     @classmethod
     def of(cls, artifact: Path, dataset: "ImageSet") -> "Validation":
-        """Ask the file itself, so that this is true of what will be used.
+        """Measure the file itself, which is what will be used.
 
         Raises:
             ArtifactError: the file is not usable.
         """
         import numpy as np  # here: every command imports this module
 
+        from mnist_sgd.evaluation.refused import all_pictures
         from mnist_sgd_serve import Predictor
 
         predictor = Predictor(artifact)
@@ -63,7 +60,7 @@ class Validation:
         return wilson_interval(self.correct, self.images)
 
     def line(self) -> str:
-        """It, for people."""
+        """The result as a line of text."""
         low, high = self.interval
         values = self.correct / self.images, low, high
         share, low_text, high_text = _percentages(values, 0 if self.images < 1000 else 1)
@@ -71,25 +68,20 @@ class Validation:
             f"correct: {self.correct:,} of {self.images:,} validation {self.kind} "
             f"({share} %; 95 % interval {low_text} to {high_text} %)"
         )
-        return line + self._refused() + self._missing()
+        if self.refused:
+            from mnist_sgd.evaluation.refused import refused_clause
 
-    def _refused(self) -> str:
-        return f"; {refused_clause(self.refused)}" if self.refused else ""
-
-    def _missing(self) -> str:
-        return f"; none of them is a {self.missing!r}" if self.missing else ""
+            line += f"; {refused_clause(self.refused)}"
+        return f"{line}; none of them is a {self.missing!r}" if self.missing else line
 
     def as_dict(self) -> dict[str, Any]:
-        """It, for other programs."""
+        """The result for JSON."""
         facts = {"images": self.images, "correct": self.correct, "refused": self.refused}
         return facts | {"interval": list(self.interval)}
 
 
 def _percentages(shares: tuple[float, ...], digits: int) -> list[str]:
-    """Percentages with so many digits after the point, or more: only a whole one is shown as 100.
-
-    In the same way only nothing is shown as 0.
-    """
+    """Percentages with at least `digits` decimals; only exactly 1 is shown as 100, and 0 as 0."""
     for more in range(digits, 12):
         texts = [f"{100 * share:.{more}f}" for share in shares]
         pairs = zip(shares, texts, strict=True)

@@ -18,6 +18,7 @@ from mnist_sgd.loader.dataloader import DataLoader, DataLoaders
 from mnist_sgd.models.builtin import built_in_name
 from mnist_sgd.models.weights import shapes
 from mnist_sgd.models.wrappers import plain_state
+from mnist_sgd.training.resume.errors import ResumeError
 from mnist_sgd.training.resume.fit_identity import (
     DTYPE,
     LAYERS,
@@ -58,12 +59,12 @@ def other_fit(learn: Any, state: State, here: FitStart) -> str | None:
         learn: its fit is about to start.
         state: of the checkpoint.
         here: the start of the learner's fit.
+
+    Raises:
+        ResumeError: with advice, if that depends on the reason.
     """
-    return (
-        _other_images(learn, state)
-        or _other_start(learn, state, here)
-        or _other_augmentation(learn, state)
-    )
+    _check_images(learn, state)
+    return _other_start(learn, state, here) or _other_augmentation(learn, state)
 
 
 def difference(there: Mapping[str, Any], here: Mapping[str, Any]) -> str | None:
@@ -158,18 +159,18 @@ def _different_loaders(learn: Any, state: State, key: str) -> list[tuple[str, Da
     ]
 
 
-def _other_images(learn: Any, state: State) -> str | None:
+def _check_images(learn: Any, state: State) -> None:
     noted = state.get("data", {})
     for part, loader in _different_loaders(learn, state, "dataset"):
         own = _data_text(_described(loader))
         given = _data_text(noted[part]) if part in noted else "others"
         if given == own:
             given = "others of the same name and number"
-        return (
+        raise ResumeError(
             f"the state is of another dataset: for {part} the checkpoint has {given}, this fit has "
-            f"{own}; resume with the data of the checkpoint, or begin anew without it"
+            f"{own}; resume with the data of the checkpoint, or begin anew without it",
+            has_advice=True,
         )
-    return None
 
 
 def _other_augmentation(learn: Any, state: State) -> str | None:
@@ -227,9 +228,10 @@ def _other_setting_of_earlier_version(
         return difference(*(comparable(each, is_of_this_torch(state)) for each in both))
     unknown = callback_settings(cb for cb in learn.active_cbs if not hasattr(cb, "state_dict"))
     for name, value in unknown.items():
-        return (
+        raise ResumeError(
             f"an earlier version wrote it, which did not note the {name}; this fit has {value}: "
-            "begin anew, without the checkpoint"
+            "begin anew, without the checkpoint",
+            has_advice=True,
         )
     # Even earlier ones noted no settings at all; the state shows some.
     there = optimizer_settings(state["optimizer"]["param_groups"])

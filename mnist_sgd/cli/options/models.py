@@ -1,34 +1,48 @@
-"""The model that a command reads: a file, or the folder of a run, which holds one."""
+"""Arguments that name a model: by its architecture, its file, or the folder of its run."""
 
+import argparse
 import os
 import shlex
 from pathlib import Path
 
+from mnist_sgd.cli.training.recipes import CUSTOM, RECIPES
 from mnist_sgd.report.folder import ARTIFACT, CHECKPOINT, WEIGHTS, is_run
 
-__all__ = ["DEFAULT", "MODEL_HELP", "model_file", "weights_file"]
+ARCHITECTURES = (
+    f"{', '.join(name for name in RECIPES if name != CUSTOM)}, or {CUSTOM}: a function of yours "
+    "that takes no arguments and returns a torch.nn.Module for [B, 784] to [B, 1]; its module may "
+    "be in this folder"
+)
+"""Help for `--model` where it names an architecture."""
 
 DEFAULT = Path(ARTIFACT)
 
-MODEL_HELP = "a .onnx file, or the folder of a run that holds one (default: %(default)s)"
+MODEL_HELP = "a .onnx file, or the folder of a run (default: %(default)s)"
 
 _RUNS = Path("runs")
 
 
+def architecture(text: str) -> str:
+    """The name of a built-in model, or of a function that makes a custom one."""
+    if text not in RECIPES and ":" not in text:
+        raise argparse.ArgumentTypeError(f"must be one of {', '.join(RECIPES)}, got {text!r}")
+    return text
+
+
 def model_file(given: Path, advice: str) -> Path:
-    """The model's file that an argument names.
+    """Find the model's file that an argument names.
 
     Args:
         given: a file, or a folder that holds `model.onnx`.
-        advice: how the command is told which model, with `{}` in the place of the model.
+        advice: how to name a model to the command, with `{}` for the model.
 
     Raises:
         ValueError: there is none, or the argument names something else; the message says what to
             do.
-        OSError: it cannot be looked at.
+        OSError: it cannot be accessed.
     """
     if given == Path("-"):
-        raise ValueError("a model is not read from standard input; name its file")
+        raise ValueError("a model cannot be read from standard input; name its file")
     if given.is_dir():
         return _in_folder(given, ARTIFACT)
     if not given.exists():
@@ -36,17 +50,17 @@ def model_file(given: Path, advice: str) -> Path:
     if given.suffix.lower() == ".safetensors":
         raise ValueError(_not_weights(given, advice))
     if given.suffix.lower() in (".pt", ".pt2"):
-        raise ValueError(f"{given} is a model for torch; this command takes the .onnx file")
+        raise ValueError(f"{given} is a model for PyTorch; this command takes the .onnx file")
     return given
 
 
 def weights_file(given: Path) -> Path:
-    """The file of weights that an argument names: a file, or a folder that holds one.
+    """Find the file of weights that an argument names: a file, or a folder that holds one.
 
     Raises:
         ValueError: the folder holds none, or the file is an exported model; the message says what
             to do.
-        OSError: it cannot be looked at.
+        OSError: it cannot be accessed.
     """
     if given.is_dir():
         return _in_folder(given, WEIGHTS)
@@ -99,6 +113,6 @@ def _not_weights(given: Path, advice: str) -> str:
     model = given.with_suffix(".onnx")
     if model.is_file():
         how = advice.format(shlex.quote(str(model)))
-        return f"{given} holds the weights alone; the model is {model} ({how})"
+        return f"{given} contains only the weights; the model is {model} ({how})"
     how = f"mnist-sgd export {shlex.quote(str(given))} {shlex.quote(str(model))}"
-    return f"{given} holds the weights alone; export the model first: {how}"
+    return f"{given} contains only the weights; export the model first: {how}"

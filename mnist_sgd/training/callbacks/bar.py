@@ -5,7 +5,7 @@ import sys
 import time
 
 BAR_INTERVAL = 0.1
-"""Seconds between two drawings of a bar: fast enough for the eye, slow enough to cost nothing."""
+"""Seconds between updates of a bar."""
 
 
 def is_terminal(stream: object) -> bool:
@@ -47,7 +47,7 @@ class Bar:
 
 
 def _block() -> str:
-    """What fills the bar: a full block, or a number sign where the terminal cannot show it."""
+    """Return what fills the bar: a full block, or # where the terminal cannot show it."""
     try:
         "█".encode(getattr(sys.stderr, "encoding", None) or "ascii")
     except UnicodeEncodeError:

@@ -5,8 +5,6 @@ leaves the same log as an uninterrupted one. With `keep_going` an error of writi
 fit.
 """
 
-from __future__ import annotations
-
 import csv
 import io
 import os

@@ -6,8 +6,6 @@ weights themselves are in the checkpoint.
     learn.fit(100, lr=0.1, cbs=[EarlyStopping(patience=5), SaveBest()])
 """
 
-from __future__ import annotations
-
 import copy
 import os
 from collections.abc import Mapping
@@ -21,6 +19,7 @@ from mnist_sgd.models.wrappers import (
     plain_state,
 )
 from mnist_sgd.training.callbacks.base import Callback, CancelFit
+from mnist_sgd.training.metadata import is_of_last_row
 from mnist_sgd.training.resume.attribute_values import from_stored, is_storable, to_stored
 from mnist_sgd.training.resume.attributes import attributes
 
@@ -167,8 +166,6 @@ class SaveBest(TrackerCallback):
         if not self._in_fit:
             return
         self._in_fit = False
-        from mnist_sgd.training.metadata import is_of_last_row
-
         best = self.best_row(learn) if learn.recorder.values else None
         row = best if self.row is None else self.row
         if best is not None and best == len(learn.recorder.values) - 1 and is_of_last_row(learn):

@@ -3,8 +3,6 @@
 The table has the same bytes as that of fastprogress 1.1's console bar, which fastai uses.
 """
 
-from __future__ import annotations
-
 import sys
 import time
 from collections.abc import Sequence
@@ -62,7 +60,7 @@ class ProgressBar(Callback):
         self.done = 0
 
     def after_batch(self, learn: Any) -> None:
-        """Update the bar, if `BAR_INTERVAL` has passed."""
+        """Update the bar, if it is due."""
         self.done += 1
         if self.bar.is_due():
             learn.recorder.read_losses()

@@ -253,6 +253,8 @@ def _on_main_process(learn: Any, work: Callable[[], bytes]) -> bytes:
     try:
         result: bytes = learn.ranks.run_on_main_process(work)
         return result
+    except CheckpointError:
+        raise
     except ValueError as error:
         raise CheckpointError(str(error)) from None
 

@@ -103,8 +103,8 @@ def check_run(
         raise RunError(f"{path} exists; {ways}replace it (--overwrite), or choose another name")
     if resume and not can_resume and any((path / name).exists() for name in _ENDS):
         raise RunError(
-            f"{path} has finished without a checkpoint, so there is nothing to resume; begin it "
-            "anew (--overwrite), or choose another name"
+            f"{path} has finished without a checkpoint, so there is nothing to resume; replace "
+            "it (--overwrite), or choose another name"
         )
 
 

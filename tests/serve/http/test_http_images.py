@@ -165,7 +165,7 @@ def test_an_explanation_is_given_where_it_is_asked_for(server: Server) -> None:
 
 
 @pytest.mark.parametrize(
-    ("preparation", "known", "ground"),
+    ("preprocessing", "known", "ground"),
     [("mnist", None, 0), ("fit", 200, 200), ("fit", None, 190), ("stretch", None, 190)],
 )
 def test_an_explanation_is_relative_to_the_paper_that_the_model_knows(

@@ -148,6 +148,6 @@ def test_the_label_of_a_probability_at_the_threshold_is_the_negative_class() -> 
 def test_the_properties_are_strings_that_other_tools_can_read() -> None:
     properties = METADATA.to_properties()
     assert json.loads(properties["mnist_sgd.classes"]) == ["7", "3"]
-    assert json.loads(properties["mnist_sgd.training.metrics"]) == {"accuracy": 0.9785}
+    assert json.loads(properties["mnist_sgd.metrics"]) == {"accuracy": 0.9785}
     assert properties["Image.BitmapPixelFormat"] == "Gray8"
     assert all(isinstance(value, str) for value in properties.values())

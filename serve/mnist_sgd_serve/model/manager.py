@@ -118,7 +118,7 @@ def _load(path: str | os.PathLike[str]) -> Model:
     for count in WARM_UP:
         try:
             answers = len(model.run(np.zeros((count, 28, 28), np.uint8)))
-        except Exception as error:  # onnxruntime has a class an error code, under Exception
+        except Exception as error:  # onnxruntime's errors share no other base class
             raise ArtifactError(
                 f"{os.fspath(path)} is not a usable artifact: it does not run with {count} "
                 f"images: {runtime_reason(error)}"

@@ -151,6 +151,23 @@ def test_a_token_that_is_empty_never_opens_the_server(token: str, model: Path) -
         assert (done.returncode, done.stdout, done.stderr) == (2, "", said)
 
 
+def test_an_option_still_has_its_earlier_name_which_help_does_not_show(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Whichever of the two comes last counts."""
+    earlier = {name: option.earlier for name, option in OPTIONS.items() if option.earlier}
+    assert len(earlier) == 12
+    for name, other in earlier.items():
+        new, old = (f"--{one.replace('_', '-')}" for one in (name, other))
+        least, most = (type(FIELDS[name].default)(bound) for bound in RANGES[name])
+        assert getattr(parse(f"{old}={least}"), name) == least
+        assert getattr(parse(f"{old}={least}", f"{new}={most}"), name) == most
+    with pytest.raises(SystemExit):
+        parse("--help")
+    shown = capsys.readouterr().out
+    assert [other for other in earlier.values() if f"--{other.replace('_', '-')} " in shown] == []
+
+
 def test_help_names_every_flag_and_loads_nothing_heavy() -> None:
     script = (
         "import sys\n"

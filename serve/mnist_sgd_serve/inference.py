@@ -59,13 +59,7 @@ class TooManyBodies(RequestError):  # noqa: N818  (it says all without "Error")
 
 
 class InferenceService:
-    """Answers for one model.
-
-    Args:
-        settings: of the server.
-        version: of the server's package.
-        models: holds the current model.
-        batcher: runs it.
+    """Answers for one model; `version` is the server's.
 
     Attributes:
         bodies: what may be in memory.
@@ -90,28 +84,16 @@ class InferenceService:
         return self.models.model
 
     def check_ready(self) -> None:
-        """Check that new requests are welcome.
-
-        Raises:
-            RequestError: the server is shutting down.
-        """
+        """Raise an error if the server is shutting down."""
         if self.draining:
             raise RequestError("the server is shutting down", Kind.SHUTTING_DOWN)
 
     def check_capacity(self) -> None:
-        """Reject a request before it is parsed, if its images would not be accepted.
-
-        Raises:
-            QueueFull: too many images are waiting.
-        """
+        """Raise `QueueFull`, before a request is parsed, if its images would not be accepted."""
         self.batcher.check_capacity()
 
     def check_model(self, name: str, version: str) -> None:
-        """Check that a request is for the current model; an empty version is any.
-
-        Raises:
-            RequestError: it is for another.
-        """
+        """Raise an error if a request is not for the current model; an empty version is any."""
         if name != self.name or version not in ("", self.model.version):
             given = f"{quoted(name)}, of version {quoted(version)}," if version else quoted(name)
             raise self.unknown_model(given)
@@ -139,7 +121,7 @@ class InferenceService:
         """Parse a request: at once if that is little work, else in a thread.
 
         Args:
-            parse: is given the largest allowed size after decompression, in bytes.
+            parse: takes the largest allowed size after decompression, in bytes.
             is_disconnected: whether the client has left.
             is_small: it is little work, unless the request decompresses to more than `LARGE`.
 
@@ -157,12 +139,7 @@ class InferenceService:
     async def infer(
         self, images: NDArray[np.uint8], request_id: str | None, is_disconnected: Callable[[], bool]
     ) -> InferResponse:
-        """Compute the probabilities of a request's images.
-
-        Args:
-            images: uint8 `[N, 28, 28]`.
-            request_id: the client's, which the response repeats.
-            is_disconnected: whether the client has left.
+        """Compute the probabilities of a request's images, uint8 `[N, 28, 28]`.
 
         Raises:
             RequestError: too many images are waiting, the request waited too long, or the client
@@ -177,10 +154,6 @@ class InferenceService:
         is_disconnected: Callable[[], bool],
     ) -> tuple[Model, Preprocessed, float]:
         """Compute the probability of the positive class for a picture.
-
-        Args:
-            preprocess: preprocesses the picture in the given way.
-            is_disconnected: whether the client has left.
 
         Returns:
             The model that ran, its input, and the probability.

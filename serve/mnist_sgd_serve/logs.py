@@ -55,13 +55,7 @@ class Log:
 
 
 class LoggedRequest(Protocol):
-    """What the log needs of a request.
-
-    Attributes:
-        method: such as b"GET".
-        path: as sent.
-        started: in the time of `time.perf_counter`.
-    """
+    """What the log needs of a request."""
 
     method: bytes
     path: bytes

@@ -50,7 +50,7 @@ _limit = partial(_setting, "limits", bounds=(1, 2**31))
 
 
 def _timeout(
-    default: float, text: str, bounds: Bounds = (0.001, 86_400), earlier: str | None = None
+    default: float, text: str, earlier: str | None = None, bounds: Bounds = (0.001, 86_400)
 ) -> Any:
     return _setting("timeouts", default, "SECONDS", text, bounds, earlier)
 
@@ -64,10 +64,7 @@ class Settings:
     host: str = _basic("127.0.0.1", "ADDRESS", "the address to bind")
     port: int = _basic(8000, "PORT", "the port to bind; 0 takes any free one", (0, 65_535))
     grpc_port: int | None = _basic(
-        None,
-        "PORT",
-        "serve gRPC too, on this port; needs the extra grpc; 0 takes any free port",
-        (0, 65_535),
+        None, "PORT", "serve gRPC too; needs the extra grpc; 0 takes any free port", (0, 65_535)
     )
     workers: int = _basic(1, "N", "start this many processes that share the port", (1, 256))
     token: str | None = _basic(
@@ -81,16 +78,10 @@ class Settings:
     max_body: int = _limit(16 * 2**20, "BYTES", "largest request body after decompression")
     max_request_images: int = _limit(16_384, "N", "most images in a request", earlier="max_rows")
     max_batch_size: int = _limit(
-        256,
-        "N",
-        "most images in a run of the model; larger requests are split",
-        earlier="max_images",
+        256, "N", "most images in a run; larger requests are split", earlier="max_images"
     )
     max_queue_size: int = _limit(
-        16_384,
-        "N",
-        "most images that wait, and as many in requests that are split",
-        earlier="max_waiting",
+        16_384, "N", "most images that wait, and as many in split requests", earlier="max_waiting"
     )
     decoders: int = _limit(2, "N", "decode this many pictures at the same time", bounds=(1, 256))
     decode_memory: int = _limit(
@@ -98,51 +89,34 @@ class Settings:
     )
     max_pixels: int = _limit(25_000_000, "N", "largest picture in pixels, width times height")
     queue_timeout: float = _timeout(
-        2.0,
-        "give up a request that has waited this long for its run, or a picture for decoding",
-        earlier="deadline",
+        2.0, "give up requests that wait longer to be run, and pictures to be decoded", "deadline"
     )
     decode_seconds: float = _timeout(
         0.7, "reject a picture that takes more processor time than this to decode"
     )
     header_timeout: float = _timeout(
-        10.0,
-        "close a connection whose request headers take longer than this to arrive",
-        earlier="head_seconds",
+        10.0, "close connections whose request headers arrive more slowly", "head_seconds"
     )
     body_timeout: float = _timeout(
-        30.0,
-        "close a connection whose request body takes longer than this to arrive",
-        earlier="body_seconds",
+        30.0, "close connections whose request body arrives more slowly", "body_seconds"
     )
     keep_alive_timeout: float = _timeout(
-        75.0, "close unused connections after this time", earlier="idle_seconds"
+        75.0, "close unused connections after this time", "idle_seconds"
     )
     write_timeout: float = _timeout(
-        30.0,
-        "close a connection whose client does not read for this time",
-        earlier="write_seconds",
+        30.0, "close connections whose client does not read for this time", "write_seconds"
     )
     shutdown_delay: float = _timeout(
-        0.5,
-        "continue to accept connections for this time after SIGTERM, for load balancers to notice",
-        bounds=(0, 86_400),
-        earlier="drain_seconds",
+        0.5, "keep listening for this time after SIGTERM", "drain_seconds", (0, 86_400)
     )
     worker_timeout: float = _timeout(
-        10.0,
-        "replace one of several workers that has not responded for this time",
-        bounds=(1, 86_400),
-        earlier="hang_seconds",
+        10.0, "replace a worker, of several, that hangs for this time", "hang_seconds", (1, 86_400)
     )
     reload_interval: float = _timeout(
-        1.0, "check the model file for changes this often", earlier="watch_seconds"
+        1.0, "check the model file for changes this often", "watch_seconds"
     )
     busy_poll: float = _timeout(
-        0.0001,
-        "busy-poll for this time after a single request; 0 disables",
-        bounds=(0, 0.01),
-        earlier="poll_seconds",
+        0.0001, "busy-poll after a single request; 0 disables", "poll_seconds", (0, 0.01)
     )
 
     def __post_init__(self) -> None:

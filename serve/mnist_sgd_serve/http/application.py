@@ -28,13 +28,7 @@ class MethodNotAllowed(RequestError):  # noqa: N818  (it says all without "Error
 
 
 class Application:
-    """Responds to HTTP requests.
-
-    Args:
-        settings: of the server.
-        find: finds the route of a path as sent.
-        requests: counts and logs them.
-    """
+    """Responds to HTTP requests."""
 
     def __init__(
         self, settings: Settings, find: Callable[[bytes], Route], requests: RequestLog

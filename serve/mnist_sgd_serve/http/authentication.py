@@ -9,11 +9,7 @@ from mnist_sgd_serve.protocol import Kind, RequestError
 
 
 class Authentication:
-    """Checks the token of requests.
-
-    Args:
-        token: that every request must bring; None allows all.
-    """
+    """Checks the token of requests; None allows all."""
 
     def __init__(self, token: str | None) -> None:
         self.token = None if token is None else token.encode()

@@ -18,14 +18,7 @@ _EXPOSED = b"inference-header-content-length, retry-after, x-request-id"
 
 
 class Cors:
-    """The headers for one allowed origin.
-
-    Args:
-        origin: the allowed one, `*` for any; None allows none.
-
-    Attributes:
-        headers: for every response.
-    """
+    """The headers for one allowed origin."""
 
     def __init__(self, origin: str | None) -> None:
         self.headers: Headers = []

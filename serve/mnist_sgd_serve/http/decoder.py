@@ -84,12 +84,7 @@ def preprocessed(document: Mapping[str, Any], content: bytes) -> Preprocessed:
 
 
 def main(descriptor: int, limits: str) -> None:
-    """Decode pictures until the other end of the socket is closed.
-
-    Args:
-        descriptor: of a connected socket.
-        limits: the members of `PictureLimits` as JSON.
-    """
+    """Decode pictures until the other end of the socket closes; `limits` are `PictureLimits`."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGPROF, signal.SIG_DFL)

@@ -127,20 +127,11 @@ class Decoders:
         preprocessing: str,
         is_disconnected: Callable[[], bool],
     ) -> Preprocessed:
-        """Decode and preprocess a picture.
-
-        Args:
-            body: of the request, as received.
-            encoding: the value of its Content-Encoding, if it has one.
-            content_type: the value of its Content-Type.
-            preprocessing: the model's.
-            is_disconnected: whether the client has left; asked before decoding.
+        """Decode and preprocess the picture in a request body, as received.
 
         Raises:
-            RequestError: the picture cannot be decoded, or takes too much time.
-            QueueFull: too many pictures are waiting.
-            DeadlineExceeded: it was not decoded in time.
-            ClientDisconnected: the client left before decoding.
+            RequestError: it cannot be decoded, takes or waits too long, too many are waiting, or
+                the client has left.
             DecoderFailed: its process failed.
         """
         if len(self._waiting) >= MAX_WAITING:

@@ -32,16 +32,7 @@ _BYTES: Json = {"type": "string", "format": "binary"}
 
 
 def openapi(model_name: str, classes: tuple[str, str], version: str) -> Json:
-    """Describe the server's routes.
-
-    Args:
-        model_name: as in its URLs.
-        classes: the model's, in label order.
-        version: of the server. The model's may change while it runs, so any is valid.
-
-    Returns:
-        An OpenAPI 3.1 document, ready for JSON.
-    """
+    """Describe the server's routes."""
     paths: Json = {
         "/v2/health/live": _get("Is the process alive?", _object(live={"const": True})),
         "/v2/health/ready": _get("Is it ready to answer?", _object(ready={"const": True}), 503),

@@ -45,14 +45,7 @@ class PictureLimits:
 def read_picture(
     body: bytes, encoding: str | None, content_type: str, preprocessing: str, limits: PictureLimits
 ) -> Preprocessed:
-    """Decode a request body to the model's input.
-
-    Args:
-        body: as received.
-        encoding: the value of Content-Encoding, if there is one.
-        content_type: the value of Content-Type.
-        preprocessing: the model's.
-        limits: of the picture; the time is not enforced here.
+    """Decode a request body, as received, to the model's input.
 
     Raises:
         RequestError: the body is no usable picture; the message says what to do.

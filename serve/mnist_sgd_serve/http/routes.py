@@ -47,13 +47,7 @@ HTML = [
 
 
 class Routes:
-    """The routes of one worker.
-
-    Args:
-        service: answers for the model.
-        decoders: decode pictures.
-        metrics: shown at /metrics.
-    """
+    """The routes of one worker."""
 
     def __init__(self, service: InferenceService, decoders: Decoders, metrics: Metrics) -> None:
         self.service = service

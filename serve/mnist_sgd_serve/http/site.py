@@ -34,11 +34,7 @@ _AUTHORITY = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::\d{0,5})?")
 
 
 class Site:
-    """Decides whether a request's Host and origin are those of this server.
-
-    Args:
-        settings: of the server: where it is bound, and which other hosts and origin are allowed.
-    """
+    """Decides whether a request's Host and origin are those of this server."""
 
     def __init__(self, settings: Settings) -> None:
         self.cors = None if settings.cors is None else settings.cors.encode()

@@ -1,7 +1,7 @@
 """The metadata of an artifact: the contract between training and serving.
 
-It is stored in the .onnx file as ONNX metadata properties, a map of strings. Training writes it with
-`Metadata.to_properties`, serving reads it with `Metadata.from_properties`.
+It is stored in the .onnx file as ONNX metadata properties, a map of strings. Training writes it
+with `Metadata.to_properties`, serving reads it with `Metadata.from_properties`.
 """
 
 import json

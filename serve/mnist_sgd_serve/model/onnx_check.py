@@ -3,7 +3,7 @@
 onnxruntime follows a model's external data into other files, relative to the working directory even
 for a model given as bytes, and some operators of other domains open files too. This module walks
 the protobuf encoding of a model as far as its tensors and nodes, without the onnx package. Bytes
-that it and protobuf could interpret differently are rejected. It takes linear time and no recursion.
+that it and protobuf could interpret differently are rejected. It takes linear time.
 
 Sources: onnx/onnx.proto3 for the field numbers; "Encoding" in protobuf's documentation.
 """

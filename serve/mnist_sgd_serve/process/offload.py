@@ -20,11 +20,7 @@ MAX_WAITING = 64
 
 
 class Offload:
-    """Runs the work of requests in a thread.
-
-    Args:
-        queue_timeout: seconds that work may wait to begin.
-    """
+    """Runs the work of requests in a thread."""
 
     def __init__(self, queue_timeout: float) -> None:
         self.queue_timeout = queue_timeout
@@ -32,16 +28,11 @@ class Offload:
         self._thread = ThreadPoolExecutor(1, "offload")
 
     async def run(self, work: Callable[[], T], is_disconnected: Callable[[], bool]) -> T:
-        """Return what `work` returns in the thread.
-
-        Args:
-            work: must not touch what the event loop's thread changes.
-            is_disconnected: whether the client has left; asked, in the thread, before the work.
+        """Return what `work` returns in the thread; both arguments are called there.
 
         Raises:
-            QueueFull: too much is waiting.
-            DeadlineExceeded: the work did not begin in time.
-            ClientDisconnected: the client left before it began.
+            RequestError: too much is waiting, or the work did not begin before `queue_timeout`
+                seconds or the client's leaving.
         """
         if self.waiting >= MAX_WAITING:
             raise QueueFull

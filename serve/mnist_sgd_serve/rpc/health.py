@@ -43,11 +43,7 @@ class _Watch:
 
 
 class Health:
-    """The health service; the server and its one inference service have the same status.
-
-    Args:
-        receiver: of the calls' messages.
-    """
+    """The health service; the server and its one inference service have the same status."""
 
     def __init__(self, receiver: MessageReceiver) -> None:
         self.receiver = receiver

@@ -40,13 +40,7 @@ LEAVE_SECONDS = 1.0
 
 
 class RpcServer:
-    """A gRPC server of the inference service and of health checks.
-
-    Args:
-        settings: of the server; the port must be given.
-        service: answers for the model.
-        requests: counts and logs the calls.
-    """
+    """A gRPC server of the inference service and of health checks."""
 
     def __init__(self, settings: Settings, service: InferenceService, requests: RequestLog) -> None:
         self.settings = settings

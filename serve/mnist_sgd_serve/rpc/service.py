@@ -31,9 +31,6 @@ _INFER = message_class("inference.ModelInferRequest")
 class Methods:
     """The methods of one worker.
 
-    Args:
-        service: answers for the model.
-
     Attributes:
         table: the methods by name; each takes a call with its message and returns a message.
     """

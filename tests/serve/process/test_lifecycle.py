@@ -154,7 +154,7 @@ def test_a_host_that_cannot_be_bound_is_named_in_one_line(
         (["--bad"], "unrecognized arguments: --bad"),
         (["--port", "http"], "argument --port: invalid int value: 'http'"),
         (["--port", "70000"], "port must be 0 to 65535, not 70000"),
-        (["--queue-timeout", "nan"], "deadline must be 0.001 to 86400, not nan"),
+        (["--queue-timeout", "nan"], "queue_timeout must be 0.001 to 86400, not nan"),
         (["--name", "a/b"], "name must be up to 100 letters"),
     ],
 )

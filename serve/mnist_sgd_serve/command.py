@@ -182,20 +182,10 @@ def _serve(settings: Settings) -> int:
             from mnist_sgd_serve.metrics import shared_memory
 
             return serve(settings, listener, shared_memory(1))
-        from mnist_sgd_serve.logs import Log
         from mnist_sgd_serve.supervisor import supervise
 
         environment = dict(os.environ) | ({} if settings.token is None else {TOKEN: settings.token})
-        command = partial(_command, settings)
-        return supervise(
-            command,
-            environment,
-            settings.workers,
-            listener,
-            Log(),
-            shutdown_delay=settings.shutdown_delay,
-            worker_timeout=settings.worker_timeout,
-        )
+        return supervise(settings, partial(_command, settings), environment, listener)
 
 
 def _work(settings: Settings, inherited: Sequence[int]) -> int:

@@ -23,7 +23,6 @@ import uvicorn
 from mnist_sgd_serve.http.application import Application
 from mnist_sgd_serve.http.connection import close_slow_connections, connection_class
 from mnist_sgd_serve.http.decoders import Decoders
-from mnist_sgd_serve.http.picture_request import PictureLimits
 from mnist_sgd_serve.http.routes import Routes
 from mnist_sgd_serve.inference import InferenceService
 from mnist_sgd_serve.logs import Log, RequestLog
@@ -96,13 +95,7 @@ def serve(
     """
     return_large_blocks()
     log = Log(worker)
-    limits = PictureLimits(
-        body=settings.max_body,
-        pixels=settings.max_pixels,
-        memory=settings.decode_memory,
-        seconds=settings.decode_seconds,
-    )
-    decoders = Decoders(settings.decoders, limits, settings.queue_timeout, log)
+    decoders = Decoders(settings, log)
     decoders.launch()  # they start while the model is loaded
     try:
         server = _server(settings, memory, worker, channel, log, decoders)

@@ -30,6 +30,7 @@ from mnist_sgd_serve.metrics import LAYOUT
 from mnist_sgd_serve.process.channel import CLOSED
 from mnist_sgd_serve.process.listening import reject_new
 from mnist_sgd_serve.process.waited_signals import WaitedSignals
+from mnist_sgd_serve.settings import Settings
 
 GRACE_SECONDS = 20
 """For requests in flight to finish after listening has ended; then they are cut off. With the
@@ -56,25 +57,15 @@ Command = Callable[[Sequence[int]], Sequence[str]]
 
 
 def supervise(
-    command: Command,
-    environment: Mapping[str, str],
-    workers: int,
-    listener: socket.socket,
-    log: Log,
-    *,
-    shutdown_delay: float,
-    worker_timeout: float,
+    settings: Settings, command: Command, environment: Mapping[str, str], listener: socket.socket
 ) -> int:
     """Run workers until told to stop.
 
     Args:
+        settings: of the server.
         command: makes a worker's command line, from the descriptors that it is to `inherit`.
         environment: of the workers.
-        workers: how many.
         listener: their socket; it is closed here after the shutdown delay.
-        log: is told when they end.
-        shutdown_delay: seconds for which they still listen after SIGTERM.
-        worker_timeout: seconds without a heartbeat after which a worker is replaced.
 
     Returns:
         The exit code: 0 when all ended with 0 after a signal, 2 when the first cannot start.
@@ -87,15 +78,9 @@ def supervise(
         raise ValueError("more than one worker needs Linux; start several servers instead")
     signals = WaitedSignals()
     memory = os.memfd_create("mnist_sgd-metrics")  # needs no writable file system
-    os.truncate(memory, workers * LAYOUT.size * 8)
-    pool = _WorkerPool(
-        [_Slot() for _ in range(workers)],
-        partial(_start, command, environment, listener, memory),
-        listener,
-        log,
-        shutdown_delay,
-        worker_timeout,
-    )
+    os.truncate(memory, settings.workers * LAYOUT.size * 8)
+    start = partial(_start, command, environment, listener, memory)
+    pool = _WorkerPool(settings, start, listener)
     try:
         while not pool.ended:
             received = signals.take(CHECK_SECONDS)
@@ -181,20 +166,13 @@ def _start(
 
 class _WorkerPool:
     def __init__(
-        self,
-        slots: list[_Slot],
-        start: Callable[[int, _Slot], None],
-        listener: socket.socket,
-        log: Log,
-        shutdown_delay: float,
-        worker_timeout: float,
+        self, settings: Settings, start: Callable[[int, _Slot], None], listener: socket.socket
     ) -> None:
-        self.slots = slots
+        self.settings = settings
+        self.slots = [_Slot() for _ in range(settings.workers)]
         self.start = start
         self.listener = listener
-        self.log = log
-        self.shutdown_delay = shutdown_delay
-        self.worker_timeout = worker_timeout
+        self.log = Log()
         self.was_ready = False  # the first worker has been ready
         self.stopping = False
         self.close_at = self.kill_at = inf  # listening ends; remaining workers are killed
@@ -226,12 +204,12 @@ class _WorkerPool:
             return
         if self.stopping:
             self.code = 1
-            self._kill_all()
+            self._send_all(signal.SIGKILL)
         elif number == signal.SIGHUP:
             self._send_all(signal.SIGHUP)
         else:
             self.stopping = True
-            self.close_at = time.monotonic() + self.shutdown_delay
+            self.close_at = time.monotonic() + self.settings.shutdown_delay
             self.kill_at = self.close_at + KILL_SECONDS
             self._send_all(signal.SIGTERM)
             for slot in self.slots:
@@ -242,9 +220,6 @@ class _WorkerPool:
         for slot in self.slots:
             if slot.process is not None:
                 slot.process.send_signal(number)
-
-    def _kill_all(self) -> None:
-        self._send_all(signal.SIGKILL)
 
     def _stop(self, now: float) -> None:
         """Do what is due after the first signal: stop listening, kill, end."""
@@ -257,7 +232,7 @@ class _WorkerPool:
         left = [slot.process.pid for slot in self.slots if slot.process is not None]
         if left and now >= self.kill_at:
             self.kill_at, self.code = inf, 1
-            self._kill_all()
+            self._send_all(signal.SIGKILL)
             self.log.error("cut off", processes=left)
         self.ended = not left
 
@@ -275,7 +250,7 @@ class _WorkerPool:
         """Kill a worker that was silent for too long; it is replaced like one that died."""
         if not self.was_ready:  # the first may take long, as nobody is served before it
             return
-        limit = self.worker_timeout if slot.ready else STARTING_SECONDS
+        limit = self.settings.worker_timeout if slot.ready else STARTING_SECONDS
         if slot.silence > limit:
             slot.silence = 0.0
             self.log.error("worker hangs", process=process.pid, seconds=limit)

@@ -97,11 +97,7 @@ def _decompress(body: bytes, name: str, window_bits: int, limit: int) -> bytes:
 
 
 def _pieces(unpacker: "zlib._Decompress", body: bytes, name: str) -> Iterator[bytes]:
-    """Decompress a body in pieces.
-
-    Raises:
-        RequestError: it is cut short, followed by other bytes, or a step yields too little.
-    """
+    """Decompress a body in pieces."""
     for start in range(0, len(body), STEP):
         step = body[start : start + STEP]
         given, piece = 0, b""

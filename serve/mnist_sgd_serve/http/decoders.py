@@ -28,6 +28,7 @@ from mnist_sgd_serve.protocol.errors import (
     QueueFull,
     RequestError,
 )
+from mnist_sgd_serve.settings import Settings
 
 MAX_WAITING = 64
 """Pictures that may wait for a process; more are rejected."""
@@ -66,17 +67,18 @@ class _Picture:
 class Decoders:
     """Decodes pictures in processes. All methods but `kill` are for the event loop's thread.
 
-    Args:
-        count: pictures that are decoded at the same time. There is one spare process.
-        limits: of each picture.
-        queue_timeout: seconds from a picture's arrival until it must be decoded.
-        log: is told of pictures and processes that were killed.
+    There is one spare process. A picture must be decoded within the queue timeout.
     """
 
-    def __init__(self, count: int, limits: PictureLimits, queue_timeout: float, log: Log) -> None:
-        self.count = count
-        self.limits = limits
-        self.queue_timeout = queue_timeout
+    def __init__(self, settings: Settings, log: Log) -> None:
+        self.count = settings.decoders
+        self.limits = PictureLimits(
+            body=settings.max_body,
+            pixels=settings.max_pixels,
+            memory=settings.decode_memory,
+            seconds=settings.decode_seconds,
+        )
+        self.queue_timeout = settings.queue_timeout
         self.log = log
         self._starting: set[DecoderProcess] = set()
         self._idle: list[DecoderProcess] = []

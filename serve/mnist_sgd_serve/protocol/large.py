@@ -156,11 +156,7 @@ def _starts(text: bytes) -> Iterator[int]:
 
 
 def _end(text: bytes, start: int) -> int:
-    """Find the bracket that closes an array of numbers.
-
-    Raises:
-        RequestError: there is none, or anything but numbers before it.
-    """
+    """Find the bracket that closes an array of numbers."""
     found = [at for at in (text.find(mark, start) for mark in (b'"', b"{", b"}")) if at >= 0]
     stop = min(found, default=len(text))
     end = text.rfind(b"]", start, stop)
@@ -177,11 +173,7 @@ def _end(text: bytes, start: int) -> int:
 
 
 def _check_beginning(text: bytes) -> None:
-    """Reject invalid JSON as such, rather than as too large.
-
-    Raises:
-        RequestError: its first bytes are invalid.
-    """
+    """Reject invalid JSON as such, rather than as too large."""
     beginning = text[:LARGE].decode(errors="ignore")  # no character is cut
     try:
         read_json(beginning.encode())

@@ -1,6 +1,7 @@
 """Validates the objects of a request's JSON: known members, none of them twice.
 
 Unknown members are rejected, so that a misspelt one is not ignored; a null one counts as absent.
+Every function raises a `RequestError` for what it rejects; `what` names the object in the message.
 """
 
 import re
@@ -34,11 +35,7 @@ def read_json(text: bytes) -> Any:
 
 
 def json_object(value: Any, what: str, members: frozenset[str]) -> dict[str, Any]:
-    """Check that a value is an object with no other than these members.
-
-    Raises:
-        RequestError: it is not; `what` names it.
-    """
+    """Check that a value is an object with no other than these members."""
     if not isinstance(value, dict):
         raise RequestError(f"{what} must be a JSON object, got {quoted(value)}")
     if not value.keys() <= members:
@@ -57,9 +54,6 @@ def single_tensor(values: Any, kind: str, name: str, members: frozenset[str]) ->
         kind: `input` or `output`.
         name: the tensor's.
         members: the allowed ones.
-
-    Raises:
-        RequestError: the array holds anything else, or the tensor twice.
     """
     if not isinstance(values, list) or not values:
         raise RequestError(
@@ -76,11 +70,7 @@ def single_tensor(values: Any, kind: str, name: str, members: frozenset[str]) ->
 
 
 def parameters(holder: dict[str, Any], what: str) -> dict[str, Any]:
-    """Return the parameters of a request or a tensor; `what` names it.
-
-    Raises:
-        RequestError: they are not an object of strings, numbers and booleans.
-    """
+    """Return the parameters of a request or a tensor: strings, numbers and booleans."""
     values = holder.get("parameters")
     if values is None:
         return {}
@@ -98,11 +88,7 @@ def parameters(holder: dict[str, Any], what: str) -> dict[str, Any]:
 
 
 def bool_parameter(values: dict[str, Any], name: str) -> bool | None:
-    """Return a boolean parameter; None if it is absent.
-
-    Raises:
-        RequestError: it is not a boolean.
-    """
+    """Return a boolean parameter; None if it is absent."""
     value = values.get(name)
     if value is None or isinstance(value, bool):
         return value
@@ -115,9 +101,6 @@ def reject_duplicate_keys(text: bytes, document: dict[str, Any]) -> None:
     Every member has a colon, so more colons in the text than in the re-encoded document mean that
     some were lost. Only a client that escapes the colons of strings could hide a duplicate, and
     gets the last one.
-
-    Raises:
-        RequestError: an object has a member twice.
     """
     if text.count(b":") > orjson.dumps(document).count(b":"):
         raise RequestError("the JSON has a member twice in one object")

@@ -1,4 +1,7 @@
-"""Validates the input tensor of a request: its shape, its size in bytes, its pixels as JSON."""
+"""Validates the input tensor of a request: its shape, its size in bytes, its pixels as JSON.
+
+Every function raises a `RequestError` for what it rejects.
+"""
 
 from typing import Any
 
@@ -22,11 +25,7 @@ class WrongBinarySize(RequestError):  # noqa: N818  (it says all without "Error"
 
 
 def check_rows(rows: int, max_images: int) -> int:
-    """Return `rows` if it is allowed.
-
-    Raises:
-        RequestError: there are more than `max_images`.
-    """
+    """Return `rows` if it is allowed."""
     if rows > max_images:
         raise RequestError(
             f"the request has {rows} images, at most {max_images} are allowed", Kind.TOO_LARGE
@@ -35,11 +34,7 @@ def check_rows(rows: int, max_images: int) -> int:
 
 
 def shape_rows(shape: Any, max_images: int) -> int:
-    """Return N of the shape [N, 28, 28].
-
-    Raises:
-        RequestError: it is another shape, or N is above `max_images`.
-    """
+    """Return N of the shape [N, 28, 28]."""
     if isinstance(shape, list) and len(shape) == 3:
         rows, *sides = map(_whole, shape)
         if rows is not None and 0 < rows <= _MAX_ROWS and sides == [SIDE, SIDE]:
@@ -50,11 +45,7 @@ def shape_rows(shape: Any, max_images: int) -> int:
 
 
 def binary_size(tensor: dict[str, Any], rows: int) -> int:
-    """Return how many bytes of the tensor follow the JSON; 0 if its data is in the JSON.
-
-    Raises:
-        RequestError: it has both or neither, or its size does not match its shape.
-    """
+    """Return how many bytes of the tensor follow the JSON; 0 if its data is in the JSON."""
     given = parameters(tensor, f"input {INPUT!r}").get("binary_data_size")
     if (given is None) == (tensor.get("data") is None):
         count = "neither is" if given is None else "both are"
@@ -78,9 +69,6 @@ def images(data: Any, rows: int) -> NDArray[np.uint8]:
 
     Returns:
         uint8 `[rows, 28, 28]`, C-contiguous and read-only.
-
-    Raises:
-        RequestError: it holds anything else, or has another shape.
     """
     return np.frombuffer(pixel_bytes(_flat(data, rows)), np.uint8).reshape(rows, SIDE, SIDE)
 
@@ -91,9 +79,6 @@ def pixel_bytes(pixels: list[Any], *, truths: bool = True) -> bytes:
     Args:
         pixels: the elements of an array.
         truths: whether booleans may be among them, which bytes() would accept.
-
-    Raises:
-        RequestError: one of them is not a whole number from 0 to 255.
     """
     try:
         values = bytes(pixels)
@@ -123,11 +108,7 @@ def bad_length(rows: int, given: str) -> RequestError:
 
 
 def unnested(values: list[Any]) -> list[Any]:
-    """Flatten one level of nesting, of arrays of 28.
-
-    Raises:
-        RequestError: there is anything else.
-    """
+    """Flatten one level of nesting, of arrays of 28."""
     joined: list[Any] = []
     for value in values:
         if not isinstance(value, list) or len(value) != SIDE:

@@ -71,7 +71,7 @@ class RequestLog:
 
     Args:
         metrics: counts all of them.
-        log: is told of failures of the server, one a second for each status.
+        log: gets failures of the server, one a second for each status.
         log_all: log every request.
     """
 
@@ -97,7 +97,7 @@ class RequestLog:
             request: the request.
             route: its name in the metrics.
             status: the HTTP status.
-            message: what its client is told, if it failed.
+            message: the error message for its client, if it failed.
             failure: the exception, if the server is to blame.
 
         Returns:

@@ -81,7 +81,7 @@ class Application:
     def _route(self, request: Request) -> Route:
         """Find the route of a request that has the token, where it needs one.
 
-        Without the token not even the existence of a path is told.
+        Without the token not even the existence of a path is revealed.
         """
         authorization = request.headers.get(b"authorization", b"")
         try:

@@ -40,7 +40,7 @@ _GZIP, _ZLIB, _RAW = 31, 15, -15
 def decompress(body: bytes, encoding: str | None, *, limit: int) -> bytes:
     """Undo the Content-Encoding of a body.
 
-    A gzip file of several members is refused, as the bytes after the first could be anything.
+    A gzip file of several members is rejected, as the bytes after the first could be anything.
 
     Args:
         body: as received.

@@ -127,7 +127,7 @@ def _answer(head: bytes, requests: Any, limits: PictureLimits) -> bytes:
 
 
 def _limit_memory(more: int) -> None:
-    """Limit this process to so many bytes more than it has, where /proc tells how many it has."""
+    """Limit this process to `more` bytes beyond its current memory, where /proc shows that."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     try:
         with open("/proc/self/statm") as statm:

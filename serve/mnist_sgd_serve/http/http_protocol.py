@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Protocol
 import httptools
 
 from mnist_sgd_serve.http.messages import KEPT_HEADERS, Request, Response
-from mnist_sgd_serve.inference import BodyBudget
+from mnist_sgd_serve.inference import BodyBudget, TooManyBodies
 
 MAX_HEADER_SIZE = 32 * 2**10
 """Bytes of a request line with its headers. A larger body counts in the `BodyBudget`."""
@@ -133,10 +133,10 @@ class HttpProtocol(asyncio.Protocol):
         elif self.phase == BODY and not self.rejected:
             self.account_body(self.size)
             if self.service.bodies.held > self.service.bodies.max_held:
-                self.reject(503, "too many large bodies are arriving, try again soon")
+                self.reject(503, str(TooManyBodies()))
 
     def account_body(self, size: int) -> None:
-        """Count so many bytes of the arriving body in the budget."""
+        """Count `size` bytes of the arriving body in the budget."""
         self.service.bodies.held += size - self.held
         self.held = size
 

@@ -81,8 +81,8 @@ class Batcher(Generic[M]):
         max_queue_size: images that may wait, in small requests and as many in large ones. A large
             request that finds its queue empty is accepted in any case.
         queue_timeout: seconds that a request may wait for its run to begin.
-        on_batch: is told of each run: requests, images, seconds.
-        on_queue_size: is told how many images wait, whenever that has changed.
+        on_batch: called after each run with requests, images and seconds.
+        on_queue_size: called with the number of waiting images when it has changed.
     """
 
     def __init__(

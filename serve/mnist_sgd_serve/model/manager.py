@@ -49,7 +49,7 @@ class ModelManager:
 
     Args:
         path: of the artifact.
-        on_reload: is told of every new file: "loaded" or "refused", and a sentence.
+        on_reload: called for every new file with "loaded" or "refused", and a sentence.
 
     Raises:
         ArtifactError: the file cannot be used.

@@ -16,7 +16,7 @@ class ModelWatch:
     Args:
         models: reloads it.
         interval: seconds between two checks.
-        log: is told of unexpected failures.
+        log: gets unexpected failures.
     """
 
     def __init__(self, models: ModelManager, interval: float, log: Log) -> None:

@@ -29,7 +29,7 @@ class Signals:
         handle: called in the event loop with SIGTERM, for SIGINT too, or SIGHUP.
         seconds: from the first SIGTERM to the end of the process, if nothing else ends it.
         before_exit: called before the process is ended here, not in the main thread.
-        log: is told when it is ended here.
+        log: gets a line when it is ended here.
     """
 
     def __init__(

@@ -60,7 +60,7 @@ class ClientDisconnected(RequestError):  # noqa: N818  (as above)
 
 
 def describe(error: Exception) -> tuple[Kind, str]:
-    """The kind of an exception, and what the client is told: of our own failures, nothing."""
+    """The kind of an exception and the message for the client, without internal details."""
     if isinstance(error, RequestError):
         return error.kind, str(error)
     return Kind.FAILED, "the server failed to answer; its log says why"

@@ -376,7 +376,7 @@ from mnist_sgd_serve.http import decoder_process
 decoder_process.PROGRAM = decoder_process.PROGRAM.replace("main(", '''
 from mnist_sgd_serve.http import decoder
 def answer(head, requests, limits):
-    requests.read(sum(decoder.HEAD.unpack(head)))
+    requests.read(sum(decoder.HEADER.unpack(head)))
     return {answer}
 decoder._answer = answer
 main(''', 1)
@@ -384,13 +384,13 @@ sys.exit(command.main())
 """
 KILLED = "the process that read the picture ended with code -9"
 ANSWERS = {
-    "decoder.HEAD.pack(2**32 - 1, 0)": KILLED,
-    "decoder.HEAD.pack(3, 0) + b'[[['": KILLED,
-    "decoder.HEAD.pack(10**5, 0) + b'[' * 10**5": KILLED,
+    "decoder.HEADER.pack(2**32 - 1, 0)": KILLED,
+    "decoder.HEADER.pack(3, 0) + b'[[['": KILLED,
+    "decoder.HEADER.pack(10**5, 0) + b'[' * 10**5": KILLED,
     "decoder.message({}, bytes(3)) + bytes(3)": "the process that read the picture answered "
     "wrongly: cannot reshape array of size 3 into shape (28,28)",
-    "decoder.message({'error': [200, '', '']})": "the process that read the picture answered "
-    "wrongly: a status 200",
+    "decoder.message({'error': ['failed', '']})": "the process that read the picture answered "
+    "wrongly: a kind 'failed'",
     "decoder.message({'inverted': True}, bytes(784)) + bytes(784)": "the process that read the "
     "picture answered wrongly: Preprocessed.__init__() missing 1 required positional argument: "
     "'unchanged'",

@@ -141,7 +141,7 @@ class Noting:
     def __init__(self, seconds):
         print("stays awake for", seconds, flush=True)
 
-    def again(self):
+    def start(self):
         print("again", flush=True)
 
 server.BusyPoll = Noting

@@ -51,7 +51,7 @@ class Server:
 
     def __init__(self, model: str, deadline: float) -> None:
         command = [sys.executable, "-m", "mnist_sgd_serve", model, "--port", "0"]
-        command += ["--deadline", str(deadline)]
+        command += ["--queue-timeout", str(deadline)]
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE)
         assert self.process.stderr is not None
         ready = json.loads(self.process.stderr.readline())

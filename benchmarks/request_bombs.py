@@ -116,7 +116,7 @@ def send_all(server: Server, bomb: Bomb, count: int) -> tuple[int, str]:
 def measure(model: str, name: str, count: int) -> Row:
     """Start a server, send one request or several at once, and see what they cost."""
     bomb = BOMBS[name]()
-    limits = ("--drain-seconds", "0", "--deadline", "60", "--grpc-port", "0")
+    limits = ("--shutdown-delay", "0", "--queue-timeout", "60", "--grpc-port", "0")
     with launch(model, *limits) as server:
         server.wait_until_ready()
         call(server.wait_for("ready")["grpc"], b"")

@@ -63,7 +63,7 @@ def turn(model: str) -> tuple[float, float, float]:
     port = free_port()
     command = [sys.executable, "-m", "mnist_sgd_serve", model, "--port", str(port)]
     start = time.perf_counter()
-    server = subprocess.Popen([*command, "--drain-seconds", "0"], stderr=subprocess.DEVNULL)
+    server = subprocess.Popen([*command, "--shutdown-delay", "0"], stderr=subprocess.DEVNULL)
     try:
         connection = connect(port)
         infer(connection)

@@ -1,7 +1,7 @@
-"""The serving side of mnist_sgd: an artifact and a picture in, an answer out.
+"""The inference side of mnist_sgd: from an artifact and a picture to a prediction.
 
-It needs numpy, onnxruntime and Pillow, and never imports torch or mnist_sgd. Every public name is
-loaded when it is first used; onnxruntime comes with the first artifact, Pillow with the first file.
+It needs numpy, onnxruntime and Pillow, and never imports torch or mnist_sgd. Public names are
+imported on first use, onnxruntime with the first artifact, Pillow with the first picture.
 
     from mnist_sgd_serve import Predictor
     Predictor("model.onnx").predict("digit.png")
@@ -54,7 +54,7 @@ _EARLIER = {
     "load_artefact": "load_artifact",
     "prepare": "preprocess",
 }
-"""Names of an earlier version, which still work."""
+"""Names of earlier versions, which still work."""
 
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 
@@ -62,7 +62,7 @@ __all__ = sorted(_HOME)
 
 
 def __getattr__(name: str) -> Any:
-    """Load a public name from its module (PEP 562)."""
+    """Import a public name from its module (PEP 562)."""
     name = _EARLIER.get(name, name)
     if name not in _HOME:
         raise AttributeError(f"module 'mnist_sgd_serve' has no attribute {name!r}")

@@ -1,22 +1,20 @@
-"""Names of an earlier version that this one still accepts."""
+"""Parameter names of earlier versions, which still work."""
 
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeVar, cast
 
-__all__ = ["accepts_earlier"]
-
 T = TypeVar("T", bound=Callable[..., Any])
 
 
 def accepts_earlier(**names: str) -> Callable[[T], T]:
-    """Decorate a function or a class so that it also takes parameters by their earlier names.
+    """Decorate a function or a class to accept earlier parameter names too.
 
     Args:
         names: the new name of each earlier one.
 
     Raises:
-        TypeError: by what is decorated, if it gets a parameter by both names.
+        TypeError: by the decorated callable, if a parameter is given by both names.
     """
 
     def decorate(thing: T) -> T:

@@ -9,17 +9,15 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Never, get_args, get_type_hints
+from typing import Any, Never, get_args, get_type_hints
 
 from mnist_sgd_serve.process.interruption import was_interrupted
-from mnist_sgd_serve.settings import Settings
-
-__all__ = ["DESCRIPTION", "EXAMPLES", "add_arguments", "main", "run"]
+from mnist_sgd_serve.settings import OPTIONS, Settings
 
 DESCRIPTION = """\
-Answer over HTTP from an artifact: the Open Inference Protocol v2 for programs, POST /predict
-for image files, and a page at / to draw on or to give a picture. With --grpc-port the protocol
-is spoken over gRPC too.
+Serve a model over HTTP: the Open Inference Protocol v2 for programs, POST /predict for image
+files, and a page at / to draw on or to upload a picture. With --grpc-port the protocol is
+served over gRPC too.
 """
 
 EXAMPLES = """\
@@ -28,39 +26,10 @@ EXAMPLES = """\
   curl --data-binary @three.png http://127.0.0.1:8000/predict
   curl http://127.0.0.1:8000/v2/models/mnist_sgd
 
-SIGHUP loads the model's file anew, as does replacing it; SIGTERM ends the server when the
-requests in flight are answered. MNIST_SGD_TOKEN gives a token that no list of processes shows.
+SIGHUP reloads the model file, as does replacing it; SIGTERM ends the server after the requests
+in flight. MNIST_SGD_TOKEN sets the token without showing it in the list of processes.
 """
-"""`{program}` stands for the name of the program."""
-
-HELP = {
-    "name": "of the model in URLs",
-    "host": "the address to bind",
-    "port": "0 takes any free one",
-    "grpc_port": "serve gRPC too, which needs the extra grpc; 0 takes any free port",
-    "workers": "processes that share the port",
-    "token": "ask for this bearer token, but for health checks and the page",
-    "allow_host": "a name by which clients call the server, *.DOMAIN, or * for any; repeatable",
-    "cors": "an origin whose pages may call the server",
-    "access_log": "log every request, not the failures alone",
-    "max_body": "bytes of a request's body, unpacked",
-    "max_rows": "images in a request",
-    "max_images": "images in a run of the model",
-    "max_waiting": "images that may wait",
-    "deadline": "seconds that a request may wait",
-    "head_seconds": "for the head of a request to arrive",
-    "body_seconds": "for the body of a request to arrive",
-    "idle_seconds": "that an unused connection is kept",
-    "write_seconds": "for a client that has stopped reading to go on",
-    "decoders": "pictures that are read at the same time",
-    "decode_seconds": "of processor time that a picture may take to read",
-    "decode_memory": "bytes that a picture may take to read",
-    "max_pixels": "pixels of a picture",
-    "drain_seconds": "between SIGTERM and the end of listening",
-    "hang_seconds": "after which one of several workers that hangs is replaced",
-    "watch_seconds": "between two looks at the model's file",
-    "poll_seconds": "awake for the next request after a lone one; 0 sleeps at once",
-}
+"""`{program}` stands for the program's name."""
 
 TOKEN = "MNIST_SGD_TOKEN"
 
@@ -74,36 +43,44 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=Path("model.onnx"),
         help="the .onnx file (default: %(default)s)",
     )
+    groups = {
+        "basics": parser.add_argument_group("basics"),
+        "limits": parser.add_argument_group("limits"),
+        "timeouts": parser.add_argument_group("timeouts"),
+    }
     types = get_type_hints(Settings)
     for field in dataclasses.fields(Settings):
-        if field.name not in HELP:
+        if field.name not in OPTIONS:
             continue
-        option, text = _option(field.name), HELP[field.name]
-        if types[field.name] is bool:
-            parser.add_argument(option, action="store_true", help=text)
-            continue
-        if types[field.name] == tuple[str, ...]:
-            parser.add_argument(option, action="append", default=[], metavar="X", help=text)
-            continue
-        kind = next(iter(get_args(types[field.name])), types[field.name])  # of `int | None`, int
-        shown = "" if field.default is None else " (default: %(default)s)"
-        parser.add_argument(
-            option, type=kind, default=field.default, metavar="X", help=text + shown
-        )
+        option, kind = OPTIONS[field.name], types[field.name]
+        given: dict[str, Any] = {"default": field.default, "help": option.help}
+        if kind is bool:
+            given["action"] = "store_true"
+        elif kind == tuple[str, ...]:
+            given |= {"action": "append", "default": [], "metavar": option.metavar}
+        else:
+            # Of `int | None`, int.
+            given |= {"type": next(iter(get_args(kind)), kind), "metavar": option.metavar}
+            if field.default is not None:
+                given["help"] += " (default: %(default)s)"
+        groups[option.group].add_argument(_option(field.name), **given)
+        if option.earlier is not None:
+            hidden = {"dest": field.name, "default": argparse.SUPPRESS, "help": argparse.SUPPRESS}
+            parser.add_argument(_option(option.earlier), **given | hidden)
 
 
 def _path(text: str) -> Path:
-    """An argument that is a path; an empty one, as of a variable that is not set, is refused."""
+    """Convert an argument to a path; reject an empty one, as of an unset variable."""
     if not text:
         raise argparse.ArgumentTypeError("must name a file or a folder, got ''")
     return Path(text)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Serve as the parsed arguments of `add_arguments` say, until told to stop.
+    """Serve with the parsed arguments of `add_arguments`, until told to stop.
 
     Returns:
-        0 after a signal and an orderly end, 1 when requests had to be cut off.
+        0 after a signal and an orderly shutdown, 1 when requests had to be cut off.
 
     Raises:
         ArtifactError: the model's file cannot be used.
@@ -114,9 +91,9 @@ def run(args: argparse.Namespace) -> int:
     _fill_standard_files()
     if not hasattr(signal, "pthread_sigmask"):
         raise ValueError("serve needs the signals of Linux or macOS; on Windows run it under WSL")
-    # Until the server is there: SIGTERM ends the start, as Ctrl-C does, and SIGHUP waits.
+    # Until the server runs, SIGTERM ends the start, as Ctrl-C does, and SIGHUP is blocked.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # and at the very end it does nothing
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # and ignored at the very end
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     try:
         return _serve(settings)
@@ -132,8 +109,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line and serve.
 
     Returns:
-        What `run` returns; 2 when the model, the address or a setting cannot be used, which one
-        line on standard error says.
+        What `run` returns; 2 when the model, the address or a setting cannot be used, as one line
+        on standard error explains.
     """
     parser = _Parser(
         prog="python -m mnist_sgd_serve",
@@ -142,7 +119,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_arguments(parser)
-    # How a supervisor hands a worker its sockets, the metrics' memory and its number.
+    # How a supervisor passes a worker its sockets, the metrics' memory and its number.
     parser.add_argument("--inherit", type=int, nargs=4, help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
     try:
@@ -155,7 +132,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser whose error is one line."""
+    """A parser whose error messages are one line."""
 
     def error(self, message: str) -> Never:
         self.exit(2, f"mnist_sgd_serve: {message}; --help shows what is allowed\n")
@@ -166,10 +143,10 @@ def _option(name: str) -> str:
 
 
 def _settings(args: argparse.Namespace) -> Settings:
-    """The settings of parsed arguments; the environment may have the token.
+    """Make the settings of parsed arguments; the environment may have the token.
 
-    An empty token is passed on, and refused: it is a secret that was not there, and a server that
-    was to be closed must not open for want of it.
+    An empty token is passed on, and rejected: a missing secret must not open a server that was
+    meant to be protected.
     """
     names = [field.name for field in dataclasses.fields(Settings)]
     given = {name: getattr(args, name) for name in names if hasattr(args, name)}
@@ -178,17 +155,16 @@ def _settings(args: argparse.Namespace) -> Settings:
 
 
 def _fill_standard_files() -> None:
-    """Open the null device as standard input, output or error where one of them is closed.
+    """Open the null device as standard input, output or error if one of them is closed.
 
-    Else a socket would get its number, and what a library writes to standard error would go to
-    somebody's browser.
+    Else a socket would get its number, and a client would receive what a library writes there.
     """
     while True:
         file = os.open(os.devnull, os.O_RDWR)
         if file > 2:
             os.close(file)
             return
-        os.set_inheritable(file, True)  # as these three are for the workers
+        os.set_inheritable(file, True)  # for the workers
 
 
 def _serve(settings: Settings) -> int:
@@ -198,28 +174,18 @@ def _serve(settings: Settings) -> int:
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(bind(settings))
         if settings.grpc_port is not None:
-            from mnist_sgd_serve.rpc.port import hold_port
+            from mnist_sgd_serve.rpc.port import reserve_port
 
-            holder = stack.enter_context(hold_port(settings))
-            settings = dataclasses.replace(settings, grpc_port=holder.getsockname()[1])
+            reserved = stack.enter_context(reserve_port(settings))
+            settings = dataclasses.replace(settings, grpc_port=reserved.getsockname()[1])
         if settings.workers == 1:
             from mnist_sgd_serve.metrics import shared_memory
 
             return serve(settings, listener, shared_memory(1))
-        from mnist_sgd_serve.logs import Log
         from mnist_sgd_serve.supervisor import supervise
 
         environment = dict(os.environ) | ({} if settings.token is None else {TOKEN: settings.token})
-        command = partial(_command, settings)
-        return supervise(
-            command,
-            environment,
-            settings.workers,
-            listener,
-            Log(),
-            drain_seconds=settings.drain_seconds,
-            hang_seconds=settings.hang_seconds,
-        )
+        return supervise(settings, partial(_command, settings), environment, listener)
 
 
 def _work(settings: Settings, inherited: Sequence[int]) -> int:
@@ -234,11 +200,11 @@ def _work(settings: Settings, inherited: Sequence[int]) -> int:
 
 
 def _command(settings: Settings, inherited: Sequence[int]) -> list[str]:
-    """The command line of a worker, without the token, which goes by the environment."""
+    """Make the command line of a worker; the token is passed in the environment instead."""
     command = [sys.executable, "-m", "mnist_sgd_serve", "--inherit", *map(str, inherited)]
     for field in dataclasses.fields(Settings):
         value = getattr(settings, field.name)
-        if field.name not in HELP or field.name == "token" or value is None or value is False:
+        if field.name not in OPTIONS or field.name == "token" or value is None or value is False:
             continue
         values = value if isinstance(value, tuple) else (value,)
         option = _option(field.name)

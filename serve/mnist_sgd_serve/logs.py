@@ -1,22 +1,33 @@
-"""Logs as JSON, one object a line on standard error: for machines first, and readable.
+"""Logs as JSON, one object a line on standard error.
 
-Every line has `time` (UTC, to the millisecond), `level`, `event` and what else the event has to
-say; that of a request has its id. A server answers though nobody can read what it writes:
-lines are lost then, and the next one that can be written is preceded by one that counts them.
+Every line has `time` (UTC, to the millisecond), `level`, `event` and the event's own fields; that
+of a request has its id. Nothing waits for a reader of the log: lines that nobody reads are lost,
+and the next one that can be written is preceded by one that counts them.
 """
 
 import contextlib
 import io
 import json
 import os
+import re
 import select
 import sys
+import time
+import traceback
+from collections import Counter
 from datetime import UTC, datetime
+from itertools import count
+from typing import Protocol
 
-__all__ = ["Log", "write"]
+from mnist_sgd_serve.metrics import Metrics
 
 PATIENCE_MS = 100
-"""For a reader that is behind, if it was not before."""
+"""How long to wait for a reader that falls behind, the first time."""
+
+LOG_SECONDS = 1.0
+"""Between two lines for failures of one status, so that an overload does not flood the log."""
+
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
 
 class Log:
@@ -30,11 +41,11 @@ class Log:
         self._write("info", event, fields)
 
     def warning(self, event: str, **fields: object) -> None:
-        """Write a request that failed by its client's doing, or a model file that was refused."""
+        """Write a request that failed by its client's fault, or a model file that was rejected."""
         self._write("warning", event, fields)
 
     def error(self, event: str, **fields: object) -> None:
-        """Write a failure of the server's own."""
+        """Write a failure of the server."""
         self._write("error", event, fields)
 
     def _write(self, level: str, event: str, fields: dict[str, object]) -> None:
@@ -43,20 +54,111 @@ class Log:
         write(json.dumps(_plain(line), default=_text, separators=(",", ":")) + "\n")
 
 
+class LoggedRequest(Protocol):
+    """What the log needs of a request."""
+
+    method: bytes
+    path: bytes
+    started: float
+
+    @property
+    def request_id(self) -> bytes:
+        """The client's own id for the request, unchecked; empty if there is none."""
+
+
+class RequestLog:
+    """Counts and logs requests of any protocol, and gives them ids.
+
+    Args:
+        metrics: counts all of them.
+        log: gets failures of the server, one a second for each status.
+        log_all: log every request.
+    """
+
+    def __init__(self, metrics: Metrics, log: Log, log_all: bool) -> None:
+        self.metrics = metrics
+        self.log = log
+        self.log_all = log_all
+        self._ids = count(1)
+        self._logged: dict[int, float] = {}  # when a failure of a status was logged last
+        self._unlogged = Counter[int]()  # how many were not, since then
+
+    def record(
+        self,
+        request: LoggedRequest,
+        route: str,
+        status: int,
+        message: str | None = None,
+        failure: Exception | None = None,
+    ) -> bytes | None:
+        """Count a request that is over, and log it if it is to be logged.
+
+        Args:
+            request: the request.
+            route: its name in the metrics.
+            status: the HTTP status.
+            message: the error message for its client, if it failed.
+            failure: the exception, if the server is to blame.
+
+        Returns:
+            Its id: the client's, or a new one for a request that failed or is logged.
+        """
+        seconds = time.perf_counter() - request.started
+        self.metrics.answered(route, status, seconds)
+        given = request.request_id
+        if not given and not self.log_all and status < 400:
+            return None
+        own = b"%x-%x" % (os.getpid(), next(self._ids))
+        request_id = given if _REQUEST_ID.fullmatch(given) else own
+        if not self.log_all and not (status >= 500 and self._is_due(status)):
+            return request_id
+        fields: dict[str, object] = {
+            "request": request_id.decode(),
+            "method": request.method.decode(),
+            "path": request.path[:200].decode("ascii", "replace"),
+            "status": status,
+            "milliseconds": round(1000 * seconds, 3),
+        }
+        if unlogged := self._unlogged.pop(status, 0):
+            fields["more"] = unlogged
+        if message is not None:
+            fields["error"] = message[:300]
+        if failure is not None:
+            fields["error"] = str(failure)[:300] or type(failure).__name__
+            fields["trace"] = "".join(traceback.format_exception(failure))
+        write = self.log.info if status < 400 else self.log.warning
+        (self.log.error if status == 500 else write)("request", **fields)
+        return request_id
+
+    def rejected(self, status: int, message: str) -> None:
+        """Count a request that did not arrive completely, and log it if all are logged."""
+        self.metrics.rejected(status)
+        if self.log_all:
+            self.log.warning("refused", status=status, error=message)
+
+    def _is_due(self, status: int) -> bool:
+        """Whether to log a failure, rather than count it in the next line of its status."""
+        now = time.monotonic()
+        if now - self._logged.get(status, -LOG_SECONDS) < LOG_SECONDS:
+            self._unlogged[status] += 1
+            return False
+        self._logged[status] = now
+        return True
+
+
 def _plain(fields: dict[str, object]) -> dict[str, object]:
     return {key: _text(one) if isinstance(one, str) else one for key, one in fields.items()}
 
 
 def _text(value: object) -> str:
-    """What JSON can hold: a name's bytes that are not UTF-8 are shown by their escapes."""
+    """Escape the bytes of a file name that are not UTF-8, which JSON cannot hold."""
     return str(value).encode(errors="backslashreplace").decode()
 
 
 def write(text: str) -> None:
     """Write to standard error in one piece, if there is one; never raise, never write elsewhere.
 
-    It may be None, as in a process that was started without one, a stream without a file, or
-    closed; a disk may be full and a pipe without a reader.
+    It may be None, closed, or a stream without a file; a disk may be full, a pipe have no reader.
     """
     stream = sys.stderr
     if stream is None:
@@ -71,14 +173,14 @@ def write(text: str) -> None:
 
 
 class _Writer:
-    """Writes lines to files that may be pipes which nobody reads; drops lines rather than wait."""
+    """Writes lines to files that may be pipes nobody reads; drops lines rather than wait."""
 
     def __init__(self) -> None:
         self.lost = 0  # lines since the last one that was written
-        self.torn = False  # of the last one a part was written
+        self.torn = False  # only a part of the last one was written
 
     def write(self, file: int, line: bytes) -> None:
-        """Write a line, and before it how many were lost."""
+        """Write a line, after a line that counts the lost ones."""
         wait = 0 if self.lost else PATIENCE_MS
         self.lost += 1
         if self.lost > 1:
@@ -101,7 +203,7 @@ _WRITER = _Writer()
 
 
 def _takes_more(file: int, wait: int) -> bool:
-    """Whether a write of `PIPE_BUF` bytes would not block, at the latest in so many ms."""
+    """Whether, within `wait` milliseconds, a write of `PIPE_BUF` bytes would not block."""
     poll = select.poll()
     poll.register(file, select.POLLOUT)
     return bool(poll.poll(wait))

@@ -1,8 +1,8 @@
-"""What the server counts, for Prometheus: a fixed set of series, so that labels are bounded.
+"""Metrics for Prometheus: a fixed set of series, so that clients cannot create labels.
 
-All workers count in one array that they share, a row for each, and each can show the sums: a scrape
-sees the whole service whichever worker it reaches, and what a dead worker has counted stays. To
-count is an addition in shared memory, 0.1 us; nothing is locked, for every row has one writer.
+All workers count in one shared array, with a row each, and each shows the sums: a scrape sees the
+whole service whichever worker it reaches, and the counts of a dead worker stay. Nothing is locked,
+as every row has one writer.
 
 Source of the text format: "Exposition formats" in Prometheus' documentation, version 0.0.4.
 """
@@ -12,13 +12,11 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
 
-__all__ = ["REASONS", "ROUTES", "Metrics", "shared_memory"]
-
 ROUTES = ("infer", "predict", "metadata", "health", "page", "metrics", "grpc", "other")
-"""What a request asked for."""
+"""The values of the label `route`."""
 
 STATUSES = (200, 204, 304, 400, 401, 403, 404, 405, 408, 413, 415, 422, 431, 499, 500, 503, 504)
-"""What it was answered; 499 stands for a client that left before its answer."""
+"""The values of the label `status`; 499 means that the client left before its response."""
 
 REASONS = {
     400: "bad_request",
@@ -36,21 +34,22 @@ REASONS = {
     503: "overloaded",
     504: "deadline",
 }
-"""Why a request got no answer, by its status."""
+"""The reason of each status that is a failure."""
 
 SECONDS = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0, 5.0)
 IMAGES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 1024.0)
 
 
 class _Layout:
-    """Where each series stands in a row."""
+    """The index of each series in a row."""
 
     def __init__(self) -> None:
         self.size = 0
         self.requests = {(route, status): self._take(1) for route in ROUTES for status in STATUSES}
         self.reloads = {result: self._take(1) for result in ("loaded", "refused")}
         self.waiting = self._take(1)
-        self.request_seconds = self._take(len(SECONDS) + 2)  # buckets, the rest, and the sum
+        self.request_duration = {route: self._take(len(SECONDS) + 2) for route in ROUTES}
+        # Of a histogram: its buckets, the one above, and the sum.
         self.run_seconds = self._take(len(SECONDS) + 2)
         self.run_images = self._take(len(IMAGES) + 2)
 
@@ -63,12 +62,12 @@ LAYOUT = _Layout()
 
 
 def shared_memory(workers: int) -> mmap.mmap:
-    """Memory for the counts of so many workers, which forked children share; all zero."""
+    """Allocate zeroed memory for so many workers, which forked children share."""
     return mmap.mmap(-1, workers * LAYOUT.size * 8)
 
 
 class Metrics:
-    """Counts in the row of one worker, and shows the sums over all rows.
+    """Counts in the row of one worker, and formats the sums over all rows.
 
     Args:
         memory: of `shared_memory`, or another map of the same file.
@@ -82,16 +81,16 @@ class Metrics:
         self.row = self.rows[worker]
 
     def answered(self, route: str, status: int, seconds: float) -> None:
-        """Count a request of a route in `ROUTES` and how long its answer took."""
+        """Count a request and its duration; the route is one of `ROUTES`."""
         self.row[LAYOUT.requests[route, status]] += 1
-        self._observe(LAYOUT.request_seconds, SECONDS, seconds)
+        self._observe(LAYOUT.request_duration[route], SECONDS, seconds)
 
-    def refused(self, status: int) -> None:
-        """Count a request that did not arrive whole, and so took no time to answer."""
+    def rejected(self, status: int) -> None:
+        """Count a request that did not arrive completely, and so has no duration."""
         self.row[LAYOUT.requests["other", status]] += 1
 
     def reloaded(self, result: str) -> None:
-        """Count a new model file that was `loaded` or `refused`."""
+        """Count a reload of the model that was `loaded` or `refused`."""
         self.row[LAYOUT.reloads[result]] += 1
 
     def ran(self, images: int, seconds: float) -> None:
@@ -100,7 +99,7 @@ class Metrics:
         self._observe(LAYOUT.run_seconds, SECONDS, seconds)
 
     def waiting(self, images: int) -> None:
-        """Say how many images are in the queue now."""
+        """Set the number of images in the queue."""
         self.row[LAYOUT.waiting] = images
 
     def _observe(self, at: int, bounds: Sequence[float], value: float) -> None:
@@ -109,7 +108,7 @@ class Metrics:
         row[at + len(bounds) + 1] += value
 
     def text(self, model: str, version: str) -> bytes:
-        """Everything in Prometheus' text format."""
+        """Format all metrics in Prometheus' text format."""
         return "".join(f"{line}\n" for line in self._lines(model, version)).encode()
 
     def _lines(self, model: str, version: str) -> Iterator[str]:
@@ -119,23 +118,26 @@ class Metrics:
             if total[at]:
                 labels = f'route="{route}",status="{status}"'
                 yield f"mnist_sgd_requests_total{{{labels}}} {total[at]:.0f}"
-        yield from _head("failures_total", "counter", "Requests without an answer, by reason.")
+        yield from _head("failures_total", "counter", "Failed requests by reason.")
         for status, reason in REASONS.items():
             failures = sum(total[LAYOUT.requests[route, status]] for route in ROUTES)
             yield f'mnist_sgd_failures_total{{reason="{reason}"}} {failures:.0f}'
-        yield from _head("model_reloads_total", "counter", "New model files, by what became of it.")
+        yield from _head("model_reloads_total", "counter", "Model reloads by result.")
         for result, at in LAYOUT.reloads.items():
             yield f'mnist_sgd_model_reloads_total{{result="{result}"}} {total[at]:.0f}'
         yield from _head("queue_images", "gauge", "Images that wait for a run of the model.")
         yield f"mnist_sgd_queue_images {total[LAYOUT.waiting]:.0f}"
-        yield from _head(
-            "model_info", "gauge", "The model that answers, by the digest of its file."
-        )
+        yield from _head("model_info", "gauge", "The current model, by the digest of its file.")
         labels = f'model="{_label(model)}",version="{_label(version)}"'
         yield f"mnist_sgd_model_info{{{labels}}} 1"
+        yield from _head(
+            "request_duration_seconds", "histogram", "Time from request to response, by route."
+        )
+        for route, at in LAYOUT.request_duration.items():
+            name, values = "request_duration_seconds", total[at : at + len(SECONDS) + 2]
+            yield from _histogram(f"mnist_sgd_{name}", SECONDS, values, f'route="{route}"')
         for name, what, at, bounds in (
-            ("request_seconds", "Time to the answer.", LAYOUT.request_seconds, SECONDS),
-            ("run_seconds", "Time of a run of the model.", LAYOUT.run_seconds, SECONDS),
+            ("run_seconds", "Duration of a run of the model.", LAYOUT.run_seconds, SECONDS),
             ("run_images", "Images in a run of the model.", LAYOUT.run_images, IMAGES),
         ):
             yield from _head(name, "histogram", what)
@@ -143,7 +145,7 @@ class Metrics:
 
 
 def _label(value: str) -> str:
-    """Write a label's value, which may be any text."""
+    """Escape the value of a label."""
     return value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
 
 
@@ -152,11 +154,14 @@ def _head(name: str, kind: str, what: str) -> Iterator[str]:
     yield f"# TYPE mnist_sgd_{name} {kind}"
 
 
-def _histogram(name: str, bounds: Sequence[float], values: Sequence[float]) -> Iterator[str]:
-    """The lines of a histogram, of counts by bucket, the count above them, and the sum."""
+def _histogram(
+    name: str, bounds: Sequence[float], values: Sequence[float], label: str = ""
+) -> Iterator[str]:
+    """Format a histogram, of counts by bucket, the count above them, and the sum."""
     *counts, total = values
     below = list(accumulate(counts))
+    labels = f"{{{label}}}" if label else ""
     for bound, count in zip([*map("{:g}".format, bounds), "+Inf"], below, strict=True):
-        yield f'{name}_bucket{{le="{bound}"}} {count:.0f}'
-    yield f"{name}_sum {total!r}"
-    yield f"{name}_count {below[-1]:.0f}"
+        yield f'{name}_bucket{{{label and label + ","}le="{bound}"}} {count:.0f}'
+    yield f"{name}_sum{labels} {total!r}"
+    yield f"{name}_count{labels} {below[-1]:.0f}"

@@ -1,10 +1,10 @@
-"""One worker: the application on uvicorn, from the warm model to the last answer.
+"""One worker: the application on uvicorn, from the warm model to the last response.
 
-It listens once the model has answered, never before. At the first SIGTERM or SIGINT it says that
-it is not ready, goes on for the drain time, then stops listening and finishes what is in flight;
-the process ends with code 0. A second signal ends it at once, with code 1. SIGHUP loads the model's
-file anew. A worker whose supervisor is gone ends as after SIGTERM. All of that needs a turn of the
-event loop; if it gets none, the process is ended all the same (see signals.py).
+It listens once the model has been run, never before. After the first SIGTERM or SIGINT it reports
+that it is not ready, continues for the shutdown delay, then stops listening and finishes the
+requests in flight; the process ends with code 0. A second signal ends it immediately, with code 1.
+SIGHUP reloads the model. A worker that loses its supervisor ends as after SIGTERM. If the event
+loop hangs, the process is ended all the same (see signals.py).
 """
 
 import asyncio
@@ -23,15 +23,15 @@ import uvicorn
 from mnist_sgd_serve.http.application import Application
 from mnist_sgd_serve.http.connection import close_slow_connections, connection_class
 from mnist_sgd_serve.http.decoders import Decoders
-from mnist_sgd_serve.http.picture_request import PictureLimits
 from mnist_sgd_serve.http.routes import Routes
-from mnist_sgd_serve.logs import Log
+from mnist_sgd_serve.inference import InferenceService
+from mnist_sgd_serve.logs import Log, RequestLog
 from mnist_sgd_serve.metrics import Metrics
 from mnist_sgd_serve.model.batcher import Batcher
-from mnist_sgd_serve.model.host import ModelHost
+from mnist_sgd_serve.model.manager import ModelManager
 from mnist_sgd_serve.model.watch import ModelWatch
 from mnist_sgd_serve.process import listening
-from mnist_sgd_serve.process.allocation import give_back_large_blocks
+from mnist_sgd_serve.process.allocation import return_large_blocks
 from mnist_sgd_serve.process.busy_poll import BusyPoll
 from mnist_sgd_serve.process.channel import Channel
 from mnist_sgd_serve.process.signals import Signals
@@ -42,20 +42,18 @@ from mnist_sgd_serve.supervisor import CLOSING_SECONDS, GRACE_SECONDS
 if TYPE_CHECKING:
     from mnist_sgd_serve.rpc.server import RpcServer
 
-__all__ = ["GRACE_SECONDS", "bind", "serve"]
-
 WATCH_SECONDS = 0.5
-"""For a look at the model's file to end, when the server has ended."""
+"""For a check of the model file to end, when the server has ended."""
 
 LAST_SECONDS = GRACE_SECONDS + 1
-"""From the end of the drain time to the end of the process if its event loop hangs."""
+"""From the end of the shutdown delay to the end of the process if its event loop hangs."""
 
 
 def bind(settings: Settings) -> socket.socket:
-    """A socket on the address of the settings, which `serve` will listen on.
+    """Bind a socket to the address of the settings, for `serve` to listen on.
 
     Raises:
-        OSError: the address is in use, or not one to bind; the message names it.
+        OSError: the address is in use or cannot be bound; the message names it.
     """
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
@@ -85,7 +83,7 @@ def serve(
         settings: of the server.
         listener: of `bind`; workers may share it.
         memory: of `metrics.shared_memory`.
-        worker: which row of it is this worker's.
+        worker: this worker's row of it.
         channel: to the supervisor, if there is one.
 
     Returns:
@@ -93,18 +91,12 @@ def serve(
 
     Raises:
         ArtifactError: the model's file cannot be used.
-        OSError: the processes that read pictures cannot be started.
+        OSError: the processes that decode pictures cannot be started.
     """
-    give_back_large_blocks()
+    return_large_blocks()
     log = Log(worker)
-    limits = PictureLimits(
-        body=settings.max_body,
-        pixels=settings.max_pixels,
-        memory=settings.decode_memory,
-        seconds=settings.decode_seconds,
-    )
-    decoders = Decoders(settings.decoders, limits, settings.deadline, log)
-    decoders.launch()  # they become ready while the model is loaded
+    decoders = Decoders(settings, log)
+    decoders.launch()  # they start while the model is loaded
     try:
         server = _server(settings, memory, worker, channel, log, decoders)
         server.run(sockets=[listener])
@@ -121,101 +113,89 @@ def _server(
     log: Log,
     decoders: Decoders,
 ) -> "_Server":
-    """Load the model and put the server together."""
+    """Load the model and assemble the server."""
     metrics = Metrics(memory, worker)
-    metrics.waiting(0)  # a worker that died may have left another figure
+    metrics.waiting(0)  # a dead worker may have left another value
 
-    def changed(result: str, sentence: str) -> None:
+    def on_reload(result: str, text: str) -> None:
         metrics.reloaded(result)
-        (log.info if result == "loaded" else log.warning)("model", result=result, text=sentence)
+        (log.info if result == "loaded" else log.warning)("model", result=result, text=text)
 
-    poll = BusyPoll(settings.poll_seconds)
+    busy_poll = BusyPoll(settings.busy_poll)
 
-    def ran(requests: int, images: int, seconds: float) -> None:
+    def on_batch(requests: int, images: int, seconds: float) -> None:
         metrics.ran(images, seconds)
         if requests == 1:
-            poll.again()
+            busy_poll.start()
 
-    host = ModelHost(settings.model, changed, settings.max_images)
+    models = ModelManager(settings.model, on_reload)
     batcher = Batcher(
-        host.run,
-        max_images=settings.max_images,
-        max_waiting=settings.max_waiting,
-        deadline=settings.deadline,
-        ran=ran,
-        queued=metrics.waiting,
+        lambda: models.model,
+        max_batch_size=settings.max_batch_size,
+        max_queue_size=settings.max_queue_size,
+        queue_timeout=settings.queue_timeout,
+        on_batch=on_batch,
+        on_queue_size=metrics.waiting,
     )
-    routes = Routes(
-        settings,
-        _version(),
-        host,
-        batcher,
-        decoders,
-        metrics,
-        lambda: not application.draining,
-    )
-    application = Application(settings, routes.find, metrics, log)
-
+    service = InferenceService(settings, _version(), models, batcher)
+    requests = RequestLog(metrics, log, settings.access_log)
+    application = Application(settings, Routes(service, decoders, metrics).find, requests)
     config = uvicorn.Config(
         _no_application,
-        http=connection_class(application),
+        http=connection_class(application, service),
         ws="none",
         lifespan="off",
         access_log=False,
         log_config=None,
         server_header=False,
     )
-    server = _Server(config, settings, host, decoders, application, log, channel)
+    server = _Server(config, settings, service, decoders, log, channel)
     if settings.grpc_port is not None:
         from mnist_sgd_serve.rpc.server import RpcServer
-        from mnist_sgd_serve.rpc.service import Service
 
-        service = Service(settings, _version(), host, batcher, lambda: not application.draining)
-        server.rpc = RpcServer(settings, service, metrics, log, application)
+        server.rpc = RpcServer(settings, service, requests)
     return server
 
 
 async def _no_application(scope: object, receive: object, send: object) -> None:
-    """What uvicorn wants to be given; the connections know the application themselves."""
+    """A placeholder that uvicorn requires; the connections know the application."""
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's server with draining, reloading and deadlines."""
+    """uvicorn's server with draining, reloading and timeouts."""
 
     def __init__(
         self,
         config: uvicorn.Config,
         settings: Settings,
-        host: ModelHost,
+        service: InferenceService,
         decoders: Decoders,
-        application: Application,
         log: Log,
         channel: socket.socket | None,
     ) -> None:
         super().__init__(config)
         self.settings = settings
-        self.host = host
+        self.service = service
         self.decoders = decoders
-        self.application = application
         self.log = log
         self.channel = None if channel is None else Channel(channel, self._orphaned)
-        self.watch = ModelWatch(host, settings.watch_seconds, log)
+        self.watch = ModelWatch(service.models, settings.reload_interval, log)
         self.rpc: RpcServer | None = None
         self.code = 0
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
-        """Serve until told to stop; afterwards no other process is left."""
+        """Serve until told to stop, and leave no process behind."""
         try:
             await super().serve(sockets)
         finally:
             self.decoders.close()
-            await asyncio.sleep(0)  # so that the requests that were cut off hear of it
+            await asyncio.sleep(0)  # so that requests that were cut off notice
 
     def run(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve until told to stop.
 
-        A thread that is still loading a model then would crash while Python ends, and one that
-        reads from a disk that does not answer would stay: with such a thread the process ends here.
+        A thread that still loads a model would crash at interpreter exit, and one that reads from
+        an unresponsive disk would block it: with such a thread the process ends here.
         """
         super().run(sockets)
         if not self.watch.has_ended(WATCH_SECONDS):
@@ -226,7 +206,7 @@ class _Server(uvicorn.Server):
             os._exit(self.code)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start, and say where."""
+        """Start, and log the address."""
         await self.decoders.wait_until_ready()
         for listener in sockets or []:
             _listen(listener)
@@ -242,14 +222,14 @@ class _Server(uvicorn.Server):
                 address=f"http://{_address(host, port)}",
                 **rpc,
                 model=os.fspath(self.settings.model),
-                version=self.host.model.version,
+                version=self.service.model.version,
                 process=os.getpid(),
             )
         if self.channel is not None:
             self.channel.start()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stop, and say so."""
+        """Stop, and log it."""
         self.watch.stop()
         stopping = None
         if self.rpc is not None:
@@ -258,14 +238,11 @@ class _Server(uvicorn.Server):
         await super().shutdown(sockets)
         if stopping is not None:
             await stopping
-        self.deadlines.cancel()  # not before: clients that send slowly would hold the end up
+        self.deadlines.cancel()  # not earlier: slow clients would delay the end
         self.log.info("stopped", process=os.getpid())
 
     async def _stop_listening(self, listeners: list[socket.socket]) -> None:
-        """Accept what the kernel has begun, if nobody else listens on these sockets.
-
-        Other workers may do so, unless the supervisor has turned away who would connect.
-        """
+        """Accept the connections that the kernel has begun, unless other workers will."""
         alone = self.channel is None
         if self.channel is not None:
             if not await self.channel.wait_until_closed(CLOSING_SECONDS):
@@ -273,15 +250,15 @@ class _Server(uvicorn.Server):
             alone = self.channel.alone
         if alone:
             for listener in listeners:
-                listening.turn_away(listener)
-        await listening.accept_the_last(listeners)
+                listening.reject_new(listener)
+        await listening.accept_remaining(listeners)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Let signals reach the event loop, and end with code 0 after them."""
-        last = self.settings.drain_seconds + LAST_SECONDS
+        """Pass signals to the event loop, and end with code 0 after them."""
+        last = self.settings.shutdown_delay + LAST_SECONDS
         self.signals = Signals(self._handle, last, self.decoders.kill, self.log)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)  # one may wait since the start
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)  # one may be pending since the start
         try:
             yield
         finally:
@@ -295,22 +272,22 @@ class _Server(uvicorn.Server):
 
     def _orphaned(self) -> None:
         self.log.error("supervisor gone", process=os.getpid())
-        if not self.application.draining:
+        if not self.service.draining:
             self.signals.stop()
 
     def _stop(self) -> None:
-        self.application.draining = True
+        self.service.draining = True
         if self.rpc is not None:
             self.rpc.drain()
-        self.log.info("draining", seconds=self.settings.drain_seconds, process=os.getpid())
-        asyncio.get_running_loop().call_later(self.settings.drain_seconds, self._leave)
+        self.log.info("draining", seconds=self.settings.shutdown_delay, process=os.getpid())
+        asyncio.get_running_loop().call_later(self.settings.shutdown_delay, self._leave)
 
     def _leave(self) -> None:
         self.should_exit = True
         asyncio.get_running_loop().call_later(GRACE_SECONDS, self._cut_off)
 
     def _cut_off(self) -> None:
-        """Close what is still open; uvicorn waits for nothing else."""
+        """Close the open connections, the only thing uvicorn still waits for."""
         connections = list(self.server_state.connections)
         self.log.error("cut off", connections=len(connections), process=os.getpid())
         self.code = 1
@@ -319,10 +296,10 @@ class _Server(uvicorn.Server):
 
 
 def _listen(listener: socket.socket) -> None:
-    """Listen, as uvicorn will, but with an error that says where.
+    """Listen, as uvicorn would, but with an error that names the address.
 
     Raises:
-        OSError: another server that was starting at the same time was faster.
+        OSError: another server that started at the same time was faster.
     """
     try:
         listener.listen()

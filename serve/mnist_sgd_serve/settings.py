@@ -1,117 +1,129 @@
-"""What can be set of a server, with its limits and their reasons."""
+"""The settings of a server: their defaults, ranges, and what `--help` says of them."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import Field, dataclass, field, fields
+from functools import partial
 from pathlib import Path
-
-__all__ = ["Settings"]
+from typing import Any
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _TOKEN = re.compile(r"[!-~]+")
 _ORIGIN = re.compile(r"\*|https?://[A-Za-z0-9.:\[\]_-]+")
-
 _HOST = re.compile(r"\*|(\*\.)?[A-Za-z0-9][A-Za-z0-9._-]*|\[?[0-9A-Fa-f.]*(:[0-9A-Fa-f.]*){2,}\]?")
 
-_SECONDS = (0.001, 86_400)
-_COUNT = (1, 2**31)
+Bounds = tuple[float, float]
 
-_RANGES: dict[str, tuple[float, float]] = {
-    "port": (0, 65_535),
-    "grpc_port": (0, 65_535),
-    "workers": (1, 256),
-    "max_body": _COUNT,
-    "max_rows": _COUNT,
-    "max_images": _COUNT,
-    "max_waiting": _COUNT,
-    "deadline": _SECONDS,
-    "head_seconds": _SECONDS,
-    "body_seconds": _SECONDS,
-    "idle_seconds": _SECONDS,
-    "write_seconds": _SECONDS,
-    "drain_seconds": (0, 86_400),
-    "decoders": (1, 256),
-    "decode_seconds": _SECONDS,
-    "decode_memory": (2**20, 2**40),
-    "max_pixels": _COUNT,
-    "hang_seconds": (1, 86_400),
-    "watch_seconds": _SECONDS,
-    "poll_seconds": (0, 0.01),
-}
-"""The least and the largest value of each number."""
+
+@dataclass(frozen=True, kw_only=True)
+class Option:
+    """How a setting is given on the command line.
+
+    Attributes:
+        help: one phrase.
+        metavar: of its value; None for a flag.
+        group: `basics`, `limits` or `timeouts`.
+        bounds: the least and the largest value of a number.
+        earlier: the setting's name in an earlier version, whose option still works.
+    """
+
+    help: str
+    metavar: str | None
+    group: str
+    bounds: Bounds | None
+    earlier: str | None
+
+
+def _setting(
+    group: str,
+    default: Any,
+    metavar: str | None,
+    text: str,
+    bounds: Bounds | None = None,
+    earlier: str | None = None,
+) -> Any:
+    option = Option(help=text, metavar=metavar, group=group, bounds=bounds, earlier=earlier)
+    return field(default=default, metadata={"option": option})
+
+
+_basic = partial(_setting, "basics")
+_limit = partial(_setting, "limits", bounds=(1, 2**31))
+
+
+def _timeout(
+    default: float, text: str, earlier: str | None = None, bounds: Bounds = (0.001, 86_400)
+) -> Any:
+    return _setting("timeouts", default, "SECONDS", text, bounds, earlier)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How a server is to run.
-
-    Attributes:
-        model: the artifact's file.
-        name: of the model in URLs.
-        host: the address to bind; loopback unless told.
-        port: 0 takes any free one.
-        grpc_port: the port of the gRPC side; None leaves it off.
-        workers: processes that share the port.
-        token: a bearer token that every request must bring, but for health checks and the page's
-            files; None asks none.
-        allow_host: more names that a request's Host may have: a name or an address, `*.` and a
-            domain, or `*` for any. See `site` for those that are allowed always.
-        cors: an origin whose pages may call the server; None allows no other origin.
-        access_log: whether each request is logged; failures and events always are.
-        max_body: bytes of a request's body, unpacked; 16 MiB hold 20,000 images or a large photo.
-        max_rows: images in one request.
-        max_images: in one run of the model: larger batches gain little and hold up others.
-        max_waiting: images that may wait, and as many in requests of more than `max_images`; more
-            are refused with 503.
-        deadline: seconds that a request may wait for its run, and a picture until it is read; then
-            it is answered 504.
-        head_seconds: for the head of a request to arrive, then the connection is closed with 408.
-        body_seconds: the same for its body.
-        idle_seconds: that an unused connection is kept.
-        write_seconds: for a client that has stopped reading to go on.
-        decoders: pictures that are read at the same time, each by a process of its own.
-        decode_seconds: of processor time that a picture may take to read; then it is refused.
-        decode_memory: bytes that a picture may take to read.
-        max_pixels: width times height of a picture.
-        drain_seconds: between "not ready" and the end of listening, for balancers to notice.
-        hang_seconds: after which one of several workers is replaced whose event loop stands still.
-        watch_seconds: between two looks at the model's file.
-        poll_seconds: for which a worker looks for the next request, after one that came alone,
-            before it sleeps; it uses the processor meanwhile, and 0 lets it sleep at once.
-    """
+    """How to run a server; `model` is the artifact's file, the rest is in `OPTIONS`."""
 
     model: Path
-    name: str = "mnist_sgd"
-    host: str = "127.0.0.1"
-    port: int = 8000
-    grpc_port: int | None = None
-    workers: int = 1
-    token: str | None = None
-    allow_host: tuple[str, ...] = ()
-    cors: str | None = None
-    access_log: bool = False
-    max_body: int = 16 * 2**20
-    max_rows: int = 16_384
-    max_images: int = 256
-    max_waiting: int = 16_384
-    deadline: float = 2.0
-    head_seconds: float = 10.0
-    body_seconds: float = 30.0
-    idle_seconds: float = 75.0
-    write_seconds: float = 30.0
-    decoders: int = 2
-    decode_seconds: float = 0.7
-    decode_memory: int = 112 * 2**20
-    max_pixels: int = 25_000_000
-    drain_seconds: float = 0.5
-    hang_seconds: float = 10.0
-    watch_seconds: float = 1.0
-    poll_seconds: float = 0.0001
+    name: str = _basic("mnist_sgd", "NAME", "the model's name in URLs")
+    host: str = _basic("127.0.0.1", "ADDRESS", "the address to bind")
+    port: int = _basic(8000, "PORT", "the port to bind; 0 takes any free one", (0, 65_535))
+    grpc_port: int | None = _basic(
+        None, "PORT", "serve gRPC too; needs the extra grpc; 0 takes any free port", (0, 65_535)
+    )
+    workers: int = _basic(1, "N", "start this many processes that share the port", (1, 256))
+    token: str | None = _basic(
+        None, "TOKEN", "require this bearer token, except for health checks and the page's files"
+    )
+    allow_host: tuple[str, ...] = _basic(
+        (), "HOST", "accept this name in Host headers, *.DOMAIN, or * for any; repeatable"
+    )
+    cors: str | None = _basic(None, "ORIGIN", "allow pages of this origin to call the server")
+    access_log: bool = _basic(False, None, "log every request, not only failures")
+    max_body: int = _limit(16 * 2**20, "BYTES", "largest request body after decompression")
+    max_request_images: int = _limit(16_384, "N", "most images in a request", earlier="max_rows")
+    max_batch_size: int = _limit(
+        256, "N", "most images in a run; larger requests are split", earlier="max_images"
+    )
+    max_queue_size: int = _limit(
+        16_384, "N", "most images that wait, and as many in split requests", earlier="max_waiting"
+    )
+    decoders: int = _limit(2, "N", "decode this many pictures at the same time", bounds=(1, 256))
+    decode_memory: int = _limit(
+        112 * 2**20, "BYTES", "most memory for decoding a picture", bounds=(2**20, 2**40)
+    )
+    max_pixels: int = _limit(25_000_000, "N", "largest picture in pixels, width times height")
+    queue_timeout: float = _timeout(
+        2.0, "give up requests that wait longer to be run, and pictures to be decoded", "deadline"
+    )
+    decode_seconds: float = _timeout(
+        0.7, "reject a picture that takes more processor time than this to decode"
+    )
+    header_timeout: float = _timeout(
+        10.0, "close connections whose request headers arrive more slowly", "head_seconds"
+    )
+    body_timeout: float = _timeout(
+        30.0, "close connections whose request body arrives more slowly", "body_seconds"
+    )
+    keep_alive_timeout: float = _timeout(
+        75.0, "close unused connections after this time", "idle_seconds"
+    )
+    write_timeout: float = _timeout(
+        30.0, "close connections whose client does not read for this time", "write_seconds"
+    )
+    shutdown_delay: float = _timeout(
+        0.5, "keep listening for this time after SIGTERM", "drain_seconds", (0, 86_400)
+    )
+    worker_timeout: float = _timeout(
+        10.0, "replace a worker, of several, that hangs for this time", "hang_seconds", (1, 86_400)
+    )
+    reload_interval: float = _timeout(
+        1.0, "check the model file for changes this often", "watch_seconds"
+    )
+    busy_poll: float = _timeout(
+        0.0001, "busy-poll after a single request; 0 disables", "poll_seconds", (0, 0.01)
+    )
 
     def __post_init__(self) -> None:
         """Check every range.
 
         Raises:
-            ValueError: a setting is out of its range; the sentence says which, and the range.
+            ValueError: a setting is out of its range; the message says which, and the range.
         """
         if not _NAME.fullmatch(self.name):
             raise ValueError(
@@ -135,7 +147,19 @@ class Settings:
             raise ValueError(
                 f"cors must be * or an origin such as https://example.org, not {self.cors!r}"
             )
-        for name, (least, most) in _RANGES.items():
+        for name, option in OPTIONS.items():
             value = getattr(self, name)
-            if value is not None and not least <= value <= most:  # no number is outside too
+            if option.bounds is None or value is None:
+                continue
+            least, most = option.bounds
+            if not least <= value <= most:  # NaN is outside too
                 raise ValueError(f"{name} must be {least} to {most}, not {value}")
+
+
+def _option(setting: "Field[Any]") -> Option:
+    option: Option = setting.metadata["option"]
+    return option
+
+
+OPTIONS = {one.name: _option(one) for one in fields(Settings) if one.metadata}
+"""The option of every setting but the model."""

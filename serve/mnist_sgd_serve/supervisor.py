@@ -1,17 +1,16 @@
 """Several workers on one port: processes that share the listening socket and the metrics' memory.
 
-Each worker is a process of its own, started anew and never forked from one that holds a session.
-The first starts alone, so a model that cannot be used is said once and ends the start; the others
-follow when it is ready. A worker that dies later is replaced, at once if it lived long, else after
-a pause that doubles while replacements die young. One that cannot be started, for want of memory or
-of room for a process, is tried again in the same way. One that hangs, and so says nothing over its
-channel, is killed and replaced.
+Each worker is a fresh process, never a fork of one that holds a session. The first starts alone,
+so an unusable model is reported once and ends the start; the others follow when it is ready. A
+worker that dies later is replaced, immediately if it lived long, else after a backoff that doubles
+while replacements die early. Failed starts, for want of memory or processes, are retried in the
+same way. A worker that hangs sends no heartbeats, and is killed and replaced.
 
-SIGTERM, SIGINT and SIGHUP are passed on; a second SIGTERM or SIGINT kills. Signals are waited for,
-so none can interrupt the start of a worker. After SIGTERM new connections are turned away when the
-drain time is over, and what still runs when the workers should have ended is killed. A worker's end
-of the channel tells it that nobody can connect any more, and, by its own end, that nobody
-supervises the worker.
+SIGTERM, SIGINT and SIGHUP are passed on; a second SIGTERM or SIGINT kills. Signals are taken
+synchronously, so none can interrupt the start of a worker. After SIGTERM new connections are
+rejected when the shutdown delay is over, and workers that do not end in time are killed. The
+channel tells a worker when no client can connect any more, and, when it closes, that the supervisor
+is gone.
 """
 
 import os
@@ -29,126 +28,109 @@ from mmap import mmap
 from mnist_sgd_serve.logs import Log
 from mnist_sgd_serve.metrics import LAYOUT
 from mnist_sgd_serve.process.channel import CLOSED
-from mnist_sgd_serve.process.listening import turn_away
+from mnist_sgd_serve.process.listening import reject_new
 from mnist_sgd_serve.process.waited_signals import WaitedSignals
-
-__all__ = ["CLOSING_SECONDS", "GRACE_SECONDS", "inherit", "supervise"]
+from mnist_sgd_serve.settings import Settings
 
 GRACE_SECONDS = 20
-"""For requests in flight to finish after the listening has ended; then they are cut off. With the
-drain time it stays below the 30 s after which Kubernetes kills, 10 s for Docker's own default."""
+"""For requests in flight to finish after listening has ended; then they are cut off. With the
+shutdown delay it stays below the 30 s after which Kubernetes kills; Docker's default is 10 s."""
 
 KILL_SECONDS = GRACE_SECONDS + 2
-"""From the end of the drain time to the end of workers that have not ended by themselves."""
+"""From the end of the shutdown delay until workers that still run are killed."""
 
 CLOSING_SECONDS = 2.0
-"""For a worker to hear that nobody can connect any more, after its own drain time."""
+"""For a worker to learn that no client can connect any more, after its shutdown delay."""
 
 STARTING_SECONDS = 120.0
-"""For a worker to be ready, once another was; then it is taken to hang."""
+"""The longest start of a worker, once another was ready."""
 
-POLL_SECONDS = 0.05
-YOUNG_SECONDS = 5.0
-FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
+CHECK_SECONDS = 0.05
+MIN_LIFETIME = 5.0
+MIN_BACKOFF, MAX_BACKOFF = 0.5, 30.0
 
-UNUSABLE = 2
-"""The exit code of a worker that has said on one line why it cannot start."""
+STARTUP_FAILED = 2
+"""The exit code of a worker that has reported on one line why it cannot start."""
 
 
 Command = Callable[[Sequence[int]], Sequence[str]]
 
 
 def supervise(
-    command: Command,
-    environment: Mapping[str, str],
-    workers: int,
-    listener: socket.socket,
-    log: Log,
-    *,
-    drain_seconds: float,
-    hang_seconds: float,
+    settings: Settings, command: Command, environment: Mapping[str, str], listener: socket.socket
 ) -> int:
     """Run workers until told to stop.
 
     Args:
-        command: gives a worker's command line, from what it is to `inherit`.
+        settings: of the server.
+        command: makes a worker's command line, from the descriptors that it is to `inherit`.
         environment: of the workers.
-        workers: how many.
-        listener: what they listen on; it is closed here when they have drained.
-        log: is told of their ends.
-        drain_seconds: for which they still listen after they are told to stop.
-        hang_seconds: after which a worker that gives no sign of life is replaced.
+        listener: their socket; it is closed here after the shutdown delay.
 
     Returns:
         The exit code: 0 when all ended with 0 after a signal, 2 when the first cannot start.
 
     Raises:
-        OSError: the first process cannot be made.
+        OSError: the first process cannot be started.
         ValueError: the system is not Linux.
     """
     if not hasattr(os, "memfd_create"):
         raise ValueError("more than one worker needs Linux; start several servers instead")
     signals = WaitedSignals()
-    memory = os.memfd_create("mnist_sgd-metrics")  # no file system need be writable
-    os.truncate(memory, workers * LAYOUT.size * 8)
-    crew = _Crew(
-        [_Worker() for _ in range(workers)],
-        partial(_start, command, environment, listener, memory),
-        listener,
-        log,
-        drain_seconds,
-        hang_seconds,
-    )
+    memory = os.memfd_create("mnist_sgd-metrics")  # needs no writable file system
+    os.truncate(memory, settings.workers * LAYOUT.size * 8)
+    start = partial(_start, command, environment, listener, memory)
+    pool = _WorkerPool(settings, start, listener)
     try:
-        while not crew.ended:
-            received = signals.take(POLL_SECONDS)
-            crew.look()  # before the signal, so that no earlier death counts as a bad end
+        while not pool.ended:
+            received = signals.take(CHECK_SECONDS)
+            pool.check()  # before the signal, so that no earlier death counts as a failed shutdown
             if received not in (None, signal.SIGCHLD):
-                crew.signal(received)
+                pool.signal(received)
     finally:
         signals.close()
         os.close(memory)
-    return crew.code
+    return pool.code
 
 
 def inherit(descriptors: Sequence[int]) -> tuple[socket.socket, mmap, socket.socket, int]:
-    """What a worker is given by numbers: listener, metrics' memory, channel, its own number."""
+    """Open what a worker inherits: listener, metrics' memory, channel, and its own number."""
     listener, memory, channel, worker = descriptors
     return socket.socket(fileno=listener), mmap(memory, 0), socket.socket(fileno=channel), worker
 
 
 @dataclass
-class _Worker:
-    """One place in the crew, and the process that holds it now, if any."""
+class _Slot:
+    """A place for one worker, and its current process, if any."""
 
     process: "subprocess.Popen[bytes] | None" = None
     channel: socket.socket | None = None
-    born: float = 0.0
+    started_at: float = 0.0
     ready: bool = False
-    silent: float = 0.0  # seconds without a sign of life
-    pause: float = 0.0
-    due: float = 0.0  # when a process is to be started
+    silence: float = 0.0  # seconds without a heartbeat
+    backoff: float = 0.0
+    start_at: float = 0.0  # when to start a process
 
-    def listen(self, seconds: float) -> None:
-        """Take note of what the process says over the channel, or that it said nothing so long."""
+    def receive(self, seconds: float) -> None:
+        """Read the channel; without a message, `seconds` more have passed in silence."""
         assert self.channel is not None
         try:
-            heard = self.channel.recv(4096)
+            received = self.channel.recv(4096)
         except BlockingIOError:
-            heard = b""
-        self.ready = self.ready or bool(heard)
-        self.silent = 0.0 if heard else self.silent + seconds
+            received = b""
+        self.ready = self.ready or bool(received)
+        self.silence = 0.0 if received else self.silence + seconds
 
-    def say(self, word: bytes) -> None:
-        """Say something over the channel, if the process listens."""
+    def send(self, message: bytes) -> None:
+        """Send a message over the channel, if there is one."""
         if self.channel is not None:
             with suppress(OSError):
-                self.channel.send(word, socket.MSG_DONTWAIT)
+                self.channel.send(message, socket.MSG_DONTWAIT)
 
-    def wait_before_the_next(self) -> None:
-        """Double the pause before the next start."""
-        self.pause = min(max(2 * self.pause, FIRST_PAUSE), LONGEST_PAUSE)
-        self.due = time.monotonic() + self.pause
+    def back_off(self) -> None:
+        """Double the backoff before the next start."""
+        self.backoff = min(max(2 * self.backoff, MIN_BACKOFF), MAX_BACKOFF)
+        self.start_at = time.monotonic() + self.backoff
 
 
 def _start(
@@ -157,149 +139,139 @@ def _start(
     listener: socket.socket,
     memory: int,
     number: int,
-    place: _Worker,
+    slot: _Slot,
 ) -> None:
-    """Start a process in a place.
+    """Start a process in a slot.
 
     Raises:
-        OSError: there is no room for one more.
+        OSError: it cannot be started.
     """
     ours, theirs = socket.socketpair()
     with theirs:
         inherited = (listener.fileno(), memory, theirs.fileno())
         try:
-            place.process = subprocess.Popen(
+            slot.process = subprocess.Popen(
                 command([*inherited, number]),
                 env=dict(environment),
                 pass_fds=inherited,
-                start_new_session=True,  # a terminal's Ctrl-C reaches it by the supervisor alone
+                start_new_session=True,  # a terminal's Ctrl-C reaches it only by the supervisor
             )
         except OSError:
             ours.close()
             raise
     ours.setblocking(False)
-    place.channel, place.ready, place.silent = ours, False, 0.0
-    place.born = time.monotonic()
+    slot.channel, slot.ready, slot.silence = ours, False, 0.0
+    slot.started_at = time.monotonic()
 
 
-class _Crew:
+class _WorkerPool:
     def __init__(
-        self,
-        places: list[_Worker],
-        start: Callable[[int, _Worker], None],
-        listener: socket.socket,
-        log: Log,
-        drain_seconds: float,
-        hang_seconds: float,
+        self, settings: Settings, start: Callable[[int, _Slot], None], listener: socket.socket
     ) -> None:
-        self.places = places
+        self.settings = settings
+        self.slots = [_Slot() for _ in range(settings.workers)]
         self.start = start
         self.listener = listener
-        self.log = log
-        self.drain_seconds = drain_seconds
-        self.hang_seconds = hang_seconds
-        self.settled = False  # the first worker has been ready
+        self.log = Log()
+        self.was_ready = False  # the first worker has been ready
         self.stopping = False
-        self.drained = self.last = inf  # when listening ends, and when who is left is killed
+        self.close_at = self.kill_at = inf  # listening ends; remaining workers are killed
         self.ended = False
         self.code = 0
-        self.looked = time.monotonic()
+        self.checked_at = time.monotonic()
 
-    def look(self) -> None:
-        """Take note of workers that are ready, ended or hang, and start those that are due."""
+    def check(self) -> None:
+        """Handle workers that are ready, ended or hang, and start those that are due."""
         now = time.monotonic()
-        # No more than a moment, for this process may have been stopped itself.
-        since, self.looked = min(now - self.looked, 1.0), now
-        for number, place in enumerate(self.places):
-            if place.process is not None and place.process.poll() is not None:
-                self._bury(place, place.process)
-            elif place.process is not None:
-                place.listen(since)
-                self.settled = self.settled or place.ready
-                self._replace_if_hanging(place, place.process)
-            may_start = not self.stopping and (self.settled or number == 0)
-            if place.process is None and may_start and now >= place.due:
-                self._try_to_start(number, place)
+        # At most a second, as this process may have been stopped itself.
+        since, self.checked_at = min(now - self.checked_at, 1.0), now
+        for number, slot in enumerate(self.slots):
+            if slot.process is not None and slot.process.poll() is not None:
+                self._reap(slot, slot.process)
+            elif slot.process is not None:
+                slot.receive(since)
+                self.was_ready = self.was_ready or slot.ready
+                self._replace_if_hanging(slot, slot.process)
+            may_start = not self.stopping and (self.was_ready or number == 0)
+            if slot.process is None and may_start and now >= slot.start_at:
+                self._try_to_start(number, slot)
         if self.stopping:
-            self._end(now)
+            self._stop(now)
 
     def signal(self, number: int) -> None:
-        """Pass a signal on; the second that ends kills."""
+        """Pass a signal on; a second SIGTERM or SIGINT kills."""
         if self.stopping and number == signal.SIGHUP:
             return
         if self.stopping:
             self.code = 1
-            self._kill_all()
+            self._send_all(signal.SIGKILL)
         elif number == signal.SIGHUP:
             self._send_all(signal.SIGHUP)
         else:
             self.stopping = True
-            self.drained = time.monotonic() + self.drain_seconds
-            self.last = self.drained + KILL_SECONDS
+            self.close_at = time.monotonic() + self.settings.shutdown_delay
+            self.kill_at = self.close_at + KILL_SECONDS
             self._send_all(signal.SIGTERM)
-            for place in self.places:
-                if place.process is not None and not place.ready:
-                    place.process.kill()  # it has no client, and may wait for its model
+            for slot in self.slots:
+                if slot.process is not None and not slot.ready:
+                    slot.process.kill()  # it has no client, and may still load its model
 
     def _send_all(self, number: int) -> None:
-        for place in self.places:
-            if place.process is not None:
-                place.process.send_signal(number)
+        for slot in self.slots:
+            if slot.process is not None:
+                slot.process.send_signal(number)
 
-    def _kill_all(self) -> None:
-        self._send_all(signal.SIGKILL)
-
-    def _end(self, now: float) -> None:
+    def _stop(self, now: float) -> None:
         """Do what is due after the first signal: stop listening, kill, end."""
-        if now >= self.drained:
-            self.drained = inf
-            turn_away(self.listener)
+        if now >= self.close_at:
+            self.close_at = inf
+            reject_new(self.listener)
             self.listener.close()
-            for place in self.places:
-                place.say(CLOSED)
-        left = [place.process.pid for place in self.places if place.process is not None]
-        if left and now >= self.last:
-            self.last, self.code = inf, 1
-            self._kill_all()
+            for slot in self.slots:
+                slot.send(CLOSED)
+        left = [slot.process.pid for slot in self.slots if slot.process is not None]
+        if left and now >= self.kill_at:
+            self.kill_at, self.code = inf, 1
+            self._send_all(signal.SIGKILL)
             self.log.error("cut off", processes=left)
         self.ended = not left
 
-    def _try_to_start(self, number: int, place: _Worker) -> None:
-        """Start a process, or try it later: the service need not end with one of its workers."""
+    def _try_to_start(self, number: int, slot: _Slot) -> None:
+        """Start a process, or retry later: the service survives a failed start."""
         try:
-            self.start(number, place)
+            self.start(number, slot)
         except OSError as error:
-            if not self.settled:
+            if not self.was_ready:
                 raise
-            place.wait_before_the_next()
-            self.log.error("worker not started", error=str(error), retry_seconds=place.pause)
+            slot.back_off()
+            self.log.error("worker not started", error=str(error), retry_seconds=slot.backoff)
 
-    def _replace_if_hanging(self, place: _Worker, process: "subprocess.Popen[bytes]") -> None:
-        """Kill a worker that is silent for too long; it is replaced as one that died."""
-        if not self.settled:  # the first may take its time: nobody is served before it
+    def _replace_if_hanging(self, slot: _Slot, process: "subprocess.Popen[bytes]") -> None:
+        """Kill a worker that was silent for too long; it is replaced like one that died."""
+        if not self.was_ready:  # the first may take long, as nobody is served before it
             return
-        limit = self.hang_seconds if place.ready else STARTING_SECONDS
-        if place.silent > limit:
-            place.silent = 0.0
+        limit = self.settings.worker_timeout if slot.ready else STARTING_SECONDS
+        if slot.silence > limit:
+            slot.silence = 0.0
             self.log.error("worker hangs", process=process.pid, seconds=limit)
             process.kill()
 
-    def _bury(self, place: _Worker, process: "subprocess.Popen[bytes]") -> None:
-        """Take note of an end, and see what follows from it."""
-        assert place.channel is not None
-        place.channel.close()
-        place.process = place.channel = None
+    def _reap(self, slot: _Slot, process: "subprocess.Popen[bytes]") -> None:
+        """Reap a dead worker and schedule its restart."""
+        assert slot.channel is not None
+        slot.channel.close()
+        slot.process = slot.channel = None
         code = process.returncode
         if self.stopping:
-            self.code = self.code or int(code != 0 and place.ready)
+            self.code = self.code or int(code != 0 and slot.ready)
             return
-        if not self.settled:  # no worker has ever been ready
+        if not self.was_ready:  # no worker has ever been ready
             self.stopping, self.code = True, code if code > 0 else 1
-            if code != UNUSABLE:
+            if code != STARTUP_FAILED:
                 self.log.error("worker died", process=process.pid, code=code)
             return
-        if time.monotonic() - place.born < YOUNG_SECONDS:
-            place.wait_before_the_next()
+        if time.monotonic() - slot.started_at < MIN_LIFETIME:
+            slot.back_off()
         else:
-            place.pause = place.due = 0.0
-        self.log.error("worker died", process=process.pid, code=code, restart_seconds=place.pause)
+            slot.backoff = slot.start_at = 0.0
+        self.log.error("worker died", process=process.pid, code=code, restart_seconds=slot.backoff)

@@ -96,7 +96,7 @@ def test_serve_takes_the_folder_of_a_run_and_says_what_is_none(here: Path, capsy
     )
     line = [sys.executable, "-m", "mnist_sgd", "serve", "runs/new", "--port", "0"]
     with open(here / "log", "w+b") as log:
-        process = subprocess.Popen([*line, "--drain-seconds", "0"], stdout=log, stderr=log)
+        process = subprocess.Popen([*line, "--shutdown-delay", "0"], stdout=log, stderr=log)
         try:
             server = Server(process, log)
             server.wait_until_ready()

@@ -380,7 +380,7 @@ def test_a_written_threshold_is_what_every_other_command_goes_by(
 
 def test_a_running_server_follows_the_written_threshold(model: Path, capsys: Output) -> None:
     three = sample_digits()[-1].read_bytes()
-    with running(model, "--watch-seconds", "0.02") as server:
+    with running(model, "--reload-interval", "0.02") as server:
         before = server.post("/predict", three).json
         assert (before["label"], before["threshold"]) == ("3", 0.5)
         assert main(["evaluate", str(model), "--threshold", "0.9999", "--write"]) == 0

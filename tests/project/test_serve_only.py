@@ -24,7 +24,7 @@ from packaging.requirements import Requirement
 
 from mnist_sgd.data import sample_digits
 from mnist_sgd_serve.command import add_arguments
-from mnist_sgd_serve.server import GRACE_SECONDS
+from mnist_sgd_serve.supervisor import GRACE_SECONDS
 from server import Server
 from waiting import PATIENCE
 
@@ -144,7 +144,7 @@ def test_evaluate_and_pack_work(python: Path, model: Path, tmp_path: Path) -> No
 @contextmanager
 def serving(python: Path, *command: str | Path) -> Iterator[Server]:
     """A server of that machine, from a command line but for the port and the host."""
-    free = ["--port", "0", "--host", "127.0.0.1", "--drain-seconds", "0"]
+    free = ["--port", "0", "--host", "127.0.0.1", "--shutdown-delay", "0"]
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(
             [python, *command, *free],
@@ -257,7 +257,7 @@ def test_the_example_for_kserve_fits_the_image_and_the_server(python: Path, mode
     args = parsed(command)
     assert args.model == Path("/mnt/models/model.onnx")
     assert args.host == "0.0.0.0"
-    assert predictor["terminationGracePeriodSeconds"] > args.drain_seconds + GRACE_SECONDS
+    assert predictor["terminationGracePeriodSeconds"] > args.shutdown_delay + GRACE_SECONDS
     (port,) = container["ports"]
     assert port["containerPort"] == args.port
     (user, _) = dict(instructions())["USER"].split(":")

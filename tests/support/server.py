@@ -47,8 +47,15 @@ __all__ = [
 
 INFER = "/v2/models/mnist_sgd/infer"
 
-RUNNING = {"--drain-seconds": 0} | dict.fromkeys(
-    ("--deadline", "--head-seconds", "--body-seconds", "--idle-seconds", "--write-seconds"), 3600
+RUNNING = {"--shutdown-delay": 0} | dict.fromkeys(
+    (
+        "--queue-timeout",
+        "--header-timeout",
+        "--body-timeout",
+        "--keep-alive-timeout",
+        "--write-timeout",
+    ),
+    3600,
 )
 """The deadlines of a server whose test is of something else."""
 

@@ -1,22 +1,20 @@
-"""The OpenAPI document as a page to read: plain HTML, made once, without a script."""
+"""The OpenAPI document as plain HTML without a script."""
 
 from html import escape
 from typing import Any
 
 import orjson
 
-__all__ = ["reference"]
-
 Json = dict[str, Any]
 
 _METHODS = ("get", "post")
 
 
-def reference(document: Json) -> bytes:
-    """Write a document of `openapi` as HTML.
+def render_html(document: Json) -> bytes:
+    """Render a document of `openapi` as HTML.
 
-    Every operation is a section with its parameters, what it takes and what it gives; schemas are
-    shown as JSON at the end, where references to them lead.
+    Each operation is a section with its parameters, request body and responses. The schemas
+    follow as JSON; references link to them.
     """
     info = document["info"]
     operations = [
@@ -56,18 +54,18 @@ def _operation(method: str, path: str, operation: Json, shared: list[Json]) -> s
     ]
     for kind, content in operation.get("requestBody", {}).get("content", {}).items():
         rows.append(_row("body", kind, content["schema"]))
-    for status, answer in operation["responses"].items():
-        for kind, content in answer["content"].items():
-            rows.append(_row(status, f"{answer['description']}: {kind}", content["schema"]))
+    for status, response in operation["responses"].items():
+        for kind, content in response["content"].items():
+            rows.append(_row(status, f"{response['description']}: {kind}", content["schema"]))
     return "\n".join([*lines, "<table>", *rows, "</table>"])
 
 
 def _row(name: str, text: str, schema: Json) -> str:
-    return f"<tr><th>{escape(name)}</th><td>{escape(text)}</td><td>{_shown(schema)}</td></tr>"
+    return f"<tr><th>{escape(name)}</th><td>{escape(text)}</td><td>{_schema_cell(schema)}</td></tr>"
 
 
-def _shown(schema: Json) -> str:
-    """Write a schema on one line, or the link to where it is."""
+def _schema_cell(schema: Json) -> str:
+    """Render a schema on one line, or a link to it."""
     if "$ref" in schema:
         name = escape(schema["$ref"].rpartition("/")[2])
         return f'<a href="#{name}">{name}</a>'

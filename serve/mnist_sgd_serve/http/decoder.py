@@ -1,10 +1,9 @@
-"""A process that reads pictures for the server, and that can be ended at any moment.
+"""The main program of a process that decodes pictures for the server, and can be killed any time.
 
-It imports NumPy and Pillow, neither onnxruntime nor the server, and starts in 0.1 s. The server
-sends it one picture at a time over a socket pair and gets back 28x28 bytes, or why there are none:
-nothing that comes back is ever unpickled. The kernel ends the process when a picture takes more
-processor time than it may, and gives it no more memory than it may have. Its end is the end of the
-socket: it goes when the server goes, however that ends, and no signal of a terminal reaches it.
+It imports NumPy and Pillow, but neither onnxruntime nor the server, so it starts quickly. The
+server sends one picture at a time over a socket pair and receives 28x28 bytes or an error, never
+unpickling anything. The kernel enforces the limits on processor time and memory. The process ends
+when the socket closes, so it never outlives the server.
 """
 
 import base64
@@ -25,18 +24,24 @@ import numpy as np
 
 from mnist_sgd_serve.http.picture_request import PictureLimits, read_picture
 from mnist_sgd_serve.images.preprocessing import PREPROCESSING_KINDS, Preprocessed
-from mnist_sgd_serve.protocol.errors import RequestError
+from mnist_sgd_serve.protocol.errors import Kind, RequestError
 
-__all__ = ["HEAD", "DecoderFailed", "main", "message", "preprocessed"]
-
-HEAD = struct.Struct("<II")
-"""Before each message: the lengths of its JSON and of the bytes that follow."""
+HEADER = struct.Struct("<II")
+"""Of each message: the lengths of its JSON and of the bytes that follow."""
 
 MARGIN = 64 * 2**20
-"""Bytes of address space above what a picture may take: for the preprocessing and the allocator."""
+"""Bytes of address space beyond a picture's limit, for the preprocessing and the allocator."""
 
-STATUSES = frozenset({400, 413, 415, 422})
-"""Of the refusals of a picture."""
+KINDS = frozenset(
+    {
+        Kind.BAD_REQUEST,
+        Kind.TOO_LARGE,
+        Kind.DECOMPRESSED_TOO_LARGE,
+        Kind.UNSUPPORTED,
+        Kind.NO_INK,
+    }
+)
+"""Errors of a picture."""
 
 WARM_UP = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAABwAAAAcAQAAAABaduI5AAAAO0lEQVR42n3NoRVAAAAA0e+eYATRKEY3ihFEwUPQ"
@@ -46,45 +51,40 @@ WARM_UP = base64.b64decode(
 
 
 class DecoderFailed(RuntimeError):  # noqa: N818  (it says all without "Error")
-    """A decoder did not survive a picture, or failed at it; the message says how."""
+    """A decoder process failed or died; the message says how."""
 
 
 def message(document: Mapping[str, Any], content: bytes = b"") -> bytes:
-    """What precedes some bytes on their way: their length, and what is said of them."""
+    """Encode the header and JSON of a message, which `content` must follow."""
     head = json.dumps(document).encode()
-    return HEAD.pack(len(head), len(content)) + head
+    return HEADER.pack(len(head), len(content)) + head
 
 
 def preprocessed(document: Mapping[str, Any], content: bytes) -> Preprocessed:
-    """The image that a decoder has made.
+    """Decode the message of a decoder.
 
     Args:
-        document: of its answer.
+        document: its JSON.
         content: the pixels, 784 bytes.
 
     Raises:
-        RequestError: there is none, and the picture is why.
-        DecoderFailed: there is none, and we are why.
-        KeyError, TypeError, ValueError: this is no answer of a decoder.
+        RequestError: the picture was rejected.
+        DecoderFailed: the decoder failed.
+        KeyError, TypeError, ValueError: the message is invalid.
     """
     if "failure" in document:
         raise DecoderFailed(document["failure"])
     if "error" in document:
-        status, reason, text = document["error"]
-        if status not in STATUSES:
-            raise ValueError(f"a status {status!r:.20}")
-        raise RequestError(status, str(reason), str(text))
+        kind, text = document["error"]
+        if kind not in KINDS:
+            raise ValueError(f"a kind {kind!r:.20}")
+        raise RequestError(str(text), Kind(kind))
     image = np.frombuffer(content, np.uint8).reshape(28, 28)
     return Preprocessed(image, **document)
 
 
 def main(descriptor: int, limits: str) -> None:
-    """Answer until the other end of the socket is closed.
-
-    Args:
-        descriptor: of a connected socket.
-        limits: the members of `PictureLimits` as JSON.
-    """
+    """Decode pictures until the other end of the socket closes; `limits` are `PictureLimits`."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
@@ -100,23 +100,23 @@ def main(descriptor: int, limits: str) -> None:
         channel.makefile("rb") as requests,
     ):
         channel.sendall(message({}))
-        while head := requests.read(HEAD.size):
+        while head := requests.read(HEADER.size):
             channel.sendall(_answer(head, requests, allowed))
 
 
 def _answer(head: bytes, requests: Any, limits: PictureLimits) -> bytes:
-    """Read a picture and tell of it."""
-    length, size = HEAD.unpack(head)
+    """Read a message, decode its picture, and encode the result."""
+    length, size = HEADER.unpack(head)
     document = json.loads(requests.read(length))
     signal.setitimer(signal.ITIMER_PROF, limits.seconds)
     try:
         found = read_picture(requests.read(size), limits=limits, **document)
     except RequestError as error:
-        return message({"error": [error.status, error.reason, str(error)]})
+        return message({"error": [error.kind, str(error)]})
     except MemoryError:
         text = "the image needs more memory than is allowed: make it smaller"
-        return message({"error": [413, "too_large", text]})
-    except Exception:  # a fault of ours: the server logs it and answers 500
+        return message({"error": [Kind.TOO_LARGE, text]})
+    except Exception:  # a bug: the server logs it
         return message({"failure": traceback.format_exc()})
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
@@ -127,7 +127,7 @@ def _answer(head: bytes, requests: Any, limits: PictureLimits) -> bytes:
 
 
 def _limit_memory(more: int) -> None:
-    """Let this process have so many bytes more than it has; where that cannot be told, as it is."""
+    """Limit this process to `more` bytes beyond its current memory, where /proc shows that."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     try:
         with open("/proc/self/statm") as statm:

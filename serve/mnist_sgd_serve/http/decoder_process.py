@@ -1,4 +1,4 @@
-"""A decoder as its parent sees it: it is started, given a picture, listened to, and killed."""
+"""The parent's side of a decoder: start it, send pictures, receive results, kill it."""
 
 import asyncio
 import json
@@ -11,19 +11,17 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from mnist_sgd_serve.http.decoder import HEAD
-
-__all__ = ["DecoderProcess"]
+from mnist_sgd_serve.http.decoder import HEADER
 
 ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
-    # glibc gives what a large picture took back to the system, and keeps what small ones reuse.
+    # glibc returns the memory of a large picture to the system, and reuses that of small ones.
     "MALLOC_MMAP_THRESHOLD_": "4194304",
     "MALLOC_TRIM_THRESHOLD_": "16777216",
 }
 SECRET = "MNIST_SGD_TOKEN"
-"""What a process that reads strangers' files need not know."""
+"""Not passed on to a process that decodes untrusted files."""
 
 PROGRAM = """\
 import json, sys
@@ -33,25 +31,25 @@ main(int(sys.argv[2]), sys.argv[3])
 """
 
 HELD = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
-"""Signals that the process ignores as soon as it can, and that must not end it before."""
+"""Signals that the process ignores once it runs, and that must not end it earlier."""
 
-MOST_ANSWERED = 2**20
-"""Bytes of a message from the process; a traceback is the longest that it has reason to send."""
+MAX_MESSAGE = 2**20
+"""The largest message of a process in bytes; the longest legitimate one has a traceback."""
 
 REAP_SECONDS = 0.01
-"""Between two looks at whether a process that is ending has ended."""
+"""Between two checks whether an ending process has ended."""
 
 
 class DecoderProcess:
-    """A process that runs `decoder.main`; it starts at once and is heard from `attach` on.
+    """A process that runs `decoder.main`; started at once, attached to an event loop later.
 
     Args:
         limits: for `decoder.main`, as JSON.
-        answered: is told of each message of the process, the first of which says that it is ready.
-        ended: is told once that it has ended, with its exit code or minus the signal's number.
+        on_message: called with each message; the first says that the process is ready.
+        on_exit: called once when it has ended, with its exit code or minus the signal's number.
 
     Attributes:
-        closed: it is ending, and cannot be given anything.
+        closed: it is ending, and takes no more pictures.
 
     Raises:
         OSError: it cannot be started.
@@ -60,13 +58,13 @@ class DecoderProcess:
     def __init__(
         self,
         limits: str,
-        answered: Callable[["DecoderProcess", dict[str, Any], bytes], None],
-        ended: Callable[["DecoderProcess", int], None],
+        on_message: Callable[["DecoderProcess", dict[str, Any], bytes], None],
+        on_exit: Callable[["DecoderProcess", int], None],
     ) -> None:
         self.closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._answered = answered
-        self._ended = ended
+        self._on_message = on_message
+        self._on_exit = on_exit
         self._outgoing: list[memoryview] = []
         self._incoming = bytearray()
         self._channel, theirs = socket.socketpair()
@@ -79,7 +77,7 @@ class DecoderProcess:
         self._channel.setblocking(False)
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Listen to the process, in the thread of a loop, for which all else is too."""
+        """Receive messages in an event loop, whose thread all other methods belong to."""
         self._loop = loop
         loop.add_reader(self._channel, self._receive)
 
@@ -94,11 +92,11 @@ class DecoderProcess:
         self._send()
 
     def kill(self) -> None:
-        """Kill the process; `ended` is told when it is gone."""
+        """Kill the process; `on_exit` is called when it is gone."""
         self._process.kill()
 
     def close(self) -> None:
-        """Kill the process, and call nobody any more; a second time does nothing."""
+        """Kill the process without further callbacks; a second time does nothing."""
         if self.closed:
             return
         self.closed = True
@@ -110,10 +108,7 @@ class DecoderProcess:
         self._process.kill()
 
     def wait(self, seconds: float) -> None:
-        """Wait for the end of a process that was killed, but no longer than so many seconds.
-
-        On a machine that is short of processors that may take a while, which is nobody's loss.
-        """
+        """Wait for the end of a killed process, but no longer than so many seconds."""
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(seconds)
 
@@ -125,7 +120,7 @@ class DecoderProcess:
             except BlockingIOError:
                 self._loop.add_writer(self._channel, self._send)
                 return
-            except OSError:  # it has ended, which the reader finds out
+            except OSError:  # it has ended; `_receive` finds out
                 self._outgoing = []
                 break
             while self._outgoing and sent >= len(self._outgoing[0]):
@@ -135,9 +130,9 @@ class DecoderProcess:
         self._loop.remove_writer(self._channel)
 
     def _receive(self) -> None:
-        """Take what has come: a part of a message, one, or the end.
+        """Receive a part of a message, or the end.
 
-        A process that sends anything else may have been taken over by a picture, and is killed.
+        A process that sends anything else may have been compromised by a picture, and is killed.
         """
         try:
             data = self._channel.recv(65536)
@@ -150,33 +145,33 @@ class DecoderProcess:
             self._reap()
             return
         self._incoming += data
-        if len(self._incoming) < HEAD.size:
+        if len(self._incoming) < HEADER.size:
             return
-        length, size = HEAD.unpack_from(self._incoming)
-        if length + size > MOST_ANSWERED:
+        length, size = HEADER.unpack_from(self._incoming)
+        if length + size > MAX_MESSAGE:
             self.kill()
-        elif len(self._incoming) >= HEAD.size + length + size:
-            content = bytes(self._incoming[HEAD.size :])
+        elif len(self._incoming) >= HEADER.size + length + size:
+            content = bytes(self._incoming[HEADER.size :])
             self._incoming.clear()
             try:
                 document = json.loads(content[:length])
             except (ValueError, RecursionError):
                 self.kill()
                 return
-            self._answered(self, document, content[length:])
+            self._on_message(self, document, content[length:])
 
     def _reap(self) -> None:
-        """Tell of the end when it is complete: the socket is closed a little before."""
+        """Report the end when the process has exited; its socket closes a little earlier."""
         assert self._loop is not None
         code = self._process.poll()
         if code is None:
             self._loop.call_later(REAP_SECONDS, self._reap)
         else:
-            self._ended(self, code)
+            self._on_exit(self, code)
 
 
 def _start(limits: str, descriptor: int) -> "subprocess.Popen[bytes]":
-    """Start a process of its own session, so that a terminal's signals do not reach it."""
+    """Start a process in a session of its own, which no terminal signal reaches."""
     environment = {name: value for name, value in os.environ.items() if name != SECRET}
     held = signal.pthread_sigmask(signal.SIG_BLOCK, HELD)
     try:

@@ -1,10 +1,10 @@
-"""The processes that read pictures for one worker, and the pictures that wait for them.
+"""The processes that decode pictures for one worker, and the queue of pictures.
 
-Each process reads one picture at a time, see `decoder`. A picture that takes too much processor
-time, or is not read before its request's deadline, costs its process, and another that stands ready
-takes the place at once. So a picture that is built to cost time holds a place for a second, and the
-next one waits no longer. A picture whose client has left, or whose deadline has passed, is not
-begun. When the worker ends, its processes are killed.
+Each process decodes one picture at a time, see `decoder`. When a picture takes too much processor
+time, or is not decoded before its queue timeout, its process is killed and a spare one takes its
+place immediately. So a malicious picture blocks a process for a second at most. A picture whose
+client has left, or whose timeout has passed, is not decoded. When the worker ends, its processes
+are killed.
 """
 
 import asyncio
@@ -21,70 +21,75 @@ from mnist_sgd_serve.http.decoder_process import DecoderProcess
 from mnist_sgd_serve.http.picture_request import PictureLimits
 from mnist_sgd_serve.images.preprocessing import Preprocessed
 from mnist_sgd_serve.logs import Log
-from mnist_sgd_serve.model.batcher import ClientGone, DeadlineExceeded, QueueFull
-from mnist_sgd_serve.protocol.errors import RequestError
+from mnist_sgd_serve.protocol.errors import (
+    ClientDisconnected,
+    DeadlineExceeded,
+    Kind,
+    QueueFull,
+    RequestError,
+)
+from mnist_sgd_serve.settings import Settings
 
-__all__ = ["Decoders"]
-
-MOST_WAITING = 64
-"""Pictures that may wait for a process; more are refused."""
+MAX_WAITING = 64
+"""Pictures that may wait for a process; more are rejected."""
 
 START_SECONDS = 120.0
-"""For a process to be ready."""
+"""The longest start of a process."""
 
 CLOSE_SECONDS = 0.5
-"""For each process to end after it was killed, when the server ends."""
+"""How long to wait for each killed process when the server ends."""
 
 PAUSE_SECONDS = 1.0
-"""Before the next attempt, where a process could not be started or ended before it was ready."""
+"""Before the next attempt to start a process."""
 
 
 @dataclass(slots=True, eq=False)
 class _Picture:
-    """A picture on its way.
+    """A picture to decode.
 
     Attributes:
-        head: what a decoder is told of it.
+        header: of the message to the process.
         body: of the request.
-        gone: says whether the client has left.
-        image: what is waited for.
-        reader: the process that reads it, from when it is begun.
-        late: the deadline has passed.
+        is_disconnected: whether the client has left.
+        image: the result.
+        process: the one that decodes it.
+        late: the timeout has passed.
     """
 
-    head: bytes
+    header: bytes
     body: bytes
-    gone: Callable[[], bool]
+    is_disconnected: Callable[[], bool]
     image: "asyncio.Future[Preprocessed]"
-    reader: DecoderProcess | None = None
+    process: DecoderProcess | None = None
     late: bool = False
 
 
 class Decoders:
-    """The processes; all methods are for the thread of the event loop.
+    """Decodes pictures in processes. All methods but `kill` are for the event loop's thread.
 
-    Args:
-        count: pictures that are read at the same time. One process more stands ready.
-        limits: of each picture.
-        deadline: seconds after its arrival when a picture is given up.
-        log: is told of pictures and processes that had to be ended.
+    There is one spare process. A picture must be decoded within the queue timeout.
     """
 
-    def __init__(self, count: int, limits: PictureLimits, deadline: float, log: Log) -> None:
-        self.count = count
-        self.limits = limits
-        self.deadline = deadline
+    def __init__(self, settings: Settings, log: Log) -> None:
+        self.count = settings.decoders
+        self.limits = PictureLimits(
+            body=settings.max_body,
+            pixels=settings.max_pixels,
+            memory=settings.decode_memory,
+            seconds=settings.decode_seconds,
+        )
+        self.queue_timeout = settings.queue_timeout
         self.log = log
         self._starting: set[DecoderProcess] = set()
         self._idle: list[DecoderProcess] = []
-        self._reading: dict[DecoderProcess, _Picture] = {}
+        self._decoding: dict[DecoderProcess, _Picture] = {}
         self._ending: set[DecoderProcess] = set()
         self._closed = False
         self._waiting: deque[_Picture] = deque()
         self._first: asyncio.Future[None] | None = None
 
     def launch(self) -> None:
-        """Start the first process, which needs no event loop yet.
+        """Start the first process; needs no event loop yet.
 
         Raises:
             OSError: it cannot be started.
@@ -115,37 +120,28 @@ class Decoders:
         for _ in range(self.count):
             self._replace()
 
-    async def read(
+    async def decode(
         self,
         body: bytes,
         *,
         encoding: str | None,
         content_type: str,
         preprocessing: str,
-        gone: Callable[[], bool],
+        is_disconnected: Callable[[], bool],
     ) -> Preprocessed:
-        """Have a picture read and preprocessed.
-
-        Args:
-            body: of the request, as received.
-            encoding: the value of its Content-Encoding, if it has one.
-            content_type: the value of its Content-Type.
-            preprocessing: that the model's artifact names.
-            gone: says whether the client has left; asked before the picture is begun.
+        """Decode and preprocess the picture in a request body, as received.
 
         Raises:
-            RequestError: the picture gives no image, or takes too much time.
-            QueueFull: too many pictures are waiting.
-            DeadlineExceeded: it was not read in time.
-            ClientGone: the client left before it was begun.
-            DecoderFailed: its process ended otherwise.
+            RequestError: it cannot be decoded, takes or waits too long, too many are waiting, or
+                the client has left.
+            DecoderFailed: its process failed.
         """
-        if len(self._waiting) >= MOST_WAITING:
+        if len(self._waiting) >= MAX_WAITING:
             raise QueueFull
         loop = asyncio.get_running_loop()
         told = {"encoding": encoding, "content_type": content_type, "preprocessing": preprocessing}
-        picture = _Picture(message(told, body), body, gone, loop.create_future())
-        timer = loop.call_later(self.deadline, self._give_up, picture)
+        picture = _Picture(message(told, body), body, is_disconnected, loop.create_future())
+        timer = loop.call_later(self.queue_timeout, self._give_up, picture)
         self._waiting.append(picture)
         self._begin()
         try:
@@ -155,82 +151,84 @@ class Decoders:
             del body, picture  # an exception keeps this frame, and must not keep them
 
     def close(self) -> None:
-        """Kill the processes; pictures that are not read are given up."""
+        """Kill the processes, and give up their pictures."""
         self._closed = True
-        processes = [*self._starting, *self._idle, *self._reading, *self._ending]
+        processes = [*self._starting, *self._idle, *self._decoding, *self._ending]
         for process in processes:
             process.close()
         for process in processes:
             process.wait(CLOSE_SECONDS)
-        for picture in [*self._reading.values(), *self._waiting]:
-            _fail(picture, ClientGone())
-        for kept in (self._starting, self._idle, self._reading, self._ending, self._waiting):
+        for picture in [*self._decoding.values(), *self._waiting]:
+            _fail(picture, ClientDisconnected())
+        for kept in (self._starting, self._idle, self._decoding, self._ending, self._waiting):
             kept.clear()
 
     def kill(self) -> None:
         """Kill the processes and wait for nothing; for any thread, when the server ends at once.
 
-        Otherwise one that hangs would not notice that the server is gone.
+        Otherwise one that hangs would not notice that the server is is_disconnected.
         """
-        for process in (*self._starting, *self._idle, *self._reading, *self._ending):
+        for process in (*self._starting, *self._idle, *self._decoding, *self._ending):
             process.kill()
 
     def _new(self) -> DecoderProcess:
         limits = json.dumps(dataclasses.asdict(self.limits))
-        return DecoderProcess(limits, self._answered, self._ended)
+        return DecoderProcess(limits, self._on_message, self._on_exit)
 
     def _begin(self) -> None:
-        """Begin with pictures that wait, as many as may be read now."""
-        while self._waiting and self._idle and len(self._reading) < self.count:
-            if self._idle[-1].closed:  # it has died, which `_ended` will hear of
+        """Give waiting pictures to idle processes."""
+        while self._waiting and self._idle and len(self._decoding) < self.count:
+            if self._idle[-1].closed:  # it has died; `_on_exit` will be called
                 self._idle.pop()
                 continue
             picture = self._waiting.popleft()
-            if picture.gone():
-                _fail(picture, ClientGone())
+            if picture.is_disconnected():
+                _fail(picture, ClientDisconnected())
                 continue
-            process = picture.reader = self._idle.pop()
-            self._reading[process] = picture
-            process.send(picture.head, picture.body)
+            process = picture.process = self._idle.pop()
+            self._decoding[process] = picture
+            process.send(picture.header, picture.body)
 
     def _give_up(self, picture: _Picture) -> None:
-        """Answer for a picture that is late; a process that reads it can only be killed."""
+        """Give up a late picture; the process that decodes it can only be killed."""
         picture.late = True
-        if picture.reader is not None:
-            picture.reader.kill()
-            text = f"not read within {self.deadline:g} s"
+        if picture.process is not None:
+            picture.process.kill()
+            text = f"not read within {self.queue_timeout:g} s"
             self.log.warning("picture ended", text=f"it was {text}")
-            _fail(picture, RequestError(504, "too_late", f"the image was {text}"))
+            _fail(picture, RequestError(f"the image was {text}", Kind.TIMEOUT))
         elif picture in self._waiting:
             self._waiting.remove(picture)
             _fail(picture, DeadlineExceeded())
 
-    def _answered(self, process: DecoderProcess, document: dict[str, Any], content: bytes) -> None:
-        """Take a process that is ready, the first time or again."""
-        picture = self._reading.pop(process, None)
+    def _on_message(
+        self, process: DecoderProcess, document: dict[str, Any], content: bytes
+    ) -> None:
+        """Handle a message of a process, which is ready now."""
+        picture = self._decoding.pop(process, None)
         if picture is None:
             self._starting.discard(process)
             if self._first is not None and not self._first.done():
                 self._first.set_result(None)
         else:
-            picture.reader = None
+            picture.process = None
             sound = _finish(picture, document, content)
-            if picture.late or not sound:  # its end is on the way
+            if picture.late or not sound:  # it has been killed, or must be
                 process.kill()
                 self._ending.add(process)
                 return
         self._idle.append(process)
         self._begin()
 
-    def _ended(self, process: DecoderProcess, code: int) -> None:
-        """Tell what became of the picture of a process that has ended, and replace the process."""
+    def _on_exit(self, process: DecoderProcess, code: int) -> None:
+        """Fail the picture of a process that has ended, and replace the process."""
         if self._closed:
             return
         loop = asyncio.get_running_loop()
-        picture = self._reading.pop(process, None)
+        picture = self._decoding.pop(process, None)
         young = process in self._starting
         if picture is not None:
-            picture.reader = None
+            picture.process = None
             _fail(picture, self._reason(picture, code))
         elif process not in self._ending:
             self.log.error("decoder died", process=process.number, code=code)
@@ -246,7 +244,7 @@ class Decoders:
         self._begin()
 
     def _replace(self) -> None:
-        """Start a process, now or when it can be."""
+        """Start a process, and try again later if that fails."""
         if self._closed:
             return
         loop = asyncio.get_running_loop()
@@ -265,27 +263,26 @@ class Decoders:
             process.kill()
 
     def _reason(self, picture: _Picture, code: int) -> Exception:
-        """Why a process ended over a picture."""
+        """Explain why a process ended while decoding a picture."""
         if code == -signal.SIGPROF:
             text = f"it took more than {self.limits.seconds:g} s of processor time"
             self.log.warning("picture ended", text=text)
             return RequestError(
-                413,
-                "too_costly",
                 f"the image takes more than {self.limits.seconds:g} s of processor time to read, "
                 "the most allowed: make it smaller",
+                Kind.TOO_LARGE,
             )
         return DecoderFailed(f"the process that read the picture ended with code {code}")
 
 
 def _finish(picture: _Picture, document: Any, content: bytes) -> bool:
-    """Hand over what a process has made of a picture; says whether it is an answer at all."""
+    """Resolve a picture with the message of its process; False if the message is invalid."""
     try:
         image = preprocessed(document, content)
     except (RequestError, DecoderFailed) as error:
-        # With its traceback it would keep the picture, in a cycle that only the collector ends.
+        # With its traceback it would keep the picture alive in a reference cycle.
         _fail(picture, error.with_traceback(None))
-    except Exception as error:  # of a process that may have been taken over by a picture
+    except Exception as error:  # the process may have been compromised by a picture
         _fail(
             picture, DecoderFailed(f"the process that read the picture answered wrongly: {error}")
         )

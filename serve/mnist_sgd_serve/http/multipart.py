@@ -1,6 +1,4 @@
-"""Takes the image out of an HTML form's body, multipart/form-data.
-
-It costs about 25 us, 1 ms for each megabyte, and linear time at most for any body.
+"""Extracts the image of an HTML form, multipart/form-data, in linear time.
 
 Source: RFC 7578, and RFC 2046, section 5.1, for boundaries.
 """
@@ -9,45 +7,41 @@ import logging
 
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from mnist_sgd_serve.protocol.errors import RequestError, shown
-
-__all__ = ["image_part"]
+from mnist_sgd_serve.protocol.errors import Kind, RequestError, quoted
 
 _NAMES = (b"image", b"file")
 _MAX_BOUNDARY = 70
 
 _QUIET = logging.Logger(__name__, logging.CRITICAL)
-"""For the parser, which would log a line for each malformed body."""
+"""Silences the parser, which would log a line for each malformed body."""
 
 
 def image_part(body: bytes, content_type: str, *, max_parts: int = 16) -> bytes:
-    """Give the content of the first part that is a file, or is named `image` or `file`.
+    """Return the content of the first part that is a file, or is named `image` or `file`.
 
     Args:
         body: of the request.
         content_type: the value of its header Content-Type.
-        max_parts: the most parts that are looked at.
+        max_parts: the most parts.
 
     Raises:
-        RequestError: 413 for more parts; 415 for another type of content; 400 without a boundary
-            or such a part, or if the body is malformed or cut short.
+        RequestError: there are more parts, the content type is another, or the body is malformed,
+            cut short, or has no such part.
     """
     boundary = _boundary(content_type)
     delimiter = b"\r\n--" + boundary
     parts = body.count(delimiter) + body.startswith(delimiter[2:]) - 1
-    if parts > max_parts:  # found out before the parser is busy with each of them
+    if parts > max_parts:  # counted before the parser spends time on each
         raise RequestError(
-            413, "too_many_parts", f"the form has {parts} parts, at most {max_parts} are allowed"
+            f"the form has {parts} parts, at most {max_parts} are allowed", Kind.TOO_LARGE
         )
-    # Blanks after a boundary, which no sender may write, cost the parser 0.3 us each.
+    # Blanks after a boundary, which no sender may write, cost the parser much time.
     if delimiter + b" " in body or delimiter + b"\t" in body:
-        raise RequestError(400, "bad_multipart", "the form has blanks after a boundary")
+        raise RequestError("the form has blanks after a boundary")
     image = _parse(body, boundary).image
     if image is None:
         raise RequestError(
-            400,
-            "no_file",
-            "the form has no file: send the image as a file, or a part named 'image'",
+            "the form has no file: send the image as a file, or a part named 'image'"
         )
     return image
 
@@ -58,11 +52,9 @@ def _parse(body: bytes, boundary: bytes) -> "_Form":
         parser = form.parser(boundary)
         parser.write(body)
     except ValueError as error:
-        raise RequestError(400, "bad_multipart", f"the form is malformed: {error}") from error
+        raise RequestError(f"the form is malformed: {error}") from error
     if not form.ended:
-        raise RequestError(
-            400, "bad_multipart", "the form is cut short: its last boundary is missing"
-        )
+        raise RequestError("the form is cut short: its last boundary is missing")
     return form
 
 
@@ -70,23 +62,20 @@ def _boundary(content_type: str) -> bytes:
     kind, options = parse_options_header(content_type.encode("latin-1", "replace"))
     if kind.lower() != b"multipart/form-data":
         raise RequestError(
-            415,
-            "bad_content_type",
-            f"Content-Type must be multipart/form-data, got {shown(content_type)}",
+            f"Content-Type must be multipart/form-data, got {quoted(content_type)}",
+            Kind.UNSUPPORTED,
         )
     boundary = options.get(b"boundary", b"")
     if not 0 < len(boundary) <= _MAX_BOUNDARY:
         raise RequestError(
-            400,
-            "bad_multipart",
             f"Content-Type must have a boundary of 1 to {_MAX_BOUNDARY} characters, "
-            f"got {shown(content_type)}",
+            f"got {quoted(content_type)}"
         )
     return boundary
 
 
 class _Form:
-    """What the parser's callbacks have seen: `image`, if a part has it, and whether it `ended`."""
+    """The parser's callbacks; they set `image`, if a part has it, and `ended`."""
 
     def __init__(self) -> None:
         self.image: bytes | None = None

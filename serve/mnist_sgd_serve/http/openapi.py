@@ -1,7 +1,7 @@
-"""The server described in OpenAPI 3.1, for people and for tools that make clients and tests.
+"""The server's OpenAPI 3.1 document, for people and for generators of clients and tests.
 
-Bodies of JSON inference requests are described for one image, because a schema cannot tie the
-length of `data` to `shape`; the text says how more images are sent.
+JSON inference requests are described for one image, as a schema cannot relate the length of `data`
+to `shape`; the description says how to send more.
 
 Source: the OpenAPI specification 3.1.0.
 """
@@ -11,8 +11,6 @@ from typing import Any
 from mnist_sgd_serve.protocol.members import UNSUPPORTED
 from mnist_sgd_serve.protocol.requests import OUTPUT
 from mnist_sgd_serve.protocol.tensors import INPUT, PIXELS, SIDE
-
-__all__ = ["openapi"]
 
 Json = dict[str, Any]
 
@@ -34,16 +32,7 @@ _BYTES: Json = {"type": "string", "format": "binary"}
 
 
 def openapi(model_name: str, classes: tuple[str, str], version: str) -> Json:
-    """Describe the server's routes.
-
-    Args:
-        model_name: as in its URLs.
-        classes: the model's, in label order.
-        version: of the server. The model's may change while it runs, so any is allowed here.
-
-    Returns:
-        An OpenAPI 3.1 document, made of what JSON can hold.
-    """
+    """Describe the server's routes."""
     paths: Json = {
         "/v2/health/live": _get("Is the process alive?", _object(live={"const": True})),
         "/v2/health/ready": _get("Is it ready to answer?", _object(ready={"const": True}), 503),
@@ -88,7 +77,7 @@ def _get(summary: str, schema: Json, *failures: int) -> Json:
 
 
 def _operation(summary: str, answers: Json, *failures: int) -> Json:
-    """Describe an operation whose answer is 200 with such content, or an error."""
+    """Describe an operation whose response is 200 with such content, or an error."""
     error = {"application/json": {"schema": _ref("Error")}}
     responses: Json = {"200": {"description": summary, "content": answers}}
     for status in failures:
@@ -244,12 +233,12 @@ def _in_path(name: str, schema: Json) -> Json:
 
 
 def _object(**properties: Json) -> Json:
-    """Describe an object that has these members."""
+    """Describe an object with these members, all required."""
     return {"type": "object", "properties": properties, "required": list(properties)}
 
 
 def _array(items: Json, length: int | None = None) -> Json:
-    """Describe an array, of this length if one is given."""
+    """Describe an array, of the given length if any."""
     exact = {} if length is None else {"minItems": length, "maxItems": length}
     return {"type": "array", "items": items, **exact}
 

@@ -1,7 +1,7 @@
-"""From the body of a POST to /predict to the model's image: all that a stranger's picture costs.
+"""From the body of a POST to /predict to the model's input.
 
-It runs in a process of its own, see `decoder`: unpacking, taking the file out of a form, decoding
-and preprocessing are bounded there in time and memory, all together.
+It runs in a process of its own, see `decoder`, which bounds time and memory of all steps together:
+decompressing, parsing a form, decoding and preprocessing.
 """
 
 from dataclasses import dataclass
@@ -16,25 +16,23 @@ from mnist_sgd_serve.images.decode import (
     decode,
 )
 from mnist_sgd_serve.images.preprocessing import Preprocessed, preprocess
-from mnist_sgd_serve.protocol.errors import RequestError
+from mnist_sgd_serve.protocol.errors import Kind, RequestError
 
-__all__ = ["PictureLimits", "read_picture"]
-
-_STATUS = {
-    ImageTooLarge: (413, "too_large"),
-    NoInk: (422, "no_ink"),
-    UnsupportedFormat: (415, "unsupported"),
+_KINDS = {
+    ImageTooLarge: Kind.TOO_LARGE,
+    NoInk: Kind.NO_INK,
+    UnsupportedFormat: Kind.UNSUPPORTED,
 }
 
 
 @dataclass(frozen=True)
 class PictureLimits:
-    """What a picture may have and cost.
+    """Limits of one picture.
 
     Attributes:
-        body: bytes of the body, unpacked.
+        body: bytes of the body after decompression.
         pixels: width times height.
-        memory: bytes that it may take to read it.
+        memory: bytes of memory for decoding.
         seconds: of processor time.
     """
 
@@ -47,24 +45,15 @@ class PictureLimits:
 def read_picture(
     body: bytes, encoding: str | None, content_type: str, preprocessing: str, limits: PictureLimits
 ) -> Preprocessed:
-    """Make a model's image of a body.
-
-    Args:
-        body: as received.
-        encoding: the value of Content-Encoding, if there is one.
-        content_type: the value of Content-Type.
-        preprocessing: that the model's artifact names.
-        limits: of the picture; the time is for others to watch.
+    """Decode a request body, as received, to the model's input.
 
     Raises:
-        RequestError: the body gives no image; the status says whose fault it is, and the message
-            what to do.
+        RequestError: the body is no usable picture; the message says what to do.
     """
     content = decompress(body, encoding, limit=limits.body)
     if content_type.lower().startswith("multipart/form-data"):
         content = image_part(content, content_type)
-    # The caller still holds what was received.
-    held = 0 if content is body else len(body)
+    held = 0 if content is body else len(body)  # the caller keeps the body
     try:
         grey = decode(
             content,
@@ -75,5 +64,5 @@ def read_picture(
         )
         return preprocess(grey, preprocessing)
     except ImageError as error:
-        status, reason = _STATUS.get(type(error), (400, "bad_image"))
-        raise RequestError(status, reason, str(error)) from error
+        kind = _KINDS.get(type(error), Kind.BAD_REQUEST)
+        raise RequestError(str(error), kind) from error

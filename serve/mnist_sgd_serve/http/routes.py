@@ -1,50 +1,41 @@
-"""What is at which path, and how each answer is made.
+"""The HTTP routes: which path has which handler, and how each response is made.
 
-Paths are compared as they were sent, so no encoding of a slash or a dot reaches anything, and no
-path is ever a file name: the few files of the page are read once, at the start.
+Paths are compared as they were sent, without decoding. No path is ever a file name: the few files
+of the page are read once, at the start.
 """
 
 import base64
 import time
-from collections.abc import Callable
 from functools import partial
+from typing import Any
 from urllib.parse import parse_qs
 
 import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from mnist_sgd_serve.http.api_docs import reference
-from mnist_sgd_serve.http.compression import LITTLE
+from mnist_sgd_serve.http.api_docs import render_html
+from mnist_sgd_serve.http.compression import SMALL
 from mnist_sgd_serve.http.decoders import Decoders
-from mnist_sgd_serve.http.exchange import JSON, Answer, Exchange, Handler, Headers, Route
-from mnist_sgd_serve.http.offload import Offload
+from mnist_sgd_serve.http.messages import JSON, Handler, Request, Response, Route
 from mnist_sgd_serve.http.openapi import openapi
-from mnist_sgd_serve.http.static_files import PAGES
+from mnist_sgd_serve.http.static_files import STATIC_FILES
 from mnist_sgd_serve.images.picture import border
 from mnist_sgd_serve.images.preprocessing import Preprocessed
+from mnist_sgd_serve.inference import InferenceService
 from mnist_sgd_serve.metrics import Metrics
-from mnist_sgd_serve.model.attribution import contributions
-from mnist_sgd_serve.model.batcher import Batcher
-from mnist_sgd_serve.model.host import Model, ModelHost
+from mnist_sgd_serve.model.attributions import attributions
+from mnist_sgd_serve.model.manager import Model
 from mnist_sgd_serve.model.predictor import Prediction
 from mnist_sgd_serve.protocol import (
-    LIVE,
-    READY,
     InferRequest,
+    Kind,
     RequestError,
     encode_infer,
-    model_list,
-    model_metadata,
-    model_ready,
     parse_infer,
-    server_metadata,
-    shown,
+    quoted,
 )
 from mnist_sgd_serve.protocol.large import LARGE
-from mnist_sgd_serve.settings import Settings
-
-__all__ = ["Routes"]
 
 BINARY = (b"content-type", b"application/octet-stream")
 TEXT = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
@@ -56,47 +47,23 @@ HTML = [
 
 
 class Routes:
-    """The routes of one worker.
+    """The routes of one worker."""
 
-    Args:
-        settings: of the server.
-        version: of the server's package.
-        host: holds the model.
-        batcher: runs it.
-        decoders: read pictures.
-        metrics: shown at /metrics.
-        ready: whether new requests are welcome.
-    """
-
-    def __init__(
-        self,
-        settings: Settings,
-        version: str,
-        host: ModelHost,
-        batcher: Batcher,
-        decoders: Decoders,
-        metrics: Metrics,
-        ready: Callable[[], bool],
-    ) -> None:
-        self.settings = settings
-        self.version = version
-        self.host = host
-        self.batcher = batcher
+    def __init__(self, service: InferenceService, decoders: Decoders, metrics: Metrics) -> None:
+        self.service = service
         self.decoders = decoders
         self.metrics = metrics
-        self.ready = ready
         self.model: Model | None = None
         self.table: dict[bytes, Route] = {}
-        self.offload = Offload(settings.deadline)
 
     def find(self, path: bytes) -> Route:
-        """The route of a path as sent.
+        """Find the route of a path as sent.
 
         Raises:
-            RequestError: 404, there is none; the message tells an unknown model from the rest.
+            RequestError: there is none; the message tells an unknown model from the rest.
         """
-        if self.model is not self.host.model:  # at the start, and after a reload
-            self.model = self.host.model
+        if self.model is not self.service.model:  # at the start, and after a reload
+            self.model = self.service.model
             self.table = self._table(self.model)
         route = self.table.get(path)
         if route is not None:
@@ -105,141 +72,124 @@ class Routes:
         if parts[0] in (b"http:", b"https:"):  # as to a proxy: RFC 9112, section 3.2.2
             return self.find(b"/" + b"/".join(parts[3:]))
         if parts[:3] == [b"", b"v2", b"models"] and len(parts) > 3:
-            known = f"{self.settings.name!r}, of version {self.model.version!r}"
-            given = shown(path.decode("ascii", "replace"))
-            raise RequestError(404, "unknown_model", f"{given} is unknown, the model is {known}")
-        raise RequestError(404, "unknown_route", "there is nothing at this path, see /openapi.json")
+            raise self.service.unknown_model(quoted(path.decode("ascii", "replace")))
+        raise RequestError("there is nothing at this path, see /openapi.json", Kind.NOT_FOUND)
 
     def _table(self, model: Model) -> dict[bytes, Route]:
-        name, version = self.settings.name, model.version
-        document = openapi(name, model.metadata.classes, self.version)
+        service = self.service
+        name, version = service.name, model.version
+        document = openapi(name, model.metadata.classes, service.version)
         table = {
-            b"/v2/health/live": Route("health", b"GET", _always(LIVE), open=True),
+            b"/v2/health/live": Route("health", b"GET", _fixed({"live": True}), open=True),
             b"/v2/health/ready": Route("health", b"GET", self._server_ready, open=True),
-            b"/v2": _fixed("metadata", server_metadata(self.version)),
-            b"/v2/": _fixed("metadata", server_metadata(self.version)),
-            b"/v2/models": _fixed("metadata", model_list([name])),
+            b"/v2": Route("metadata", b"GET", _fixed(service.server_metadata())),
+            b"/v2/": Route("metadata", b"GET", _fixed(service.server_metadata())),
+            b"/v2/models": Route("metadata", b"GET", _fixed({"models": [name]})),
             b"/predict": Route("predict", b"POST", self._predict),
             b"/metrics": Route("metrics", b"GET", self._metrics),
-            b"/openapi.json": _fixed("page", orjson.dumps(document)),
-            b"/docs": Route("page", b"GET", _always(reference(document), HTML)),
+            b"/openapi.json": Route("page", b"GET", _fixed(document)),
+            b"/docs": Route("page", b"GET", _always(Response(render_html(document), HTML))),
         }
         for base in (f"/v2/models/{name}", f"/v2/models/{name}/versions/{version}"):
-            table[base.encode()] = _fixed("metadata", model_metadata(name, version))
+            table[base.encode()] = Route("metadata", b"GET", _fixed(service.model_metadata()))
             table[f"{base}/ready".encode()] = Route("health", b"GET", self._model_ready)
             table[f"{base}/infer".encode()] = Route("infer", b"POST", self._infer)
-        for path, page in PAGES.items():
-            table[path] = Route("page", b"GET", page, open=True)  # it asks for the token itself
+        for path, handler in STATIC_FILES.items():
+            table[path] = Route("page", b"GET", handler, open=True)  # the page asks for the token
         return table
 
-    async def _infer(self, exchange: Exchange) -> Answer:
-        self.batcher.check_room()
-        request = await self._read_infer(exchange)
-        exchange.body = b""  # what is needed of it is in the request
-        model, probabilities = await self.host.answer(self.batcher, request.images, exchange.gone)
-        answer, header = encode_infer(
-            request, probabilities, model_name=self.settings.name, model_version=model.version
+    async def _infer(self, request: Request) -> Response:
+        self.service.check_capacity()
+        given = await self._parse_infer(request)
+        request.body = b""  # what is needed of it is in `given`
+        response = await self.service.infer(given.images, given.id, request.is_disconnected)
+        body, json_length = encode_infer(response, binary=given.binary)
+        if json_length is None:
+            return Response(body)
+        return Response(body, [BINARY, (b"inference-header-content-length", b"%d" % json_length)])
+
+    async def _parse_infer(self, request: Request) -> InferRequest:
+        length = request.headers.get(b"inference-header-content-length")
+        compressed = b"content-encoding" in request.headers
+        is_small = len(request.body) <= (SMALL if compressed else LARGE)
+        # Little JSON, followed by images that are used in place.
+        is_binary = (
+            not compressed
+            and length is not None
+            and (length.isdigit() and len(length) < 20 and int(length) <= LARGE)
         )
-        if header is None:
-            return Answer(answer)
-        return Answer(answer, [BINARY, (b"inference-header-content-length", b"%d" % header)])
+        header_length = None if length is None else length.decode("latin-1")
 
-    async def _read_infer(self, exchange: Exchange) -> InferRequest:
-        """Read a request: at once if that is little work, else beside the event loop."""
-        packed = b"content-encoding" in exchange.head
-        if len(exchange.body) <= (LITTLE if packed else LARGE) or _is_binary(exchange):
-            try:
-                return self._parse_infer(exchange, min(LARGE, self.settings.max_body))
-            except RequestError as error:
-                if error.reason != "too_large":
-                    raise
-        work = partial(self._parse_infer, exchange, self.settings.max_body)
-        return await self.offload.run(work, exchange.gone)
+        def parse(limit: int) -> InferRequest:
+            body = request.decompressed_body(limit)
+            return parse_infer(body, header_length, max_images=self.service.max_images)
 
-    def _parse_infer(self, exchange: Exchange, limit: int) -> InferRequest:
-        """Read a request that unpacks into at most so many bytes, if it is compressed."""
-        length = exchange.head.get(b"inference-header-content-length")
-        return parse_infer(
-            exchange.unpacked(limit),
-            None if length is None else length.decode("latin-1"),
-            max_rows=self.settings.max_rows,
+        return await self.service.parse(
+            parse, request.is_disconnected, is_small=is_small or is_binary
         )
 
-    async def _predict(self, exchange: Exchange) -> Answer:
-        self.batcher.check_room()
-        while True:
-            preprocessing = self.host.model.metadata.preprocessing
-            preprocessed = await self._preprocess(exchange, preprocessing)
-            model, probabilities = await self.host.answer(
-                self.batcher, preprocessed.image[None], exchange.gone
-            )
-            if model.metadata.preprocessing == preprocessing:  # else a reload came between
-                break
-        prediction = Prediction.of(model.metadata, float(probabilities[0]), preprocessed)
+    async def _predict(self, request: Request) -> Response:
+        self.service.check_capacity()
+        model, preprocessed, probability = await self.service.classify(
+            partial(self._preprocess, request), request.is_disconnected
+        )
+        prediction = Prediction.of(model.metadata, probability, preprocessed)
         answer = prediction.as_dict() | {
             "classes": list(model.metadata.classes),
             "threshold": model.metadata.threshold,
         }
-        if parse_qs(exchange.query.decode("latin-1")).get("explain") == ["1"]:
-            answer |= self._explain(model, preprocessed.image)
-        answer["milliseconds"] = round(1000 * (time.perf_counter() - exchange.started), 3)
-        return Answer(orjson.dumps(answer))
+        if parse_qs(request.query.decode("latin-1")).get("explain") == ["1"]:
+            answer |= _explanation(model, preprocessed.image)
+        answer["milliseconds"] = round(1000 * (time.perf_counter() - request.started), 3)
+        return Response(orjson.dumps(answer))
 
-    async def _preprocess(self, exchange: Exchange, preprocessing: str) -> Preprocessed:
-        """Have the picture of a request read and preprocessed."""
-        encoding = exchange.head.get(b"content-encoding")
-        return await self.decoders.read(
-            exchange.body,
+    async def _preprocess(self, request: Request, preprocessing: str) -> Preprocessed:
+        """Have the picture of a request decoded and preprocessed."""
+        encoding = request.headers.get(b"content-encoding")
+        return await self.decoders.decode(
+            request.body,
             encoding=None if encoding is None else encoding.decode("latin-1"),
-            content_type=exchange.head.get(b"content-type", b"").decode("latin-1"),
+            content_type=request.headers.get(b"content-type", b"").decode("latin-1"),
             preprocessing=preprocessing,
-            gone=exchange.gone,
+            is_disconnected=request.is_disconnected,
         )
 
-    def _explain(self, model: Model, image: NDArray[np.uint8]) -> dict[str, object]:
-        added, paper = None, model.metadata.paper
-        if model.metadata.model == "linear":
-            ground = 0 if model.metadata.preprocessing == "mnist" else paper
-            if ground is None:  # not in the file: as `fit` takes it for the picture at hand
-                ground = int(np.median(border(image)) + 0.5)
-            added = contributions(model.predictor.probabilities, image, ground)
-        return {
-            "preparation": model.metadata.preprocessing,
-            "paper": paper,
-            "image": base64.b64encode(image.tobytes()).decode(),
-            "contributions": None
-            if added is None
-            else base64.b64encode(added.astype("<f4").tobytes()).decode(),
-        }
+    async def _server_ready(self, request: Request) -> Response:
+        self.service.check_ready()
+        return Response(b'{"ready":true}')
 
-    async def _server_ready(self, exchange: Exchange) -> Answer:
-        if self.ready():
-            return Answer(READY)
-        raise RequestError(503, "not_ready", "the server is shutting down")
+    async def _model_ready(self, request: Request) -> Response:
+        self.service.check_ready()
+        return Response(orjson.dumps({"name": self.service.name, "ready": True}))
 
-    async def _model_ready(self, exchange: Exchange) -> Answer:
-        await self._server_ready(exchange)
-        return Answer(model_ready(self.settings.name))
-
-    async def _metrics(self, exchange: Exchange) -> Answer:
-        return Answer(self.metrics.text(self.settings.name, self.host.model.version), [TEXT])
+    async def _metrics(self, request: Request) -> Response:
+        return Response(self.metrics.text(self.service.name, self.service.model.version), [TEXT])
 
 
-def _is_binary(exchange: Exchange) -> bool:
-    """Whether a body is bytes of images, which are used where they are, after little JSON."""
-    length = exchange.head.get(b"inference-header-content-length", b"")
-    packed = b"content-encoding" in exchange.head
-    return not packed and length.isdigit() and len(length) < 20 and int(length) <= LARGE
+def _explanation(model: Model, image: NDArray[np.uint8]) -> dict[str, object]:
+    """What the model saw and, if it is linear, what each pixel contributed."""
+    contributions, paper = None, model.metadata.paper
+    if model.metadata.model == "linear":
+        blank = 0 if model.metadata.preprocessing == "mnist" else paper
+        if blank is None:  # not in the file: estimate it from the picture, as `fit` does
+            blank = int(np.median(border(image)) + 0.5)
+        contributions = attributions(model.predictor.probabilities, image, blank)
+    return {
+        "preparation": model.metadata.preprocessing,
+        "paper": paper,
+        "image": base64.b64encode(image.tobytes()).decode(),
+        "contributions": None
+        if contributions is None
+        else base64.b64encode(contributions.astype("<f4").tobytes()).decode(),
+    }
 
 
-def _fixed(name: str, body: bytes) -> Route:
-    return Route(name, b"GET", _always(body))
+def _fixed(document: dict[str, Any]) -> Handler:
+    return _always(Response(orjson.dumps(document), JSON))
 
 
-def _always(body: bytes, headers: Headers = JSON) -> Handler:
-    answer = Answer(body, headers)
-
-    async def handler(exchange: Exchange) -> Answer:
-        return answer
+def _always(response: Response) -> Handler:
+    async def handler(request: Request) -> Response:
+        return response
 
     return handler

@@ -1,14 +1,14 @@
-"""Which sites a request may come from: its Host, and the page that sent it.
+"""Which sites a request may come from: checks of Host and origin.
 
 A web page anywhere can make its reader's browser send requests to a server that only the reader
 can reach. Two checks keep such a page out. A page whose name was rebound to this server's address
-(DNS rebinding) still names itself in Host, so a foreign Host is refused. A page of another site
-can post without leave, so a POST that a browser marks as coming from another origin is refused.
+(DNS rebinding) still names itself in Host, so a foreign Host is rejected. A page of another site
+can send a POST without permission, so one that a browser marks as cross-origin is rejected.
 Programs such as curl send neither mark, and are not affected.
 
 An IP address cannot be rebound, and nobody on the internet can own a name without a dot or below
-`PRIVATE_SUFFIXES`, so no foreign page can come from one: these are allowed. A server on a loopback
-address is reached by no other address, so there the address must be a loopback one.
+`PRIVATE_SUFFIXES`, so these hosts are allowed. A server bound to a loopback address cannot be
+reached by any other address, so there the address must be a loopback one.
 
 Sources: RFC 9110, section 7.2, for Host; RFC 6761 and 6762 for private names; the W3C's Fetch
 Metadata for Sec-Fetch-Site.
@@ -19,16 +19,14 @@ import re
 import socket
 from functools import lru_cache
 
-from mnist_sgd_serve.http.exchange import Exchange
-from mnist_sgd_serve.protocol import RequestError, shown
+from mnist_sgd_serve.http.messages import Request
+from mnist_sgd_serve.protocol import Kind, RequestError, quoted
 from mnist_sgd_serve.settings import Settings
-
-__all__ = ["Site"]
 
 SAFE_METHODS = (b"GET", b"HEAD", b"OPTIONS")
 
 PRIVATE_SUFFIXES = (".localhost", ".local", ".internal", ".svc")
-"""Domains that the public DNS does not have; Kubernetes names services below the last."""
+"""Domains that are not in the public DNS; Kubernetes puts services below the last."""
 
 _DEFAULT_PORTS = {b"http": b":80", b"https": b":443"}
 
@@ -36,11 +34,7 @@ _AUTHORITY = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::\d{0,5})?")
 
 
 class Site:
-    """Decides whether a request's Host and origin are those of this server.
-
-    Args:
-        settings: say where the server is bound, and which other hosts and origin are allowed.
-    """
+    """Decides whether a request's Host and origin are those of this server."""
 
     def __init__(self, settings: Settings) -> None:
         self.cors = None if settings.cors is None else settings.cors.encode()
@@ -49,31 +43,29 @@ class Site:
         self.names = tuple(name.lower().strip("[]") for name in own)
         self.allows = lru_cache(maxsize=256)(self._allows)  # clients send few different ones
 
-    def check(self, exchange: Exchange) -> None:
-        """Check where a request was sent to, and by whom.
+    def check(self, request: Request) -> None:
+        """Check a request's Host and origin.
 
         Raises:
-            RequestError: 403, its Host is foreign, or a page of another site sent it.
+            RequestError: its Host is foreign, or a page of another site sent it.
         """
-        host = _host(exchange)
+        host = _host(request)
         if host and not self.allows(host):
-            given = shown(host.decode("ascii", "replace"))  # a browser always names one
+            given = quoted(host.decode("ascii", "replace"))  # a browser always names one
             raise RequestError(
-                403,
-                "foreign_host",
                 f"the host {given} is not a name of this server; start it with --allow-host NAME "
                 "to allow another",
+                Kind.FORBIDDEN,
             )
-        if exchange.method not in SAFE_METHODS and self._is_foreign(exchange, host):
+        if request.method not in SAFE_METHODS and self._is_foreign(request, host):
             raise RequestError(
-                403,
-                "cross_site",
                 "a page of another site may not send this; start the server with --cors ORIGIN "
                 "to allow one",
+                Kind.FORBIDDEN,
             )
 
     def _allows(self, host: bytes) -> bool:
-        """Whether a value of Host names this server; its port is not looked at."""
+        """Whether a value of Host names this server; its port is ignored."""
         found = _AUTHORITY.fullmatch(host.decode("latin-1").lower())
         if found is None:
             return "*" in self.names
@@ -86,32 +78,32 @@ class Site:
             return "." not in name or name.endswith(PRIVATE_SUFFIXES)
         return not self.local or address.is_loopback
 
-    def _is_foreign(self, exchange: Exchange, host: bytes | None) -> bool:
-        """Whether a browser says that a page of another origin sent a request."""
-        origin = exchange.head.get(b"origin")
+    def _is_foreign(self, request: Request, host: bytes | None) -> bool:
+        """Whether a browser marks the request as sent by a page of another origin."""
+        origin = request.headers.get(b"origin")
         if self.cors is not None and self.cors in (b"*", origin):
             return False
-        site = exchange.head.get(b"sec-fetch-site")
+        site = request.headers.get(b"sec-fetch-site")
         if site is not None:
             return site not in (b"same-origin", b"none")
         if origin is None:
             return False
-        # The scheme does not count, as a proxy in front may speak TLS, but for its default port.
+        # Only the scheme's default port counts, as a proxy in front may speak TLS.
         scheme, _, authority = origin.lower().partition(b"://")
         port = _DEFAULT_PORTS.get(scheme, b"")
         return authority.removesuffix(port) != (host or b"").lower().removesuffix(port)
 
 
-def _host(exchange: Exchange) -> bytes | None:
-    """The host that a request is for: of a whole URL as its target, else of its header."""
-    scheme, mark, rest = exchange.path.partition(b"://")
+def _host(request: Request) -> bytes | None:
+    """The host that a request is for: of an absolute URL as its target, else of its header."""
+    scheme, mark, rest = request.path.partition(b"://")
     if mark and scheme.lower() in (b"http", b"https"):
         return rest.partition(b"/")[0]
-    return exchange.head.get(b"host")
+    return request.headers.get(b"host")
 
 
 def _fits(name: str, pattern: str) -> bool:
-    """Whether a name is that of a pattern: a name, `*` for any, or `*.` and what follows it."""
+    """Whether a name matches a pattern: a name, `*` for any, or `*.` and a domain."""
     return pattern in ("*", name) or (pattern.startswith("*.") and name.endswith(pattern[1:]))
 
 

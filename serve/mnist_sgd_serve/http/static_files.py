@@ -1,15 +1,13 @@
-"""The files of the page, read once at the start and sent with what browsers ask of a careful page.
+"""The page's files, read once at the start and sent with strict security headers.
 
-The Content-Security-Policy allows what comes from this server and nothing else. An entity tag, the
-digest of the content, lets a browser keep a file and ask whether it is still the same.
+The Content-Security-Policy allows what comes from this server and nothing else. An entity tag, a
+digest of the content, lets browsers revalidate their copy.
 """
 
 import hashlib
 from pathlib import Path
 
-from mnist_sgd_serve.http.exchange import Answer, Exchange, Handler
-
-__all__ = ["PAGES"]
+from mnist_sgd_serve.http.messages import Handler, Request, Response
 
 POLICY = (
     b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
@@ -26,7 +24,7 @@ FILES = {
 }
 
 
-def _page(name: str, content_type: bytes) -> Handler:
+def _file_handler(name: str, content_type: bytes) -> Handler:
     content = (FOLDER / name).read_bytes()
     tag = b'"%s"' % hashlib.sha256(content).hexdigest()[:16].encode()
     headers = [
@@ -37,13 +35,13 @@ def _page(name: str, content_type: bytes) -> Handler:
         (b"cache-control", b"no-cache"),
         (b"etag", tag),
     ]
-    whole, same = Answer(content, headers), Answer(b"", headers, 304)
+    whole, not_modified = Response(content, headers), Response(b"", headers, 304)
 
-    async def handler(exchange: Exchange) -> Answer:
-        return same if exchange.head.get(b"if-none-match") == tag else whole
+    async def handler(request: Request) -> Response:
+        return not_modified if request.headers.get(b"if-none-match") == tag else whole
 
     return handler
 
 
-PAGES: dict[bytes, Handler] = {path: _page(*file) for path, file in FILES.items()}
-"""A handler for the path of each file."""
+STATIC_FILES: dict[bytes, Handler] = {path: _file_handler(*file) for path, file in FILES.items()}
+"""The handler of each file, by path."""

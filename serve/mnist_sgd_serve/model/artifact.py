@@ -1,9 +1,9 @@
-"""One .onnx file, read, checked and ready to run.
+"""Loads and checks an .onnx file.
 
-Nothing is taken on trust: the file must be small enough, hold all its weights, use ONNX's own
-operators only, have the signature and the metadata of an artifact, and answer with probabilities.
-Whatever is wrong with it is an `ArtifactError` of one line, and nothing is printed. onnxruntime is
-imported at the first load, with its telemetry off, never with this module.
+The file is not trusted: it must be small enough, contain all its weights, use only ONNX's standard
+operators, have the signature and metadata of an artifact, and return probabilities. Any problem is
+an `ArtifactError` of one line, and nothing is printed. onnxruntime is imported at the first load,
+with its telemetry off.
 """
 
 import os
@@ -21,12 +21,10 @@ from mnist_sgd_serve.model.reason import one_line, runtime_reason
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
-__all__ = ["MAX_BYTES", "Artifact", "ArtifactError", "load_artifact"]
-
 MAX_BYTES = 64 * 2**20
-"""The largest file that is loaded; an artifact of this project has a few hundred KB."""
+"""The largest file that is loaded; typical artifacts have a few hundred KB."""
 
-_FATAL = 4  # the least talkative of onnxruntime's five log levels
+_FATAL = 4  # the quietest of onnxruntime's five log levels
 
 
 class ArtifactError(ValueError):
@@ -38,9 +36,8 @@ class Artifact:
     """A loaded artifact.
 
     Attributes:
-        session: runs the model; `run` may be called by many threads at once. Never carry it over
-            a fork.
-        metadata: what the file says about itself.
+        session: runs the model; its `run` is thread-safe. Do not use it after a fork.
+        metadata: of the file.
         content: the whole file.
     """
 
@@ -55,8 +52,8 @@ class Artifact:
 
     @cached_property
     def sha256(self) -> str:
-        """The content's digest in hexadecimal, which tells two artifacts apart."""
-        import hashlib  # 4 ms, a fortieth of a cold start
+        """The content's digest in hexadecimal."""
+        import hashlib  # slow to import
 
         return hashlib.sha256(self.content).hexdigest()
 
@@ -95,21 +92,20 @@ def load_artifact(source: "str | os.PathLike[str] | bytes") -> Artifact:
 
 
 def _hint(source: "str | os.PathLike[str] | bytes") -> str:
-    """The rest of a sentence about a file that is no model: where the model is."""
+    """The end of a message about a file that is not a model: where the model is."""
     model = None if isinstance(source, bytes) else model_beside(source)
     return "" if model is None else f"; the model is {model}"
 
 
 def _read(path: "str | os.PathLike[str]") -> bytes:
-    """At most one byte more than is allowed, so that a file of any length is told apart."""
+    """Read at most one byte more than is allowed, which reveals a larger file."""
     with open(path, "rb") as file:
         return file.read(MAX_BYTES + 1)
 
 
 def _start(content: bytes) -> "InferenceSession":
-    """Start a session for low latency: one thread, no busy waiting, flat memory, no messages."""
-    # onnxruntime reads it at its import.
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    """Start a session for low latency: one thread, no busy waiting, bounded memory, no output."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read by the import
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -118,22 +114,22 @@ def _start(content: bytes) -> "InferenceSession":
     options.inter_op_num_threads = 1
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     options.enable_cpu_mem_arena = False
-    # A plan of its memory for every size of batch seen, and what it holds is never given back:
-    # 1.6 GB after 512 sizes. A batch of 64 takes 37 us without, 62 with.
+    # It would keep a memory plan, with its memory, for every batch size seen: over 1 GB for some
+    # hundred sizes, without being faster.
     options.enable_mem_pattern = False
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
-    # Else the first bytes could choose onnxruntime's own format, which check_self_contained
-    # does not know.
+    # Else the first bytes could select onnxruntime's own format, which check_self_contained
+    # cannot read.
     options.add_session_config_entry("session.load_model_format", "ONNX")
     try:
         return onnxruntime.InferenceSession(
             content,
             options,
             providers=["CPUExecutionProvider"],
-            enable_fallback=0,  # it prints an error and tries the same again
+            enable_fallback=0,  # it would print an error and retry
         )
-    except Exception as error:  # onnxruntime has a class an error code, under Exception
+    except Exception as error:  # onnxruntime's errors share no other base class
         raise ArtifactError(f"onnxruntime cannot load it: {runtime_reason(error)}") from error
 
 
@@ -154,7 +150,7 @@ def _check_value(kind: str, values: list[Any], name: str, dtype: str, row: list[
 
 
 def _check_answers(session: "InferenceSession") -> None:
-    """Run it once, on a black and a white image: weights that are not numbers show here."""
+    """Run it once, on a black and a white image, which reveals NaN weights."""
     images = np.stack([np.zeros((28, 28), np.uint8), np.full((28, 28), 255, np.uint8)])
     try:
         (answers,) = session.run(None, {"image": images})

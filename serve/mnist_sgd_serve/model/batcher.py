@@ -1,25 +1,21 @@
-"""One run of the model for all requests that are waiting, and no timer.
+"""Dynamic batching: one run of the model for all requests that are waiting, without a timer.
 
-The first request that waits schedules a run; the run begins in the first turn of the event loop
-that brings no further request. So while requests keep coming in they join, and the batches grow
-with the load. A request that comes alone, after one that was alone, waits for nothing: it is run
-where it stands. The answers go back by position: nothing in a request decides where it goes.
+The first waiting request schedules a run, which begins in the first turn of the event loop that
+brings no further request. So batches grow with the load. A request that comes alone, after one
+that was alone, is run immediately. Results are assigned by position.
 
-A request of more images than a run may have is large, and is run in pieces. It is still one answer:
-its pieces are run by one model. Large requests have a queue of their own, where they take turns: a
-run of what is small comes after each piece, and the event loop has a turn. So one that is small
-waits for one piece, however many large ones are there; and half of the runs go on with those,
-however many small ones are.
+A request of more images than a batch may have is large, and is run in pieces, all by one model.
+Large requests wait in a queue of their own. Runs of small requests and of single pieces alternate,
+with a turn of the event loop between: a small request waits for one piece, however many large ones
+there are, and large ones get half of the runs, however many small ones there are.
 
-Each queue is bounded in images and each request has a deadline. A request whose client has gone is
-dropped before it costs a run, or another piece. The largest request fills the queue of large ones
-alone; the next is refused then, and nobody else. If both shared their room, a client that sends the
-largest again and again, 12 KB if compressed, would have everybody refused.
+Each queue is bounded in images, and each request has a queue timeout. A request whose client has
+left is dropped before its run, or before its next piece. The queues are bounded separately, so that
+a client that repeats the largest request, 12 KB if compressed, does not get everybody rejected.
 
-A small request that finds no room has been read in vain, and under overload most are. So the first
-that is refused closes the server to all requests until half of its queue has been run, and
-`check_room` says so beforehand. A large one that is refused closes nothing: whether a request is
-large shows when it has been read.
+Under overload, most small requests would be parsed only to be rejected. So the first rejection of a
+small request closes the server to all requests, as `check_capacity` tells before parsing, until
+half of the queue has been run. Rejecting a large request closes nothing.
 """
 
 import asyncio
@@ -27,100 +23,98 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Batcher", "ClientGone", "DeadlineExceeded", "QueueFull", "RunFailed"]
+from mnist_sgd_serve.protocol.errors import ClientDisconnected, DeadlineExceeded, QueueFull
 
 Images = NDArray[np.uint8]
 Probabilities = NDArray[np.float32]
-Run = Callable[[Images], Probabilities]
 
 
-class QueueFull(Exception):  # noqa: N818  (they say all without "Error")
-    """There is no room for the images of one more request."""
+class Runnable(Protocol):
+    """A model."""
+
+    def run(self, images: Images) -> Probabilities:
+        """Compute probabilities, float32 `[N]`, of uint8 `[N, 28, 28]`."""
 
 
-class RunFailed(Exception):  # noqa: N818  (as above)
+M = TypeVar("M", bound=Runnable)
+
+
+class InferenceError(Exception):
     """The model failed on a batch; the cause says how."""
 
 
-class ClientGone(Exception):  # noqa: N818  (as above)
-    """The client left before its answer."""
-
-
-class DeadlineExceeded(Exception):  # noqa: N818  (as above)
-    """The request waited longer than it may."""
-
-
 @dataclass(slots=True)
-class _Waiting:
+class _Waiting(Generic[M]):
     images: Images
-    answer: "asyncio.Future[Probabilities]"
+    result: "asyncio.Future[tuple[M, Probabilities]]"
     since: float
-    gone: Callable[[], bool]
-    run: Run
-    pieces: list[Probabilities] = field(default_factory=list)  # of a request that has begun
+    is_disconnected: Callable[[], bool]
+    model: M | None = None  # of a large request that has begun
+    pieces: list[Probabilities] = field(default_factory=list)
     done: int = 0  # images in them
 
     @property
     def left(self) -> int:
-        """Images that are still to be run."""
+        """How many images are still to be run."""
         return len(self.images) - self.done
 
 
-class _Queue(deque[_Waiting]):
-    """Requests in the order in which they came, and how many images they have left."""
+class _Queue(deque[_Waiting[Any]]):
+    """Requests in the order of their arrival, and how many images they have left."""
 
     def __init__(self) -> None:
         super().__init__()
         self.images = 0
 
 
-class Batcher:
-    """Runs the model for requests of one event loop.
+class Batcher(Generic[M]):
+    """Runs the current model for the requests of one event loop.
 
     Args:
-        run: the model: uint8 `[N, 28, 28]` to float32 `[N]`; called in the loop's thread.
-        max_images: in one run; a larger request is run alone, in pieces.
-        max_waiting: images that may wait in requests that are run whole, and as many in larger
-            ones; one more request is refused. One that finds its queue empty may be larger.
-        deadline: seconds that a request may wait for its run to begin.
-        ran: is told of each run: requests, images, seconds.
-        queued: is told how many images wait, whenever that has changed.
+        model: returns the current model; called in the loop's thread, once for each batch.
+        max_batch_size: images in one run; a larger request is run alone, in pieces.
+        max_queue_size: images that may wait, in small requests and as many in large ones. A large
+            request that finds its queue empty is accepted in any case.
+        queue_timeout: seconds that a request may wait for its run to begin.
+        on_batch: called after each run with requests, images and seconds.
+        on_queue_size: called with the number of waiting images when it has changed.
     """
 
     def __init__(
         self,
-        run: Run,
+        model: Callable[[], M],
         *,
-        max_images: int,
-        max_waiting: int,
-        deadline: float,
-        ran: Callable[[int, int, float], None],
-        queued: Callable[[int], None],
+        max_batch_size: int,
+        max_queue_size: int,
+        queue_timeout: float,
+        on_batch: Callable[[int, int, float], None],
+        on_queue_size: Callable[[int], None],
     ) -> None:
-        self.run = run
-        self.max_images = max_images
-        self.max_waiting = max_waiting
-        self.deadline = deadline
-        self.ran = ran
-        self.queued = queued
+        self.model = model
+        self.max_batch_size = max_batch_size
+        self.max_queue_size = max_queue_size
+        self.queue_timeout = queue_timeout
+        self.on_batch = on_batch
+        self.on_queue_size = on_queue_size
         self._small, self._large = _Queue(), _Queue()
-        self._piece_next = False  # a run of small ones was the last
-        self._closed = False  # one found no room, and not half of the queue has been run since
+        self._piece_next = False  # the last run was of small requests
+        self._closed = False  # after a rejection, until half of the queue has been run
         self._seen = 0  # small requests in the queue at the end of the last turn
         self._alone = True  # the last run was for one request
-        self._ran = False  # a request was run where it stands in this turn
+        self._has_run = False  # a request was run immediately in this turn
 
     @property
     def waiting(self) -> int:
-        """Images that wait, of all requests."""
+        """How many images wait, of all requests."""
         return self._small.images + self._large.images
 
-    def check_room(self) -> None:
-        """Refuse a request before it is read, if the queue is closed.
+    def check_capacity(self) -> None:
+        """Reject a request before it is parsed, if the queue is closed.
 
         Raises:
             QueueFull: it is.
@@ -128,49 +122,50 @@ class Batcher:
         if self._closed:
             raise QueueFull
 
-    async def answer(
-        self, images: Images, gone: Callable[[], bool], run: Run | None = None
-    ) -> Probabilities:
-        """The probabilities of one request's images, in their order.
+    async def infer(
+        self, images: Images, is_disconnected: Callable[[], bool]
+    ) -> tuple[M, Probabilities]:
+        """Compute the probabilities of one request's images, in their order.
 
         Args:
-            images: uint8 `[N, 28, 28]`, checked.
-            gone: says whether the client has left; asked just before each run.
-            run: the model for the pieces of a request of more than `max_images` images, if it is
-                another than the batcher's.
+            images: uint8 `[N, 28, 28]`.
+            is_disconnected: whether the client has left; asked just before each run.
+
+        Returns:
+            The model that ran, and float32 `[N]`.
 
         Raises:
             QueueFull: too many images are waiting.
             DeadlineExceeded: the run did not begin in time.
-            ClientGone: the client left before its run.
+            ClientDisconnected: the client left before its run.
         """
         loop = asyncio.get_running_loop()
-        whole = len(images) <= self.max_images
+        small = len(images) <= self.max_batch_size
         idle = not self._small and not self._large
-        if whole and idle and self._alone and not self._ran:
-            self._ran = True
+        if small and idle and self._alone and not self._has_run:
+            self._has_run = True
             loop.call_soon(self._end_turn)
-            return self._run(images, 1)
-        queue = self._small if whole else self._large
-        if queue and queue.images + len(images) > self.max_waiting:
-            self._closed = self._closed or whole
+            model = self.model()
+            return model, self._run(model, images, 1)
+        queue = self._small if small else self._large
+        if queue and queue.images + len(images) > self.max_queue_size:
+            self._closed = self._closed or small
             raise QueueFull
-        answer = loop.create_future()
+        waiting = _Waiting[M](images, loop.create_future(), time.monotonic(), is_disconnected)
         if idle:
             loop.call_soon(self._flush)
-        queue.append(_Waiting(images, answer, time.monotonic(), gone, run or self.run))
+        queue.append(waiting)
         queue.images += len(images)
-        self.queued(self.waiting)
-        probabilities: Probabilities = await answer
-        return probabilities
+        self.on_queue_size(self.waiting)
+        return await waiting.result
 
     def _end_turn(self) -> None:
-        self._ran = False
+        self._has_run = False
 
     def _flush(self) -> None:
         """Run what waits, unless this turn brought more; then see what the next turn brings."""
         loop = asyncio.get_running_loop()
-        if self._seen < len(self._small) and self.waiting < self.max_images:
+        if self._seen < len(self._small) and self.waiting < self.max_batch_size:
             self._seen = len(self._small)
             loop.call_soon(self._flush)
             return
@@ -178,76 +173,78 @@ class Batcher:
         piece = bool(self._large) and (self._piece_next or not self._small)
         self._piece_next = not piece
         batch = self._take(self._large if piece else self._small)
-        self.queued(self.waiting)
+        self.on_queue_size(self.waiting)
         self._alone = len(batch) <= 1
         if batch and piece:
             self._run_piece(batch[0])
         elif batch:
             self._run_together(batch)
-        self._closed = self._closed and self._small.images > self.max_waiting // 2
+        self._closed = self._closed and self._small.images > self.max_queue_size // 2
         if self._small or self._large:
             loop.call_soon(self._flush)
 
-    def _run_together(self, batch: list[_Waiting]) -> None:
-        """Run whole requests, and answer them."""
+    def _run_together(self, batch: list[_Waiting[M]]) -> None:
+        """Run a batch of small requests, and resolve them."""
         try:
             images = [waiting.images for waiting in batch]
             joined = images[0] if len(images) == 1 else np.concatenate(images)
-            probabilities = self._run(joined, len(batch))
-        except Exception as error:  # what a broken model raises is the answer of each request
+            model = self.model()
+            probabilities = self._run(model, joined, len(batch))
+        except Exception as error:  # a failure of the model is each request's
             for waiting in batch:
-                waiting.answer.set_exception(_failed(error))
+                waiting.result.set_exception(_failed(error))
             return
         first = 0
         for waiting in batch:
             last = first + len(waiting.images)
-            waiting.answer.set_result(probabilities[first:last])
+            waiting.result.set_result((model, probabilities[first:last]))
             first = last
 
-    def _run_piece(self, waiting: _Waiting) -> None:
-        """Run the next piece of a large request, and answer it or let it wait for the next."""
-        piece = waiting.images[waiting.done : waiting.done + self.max_images]
+    def _run_piece(self, waiting: _Waiting[M]) -> None:
+        """Run the next piece of a large request, and resolve it or queue it again."""
+        piece = waiting.images[waiting.done : waiting.done + self.max_batch_size]
+        model = waiting.model = waiting.model or self.model()
         try:
-            waiting.pieces.append(self._run(piece, 1, waiting.run))
+            waiting.pieces.append(self._run(model, piece, 1))
         except Exception as error:  # as above
-            waiting.answer.set_exception(_failed(error))
+            waiting.result.set_exception(_failed(error))
             return
         waiting.done += len(piece)
         if waiting.left:
             self._large.append(waiting)
             self._large.images += waiting.left
-            self.queued(self.waiting)
+            self.on_queue_size(self.waiting)
         else:
-            waiting.answer.set_result(np.concatenate(waiting.pieces))
+            waiting.result.set_result((model, np.concatenate(waiting.pieces)))
 
-    def _run(self, images: Images, requests: int, run: Run | None = None) -> Probabilities:
+    def _run(self, model: M, images: Images, requests: int) -> Probabilities:
         start = time.monotonic()
-        probabilities = (run or self.run)(images)
-        self.ran(requests, len(images), time.monotonic() - start)
+        probabilities = model.run(images)
+        self.on_batch(requests, len(images), time.monotonic() - start)
         return probabilities
 
-    def _take(self, queue: _Queue) -> list[_Waiting]:
-        """Take requests off a queue, as many as fit one run, without the late and the gone."""
-        batch: list[_Waiting] = []
+    def _take(self, queue: _Queue) -> list[_Waiting[M]]:
+        """Take requests off a queue, as many as fit one run, without the late and disconnected."""
+        batch: list[_Waiting[M]] = []
         images = 0
-        earliest = time.monotonic() - self.deadline
-        while queue and (not batch or images + len(queue[0].images) <= self.max_images):
+        earliest = time.monotonic() - self.queue_timeout
+        while queue and (not batch or images + len(queue[0].images) <= self.max_batch_size):
             waiting = queue.popleft()
             queue.images -= waiting.left
-            if waiting.answer.done():
+            if waiting.result.done():
                 continue
-            if waiting.gone():
-                waiting.answer.set_exception(ClientGone())
+            if waiting.is_disconnected():
+                waiting.result.set_exception(ClientDisconnected())
             elif waiting.since < earliest and not waiting.pieces:
-                waiting.answer.set_exception(DeadlineExceeded())
+                waiting.result.set_exception(DeadlineExceeded())
             else:
                 batch.append(waiting)
                 images += len(waiting.images)
         return batch
 
 
-def _failed(error: Exception) -> RunFailed:
-    """Make an exception for one request: its trace grows wherever it is raised."""
-    failed = RunFailed(str(error))
+def _failed(error: Exception) -> InferenceError:
+    """Make an exception for one request: its traceback grows wherever it is raised."""
+    failed = InferenceError(str(error))
     failed.__cause__ = error
     return failed

@@ -1,9 +1,7 @@
-"""What a file is that was named as a model and is none: the mistakes that people make."""
+"""Recognises common mistakes: files that are not models, and the model that was meant."""
 
 import os
 from pathlib import Path
-
-__all__ = ["foreign_kind", "model_beside"]
 
 _STARTS = {
     b"version https://git-lfs.github.com/spec/": "a Git LFS pointer; git lfs pull fetches the file",
@@ -17,7 +15,7 @@ _STARTS = {
 
 
 def foreign_kind(content: bytes) -> str | None:
-    """Name the kind of a file that is no ONNX model, by its first bytes; None if it may be one."""
+    """Name the kind of a file that is not an ONNX model, by its first bytes; None if it may be."""
     for start, kind in _STARTS.items():
         if content.startswith(start):
             return kind
@@ -32,11 +30,11 @@ def foreign_kind(content: bytes) -> str | None:
 
 
 def model_beside(path: str | os.PathLike[str]) -> str | None:
-    """Find the model that was probably meant: in a folder, or next to a file with its name.
+    """Find the model that was probably meant: in a folder, or next to a file of the same name.
 
     Returns:
-        The path of `model.onnx` in the folder `path`; of the `.onnx` file that is called as the
-        file `path` is, or `model.onnx`, in the folder of that; None if there is none.
+        For a folder, the path of `model.onnx` in it; for a file, that of the `.onnx` file of the
+        same name, or of `model.onnx` next to it; None if there is none.
     """
     named = Path(os.fsdecode(path))
     if named.is_dir():

@@ -1,8 +1,7 @@
-"""What an artifact says about itself: the contract between training and serving.
+"""The metadata of an artifact: the contract between training and serving.
 
-The metadata travels inside the .onnx file as ONNX metadata properties, a map of strings. The
-training side writes it with `Metadata.to_properties`, the serving side reads it with
-`Metadata.from_properties`; there is no other definition of it.
+It is stored in the .onnx file as ONNX metadata properties, a map of strings. Training writes it
+with `Metadata.to_properties`, serving reads it with `Metadata.from_properties`.
 """
 
 import json
@@ -14,8 +13,6 @@ from typing import Any
 from mnist_sgd_serve._earlier import accepts_earlier
 from mnist_sgd_serve.images.preprocessing import check_preprocessing
 
-__all__ = ["FORMAT", "IMAGE_PROPERTIES", "Metadata", "MetadataError"]
-
 FORMAT = "1"
 """The version of the artifact format that this module reads and writes."""
 
@@ -23,38 +20,38 @@ IMAGE_PROPERTIES = {
     "Image.BitmapPixelFormat": "Gray8",
     "Image.NominalPixelRange": "NominalRange_0_255",
 }
-"""ONNX's own metadata keys for image inputs: one byte a pixel, 0 to 255."""
+"""ONNX's standard metadata for image inputs: one byte a pixel, 0 to 255."""
 
 PREFIX = "mnist_sgd."
 
 DTYPES = ("float32", "bfloat16", "uint8")
-"""The types of number in which a model can take its pixels."""
+"""The dtypes of a model's input after normalization."""
 
 
 class MetadataError(ValueError):
-    """The properties of a file are not those of an artifact."""
+    """The metadata of a file is missing or invalid."""
 
 
 @accepts_earlier(preparation="preprocessing")
 @dataclass(frozen=True, kw_only=True)
 class Metadata:
-    """The facts that an artifact carries beside its weights.
+    """The metadata of an artifact.
 
     Attributes:
         classes: names in label order; the model gives the probability of `classes[1]`.
-        threshold: a probability above it is called `classes[1]`; in [0, 1].
+        threshold: above it, the predicted class is `classes[1]`; in [0, 1].
         image_size: height and width of the input, in pixels.
         mean: subtracted from x / 255 inside the graph.
         std: divides the difference inside the graph; above 0.
-        dtype: the type of number in which the model inside the graph takes its pixels: float32,
-            bfloat16, or uint8 for a model that takes the pixels themselves, 0 to 255.
+        dtype: of the pixels that the graph passes to the model: float32, bfloat16, or uint8 for a
+            model that takes the pixels themselves, 0 to 255.
         preprocessing: how a picture of any size becomes an input: mnist, fit or stretch, see
             `preprocessing`.
-        paper: for fit and stretch the median grey of the borders of the training's images, 0 to
-            255: the ground on which the model knows things. None where it is not known.
+        paper: for fit and stretch, the median grey level of the training images' borders, 0 to
+            255, which is the background that the model knows. None if unknown.
         model: the name of the architecture.
-        metrics: figures on the validation set, by name.
-        data: what it was trained and validated on: names of sets to their fingerprints.
+        metrics: on the validation set, by name.
+        data: the fingerprints of the training and validation sets, by name.
         versions: of the packages that made the file.
         licence: of the weights and the data, in SPDX terms.
     """
@@ -79,7 +76,7 @@ class Metadata:
         return self.preprocessing
 
     def __post_init__(self) -> None:
-        """Check the values that the answers depend on.
+        """Check the values that predictions depend on.
 
         Raises:
             MetadataError: a value is outside its range; the message names it.
@@ -114,15 +111,15 @@ class Metadata:
         return self.classes[1]
 
     def label(self, probability: float) -> str:
-        """Name the class of a probability: `classes[1]` above the threshold, else `classes[0]`."""
+        """Return the predicted class: `classes[1]` above the threshold, else `classes[0]`."""
         return self.classes[int(probability > self.threshold)]
 
     def class_probabilities(self, probability: float) -> dict[str, float]:
-        """Give every class its probability, in label order, from that of the positive class."""
+        """Return every class's probability, in label order, from that of the positive class."""
         return dict(zip(self.classes, (1 - probability, probability), strict=True))
 
     def to_properties(self) -> dict[str, str]:
-        """Say the same in ONNX metadata properties, in a fixed order."""
+        """Encode to ONNX metadata properties, in a fixed order."""
         values: dict[str, Any] = {
             "format": FORMAT,
             "classes": list(self.classes),
@@ -140,17 +137,17 @@ class Metadata:
         return {PREFIX + key: _encode(value) for key, value in values.items()} | IMAGE_PROPERTIES
 
     def _normalization(self) -> dict[str, Any]:
-        """What is done to the pixels, the usual dtype left out."""
+        """The normalization of pixels, without the dtype if it is float32."""
         divisor = 1 if self.dtype == "uint8" else 255
         usual = {"divisor": divisor, "mean": self.mean, "std": self.std}
         return usual if self.dtype == "float32" else usual | {"dtype": self.dtype}
 
     @classmethod
     def from_properties(cls, properties: Mapping[str, str]) -> "Metadata":
-        """Read the ONNX metadata properties of an artifact.
+        """Decode the ONNX metadata properties of an artifact.
 
         Raises:
-            MetadataError: they are missing, of another format version, or wrong; the message
+            MetadataError: they are missing, invalid, or of another format version; the message
                 says which.
         """
         if PREFIX + "format" not in properties:
@@ -184,31 +181,31 @@ class Metadata:
 
 
 def _is_text(name: str) -> bool:
-    """Whether it says something, and JSON and HTTP can say it: no half of a character."""
+    """Whether a name is not empty and can be encoded: no lone surrogates."""
     return bool(name) and not any("\ud800" <= character <= "\udfff" for character in name)
 
 
 def _encode(value: Any) -> str:
-    """Leave a string as it is, make anything else JSON with sorted keys."""
+    """Encode anything but a string as JSON with sorted keys."""
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
 
 
 def _decode(
     properties: Mapping[str, str], key: str, kind: type[list[Any]] | type[dict[str, Any]]
 ) -> Any:
-    """Read the JSON value of a property, which must be a list or an object.
+    """Decode the JSON value of a property, which must be a list or an object.
 
     Raises:
         KeyError: there is no such property.
         MetadataError: its value is of another kind.
-        ValueError: it is no JSON, or holds NaN or Infinity.
+        ValueError: it is invalid JSON, or has NaN or Infinity.
         RecursionError: it is nested too deep.
     """
-    value = json.loads(properties[PREFIX + key], parse_constant=_refuse_constant)
+    value = json.loads(properties[PREFIX + key], parse_constant=_reject_constant)
     if not isinstance(value, kind):
         raise MetadataError(f"its {key} must be a JSON {'list' if kind is list else 'object'}")
     return value
 
 
-def _refuse_constant(name: str) -> None:
+def _reject_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON number")

@@ -1,17 +1,14 @@
-"""What an ONNX file may make onnxruntime do beside computing, found before it is loaded.
+"""Rejects ONNX files that would make onnxruntime open other files, before they are loaded.
 
-onnxruntime follows a model's external data into other files, relative to the working directory
-even where the model is given as bytes, and some operators of other domains open files too. This
-module walks the protobuf encoding of a model, and no more of it than leads to tensors and nodes,
-without the onnx package. Where it and protobuf could read bytes differently, it refuses them. It
-reads each byte at most once and keeps its own stack, so it costs at most linear time.
+onnxruntime follows a model's external data into other files, relative to the working directory even
+for a model given as bytes, and some operators of other domains open files too. This module walks
+the protobuf encoding of a model as far as its tensors and nodes, without the onnx package. Bytes
+that it and protobuf could interpret differently are rejected. It takes linear time.
 
 Sources: onnx/onnx.proto3 for the field numbers; "Encoding" in protobuf's documentation.
 """
 
 from collections.abc import Iterator
-
-__all__ = ["WireError", "check_self_contained", "fields"]
 
 _DOMAINS = (b"", b"ai.onnx")
 
@@ -25,21 +22,21 @@ _TENSORS = {
     "sparse": {1: "tensor", 2: "tensor"},
     "tensor": {},
 }
-"""For each message the fields, by number, that hold the messages that lead to tensors and nodes."""
+"""For each message, the fields by number that contain, or lead to, tensors and nodes."""
 
 _NODE_DOMAIN, _TENSOR_EXTERNAL_DATA, _TENSOR_DATA_LOCATION = 7, 13, 14
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 
 class WireError(ValueError):
-    """The bytes are no model, or a model that needs more than itself and standard operators."""
+    """The bytes are not a model, or a model that needs other files or custom operators."""
 
 
 def check_self_contained(content: bytes) -> None:
-    """Check that a model keeps all tensors inside and uses ONNX's own operators only.
+    """Check that a model contains all its tensors and uses only ONNX's standard operators.
 
     Raises:
-        WireError: it does not; the message says what it holds.
+        WireError: it does not; the message says why.
     """
     pending = [("model", 0, len(content))]
     while pending:
@@ -61,12 +58,12 @@ def check_self_contained(content: bytes) -> None:
 def fields(
     content: bytes | memoryview, start: int, end: int
 ) -> Iterator[tuple[int, int, int, int]]:
-    """Read the fields of one message: number, wire type, value, end.
+    """Decode the fields of one message: number, wire type, value, end.
 
-    The value of a field of bytes is where they start; that of a fixed one is not read, and is 0.
+    The value of a field of bytes is their start; that of a fixed-size field is not decoded, but 0.
 
     Raises:
-        WireError: the bytes are not whole fields.
+        WireError: the bytes are not complete fields.
     """
     at = start
     while at < end:
@@ -84,7 +81,7 @@ def fields(
             stop = at + 4
         else:  # groups, which ONNX does not use, and kinds that do not exist
             raise WireError("it is not an ONNX model")
-        # Protobuf drops a tag's bits above 32, so a larger one could hide a field.
+        # protobuf drops a tag's bits above 32, so a larger one could hide a field.
         if stop > end or number == 0 or tag >= 1 << 32:
             raise WireError("it is not an ONNX model, or is damaged or cut short")
         yield number, kind, value, stop
@@ -92,7 +89,7 @@ def fields(
 
 
 def _varint(content: bytes | memoryview, at: int, end: int) -> tuple[int, int]:
-    """Read a number of 7 bits a byte, lowest first, and say where it ends."""
+    """Decode a number of 7 bits a byte, lowest first; returns it and its end."""
     value = 0
     for shift in range(0, 70, 7):
         if at >= end:

@@ -1,9 +1,8 @@
-"""Which class is on a picture: an artifact and the preprocessing of images, behind one object.
+"""Classifies pictures: an artifact and the preprocessing of pictures in one object.
 
-A `Predictor` may be shared by any number of threads, and it pickles as the bytes of its artifact,
-so that it travels to the workers of multiprocessing (spawn), Ray or Spark and is built anew in
-each. Never carry one over a fork: a forked child must build its own, for the session's state is
-not made for it. One answer costs about 10 us beside the preprocessing.
+A `Predictor` is thread-safe, and pickles as the bytes of its artifact, so it can be sent to workers
+of multiprocessing (spawn), Ray or Spark. Do not use one after a fork: a child process must create
+its own, as onnxruntime's sessions do not survive a fork.
 """
 
 import os
@@ -26,18 +25,16 @@ if TYPE_CHECKING:
         str | os.PathLike[str] | bytes | bytearray | memoryview | Image.Image | NDArray[np.uint8]
     )
 
-__all__ = ["Prediction", "Predictor"]
-
 
 @dataclass(frozen=True)
 class Prediction:
-    """The answer for one picture.
+    """The prediction for one picture.
 
     Attributes:
         label: the predicted class.
-        probabilities: of every class by its name, in label order; each in [0, 1], together 1.
-        inverted: the picture was dark ink on light paper.
-        image: uint8 `[28, 28]`, what the model saw.
+        probabilities: of every class by its name, in label order; each in [0, 1], their sum is 1.
+        inverted: whether the picture was dark on light, and so was inverted.
+        image: uint8 `[28, 28]`, the model's input.
     """
 
     label: str
@@ -47,12 +44,12 @@ class Prediction:
 
     @classmethod
     def of(cls, metadata: Metadata, probability: float, preprocessed: Preprocessed) -> "Prediction":
-        """Make the answer of what a model gave.
+        """Make a prediction from a model's output.
 
         Args:
-            metadata: of the model; names the classes and has the threshold.
+            metadata: of the model, with the classes and the threshold.
             probability: of the positive class, in [0, 1].
-            preprocessed: what the model saw.
+            preprocessed: the model's input.
         """
         label = metadata.label(probability)
         probabilities = metadata.class_probabilities(probability)
@@ -74,7 +71,7 @@ class Prediction:
         return self.probabilities[self.positive]
 
     def as_dict(self) -> dict[str, Any]:
-        """Give the answer for JSON, without the image."""
+        """Convert to a dictionary for JSON, without the image."""
         return {
             "label": self.label,
             "confidence": self.confidence,
@@ -86,7 +83,7 @@ class Prediction:
 
 
 class Predictor:
-    """Answers for images of any size, files, bytes and arrays.
+    """Classifies pictures of any size: files, bytes and arrays.
 
     Args:
         model: the path of an artifact, or its bytes.
@@ -106,16 +103,16 @@ class Predictor:
 
     @property
     def metadata(self) -> Metadata:
-        """What the artifact says about itself."""
+        """The artifact's metadata."""
         return self.artifact.metadata
 
     def probabilities(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Give the positive class's probability for images that are preprocessed already.
+        """Compute the positive class's probability for preprocessed images.
 
         A C-contiguous array is used in place, any other is copied.
 
         Args:
-            images: uint8 `[N, 28, 28]` with N at least 1, as `preprocess` gives them.
+            images: uint8 `[N, 28, 28]` with N at least 1, as `preprocess` makes them.
 
         Returns:
             float32 `[N]`.
@@ -138,23 +135,23 @@ class Predictor:
 
         Args:
             source: the path of an image file, which may also be TIFF; the bytes of one; a Pillow
-                image, of which `decode` says what it may not tell once it is loaded or copied; or a
-                grey array uint8 `[height, width]`, also one of another library that NumPy can read,
-                such as a torch tensor.
+                image (see `decode` for what is lost once it is loaded or copied); or a grey array
+                uint8 `[height, width]`, also of another library that NumPy can convert, such as a
+                torch tensor.
 
         Raises:
-            ImageError: it is no readable image, too large, or has no ink; see `decode`.
+            ImageError: it cannot be decoded, is too large, or has no ink; see `decode`.
             OSError: the file cannot be opened or read.
             TypeError: `source` is none of these, or an array of another dtype.
-            ValueError: the array has another number of axes, or no pixel.
+            ValueError: the array has another number of axes, or no pixels.
         """
-        return self._answer([self._preprocess(source)])[0]
+        return self._predict([self._preprocess(source)])[0]
 
     def predict_many(self, sources: Iterable["Source"]) -> list[Prediction]:
-        """Classify many pictures in one run of the model; the answers are in their order.
+        """Classify many pictures in one run of the model, in their order.
 
         Raises:
-            ImageError: one of them gives no answer; the message has its position, from 0.
+            ImageError: one of them cannot be used; the message has its position, from 0.
             OSError, TypeError, ValueError: as for `predict`.
         """
         preprocessed = []
@@ -163,10 +160,10 @@ class Predictor:
                 preprocessed.append(self._preprocess(source))
             except ImageError as error:
                 raise type(error)(f"image {position}: {error}") from error
-        return self._answer(preprocessed) if preprocessed else []
+        return self._predict(preprocessed) if preprocessed else []
 
     def _preprocess(self, source: "Source") -> Preprocessed:
-        """Decode a picture and preprocess it as the model wants; an error names its file."""
+        """Decode and preprocess a picture as the model requires; errors name its file."""
         path = source if isinstance(source, (str, os.PathLike)) else None
         if isinstance(source, np.ndarray) or hasattr(source, "__array__"):
             grey = np.asarray(source)
@@ -181,7 +178,7 @@ class Predictor:
                 raise NoInk(f"{os.fspath(path)}: {error}") from error
             raise
 
-    def _answer(self, preprocessed: list[Preprocessed]) -> list[Prediction]:
+    def _predict(self, preprocessed: list[Preprocessed]) -> list[Prediction]:
         probabilities = self.probabilities(np.stack([one.image for one in preprocessed])).tolist()
         return [
             Prediction.of(self.metadata, probability, one)

@@ -1,14 +1,12 @@
-"""The reason in an error's text: one printable line of bounded length that keeps what matters.
+"""The reason in an error's text: one printable line of bounded length.
 
-ONNX Runtime puts a place in its source code and a C++ signature before the reason, 300 characters
-and more. They are dropped, and of a text that is still too long the middle is.
+ONNX Runtime puts a source location and a C++ signature before the reason, 300 characters and more.
+They are dropped; of a text that is still too long, the middle is.
 """
 
 import re
 
-__all__ = ["one_line", "runtime_reason"]
-
-LONGEST = 300
+MAX_LENGTH = 300
 
 _CODE = re.compile(r"^\[ONNXRuntimeError\] : \d+ : (\w+) : ")
 _PLACE = re.compile(r"^\S+\.(?:cc|cpp|h|hpp):\d+ ")
@@ -18,19 +16,19 @@ _FUNCTION = re.compile(r"^\w+ ")
 
 
 def one_line(error: object) -> str:
-    """Put an error's text on one line of at most `LONGEST` characters, all of them printable.
+    """Shorten an error's text to one line of at most `MAX_LENGTH` printable characters.
 
-    What is cut out is in the middle: a text begins with what it is about and ends with the reason.
+    The middle is cut out: a text begins with its subject and ends with the reason.
     """
     text = " ".join(str(error).split())
     text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
-    if len(text) <= LONGEST:
+    if len(text) <= MAX_LENGTH:
         return text
-    return f"{text[:80]} ... {text[-(LONGEST - 85) :]}"
+    return f"{text[:80]} ... {text[-(MAX_LENGTH - 85) :]}"
 
 
 def runtime_reason(error: Exception) -> str:
-    """Give the name and the reason of an error of ONNX Runtime, on one line as `one_line` does."""
+    """Shorten an error of ONNX Runtime to its name and reason, on one line as `one_line`."""
     text = " ".join(str(error).split())
     code = _CODE.match(text)
     text = text[code.end() :] if code else text

@@ -1,65 +1,62 @@
-"""Looks at the model's file, in a thread that nobody waits for.
+"""Checks the model file for changes, in a daemon thread.
 
-A file may lie on a disk that has stopped answering. Whoever reads it then waits for as long, and
-neither the requests nor the end of the server shall wait too.
+The file may be on an unresponsive disk, which must delay neither requests nor the shutdown.
 """
 
 import threading
 import traceback
 
 from mnist_sgd_serve.logs import Log
-from mnist_sgd_serve.model.host import ModelHost
-
-__all__ = ["ModelWatch"]
+from mnist_sgd_serve.model.manager import ModelManager
 
 
 class ModelWatch:
-    """Lets a host look at its file now and then, and load it when told.
+    """Reloads the model when its file has changed, or on request.
 
     Args:
-        host: of the model.
-        seconds: between two looks.
-        log: is told of what goes wrong with a look, but for what the host itself tells.
+        models: reloads it.
+        interval: seconds between two checks.
+        log: gets unexpected failures.
     """
 
-    def __init__(self, host: ModelHost, seconds: float, log: Log) -> None:
-        self.host = host
-        self.seconds = seconds
+    def __init__(self, models: ModelManager, interval: float, log: Log) -> None:
+        self.models = models
+        self.interval = interval
         self.log = log
-        self._asked = threading.Event()
+        self._requested = threading.Event()
         self._stopped = False
         self._thread = threading.Thread(target=self._watch, name="model watch", daemon=True)
 
     def start(self) -> None:
-        """Begin to look."""
+        """Start checking."""
         self._thread.start()
 
     def reload(self) -> None:
-        """Load the file soon, whether or not it is another."""
-        self._asked.set()
+        """Reload the file soon, whether or not it has changed."""
+        self._requested.set()
 
     def stop(self) -> None:
-        """Begin no further look; one that has begun goes on."""
+        """Start no further check; a running one continues."""
         self._stopped = True
-        self._asked.set()
+        self._requested.set()
 
     def has_ended(self, seconds: float) -> bool:
-        """Whether the last look ends within so many seconds, or there was none; after `stop`."""
+        """Wait so long for a running check, after `stop`; False if it still runs."""
         if self._thread.is_alive():
             self._thread.join(seconds)
         return not self._thread.is_alive()
 
     def _watch(self) -> None:
         while True:
-            asked = self._asked.wait(self.seconds)
+            requested = self._requested.wait(self.interval)
             if self._stopped:
                 return
-            self._asked.clear()
+            self._requested.clear()
             try:
-                if asked:
-                    self.host.reload()
+                if requested:
+                    self.models.reload()
                 else:
-                    self.host.check()
-            except Exception as error:  # a thread that ended would see no later file
+                    self.models.check()
+            except Exception as error:  # the thread must survive for later files
                 trace = "".join(traceback.format_exception(error))
                 self.log.error("model", result="failed", text=str(error), trace=trace)

@@ -1,10 +1,10 @@
 /**
- * The page of the server: draw something or give a picture, see what the model says and why.
+ * The server's page: draw something or upload a picture, and see what the model predicts and why.
  *
- * What is on the paper is a list of marks: strokes, pictures and wipes. Undo drops the last one.
- * After each change the paper goes to the server as an image file; one request is under way at
- * most, and the newest paper goes next. Nothing comes from another origin, and what the server
- * says enters the page as text only.
+ * The paper is a list of marks: strokes, pictures and wipes. Undo removes the last one. After each
+ * change the paper is sent to the server as an image file, with one request in flight at most; the
+ * newest paper is sent next. Nothing is loaded from another origin, and the server's responses are
+ * inserted as text only.
  *
  * @typedef {{ x: number, y: number, width: number }} Point in shares of the paper's side
  * @typedef {{ kind: "stroke", points: Point[] }} Stroke
@@ -26,7 +26,7 @@ const marks = [];
 let stroke = null;
 const pen = { x: 0.3, y: 0.2 }; // where the arrow keys have moved it
 let aiming = false; // the arrow keys are in use, so that the page shows the pen
-/** The grey of the paper that the model knows, 0 to 255; null where it takes any. */
+/** The grey level of paper that the model was trained on, 0 to 255; null for any. */
 let paper = null;
 let whole = false; // the model sees the whole picture, not the drawn thing alone
 let digits = false; // all classes are digits
@@ -41,7 +41,7 @@ function visible() {
   return { picture: null, strokes: marks.slice(start) };
 }
 
-/** Draw strokes on a square of `side` pixels: curves through the middles between their points. */
+/** Draw strokes on a square of `side` pixels: curves through the midpoints of their points. */
 function paint(context, side, strokes) {
   context.lineCap = context.lineJoin = "round";
   for (const { points } of strokes) {
@@ -59,7 +59,7 @@ function paint(context, side, strokes) {
   }
 }
 
-/** Draw the paper on the page, as sharp as the screen is. */
+/** Draw the paper on the page, at the resolution of the screen. */
 function render() {
   const side = Math.round(pad.clientWidth * devicePixelRatio);
   if (pad.width !== side) pad.width = pad.height = side;
@@ -88,8 +88,8 @@ const grey = (level) => `rgb(${level} ${level} ${level})`;
 const inkOn = (level) => grey(level > 127 ? 0 : 255);
 
 /**
- * Strokes as an image file: what the pad shows, where the model depends on it; else white ink on
- * black paper, whatever the screen shows.
+ * Strokes as an image file: as the pad shows them, if that matters to the model; else white ink on
+ * black paper.
  */
 function drawn(strokes) {
   const context = new OffscreenCanvas(SIDE, SIDE).getContext("2d");
@@ -116,7 +116,7 @@ function clear() {
   changed();
 }
 
-/** Lay a picture on the paper. What the browser cannot show goes to the server all the same. */
+/** Put a picture on the paper. One that the browser cannot show is sent to the server anyway. */
 async function lay(file) {
   if (!file) return;
   const bitmap = await createImageBitmap(file).catch(() => null);
@@ -143,7 +143,7 @@ function end() {
 
 const penWidth = () => $("width").value / 100;
 
-/** Where a pointer is on the paper, and how wide its line: a stylus varies it by half each way. */
+/** A pointer's place on the paper, and the width of its line, which a stylus varies by half. */
 function at({ clientX, clientY, pointerType, pressure }) {
   const { left, top, width: side } = pad.getBoundingClientRect();
   const width = penWidth() * (pointerType === "pen" ? 0.5 + pressure : 1);
@@ -215,13 +215,13 @@ addEventListener("drop", (event) => {
   lay(event.dataTransfer.files[0]);
 });
 
-// Asking
+// Requests
 
 let token = sessionStorage.getItem("token"); // of a server that asks for one; gone with the tab
 let waiting = false; // the paper has changed since the last request
 let asking = false;
 
-/** Ask what is on the paper: at once, or when the request that is under way has ended. */
+/** Ask what is on the paper: now, or when the request in flight has ended. */
 async function ask() {
   waiting = true;
   if (asking) return;
@@ -238,7 +238,7 @@ async function ask() {
   verdict.ariaBusy = "false";
 }
 
-/** Send an image file: the server's answer, or the error in words. */
+/** Send an image file; returns the server's response, or an error message. */
 async function send(image) {
   const start = performance.now();
   const headers = { "Content-Type": image.type || "application/octet-stream" };
@@ -264,7 +264,7 @@ async function send(image) {
   }
 }
 
-// Showing
+// Results
 
 function text(id, content) {
   $(id).textContent = content;
@@ -273,14 +273,14 @@ function text(id, content) {
 const sentence = (words) => `${words[0].toUpperCase()}${words.slice(1)}.`;
 const bytes = (base64) => Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
 
-/** A share in percent; never 0 or 100 where it is not quite that. */
+/** A fraction in percent; 0 or 100 only if it is exactly that. */
 function percent(share) {
   if (share > 0.999 && share < 1) return "over 99.9 %";
   if (share < 0.001 && share > 0) return "under 0.1 %";
   return `${Number((100 * share).toFixed(1))} %`;
 }
 
-/** Show what came of asking: an answer, an error, or null for an empty paper. */
+/** Show a response, an error, or null for an empty paper. */
 function show(result) {
   const answer = result?.error === undefined ? result : null;
   document.body.classList.toggle("waiting", !answer);
@@ -297,7 +297,7 @@ function show(result) {
   showAdded(new Float32Array(bytes(answer?.contributions ?? "").buffer));
 }
 
-/** The verdict, what is to be said of it, and a note. */
+/** The prediction, details, and a note. */
 function words(result) {
   const invitation = `The answer comes with ${whole ? "a picture or " : ""}the first stroke.`;
   if (!result) return ["", invitation, ""];
@@ -311,7 +311,7 @@ function words(result) {
   return [label, `Probability ${percent(confidence)}`, note];
 }
 
-/** Name the classes, which the page knows from its first answer on, and be as the model needs. */
+/** Show the class names, known from the first response on, and adapt the page to the model. */
 function name({ classes, positive, threshold, contributions, preparation, paper: known }) {
   digits = classes.every((one) => /^\d$/.test(one));
   adapt(preparation === "fit" || preparation === "stretch", known ?? 255);
@@ -327,8 +327,8 @@ function name({ classes, positive, threshold, contributions, preparation, paper:
 }
 
 /**
- * Lead with pictures for a model of whole pictures, and draw on the paper that it was trained on:
- * it knows nothing else. What was sent before the page knew is sent again.
+ * For a model of whole pictures, ask for pictures first, and draw on the paper that it was trained
+ * on. A paper sent before this was known is sent again.
  */
 function adapt(wholePictures, known) {
   const level = wholePictures ? known : null;
@@ -346,7 +346,7 @@ function adapt(wholePictures, known) {
   if (visible().strokes.length) ask();
 }
 
-/** Colour each pixel by its class, the stronger the more it adds; no pixels leave it empty. */
+/** Colour each pixel by its class, stronger for larger contributions; empty without any. */
 function showAdded(added) {
   const most = Math.max(0, ...added.map(Math.abs));
   const style = getComputedStyle(document.body);
@@ -356,7 +356,7 @@ function showAdded(added) {
   text("most", `+${most ? most.toFixed(2) : ""}`);
 }
 
-/** Fill a picture of 28x28 pixels from values; `ink` gives the colour and opacity of one. */
+/** Fill a picture of 28x28 pixels from values; `ink` returns the colour and opacity of one. */
 function fill(id, values, ink) {
   const context = $(id).getContext("2d");
   context.clearRect(0, 0, 28, 28);
@@ -366,7 +366,7 @@ function fill(id, values, ink) {
   });
 }
 
-/** Ask about a stroke that nobody sees, for the names of the classes. */
+/** Send an invisible stroke to learn the class names. */
 async function introduce() {
   const points = [0.2, 0.8].map((y) => ({ x: 0.5, y, width: 0.08 }));
   const result = await send(await drawn([{ kind: "stroke", points }]));

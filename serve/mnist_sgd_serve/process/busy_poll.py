@@ -1,23 +1,19 @@
-"""An event loop that looks for the next request for a moment before it sleeps.
+"""An event loop that polls for the next request for a moment before it sleeps.
 
-A client that waits for each answer sends its next request some 40 us after it. To sleep so shortly
-costs more than to stay awake: the processor stops and starts again, and its caches are cold. With
-0.1 ms awake, on a virtual machine of 2 processors, such a client saw 86 us to the median answer and
-not 124, and an answer took 97 us of processor time and not 100. Where nothing comes in that time it
-is lost: 200 lone requests a second, evenly spaced, took 8 % of a processor and not 5.
+A client that waits for each response sends its next request immediately. Sleeping for so short a
+time costs latency: the processor stops and starts again, with cold caches. The price is processor
+time when no request follows.
 """
 
 import asyncio
 import time
 
-__all__ = ["BusyPoll"]
-
 
 class BusyPoll:
-    """Keeps a loop awake; for the thread of the loop only.
+    """Keeps the running event loop awake; for the loop's thread only.
 
     Args:
-        seconds: that the loop stays awake after each call of `again`; 0 lets it sleep.
+        seconds: how long after each call of `start`; 0 disables.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -25,8 +21,8 @@ class BusyPoll:
         self._until = 0.0
         self._awake = False
 
-    def again(self) -> None:
-        """Keep the running loop awake from now on for `seconds`."""
+    def start(self) -> None:
+        """Keep the loop awake for `seconds` from now on."""
         if self.seconds:
             self._until = time.monotonic() + self.seconds
             if not self._awake:
@@ -34,7 +30,7 @@ class BusyPoll:
                 self._turn()
 
     def _turn(self) -> None:
-        """Have another turn: a loop with something to call does not wait for its sockets."""
+        """Schedule another turn: a loop with something to call does not sleep."""
         if time.monotonic() < self._until:
             asyncio.get_running_loop().call_soon(self._turn)
         else:

@@ -1,8 +1,8 @@
 """A worker's end of the channel to its supervisor; `supervisor.py` has the other.
 
-The worker says that it is ready, and then, from its event loop, that it is alive: one whose loop
-hangs falls silent. The supervisor says when nobody can connect any more, and the end of the channel
-says that there is no supervisor.
+The worker reports that it is ready, and then sends heartbeats from its event loop, which stop when
+the loop hangs. The supervisor reports when no client can connect any more. A closed channel means
+that the supervisor is gone.
 """
 
 import asyncio
@@ -10,37 +10,35 @@ import socket
 from collections.abc import Callable
 from contextlib import suppress
 
-__all__ = ["BEAT", "BEAT_SECONDS", "CLOSED", "READY", "Channel"]
-
 READY, BEAT, CLOSED = b"r", b"b", b"c"
 
 BEAT_SECONDS = 0.25
-"""Between two signs of life."""
+"""Between two heartbeats."""
 
 
 class Channel:
-    """Speaks with the supervisor.
+    """Sends to and receives from the supervisor.
 
     Args:
         end: the socket.
-        orphaned: is called when the supervisor is gone.
+        on_orphaned: called when the supervisor is gone.
     """
 
-    def __init__(self, end: socket.socket, orphaned: Callable[[], None]) -> None:
+    def __init__(self, end: socket.socket, on_orphaned: Callable[[], None]) -> None:
         end.setblocking(False)
         self.end = end
-        self.orphaned = orphaned
+        self.on_orphaned = on_orphaned
         self.alone = False  # the supervisor is gone
         self._closed = asyncio.Event()
 
     def start(self) -> None:
-        """Say that the worker is ready, and go on to say that it is alive."""
+        """Report that the worker is ready, and start the heartbeats."""
         asyncio.get_running_loop().add_reader(self.end, self._read)
         self._send(READY)
-        self._beats = asyncio.create_task(self._beat())
+        self._heartbeats = asyncio.create_task(self._beat())
 
     async def wait_until_closed(self, seconds: float) -> bool:
-        """Wait until nobody can connect any more; False if that is not said in time."""
+        """Wait until no client can connect any more; False if that is not reported in time."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._closed.wait()
@@ -52,7 +50,7 @@ class Channel:
             self._send(BEAT)
 
     def _send(self, word: bytes) -> None:
-        with suppress(OSError):  # it is gone, which is read too, or has stopped reading
+        with suppress(OSError):  # it is gone, which `_read` notices, or does not read
             self.end.send(word)
 
     def _read(self) -> None:
@@ -68,4 +66,4 @@ class Channel:
             asyncio.get_running_loop().remove_reader(self.end)
             self.alone = True
             self._closed.set()
-            self.orphaned()
+            self.on_orphaned()

@@ -1,13 +1,11 @@
-"""Ctrl-C, or a signal that counts as it, while modules are loaded."""
-
-__all__ = ["was_interrupted"]
+"""Recognises Ctrl-C, or a signal handled like it, while modules are imported."""
 
 
 def was_interrupted(error: ImportError) -> bool:
-    """Whether a module could not be loaded because the process was told to stop.
+    """Whether an import failed because of a KeyboardInterrupt.
 
-    A module in C that is interrupted while it is initialised says no more than that it failed; the
-    KeyboardInterrupt is its cause.
+    A C module that is interrupted during its initialisation raises an ImportError, whose cause is
+    the KeyboardInterrupt.
     """
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, KeyboardInterrupt):

@@ -1,9 +1,9 @@
-"""Stops listening without the loss of a connection.
+"""Stops listening without losing a connection.
 
-The kernel makes connections on behalf of a listening socket and keeps them until they are accepted.
-Those that still wait when the socket is closed are reset, with the requests that were sent on them.
-So new ones are turned away first, while the socket stays open; then all that wait are accepted;
-then the socket is closed.
+The kernel completes connections to a listening socket and queues them until they are accepted.
+Those still queued when the socket is closed are reset, with the requests sent on them. So new ones
+are rejected first, while the socket stays open; then all queued ones are accepted; then the socket
+is closed.
 
 Sources: listen(2); Linux' networking/filter.rst for the socket filter; RFC 9293, section 3.1.
 """
@@ -18,29 +18,26 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 
-__all__ = ["SETTLE_SECONDS", "accept_the_last", "own_connections", "own_listeners", "turn_away"]
-
 SETTLE_SECONDS = 0.1
-"""For handshakes that were under way to end, after new ones are turned away."""
+"""For started handshakes to complete, after new ones are rejected."""
 
-MOST_SECONDS = 2.0
-"""After which listening ends whatever still waits."""
+MAX_SECONDS = 2.0
+"""After which listening ends even if connections are still queued."""
 
 _SO_ATTACH_FILTER = 26
 _DROP_SYN = (
-    (0x30, 0, 0, 13),  # load the byte of the TCP header that has the flags
+    (0x30, 0, 0, 13),  # load the byte of the TCP header with the flags
     (0x45, 0, 1, 0x02),  # is SYN among them?
     (0x06, 0, 0, 0),  # then drop the segment
     (0x06, 0, 0, 0x40000),  # else keep it
 )
 
 
-def turn_away(listener: socket.socket) -> None:
-    """Let the kernel begin no more connections; those that it has begun may still be accepted.
+def reject_new(listener: socket.socket) -> None:
+    """Let the kernel begin no more connections; those begun may still be accepted.
 
-    A client that connects meanwhile is refused once the socket is closed: until then it hears
-    nothing and tries again. Where the system has no socket filters, the queue is made as short
-    as it gets, and one connection may slip in.
+    A client that connects meanwhile retries, and is refused once the socket is closed. Without
+    socket filters, the queue is shortened as far as possible, and one connection may slip in.
     """
     if not sys.platform.startswith("linux"):
         listener.listen(0)
@@ -55,15 +52,15 @@ def turn_away(listener: socket.socket) -> None:
 
 
 def own_listeners(port: int) -> Iterator[socket.socket]:
-    """The sockets of this process that listen on a port, as `own_connections`."""
+    """Find the sockets of this process that listen on a port, as `own_connections`."""
     return (found for found in _own_sockets(port) if _listens(found))
 
 
 def own_connections(port: int) -> Iterator[socket.socket]:
-    """The connections that this process has accepted on a port, also those of a library.
+    """Find the connections that this process has accepted on a port, also those of a library.
 
-    Each is open until the next is asked for, under a number of its own: to close that closes no
-    socket of the library.
+    Each is a duplicate that is open until the next is requested; closing it leaves the library's
+    socket open.
     """
     return (found for found in _own_sockets(port) if not _listens(found))
 
@@ -73,7 +70,7 @@ def _own_sockets(port: int) -> Iterator[socket.socket]:
     for number in map(int, numbers):
         try:
             found = _copy(number)
-        except OSError:  # it is no socket, or is closed by now
+        except OSError:  # not a socket, or closed by now
             continue
         with found:
             inet = found.family in (socket.AF_INET, socket.AF_INET6)
@@ -86,10 +83,10 @@ def _listens(found: socket.socket) -> bool:
 
 
 def _copy(number: int) -> socket.socket:
-    """A socket of a descriptor, under another number.
+    """Duplicate the socket of a descriptor.
 
     Raises:
-        OSError: it is no socket.
+        OSError: it is not a socket.
     """
     copy = os.dup(number)
     try:
@@ -99,9 +96,9 @@ def _copy(number: int) -> socket.socket:
         raise
 
 
-async def accept_the_last(listeners: Sequence[socket.socket]) -> None:
-    """Give the event loop, which accepts, the turns that it needs until no connection waits."""
-    end = time.monotonic() + MOST_SECONDS
+async def accept_remaining(listeners: Sequence[socket.socket]) -> None:
+    """Let the event loop accept until no connection is queued."""
+    end = time.monotonic() + MAX_SECONDS
     await asyncio.sleep(SETTLE_SECONDS)
     while any(map(_has_waiting, listeners)) and time.monotonic() < end:
         await asyncio.sleep(0.01)

@@ -1,9 +1,9 @@
-"""The signals of a worker, which are heard whatever its event loop is doing.
+"""The signals of a worker, handled even if its event loop hangs.
 
-A handler of Python or asyncio runs when the main thread gets to it: never, if that hangs in a run
-of the model. So Python's own C handler writes each signal to a pipe, and a thread waits there. It
-passes the signal on to the event loop, and ends the process itself if the loop has not done so in
-time. A second SIGTERM or SIGINT ends it at once.
+Python's and asyncio's handlers run in the main thread: never, if that hangs in a run of the model.
+So Python's C handler writes each signal to a pipe, which a thread reads. It passes the signal on to
+the event loop, and ends the process itself if the loop does not in time. A second SIGTERM or SIGINT
+ends it immediately.
 """
 
 import asyncio
@@ -16,51 +16,49 @@ from collections.abc import Callable
 
 from mnist_sgd_serve.logs import Log
 
-__all__ = ["Signals"]
-
 ENDING = (signal.SIGTERM, signal.SIGINT)
 
 _CLOSE = 0
-"""In the pipe, where no signal has this number."""
+"""Written to the pipe to end the thread; no signal has this number."""
 
 
 class Signals:
-    """Waits for SIGTERM, SIGINT and SIGHUP; made in the main thread, within the running loop.
+    """Waits for SIGTERM, SIGINT and SIGHUP; created in the main thread, in a running loop.
 
     Args:
-        handle: is called in the event loop with SIGTERM, for SIGINT too, or SIGHUP.
+        handle: called in the event loop with SIGTERM, for SIGINT too, or SIGHUP.
         seconds: from the first SIGTERM to the end of the process, if nothing else ends it.
-        last: is called before the process is ended here, in another thread than the main one.
-        log: is told when it is ended here.
+        before_exit: called before the process is ended here, not in the main thread.
+        log: gets a line when it is ended here.
     """
 
     def __init__(
         self,
         handle: Callable[[int], None],
         seconds: float,
-        last: Callable[[], None],
+        before_exit: Callable[[], None],
         log: Log,
     ) -> None:
         self.handle = handle
         self.seconds = seconds
-        self.last = last
+        self.before_exit = before_exit
         self.log = log
         self.loop = asyncio.get_running_loop()
         self.end: float | None = None  # when the process must have ended
         self.reading, self.writing = os.pipe()
         os.set_blocking(self.writing, False)
         self._before = {
-            number: signal.signal(number, _nothing) for number in (*ENDING, signal.SIGHUP)
+            number: signal.signal(number, _ignore) for number in (*ENDING, signal.SIGHUP)
         }
         self._wakeup = signal.set_wakeup_fd(self.writing, warn_on_full_buffer=False)
         threading.Thread(target=self._wait, name="signals", daemon=True).start()
 
     def stop(self) -> None:
-        """Do as if SIGTERM had come."""
+        """Act as on SIGTERM."""
         os.write(self.writing, bytes([signal.SIGTERM]))
 
     def close(self) -> None:
-        """Wait no more, and handle signals as before; in the main thread."""
+        """Stop waiting, and restore the handlers; in the main thread."""
         signal.set_wakeup_fd(self._wakeup)
         for number, handler in self._before.items():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
@@ -70,7 +68,7 @@ class Signals:
         while True:
             left = None if self.end is None else max(0.0, self.end - time.monotonic())
             if not select.select([self.reading], [], [], left)[0]:
-                self._leave("cut off")
+                self._exit("cut off")
             for number in os.read(self.reading, 64):
                 if number == _CLOSE:
                     os.close(self.reading)
@@ -81,20 +79,20 @@ class Signals:
     def _take(self, number: int) -> None:
         if number in ENDING:
             if self.end is not None:
-                self._leave("forced")
+                self._exit("forced")
             self.end = time.monotonic() + self.seconds
             self.loop.call_soon_threadsafe(self.handle, signal.SIGTERM)
         elif number == signal.SIGHUP:
             self.loop.call_soon_threadsafe(self.handle, signal.SIGHUP)
 
-    def _leave(self, event: str) -> None:
-        """End the process, which waits for no thread and no client."""
+    def _exit(self, event: str) -> None:
+        """End the process without waiting for threads or clients."""
         try:
-            self.last()
+            self.before_exit()
             self.log.warning(event, process=os.getpid())
         finally:
             os._exit(1)
 
 
-def _nothing(number: int, frame: object) -> None:
-    """Handle a signal in the main thread, where nothing is left to do."""
+def _ignore(number: int, frame: object) -> None:
+    """Do nothing in the main thread; the other thread handles the signal."""

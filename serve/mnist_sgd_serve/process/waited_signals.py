@@ -1,15 +1,13 @@
-"""The signals of the supervisor, which it takes one by one when it has time.
+"""The signals of the supervisor, which it takes one by one.
 
-They are blocked, so that they wait in the system, and so that a worker, which inherits that, waits
-with them until it can handle them. A thread of a library, in which they are not blocked, may be
-given one all the same; then a handler takes note of it.
+They are blocked, so they stay pending until they are taken; a worker inherits that, and unblocks
+them when it can handle them. A library's thread in which they are not blocked may still receive
+one; then a handler notes it.
 """
 
 import signal
 import time
 from collections import deque
-
-__all__ = ["SIGNALS", "WaitedSignals"]
 
 SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD})
 """Blocked in the supervisor, and in a worker until it can handle them."""
@@ -18,7 +16,7 @@ HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class WaitedSignals:
-    """Blocks the signals; made in the main thread."""
+    """Blocks the signals; created in the main thread."""
 
     def __init__(self) -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
@@ -26,10 +24,10 @@ class WaitedSignals:
         self._before = {number: signal.signal(number, self._note) for number in HANDLED}
 
     def take(self, seconds: float) -> int | None:
-        """Take a signal that has come, after a short wait if there is none yet.
+        """Take a pending signal, after a short wait if there is none yet.
 
-        Not with `signal.sigtimedwait`: where the process is stopped and continued while that waits,
-        it returns a signal that nobody has sent, out of uninitialised memory (CPython 3.11).
+        `signal.sigtimedwait` is not used: in CPython 3.11, if the process is stopped and continued
+        meanwhile, it returns a signal that was never sent, from uninitialised memory.
         """
         if not signal.sigpending() & SIGNALS and not self._handled:
             time.sleep(seconds)
@@ -39,7 +37,7 @@ class WaitedSignals:
         return signal.sigwait(waiting) if waiting else None
 
     def close(self) -> None:
-        """Handle signals as before; they stay blocked."""
+        """Restore the handlers; the signals stay blocked."""
         for number, handler in self._before.items():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
 

@@ -1,32 +1,28 @@
-"""The Open Inference Protocol v2 over HTTP, as pure functions: bytes in, bytes out.
+"""The Open Inference Protocol v2 as pure functions: bytes in, bytes out.
 
-Requests are read by `parse_infer`, answers written by `encode_infer` and its neighbours, and what
-a client did wrong is a `RequestError`. No sockets here, and no model.
+`parse_infer` reads requests, `encode_infer` writes responses, and `RequestError` says what is wrong
+with a request. No sockets here, and no model.
 """
 
-from mnist_sgd_serve.protocol.errors import RequestError, error_body, shown
+from mnist_sgd_serve.protocol.errors import Kind, RequestError, describe, error_body, quoted
 from mnist_sgd_serve.protocol.requests import InferRequest, parse_infer
 from mnist_sgd_serve.protocol.responses import (
-    LIVE,
-    READY,
+    InferResponse,
     encode_infer,
-    model_list,
     model_metadata,
-    model_ready,
     server_metadata,
 )
 
 __all__ = [
-    "LIVE",
-    "READY",
     "InferRequest",
+    "InferResponse",
+    "Kind",
     "RequestError",
+    "describe",
     "encode_infer",
     "error_body",
-    "model_list",
     "model_metadata",
-    "model_ready",
     "parse_infer",
+    "quoted",
     "server_metadata",
-    "shown",
 ]

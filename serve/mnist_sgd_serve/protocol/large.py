@@ -1,9 +1,8 @@
-"""Reads the pixels of a large JSON request piece by piece.
+"""Parses the pixels of a large JSON request piece by piece.
 
-A parser makes objects of a whole document at once, which may take forty times the memory of the
-text, and lets no other thread run meanwhile. So of a large request the array `data` is cut into
-pieces, and each is parsed by itself; the rest of the JSON, which must then be small, is parsed
-without it. The outcome is that of parsing the whole, in memory of a few times the pixels.
+Parsing a whole document at once may take forty times the memory of the text, and blocks all other
+threads. So the array `data` of a large request is parsed in pieces, and the rest of the JSON, which
+must be small, without it. The result is the same, in a few times the memory of the pixels.
 """
 
 import re
@@ -15,20 +14,18 @@ import orjson
 from numpy.typing import NDArray
 
 from mnist_sgd_serve.protocol import tensors
-from mnist_sgd_serve.protocol.errors import RequestError
+from mnist_sgd_serve.protocol.errors import Kind, RequestError
 from mnist_sgd_serve.protocol.members import read_json
 from mnist_sgd_serve.protocol.tensors import PIXELS, SIDE
 
-__all__ = ["LARGE", "LargeData"]
-
 LARGE = 256 * 2**10
-"""Bytes of JSON that are parsed at once; of a larger request, those beside its data."""
+"""Bytes of JSON that are parsed at once; of a larger request, those outside `data`."""
 
 PIECE = 128 * 2**10
-"""Bytes that are parsed at once of the data; an image takes 1.6 KB, or 20 KB if indented."""
+"""Bytes of `data` that are parsed at once; an image takes 1.6 KB, or 20 KB if indented."""
 
 _LAST = 8 * 2**10
-"""Bytes at the end of a piece in which a place to cut is looked for first."""
+"""Bytes at the end of a piece that are searched first for a place to cut."""
 
 _KEY = b'"data"'
 _MOST_KEYS = 64
@@ -55,15 +52,15 @@ class LargeData:
         """Find the array in the JSON of a request.
 
         Raises:
-            RequestError: 413, there is none, or more than `LARGE` bytes beside it; 400, it holds
-                something else than numbers, or its brackets do not match.
+            RequestError: `TOO_LARGE`, there are more than `LARGE` bytes outside of it; else it
+                holds anything but numbers, or its brackets do not match.
         """
         size, error = len(text.strip(_BLANKS)), None
         places = [(len(text), len(text))]
         for start in _starts(text):
             try:
                 places.append((start, _end(text, start)))
-            except RequestError as wrong:  # unless this is another member of that name
+            except RequestError as wrong:  # this may be another member of that name
                 error = error or wrong
         start, end = max(places, key=lambda place: place[1] - place[0])
         found, outside = cls(text, start, end), size - (end - start)
@@ -73,19 +70,18 @@ class LargeData:
             raise error
         _check_beginning(found.skeleton)
         raise RequestError(
-            413,
-            "too_large",
             f"the JSON has {outside} bytes beside the array 'data', at most {LARGE} are allowed",
+            Kind.TOO_LARGE,
         )
 
     def images(self, rows: int) -> NDArray[np.uint8]:
-        """Read the pixels, flat or nested as the shape.
+        """Parse the pixels, flat or nested as the shape.
 
         Returns:
             uint8 `[rows, 28, 28]`, C-contiguous and read-only.
 
         Raises:
-            RequestError: 400, it holds something else, or is of another shape.
+            RequestError: it holds anything else, or has another shape.
         """
         pixels, count = bytearray(), 0
         truths = any(self.text.find(one, self.start, self.end) >= 0 for one in (b"u", b"s"))
@@ -102,7 +98,7 @@ class LargeData:
         return images
 
     def _values(self) -> Iterator[tuple[list[Any], bool]]:
-        """The elements in pieces, and whether the first of all is an array."""
+        """Parse the elements in pieces; with each, whether the first of all is an array."""
         nested = None
         for start, end in self._pieces():
             try:
@@ -116,21 +112,19 @@ class LargeData:
             yield values, nested
 
     def _pieces(self) -> Iterator[tuple[int, int]]:
-        """Where the pieces are; each is some whole elements."""
+        """Find the start and end of each piece, which holds whole elements."""
         deep = self.text.find(b"[", self.start, self.end) >= 0
         start = self.start
         while self.end - start > PIECE:
             cut = self._cut(start, deep)
             if cut < 0:
-                raise RequestError(
-                    400, "bad_data", f"an element of data is longer than {PIECE} bytes"
-                )
+                raise RequestError(f"an element of data is longer than {PIECE} bytes")
             yield start, cut
             start = cut + 1
         yield start, self.end
 
     def _cut(self, start: int, deep: bool) -> int:
-        """The last comma of a piece that is between two elements, or -1."""
+        """Find the last comma between two elements of a piece; -1 if there is none."""
         if not deep:
             return self.text.rfind(b",", start, start + PIECE)
         end = start + PIECE
@@ -146,10 +140,10 @@ class LargeData:
 
 
 def _starts(text: bytes) -> Iterator[int]:
-    """The first bytes inside the arrays of members `data`.
+    """Find where the arrays of members `data` start.
 
-    In JSON no string has a bare quote inside, so what is taken for a key is one, or the text is no
-    JSON, which shows when the rest is parsed.
+    A JSON string has no bare quote inside, so what looks like a key is one, or the text is
+    invalid, which shows when the rest is parsed.
     """
     at = -1
     for _ in range(_MOST_KEYS):
@@ -162,11 +156,7 @@ def _starts(text: bytes) -> Iterator[int]:
 
 
 def _end(text: bytes, start: int) -> int:
-    """The position of the bracket that closes an array of numbers.
-
-    Raises:
-        RequestError: 400, there is none, or something else than numbers before it.
-    """
+    """Find the bracket that closes an array of numbers."""
     found = [at for at in (text.find(mark, start) for mark in (b'"', b"{", b"}")) if at >= 0]
     stop = min(found, default=len(text))
     end = text.rfind(b"]", start, stop)
@@ -183,11 +173,7 @@ def _end(text: bytes, start: int) -> int:
 
 
 def _check_beginning(text: bytes) -> None:
-    """Refuse what is no JSON for that rather than for its length.
-
-    Raises:
-        RequestError: 400, it is none, as its first bytes show.
-    """
+    """Reject invalid JSON as such, rather than as too large."""
     beginning = text[:LARGE].decode(errors="ignore")  # no character is cut
     try:
         read_json(beginning.encode())
@@ -197,4 +183,4 @@ def _check_beginning(text: bytes) -> None:
 
 
 def _unreadable(why: str) -> RequestError:
-    return RequestError(400, "bad_json", f"the JSON cannot be read: {why}")
+    return RequestError(f"the JSON cannot be read: {why}")

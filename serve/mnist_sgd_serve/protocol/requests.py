@@ -1,9 +1,8 @@
-"""Reads an inference request of the Open Inference Protocol v2: bytes in, images out.
+"""Parses inference requests of the Open Inference Protocol v2.
 
-A request comes in three forms: JSON; a JSON header with the bytes of the images after it; those
-bytes alone. Whatever is sent, the outcome is an `InferRequest` or a `RequestError`, in time linear
-in the length. Bytes of images are used where they lie, without a copy. One image costs about 1 us
-as bytes, 5 us more if its header is new, and 20 us as JSON, of which orjson takes 6.
+A request has one of three forms: JSON; a JSON header followed by the bytes of the images; those
+bytes alone. Whatever is sent, the result is an `InferRequest` or a `RequestError`, in linear time.
+Bytes of images are used in place, without a copy.
 
 Sources: the REST specification of kserve/open-inference-protocol, and Triton's "binary tensor
 data extension".
@@ -20,20 +19,18 @@ import orjson
 from numpy.typing import NDArray
 
 from mnist_sgd_serve.protocol import members, tensors
-from mnist_sgd_serve.protocol.errors import RequestError, shown
+from mnist_sgd_serve.protocol.errors import RequestError, quoted
 from mnist_sgd_serve.protocol.large import LARGE, LargeData
 from mnist_sgd_serve.protocol.tensors import INPUT, PIXELS, SIDE
-
-__all__ = ["OUTPUT", "InferRequest", "parse_infer"]
 
 OUTPUT = "probability"
 
 _HEADER_LENGTH = "Inference-Header-Content-Length"
 _MAX_TEXT = 256
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-_REMEMBERED_LENGTH = 512
+_CACHED_LENGTH = 512
 
-# kserve's client names the model in the body too; the path decides.
+# KServe's client names the model in the body too; the path decides.
 _REQUEST_MEMBERS = frozenset({"id", "inputs", "model_name", "outputs", "parameters"})
 _INPUT_MEMBERS = frozenset({"data", "datatype", "name", "parameters", "shape"})
 _OUTPUT_MEMBERS = frozenset({"name", "parameters"})
@@ -41,13 +38,13 @@ _OUTPUT_MEMBERS = frozenset({"name", "parameters"})
 
 @dataclass(slots=True, eq=False)
 class InferRequest:
-    """What a client asks for.
+    """A parsed inference request.
 
     Attributes:
         images: uint8 `[N, 28, 28]`, C-contiguous and read-only, N from 1 to the limit.
-        id: to be sent back in the answer; at most 256 characters, none a control character.
-        binary: the probabilities go out as bytes.
-        parameters: the request's. To be read only: requests with the same JSON may share them.
+        id: for the response to repeat; at most 256 characters, none a control character.
+        binary: whether the response has the probabilities as bytes.
+        parameters: the request's. Read-only: requests with the same JSON may share them.
     """
 
     images: NDArray[np.uint8]
@@ -58,7 +55,7 @@ class InferRequest:
 
 @dataclass(slots=True, eq=False)
 class _Json:
-    """What a request's JSON says; the images are in it, or in the `size` bytes after it."""
+    """A request's JSON; the images are in it, or in the `size` bytes after it."""
 
     rows: int
     size: int
@@ -68,32 +65,30 @@ class _Json:
     parameters: Mapping[str, Any]
 
 
-def parse_infer(body: bytes, header_length: str | None, *, max_rows: int) -> InferRequest:
-    """Read the body of an inference request.
+def parse_infer(body: bytes, header_length: str | None, *, max_images: int) -> InferRequest:
+    """Parse the body of an inference request.
 
     Args:
-        body: as sent, but not compressed.
+        body: as sent, after decompression.
         header_length: the value of the HTTP header Inference-Header-Content-Length, or None
             without one. If it is 0, the body is nothing but images of 784 bytes.
-        max_rows: the most images in a request.
+        max_images: the most images in a request.
 
     Raises:
-        RequestError: 413 for more than `max_rows` images, 400 for anything else.
+        RequestError: `TOO_LARGE` for more than `max_images` images, else `BAD_REQUEST`.
     """
     if not body:
-        raise RequestError(400, "empty_body", "the body is empty, an inference request is needed")
+        raise RequestError("the body is empty, an inference request is needed")
     end = len(body) if header_length is None else _json_end(header_length, len(body))
     if end == 0:
-        rows = _raw_rows(len(body), max_rows)
+        rows = _raw_rows(len(body), max_images)
         return InferRequest(np.ndarray((rows, SIDE, SIDE), np.uint8, body), None, True, {})
-    read = _read_again if end <= _REMEMBERED_LENGTH else _read
-    said = read(body[:end], max_rows)
+    read = _read_cached if end <= _CACHED_LENGTH else _read
+    said = read(body[:end], max_images)
     if len(body) - end != said.size:
         raise RequestError(
-            400,
-            "bad_binary_size",
             f"{said.size} bytes of inputs must follow the JSON, there are {len(body) - end}; "
-            f"{_HEADER_LENGTH} says where the JSON ends",
+            f"{_HEADER_LENGTH} says where the JSON ends"
         )
     images = said.images
     if images is None:
@@ -104,71 +99,65 @@ def parse_infer(body: bytes, header_length: str | None, *, max_rows: int) -> Inf
 def _json_end(header_length: str, size: int) -> int:
     if not (header_length.isascii() and header_length.isdigit() and len(header_length) < 20):
         raise RequestError(
-            400,
-            "bad_header_length",
-            f"{_HEADER_LENGTH} must be the length of the JSON, got {shown(header_length)}",
+            f"{_HEADER_LENGTH} must be the length of the JSON, got {quoted(header_length)}"
         )
     end = int(header_length)
     if end > size:
-        raise RequestError(
-            400, "bad_header_length", f"{_HEADER_LENGTH} is {end}, the body has {size} bytes only"
-        )
+        raise RequestError(f"{_HEADER_LENGTH} is {end}, the body has {size} bytes only")
     return end
 
 
-def _raw_rows(size: int, max_rows: int) -> int:
+def _raw_rows(size: int, max_images: int) -> int:
     rows, rest = divmod(size, PIXELS)
     if rest:
         raise RequestError(
-            400,
-            "bad_binary_size",
             f"the body must hold images of {SIDE} x {SIDE} bytes, got {size} bytes, "
-            f"no multiple of {PIXELS}",
+            f"no multiple of {PIXELS}"
         )
-    return tensors.check_rows(rows, max_rows)
+    return tensors.check_rows(rows, max_images)
 
 
-def _read(text: bytes, max_rows: int) -> _Json:
-    """Read the JSON of a request and check all that it says."""
+def _read(text: bytes, max_images: int) -> _Json:
+    """Parse and validate the JSON of a request."""
     large = LargeData.find(text) if len(text) > LARGE else None
     if large is not None:
         text = large.skeleton
     try:
         document = members.read_json(text)
     except orjson.JSONDecodeError as error:
-        raise RequestError(400, "bad_json", f"the JSON cannot be read: {error}") from error
+        raise RequestError(f"the JSON cannot be read: {error}") from error
     request = members.json_object(document, "the request", _REQUEST_MEMBERS)
-    tensor = members.only(request.get("inputs"), "input", INPUT, _INPUT_MEMBERS)
+    tensor = members.single_tensor(request.get("inputs"), "input", INPUT, _INPUT_MEMBERS)
     if tensor.get("datatype") != "UINT8":
         raise RequestError(
-            400,
-            "bad_datatype",
-            f"datatype of {INPUT!r} must be 'UINT8', got {shown(tensor.get('datatype'))}",
+            f"datatype of {INPUT!r} must be 'UINT8', got {quoted(tensor.get('datatype'))}"
         )
-    rows = tensors.shape_rows(tensor.get("shape"), max_rows)
+    rows = tensors.shape_rows(tensor.get("shape"), max_images)
     size = tensors.binary_size(tensor, rows)
     images = None
     if not size:
         images = tensors.images(tensor["data"], rows) if large is None else large.images(rows)
     parameters = members.parameters(request, "the request")
-    binary = _binary(request.get("outputs"), members.flag(parameters, "binary_data_output"))
+    binary = _binary(
+        request.get("outputs"), members.bool_parameter(parameters, "binary_data_output")
+    )
     identity, _ = _text(request, "id"), _text(request, "model_name")
     if images is not None:
         tensor["data"] = None  # numbers have no colons
-    members.refuse_repetition(text, request)
+    members.reject_duplicate_keys(text, request)
     return _Json(rows, size, images, identity, binary, parameters)
 
 
-_read_again = lru_cache(maxsize=64)(_read)
-"""The same with a memory: a client's headers are mostly equal, and reading one takes 5 us."""
+_read_cached = lru_cache(maxsize=64)(_read)
+"""With a cache, as a client's headers are mostly equal."""
 
 
 def _binary(outputs: Any, default: bool | None) -> bool:
-    """Say whether the output goes out as bytes; if none is named, all are meant."""
+    """Whether the output is wanted as bytes; naming no output means all."""
     if outputs is None or outputs == []:
         return bool(default)
-    output = members.only(outputs, "output", OUTPUT, _OUTPUT_MEMBERS)
-    chosen = members.flag(members.parameters(output, f"output {OUTPUT!r}"), "binary_data")
+    output = members.single_tensor(outputs, "output", OUTPUT, _OUTPUT_MEMBERS)
+    chosen = members.bool_parameter(members.parameters(output, f"output {OUTPUT!r}"), "binary_data")
     return bool(default if chosen is None else chosen)
 
 
@@ -178,9 +167,7 @@ def _text(request: dict[str, Any], member: str) -> str | None:
         return None
     if not isinstance(value, str) or len(value) > _MAX_TEXT or _CONTROL.search(value):
         raise RequestError(
-            400,
-            f"bad_{member}",
             f"{member} must be a string of at most {_MAX_TEXT} characters without control "
-            f"characters, got {shown(value)}",
+            f"characters, got {quoted(value)}"
         )
     return value

@@ -1,79 +1,78 @@
-"""What all calls have in common: how their message arrives, and what their failures are called."""
+"""What all calls have in common: their status codes, and how their message is received."""
 
 import asyncio
 from collections import Counter
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any
 
 import grpc
 import grpc.aio
 
-from mnist_sgd_serve.protocol import RequestError
-from mnist_sgd_serve.rpc.messages import MessageTooLarge
-
-__all__ = ["CODES", "BodyCount", "Receiver", "ShuttingDown", "code_of"]
+from mnist_sgd_serve.inference import BodyBudget, TooManyBodies
+from mnist_sgd_serve.protocol import Kind, RequestError
 
 CODES = {
-    400: grpc.StatusCode.INVALID_ARGUMENT,
-    401: grpc.StatusCode.UNAUTHENTICATED,
-    404: grpc.StatusCode.NOT_FOUND,
-    408: grpc.StatusCode.DEADLINE_EXCEEDED,
-    413: grpc.StatusCode.INVALID_ARGUMENT,  # not RESOURCE_EXHAUSTED: to try again is no use
-    499: grpc.StatusCode.CANCELLED,
-    500: grpc.StatusCode.INTERNAL,
-    503: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    504: grpc.StatusCode.DEADLINE_EXCEEDED,
+    Kind.BAD_REQUEST: grpc.StatusCode.INVALID_ARGUMENT,
+    Kind.UNAUTHENTICATED: grpc.StatusCode.UNAUTHENTICATED,
+    Kind.FORBIDDEN: grpc.StatusCode.PERMISSION_DENIED,
+    Kind.NOT_FOUND: grpc.StatusCode.NOT_FOUND,
+    Kind.METHOD_NOT_ALLOWED: grpc.StatusCode.UNIMPLEMENTED,
+    Kind.SLOW_CLIENT: grpc.StatusCode.DEADLINE_EXCEEDED,
+    Kind.TOO_LARGE: grpc.StatusCode.INVALID_ARGUMENT,  # not RESOURCE_EXHAUSTED: a retry is no use
+    Kind.DECOMPRESSED_TOO_LARGE: grpc.StatusCode.RESOURCE_EXHAUSTED,  # as gRPC does itself
+    Kind.UNSUPPORTED: grpc.StatusCode.INVALID_ARGUMENT,
+    Kind.NO_INK: grpc.StatusCode.INVALID_ARGUMENT,
+    Kind.CLIENT_DISCONNECTED: grpc.StatusCode.CANCELLED,
+    Kind.FAILED: grpc.StatusCode.INTERNAL,
+    Kind.OVERLOADED: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    Kind.SHUTTING_DOWN: grpc.StatusCode.UNAVAILABLE,
+    Kind.TIMEOUT: grpc.StatusCode.DEADLINE_EXCEEDED,
 }
-"""What an HTTP status is called here."""
+"""The status code of each kind of error."""
 
 LAST_SECONDS = 0.5
 """For messages to arrive when the server ends."""
 
 BRIEF_SECONDS = 0.1
-"""In which most messages arrive; one that takes longer counts as large until it is there."""
+"""In which most messages arrive; one that takes longer counts as large until it is complete."""
 
-MOST_SLOW, MOST_SLOW_OPEN = 8, 2
-"""Messages that may take longer at the same time; and those of methods that ask for no token."""
+MAX_SLOW, MAX_SLOW_OPEN = 8, 2
+"""Slow messages at the same time; and those of methods that need no token."""
 
-SMALL = 32 * 2**10
-"""Bytes of a message that is not counted."""
-
-
-class ShuttingDown(RequestError):  # noqa: N818  (it says all without "Error")
-    """The server ends, and the message has not come."""
-
-    def __init__(self) -> None:
-        super().__init__(503, "shutting_down", "the server is shutting down")
+SMALL_MESSAGE = 32 * 2**10
+"""Bytes of a message that does not count in the `BodyBudget`."""
 
 
-def code_of(error: RequestError) -> grpc.StatusCode:
-    """What a failure is called here."""
-    if isinstance(error, ShuttingDown):
-        return grpc.StatusCode.UNAVAILABLE
-    if isinstance(error, MessageTooLarge):  # as gRPC calls it where nothing is compressed
-        return grpc.StatusCode.RESOURCE_EXHAUSTED
-    return CODES[error.status]
-
-
-class BodyCount(Protocol):
-    """Counts the bytes of all large bodies, as an `Application` does.
+@dataclass(slots=True)
+class Call:
+    """One call, which the `RequestLog` can log.
 
     Attributes:
-        max_body: bytes of the largest.
-        max_held: bytes that all may have.
-        held: bytes that they have now.
+        context: gRPC's.
+        path: of its method.
+        request_id: the client's id for the call, unchecked; empty if there is none.
+        started: when its message was complete, in the time of `time.perf_counter`.
+        body: the message.
     """
 
-    max_body: int
-    max_held: int
-    held: int
+    context: Any
+    path: bytes
+    request_id: bytes
+    started: float
+    body: bytes = b""
+    method: bytes = b"POST"
+
+    def is_disconnected(self) -> bool:
+        """Whether the client has left."""
+        return bool(self.context.done())
 
 
 class _Arriving:
-    """A message that has not come yet.
+    """A message that is arriving.
 
     Attributes:
-        slow: those of its kind that take long, in the order in which they began.
-        client: the connection that it comes by.
+        slow: the slow ones of its kind, oldest first.
+        client: its connection.
     """
 
     def __init__(self, limit: asyncio.Timeout, slow: "_Slow", client: str) -> None:
@@ -84,57 +83,55 @@ class _Arriving:
 
 
 class _Slow(dict[_Arriving, None]):
-    """Messages that take long."""
+    """Messages that take long to arrive."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, limit: int) -> None:
         super().__init__()
-        self.most = most
+        self.limit = limit
 
     def next_to_end(self) -> _Arriving:
-        """The oldest of the connection that has the most."""
+        """The oldest message of the connection that has the most."""
         counts = Counter(message.client for message in self)
         return max(self, key=lambda message: counts[message.client])
 
 
-class Receiver:
-    """Receives the one message of each call, with a deadline and a bound on what arrives at once.
+class MessageReceiver:
+    """Receives the one message of each call, with a timeout and a limit on what arrives at once.
 
-    Left alone, gRPC waits for it as long as the client stays connected. So every method is
-    registered as one that takes a stream, which lets its handler do the waiting; on the wire the
-    two are the same.
+    gRPC itself would wait for it as long as the client stays connected. So every method is
+    registered as one that takes a stream, whose handler does the waiting; on the wire the two are
+    the same.
 
-    gRPC says nothing of a message before it is whole, while up to the largest allowed is in memory.
-    So one that takes longer than a moment counts as the largest. When there are too many of them,
-    one is given up: of the connection that has the most, the one that has had the most time. So a
-    client that opens many calls costs itself its calls, and nobody else. Messages of methods that
-    ask for no token are small, and have few places of their own: strangers take none from those who
-    have the token.
+    gRPC does not report an incomplete message, though all that has arrived of it is in memory. So
+    one that takes longer than a moment counts as the largest allowed. When there are too many, the
+    oldest of the connection that has the most is given up: a client that opens many calls loses
+    its own, and no others. Messages of methods that need no token are limited separately, so that
+    clients without the token take no places from those with it.
 
     Args:
-        seconds: for a message to arrive.
+        timeout: seconds for a message to arrive.
         bodies: counts what is in memory.
     """
 
-    def __init__(self, seconds: float, bodies: BodyCount) -> None:
-        self.seconds = seconds
+    def __init__(self, timeout: float, bodies: BodyBudget) -> None:
+        self.timeout = timeout
         self.bodies = bodies
         self._arriving: set[_Arriving] = set()
-        self._slow, self._slow_open = _Slow(MOST_SLOW), _Slow(MOST_SLOW_OPEN)
+        self._slow, self._slow_open = _Slow(MAX_SLOW), _Slow(MAX_SLOW_OPEN)
         self._ending = False
 
     async def receive(self, context: Any, *, is_open: bool) -> bytes:
-        """The bytes of a call's message.
+        """Receive the bytes of a call's message.
 
         Args:
             context: gRPC's, of the call.
-            is_open: whether its method may be called without the bearer token.
+            is_open: whether its method needs no bearer token.
 
         Raises:
-            RequestError: 408, it did not arrive in time; 400, the call has none; 503, too many
-                are arriving.
-            ShuttingDown: it did not arrive before the end.
+            RequestError: it did not arrive in time or before the shutdown, the call has none, or
+                too many are arriving.
         """
-        limit = asyncio.timeout(LAST_SECONDS if self._ending else self.seconds)
+        limit = asyncio.timeout(LAST_SECONDS if self._ending else self.timeout)
         message = _Arriving(limit, self._slow_open if is_open else self._slow, context.peer())
         self._arriving.add(message)
         slow = asyncio.get_running_loop().call_later(BRIEF_SECONDS, self._count_as_slow, message)
@@ -148,24 +145,24 @@ class Receiver:
             self._arriving.discard(message)
             self._forget(message)
         if content is grpc.aio.EOF:
-            raise RequestError(400, "no_message", "the call has no message")
+            raise RequestError("the call has no message")
         received: bytes = content
         return received
 
     def hold(self, content: bytes) -> int:
-        """Count a message until its call is over; gives by how much.
+        """Count a message in the budget, and return how many bytes to take out after the call.
 
         Raises:
-            RequestError: 503, there are too many bytes already.
+            TooManyBodies: the budget is exhausted.
         """
-        size = len(content) if len(content) > SMALL else 0
-        if size and self.bodies.held + size > self.bodies.max_held:
-            raise _too_many()
+        size = len(content) if len(content) > SMALL_MESSAGE else 0
+        if size and not self.bodies.has_room(size):
+            raise TooManyBodies()
         self.bodies.held += size
         return size
 
     def end(self) -> None:
-        """Wait only for messages that are on their way."""
+        """Wait only briefly for further messages."""
         self._ending = True
         last = asyncio.get_running_loop().time() + LAST_SECONDS
         for message in self._arriving:
@@ -173,11 +170,11 @@ class Receiver:
                 message.limit.reschedule(last)
 
     def _count_as_slow(self, message: _Arriving) -> None:
-        """Count a message as the largest allowed; if that is too much, give up others, or it."""
+        """Count a message as the largest allowed; if that is too much, give up others, or this."""
         size, slow = self.bodies.max_body, message.slow
-        while slow and (len(slow) >= slow.most or self.bodies.held + size > self.bodies.max_held):
+        while slow and (len(slow) >= slow.limit or not self.bodies.has_room(size)):
             self._give_up(slow.next_to_end())
-        if self.bodies.held + size > self.bodies.max_held:
+        if not self.bodies.has_room(size):
             self._give_up(message)
         else:
             slow[message] = None
@@ -196,13 +193,8 @@ class Receiver:
 
     def _why(self, message: _Arriving) -> RequestError:
         if message.given_up:
-            return _too_many()
+            return TooManyBodies()
         if self._ending:
-            return ShuttingDown()
-        text = f"the message did not arrive within {self.seconds:g} s"
-        return RequestError(408, "slow_client", text)
-
-
-def _too_many() -> RequestError:
-    text = "too many large bodies are arriving, try again soon"
-    return RequestError(503, "overloaded", text)
+            return RequestError("the server is shutting down", Kind.SHUTTING_DOWN)
+        text = f"the message did not arrive within {self.timeout:g} s"
+        return RequestError(text, Kind.SLOW_CLIENT)

@@ -1,4 +1,4 @@
-"""gRPC's health checks, for balancers and Kubernetes: serving until the server begins to drain.
+"""gRPC's health checks, for load balancers and Kubernetes: serving until shutdown begins.
 
 Source: grpc/grpc, doc/health-checking.md.
 """
@@ -11,20 +11,17 @@ from typing import Any
 import grpc
 
 from mnist_sgd_serve.protocol import RequestError
-from mnist_sgd_serve.rpc.calls import Receiver, code_of
+from mnist_sgd_serve.rpc.calls import CODES, MessageReceiver
 from mnist_sgd_serve.rpc.messages import message_class, parse_small
 from mnist_sgd_serve.rpc.service import SERVICE
 
-__all__ = ["Health"]
-
 SERVING, NOT_SERVING, SERVICE_UNKNOWN = 1, 2, 3
 
-MOST_WATCHING = 1024
-"""Calls that may wait for the status to change: they stay as long as their clients like, and must
-leave room for others. One more ends the oldest of the connection that has the most, if that has
-more than its own connection would have; else it is refused."""
+MAX_WATCHING = 1024
+"""Calls that may watch the status. One more ends the oldest of the connection that has the most, if
+that has more than its own connection would have; else it is rejected."""
 
-TOO_MANY = f"{MOST_WATCHING} calls watch the health already"
+TOO_MANY = f"{MAX_WATCHING} calls watch the health already"
 
 _REQUEST = message_class("grpc.health.v1.HealthCheckRequest")
 _RESPONSE = message_class("grpc.health.v1.HealthCheckResponse")
@@ -34,8 +31,8 @@ class _Watch:
     """A call that waits for the status to change.
 
     Attributes:
-        client: the connection that it came by.
-        over: there is nothing more to wait for.
+        client: its connection.
+        over: set when there is nothing more to wait for.
         given_up: it has to make room for another.
     """
 
@@ -46,26 +43,22 @@ class _Watch:
 
 
 class Health:
-    """The status of the server and of its one service, which is the same.
+    """The health service; the server and its one inference service have the same status."""
 
-    Args:
-        receiver: of the calls' messages.
-    """
-
-    def __init__(self, receiver: Receiver) -> None:
+    def __init__(self, receiver: MessageReceiver) -> None:
         self.receiver = receiver
         self._draining = False
         self._watches: dict[_Watch, None] = {}  # in the order in which they began
 
     def drain(self) -> None:
-        """Say from now on that nothing is serving; it cannot be taken back."""
+        """Report NOT_SERVING from now on."""
         self._draining = True
         for watch in self._watches:
             watch.over.set()
 
     @property
     def handler(self) -> Any:
-        """The handler of the service for a gRPC server."""
+        """The service's handler for a gRPC server."""
         return grpc.method_handlers_generic_handler(
             "grpc.health.v1.Health",
             {
@@ -75,32 +68,32 @@ class Health:
         )
 
     async def _check(self, _: object, context: Any) -> bytes:
-        status = await self._asked(context)
+        status = await self._status(context)
         if status == SERVICE_UNKNOWN:
             await context.abort(grpc.StatusCode.NOT_FOUND, "there is no such service here")
-        return _answer(status)
+        return _response(status)
 
     async def _watch(self, _: object, context: Any) -> AsyncIterator[bytes]:
-        """Give the status, and the one to come; a server that drains has no further."""
+        """Stream the status, and its only change, at shutdown."""
         watch = _Watch(context.peer())
         if not self._make_room(watch.client):
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, TOO_MANY)
         self._watches[watch] = None
         try:
-            status = await self._asked(context)
-            yield _answer(status)
+            status = await self._status(context)
+            yield _response(status)
             if status != NOT_SERVING:
                 await watch.over.wait()
             if watch.given_up:
                 await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, TOO_MANY)
             if status == SERVING:
-                yield _answer(NOT_SERVING)
+                yield _response(NOT_SERVING)
         finally:
             self._watches.pop(watch, None)
 
     def _make_room(self, client: str) -> bool:
-        """End a watch for one more of a client, if need be; False if there is no room for it."""
-        if len(self._watches) < MOST_WATCHING:
+        """Make room for one more watch of a client; False if there is none."""
+        if len(self._watches) < MAX_WATCHING:
             return True
         counts = Counter(watch.client for watch in self._watches)
         oldest = max(self._watches, key=lambda watch: counts[watch.client])
@@ -111,19 +104,19 @@ class Health:
         oldest.over.set()
         return True
 
-    async def _asked(self, context: Any) -> int:
-        """The status of the service that a message asks for."""
+    async def _status(self, context: Any) -> int:
+        """Receive a request, and return the status of its service."""
         try:
             service = parse_small(
                 _REQUEST, await self.receiver.receive(context, is_open=True)
             ).service
         except RequestError as error:
-            await context.abort(code_of(error), str(error))
+            await context.abort(CODES[error.kind], str(error))
         if service not in ("", SERVICE):
             return SERVICE_UNKNOWN
         return NOT_SERVING if self._draining else SERVING
 
 
-def _answer(status: int) -> bytes:
-    answer: bytes = _RESPONSE(status=status).SerializeToString()
-    return answer
+def _response(status: int) -> bytes:
+    content: bytes = _RESPONSE(status=status).SerializeToString()
+    return content

@@ -1,8 +1,8 @@
-"""Takes the pixels out of a large inference message before the rest of it is parsed.
+"""Takes the pixels out of a large inference message before the rest is parsed.
 
-protobuf makes an object of each part of a message: two bytes that are an empty part take a hundred
-in memory, and a number of one byte takes four or eight. So the pixels of a large message, which are
-used where they are, are taken out; what is left must be small, and is parsed as any message is.
+protobuf makes an object of each part of a message: an empty part of two bytes takes a hundred in
+memory, and a number of one byte takes four or eight. So the pixels of a large message are taken out
+and used in place; the rest must be small, and is parsed as usual.
 
 Source: "Encoding" in protobuf's documentation.
 """
@@ -13,17 +13,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from mnist_sgd_serve.model.onnx_check import WireError, fields
-from mnist_sgd_serve.protocol import RequestError
+from mnist_sgd_serve.protocol import Kind, RequestError
 from mnist_sgd_serve.protocol.large import LARGE
 from mnist_sgd_serve.rpc.messages import message_class
 
-__all__ = ["Parts", "take_apart"]
-
 PIECE = 64 * 2**10
-"""Bytes of packed numbers that are read at once."""
+"""Bytes of packed numbers that are decoded at once."""
 
-_MOST_FIELDS = 1000
-"""Fields of a large message that are looked at; it needs about ten."""
+_MAX_FIELDS = 1000
+"""The most fields of a large message; it needs about ten."""
 
 _BYTES = 2
 _RAW, _NUMBERS = "raw_input_contents", "uint_contents"
@@ -32,7 +30,7 @@ _INSIDE: dict[str, dict[int, str]] = {
     "input": {5: "contents"},
     "contents": {4: _NUMBERS},
 }
-"""For each message the fields, by number, in which pixels are, or messages that have them."""
+"""For each message, the fields by number that contain pixels, or messages with pixels."""
 
 _CONTENTS = message_class("inference.InferTensorContents")
 
@@ -42,9 +40,9 @@ class Parts:
     """A message in two parts.
 
     Attributes:
-        rest: the bytes of the message without its pixels, if they were taken out.
-        raw: those of raw_input_contents, or None.
-        numbers: those of uint_contents, packed, or None.
+        rest: the bytes of the message, without its pixels if they were taken out.
+        raw: the pixels of raw_input_contents, or None.
+        numbers: the pixels of uint_contents, packed, or None.
     """
 
     rest: bytes
@@ -52,25 +50,25 @@ class Parts:
     numbers: memoryview | None = None
 
     def pixels(self) -> bytes | memoryview | None:
-        """The pixels as bytes; None where they are in the rest.
+        """Decode the pixels to bytes; None if they are in the rest.
 
         Raises:
-            RequestError: 400, a number is no pixel.
+            RequestError: a number is not a pixel.
         """
         if self.numbers is None:
             return self.raw
-        pixels = bytearray()  # to join all pieces would take twice the memory
+        pixels = bytearray()  # joining all pieces would take twice the memory
         for piece in _pieces(self.numbers):
-            pixels += _unpacked(bytes(piece))
+            pixels += _decoded(bytes(piece))
         return memoryview(pixels)
 
 
-def take_apart(content: bytes) -> Parts:
+def split_pixels(content: bytes) -> Parts:
     """Take the pixels out of the bytes of an inference.ModelInferRequest, if they are large.
 
     Raises:
-        RequestError: 413, the rest is larger than `LARGE` or has too many fields; 400, the bytes
-            are no message, or the pixels are in several pieces.
+        RequestError: the rest is larger than `LARGE` or has too many fields, the bytes are no
+            message, or the pixels are in several pieces.
     """
     if len(content) <= LARGE:
         return Parts(content)
@@ -78,14 +76,12 @@ def take_apart(content: bytes) -> Parts:
     try:
         kept = _without_pixels(memoryview(content), 0, len(content), "request", found)
     except WireError as error:
-        raise RequestError(
-            400, "bad_message", "the bytes are no message inference.ModelInferRequest"
-        ) from error
+        raise RequestError("the bytes are no message inference.ModelInferRequest") from error
     size = sum(map(len, kept))
     if size > LARGE:
         raise _too_large(f"{size} bytes", f"{LARGE}")
     if len(found) > 1:
-        raise RequestError(400, "bad_data", f"{_RAW} or {_NUMBERS} must be in one piece")
+        raise RequestError(f"{_RAW} or {_NUMBERS} must be in one piece")
     views = {name: memoryview(content)[start:end] for name, start, end in found}
     return Parts(b"".join(kept), views.get(_RAW), views.get(_NUMBERS))
 
@@ -93,12 +89,12 @@ def take_apart(content: bytes) -> Parts:
 def _without_pixels(
     content: memoryview, start: int, end: int, message: str, found: list[tuple[str, int, int]]
 ) -> list[bytes | memoryview]:
-    """The pieces of a message but for large fields with pixels, of which the places are noted."""
+    """Collect a message in pieces, without large fields of pixels, which go to `found`."""
     kept: list[bytes | memoryview] = []
     at = start
     for count, (number, kind, value, stop) in enumerate(fields(content, start, end)):
-        if count == _MOST_FIELDS:
-            raise _too_large(f"more than {_MOST_FIELDS} fields", f"{_MOST_FIELDS}")
+        if count == _MAX_FIELDS:
+            raise _too_large(f"more than {_MAX_FIELDS} fields", f"{_MAX_FIELDS}")
         inside = _INSIDE[message].get(number) if kind == _BYTES and stop - value > LARGE else None
         if inside is None:
             kept.append(content[at:stop])
@@ -113,46 +109,44 @@ def _without_pixels(
 
 
 def _pieces(numbers: memoryview) -> Iterator[memoryview]:
-    """Cut packed numbers into pieces of whole ones."""
+    """Cut packed numbers into pieces of whole numbers."""
     start = 0
     while start < len(numbers):
         end = min(start + PIECE, len(numbers))
         while end < len(numbers) and end > start and numbers[end - 1] >= 128:  # within a number
             end -= 1
         if end == start:
-            raise RequestError(400, "bad_message", f"{_NUMBERS} holds what is no number")
+            raise RequestError(f"{_NUMBERS} holds what is no number")
         yield numbers[start:end]
         start = end
 
 
-def _unpacked(piece: bytes) -> bytes:
-    """Read packed numbers from 0 to 255.
+def _decoded(piece: bytes) -> bytes:
+    """Decode packed numbers from 0 to 255.
 
-    The encoding of a number from 128 on is that byte, followed by a 1.
+    A number of 128 or more is encoded as that byte followed by a 1.
     """
     encoded = np.frombuffer(piece, np.uint8)
     large = np.flatnonzero(encoded >= 128)
     if large.size and (large[-1] + 1 == len(encoded) or not (encoded[large + 1] == 1).all()):
-        return _unpacked_by_protobuf(piece)
+        return _decoded_by_protobuf(piece)
     kept = np.ones(len(encoded), np.bool_)
     kept[large + 1] = False
     return encoded[kept].tobytes()
 
 
-def _unpacked_by_protobuf(piece: bytes) -> bytes:
-    """Read packed numbers that are not all in their shortest form, or not all pixels."""
+def _decoded_by_protobuf(piece: bytes) -> bytes:
+    """Decode packed numbers that are not all in their shortest form, or not all pixels."""
     try:
         numbers = _CONTENTS.FromString(bytes([4 << 3 | _BYTES]) + _varint(len(piece)) + piece)
     except Exception as error:  # DecodeError, which is a class of each implementation
-        raise RequestError(400, "bad_message", f"{_NUMBERS} holds what is no number") from error
+        raise RequestError(f"{_NUMBERS} holds what is no number") from error
     try:
         return bytes(numbers.uint_contents)
     except ValueError as error:
         wrong = next(number for number in numbers.uint_contents if number > 255)
         raise RequestError(
-            400,
-            "bad_data",
-            f"data of 'image' must be whole numbers from 0 to 255, got {wrong}",
+            f"data of 'image' must be whole numbers from 0 to 255, got {wrong}"
         ) from error
 
 
@@ -168,7 +162,6 @@ def _varint(value: int) -> bytes:
 
 def _too_large(given: str, most: str) -> RequestError:
     return RequestError(
-        413,
-        "too_large",
         f"the message has {given} beside {_RAW} or {_NUMBERS}, at most {most} are allowed",
+        Kind.TOO_LARGE,
     )

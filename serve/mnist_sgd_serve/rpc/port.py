@@ -1,8 +1,8 @@
 """The port of the gRPC side, chosen and checked before any worker starts.
 
 gRPC binds its port itself, in each worker, with SO_REUSEPORT: the kernel spreads the connections.
-But so would a second server on the same port, without a word; and each worker would take another
-port where any is asked for. So the port is first bound alone, then held for the workers.
+But a second server on the same port would share it unnoticed; and with port 0 each worker would
+take another. So the port is first bound exclusively, then reserved for the workers.
 """
 
 import dataclasses
@@ -12,14 +12,12 @@ from importlib.util import find_spec
 from mnist_sgd_serve.server import bind
 from mnist_sgd_serve.settings import Settings
 
-__all__ = ["hold_port"]
 
-
-def hold_port(settings: Settings) -> socket.socket:
-    """A socket that holds the gRPC port for the workers; it never listens itself.
+def reserve_port(settings: Settings) -> socket.socket:
+    """Bind a socket that reserves the gRPC port for the workers; it never listens itself.
 
     Raises:
-        OSError: the port is in use, or not one to bind; the message names it.
+        OSError: the port is in use or cannot be bound; the message names it.
         ValueError: the packages that gRPC needs are not installed.
     """
     if not (_installed("grpc") and _installed("google.protobuf")):
@@ -33,7 +31,7 @@ def hold_port(settings: Settings) -> socket.socket:
     try:
         holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         holder.bind(address)
-    except OSError as error:  # such as the port of our own HTTP side
+    except OSError as error:  # such as that of the own HTTP side
         holder.close()
         raise OSError(f"cannot listen on port {address[1]} for gRPC: {error.strerror}") from error
     return holder

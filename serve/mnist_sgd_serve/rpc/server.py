@@ -1,82 +1,61 @@
 """The gRPC server of one worker, in the event loop of its HTTP side.
 
-A call's way to its answer is that of an exchange over HTTP. But its message is received on that
-way, after the token has been looked at: a stranger's is not received at all. Messages reach the
-handlers as bytes and are read there, so that what is no message is refused like any bad request.
+The token is checked before the message is received. Messages reach the methods as bytes and are
+parsed there, so that an invalid one is rejected like any bad request.
 """
 
 import asyncio
-import dataclasses
 import time
-from dataclasses import dataclass
 from typing import Any
 
 import grpc
 import grpc.aio
-import orjson
 
-from mnist_sgd_serve.http.application import Application
-from mnist_sgd_serve.http.exchange import Answer, Exchange, Route
-from mnist_sgd_serve.logs import Log
-from mnist_sgd_serve.metrics import Metrics
-from mnist_sgd_serve.process.listening import SETTLE_SECONDS, own_listeners, turn_away
-from mnist_sgd_serve.protocol import RequestError
-from mnist_sgd_serve.rpc.calls import CODES, BodyCount, Receiver, code_of
+from mnist_sgd_serve.http.authentication import Authentication
+from mnist_sgd_serve.http.status import CLIENT_CLOSED_REQUEST, STATUS
+from mnist_sgd_serve.inference import InferenceService
+from mnist_sgd_serve.logs import RequestLog
+from mnist_sgd_serve.process.listening import SETTLE_SECONDS, own_listeners, reject_new
+from mnist_sgd_serve.protocol import Kind, describe
+from mnist_sgd_serve.rpc.calls import CODES, Call, MessageReceiver
 from mnist_sgd_serve.rpc.farewell import say_goodbye
 from mnist_sgd_serve.rpc.health import Health
-from mnist_sgd_serve.rpc.service import SERVICE, Service
+from mnist_sgd_serve.rpc.service import OPEN, SERVICE, Method, Methods
 from mnist_sgd_serve.settings import Settings
 
-__all__ = ["RpcServer"]
-
-MOST_STREAMS = 128
+MAX_STREAMS = 128
 """Calls of one connection at the same time."""
 
-MOST_CALLS = 4096
-"""Calls of all connections at the same time; more are refused by gRPC with RESOURCE_EXHAUSTED."""
+MAX_CALLS = 4096
+"""Calls of all connections at the same time; gRPC rejects more with RESOURCE_EXHAUSTED."""
 
 QUIET_SECONDS = 0.5
-"""For which no call must have come or run before the server ends: one may be on the way."""
+"""How long no call must have come or run before the server ends: one may be on its way."""
 
-MOST_QUIET_SECONDS = 5.0
+MAX_QUIET_SECONDS = 5.0
 """After which it ends although calls keep coming."""
 
 LEAVE_SECONDS = 1.0
-"""For answers to be sent and clients to leave, when all calls are answered and the server ends."""
+"""For responses to be sent and clients to leave, when all calls are over and the server ends."""
 
 
 class RpcServer:
-    """A gRPC server of the inference service and of health checks.
+    """A gRPC server of the inference service and of health checks."""
 
-    Args:
-        settings: of the server; the port must be given.
-        service: answers the calls.
-        metrics: counts them.
-        log: is told of failures, and of every call if the settings say so.
-        bodies: counts the bytes of all large bodies, those of HTTP too.
-    """
-
-    def __init__(
-        self,
-        settings: Settings,
-        service: Service,
-        metrics: Metrics,
-        log: Log,
-        bodies: BodyCount | None = None,
-    ) -> None:
+    def __init__(self, settings: Settings, service: InferenceService, requests: RequestLog) -> None:
         self.settings = settings
-        routes = {path: self._receiving(route) for path, route in service.routes.items()}
-        self.methods = list(routes)
-        self.application = Application(settings, routes.__getitem__, metrics, log)
-        self.receiver = Receiver(settings.body_seconds, bodies or self.application)
+        self.methods = Methods(service)
+        self.requests = requests
+        self.authentication = Authentication(settings.token)
+        self.receiver = MessageReceiver(settings.body_timeout, service.bodies)
         self.health = Health(self.receiver)
         self.server: Any = None
-        self.port = 0  # that it listens on
+        self.port = 0  # the one it listens on
         self.running = 0  # calls
         self.quiet_since = 0.0  # when the last call ended
 
     async def start(self) -> str:
-        """Listen, and give the address.
+        """Listen, and return the address.
 
         Raises:
             OSError: the port cannot be bound.
@@ -84,11 +63,11 @@ class RpcServer:
         host, port = self.settings.host, self.settings.grpc_port
         host = f"[{host}]" if ":" in host else host
         self.server = grpc.aio.server(
-            options=_options(self.settings), maximum_concurrent_rpcs=MOST_CALLS
+            options=_options(self.settings), maximum_concurrent_rpcs=MAX_CALLS
         )
         methods = {
-            path.decode().rpartition("/")[2]: grpc.stream_unary_rpc_method_handler(self._call(path))
-            for path in self.methods
+            name: grpc.stream_unary_rpc_method_handler(self._handler(name, method))
+            for name, method in self.methods.table.items()
         }
         self.server.add_generic_rpc_handlers(
             (grpc.method_handlers_generic_handler(SERVICE, methods), self.health.handler)
@@ -102,23 +81,23 @@ class RpcServer:
         return f"{host}:{bound}"
 
     def drain(self) -> None:
-        """Tell who asks for its health that the server will end."""
+        """Report to health checks that the server is about to end."""
         self.health.drain()
 
     async def stop(self, grace: float) -> None:
-        """Take no more calls, and wait for those that run, at most `grace` seconds.
+        """Accept no more calls, and wait for the running ones, at most `grace` seconds.
 
-        Clients are told first, so that none of their calls arrives in vain. gRPC would also wait
-        for every client to say that it has seen the end, and a client that has stalled never does.
-        When all calls are answered it is given a moment and no more.
+        Clients are told first, so that none of their calls arrives too late. gRPC would also wait
+        for every client to acknowledge the end, which a stalled one never does. So when all calls
+        are over it is given a moment and no more.
         """
         self.drain()
         for listener in own_listeners(self.port):
-            turn_away(listener)
-        await asyncio.sleep(SETTLE_SECONDS)  # gRPC accepts, in threads of its own, what waits
+            reject_new(listener)
+        await asyncio.sleep(SETTLE_SECONDS)  # gRPC accepts what waits, in its own threads
         self.receiver.end()
         if say_goodbye(self.port):
-            await self._wait_for_quiet(min(grace, MOST_QUIET_SECONDS))
+            await self._wait_for_quiet(min(grace, MAX_QUIET_SECONDS))
         stopping = asyncio.create_task(self.server.stop(grace))
         while self.running and not stopping.done():
             await asyncio.sleep(0.05)
@@ -128,7 +107,7 @@ class RpcServer:
         await stopping
 
     async def _wait_for_quiet(self, most: float) -> None:
-        """Wait until no call has come for a while."""
+        """Wait until no call has come for `QUIET_SECONDS`."""
         begun = self.quiet_since = time.monotonic()
         while True:
             now = time.monotonic()
@@ -137,97 +116,82 @@ class RpcServer:
                 return
             await asyncio.sleep(0.05)
 
-    def _receiving(self, route: Route) -> Route:
-        """A route whose handler receives the message before it is answered."""
+    def _handler(self, name: str, method: Method) -> Any:
+        """Make gRPC's handler of a method."""
+        path = f"/{SERVICE}/{name}".encode()
 
-        async def handler(exchange: Exchange) -> Answer:
-            assert isinstance(exchange, _Call)
-            try:
-                exchange.body = await self.receiver.receive(exchange.context, is_open=route.open)
-                exchange.started = time.perf_counter()
-                return await self._held(route, exchange)
-            except RequestError as error:
-                exchange.code = code_of(error)
-                raise
-
-        return dataclasses.replace(route, handler=handler)
-
-    async def _held(self, route: Route, exchange: Exchange) -> Answer:
-        """Answer a call whose message is counted meanwhile."""
-        held = self.receiver.hold(exchange.body)
-        try:
-            return await route.handler(exchange)
-        finally:
-            self.receiver.bodies.held -= held
-            exchange.body = b""  # gRPC may keep the call until the garbage collector comes
-
-    def _call(self, path: bytes) -> Any:
-        async def call(_: object, context: Any) -> bytes:
-            exchange = _exchange(path, context)
+        async def handler(_: object, context: Any) -> bytes:
+            metadata = dict(context.invocation_metadata() or ())
+            request_id = metadata.get("x-request-id", "").encode()
+            call = Call(context, path, request_id, time.perf_counter())
             self.running += 1
             try:
-                answer = await self.application.answer(exchange)
+                authorization = metadata.get("authorization", "").encode()
+                response = await self._handle(call, method, authorization, is_open=name in OPEN)
             finally:
                 self.running -= 1
                 self.quiet_since = time.monotonic()
-            if answer.status != 200:
-                code = exchange.code or CODES[answer.status]
-                await context.abort(code, orjson.loads(answer.body)["error"])
-            return answer.body
+            if isinstance(response, bytes):
+                return response
+            kind, message = response
+            await context.abort(CODES[kind], message)
+            raise AssertionError("abort raises")
 
-        return call
+        return handler
 
+    async def _handle(
+        self, call: Call, method: Method, authorization: bytes, *, is_open: bool
+    ) -> bytes | tuple[Kind, str]:
+        """Respond to a call with a message, or with an error; count and log it."""
+        try:
+            if not is_open:
+                self.authentication.check(authorization)
+            call.body = await self.receiver.receive(call.context, is_open=is_open)
+            call.started = time.perf_counter()
+            response = await self._run(call, method)
+            self._record(call, 200)
+            return response
+        except Exception as error:
+            kind, message = describe(error)
+            self._record(call, STATUS[kind], message, error if kind is Kind.FAILED else None)
+            return kind, message
+        except asyncio.CancelledError:  # gRPC cancels a call whose client has left
+            text = "the request was cancelled"
+            self.requests.record(call, "grpc", CLIENT_CLOSED_REQUEST, text)
+            raise
 
-@dataclass(slots=True)
-class _Call(Exchange):
-    """A call as an exchange; its body is there when it has been received.
+    def _record(
+        self, call: Call, status: int, message: str | None = None, failure: Exception | None = None
+    ) -> None:
+        if failure is None and call.is_disconnected():
+            status, message = CLIENT_CLOSED_REQUEST, message or "the client has left"
+        self.requests.record(call, "grpc", status, message, failure)
 
-    Attributes:
-        context: gRPC's.
-        code: of a request that was refused; an open fault has the code of its status.
-    """
-
-    context: Any = None
-    code: Any = None
-
-
-class _Client:
-    """What tells whether the caller has left."""
-
-    def __init__(self, context: Any) -> None:
-        self.context = context
-
-    @property
-    def closed(self) -> bool:
-        return bool(self.context.done())
-
-
-def _exchange(path: bytes, context: Any) -> _Call:
-    metadata = dict(context.invocation_metadata() or ())
-    head = {
-        name.encode(): metadata[name].encode()
-        for name in ("authorization", "x-request-id")
-        if name in metadata
-    }
-    client, now = _Client(context), time.perf_counter()
-    return _Call(b"POST", path, b"", head, b"", client, now, context=context)
+    async def _run(self, call: Call, method: Method) -> bytes:
+        """Run a method, and count the call's message in the budget meanwhile."""
+        held = self.receiver.hold(call.body)
+        try:
+            return await method(call)
+        finally:
+            self.receiver.bodies.held -= held
+            call.body = b""  # gRPC may keep the call until it is garbage-collected
 
 
 def _options(settings: Settings) -> list[tuple[str, int]]:
     milliseconds = 1000
     return [
         ("grpc.max_receive_message_length", min(settings.max_body, 2**31 - 1)),
-        # It would unpack a message before anybody has asked for it, however long that takes.
+        # It would decompress a message before the token is checked, however long that takes.
         ("grpc.per_message_decompression", 0),
         ("grpc.max_send_message_length", -1),
-        # Else a client may send megabytes for each call before anybody asks for its message.
+        # Else a client may send megabytes for each call before its message is received.
         ("grpc.http2.bdp_probe", 0),
-        # Of one connection; a client that wants more lets the next ones wait.
-        ("grpc.max_concurrent_streams", MOST_STREAMS),
-        ("grpc.so_reuseport", 1),  # so workers share the port
-        # A client that has gone without a word, or that never says what it wants, is let go.
-        ("grpc.server_handshake_timeout_ms", int(settings.head_seconds * milliseconds)),
-        ("grpc.max_connection_idle_ms", int(settings.idle_seconds * milliseconds)),
-        ("grpc.keepalive_time_ms", int(settings.idle_seconds * milliseconds)),
-        ("grpc.keepalive_timeout_ms", int(settings.head_seconds * milliseconds)),
+        # Of one connection; the client queues further calls.
+        ("grpc.max_concurrent_streams", MAX_STREAMS),
+        ("grpc.so_reuseport", 1),  # workers share the port
+        # Closes connections of clients that are gone or never send a call.
+        ("grpc.server_handshake_timeout_ms", int(settings.header_timeout * milliseconds)),
+        ("grpc.max_connection_idle_ms", int(settings.keep_alive_timeout * milliseconds)),
+        ("grpc.keepalive_time_ms", int(settings.keep_alive_timeout * milliseconds)),
+        ("grpc.keepalive_timeout_ms", int(settings.header_timeout * milliseconds)),
     ]

@@ -1,48 +1,45 @@
-"""Inference requests and answers as gRPC messages.
+"""Inference requests and responses as gRPC messages.
 
-A request is taken to the form that it has over HTTP, a JSON header with the bytes of the images
-after it, and read by the same `parse_infer`: so both sides have the same rules and say the same
-sentences. What only gRPC has is checked here. That costs 10 us of a call that takes 500.
+A request is converted to its form over HTTP, a JSON header followed by the bytes of the images, and
+parsed by the same `parse_infer`, so both have the same rules and error messages. What only gRPC has
+is checked here.
 """
 
 import dataclasses
 from collections.abc import Sized
 from typing import Any
 
-import numpy as np
 import orjson
-from numpy.typing import NDArray
 
-from mnist_sgd_serve.protocol import InferRequest, RequestError, parse_infer
+from mnist_sgd_serve.protocol import InferRequest, InferResponse, RequestError, parse_infer
 from mnist_sgd_serve.protocol.requests import OUTPUT
+from mnist_sgd_serve.protocol.tensors import WrongBinarySize
 from mnist_sgd_serve.rpc.large import Parts
 from mnist_sgd_serve.rpc.messages import message_class
 
-__all__ = ["read_infer", "write_infer"]
+_MAX_ENTRIES = 64
+"""The most inputs, outputs or parameters in one place; each costs time before it is rejected."""
 
-_MOST_ENTRIES = 64
-"""Inputs, outputs or parameters in a message; each costs time to look at before it is refused."""
-
-_MOST_DIMENSIONS = 16
-"""Sizes of a shape that are looked at: with so many it is wrong anyway."""
+_MAX_DIMENSIONS = 16
+"""How many sizes of a shape are checked: with so many it is wrong anyway."""
 
 _RESPONSE = message_class("inference.ModelInferResponse")
 
 
-def read_infer(message: Any, *, max_rows: int, parts: Parts | None = None) -> InferRequest:
-    """Read a request.
+def read_infer(message: Any, *, max_images: int, parts: Parts | None = None) -> InferRequest:
+    """Convert a message to a request.
 
     Args:
-        message: an inference.ModelInferRequest; its model's name and version are not looked at.
-        max_rows: the most images in a request.
-        parts: has the pixels, if they were taken out of the message.
+        message: an inference.ModelInferRequest; its model's name and version are ignored.
+        max_images: the most images in a request.
+        parts: the pixels, if they were taken out of the message.
 
     Returns:
-        The request; it is `binary` if its pixels came as raw_input_contents, for then the answer
-        goes out as raw_output_contents.
+        The request; it is `binary` if its pixels came as raw_input_contents, as then the response
+        has raw_output_contents.
 
     Raises:
-        RequestError: 413 for more than `max_rows` images, 400 for anything else.
+        RequestError: `TOO_LARGE` for more than `max_images` images, else `BAD_REQUEST`.
     """
     raw = len(message.raw_input_contents) > 0
     _few(message.inputs, "inputs")
@@ -51,76 +48,62 @@ def read_infer(message: Any, *, max_rows: int, parts: Parts | None = None) -> In
     header = orjson.dumps(_header(message, len(content)))
     try:
         body = b"".join((header, content))
-        request = parse_infer(body, str(len(header)), max_rows=max_rows)
-    except RequestError as error:
-        if error.reason != "bad_binary_size":  # it speaks of a parameter that HTTP alone has
-            raise
+        request = parse_infer(body, str(len(header)), max_images=max_images)
+    except WrongBinarySize as error:  # its message names a parameter that only HTTP has
         raise RequestError(
-            400,
-            "bad_data",
             f"an input of the shape {list(message.inputs[0].shape)} needs as many bytes in "
-            f"raw_input_contents or numbers in uint_contents, got {len(content)}",
+            f"raw_input_contents or numbers in uint_contents, got {len(content)}"
         ) from error
     fields = [field.name for field, _ in message.inputs[0].contents.ListFields()]
     if fields and fields != ["uint_contents"]:
-        raise RequestError(
-            400, "bad_data", f"contents of UINT8 are uint_contents alone, got {', '.join(fields)}"
-        )
+        raise RequestError(f"contents of UINT8 are uint_contents alone, got {', '.join(fields)}")
     return dataclasses.replace(request, binary=raw)
 
 
-def write_infer(
-    request: InferRequest,
-    probabilities: NDArray[np.float32],
-    *,
-    model_name: str,
-    model_version: str,
-) -> bytes:
-    """Write the inference.ModelInferResponse; the arguments are those of `encode_infer`."""
-    message = _RESPONSE(model_name=model_name, model_version=model_version, id=request.id or "")
-    shape = (len(probabilities), 1)
-    output = message.outputs.add(name=OUTPUT, datatype="FP32", shape=shape)
-    if request.binary:
+def write_infer(response: InferResponse, *, binary: bool) -> bytes:
+    """Encode an inference.ModelInferResponse; `binary` means raw_output_contents."""
+    message = _RESPONSE(
+        model_name=response.model_name,
+        model_version=response.model_version,
+        id=response.id or "",
+    )
+    probabilities = response.probabilities
+    output = message.outputs.add(name=OUTPUT, datatype="FP32", shape=(len(probabilities), 1))
+    if binary:
         content = probabilities.astype("<f4", copy=False).tobytes()
         message.raw_output_contents.append(content)
     else:
         output.contents.fp32_contents.extend(probabilities.tolist())
-    answer: bytes = message.SerializeToString()
-    return answer
+    encoded: bytes = message.SerializeToString()
+    return encoded
 
 
 def _raw_content(message: Any) -> bytes:
-    """The bytes of raw_input_contents, which must be all that is given."""
+    """Return the bytes of raw_input_contents, which must be the only pixels."""
     entries, inputs = len(message.raw_input_contents), len(message.inputs)
     if entries != inputs:
         raise RequestError(
-            400,
-            "bad_data",
-            f"raw_input_contents must have one entry an input, got {entries} for {inputs}",
+            f"raw_input_contents must have one entry an input, got {entries} for {inputs}"
         )
     if any(tensor.contents.ListFields() for tensor in message.inputs):
-        raise RequestError(
-            400, "bad_data", "contents must be empty where raw_input_contents is given"
-        )
+        raise RequestError("contents must be empty where raw_input_contents is given")
     content: bytes = message.raw_input_contents[0]
     return content
 
 
 def _put_back(content: bytes, raw: bool, parts: Parts | None) -> bytes | memoryview:
-    """The pixels, which were taken out of the message if it was large."""
+    """Return the pixels, which were taken out of the message if it was large."""
     if parts is None or (pixels := parts.pixels()) is None:
         return content
     if content:
-        raise RequestError(400, "bad_data", "uint_contents must be in one piece")
+        raise RequestError("uint_contents must be in one piece")
     if raw and parts.numbers is not None:
-        raise RequestError(
-            400, "bad_data", "contents must be empty where raw_input_contents is given"
-        )
+        raise RequestError("contents must be empty where raw_input_contents is given")
     return pixels
 
 
 def _typed_content(message: Any) -> bytes:
-    """The pixels of uint_contents as bytes."""
+    """Convert the pixels of uint_contents to bytes."""
     if not message.inputs:
         return b""
     pixels = message.inputs[0].contents.uint_contents
@@ -129,15 +112,13 @@ def _typed_content(message: Any) -> bytes:
     except ValueError as error:
         wrong = next(pixel for pixel in pixels if pixel > 255)
         raise RequestError(
-            400,
-            "bad_data",
             f"data of {message.inputs[0].name[:64]!r} must be whole numbers from 0 to 255, "
-            f"got {wrong}",
+            f"got {wrong}"
         ) from error
 
 
 def _header(message: Any, size: int) -> dict[str, Any]:
-    """The JSON of the same request over HTTP, with `size` bytes of images to follow."""
+    """Make the JSON of the same request over HTTP, which `size` bytes of images follow."""
     _few(message.outputs, "outputs")
     return {
         "id": message.id or None,
@@ -146,7 +127,7 @@ def _header(message: Any, size: int) -> dict[str, Any]:
             {
                 "name": tensor.name,
                 "datatype": tensor.datatype,
-                "shape": tensor.shape[:_MOST_DIMENSIONS],
+                "shape": tensor.shape[:_MAX_DIMENSIONS],
                 "parameters": _parameters(tensor) | {"binary_data_size": size},
             }
             for tensor in message.inputs
@@ -167,9 +148,7 @@ def _parameters(holder: Any) -> dict[str, Any]:
 
 
 def _few(entries: Sized, what: str) -> None:
-    if len(entries) > _MOST_ENTRIES:
+    if len(entries) > _MAX_ENTRIES:
         raise RequestError(
-            400,
-            f"bad_{what}",
-            f"at most {_MOST_ENTRIES} {what} are allowed in one place, got {len(entries)}",
+            f"at most {_MAX_ENTRIES} {what} are allowed in one place, got {len(entries)}"
         )

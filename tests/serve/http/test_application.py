@@ -14,11 +14,16 @@ from typing import Any
 import pytest
 
 from mnist_sgd_serve.http.application import Application
-from mnist_sgd_serve.http.exchange import Answer, Exchange, Route
-from mnist_sgd_serve.logs import Log
+from mnist_sgd_serve.http.messages import Request, Response, Route
+from mnist_sgd_serve.logs import Log, RequestLog
 from mnist_sgd_serve.metrics import Metrics, shared_memory
-from mnist_sgd_serve.model.batcher import ClientGone, DeadlineExceeded, QueueFull
-from mnist_sgd_serve.protocol import RequestError
+from mnist_sgd_serve.protocol.errors import (
+    ClientDisconnected,
+    DeadlineExceeded,
+    Kind,
+    QueueFull,
+    RequestError,
+)
 from mnist_sgd_serve.settings import Settings
 
 
@@ -35,22 +40,24 @@ class Bench:
         self.cancelled = False
         self.metrics = Metrics(shared_memory(1))
         given = Settings(model=Path("model.onnx"), **settings)
-        self.application = Application(given, self.find, self.metrics, Log())
+        self.application = Application(
+            given, self.find, RequestLog(self.metrics, Log(), given.access_log)
+        )
 
     def find(self, path: bytes) -> Route:
-        async def handler(exchange: Exchange) -> Answer:
+        async def handler(request: Request) -> Response:
             if self.cancelled:
                 raise asyncio.CancelledError
             if self.failure is not None:
                 raise self.failure
-            return Answer(b"{}")
+            return Response(b"{}")
 
         return Route("infer", b"POST", handler)
 
-    def ask(self, head: dict[bytes, bytes] | None = None, *, gone: bool = False) -> Answer:
+    def ask(self, head: dict[bytes, bytes] | None = None, *, gone: bool = False) -> Response:
         path = b"/x" + b"y" * 9000
-        exchange = Exchange(b"POST", path, b"", head or {}, b"", Client(gone), time.perf_counter())
-        return asyncio.run(self.application.answer(exchange))
+        request = Request(b"POST", path, b"", head or {}, b"", Client(gone), time.perf_counter())
+        return asyncio.run(self.application.handle(request))
 
     def counted(self, status: int) -> bool:
         return f'status="{status}"' in self.metrics.text("m", "1").decode()
@@ -78,10 +85,10 @@ def test_a_failure_of_our_own_is_traced_in_the_log_and_nowhere_else(
 @pytest.mark.parametrize(
     ("failure", "status", "text"),
     [
-        (RequestError(415, "x", "not this"), 415, "not this"),
+        (RequestError("not this", Kind.UNSUPPORTED), 415, "not this"),
         (QueueFull(), 503, "too many images are waiting, try again soon"),
         (DeadlineExceeded(), 504, "the request waited too long for its turn"),
-        (ClientGone(), 499, "the client has left"),
+        (ClientDisconnected(), 499, "the client has left"),
     ],
 )
 def test_every_failure_has_its_status_and_is_counted(
@@ -95,7 +102,7 @@ def test_every_failure_has_its_status_and_is_counted(
 
 
 def test_a_failure_is_forgotten_at_once_with_all_that_its_trace_holds() -> None:
-    failure = RequestError(400, "x", "wrong")
+    failure = RequestError("wrong")
     bench, alive = Bench(failure), weakref.ref(failure)
     del failure
     gc.disable()
@@ -113,7 +120,7 @@ def test_an_answer_to_a_client_that_has_left_is_counted_as_such() -> None:
     assert bench.counted(499)
 
 
-@pytest.mark.parametrize("failure", [None, RequestError(400, "x", "wrong"), QueueFull()])
+@pytest.mark.parametrize("failure", [None, RequestError("wrong"), QueueFull()])
 def test_the_log_says_the_status_that_is_counted(
     failure: Exception | None, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -139,7 +146,7 @@ def test_a_failure_of_our_own_is_logged_and_counted_though_the_client_has_left(
     assert not bench.counted(499)
 
 
-@pytest.mark.parametrize("failure", [QueueFull(), DeadlineExceeded(), ClientGone()])
+@pytest.mark.parametrize("failure", [QueueFull(), DeadlineExceeded(), ClientDisconnected()])
 def test_the_log_says_what_the_client_is_told(
     failure: Exception, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -180,9 +187,9 @@ def test_failures_of_a_kind_are_logged_once_a_second_with_how_many_were_not(
 
 def test_what_clients_do_wrong_is_logged_only_if_told(capfd: pytest.CaptureFixture[str]) -> None:
     for access_log in (False, True):
-        bench = Bench(RequestError(400, "x", "wrong"), access_log=access_log)
+        bench = Bench(RequestError("wrong"), access_log=access_log)
         bench.ask({b"x-request-id": b"abc"})
-        bench.application.refuse(431, "too large")
+        bench.application.reject(431, "too large")
         found = lines(capfd.readouterr().err)
         if access_log:
             assert [line["event"] for line in found] == ["request", "refused"]

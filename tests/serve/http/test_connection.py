@@ -11,17 +11,18 @@ import pytest
 from hypothesis import given, strategies as st
 
 from mnist_sgd_serve.http.connection import LINGER_SECONDS, Connection, connection_class
-from mnist_sgd_serve.http.exchange import JSON, Answer, Exchange
+from mnist_sgd_serve.http.messages import JSON, Request, Response
+from mnist_sgd_serve.inference import BodyBudget
 from mnist_sgd_serve.settings import Settings
 
 GET = b"GET /%d HTTP/1.1\r\nHost: test\r\n\r\n"
 POST = b"POST /%d HTTP/1.1\r\nHost: test\r\nContent-Length: %d\r\n\r\n"
 LIMITS = Settings(
     model=__file__,  # type: ignore[arg-type]  # not looked at
-    head_seconds=10,
-    body_seconds=20,
-    idle_seconds=60,
-    write_seconds=30,
+    header_timeout=10,
+    body_timeout=20,
+    keep_alive_timeout=60,
+    write_timeout=30,
 )
 
 
@@ -89,25 +90,25 @@ class Echo:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
-        self.max_body, self.max_held, self.held = 1000, 10_000, 0
+        self.bodies = BodyBudget(1000, 10_000)
         self.draining = False
-        self.seen: list[Exchange] = []
+        self.seen: list[Request] = []
         self.slow: dict[bytes, asyncio.Future[None]] = {}
         self.refusals: list[int] = []
 
-    async def answer(self, exchange: Exchange) -> Answer:
-        self.seen.append(exchange)
-        if exchange.path == b"/same":
-            return Answer(b"", [(b"etag", b'"1"')], 304)
-        if exchange.path.startswith(b"/slow"):
-            self.slow[exchange.path] = self.loop.create_future()
-            await self.slow[exchange.path]
+    async def handle(self, request: Request) -> Response:
+        self.seen.append(request)
+        if request.path == b"/same":
+            return Response(b"", [(b"etag", b'"1"')], 304)
+        if request.path.startswith(b"/slow"):
+            self.slow[request.path] = self.loop.create_future()
+            await self.slow[request.path]
             await asyncio.sleep(0)
-        return Answer(exchange.path + exchange.body, JSON)
+        return Response(request.path + request.body, JSON)
 
-    def refuse(self, status: int, message: str) -> Answer:
+    def reject(self, status: int, message: str) -> Response:
         self.refusals.append(status)
-        return Answer(json.dumps({"error": message}).encode(), JSON, status)
+        return Response(json.dumps({"error": message}).encode(), JSON, status)
 
 
 @dataclass
@@ -157,7 +158,7 @@ def bench(loop: asyncio.AbstractEventLoop) -> Bench:
 
 def make(loop: asyncio.AbstractEventLoop) -> Bench:
     application, transport, state = Echo(loop), Transport(), State()
-    connection = connection_class(application)(None, state, {}, loop)
+    connection = connection_class(application, application)(None, state, {}, loop)
     connection.connection_made(transport)  # type: ignore[arg-type]
     return Bench(loop, application, transport, connection, state)
 
@@ -397,11 +398,11 @@ def test_a_request_that_is_being_answered_has_no_deadline_here(bench: Bench) -> 
 
 def test_a_client_that_leaves_is_noticed_and_nothing_is_written(bench: Bench) -> None:
     bench.feed(GET.replace(b"%d", b"slow") + GET % 1)
-    (exchange,) = bench.application.seen
-    assert not exchange.gone()
+    (request,) = bench.application.seen
+    assert not request.is_disconnected()
     bench.transport.closed = True
     bench.connection.connection_lost(None)
-    assert exchange.gone()
+    assert request.is_disconnected()
     bench.let_go(b"/slow")
     assert bench.transport.sent == b""
     assert [one.path for one in bench.application.seen] == [b"/slow"]
@@ -457,63 +458,63 @@ def test_a_draining_server_closes_after_the_answer(bench: Bench) -> None:
 def test_headers_given_twice_are_a_list_and_trailers_none(bench: Bench) -> None:
     head = b"POST /1 HTTP/1.1\r\nContent-Encoding: a\r\nTransfer-Encoding: chunked\r\n"
     bench.feed(head + b"content-encoding: b\r\n\r\n1\r\nx\r\n0\r\nAuthorization: c\r\n\r\n")
-    (exchange,) = bench.application.seen
-    assert exchange.head[b"content-encoding"] == b"a, b"
-    assert b"authorization" not in exchange.head
+    (request,) = bench.application.seen
+    assert request.headers[b"content-encoding"] == b"a, b"
+    assert b"authorization" not in request.headers
 
 
 def test_bodies_are_counted_while_they_arrive_and_no_longer(
     loop: asyncio.AbstractEventLoop,
 ) -> None:
     one, other = make(loop), make(loop)
-    other.connection = connection_class(one.application)(None, one.state, {}, loop)
+    other.connection = connection_class(one.application, one.application)(None, one.state, {}, loop)
     other.connection.connection_made(other.transport)  # type: ignore[arg-type]
-    one.application.max_body, one.application.max_held = 100_000, 120_000
+    one.application.bodies.max_body, one.application.bodies.max_held = 100_000, 120_000
     one.feed(POST % (1, 90_000), bytes(80_000))
-    assert one.application.held == 80_000
+    assert one.application.bodies.held == 80_000
     other.feed(POST % (2, 90_000), bytes(35_000))
-    assert one.application.held == 115_000
+    assert one.application.bodies.held == 115_000
     other.feed(bytes(35_000))
     assert [status for status, _ in other.answers()] == [503]
-    assert one.application.held == 80_000
+    assert one.application.bodies.held == 80_000
     one.feed(bytes(10_000))
-    assert one.application.held == 0
+    assert one.application.bodies.held == 0
     assert [status for status, _ in one.answers()] == [200]
     other.feed(bytes(20_000) + GET % 3)
     assert [status for status, _ in other.answers()] == [503, 200]
     one.feed(POST % (1, 90_000), bytes(80_000))
     one.connection.connection_lost(None)
-    assert one.application.held == 0
+    assert one.application.bodies.held == 0
 
 
 def test_a_body_is_counted_until_its_request_is_over_though_the_client_has_left(
     bench: Bench,
 ) -> None:
-    bench.application.max_body, bench.application.max_held = 100_000, 1_000_000
+    bench.application.bodies.max_body, bench.application.bodies.max_held = 100_000, 1_000_000
     slow = b"POST /slow HTTP/1.1\r\nContent-Length: 90000\r\n\r\n"
     bench.feed(slow, bytes(90_000))
-    assert bench.application.held == 90_000
+    assert bench.application.bodies.held == 90_000
     bench.feed(slow, bytes(50_000))  # the next one, which arrives meanwhile, is counted too
-    assert bench.application.held == 140_000
+    assert bench.application.bodies.held == 140_000
     bench.feed(bytes(40_000))
-    assert bench.application.held == 180_000
+    assert bench.application.bodies.held == 180_000
     bench.connection.connection_lost(None)
-    assert bench.application.held == 90_000  # it is still worked on
+    assert bench.application.bodies.held == 90_000  # it is still worked on
     bench.application.slow[b"/slow"].set_result(None)
     bench.turn()
-    assert bench.application.held == 0
+    assert bench.application.bodies.held == 0
 
 
 def test_a_small_body_is_not_counted(bench: Bench) -> None:
     bench.feed(b"POST /slow HTTP/1.1\r\nContent-Length: 900\r\n\r\n" + bytes(900))
-    assert bench.application.held == 0
+    assert bench.application.bodies.held == 0
 
 
 def test_a_failure_of_our_own_is_not_blamed_on_the_client(bench: Bench) -> None:
-    def fail(exchange: Exchange) -> Any:
+    def fail(request: Request) -> Any:
         raise ZeroDivisionError
 
-    bench.application.answer = fail  # type: ignore[method-assign]
+    bench.application.handle = fail  # type: ignore[method-assign]
     with pytest.raises(Exception, match="on_message_complete") as raised:
         bench.feed(GET % 1)
     assert isinstance(raised.value.__context__, ZeroDivisionError)

@@ -20,9 +20,9 @@ import pytest
 from PIL import Image, ImageDraw
 
 import onnx_models
-from mnist_sgd_serve.http.application import MOST_HELD
 from mnist_sgd_serve.http.decoder_process import DecoderProcess
 from mnist_sgd_serve.http.picture_request import PictureLimits
+from mnist_sgd_serve.inference import MAX_HELD_BODIES
 from mnist_sgd_serve.settings import Settings
 from picture_bombs import BOMBS, MIB, bmp, filtered, half_noise
 from server import INFER, RAW, Reply, Server, launch, message, running, stopped
@@ -94,7 +94,7 @@ def test_a_picture_that_takes_too_much_processor_time_costs_its_process_and_noth
 
 
 def test_a_picture_that_is_not_read_by_its_deadline_is_given_up(model: Path) -> None:
-    with running(model, *READ_IT, "--deadline", "0.3", "--decode-seconds", "3600") as server:
+    with running(model, *READ_IT, "--queue-timeout", "0.3", "--decode-seconds", "3600") as server:
         server.ready_decoders()
         reply = endless(server)
         server.check_refusal(reply, 504, "the image was not read within 0.3 s")
@@ -109,7 +109,7 @@ def test_pictures_that_wait_past_their_deadline_or_whose_clients_leave_are_not_b
     model: Path,
 ) -> None:
     """The decoder stands still with a picture; what is begun after it would cost a process."""
-    arguments = ("--decoders", "1", "--decode-seconds", "0.05", "--deadline", "60")
+    arguments = ("--decoders", "1", "--decode-seconds", "0.05", "--queue-timeout", "60")
     with running(model, *READ_IT, *arguments) as server, ExitStack() as stack:
         decoders = server.ready_decoders(2)
         for decoder in decoders:
@@ -141,7 +141,7 @@ def test_a_decoder_whose_server_is_gone_ends_without_a_word(
 
 
 def test_a_picture_that_waits_too_long_is_told_and_not_begun(model: Path) -> None:
-    arguments = ("--decoders", "1", "--decode-seconds", "0.05", "--deadline", "1")
+    arguments = ("--decoders", "1", "--decode-seconds", "0.05", "--queue-timeout", "1")
     with running(model, *READ_IT, *arguments) as server, ExitStack() as stack:
         decoders = server.ready_decoders(2)
         for decoder in decoders:
@@ -250,7 +250,7 @@ def test_the_server_may_end_just_when_a_decoder_has_ended() -> None:
 
 
 def test_decoders_end_with_the_server_however_it_ends(model: Path) -> None:
-    with launch(model, *READ_IT, "--drain-seconds", "0") as server:
+    with launch(model, *READ_IT, "--shutdown-delay", "0") as server:
         server.wait_until_ready()
         decoders = server.ready_decoders()
         with server.connect() as client:
@@ -263,7 +263,7 @@ def test_decoders_end_with_the_server_however_it_ends(model: Path) -> None:
 
 
 def test_a_server_that_is_told_to_stop_ends_whatever_is_being_read(model: Path) -> None:
-    arguments = ("--drain-seconds", "0", "--deadline", "5")
+    arguments = ("--shutdown-delay", "0", "--queue-timeout", "5")
     with launch(model, *READ_IT, *arguments) as server, ExitStack() as stack:
         server.wait_until_ready()
         decoders = server.ready_decoders()
@@ -280,7 +280,7 @@ def test_a_server_that_is_told_to_stop_ends_whatever_is_being_read(model: Path) 
 
 
 def test_workers_that_are_told_to_stop_end_whatever_is_being_read(model: Path) -> None:
-    arguments = ("--drain-seconds", "0", "--deadline", "5", "--workers", "2")
+    arguments = ("--shutdown-delay", "0", "--queue-timeout", "5", "--workers", "2")
     with launch(model, *READ_IT, *arguments) as server, ExitStack() as stack:
         server.wait_until_ready()
         workers = [
@@ -297,7 +297,7 @@ def test_workers_that_are_told_to_stop_end_whatever_is_being_read(model: Path) -
 
 
 def test_a_second_signal_ends_the_decoders_too(model: Path) -> None:
-    with launch(model, "--drain-seconds", "3600") as server:
+    with launch(model, "--shutdown-delay", "3600") as server:
         server.wait_until_ready()
         decoders = server.ready_decoders()
         os.kill(decoders[0], signal.SIGSTOP)  # it would not notice the server's end
@@ -376,7 +376,7 @@ from mnist_sgd_serve.http import decoder_process
 decoder_process.PROGRAM = decoder_process.PROGRAM.replace("main(", '''
 from mnist_sgd_serve.http import decoder
 def answer(head, requests, limits):
-    requests.read(sum(decoder.HEAD.unpack(head)))
+    requests.read(sum(decoder.HEADER.unpack(head)))
     return {answer}
 decoder._answer = answer
 main(''', 1)
@@ -384,13 +384,13 @@ sys.exit(command.main())
 """
 KILLED = "the process that read the picture ended with code -9"
 ANSWERS = {
-    "decoder.HEAD.pack(2**32 - 1, 0)": KILLED,
-    "decoder.HEAD.pack(3, 0) + b'[[['": KILLED,
-    "decoder.HEAD.pack(10**5, 0) + b'[' * 10**5": KILLED,
+    "decoder.HEADER.pack(2**32 - 1, 0)": KILLED,
+    "decoder.HEADER.pack(3, 0) + b'[[['": KILLED,
+    "decoder.HEADER.pack(10**5, 0) + b'[' * 10**5": KILLED,
     "decoder.message({}, bytes(3)) + bytes(3)": "the process that read the picture answered "
     "wrongly: cannot reshape array of size 3 into shape (28,28)",
-    "decoder.message({'error': [200, '', '']})": "the process that read the picture answered "
-    "wrongly: a status 200",
+    "decoder.message({'error': ['failed', '']})": "the process that read the picture answered "
+    "wrongly: a kind 'failed'",
     "decoder.message({'inverted': True}, bytes(784)) + bytes(784)": "the process that read the "
     "picture answered wrongly: Preprocessed.__init__() missing 1 required positional argument: "
     "'unchanged'",
@@ -403,7 +403,7 @@ def test_a_decoder_that_a_picture_has_taken_over_can_say_nothing_that_harms(
 ) -> None:
     script = tmp_path / "wrong.py"
     script.write_text(WRONG.replace("{answer}", answer))
-    options = ("--drain-seconds", "0", "--deadline", "3600", "--decoders", "1")
+    options = ("--shutdown-delay", "0", "--queue-timeout", "3600", "--decoders", "1")
     with launch(model, *options, program=[os.fspath(script)]) as server:
         server.wait_until_ready()
         before = server.ready_decoders(2)
@@ -434,7 +434,7 @@ def test_a_decoder_that_cannot_be_started_for_now_is_started_later(
 ) -> None:
     script = tmp_path / "scarce.py"
     script.write_text(SCARCE.replace("FAILS", "4"))
-    with launch(model, "--drain-seconds", "0", program=[os.fspath(script)]) as server:
+    with launch(model, "--shutdown-delay", "0", program=[os.fspath(script)]) as server:
         server.wait_until_ready()
         os.kill(server.ready_decoders()[0], signal.SIGKILL)
         failure = server.wait_for("decoder not started")
@@ -457,7 +457,7 @@ def test_a_server_that_can_start_no_other_process_says_so_and_ends(
 
 
 def test_decoders_that_hang_cost_their_pictures_and_are_replaced(model: Path) -> None:
-    with running(model, "--deadline", "0.3", "--decoders", "1") as server:
+    with running(model, "--queue-timeout", "0.3", "--decoders", "1") as server:
         hanging = server.ready_decoders(2)
         for decoder in hanging:
             os.kill(decoder, signal.SIGSTOP)
@@ -471,7 +471,7 @@ def test_decoders_that_hang_cost_their_pictures_and_are_replaced(model: Path) ->
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_decoders_that_hang_do_not_hold_up_the_end(model: Path, workers: int) -> None:
-    options = ("--drain-seconds", "0", "--deadline", "1", "--workers", str(workers))
+    options = ("--shutdown-delay", "0", "--queue-timeout", "1", "--workers", str(workers))
     with launch(model, *options) as server, ExitStack() as stack:
         server.wait_until_ready()
         server.wait_for("ready", workers)
@@ -499,7 +499,7 @@ def test_the_manifest_for_kserve_allows_the_memory_that_the_server_takes(model: 
         processes = [server.pid, *server.ready_decoders()]
         idle = sum(map(resident, processes))
     assert idle < usual
-    assert idle + 512 * MIB + DEFAULTS.max_body * MOST_HELD < most
+    assert idle + 512 * MIB + DEFAULTS.max_body * MAX_HELD_BODIES < most
 
 
 def resident(process: int) -> int:

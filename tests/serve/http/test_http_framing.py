@@ -11,8 +11,8 @@ from contextlib import ExitStack, suppress
 import pytest
 
 import onnx_models
-from mnist_sgd_serve.http.application import MOST_HELD
 from mnist_sgd_serve.http.connection import LINGER_SECONDS
+from mnist_sgd_serve.inference import MAX_HELD_BODIES
 from server import INFER, RAW, Client, Reply, Server, message, running
 from waiting import again_if_late, wait_until
 
@@ -425,14 +425,14 @@ def test_bodies_that_arrive_at_once_are_bounded_together(server: Server) -> None
         for client in clients:
             with suppress(ConnectionError):
                 client.send(bytes(size - 1))
-        wait_for_answers(clients, 40 - MOST_HELD)  # till then some may lie unread
+        wait_for_answers(clients, 40 - MAX_HELD_BODIES)  # till then some may lie unread
         server.check_good()  # small requests go on
         for client in clients:
             client.send(b"}")
         replies = [client.reply() for client in clients]
         statuses = [reply.status for reply in replies]
-        assert statuses.count(503) == 40 - MOST_HELD
-        assert statuses.count(400) == MOST_HELD
+        assert statuses.count(503) == 40 - MAX_HELD_BODIES
+        assert statuses.count(400) == MAX_HELD_BODIES
         refused = next(reply for reply in replies if reply.status == 503)
         server.check_refusal(refused, 503, "too many large bodies are arriving")
         assert refused.headers["retry-after"] == "1"

@@ -35,7 +35,7 @@ DEADLINE = 1.0
 def server(model: Path) -> Iterator[Server]:
     """Whose large buffers go back to the system when they are freed, so that memory tells."""
     environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": "131072"}
-    with running(model, "--max-rows", "100", environment=environment) as started:
+    with running(model, "--max-request-images", "100", environment=environment) as started:
         yield started
 
 
@@ -138,7 +138,7 @@ def test_a_client_that_never_reads_costs_little_and_is_closed(impatient: Server)
 
 
 def test_a_full_queue_is_said_at_once(model: Path) -> None:
-    with running(model, "--max-waiting", "3", "--access-log") as server:
+    with running(model, "--max-queue-size", "3", "--access-log") as server:
         replies = together(server, 64)
         for reply in replies:
             if reply.status == 503:
@@ -151,7 +151,7 @@ def test_a_full_queue_is_said_at_once(model: Path) -> None:
 
 
 def test_an_overload_is_logged_in_few_lines(model: Path) -> None:
-    with running(model, "--max-waiting", "1") as server:
+    with running(model, "--max-queue-size", "1") as server:
         refused = sum(reply.status == 503 for _ in range(3) for reply in together(server, 64))
         assert refused > 60
         assert 1 <= len(server.events("request")) < refused / 2
@@ -161,7 +161,7 @@ def test_a_request_that_waits_past_its_deadline_is_told(tmp_path: Path) -> None:
     """Each run takes many times the deadline, so that who waits for two is late on any machine."""
     path = tmp_path / "slow.onnx"
     path.write_bytes(onnx_models.content(onnx_models.slow()))
-    with running(path, "--deadline", "0.001", "--max-images", "1") as server:
+    with running(path, "--queue-timeout", "0.001", "--max-batch-size", "1") as server:
         replies = together(server, 8)
         statuses = Counter(reply.status for reply in replies)
         assert set(statuses) == {200, 504}
@@ -191,7 +191,7 @@ def test_clients_that_leave_the_queue_cost_no_run_and_leave_nothing(model: Path)
                         client.leave_at_once()
             wait_until(lambda: server.metric("mnist_sgd_queue_images") == 0)
 
-    with running(model, "--max-images", "1") as server:
+    with running(model, "--max-batch-size", "1") as server:
         rounds(server, 2)
         memory, descriptors = server.memory(), server.descriptors()
         rounds(server, 20)

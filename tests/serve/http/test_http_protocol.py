@@ -22,7 +22,7 @@ PIXELS = IMAGES[0].ravel().tolist()
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     model = tmp_path_factory.mktemp("model") / "model.onnx"
     model.write_bytes(MODEL)
-    with running(model, "--max-rows", "8") as started:
+    with running(model, "--max-request-images", "8") as started:
         yield started
 
 

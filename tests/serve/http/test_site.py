@@ -10,8 +10,9 @@ import pytest
 
 import onnx_models
 from mnist_sgd.data import sample_digits
-from mnist_sgd_serve.http.exchange import Exchange
+from mnist_sgd_serve.http.messages import Request
 from mnist_sgd_serve.http.site import Site
+from mnist_sgd_serve.http.status import STATUS
 from mnist_sgd_serve.protocol import RequestError
 from mnist_sgd_serve.settings import Settings
 from server import INFER, RAW, Server, running
@@ -42,14 +43,14 @@ def refusal(
 ) -> str:
     """Why a request is refused, or an empty text."""
     given = {name.encode(): value.encode() for name, value in head.items()}
-    exchange = Exchange(
+    request = Request(
         method.encode(), target.encode(), b"", given, b"", Client(), time.perf_counter()
     )
     site = Site(Settings(model=Path("m"), **settings))  # type: ignore[arg-type]
     try:
-        site.check(exchange)
+        site.check(request)
     except RequestError as error:
-        assert error.status == 403
+        assert STATUS[error.kind] == 403
         return str(error)
     return ""
 

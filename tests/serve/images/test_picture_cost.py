@@ -26,7 +26,7 @@ from mnist_sgd_serve.images.decode import ImageError, ImageTooLarge, decode, dec
 from mnist_sgd_serve.images.picture import LONGEST_SIDE, shrink
 from mnist_sgd_serve.images.preprocessing import preprocess
 from mnist_sgd_serve.images.work import memory_needed
-from mnist_sgd_serve.protocol import RequestError
+from mnist_sgd_serve.protocol import Kind, RequestError
 from mnist_sgd_serve.settings import Settings
 from picture_bombs import BOMBS, MIB, bmp, chunk, drawn, png, rows, saved, segments
 from processes import in_child
@@ -70,7 +70,7 @@ def test_a_picture_is_refused_by_headers_that_ask_for_too_much() -> None:
         bomb = BOMBS[name]()
         with pytest.raises(RequestError) as raised:
             read_picture(bomb.body, bomb.headers.get("Content-Encoding"), "", "mnist", LIMITS)
-        assert (raised.value.status, str(raised.value)) == (413, text), name
+        assert (raised.value.kind, str(raised.value)) == (Kind.TOO_LARGE, text), name
 
 
 HARMLESS = ["JPEG, padding", "JPEG, APP1 of 64 KB", "PNG, zTXt", "PNG, iCCP", "PNG, iTXt"]

@@ -74,7 +74,7 @@ def test_the_server_follows_the_model_that_it_has_now(tmp_path: Path) -> None:
     """What the page shows as seen by the model, too."""
     path = tmp_path / "model.onnx"
     path.write_bytes(model("mnist"))
-    with running(path, "--watch-seconds", "0.02") as server:
+    with running(path, "--reload-interval", "0.02") as server:
         for number, preprocessing in enumerate(["mnist", "fit", "stretch", "mnist"]):
             if number:
                 new = tmp_path / "new"

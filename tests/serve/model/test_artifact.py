@@ -20,7 +20,7 @@ from hypothesis import given, settings, strategies as st
 import onnx_models
 from mnist_sgd_serve.model import artifact as artifact_module
 from mnist_sgd_serve.model.artifact import ArtifactError, load_artifact
-from mnist_sgd_serve.model.host import ModelHost
+from mnist_sgd_serve.model.manager import ModelManager
 from mnist_sgd_serve.model.onnx_check import WireError, check_self_contained
 
 GOOD = onnx_models.content(onnx_models.linear())
@@ -134,7 +134,7 @@ def test_the_reason_that_onnxruntime_gives_is_kept_and_nothing_of_its_source_cod
     assert "onnxruntime_src" not in text
     assert "ONNXRuntimeError" not in text
     with pytest.raises(ArtifactError, match=f"^{said}$"):
-        ModelHost(path, lambda result, text: None)
+        ModelManager(path, lambda result, text: None)
 
 
 def zipped() -> bytes:

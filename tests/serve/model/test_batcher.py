@@ -1,7 +1,7 @@
 """Batches: every answer goes to its request, whatever comes together, waits, leaves or fails."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,13 +10,8 @@ import pytest
 from hypothesis import given, strategies as st
 from numpy.typing import NDArray
 
-from mnist_sgd_serve.model.batcher import (
-    Batcher,
-    ClientGone,
-    DeadlineExceeded,
-    QueueFull,
-    RunFailed,
-)
+from mnist_sgd_serve.model.batcher import Batcher, InferenceError
+from mnist_sgd_serve.protocol.errors import ClientDisconnected, DeadlineExceeded, QueueFull
 
 Images = NDArray[np.uint8]
 
@@ -45,18 +40,37 @@ class Model:
     runs: list[list[float]] = field(default_factory=list)
     seen: list[tuple[int, int]] = field(default_factory=list)
     queued: list[int] = field(default_factory=lambda: [0])
+    next: "Model | None" = None  # takes its place
+
+    @property
+    def current(self) -> "Model":
+        return self.next or self
 
     def run(self, batch: Images) -> NDArray[np.float32]:
         self.runs.append(numbers(batch).tolist())
         return numbers(batch)
 
-    def ran(self, requests: int, count: int, seconds: float) -> None:
+    def on_batch(self, requests: int, count: int, seconds: float) -> None:
         assert seconds >= 0
         self.seen.append((requests, count))
 
-    def batcher(self, **limits: Any) -> Batcher:
-        given = {"max_images": 8, "max_waiting": 100, "deadline": DEADLINE} | limits
-        return Batcher(self.run, ran=self.ran, queued=self.queued.append, **given)
+    def batcher(self, **limits: Any) -> "Batcher[Model]":
+        given = {"max_batch_size": 8, "max_queue_size": 100, "queue_timeout": DEADLINE} | limits
+        return Batcher(
+            lambda: self.current,
+            on_batch=self.on_batch,
+            on_queue_size=self.queued.append,
+            **given,
+        )
+
+
+async def answer(
+    batcher: Batcher[Model], batch: Images, is_disconnected: Callable[[], bool]
+) -> NDArray[np.float32]:
+    """The answer to a request, which must be by the model that says so."""
+    model, probabilities = await batcher.infer(batch, is_disconnected)
+    assert set(probabilities.tolist()) <= {number for run in model.runs for number in run}
+    return probabilities
 
 
 def stays() -> bool:
@@ -78,7 +92,7 @@ def test_a_request_that_comes_alone_is_run_where_it_stands() -> None:
 
     async def go() -> None:
         for number in range(3):
-            request = batcher.answer(images(number), stays)
+            request = answer(batcher, images(number), stays)
             with pytest.raises(StopIteration) as answered:
                 request.send(None)  # no wait between question and answer
             assert answered.value.value.tolist() == [number]
@@ -90,8 +104,8 @@ def test_a_request_that_comes_alone_is_run_where_it_stands() -> None:
 
 def test_requests_that_come_together_share_runs_up_to_the_limit() -> None:
     model = Model()
-    batcher = model.batcher(max_images=4)
-    results = asyncio.run(gather(*(batcher.answer(images(n), stays) for n in range(11))))
+    batcher = model.batcher(max_batch_size=4)
+    results = asyncio.run(gather(*(answer(batcher, images(n), stays) for n in range(11))))
     assert outcomes(results) == [[n] for n in range(11)]
     assert [len(run) for run in model.runs] == [1, 4, 4, 2]
     assert batcher.waiting == 0
@@ -99,11 +113,13 @@ def test_requests_that_come_together_share_runs_up_to_the_limit() -> None:
 
 def test_a_request_that_is_too_large_for_a_run_is_run_in_pieces_and_lets_others_between() -> None:
     model = Model()
-    batcher = model.batcher(max_images=4)
+    batcher = model.batcher(max_batch_size=4)
     counts = [1, 3, 3, 9, 1, 1]
     firsts = np.cumsum([0, *counts]).tolist()
     results = asyncio.run(
-        gather(*(batcher.answer(images(f, n), stays) for f, n in zip(firsts, counts, strict=False)))
+        gather(
+            *(answer(batcher, images(f, n), stays) for f, n in zip(firsts, counts, strict=False))
+        )
     )
     assert outcomes(results) == [
         list(range(f, f + n)) for f, n in zip(firsts, counts, strict=False)
@@ -116,10 +132,10 @@ def test_a_request_that_is_too_large_for_a_run_is_run_in_pieces_and_lets_others_
 def test_a_large_request_gives_the_loop_a_turn_after_each_piece() -> None:
     """Also one that comes alone."""
     model = Model()
-    batcher = model.batcher(max_images=10)
+    batcher = model.batcher(max_batch_size=10)
 
     async def go() -> list[int]:
-        asked = asyncio.ensure_future(batcher.answer(images(0, 95), stays))
+        asked = asyncio.ensure_future(answer(batcher, images(0, 95), stays))
         seen = []
         while not asked.done():
             seen.append(len(model.runs))
@@ -134,16 +150,16 @@ def test_a_large_request_gives_the_loop_a_turn_after_each_piece() -> None:
 
 def test_a_small_request_waits_for_one_piece_of_a_large_one_and_no_more() -> None:
     model = Model()
-    batcher = model.batcher(max_images=10, max_waiting=1000)
+    batcher = model.batcher(max_batch_size=10, max_queue_size=1000)
 
     async def go() -> list[int]:
-        large = asyncio.ensure_future(batcher.answer(images(0, 500), stays))
+        large = asyncio.ensure_future(answer(batcher, images(0, 500), stays))
         while not model.runs:
             await asyncio.sleep(0)
         waits = []
         for number in range(500, 510):
             before = len(model.runs)
-            assert (await batcher.answer(images(number), stays)).tolist() == [number]
+            assert (await answer(batcher, images(number), stays)).tolist() == [number]
             waits.append(len(model.runs) - before)
         assert not large.done()
         await large
@@ -154,14 +170,14 @@ def test_a_small_request_waits_for_one_piece_of_a_large_one_and_no_more() -> Non
 
 def test_a_small_request_waits_for_one_piece_however_many_large_ones_are_there() -> None:
     model = Model()
-    batcher = model.batcher(max_images=10, max_waiting=1000)
+    batcher = model.batcher(max_batch_size=10, max_queue_size=1000)
 
     async def go() -> None:
         large = [
-            asyncio.ensure_future(batcher.answer(images(100 * n, 100), stays)) for n in range(10)
+            asyncio.ensure_future(answer(batcher, images(100 * n, 100), stays)) for n in range(10)
         ]
         await asyncio.sleep(0)
-        small = asyncio.ensure_future(batcher.answer(images(1000), stays))
+        small = asyncio.ensure_future(answer(batcher, images(1000), stays))
         await asyncio.sleep(0)
         before = len(model.runs)
         assert (await small).tolist() == [1000]
@@ -176,11 +192,11 @@ def test_a_small_request_waits_for_one_piece_however_many_large_ones_are_there()
 
 def test_a_large_request_has_every_second_run_however_many_small_ones_come() -> None:
     model = Model()
-    batcher = model.batcher(max_images=4, max_waiting=1000)
+    batcher = model.batcher(max_batch_size=4, max_queue_size=1000)
 
     async def go() -> None:
-        small = [asyncio.ensure_future(batcher.answer(images(n), stays)) for n in range(100)]
-        large = asyncio.ensure_future(batcher.answer(images(100, 20), stays))
+        small = [asyncio.ensure_future(answer(batcher, images(n), stays)) for n in range(100)]
+        large = asyncio.ensure_future(answer(batcher, images(100, 20), stays))
         await large
         assert sum(not one.done() for one in small) >= 75
         await asyncio.gather(*small)
@@ -191,17 +207,17 @@ def test_a_large_request_has_every_second_run_however_many_small_ones_come() -> 
 
 def test_a_large_request_that_finds_no_room_keeps_no_small_one_out() -> None:
     model = Model()
-    batcher = model.batcher(max_images=4, max_waiting=100)
+    batcher = model.batcher(max_batch_size=4, max_queue_size=100)
 
     async def go() -> list[Any]:
         large = [
-            asyncio.ensure_future(batcher.answer(images(100 * n, 100), stays)) for n in range(3)
+            asyncio.ensure_future(answer(batcher, images(100 * n, 100), stays)) for n in range(3)
         ]
         await asyncio.sleep(0)
-        batcher.check_room()
-        small = [asyncio.ensure_future(batcher.answer(images(n), stays)) for n in range(300, 400)]
+        batcher.check_capacity()
+        small = [asyncio.ensure_future(answer(batcher, images(n), stays)) for n in range(300, 400)]
         await asyncio.sleep(0)
-        batcher.check_room()
+        batcher.check_capacity()
         return await asyncio.gather(*large, *small, return_exceptions=True)
 
     results = outcomes(asyncio.run(go()))
@@ -212,11 +228,11 @@ def test_a_large_request_that_finds_no_room_keeps_no_small_one_out() -> None:
 
 def test_small_requests_that_find_no_room_keep_no_large_one_from_its_end() -> None:
     model = Model()
-    batcher = model.batcher(max_images=4, max_waiting=8)
+    batcher = model.batcher(max_batch_size=4, max_queue_size=8)
     results = asyncio.run(
         gather(
-            *(batcher.answer(images(n), stays) for n in range(20)),
-            batcher.answer(images(20, 30), stays),
+            *(answer(batcher, images(n), stays) for n in range(20)),
+            answer(batcher, images(20, 30), stays),
         )
     )
     assert outcomes(results) == [
@@ -228,11 +244,11 @@ def test_small_requests_that_find_no_room_keep_no_large_one_from_its_end() -> No
 
 def test_a_large_request_is_dropped_between_pieces_when_its_client_leaves() -> None:
     model = Model()
-    batcher = model.batcher(max_images=2)
+    batcher = model.batcher(max_batch_size=2)
 
     async def go() -> None:
-        large = asyncio.ensure_future(batcher.answer(images(0, 9), lambda: len(model.runs) == 2))
-        with pytest.raises(ClientGone):
+        large = asyncio.ensure_future(answer(batcher, images(0, 9), lambda: len(model.runs) == 2))
+        with pytest.raises(ClientDisconnected):
             await large
 
     asyncio.run(go())
@@ -242,69 +258,90 @@ def test_a_large_request_is_dropped_between_pieces_when_its_client_leaves() -> N
 
 def test_a_large_request_that_has_begun_in_time_is_run_to_its_end() -> None:
     model = Model()
-    batcher = model.batcher(max_images=2)
+    batcher = model.batcher(max_batch_size=2)
 
     async def go() -> list[float]:
-        large = asyncio.ensure_future(batcher.answer(images(0, 6), stays))
+        large = asyncio.ensure_future(answer(batcher, images(0, 6), stays))
         while not model.runs:
             await asyncio.sleep(0)
-        batcher.deadline = -1.0
+        batcher.queue_timeout = -1.0
         return [float(one) for one in await large]
 
     assert asyncio.run(go()) == list(range(6))
 
 
-def test_all_pieces_of_a_request_are_run_by_the_model_that_it_names() -> None:
+def test_all_pieces_of_a_request_are_run_by_the_model_of_the_first() -> None:
     model, other = Model(), Model()
-    batcher = model.batcher(max_images=2)
-    results = asyncio.run(
-        gather(batcher.answer(images(0, 5), stays, other.run), batcher.answer(images(5), stays))
-    )
-    assert outcomes(results) == [list(range(5)), [5]]
-    assert [len(run) for run in other.runs] == [2, 2, 1]
-    assert model.runs == [[5]]
+    batcher = model.batcher(max_batch_size=2)
+
+    async def go() -> list[Any]:
+        large = asyncio.ensure_future(answer(batcher, images(0, 5), stays))
+        while not model.runs:
+            await asyncio.sleep(0)
+        model.next = other
+        return await gather(answer(batcher, images(5), stays), asyncio.wait_for(large, None))
+
+    assert outcomes(asyncio.run(go())) == [[5], list(range(5))]
+    assert [len(run) for run in model.runs] == [2, 2, 1]
+    assert other.runs == [[5]]
+
+
+def test_a_batch_is_run_and_answered_by_the_model_that_is_current_then() -> None:
+    model, other = Model(), Model()
+    batcher = model.batcher()
+
+    async def go() -> list[Any]:
+        asked = [asyncio.ensure_future(batcher.infer(images(n), stays)) for n in range(3)]
+        await asyncio.sleep(0)
+        model.next = other  # while two of them wait
+        return [(by, given.tolist()) for by, given in await asyncio.gather(*asked)]
+
+    by = asyncio.run(go())
+    assert [given for _, given in by] == [[0], [1], [2]]
+    assert [one is other for one, _ in by] == [False, True, True]
+    assert (model.runs, other.runs) == ([[0]], [[1, 2]])
 
 
 def test_a_model_that_fails_on_a_piece_fails_the_request_and_leaves_nothing() -> None:
-    model = Model()
-    batcher = model.batcher(max_images=2)
+    class Fails(Model):
+        def run(self, batch: Images) -> NDArray[np.float32]:
+            if len(batch) == 2 and len(self.runs) == 2:
+                raise ValueError("broken")
+            return super().run(batch)
 
-    def fails(batch: Images) -> NDArray[np.float32]:
-        if len(model.seen) == 2:
-            raise ValueError("broken")
-        return numbers(batch)
-
+    model = Fails()
+    batcher = model.batcher(max_batch_size=2)
     results = asyncio.run(
-        gather(batcher.answer(images(0, 9), stays, fails), batcher.answer(images(9), stays))
+        gather(answer(batcher, images(0, 9), stays), answer(batcher, images(9), stays))
     )
-    assert outcomes(results) == [RunFailed, [9]]
+    assert outcomes(results) == [InferenceError, [9]]
     assert batcher.waiting == model.queued[-1] == 0
 
 
 def test_a_full_queue_refuses_and_what_waits_is_answered() -> None:
     model = Model()
-    batcher = model.batcher(max_waiting=3)
-    results = asyncio.run(gather(*(batcher.answer(images(n), stays) for n in range(6))))
+    batcher = model.batcher(max_queue_size=3)
+    results = asyncio.run(gather(*(answer(batcher, images(n), stays) for n in range(6))))
     assert outcomes(results) == [[0], [1], [2], [3], QueueFull, QueueFull]
 
 
 def test_a_queue_that_was_full_refuses_unread_requests_until_half_of_it_has_been_run() -> None:
     model = Model()
-    batcher = model.batcher(max_images=2, max_waiting=8)
+    batcher = model.batcher(max_batch_size=2, max_queue_size=8)
 
     def room() -> bool:
         try:
-            batcher.check_room()
+            batcher.check_capacity()
         except QueueFull:
             return False
         return True
 
     async def go() -> list[tuple[int, bool]]:
-        asked = [asyncio.ensure_future(batcher.answer(images(n), stays)) for n in range(9)]
+        asked = [asyncio.ensure_future(answer(batcher, images(n), stays)) for n in range(9)]
         await asyncio.sleep(0)
         assert (batcher.waiting, room()) == (8, True)
         with pytest.raises(QueueFull):
-            await batcher.answer(images(9), stays)
+            await answer(batcher, images(9), stays)
         seen = [(batcher.waiting, room())]
         while batcher.waiting:
             await asyncio.sleep(0)
@@ -318,21 +355,21 @@ def test_a_queue_that_was_full_refuses_unread_requests_until_half_of_it_has_been
 
 def test_who_asks_is_told_how_many_images_wait() -> None:
     model = Model()
-    batcher = model.batcher(max_images=4)
-    asyncio.run(gather(*(batcher.answer(images(n), stays) for n in range(7))))
+    batcher = model.batcher(max_batch_size=4)
+    asyncio.run(gather(*(answer(batcher, images(n), stays) for n in range(7))))
     assert model.queued == [0, 1, 2, 3, 4, 5, 6, 2, 0]
 
 
 def test_an_empty_queue_takes_a_request_that_is_larger_than_it() -> None:
     model = Model()
-    batcher = model.batcher(max_waiting=3)
+    batcher = model.batcher(max_queue_size=3)
     results = asyncio.run(
         gather(
-            batcher.answer(images(0), stays),
-            batcher.answer(images(1, 20), stays),
-            batcher.answer(images(21, 20), stays),
-            batcher.answer(images(41, 8), stays),
-            batcher.answer(images(49), stays),
+            answer(batcher, images(0), stays),
+            answer(batcher, images(1, 20), stays),
+            answer(batcher, images(21, 20), stays),
+            answer(batcher, images(41, 8), stays),
+            answer(batcher, images(49), stays),
         )
     )
     assert outcomes(results) == [
@@ -348,16 +385,16 @@ def test_a_request_whose_client_has_gone_costs_no_run() -> None:
     model = Model()
     batcher = model.batcher()
     clients = [stays, stays, lambda: True, stays]
-    results = asyncio.run(gather(*(batcher.answer(images(n), c) for n, c in enumerate(clients))))
-    assert outcomes(results) == [[0], [1], ClientGone, [3]]
+    results = asyncio.run(gather(*(answer(batcher, images(n), c) for n, c in enumerate(clients))))
+    assert outcomes(results) == [[0], [1], ClientDisconnected, [3]]
     assert model.runs == [[0], [1, 3]]
     assert batcher.waiting == 0
 
 
 def test_a_request_past_its_deadline_costs_no_run() -> None:
     model = Model()
-    batcher = model.batcher(deadline=-1.0)  # whatever the clock's steps are
-    results = asyncio.run(gather(*(batcher.answer(images(n), stays) for n in range(3))))
+    batcher = model.batcher(queue_timeout=-1.0)  # whatever the clock's steps are
+    results = asyncio.run(gather(*(answer(batcher, images(n), stays) for n in range(3))))
     assert outcomes(results) == [[0], DeadlineExceeded, DeadlineExceeded]
     assert model.runs == [[0]]
 
@@ -366,15 +403,19 @@ def test_a_broken_model_fails_each_request_with_its_cause_and_the_next_run_is_ne
     model = Model()
     batcher = model.batcher()
 
+    class Broken(Model):
+        def run(self, batch: Images) -> NDArray[np.float32]:
+            return numbers(batch) // 0
+
     async def go() -> list[Any]:
-        batcher.run = lambda batch: numbers(batch)[0] // 0
+        model.next = Broken()
         with np.errstate(all="raise"):
-            broken = await gather(*(batcher.answer(images(n + 1), stays) for n in range(3)))
-        batcher.run = model.run
-        return broken + await gather(*(batcher.answer(images(n), stays) for n in range(3)))
+            broken = await gather(*(answer(batcher, images(n + 1), stays) for n in range(3)))
+        model.next = None
+        return broken + await gather(*(answer(batcher, images(n), stays) for n in range(3)))
 
     results = asyncio.run(go())
-    assert outcomes(results) == [FloatingPointError, RunFailed, RunFailed, [0], [1], [2]]
+    assert outcomes(results) == [FloatingPointError, InferenceError, InferenceError, [0], [1], [2]]
     assert isinstance(results[1].__cause__, FloatingPointError)
     assert results[1] is not results[2]
 
@@ -383,9 +424,9 @@ def test_a_model_that_fails_to_join_the_images_fails_the_requests() -> None:
     batcher = Model().batcher()
     wrong = np.zeros((1, 5, 5), np.uint8)
     results = asyncio.run(
-        gather(*(batcher.answer(one, stays) for one in (images(0), images(1), wrong)))
+        gather(*(answer(batcher, one, stays) for one in (images(0), images(1), wrong)))
     )
-    assert outcomes(results) == [[0], RunFailed, RunFailed]
+    assert outcomes(results) == [[0], InferenceError, InferenceError]
 
 
 request_plans = st.lists(
@@ -400,17 +441,17 @@ request_plans = st.lists(
 
 @given(request_plans, st.integers(1, 12), st.integers(1, 30))
 def test_every_answer_goes_to_its_request(
-    plans: list[tuple[int, int, str]], max_images: int, max_waiting: int
+    plans: list[tuple[int, int, str]], max_batch_size: int, max_queue_size: int
 ) -> None:
     model = Model()
-    batcher = model.batcher(max_images=max_images, max_waiting=max_waiting)
+    batcher = model.batcher(max_batch_size=max_batch_size, max_queue_size=max_queue_size)
     firsts = np.cumsum([0, *(count for count, _, _ in plans)]).tolist()
 
     async def ask(first: int, count: int, turns: int, fate: str) -> Any:
         for _ in range(turns):
             await asyncio.sleep(0)
         asked = asyncio.ensure_future(
-            batcher.answer(images(first, count), (lambda: True) if fate == "leaves" else stays)
+            answer(batcher, images(first, count), (lambda: True) if fate == "leaves" else stays)
         )
         await asyncio.sleep(0)
         if fate == "cancels":
@@ -432,7 +473,7 @@ def test_every_answer_goes_to_its_request(
         if isinstance(result, BaseException):
             allowed = {
                 "stays": (QueueFull,),
-                "leaves": (QueueFull, ClientGone),
+                "leaves": (QueueFull, ClientDisconnected),
                 "cancels": (QueueFull, asyncio.CancelledError),
                 "late": (QueueFull, DeadlineExceeded),
             }
@@ -443,9 +484,9 @@ def test_every_answer_goes_to_its_request(
             assert result.tolist() == sorted(own)
             assert own <= ran
     assert batcher.waiting == model.queued[-1] == 0
-    batcher.check_room()
+    batcher.check_capacity()
     assert not batcher._small
     assert not batcher._large
     assert batcher._small.images == batcher._large.images == 0
-    assert all(len(run) <= max_images for run in model.runs)
+    assert all(len(run) <= max_batch_size for run in model.runs)
     assert sum(count for _, count in model.seen) == sum(map(len, model.runs))

@@ -14,7 +14,7 @@ import pytest
 
 from mnist_sgd_serve import Predictor
 from mnist_sgd_serve.model.batcher import Batcher
-from mnist_sgd_serve.model.host import ModelHost
+from mnist_sgd_serve.model.manager import ModelManager
 from onnx_models import content, linear, with_float_images
 from server import INFER, Server, message, running
 from waiting import wait_until
@@ -47,7 +47,7 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture
 def server(path: Path) -> Iterator[Server]:
     """One that looks at its file all the time."""
-    with running(path, "--watch-seconds", "0.02") as server:
+    with running(path, "--reload-interval", "0.02") as server:
         yield server
 
 
@@ -129,19 +129,24 @@ def test_a_large_request_is_answered_by_one_model_however_often_the_file_is_repl
     """Here after each of its pieces."""
     images = np.random.default_rng(1).integers(0, 256, (12, 28, 28), np.uint8)
     loads: list[str] = []
-    host = ModelHost(path, lambda result, text: loads.append(result), max_images=3)
+    models = ModelManager(path, lambda result, text: loads.append(result))
 
-    def ran(requests: int, count: int, seconds: float) -> None:
+    def on_batch(requests: int, count: int, seconds: float) -> None:
         replace(path, MODELS[len(loads) + 1])
-        host.reload()
+        models.reload()
 
     batcher = Batcher(
-        host.run, max_images=3, max_waiting=100, deadline=3600, ran=ran, queued=lambda count: None
+        lambda: models.model,
+        max_batch_size=3,
+        max_queue_size=100,
+        queue_timeout=3600,
+        on_batch=on_batch,
+        on_queue_size=lambda count: None,
     )
-    model, probabilities = asyncio.run(host.answer(batcher, images, lambda: False))
+    model, probabilities = asyncio.run(batcher.infer(images, lambda: False))
     assert loads == ["loaded"] * 4
     assert model.version == version(MODELS[0])
-    assert host.model.version == version(MODELS[4])
+    assert models.model.version == version(MODELS[4])
     np.testing.assert_allclose(probabilities, Predictor(MODELS[0]).probabilities(images), atol=1e-6)
 
 
@@ -243,7 +248,7 @@ def test_a_link_that_points_elsewhere_is_followed(tmp_path: Path) -> None:
         (tmp_path / str(number) / "model.onnx").write_bytes(MODELS[number])
     data, new = tmp_path / "data", tmp_path / "new"
     data.symlink_to("0")
-    with running(data / "model.onnx", "--watch-seconds", "0.02") as server:
+    with running(data / "model.onnx", "--reload-interval", "0.02") as server:
         new.symlink_to("1")
         os.replace(new, data)
         assert server.wait_for("model")["result"] == "loaded"
@@ -251,7 +256,7 @@ def test_a_link_that_points_elsewhere_is_followed(tmp_path: Path) -> None:
 
 
 def test_sighup_loads_the_file_without_waiting_for_a_look(path: Path) -> None:
-    with running(path, "--watch-seconds", "3600") as server:
+    with running(path, "--reload-interval", "3600") as server:
         replace(path, MODELS[1])
         assert answering(server) == version(MODELS[0])
         server.process.send_signal(signal.SIGHUP)

@@ -79,7 +79,7 @@ def sleeps(selector: Selector, poll: BusyPoll, calls: int, seconds: float) -> tu
 
     async def task() -> None:
         for _ in range(calls):
-            poll.again()
+            poll.start()
         await asyncio.sleep(seconds)
 
     start = selector.clock.now
@@ -106,9 +106,9 @@ def test_to_ask_again_keeps_it_awake_from_then_on(selector: Selector) -> None:
 
     async def task() -> None:
         poll = BusyPoll(0.04)
-        poll.again()
+        poll.start()
         await asyncio.sleep(0.02)
-        poll.again()
+        poll.start()
         await asyncio.sleep(0.2)
 
     start = selector.clock.now
@@ -124,7 +124,7 @@ def test_to_ask_again_adds_no_second_turn(selector: Selector) -> None:
         assert isinstance(loop, Loop)
         before = loop.scheduled
         for _ in range(100):
-            poll.again()
+            poll.start()
         return loop.scheduled - before
 
     with asyncio.Runner(loop_factory=lambda: Loop(selector)) as runner:
@@ -141,7 +141,7 @@ class Noting:
     def __init__(self, seconds):
         print("stays awake for", seconds, flush=True)
 
-    def again(self):
+    def start(self):
         print("again", flush=True)
 
 server.BusyPoll = Noting
@@ -155,9 +155,9 @@ def test_a_server_stays_awake_after_lone_requests_and_for_the_time_of_the_flag(
     """It says so itself here: the processor's time would depend on what else the machine does."""
     model = tmp_path / "model.onnx"
     model.write_bytes(onnx_models.content(onnx_models.linear()))
-    line = [sys.executable, "-c", NOTING, str(model), "--port", "0", "--drain-seconds", "0"]
+    line = [sys.executable, "-c", NOTING, str(model), "--port", "0", "--shutdown-delay", "0"]
     with (tmp_path / "output").open("w+b") as output:
-        process = subprocess.Popen([*line, "--poll-seconds", "0.004"], stdout=output, stderr=output)
+        process = subprocess.Popen([*line, "--busy-poll", "0.004"], stdout=output, stderr=output)
         try:
             server = Server(process, output)
             server.wait_until_ready()

@@ -19,13 +19,14 @@ from hypothesis import given, strategies as st
 
 from mnist_sgd.cli import main as cli
 from mnist_sgd.data import sample_digits
-from mnist_sgd_serve.command import HELP, _command, _settings, add_arguments
+from mnist_sgd_serve.command import _command, _settings, add_arguments
 from mnist_sgd_serve.logs import Log
-from mnist_sgd_serve.settings import _RANGES, Settings
+from mnist_sgd_serve.settings import OPTIONS, Settings
 from server import Server, reserved_port, running
 from waiting import PATIENCE, wait_until
 
 FIELDS = {field.name: field for field in dataclasses.fields(Settings)}
+RANGES = {name: option.bounds for name, option in OPTIONS.items() if option.bounds is not None}
 
 
 def parse(*arguments: str) -> Settings:
@@ -41,7 +42,7 @@ def no_token(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_every_setting_but_the_model_has_a_flag_with_its_default() -> None:
-    assert set(HELP) == set(FIELDS) - {"model"}
+    assert set(OPTIONS) == set(FIELDS) - {"model"}
     assert parse() == Settings(model=Path("model.onnx"))
 
 
@@ -51,14 +52,14 @@ def test_every_number_has_a_range() -> None:
         for name, field in FIELDS.items()
         if type(field.default) in (int, float) or name == "grpc_port"
     }
-    assert set(_RANGES) == numbers
+    assert set(RANGES) == numbers
 
 
 numbers = {
     name: st.floats(least, most)
     if type(FIELDS[name].default) is float
     else st.integers(int(least), int(most))
-    for name, (least, most) in _RANGES.items()
+    for name, (least, most) in RANGES.items()
 }
 
 
@@ -85,9 +86,9 @@ def test_a_workers_command_line_gives_the_same_settings(
     assert parse(*command[3:]) == settings
 
 
-@pytest.mark.parametrize("name", _RANGES)
+@pytest.mark.parametrize("name", RANGES)
 def test_a_number_outside_its_range_is_refused_with_the_range(name: str) -> None:
-    least, most = _RANGES[name]
+    least, most = RANGES[name]
     for value in (least, most):
         settings = Settings(model=Path("m"), **{name: value})  # type: ignore[arg-type]
         assert getattr(settings, name) == value
@@ -150,6 +151,23 @@ def test_a_token_that_is_empty_never_opens_the_server(token: str, model: Path) -
         assert (done.returncode, done.stdout, done.stderr) == (2, "", said)
 
 
+def test_an_option_still_has_its_earlier_name_which_help_does_not_show(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Whichever of the two comes last counts."""
+    earlier = {name: option.earlier for name, option in OPTIONS.items() if option.earlier}
+    assert len(earlier) == 12
+    for name, other in earlier.items():
+        new, old = (f"--{one.replace('_', '-')}" for one in (name, other))
+        least, most = RANGES[name]
+        assert getattr(parse(f"{old}={least}"), name) == least
+        assert getattr(parse(f"{old}={least}", f"{new}={most}"), name) == most
+    with pytest.raises(SystemExit):
+        parse("--help")
+    shown = capsys.readouterr().out
+    assert [other for other in earlier.values() if f"--{other.replace('_', '-')} " in shown] == []
+
+
 def test_help_names_every_flag_and_loads_nothing_heavy() -> None:
     script = (
         "import sys\n"
@@ -159,7 +177,7 @@ def test_help_names_every_flag_and_loads_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
-    for name in HELP:
+    for name in OPTIONS:
         assert f"--{name.replace('_', '-')} " in done.stdout
     assert done.stdout.endswith("set()\n")
 
@@ -172,7 +190,7 @@ def test_mnist_sgd_serve_serves_model_onnx_of_the_folder_without_torch(
     script = (
         "import sys, threading\n"
         "from mnist_sgd.cli import main\n"
-        "code = main(['serve', '--port', '0', '--drain-seconds', '0'])\n"
+        "code = main(['serve', '--port', '0', '--shutdown-delay', '0'])\n"
         "for thread in threading.enumerate()[1:]: thread.join()\n"
         "print({'torch', 'mnist_sgd._core'} & set(sys.modules))\n"
         "sys.exit(code)\n"
@@ -240,7 +258,7 @@ def test_it_serves_where_its_streams_are_closed(
 ) -> None:
     """No socket takes their numbers, where a library's messages would reach a client."""
     with reserved_port() as port:
-        options = f"--port {port} --workers {workers} --drain-seconds 0"
+        options = f"--port {port} --workers {workers} --shutdown-delay 0"
         line = f'exec "$0" -m mnist_sgd_serve "$1" {options} {closed}'
         process = subprocess.Popen(["sh", "-c", line, sys.executable, str(model)])
         try:
@@ -342,7 +360,7 @@ def confined(model: Path, *program: str) -> Iterator[Server]:
     command = [*program, sys.executable, "-m", "mnist_sgd_serve", str(model), "--port", "0"]
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(
-            [*command, "--drain-seconds", "0"],
+            [*command, "--shutdown-delay", "0"],
             stdout=output,
             stderr=output,
             env=environment,
@@ -406,7 +424,7 @@ GUIDE = (Path(__file__).parents[3] / "docs" / "serving.md").read_text()
 
 
 def test_the_guide_names_flags_that_exist_and_their_defaults() -> None:
-    options = {f"--{name.replace('_', '-')}": name for name in HELP}
+    options = {f"--{name.replace('_', '-')}": name for name in OPTIONS}
     others = {"--data-binary", "--output", "--no-deps", "--rm", "--read-only", "--time"}
     assert set(re.findall(r"--[a-z][a-z-]+", GUIDE)) - others <= set(options)
     rows = re.findall(r"^\| `(--\S+)` \| (\S+) \|", GUIDE, re.MULTILINE)

@@ -41,7 +41,7 @@ BODY = (
 @pytest.fixture
 def server(model: Path) -> Iterator[Server]:
     """One that goes on for an hour after SIGTERM: the test ends it."""
-    with launch(model, "--drain-seconds", "3600", "--head-seconds", "3600") as launched:
+    with launch(model, "--shutdown-delay", "3600", "--header-timeout", "3600") as launched:
         launched.wait_until_ready()
         yield launched
 
@@ -154,7 +154,7 @@ def test_a_host_that_cannot_be_bound_is_named_in_one_line(
         (["--bad"], "unrecognized arguments: --bad"),
         (["--port", "http"], "argument --port: invalid int value: 'http'"),
         (["--port", "70000"], "port must be 0 to 65535, not 70000"),
-        (["--deadline", "nan"], "deadline must be 0.001 to 86400, not nan"),
+        (["--queue-timeout", "nan"], "queue_timeout must be 0.001 to 86400, not nan"),
         (["--name", "a/b"], "name must be up to 100 letters"),
     ],
 )
@@ -231,7 +231,7 @@ def test_sigterm_during_the_load_ends_the_start_at_once_with_code_0(tmp_path: Pa
 def test_a_model_from_a_pipe_is_read_once_and_holds_no_end_up(tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     os.mkfifo(path)
-    with launch(path, "--watch-seconds", "0.01", "--drain-seconds", "0") as server:
+    with launch(path, "--reload-interval", "0.01", "--shutdown-delay", "0") as server:
         with open(path, "wb") as pipe:
             pipe.write(content(linear()))
         server.wait_until_ready()
@@ -251,21 +251,21 @@ def test_a_model_from_a_pipe_is_read_once_and_holds_no_end_up(tmp_path: Path) ->
 BLOCKED_READ = """
 import sys, threading
 from mnist_sgd_serve import command
-from mnist_sgd_serve.model import host as model_host
-load = model_host._load
+from mnist_sgd_serve.model import manager
+load = manager._load
 def blocked(path):
     if threading.current_thread() is not threading.main_thread():
         print('{"event": "blocked"}', flush=True)
         threading.Event().wait()
     return load(path)
-model_host._load = blocked
+manager._load = blocked
 sys.exit(command.main(sys.argv[1:]))
 """
 """A server that never comes to the end of reading its file anew, as on a disk that is gone."""
 
 
 def test_a_file_whose_read_blocks_holds_neither_requests_nor_the_end_up(model: Path) -> None:
-    with launch(model, "--drain-seconds", "0", program=("-c", BLOCKED_READ)) as server:
+    with launch(model, "--shutdown-delay", "0", program=("-c", BLOCKED_READ)) as server:
         server.wait_until_ready()
         server.process.send_signal(signal.SIGHUP)
         server.wait_for("blocked")
@@ -288,7 +288,7 @@ def test_sigterm_ends_a_server_whose_model_never_comes_to_an_end(tmp_path: Path)
     """Its event loop cannot hear the signal."""
     path = tmp_path / "model.onnx"
     path.write_bytes(content(endless()))
-    with launch(path, "--drain-seconds", "0", program=("-c", SHORT)) as server:
+    with launch(path, "--shutdown-delay", "0", program=("-c", SHORT)) as server:
         server.wait_until_ready()
         with server.connect() as client:
             assert client.ask("GET", "/v2/health/live").status == 200  # so that it is accepted
@@ -303,7 +303,7 @@ def test_sigterm_ends_a_server_whose_model_never_comes_to_an_end(tmp_path: Path)
 def test_a_second_signal_ends_a_server_whose_model_never_comes_to_an_end(tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     path.write_bytes(content(endless()))
-    with launch(path, "--drain-seconds", "3600") as server:
+    with launch(path, "--shutdown-delay", "3600") as server:
         server.wait_until_ready()
         with server.connect() as client:
             client.send(message("POST", INFER, b"\1" * 784, RAW))
@@ -326,9 +326,9 @@ def test_sigterm_under_32_clients_loses_no_request_and_resets_no_connection(
     workers: str, model: Path
 ) -> None:
     """Half of them connect anew for each request; some are always about to."""
-    patient = ("--hang-seconds", "3600", "--workers", workers)
+    patient = ("--worker-timeout", "3600", "--workers", workers)
     for seconds in ("0", "0.2"):
-        with launch(model, "--drain-seconds", seconds, *patient) as server:
+        with launch(model, "--shutdown-delay", seconds, *patient) as server:
             server.wait_until_ready()
             server.wait_for("ready", int(workers))
             outcomes = asyncio.run(end_under_load(server, 32, seconds=0.1))
@@ -340,8 +340,8 @@ def test_sigterm_under_32_clients_loses_no_request_and_resets_no_connection(
 def test_sigterm_loses_none_of_64_requests_in_flight(model: Path) -> None:
     """Half of a request each, of which the rest comes when the server no longer listens."""
     request = message("POST", INFER, BODY)
-    patient = ("--head-seconds", "3600", "--body-seconds", "3600")
-    with launch(model, "--drain-seconds", "0.5", *patient) as server:
+    patient = ("--header-timeout", "3600", "--body-timeout", "3600")
+    with launch(model, "--shutdown-delay", "0.5", *patient) as server:
         server.wait_until_ready()
         with ExitStack() as stack:
             clients = [stack.enter_context(server.connect()) for _ in range(64)]
@@ -406,7 +406,7 @@ def test_a_second_signal_ends_at_once_with_code_1(server: Server) -> None:
 def test_a_client_that_sends_slowly_does_not_hold_up_the_end_longer_than_its_deadline(
     model: Path,
 ) -> None:
-    with launch(model, "--drain-seconds", "0", "--body-seconds", "0.5") as server:
+    with launch(model, "--shutdown-delay", "0", "--body-timeout", "0.5") as server:
         server.wait_until_ready()
         with server.connect() as client:
             assert client.ask("GET", "/v2/health/live").status == 200  # so that it is accepted

@@ -79,7 +79,7 @@ def test_a_server_whose_log_nobody_reads_answers_and_ends(
 ) -> None:
     reading, writing = pipe
     command = [sys.executable, "-m", "mnist_sgd_serve", str(model), "--port", "0"]
-    command += ["--workers", workers, "--drain-seconds", "0", "--access-log"]
+    command += ["--workers", workers, "--shutdown-delay", "0", "--access-log"]
     with subprocess.Popen(command, stderr=writing) as process:
         read = b""
         while read.count(b'"event":"ready"') < int(workers):

@@ -42,14 +42,17 @@ def test_requests_are_counted_by_route_and_status() -> None:
     for _ in range(3):
         metrics.answered("infer", 200, 0.001)
     metrics.answered("predict", 415, 0.001)
-    metrics.refused(431)
+    metrics.rejected(431)
     samples = read(metrics)
     assert samples['mnist_sgd_requests_total{route="infer",status="200"}'] == 3
     assert samples['mnist_sgd_requests_total{route="predict",status="415"}'] == 1
     assert samples['mnist_sgd_requests_total{route="other",status="431"}'] == 1
     assert samples['mnist_sgd_failures_total{reason="unsupported"}'] == 1
     assert samples['mnist_sgd_failures_total{reason="head_too_large"}'] == 1
-    assert samples["mnist_sgd_request_seconds_count"] == 4  # not what never came
+    durations = "mnist_sgd_request_duration_seconds_count"
+    assert samples[f'{durations}{{route="infer"}}'] == 3
+    assert samples[f'{durations}{{route="predict"}}'] == 1
+    assert samples[f'{durations}{{route="other"}}'] == 0  # not what never came
 
 
 def test_every_status_that_is_a_failure_has_its_reason() -> None:
@@ -75,13 +78,15 @@ def test_a_histogram_counts_what_is_at_most_each_bound(seconds: list[float]) -> 
     for one in seconds:
         metrics.answered("infer", 200, one)
     samples = read(metrics)
-    start = 'mnist_sgd_request_seconds_bucket{le="'
+    start = 'mnist_sgd_request_duration_seconds_bucket{route="infer",le="'
     buckets = {name[len(start) : -2]: v for name, v in samples.items() if name.startswith(start)}
     for bound, count in buckets.items():
         assert count == sum(one <= float(bound) for one in seconds)
     assert list(buckets)[-1] == "+Inf"
-    assert samples["mnist_sgd_request_seconds_count"] == len(seconds)
-    assert samples["mnist_sgd_request_seconds_sum"] == pytest.approx(sum(seconds))
+    assert samples['mnist_sgd_request_duration_seconds_count{route="infer"}'] == len(seconds)
+    assert samples['mnist_sgd_request_duration_seconds_sum{route="infer"}'] == pytest.approx(
+        sum(seconds)
+    )
 
 
 def test_every_worker_shows_the_sums_of_all() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mnist_sgd_serve.supervisor import POLL_SECONDS
+from mnist_sgd_serve.supervisor import CHECK_SECONDS
 from onnx_models import content, endless, linear
 from server import INFER, RAW, Server, launch, message, stopped
 from waiting import PATIENCE, has_ended, wait_until, wait_until_ended
@@ -30,9 +30,9 @@ def two_workers(
     model: Path, program: Sequence[str] = ("-m", "mnist_sgd_serve"), *options: str
 ) -> Iterator[Server]:
     """A server of two workers that are both ready."""
-    given = ("--workers", "2", "--drain-seconds", "0", "--token", "secret")
-    if "--hang-seconds" not in options:  # a busy machine may keep a worker waiting
-        options = (*options, "--hang-seconds", "3600")
+    given = ("--workers", "2", "--shutdown-delay", "0", "--token", "secret")
+    if "--worker-timeout" not in options:  # a busy machine may keep a worker waiting
+        options = (*options, "--worker-timeout", "3600")
     with launch(model, *given, *options, program=program) as server:
         server.wait_until_ready()
         server.wait_for("ready", 2)
@@ -142,7 +142,7 @@ def test_a_process_that_cannot_be_made_is_made_later_and_the_service_goes_on(mod
 
 
 def test_a_worker_that_hangs_is_replaced_while_the_other_answers(model: Path) -> None:
-    with two_workers(model, ("-m", "mnist_sgd_serve"), "--hang-seconds", "2") as pair:
+    with two_workers(model, ("-m", "mnist_sgd_serve"), "--worker-timeout", "2") as pair:
         hanging = workers(pair)[0]
         os.kill(hanging, signal.SIGSTOP)
         ask(pair, 10)
@@ -157,7 +157,7 @@ def test_a_worker_whose_event_loop_stands_still_is_replaced(tmp_path: Path) -> N
     """Its process runs, and would run for ever."""
     path = tmp_path / "model.onnx"
     path.write_bytes(content(endless()))
-    with two_workers(path, ("-m", "mnist_sgd_serve"), "--hang-seconds", "2") as pair:
+    with two_workers(path, ("-m", "mnist_sgd_serve"), "--worker-timeout", "2") as pair:
         head = RAW | {"Authorization": "Bearer secret"}
         with pair.connect() as client:
             client.send(message("POST", INFER, b"\1" * 784, head))
@@ -239,7 +239,7 @@ def test_sigterm_ends_the_service_though_a_worker_never_comes_to_an_end(tmp_path
 YOUNG = """
 import sys
 from mnist_sgd_serve import command, supervisor
-supervisor.YOUNG_SECONDS = {}
+supervisor.MIN_LIFETIME = {}
 sys.exit(command.main(sys.argv[1:]))
 """
 """A server that takes its workers for young until they have lived so long."""
@@ -274,7 +274,7 @@ def test_a_server_that_was_stopped_goes_on_when_it_is_continued(pair: Server) ->
     """As after Ctrl-Z and fg; it is stopped for longer than it waits for a signal."""
     for _ in range(5):
         with stopped(pair):
-            time.sleep(2 * POLL_SECONDS)
+            time.sleep(2 * CHECK_SECONDS)
         ask(pair, 2)
     os.kill(workers(pair)[0], signal.SIGKILL)
     pair.wait_for("ready", 3)  # it still looks after its workers
@@ -307,7 +307,7 @@ def test_workers_end_in_order_when_their_supervisor_is_killed(pair: Server) -> N
 def test_a_supervisor_with_more_threads_waits_for_its_workers(model: Path, number: int) -> None:
     """OpenBLAS starts threads when NumPy is imported, and the kernel chooses who gets a signal."""
     environment = os.environ | {"OPENBLAS_NUM_THREADS": "3", "OMP_NUM_THREADS": "3"}
-    options = ("--workers", "2", "--drain-seconds", "0")
+    options = ("--workers", "2", "--shutdown-delay", "0")
     with launch(model, *options, environment=environment) as server:
         server.wait_until_ready()
         server.wait_for("ready", 2)
@@ -351,7 +351,7 @@ def test_sigterm_before_the_first_worker_is_ready_ends_with_code_0(tmp_path: Pat
     """At once, though the worker waits for its model and nobody gives it."""
     path = tmp_path / "model.onnx"
     os.mkfifo(path)
-    with launch(path, "--workers", "2", "--drain-seconds", "0") as server, open(path, "wb"):
+    with launch(path, "--workers", "2", "--shutdown-delay", "0") as server, open(path, "wb"):
         (worker,) = children(server)
         assert server.stop() == 0
         assert server.events() == []

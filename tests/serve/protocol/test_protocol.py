@@ -9,42 +9,21 @@ import orjson
 import pytest
 from hypothesis import example, given, strategies as st
 
+from mnist_sgd_serve.http.status import STATUS
 from mnist_sgd_serve.protocol import (
-    LIVE,
-    READY,
     InferRequest,
+    InferResponse,
     RequestError,
     encode_infer,
     error_body,
-    model_list,
     model_metadata,
-    model_ready,
     parse_infer,
+    quoted,
     server_metadata,
-    shown,
 )
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (3, 28, 28), np.uint8)
 FLAT = IMAGES[0].ravel().tolist()
-
-REASONS = {
-    "bad_binary_size",
-    "bad_data",
-    "bad_datatype",
-    "bad_header_length",
-    "bad_id",
-    "bad_inputs",
-    "bad_json",
-    "bad_model_name",
-    "bad_outputs",
-    "bad_parameters",
-    "bad_shape",
-    "empty_body",
-    "too_many_images",
-    "unknown_input",
-    "unknown_member",
-    "unknown_output",
-}
 
 json_values = st.recursive(
     st.none()
@@ -69,14 +48,14 @@ def request(*inputs: dict[str, Any], **others: Any) -> dict[str, Any]:
     return {"inputs": list(inputs) or [tensor()], **others}
 
 
-def parse(document: Any, max_rows: int = 4) -> InferRequest:
-    return parse_infer(json.dumps(document).encode(), None, max_rows=max_rows)
+def parse(document: Any, max_images: int = 4) -> InferRequest:
+    return parse_infer(json.dumps(document).encode(), None, max_images=max_images)
 
 
-def refusal(body: bytes, header_length: str | None = None) -> tuple[int, str, str]:
+def refusal(body: bytes, header_length: str | None = None) -> tuple[int, str]:
     with pytest.raises(RequestError) as raised:
-        parse_infer(body, header_length, max_rows=4)
-    return raised.value.status, raised.value.reason, str(raised.value)
+        parse_infer(body, header_length, max_images=4)
+    return STATUS[raised.value.kind], str(raised.value)
 
 
 def test_flat_and_nested_data_give_the_same_images() -> None:
@@ -163,14 +142,14 @@ def test_members_may_come_in_any_order(order: list[str], data: st.DataObject) ->
     ],
 )
 def test_what_is_no_json_object_is_refused(body: bytes, message: str) -> None:
-    status, reason, text = refusal(body)
-    assert (status, reason) == (400, "bad_json")
+    status, text = refusal(body)
+    assert status == 400
     assert text.startswith(message)
     assert len(text) < 200
 
 
 def test_an_empty_body_is_refused() -> None:
-    expected = (400, "empty_body", "the body is empty, an inference request is needed")
+    expected = (400, "the body is empty, an inference request is needed")
     assert refusal(b"") == refusal(b"", "0") == refusal(b"", "7") == expected
 
 
@@ -202,164 +181,143 @@ NO_PIXELS: list[tuple[Any, str]] = [
     ({}, "{...}"),
 ]
 
-REFUSED: list[tuple[Any, str, str]] = [
-    ({}, "bad_inputs", ONLY_INPUT + "null"),
-    (request(inputs=[]), "bad_inputs", ONLY_INPUT + "[]"),
-    (request(inputs={}), "bad_inputs", ONLY_INPUT + "{...}"),
-    (request(inputs=[1]), "bad_json", "an input must be a JSON object, got 1"),
-    (request(tensor(), tensor()), "bad_inputs", "input 'image' is given 2 times, must be once"),
+REFUSED: list[tuple[Any, str]] = [
+    ({}, ONLY_INPUT + "null"),
+    (request(inputs=[]), ONLY_INPUT + "[]"),
+    (request(inputs={}), ONLY_INPUT + "{...}"),
+    (request(inputs=[1]), "an input must be a JSON object, got 1"),
+    (request(tensor(), tensor()), "input 'image' is given 2 times, must be once"),
     (
         request(tensor(), tensor(name="mask")),
-        "unknown_input",
         "input 'mask' is unknown, the only one is 'image'",
     ),
     (
         request(tensor(name=...)),
-        "unknown_input",
         "input null is unknown, the only one is 'image'",
     ),
-    (request(tensor(name=[])), "unknown_input", "input [] is unknown, the only one is 'image'"),
+    (request(tensor(name=[])), "input [] is unknown, the only one is 'image'"),
     (
         request(output=[]),
-        "unknown_member",
         "the request has no member 'output', "
         "it may have: id, inputs, model_name, outputs, parameters",
     ),
     (
         request(tensor(dtype="UINT8")),
-        "unknown_member",
         "an input has no member 'dtype', it may have: data, datatype, name, parameters, shape",
     ),
     (
         request(tensor(datatype="FP32")),
-        "bad_datatype",
         "datatype of 'image' must be 'UINT8', got 'FP32'",
     ),
     (
         request(tensor(datatype=...)),
-        "bad_datatype",
         "datatype of 'image' must be 'UINT8', got null",
     ),
     (
         request(tensor(datatype=["UINT8"])),
-        "bad_datatype",
         "datatype of 'image' must be 'UINT8', got ['UINT8']",
     ),
-    (request(tensor(shape=...)), "bad_shape", SHAPE + "null"),
-    (request(tensor(shape="1,28,28")), "bad_shape", SHAPE + "'1,28,28'"),
-    (request(tensor(shape=[28, 28])), "bad_shape", SHAPE + "[28, 28]"),
-    (request(tensor(shape=[1, 784])), "bad_shape", SHAPE + "[1, 784]"),
-    (request(tensor(shape=[1, 1, 28, 28])), "bad_shape", SHAPE + "[1, 1, 28, 28]"),
-    (request(tensor(shape=[784, 1, 1])), "bad_shape", SHAPE + "[784, 1, 1]"),
-    (request(tensor(shape=[0, 28, 28])), "bad_shape", SHAPE + "[0, 28, 28]"),
-    (request(tensor(shape=[-1, 28, 28])), "bad_shape", SHAPE + "[-1, 28, 28]"),
-    (request(tensor(shape=[1, -28, -28])), "bad_shape", SHAPE + "[1, -28, -28]"),
-    (request(tensor(shape=[1.5, 28, 28])), "bad_shape", SHAPE + "[1.5, 28, 28]"),
-    (request(tensor(shape=["1", 28, 28])), "bad_shape", SHAPE + "['1', 28, 28]"),
-    (request(tensor(shape=[True, 28, 28])), "bad_shape", SHAPE + "[true, 28, 28]"),
-    (request(tensor(shape=[None, 28, 28])), "bad_shape", SHAPE + "[null, 28, 28]"),
-    (request(tensor(shape=[[1], 28, 28])), "bad_shape", SHAPE + "[[...], 28, 28]"),
+    (request(tensor(shape=...)), SHAPE + "null"),
+    (request(tensor(shape="1,28,28")), SHAPE + "'1,28,28'"),
+    (request(tensor(shape=[28, 28])), SHAPE + "[28, 28]"),
+    (request(tensor(shape=[1, 784])), SHAPE + "[1, 784]"),
+    (request(tensor(shape=[1, 1, 28, 28])), SHAPE + "[1, 1, 28, 28]"),
+    (request(tensor(shape=[784, 1, 1])), SHAPE + "[784, 1, 1]"),
+    (request(tensor(shape=[0, 28, 28])), SHAPE + "[0, 28, 28]"),
+    (request(tensor(shape=[-1, 28, 28])), SHAPE + "[-1, 28, 28]"),
+    (request(tensor(shape=[1, -28, -28])), SHAPE + "[1, -28, -28]"),
+    (request(tensor(shape=[1.5, 28, 28])), SHAPE + "[1.5, 28, 28]"),
+    (request(tensor(shape=["1", 28, 28])), SHAPE + "['1', 28, 28]"),
+    (request(tensor(shape=[True, 28, 28])), SHAPE + "[true, 28, 28]"),
+    (request(tensor(shape=[None, 28, 28])), SHAPE + "[null, 28, 28]"),
+    (request(tensor(shape=[[1], 28, 28])), SHAPE + "[[...], 28, 28]"),
     (
         request(tensor(shape=[2**63 // 784 + 1, 28, 28])),
-        "bad_shape",
         SHAPE + "[11764505149049459, 28, 28]",
     ),
-    (request(tensor(shape=[1e300, 28, 28])), "bad_shape", SHAPE + "[1e+300, 28, 28]"),
-    (request(tensor(data=...)), "bad_data", EITHER + "neither is given"),
-    (request(tensor(data=None)), "bad_data", EITHER + "neither is given"),
+    (request(tensor(shape=[1e300, 28, 28])), SHAPE + "[1e+300, 28, 28]"),
+    (request(tensor(data=...)), EITHER + "neither is given"),
+    (request(tensor(data=None)), EITHER + "neither is given"),
     (
         request(tensor(parameters={"binary_data_size": 784})),
-        "bad_data",
         EITHER + "both are given",
     ),
-    (request(tensor(data=FLAT[1:])), "bad_data", COUNT + "an array of 783"),
-    (request(tensor(data=[*FLAT, 0])), "bad_data", COUNT + "an array of 785"),
-    (request(tensor(data=[])), "bad_data", COUNT + "an array of 0"),
-    (request(tensor(data=IMAGES[0].tolist())), "bad_data", COUNT + "an array of 28"),
-    (request(tensor(data="AAAA")), "bad_data", COUNT + "'AAAA'"),
-    (request(tensor(data=0)), "bad_data", COUNT + "0"),
-    (request(tensor(data={"0": 1})), "bad_data", COUNT + "{...}"),
-    (request(tensor(data=[FLAT])), "bad_data", NESTED + "an array of 784"),
+    (request(tensor(data=FLAT[1:])), COUNT + "an array of 783"),
+    (request(tensor(data=[*FLAT, 0])), COUNT + "an array of 785"),
+    (request(tensor(data=[])), COUNT + "an array of 0"),
+    (request(tensor(data=IMAGES[0].tolist())), COUNT + "an array of 28"),
+    (request(tensor(data="AAAA")), COUNT + "'AAAA'"),
+    (request(tensor(data=0)), COUNT + "0"),
+    (request(tensor(data={"0": 1})), COUNT + "{...}"),
+    (request(tensor(data=[FLAT])), NESTED + "an array of 784"),
     (
         request(tensor(data=[[*IMAGES[0, 1:].tolist(), FLAT[:27]]])),
-        "bad_data",
         NESTED + "an array of 27",
     ),
-    (request(tensor(data=[[*IMAGES[0, 1:].tolist(), 7]])), "bad_data", NESTED + "7"),
+    (request(tensor(data=[[*IMAGES[0, 1:].tolist(), 7]])), NESTED + "7"),
     (
         request(tensor(data=[[*IMAGES[0, 1:].tolist(), "a" * 28]])),
-        "bad_data",
         NESTED + f"'{'a' * 28}'",
     ),
-    (request(tensor(data=[7])), "bad_data", NESTED + "7"),
-    (request(tensor(data=[[[[0]] * 28] * 28])), "bad_data", PIXEL + "[0]"),
-    (request(tensor(data=[1.0, True, *FLAT[2:]])), "bad_data", PIXEL + "true"),
-    (request(outputs={}), "bad_outputs", ONLY_OUTPUT + "{...}"),
-    (request(outputs=0), "bad_outputs", ONLY_OUTPUT + "0"),
-    (request(outputs=[None]), "bad_json", "an output must be a JSON object, got null"),
+    (request(tensor(data=[7])), NESTED + "7"),
+    (request(tensor(data=[[[[0]] * 28] * 28])), PIXEL + "[0]"),
+    (request(tensor(data=[1.0, True, *FLAT[2:]])), PIXEL + "true"),
+    (request(outputs={}), ONLY_OUTPUT + "{...}"),
+    (request(outputs=0), ONLY_OUTPUT + "0"),
+    (request(outputs=[None]), "an output must be a JSON object, got null"),
     (
         request(outputs=[{"name": "logits"}]),
-        "unknown_output",
         "output 'logits' is unknown, the only one is 'probability'",
     ),
     (
         request(outputs=[{"name": "probability"}] * 3),
-        "bad_outputs",
         "output 'probability' is given 3 times, must be once",
     ),
     (
         request(outputs=[{"name": "probability", "shape": [1]}]),
-        "unknown_member",
         "an output has no member 'shape', it may have: name, parameters",
     ),
     (
         request(outputs=[{"name": "probability", "parameters": {"binary_data": 1}}]),
-        "bad_parameters",
         "parameter 'binary_data' must be true or false, got 1",
     ),
     (
         request(outputs=[{"name": "probability", "parameters": {"classification": 2}}]),
-        "bad_parameters",
         "parameter 'classification' of output 'probability' is not supported",
     ),
     (
         request(tensor(data=..., parameters={"shared_memory_region": "a"})),
-        "bad_parameters",
         "parameter 'shared_memory_region' of input 'image' is not supported",
     ),
     (
         request(parameters={"binary_data_output": "true"}),
-        "bad_parameters",
         "parameter 'binary_data_output' must be true or false, got 'true'",
     ),
     (
         request(parameters=[]),
-        "bad_parameters",
         "parameters of the request must be an object, got []",
     ),
     (
         request(tensor(parameters="a")),
-        "bad_parameters",
         "parameters of input 'image' must be an object, got 'a'",
     ),
     (
         request(parameters={"headers": {}}),
-        "bad_parameters",
         "parameter 'headers' of the request must be a string, a number or a boolean, got {...}",
     ),
-    (request(id=7), "bad_id", f"id {TEXT}7"),
-    (request(id="a" * 257), "bad_id", f"id {TEXT}'{'a' * 60}..."),
-    (request(id="a\nb"), "bad_id", f"id {TEXT}'a\\nb'"),
-    (request(id="\x00"), "bad_id", f"id {TEXT}'\\x00'"),
-    (request(id="\x9f"), "bad_id", f"id {TEXT}'\\x9f'"),
-    (request(id="\u2028"), "bad_id", f"id {TEXT}'\\u2028'"),
-    (request(model_name={}), "bad_model_name", f"model_name {TEXT}{{...}}"),
+    (request(id=7), f"id {TEXT}7"),
+    (request(id="a" * 257), f"id {TEXT}'{'a' * 60}..."),
+    (request(id="a\nb"), f"id {TEXT}'a\\nb'"),
+    (request(id="\x00"), f"id {TEXT}'\\x00'"),
+    (request(id="\x9f"), f"id {TEXT}'\\x9f'"),
+    (request(id="\u2028"), f"id {TEXT}'\\u2028'"),
+    (request(model_name={}), f"model_name {TEXT}{{...}}"),
 ]
 
 
-@pytest.mark.parametrize(("document", "reason", "message"), REFUSED)
-def test_what_breaks_a_rule_is_refused(document: Any, reason: str, message: str) -> None:
-    assert refusal(json.dumps(document).encode()) == (400, reason, message)
+@pytest.mark.parametrize(("document", "message"), REFUSED)
+def test_what_breaks_a_rule_is_refused(document: Any, message: str) -> None:
+    assert refusal(json.dumps(document).encode()) == (400, message)
 
 
 @pytest.mark.parametrize(("pixel", "text"), NO_PIXELS)
@@ -368,13 +326,13 @@ def test_what_is_no_pixel_is_refused(pixel: Any, text: str, place: int) -> None:
     pixels: list[Any] = FLAT.copy()
     pixels[place] = pixel
     body = json.dumps(request(tensor(data=pixels))).encode()
-    assert refusal(body) == (400, "bad_data", PIXEL + text)
+    assert refusal(body) == (400, PIXEL + text)
 
 
 def test_more_images_than_allowed_are_refused_by_their_shape_alone() -> None:
     message = "the request has 5 images, at most 4 are allowed"
     body = json.dumps(request(tensor(shape=[5, 28, 28], data=[]))).encode()
-    assert refusal(body) == (413, "too_many_images", message)
+    assert refusal(body) == (413, message)
 
 
 @pytest.mark.parametrize(
@@ -410,28 +368,27 @@ def test_a_nested_member_of_a_good_request_is_refused(member: str) -> None:
 )
 def test_a_member_given_twice_is_refused(text: str) -> None:
     body = text.replace("%s", json.dumps(tensor())).encode()
-    assert refusal(body) == (400, "bad_json", "the JSON has a member twice in one object")
+    assert refusal(body) == (400, "the JSON has a member twice in one object")
 
 
 def test_data_given_twice_is_refused() -> None:
     body = json.dumps(request()).replace('"data":', '"data": [], "data":').encode()
-    assert refusal(body) == (400, "bad_json", "the JSON has a member twice in one object")
+    assert refusal(body) == (400, "the JSON has a member twice in one object")
 
 
 def test_colons_in_strings_are_no_members() -> None:
     parsed = parse(request(id="::", parameters={"a:": ":"}))
     assert (parsed.id, parsed.parameters) == ("::", {"a:": ":"})
     escaped = json.dumps(request(id="X")).replace("X", "\\u003a").encode()
-    assert parse_infer(escaped, None, max_rows=1).id == ":"
+    assert parse_infer(escaped, None, max_images=1).id == ":"
 
 
 def outcome(body: bytes, header_length: str | None = None) -> InferRequest | None:
     """Parse; what is refused must be refused in one bounded line that is valid JSON."""
     try:
-        parsed = parse_infer(body, header_length, max_rows=4)
+        parsed = parse_infer(body, header_length, max_images=4)
     except RequestError as error:
-        assert error.status in (400, 413)
-        assert error.reason in REASONS
+        assert STATUS[error.kind] in (400, 413)
         assert str(error).isprintable()
         assert len(str(error)) < 300
         assert json.loads(error_body(str(error))) == {"error": str(error)}
@@ -494,24 +451,24 @@ def test_a_good_request_cut_short_anywhere_is_refused() -> None:
 
 @given(value=json_values | st.text(alphabet=st.characters(), max_size=99))
 def test_what_is_shown_of_any_value_is_short_and_printable(value: Any) -> None:
-    text = shown(value)
+    text = quoted(value)
     assert text.isprintable()
     assert len(text) <= 64
 
 
 def test_what_is_shown_of_a_value_is_recognised() -> None:
-    assert shown("FP32") == "'FP32'"
-    assert shown("a\x1b[0m\u202e\ud800") == r"'a\x1b[0m\u202e\ud800'"
-    assert shown("a" * 99) == f"'{'a' * 60}..."
-    assert shown([1, [2], {"a": 3}, None, True, 1.5, 7, 8]) == (
+    assert quoted("FP32") == "'FP32'"
+    assert quoted("a\x1b[0m\u202e\ud800") == r"'a\x1b[0m\u202e\ud800'"
+    assert quoted("a" * 99) == f"'{'a' * 60}..."
+    assert quoted([1, [2], {"a": 3}, None, True, 1.5, 7, 8]) == (
         "[1, [...], {...}, null, true, 1.5, ...]"
     )
 
 
 def answer(given: InferRequest, probabilities: list[float]) -> dict[str, Any]:
-    body, length = encode_infer(
-        given, np.array(probabilities, np.float32), model_name="digits", model_version="1"
-    )
+    values = np.array(probabilities, np.float32)
+    response = InferResponse("digits", "1", given.id, values)
+    body, length = encode_infer(response, binary=given.binary)
     assert length is None
     parsed: dict[str, Any] = json.loads(body)
     return parsed
@@ -542,17 +499,13 @@ def test_an_id_is_sent_back_as_it_was(text: str) -> None:
     assert answer(parse(request(id=text)), [0.5])["id"] == text
 
 
-def test_the_other_answers_are_those_of_the_protocol() -> None:
-    assert json.loads(LIVE) == {"live": True}
-    assert json.loads(READY) == {"ready": True}
-    assert json.loads(server_metadata("0.1.0")) == {
+def test_the_metadata_is_that_of_the_protocol() -> None:
+    assert server_metadata("0.1.0") == {
         "name": "mnist_sgd_serve",
         "version": "0.1.0",
         "extensions": ["binary_tensor_data"],
     }
-    assert json.loads(model_list(["digits"])) == {"models": ["digits"]}
-    assert json.loads(model_ready("digits")) == {"name": "digits", "ready": True}
-    assert json.loads(model_metadata("digits", "1")) == {
+    assert model_metadata("digits", "1") == {
         "name": "digits",
         "versions": ["1"],
         "platform": "onnxruntime_onnx",

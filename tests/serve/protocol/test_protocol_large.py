@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from memory import traced
+from mnist_sgd_serve.http.status import STATUS
 from mnist_sgd_serve.protocol import InferRequest, RequestError, parse_infer
 from mnist_sgd_serve.protocol.large import LARGE, PIECE
 
@@ -27,8 +28,8 @@ def text(start: bytes, repeated: bytes, size: int, end: bytes = b"") -> bytes:
 
 def refusal(body: bytes) -> tuple[int, str]:
     with pytest.raises(RequestError) as caught:
-        parse_infer(body, None, max_rows=16_384)
-    return caught.value.status, str(caught.value)
+        parse_infer(body, None, max_images=16_384)
+    return STATUS[caught.value.kind], str(caught.value)
 
 
 @pytest.mark.parametrize("indent", [None, 1])
@@ -37,7 +38,7 @@ def test_every_spelling_of_many_images_is_read(nested: bool, indent: int | None)
     data = IMAGES.tolist() if nested else IMAGES.ravel().tolist()
     body = json.dumps(document(data, len(IMAGES)), indent=indent).encode()
     assert len(body) > LARGE + 4 * PIECE
-    request = parse_infer(body, None, max_rows=600)
+    request = parse_infer(body, None, max_images=600)
     assert np.array_equal(request.images, IMAGES)
     assert (request.id, request.binary) == ("seven", False)
     assert not request.images.flags.writeable
@@ -45,7 +46,7 @@ def test_every_spelling_of_many_images_is_read(nested: bool, indent: int | None)
 
 def test_whole_numbers_may_be_written_as_fractions() -> None:
     body = json.dumps(document(IMAGES.ravel().astype(float).tolist(), len(IMAGES))).encode()
-    assert np.array_equal(parse_infer(body, None, max_rows=600).images, IMAGES)
+    assert np.array_equal(parse_infer(body, None, max_images=600).images, IMAGES)
 
 
 START = b'{"inputs":[{"name":"image","datatype":"UINT8","shape":[16000,28,28],"data":['
@@ -119,7 +120,7 @@ def test_blanks_after_the_first_bracket_say_nothing_of_the_others(rows: int, sta
     """orjson would take the document for indented."""
     zeros = b"[\n  %b]" % b",".join([b"0"] * (784 * rows))
     body = json.dumps(document(None, rows)).encode().replace(b"null", zeros)
-    request = parse_infer(start + body[1:], None, max_rows=600)
+    request = parse_infer(start + body[1:], None, max_images=600)
     assert not request.images.any()
 
 
@@ -197,9 +198,9 @@ def bodies(draw: st.DrawFn) -> bytes:
 
 def outcome(body: bytes) -> InferRequest | None:
     try:
-        return parse_infer(body, None, max_rows=28)
+        return parse_infer(body, None, max_images=28)
     except RequestError as error:
-        assert 400 <= error.status < 500
+        assert 400 <= STATUS[error.kind] < 500
         return None
 
 

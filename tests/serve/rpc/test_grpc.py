@@ -25,14 +25,14 @@ from numpy.typing import NDArray
 
 from endings import CALL, end_under_load
 from http2 import Http2
-from mnist_sgd_serve.logs import Log
+from mnist_sgd_serve.inference import InferenceService
+from mnist_sgd_serve.logs import Log, RequestLog
 from mnist_sgd_serve.metrics import Metrics, shared_memory
-from mnist_sgd_serve.model.batcher import DeadlineExceeded, QueueFull
-from mnist_sgd_serve.model.host import ModelHost
+from mnist_sgd_serve.model.manager import Model, ModelManager
+from mnist_sgd_serve.protocol.errors import DeadlineExceeded, QueueFull
 from mnist_sgd_serve.rpc.farewell import say_goodbye
 from mnist_sgd_serve.rpc.messages import message_class
 from mnist_sgd_serve.rpc.server import RpcServer
-from mnist_sgd_serve.rpc.service import Service
 from mnist_sgd_serve.settings import Settings
 from server import INFER, Server, launch, reserved_port, running
 from waiting import PATIENCE, again_if_late, wait_until
@@ -89,7 +89,7 @@ def refusal() -> Iterator[list[str]]:
 
 @pytest.fixture(scope="module")
 def server(model: Path) -> Iterator[Server]:
-    limits = ("--max-rows", str(MAX_ROWS), "--max-body", str(MAX_BODY))
+    limits = ("--max-request-images", str(MAX_ROWS), "--max-body", str(MAX_BODY))
     with running(model, "--grpc-port", "0", *limits) as server:
         yield server
 
@@ -97,7 +97,9 @@ def server(model: Path) -> Iterator[Server]:
 @pytest.fixture(scope="module")
 def impatient(model: Path) -> Iterator[Server]:
     """A server that waits for a client's message, and for its greeting, for a second."""
-    with running(model, "--grpc-port", "0", "--head-seconds", "1", "--body-seconds", "1") as server:
+    with running(
+        model, "--grpc-port", "0", "--header-timeout", "1", "--body-timeout", "1"
+    ) as server:
         yield server
 
 
@@ -494,26 +496,29 @@ def test_calls_are_counted_under_one_route(server: Server, rpc: Rpc) -> None:
 class Told:
     """In the place of a Batcher."""
 
+    model: Any = None
+
     def __init__(self, answer: Callable[[], Awaitable[NDArray[np.float32]]]) -> None:
         self.answer_of = answer
 
-    def check_room(self) -> None:
+    def check_capacity(self) -> None:
         """There is always room."""
 
-    async def answer(
-        self, images: NDArray[np.uint8], gone: Callable[[], bool]
-    ) -> NDArray[np.float32]:
-        return await self.answer_of()
+    async def infer(
+        self, images: NDArray[np.uint8], is_disconnected: Callable[[], bool]
+    ) -> tuple[Model, NDArray[np.float32]]:
+        return self.model, await self.answer_of()
 
 
 @contextlib.asynccontextmanager
 async def told(model: Path, answer: Any, metrics: Metrics) -> Any:
     """A server with that answer, and a channel to it."""
-    options = Settings(model=model, grpc_port=0, body_seconds=2 * PATIENCE)
-    host = ModelHost(model, lambda result, sentence: None)
+    options = Settings(model=model, grpc_port=0, body_timeout=2 * PATIENCE)
+    models = ModelManager(model, lambda result, sentence: None)
     told: Any = Told(answer)
-    service = Service(options, "0", host, told, lambda: True)
-    rpc = RpcServer(options, service, metrics, Log())
+    told.model = models.model
+    service = InferenceService(options, "0", models, told)
+    rpc = RpcServer(options, service, RequestLog(metrics, Log(), False))
     async with grpc.aio.insecure_channel(await rpc.start()) as channel:
         yield rpc, channel
         await rpc.stop(PATIENCE)
@@ -623,7 +628,7 @@ def test_one_client_cannot_take_all_places_for_watching(
     model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One more ends the oldest of the connection that has the most, if that is not its own."""
-    monkeypatch.setattr("mnist_sgd_serve.rpc.health.MOST_WATCHING", 4)
+    monkeypatch.setattr("mnist_sgd_serve.rpc.health.MAX_WATCHING", 4)
     own = [("grpc.use_local_subchannel_pool", 1)]
     read = message_class(f"{HEALTH}Response").FromString
 
@@ -667,7 +672,7 @@ def test_one_client_cannot_take_all_places_for_watching(
 
 def test_after_sigterm_it_says_not_ready_and_answers_what_comes(model: Path) -> None:
     """For an hour here, so that no machine is too slow; a second signal ends it."""
-    with launch(model, "--grpc-port", "0", "--drain-seconds", "3600") as server:
+    with launch(model, "--grpc-port", "0", "--shutdown-delay", "3600") as server:
         server.wait_until_ready()
         with client(server) as rpc:
             watch = rpc.channel.unary_stream("/grpc.health.v1.Health/Watch")(b"", timeout=PATIENCE)
@@ -684,7 +689,7 @@ def test_after_sigterm_it_says_not_ready_and_answers_what_comes(model: Path) -> 
 
 
 def test_sigterm_ends_it_with_0_and_nobody_listens_any_more(model: Path) -> None:
-    with launch(model, "--grpc-port", "0", "--drain-seconds", "0.5") as server:
+    with launch(model, "--grpc-port", "0", "--shutdown-delay", "0.5") as server:
         server.wait_until_ready()
         with client(server) as rpc:
             assert rpc.call("ServerLive").live
@@ -697,7 +702,7 @@ def test_sigterm_ends_it_with_0_and_nobody_listens_any_more(model: Path) -> None
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_sigterm_under_16_clients_loses_no_call(workers: str, model: Path) -> None:
     """Half of them connect anew for each call; the others have one on the way at any time."""
-    patient = ("--hang-seconds", "3600", "--workers", workers, "--drain-seconds", "0.2")
+    patient = ("--worker-timeout", "3600", "--workers", workers, "--shutdown-delay", "0.2")
     with launch(model, "--grpc-port", "0", *patient) as server:
         server.wait_until_ready()
         server.wait_for("ready", int(workers))
@@ -712,14 +717,14 @@ import sys
 from mnist_sgd_serve import command, server
 from mnist_sgd_serve.rpc import calls, server as rpc
 server.GRACE_SECONDS = server.LAST_SECONDS = 3600
-rpc.QUIET_SECONDS = rpc.MOST_QUIET_SECONDS = calls.LAST_SECONDS = 3600
+rpc.QUIET_SECONDS = rpc.MAX_QUIET_SECONDS = calls.LAST_SECONDS = 3600
 sys.exit(command.main(sys.argv[1:]))
 """
 """A server that waits an hour for calls that are on their way at its end."""
 
 
 def test_a_call_that_was_on_its_way_when_the_server_said_goodbye_is_answered(model: Path) -> None:
-    options = ("--grpc-port", "0", "--drain-seconds", "0")
+    options = ("--grpc-port", "0", "--shutdown-delay", "0")
     with launch(model, *options, program=("-c", PATIENT)) as server:
         server.wait_until_ready()
         host, _, port = server.wait_for("ready")["grpc"].rpartition(":")

@@ -18,9 +18,10 @@ from hypothesis import given, strategies as st
 import onnx_models
 from deflate import END, blocks
 from http2 import Http2, grpc_message
+from mnist_sgd_serve.http.status import STATUS
 from mnist_sgd_serve.protocol import InferRequest, RequestError
 from mnist_sgd_serve.protocol.large import LARGE
-from mnist_sgd_serve.rpc.large import take_apart
+from mnist_sgd_serve.rpc.large import split_pixels
 from mnist_sgd_serve.rpc.messages import message_class, parse, parse_small
 from mnist_sgd_serve.rpc.tensors import read_infer
 from request_bombs import part, tensor, varint
@@ -154,7 +155,7 @@ def test_a_small_message_is_refused_if_it_is_long_compressed_or_unpacked() -> No
     ):
         with pytest.raises(RequestError, match=f"^{re.escape(said)}$") as caught:
             parse_small(kind, content)
-        assert caught.value.status == 413
+        assert STATUS[caught.value.kind] == 413
 
 
 def test_a_compressed_message_has_the_bound_and_the_code_of_another(server: Server) -> None:
@@ -184,7 +185,7 @@ def test_a_message_that_is_small_by_its_kind_is_refused_if_it_is_not() -> None:
 
 def test_a_client_that_has_stalled_does_not_hold_the_end_up(model: Path) -> None:
     """It would answer neither that it has seen the end nor anything else."""
-    with launch(model, "--grpc-port", "0", "--drain-seconds", "0") as server:
+    with launch(model, "--grpc-port", "0", "--shutdown-delay", "0") as server:
         server.wait_until_ready()
         with connect(server) as client:
             call = client.call(INFER)
@@ -209,8 +210,8 @@ def with_numbers(images: Any) -> bytes:
 
 
 def read(content: bytes) -> InferRequest:
-    parts = take_apart(content)
-    return read_infer(parse(REQUEST, parts.rest), max_rows=16_384, parts=parts)
+    parts = split_pixels(content)
+    return read_infer(parse(REQUEST, parts.rest), max_images=16_384, parts=parts)
 
 
 @pytest.mark.parametrize("numbers", [False, True], ids=["bytes", "numbers"])
@@ -218,7 +219,7 @@ def test_a_large_message_is_read_without_its_pixels_being_parsed(numbers: bool) 
     content = message(IMAGES, raw_input_contents=[IMAGES.tobytes()])
     if numbers:
         content = with_numbers(IMAGES)
-    parts = take_apart(content)
+    parts = split_pixels(content)
     assert len(content) > LARGE
     assert len(parts.rest) < 100
     request = read(content)
@@ -256,7 +257,7 @@ def test_a_large_message_that_is_built_to_be_dear_is_refused(
     with pytest.raises(RequestError) as caught:
         read(content)
     assert str(caught.value).startswith(says)
-    assert caught.value.status in (400, 413)
+    assert STATUS[caught.value.kind] in (400, 413)
 
 
 @st.composite
@@ -285,7 +286,7 @@ def outcome(content: bytes) -> InferRequest | str:
     try:
         return read(content)
     except RequestError as error:
-        assert error.status in (400, 413)
+        assert STATUS[error.kind] in (400, 413)
         return str(error)
 
 

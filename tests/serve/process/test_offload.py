@@ -7,9 +7,13 @@ from typing import Any
 
 import pytest
 
-from mnist_sgd_serve.http.offload import MOST_WAITING, Offload
-from mnist_sgd_serve.model.batcher import ClientGone, DeadlineExceeded, QueueFull
-from mnist_sgd_serve.protocol import RequestError
+from mnist_sgd_serve.process.offload import MAX_WAITING, Offload
+from mnist_sgd_serve.protocol.errors import (
+    ClientDisconnected,
+    DeadlineExceeded,
+    QueueFull,
+    RequestError,
+)
 from waiting import PATIENCE
 
 
@@ -69,7 +73,7 @@ def test_work_is_done_in_another_thread_while_the_loop_goes_on() -> None:
 
 def test_what_is_wrong_with_a_request_is_said_as_it_is() -> None:
     def refuse() -> None:
-        raise RequestError(400, "bad_data", "it is wrong")
+        raise RequestError("it is wrong")
 
     async def check(busy: Busy) -> None:
         busy.free.set()
@@ -86,7 +90,7 @@ def test_work_whose_client_has_left_meanwhile_is_not_begun() -> None:
         await asyncio.sleep(0)
         left = True
         busy.free.set()
-        with pytest.raises(ClientGone):
+        with pytest.raises(ClientDisconnected):
             await asked
 
     with_a_busy_one(check)
@@ -94,11 +98,11 @@ def test_work_whose_client_has_left_meanwhile_is_not_begun() -> None:
 
 def test_work_that_waited_past_its_deadline_is_not_begun() -> None:
     async def check(busy: Busy) -> None:
-        busy.offload.deadline = -1.0
+        busy.offload.queue_timeout = -1.0
         busy.free.set()
         with pytest.raises(DeadlineExceeded):
             await busy.offload.run(never, here)
-        busy.offload.deadline = PATIENCE
+        busy.offload.queue_timeout = PATIENCE
 
     with_a_busy_one(check)
 
@@ -122,12 +126,12 @@ def test_more_than_may_wait_is_refused_at_once() -> None:
     async def check(busy: Busy) -> None:
         waiting = [
             asyncio.create_task(busy.offload.run(lambda: "done", here))
-            for _ in range(MOST_WAITING - 1)
+            for _ in range(MAX_WAITING - 1)
         ]
         await asyncio.sleep(0)
         with pytest.raises(QueueFull):
             await busy.offload.run(never, here)
         busy.free.set()
-        assert await asyncio.gather(*waiting) == ["done"] * (MOST_WAITING - 1)
+        assert await asyncio.gather(*waiting) == ["done"] * (MAX_WAITING - 1)
 
     with_a_busy_one(check)

@@ -7,11 +7,11 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from mnist_sgd_serve import Predictor
-from mnist_sgd_serve.model.bound_session import OneImage
+from mnist_sgd_serve.model.bound_session import BoundSession
 from onnx_models import content, linear
 
 PREDICTOR = Predictor(content(linear()))
-ONE = OneImage(PREDICTOR.artifact.session)
+ONE = BoundSession(PREDICTOR.artifact.session)
 
 
 @given(st.lists(arrays(np.uint8, (1, 28, 28)), min_size=1, max_size=3))

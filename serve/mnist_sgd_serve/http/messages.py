@@ -1,4 +1,4 @@
-"""A request and its answer, as the handlers see them: no socket, no server, no framework."""
+"""HTTP requests and responses as the handlers see them: no socket, no server, no framework."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -6,13 +6,11 @@ from typing import Protocol
 
 from mnist_sgd_serve.http.compression import decompress
 
-__all__ = ["JSON", "READ", "Answer", "Exchange", "Handler", "Headers", "Route"]
-
 Headers = list[tuple[bytes, bytes]]
 
 JSON: Headers = [(b"content-type", b"application/json")]
 
-READ = frozenset(
+KEPT_HEADERS = frozenset(
     {
         b"access-control-request-method",
         b"authorization",
@@ -31,68 +29,73 @@ READ = frozenset(
         b"x-request-id",
     }
 )
-"""The headers that anything here looks at; the others are not kept."""
+"""Headers the server uses; all others are dropped."""
 
 
-class Lost(Protocol):
-    """What tells whether a client has left."""
+class Client(Protocol):
+    """The other end of a connection."""
 
     @property
     def closed(self) -> bool:
-        """Whether it has."""
+        """Whether it has left."""
 
 
 @dataclass(slots=True)
-class Exchange:
-    """One request.
+class Request:
+    """One HTTP request.
 
     Attributes:
         method: as sent.
         path: as sent, without the query.
         query: as sent.
-        head: the headers in `READ`, by name in lower case.
+        headers: those in `KEPT_HEADERS`, by name in lower case.
         body: as sent; at most as long as the server allows.
-        connection: that it came by.
+        client: who sent it.
         started: when it was complete, in the time of `time.perf_counter`.
-        held: bytes of the body that the server's count of large bodies has.
+        held: how many bytes of the body are in the `BodyBudget`.
     """
 
     method: bytes
     path: bytes
     query: bytes
-    head: dict[bytes, bytes]
+    headers: dict[bytes, bytes]
     body: bytes
-    connection: Lost
+    client: Client
     started: float
     held: int = 0
 
-    def unpacked(self, limit: int) -> bytes:
-        """The body without its compression.
+    @property
+    def request_id(self) -> bytes:
+        """The client's id for the request, unchecked; empty if there is none."""
+        return self.headers.get(b"x-request-id", b"")
+
+    def decompressed_body(self, limit: int) -> bytes:
+        """Undo the body's Content-Encoding.
 
         Raises:
-            RequestError: 413, it has more than `limit` bytes; 400 or 415, it is damaged, or
-                compressed in another way than gzip or deflate.
+            RequestError: the result has more than `limit` bytes, the body is damaged, or its
+                encoding is neither gzip nor deflate.
         """
-        encoding = self.head.get(b"content-encoding")
+        encoding = self.headers.get(b"content-encoding")
         if encoding is None:
             return self.body
         return decompress(self.body, encoding.decode("latin-1"), limit=limit)
 
-    def gone(self) -> bool:
+    def is_disconnected(self) -> bool:
         """Whether the client has left."""
-        return self.connection.closed
+        return self.client.closed
 
 
 @dataclass(slots=True)
-class Answer:
-    """What a handler gives; the content's length is added on the way out."""
+class Response:
+    """What a handler returns; Content-Length is added when it is written."""
 
     body: bytes
     headers: Headers = field(default_factory=lambda: JSON)
     status: int = 200
 
 
-Handler = Callable[[Exchange], Awaitable[Answer]]
+Handler = Callable[[Request], Awaitable[Response]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +104,9 @@ class Route:
 
     Attributes:
         name: one of `metrics.ROUTES`.
-        method: b"GET" or b"POST"; HEAD goes with GET.
-        handler: makes the answer.
-        open: whether it may be asked without the bearer token.
+        method: b"GET" or b"POST"; GET includes HEAD.
+        handler: makes the response.
+        open: whether it needs no bearer token.
     """
 
     name: str

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 import onnx_models
 from mnist_sgd_serve import Predictor
-from mnist_sgd_serve.model.attribution import contributions
+from mnist_sgd_serve.model.attributions import attributions
 
 Pixels = NDArray[np.uint8]
 Model = Callable[[Pixels], NDArray[np.float32]]
@@ -45,7 +45,7 @@ def test_a_linear_artifact_gives_back_its_weights_times_the_pixels(
     seed: int, pixels: int, scale: float, bias: float
 ) -> None:
     image, weight = digit(seed, pixels), weights(scale, seed)
-    found = contributions(artifact(weight, bias), image)
+    found = attributions(artifact(weight, bias), image)
     assert found is not None
     assert found.shape == (28, 28)
     assert found.dtype == np.float32
@@ -59,7 +59,7 @@ def test_what_is_as_grey_as_the_paper_adds_nothing(seed: int, paper: int) -> Non
     weight = weights(0.02, seed)
     image = np.where(digit(seed) > 0, digit(seed), paper).astype(np.uint8)
     bias = -paper / 255 * float(weight.sum(dtype=np.float64))  # blank paper tells nothing
-    found = contributions(artifact(weight, bias), image, paper)
+    found = attributions(artifact(weight, bias), image, paper)
     assert found is not None
     expected = (image.astype(int) - paper) / 255 * weight.reshape(28, 28)
     np.testing.assert_allclose(found, expected, atol=1e-4)
@@ -67,7 +67,7 @@ def test_what_is_as_grey_as_the_paper_adds_nothing(seed: int, paper: int) -> Non
 
 def test_contributions_and_the_blank_images_logit_sum_to_the_logit() -> None:
     image, model = digit(), artifact(weights(0.2), 0.7)
-    found = contributions(model, image)
+    found = attributions(model, image)
     assert found is not None
     probability = float(model(image[None])[0])
     logit = np.log(probability / (1 - probability))
@@ -82,13 +82,13 @@ def test_a_saturated_verdict_is_explained_all_the_same(sign: int) -> None:
     image = np.where(digit() > 0, 255, 0).astype(np.uint8)
     model = artifact(weight, 0.0)
     assert model(image[None])[0] == (sign > 0)
-    found = contributions(model, image)
+    found = attributions(model, image)
     assert found is not None
     np.testing.assert_allclose(found, image / 255 * sign * 0.5, atol=1e-5)
 
 
 def test_blank_paper_adds_nothing() -> None:
-    found = contributions(artifact(weights(0.2), -1.5), np.zeros((28, 28), np.uint8))
+    found = attributions(artifact(weights(0.2), -1.5), np.zeros((28, 28), np.uint8))
     assert found is not None
     assert not found.any()
 
@@ -101,7 +101,7 @@ def test_the_ink_alone_is_asked_about_in_one_run() -> None:
         sizes.append(len(images))
         return sigmoid(images.reshape(-1, 784) / 255 @ weight.astype(np.float64))
 
-    assert contributions(model, digit(pixels=120)) is not None
+    assert attributions(model, digit(pixels=120)) is not None
     assert sizes == [1 + 120 + 4]
 
 
@@ -121,7 +121,7 @@ def interaction(images: Pixels) -> NDArray[np.float32]:
 
 @pytest.mark.parametrize("model", [network, interaction])
 def test_a_model_that_is_not_linear_is_not_explained(model: Model) -> None:
-    assert contributions(model, digit()) is None
+    assert attributions(model, digit()) is None
 
 
 @pytest.mark.parametrize("scale", [1.0, 3.0])
@@ -129,10 +129,10 @@ def test_nor_is_one_whose_verdict_saturates(scale: float) -> None:
     def model(images: Pixels) -> NDArray[np.float32]:
         return network(images, scale)
 
-    assert contributions(model, digit()) is None
+    assert attributions(model, digit()) is None
 
 
 @pytest.mark.parametrize("bias", [-30.0, -12.0, 12.0, 30.0])
 def test_a_model_that_is_sure_of_blank_paper_is_not_explained(bias: float) -> None:
     """Its probabilities for single pixels are too near 0 or 1 to tell them apart."""
-    assert contributions(artifact(weights(0.1), bias), digit()) is None
+    assert attributions(artifact(weights(0.1), bias), digit()) is None

@@ -13,7 +13,7 @@ from mnist_sgd.cli.options.preprocessing import preprocessed_text
 
 if TYPE_CHECKING:
     from mnist_sgd.data import ImageSet, UnusableFile
-    from mnist_sgd.data.pictures.choice import Choice
+    from mnist_sgd.data.pictures.preprocessing_choice import Choice
 
 __all__ = ["add_parser", "run"]
 

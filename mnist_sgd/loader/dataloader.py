@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from mnist_sgd.data import ImageSet, advise
 from mnist_sgd.data.imageset import check_images
-from mnist_sgd.data.mapped import read_shuffled
+from mnist_sgd.data.memory_map import read_shuffled
 
 try:
     import torch
@@ -59,7 +59,7 @@ class DataLoader:
 
     Args:
         dataset: an `ImageSet`, whose images and labels are read in place, never copied: if they are
-            a mapped file, the kernel is told how it will be read, see `data.mapped.advise`. Or a
+            a mapped file, the kernel is told how it will be read, see `memory_map.advise`. Or a
             `TensorDataset` of two tensors, or anything with a length and an index that gives pairs
             (x, y) of tensors, arrays or numbers. A `TensorDataset`, list or tuple whose x are uint8
             of 784 pixels and whose y are 0 or 1 becomes an `ImageSet` of the classes "0" and "1".

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mnist_sgd.data.pictures.choice import Choice
+    from mnist_sgd.data.pictures.preprocessing_choice import Choice
 
 __all__ = ["OTHERWISE", "preprocessed_text"]
 

@@ -61,7 +61,7 @@ def check_places(args: argparse.Namespace) -> None:
 
 def _check_not_among_pictures(args: argparse.Namespace, advice: str) -> None:
     """Refuse what the next training on the same folder would take for one of its pictures."""
-    from mnist_sgd.data.pictures.parts import (
+    from mnist_sgd.data.pictures.split_folders import (
         class_folders,  # here: every command imports this module
     )
 

@@ -12,8 +12,8 @@ from PIL import Image
 from mnist_sgd.cli import main
 from mnist_sgd.data import load_data, mnist_sample, pack_folder
 from mnist_sgd.data.pictures import decoding
-from mnist_sgd.data.pictures.choice import Choice
-from mnist_sgd.data.pictures.drawn import looks_drawn
+from mnist_sgd.data.pictures.drawn_characters import looks_drawn
+from mnist_sgd.data.pictures.preprocessing_choice import Choice
 from mnist_sgd_serve import Predictor, decode, preprocess
 from photographs import photograph
 from pictures import blob, fill_with, stroke, texture
@@ -89,7 +89,7 @@ def test_both_classes_must_be_drawn_characters(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize(("others", "preparation"), [(4, "mnist"), (5, "fit")])
+@pytest.mark.parametrize(("others", "preprocessing"), [(4, "mnist"), (5, "fit")])
 def test_three_of_four_are_enough(tmp_path: Path, others: int, preprocessing: str) -> None:
     folder = folder_of(tmp_path / "photos", stroke, stroke)
     fill_with(folder / "b", texture, others)

@@ -7,6 +7,13 @@ try:
 except ImportError as error:
     raise extension_missing(error) from error
 
-from mnist_sgd.loader.dataloader import Batch, DataLoader, DataLoaders, Place, first
+from mnist_sgd.loader.dataloader import (
+    Batch,
+    DataLoader,
+    DataLoaders,
+    LoaderPosition,
+    Place as Place,  # the earlier name
+    first,
+)
 
-__all__ = ["Batch", "DataLoader", "DataLoaders", "Place", "first"]
+__all__ = ["Batch", "DataLoader", "DataLoaders", "LoaderPosition", "first"]

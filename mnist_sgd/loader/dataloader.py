@@ -37,7 +37,7 @@ try:
         DataLoaders as DataLoaders,
         first as first,
     )
-    from mnist_sgd.loader.items import ItemEpoch, ItemLoader, Items, images_or_items
+    from mnist_sgd.loader.items import ItemEpoch, ItemLoader, images_or_items
 except ImportError as error:
     raise ImportError(
         f"mnist_sgd.loader needs torch, which cannot be imported ({error}); install it with "
@@ -51,11 +51,10 @@ _OPTIONS = {"bs": "batch_size", "num_workers": "num_threads"}
 class DataLoader:
     """Iterate over batches `(xb, yb)`: float32 `[B, 784]` and int64 `[B, 1]`, an epoch at a time.
 
-        ImageSet          order            gather       augment          normalise        (xb, yb)
-        uint8, in    -->  (seed, epoch) -> rows of  ->  (seed, epoch, -> (x/255 - mean) -> tensors
-        memory or         this rank's      a batch      index)            / std
-        mapped            indices
-                          |__________________ C++, num_threads ___________________|
+        ImageSet --> order ---------> gather ---> augment ------> normalise -----> (xb, yb)
+        uint8,       (seed, epoch),   rows of     (seed, epoch,   (x/255 - mean)   tensors
+        in place     rank's part      a batch     index)          / std
+                     |__________________ C++, num_threads __________________|
 
     Data is read in place. A batch's memory is reused once both tensors and all their views are
     gone, so a loop that keeps no batch runs in two buffers that stay in the cache.
@@ -142,7 +141,7 @@ class DataLoader:
                 augment=self.augment is not None,
             )
             self.dtype, self.sample_shape = data.x.dtype, tuple(data.x.shape[1:])
-            self._core = self._items(data)
+            self._core = ItemLoader(data, **self._sampling())
         # Where the newest iterator began (epoch, samples_seen), and its progress; before there is
         # one, where the next one begins.
         self._start = (0, 0)
@@ -155,12 +154,7 @@ class DataLoader:
             data.images,
             data.labels,
             flatten=flatten,
-            batch_size=self.batch_size,
-            shuffle=self.shuffle,
-            drop_last=self.drop_last,
-            seed=self.seed,
-            rank=self.rank,
-            world_size=self.world_size,
+            **self._sampling(),
             num_threads=self.num_threads,
             mean=self.mean,
             std=self.std,
@@ -169,16 +163,9 @@ class DataLoader:
             augmentation=self.augment.core() if self.augment else None,
         )
 
-    def _items(self, data: Items) -> ItemLoader:
-        return ItemLoader(
-            data,
-            batch_size=self.batch_size,
-            shuffle=self.shuffle,
-            drop_last=self.drop_last,
-            seed=self.seed,
-            rank=self.rank,
-            world_size=self.world_size,
-        )
+    def _sampling(self) -> dict[str, Any]:
+        names = ("batch_size", "shuffle", "drop_last", "seed", "rank", "world_size")
+        return {name: getattr(self, name) for name in names}
 
     def __len__(self) -> int:
         """Batches in an epoch."""

@@ -5,6 +5,7 @@ Items are collated by torch's `default_collate`, at the cost of indexing in Pyth
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
 from types import SimpleNamespace
@@ -131,32 +132,22 @@ class Items:
         return digest.hexdigest()
 
 
+@dataclass(frozen=True, eq=False)
 class ItemLoader:
     """The counterpart of `_core.Loader` for items: batches of each epoch for one rank."""
 
-    def __init__(
-        self,
-        items: Items,
-        *,
-        batch_size: int,
-        shuffle: bool,
-        drop_last: bool,
-        seed: int,
-        rank: int,
-        world_size: int,
-    ) -> None:
-        self.items = items
-        self.batch_size = batch_size
-        self.shuffle = shuffle
-        self.seed = seed
-        self.rank = rank
-        self.world_size = world_size
-        full, rest = divmod(len(items), batch_size)
-        self._batches = full if drop_last or rest == 0 else full + 1
+    items: Items
+    batch_size: int
+    shuffle: bool
+    drop_last: bool
+    seed: int
+    rank: int
+    world_size: int
 
     def __len__(self) -> int:
         """Batches in an epoch."""
-        return self._batches
+        full, rest = divmod(len(self.items), self.batch_size)
+        return full if self.drop_last or rest == 0 else full + 1
 
     def epoch(self, epoch: int, first_batch: int) -> "ItemEpoch":
         """Iterate over an epoch from `first_batch` on."""

@@ -21,7 +21,6 @@ class FileEntry(NamedTuple):
         size: in bytes.
         mtime: time of the last change of the content, in nanoseconds.
         problem: why it cannot be a picture, if that is known without reading it; else empty.
-        files: how many files it stands for: 1.
         ctime: time of the last change of content, name or permissions, in nanoseconds; on Windows
             of the creation.
         inode: its number in the file system; 0 if there is none, as on Windows.
@@ -31,7 +30,6 @@ class FileEntry(NamedTuple):
     size: int
     mtime: int
     problem: str = ""
-    files: int = 1
     ctime: int = 0
     inode: int = 0
 

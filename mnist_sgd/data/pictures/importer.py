@@ -87,14 +87,12 @@ class PictureDataset:
         )
 
 
-def import_folder(
-    folder: str | os.PathLike[str], options: DataOptions | None = None
-) -> PictureDataset:
+def import_folder(folder: str | os.PathLike[str], options: DataOptions) -> PictureDataset:
     """Read the pictures of two classes; decode only new and changed files.
 
     Args:
         folder: class folders of PNG, JPEG, BMP, GIF, WebP or TIFF pictures of any size and mode.
-        options: see there.
+        options: see `DataOptions`.
 
     Raises:
         UnusableFile: a file is not a readable picture, or mnist finds no drawing in it.
@@ -102,9 +100,8 @@ def import_folder(
         CacheError: the preprocessed pictures cannot be cached.
         ValueError: the folder does not hold the two classes.
     """
-    options = options or DataOptions()
     listing = list_folder(folder, options.classes)
-    problems = [(each.name, each.problem, each.files, "") for each in listing.files if each.problem]
+    problems = [(each.name, each.problem, "") for each in listing.files if each.problem]
     if options.on_unusable is None:  # fail before anything is decoded
         _raise_first([*listing.unexpected_files, *_unusable(listing, problems)], "at least ")
 
@@ -127,11 +124,11 @@ def import_folder(
         preprocessing = choice.preprocessing
     contents, unreadable = read(listing, preprocessing)
     problems += [
-        (each.name, each.why, 1, preprocessing if each.refused and not each.blank else "")
+        (each.name, each.why, preprocessing if each.refused and not each.blank else "")
         for each in contents.records
         if listing.has(each.name)
     ]
-    problems += [(each.name, each.why, 1, "") for each in unreadable]
+    problems += [(each.name, each.why, "") for each in unreadable]
     unusable = [*listing.unexpected_files, *_unusable(listing, sorted(problems))]
     if options.on_unusable is None:
         _raise_first(unusable)
@@ -148,23 +145,22 @@ def is_validation(digest: str) -> bool:
 
 def _raise_first(errors: list[UnusableFile], least: str = "") -> None:
     """Raise the first error, if any, with the number of further unusable files."""
-    if not errors:
-        return
     if len(errors) == 1:
         raise errors[0]
-    more = sum(error.files for error in errors[1:])
-    files = "file is" if more == 1 else "files are"
-    raise UnusableFile(
-        f"{errors[0]} (and {least}{more:,} more {files} not usable)",
-        errors[0].files + more,
-        next((error.refused_by for error in errors if error.refused_by), ""),
-    )
+    if errors:
+        more = len(errors) - 1
+        files = "file is" if more == 1 else "files are"
+        raise UnusableFile(
+            f"{errors[0]} (and {least}{more:,} more {files} not usable)",
+            len(errors),
+            next((error.refused_by for error in errors if error.refused_by), ""),
+        )
 
 
-def _unusable(listing: Listing, found: Iterable[tuple[str, str, int, str]]) -> list[UnusableFile]:
+def _unusable(listing: Listing, problems: Iterable[tuple[str, str, str]]) -> list[UnusableFile]:
     return [
-        UnusableFile(f"{os.path.join(listing.folder, name)}: {why}", files, refused_by)
-        for name, why, files, refused_by in found
+        UnusableFile(f"{os.path.join(listing.folder, name)}: {why}", refused_by=refused_by)
+        for name, why, refused_by in problems
         if why
     ]
 

@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 
 from mnist_sgd import DataLoader, ImageSet, PackedWriter, load_packed, mnist_sample
-from mnist_sgd.data.mapped import map_behind
+from mnist_sgd.data.memory_map import underlying_mmap
 
 MANY, MORE = 1_200_000, 12_000_000
 BATCH = 256
@@ -145,7 +145,7 @@ def cold(path: Path, order: str, advice: str, seconds: float, threads: int) -> d
     drop(path)
     data = load_packed(path)
     dl = loader(data, threads, order == "shuffled")
-    pages = map_behind(data.images)
+    pages = underlying_mmap(data.images)
     assert pages is not None
     for each in ADVICE[advice]:  # after the loader's own, for the last one holds
         pages.madvise(each)

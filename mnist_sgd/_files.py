@@ -1,9 +1,8 @@
-"""Files that are either whole or not there.
+"""Write files atomically: a crash at any moment leaves the old file or the new one.
 
-A file is written under a temporary name in its own folder, flushed to the disk and renamed over
-its final name, so a crash at any moment leaves the old file or the new one, never a part. Where
-the name is a link, the file that it leads to is replaced; a replaced file keeps its permissions.
-A pipe or a device cannot be replaced: what was written is copied into it at the end.
+A file is written under a temporary name in its own folder, flushed to disk and renamed. A link
+stays, its target is replaced; a replaced file keeps its permissions. Pipes and devices cannot be
+replaced: the content is copied into them at the end.
 """
 
 import errno
@@ -19,35 +18,33 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import BinaryIO
 
-__all__ = ["atomic_path", "atomic_write", "hidden", "is_stream", "move_over", "remove_leftovers"]
-
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
-"""Errors of writing, which name no file."""
+"""Errors of writing, which do not name the file."""
 
 _STANDARD = ("/dev/stdin", "/dev/stdout", "/dev/stderr")
 _LONGEST = 255
-"""Bytes of a name, on all usual file systems."""
+"""Bytes of a file name, on all common file systems."""
 
 _LINKS = 40
-"""Links that lead to each other are followed so far, as Linux does."""
+"""Links in a chain, at most, as on Linux."""
 
 
 @contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Give a temporary path to write to; on success it takes the name `path`, else it is removed.
+    """Yield a temporary path to write to; rename it to `path` on success, else remove it.
 
-    The temporary name ends in the suffix of `path`, because some writers choose the format by it.
+    The temporary name keeps the suffix of `path`, because some writers choose the format by it.
 
     Raises:
-        IsADirectoryError: `path` is a folder, before anything is written.
-        OSError: the file cannot be written or renamed, or is a pipe that nobody reads; the error
+        IsADirectoryError: `path` is a folder; raised before anything is written.
+        OSError: the file cannot be written or renamed, or is a pipe without a reader; the error
             names `path`.
     """
     mode = _mode(path)
     if mode is not None and stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
     if mode is not None and is_stream(path):
-        with TemporaryDirectory() as folder, _errors_that_name(path, Path(folder)):
+        with TemporaryDirectory() as folder, _naming_errors(path, Path(folder)):
             temporary = Path(folder) / f"content{Path(path).suffix}"
             yield temporary
             with open(temporary, "rb") as content, _open_stream(path) as stream:
@@ -55,9 +52,9 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         return
     final = _final(path)
     temporary = hidden(final, secrets.token_hex(4))
-    with _errors_that_name(path, temporary):
+    with _naming_errors(path, temporary):
         try:
-            if mode is not None:  # from the start, nobody reads it who could not read the old one
+            if mode is not None:  # so it is never more readable than the old file
                 os.close(os.open(temporary, os.O_CREAT | os.O_EXCL, stat.S_IMODE(mode) | 0o600))
             yield temporary
             with open(temporary, "rb+") as file:
@@ -70,7 +67,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def atomic_write(path: str | os.PathLike[str], content: bytes) -> None:
-    """Write `content` as the whole of the file `path`.
+    """Write a file atomically.
 
     Raises:
         OSError: the file cannot be written or renamed; the error names `path`.
@@ -80,14 +77,14 @@ def atomic_write(path: str | os.PathLike[str], content: bytes) -> None:
 
 
 def move_over(source: Path, path: Path) -> None:
-    """Give a whole file the name `path`; a link there stays, and a replaced file keeps its mode.
+    """Rename a complete file to `path`; a link there stays, and a replaced file keeps its mode.
 
     Args:
-        source: in the same folder as `path`; it is gone afterwards.
-        path: an older file of this name is replaced.
+        source: in the same folder as `path`.
+        path: an existing file is replaced.
 
     Raises:
-        OSError: it cannot be renamed; both files are then as they were, but for the mode.
+        OSError: it cannot be renamed; the contents of both files are unchanged.
     """
     final, mode = _final(path), _mode(path)
     if mode is not None:
@@ -95,7 +92,7 @@ def move_over(source: Path, path: Path) -> None:
     try:
         os.replace(source, final)
     except OSError as error:
-        if error.errno != errno.EXDEV:  # a link that leads to another disk
+        if error.errno != errno.EXDEV:  # a link to another disk
             raise
         with atomic_path(path) as temporary:
             shutil.copyfile(source, temporary)
@@ -103,13 +100,13 @@ def move_over(source: Path, path: Path) -> None:
 
 
 def hidden(path: Path, what: str) -> Path:
-    """A hidden file next to `path`, for work on it.
+    """Return the path of a hidden auxiliary file next to `path`.
 
-    Its name has the name and the suffix of `path` in it, or if that is too long a digest.
+    Its name contains the name of `path`, or a digest if that is too long, and the suffix.
 
     Args:
-        path: a file, which may be there or not.
-        what: of the file; at most 8 characters.
+        path: a file, which need not exist.
+        what: the file is for; at most 8 characters.
     """
     stem, suffix = path.stem, path.suffix
     if len(os.fsencode(f".{path.name}.01234567")) > _LONGEST:
@@ -119,20 +116,19 @@ def hidden(path: Path, what: str) -> Path:
 
 
 def is_stream(path: str | os.PathLike[str]) -> bool:
-    """Whether what is written to `path` goes into a pipe, a device or a file that is open.
+    """Tell whether `path` is a pipe, a device, or another name of an open file (/dev/stdout).
 
-    A link such as one to /dev/stdout is a stream too, whatever standard output is. A stream is
-    not replaced, and cannot be read again.
+    A stream is not replaced, and cannot be read again.
     """
     mode = _mode(path)
     return (mode is not None and not stat.S_ISREG(mode)) or _is_open_file(path)
 
 
 def remove_leftovers(path: str | os.PathLike[str]) -> None:
-    """Remove what writers of `path` that were killed have left; no other may be at work.
+    """Remove the temporary files of killed writers of `path`; no other writer may be active.
 
     Raises:
-        OSError: a leftover cannot be removed.
+        OSError: a file cannot be removed.
     """
     final = _final(path)
     before, after = re.escape(hidden(final, "*").name).split(r"\*")
@@ -143,10 +139,10 @@ def remove_leftovers(path: str | os.PathLike[str]) -> None:
 
 
 def _open_stream(path: str | os.PathLike[str]) -> BinaryIO:
-    """Open a pipe or a device for writing, without waiting for somebody to read it.
+    """Open a pipe or a device for writing, without waiting for a reader.
 
     Raises:
-        OSError: nobody reads the pipe.
+        OSError: the pipe has no reader.
     """
 
     def opener(name: str, flags: int) -> int:
@@ -163,12 +159,12 @@ def _open_stream(path: str | os.PathLike[str]) -> BinaryIO:
 
 
 def _final(path: str | os.PathLike[str]) -> Path:
-    """Where a file really is: what a link leads to, whether it is there or not."""
+    """Return the target of a link, whether it exists or not; other paths unchanged."""
     return Path(os.path.realpath(path) if os.path.islink(path) else path)
 
 
 def _is_open_file(path: str | os.PathLike[str]) -> bool:
-    """Whether it is another name of an open file, such as /dev/stdout, or a link to one."""
+    """Tell whether a path names an open file, such as /dev/stdout, or links to one."""
     name = os.path.abspath(path)
     for _ in range(_LINKS):
         if name in _STANDARD or name.startswith(("/dev/fd/", "/proc/")):
@@ -180,7 +176,7 @@ def _is_open_file(path: str | os.PathLike[str]) -> bool:
 
 
 def _mode(path: str | os.PathLike[str]) -> int | None:
-    """The mode of what is there, of a link's target; None if nothing is."""
+    """Return the mode of a file or of a link's target; None if it does not exist."""
     try:
         return os.stat(path).st_mode
     except FileNotFoundError:
@@ -188,8 +184,8 @@ def _mode(path: str | os.PathLike[str]) -> int | None:
 
 
 @contextmanager
-def _errors_that_name(path: str | os.PathLike[str], temporary: Path) -> Iterator[None]:
-    """Let errors name the file that was asked for: nobody knows the temporary one."""
+def _naming_errors(path: str | os.PathLike[str], temporary: Path) -> Iterator[None]:
+    """Make errors name the requested file instead of the temporary one."""
     try:
         yield
     except OSError as error:

@@ -1,21 +1,18 @@
-"""In a clone, `import mnist_sgd` gives the package that is installed, where one is.
+"""In the root of a clone, make `import mnist_sgd` import the installed package, if there is one.
 
-Python looks into the current folder first. In the root of a clone it therefore finds the source
-folder `mnist_sgd/`, which has no C++ extension after `pip install .`, and which `git pull` may have
-made newer than the extension and than `mnist_sgd_serve`, both of which only the installed package
-brings. So the source folder steps back: everything that is imported is of one installation, as it
-is in every other folder. An editable install has no second copy, and the source folder is used.
+Python looks in the current folder first, and so finds the source folder `mnist_sgd/` there. After
+`pip install .` that has no C++ extension, and `git pull` may have made it newer than the installed
+extension and `mnist_sgd_serve`. So the source folder steps aside, and everything imported is from
+one installation. An editable install has no second copy, and uses the source folder.
 """
 
 import os
 import sys
 from importlib import import_module
 
-__all__ = ["is_source_tree", "need", "prefer_installed"]
-
 
 def prefer_installed(init: str) -> None:
-    """Put the installed package into the place of the one in a source tree.
+    """Replace the package of a source tree by the installed one.
 
     Args:
         init: the file of the package that is being imported.
@@ -36,7 +33,7 @@ def prefer_installed(init: str) -> None:
 
 
 def is_source_tree(folder: str) -> bool:
-    """Whether a folder is the root of a clone or of an unpacked sdist; "" is the current folder."""
+    """Tell whether a folder, "" for the current one, is the root of a clone or unpacked sdist."""
     return os.path.isfile(os.path.join(folder, "csrc", "bindings.cpp"))
 
 

@@ -1,8 +1,8 @@
-"""One writer at a time, by locks that the kernel drops when their process ends, however it ends.
+"""One writer at a time, by `flock` locks, which the kernel drops when their process ends.
 
-A lock is one of `flock` on a file or a folder that is there anyway, so it leaves nothing behind. A
-process that this one starts has no part in it: a program that is executed never inherits the
-descriptor, and a forked child gives it up at once.
+Where possible the lock is on a file or folder that exists anyway, so nothing is left behind.
+Child processes never hold a lock: executed programs do not inherit the descriptor, and a forked
+child gives it up at once.
 """
 
 import os
@@ -14,36 +14,33 @@ from pathlib import Path
 
 from mnist_sgd._files import hidden
 
-__all__ = ["FileInUseError", "FolderInUseError", "holding", "one_writer", "only_writer"]
-
 COMMANDS_FILE = "checkpoint.safetensors"
-"""What `mnist-sgd train` writes again and again, in a folder that it holds."""
+"""The file that `mnist-sgd train` rewrites, in a folder whose lock it holds."""
 
 _HELD: set[int] = set()
 """The descriptors of the locks that this process holds."""
 
 _WRITTEN: set[Path] = set()
-"""The files of which this process is the only writer, by their real paths."""
+"""Real paths of the files of which this process is the only writer."""
 
 
 class FileInUseError(ValueError):
-    """Another process writes a file; the message names it."""
+    """Another process is writing a file; the message names it."""
 
 
 class FolderInUseError(ValueError):
-    """Another training writes into a folder; the message names it."""
+    """Another training is writing into a folder; the message names it."""
 
 
 @contextmanager
 def holding(path: Path, on_busy: Callable[[], None] | None = None) -> Iterator[None]:
-    """Hold the lock of a file, which is made if need be, or of a folder, which is there.
+    """Hold the lock of a file, created if necessary, or of an existing folder.
 
     On Windows, which has no flock, nothing is locked.
 
     Args:
         path: the file or folder.
-        on_busy: called if another process holds the lock, before this one waits for it; what it
-            raises is raised instead.
+        on_busy: called if another process holds the lock, before waiting for it; may raise.
 
     Raises:
         OSError: the path cannot be opened, or its file system has no locks.
@@ -71,22 +68,22 @@ def holding(path: Path, on_busy: Callable[[], None] | None = None) -> Iterator[N
 
 @contextmanager
 def one_writer(folder: Path, say: Callable[[str], None]) -> Iterator[None]:
-    """Make a folder and be the only training that writes there.
+    """Create a folder and be the only training that writes to it.
 
-    A folder that is made here and is still empty when an exception ends the block is removed.
+    If an exception ends the block, a folder created here is removed if it is still empty.
 
     Args:
-        folder: where the files go.
-        say: told if the folder cannot be locked, as on some network file systems; the block then
-            runs without a lock.
+        folder: of the files.
+        say: called with a message if the folder cannot be locked, as on some network file
+            systems; the block then runs without a lock.
 
     Raises:
-        FolderInUseError: another process is in such a block of the same folder.
-        OSError: the folder cannot be made.
+        FolderInUseError: another training holds the folder.
+        OSError: the folder cannot be created.
     """
     there = folder.is_dir()
     if os.path.lexists(folder) and not there:
-        yield  # whoever writes there refuses what is no folder
+        yield  # not a folder, which its writer reports
         return
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as lock:
@@ -94,8 +91,8 @@ def one_writer(folder: Path, say: Callable[[str], None]) -> Iterator[None]:
             lock.enter_context(holding(folder, _refusal(folder)))
         except OSError as error:
             say(
-                f"{_shown(folder)}: this folder cannot be locked ({error.strerror or error}): see "
-                "that no other training writes here"
+                f"{_shown(folder)}: this folder cannot be locked ({error.strerror or error}): make "
+                "sure that no other training writes here"
             )
         try:
             yield
@@ -108,36 +105,35 @@ def one_writer(folder: Path, say: Callable[[str], None]) -> Iterator[None]:
 def _refusal(folder: Path) -> Callable[[], None]:
     def refuse() -> None:
         raise FolderInUseError(
-            f"{_shown(folder)}: another training writes into this folder; wait until it has "
-            "ended, or choose another folder"
+            f"{_shown(folder)}: another training is writing into this folder; wait for it, or "
+            "choose another folder"
         )
 
     return refuse
 
 
 def _shown(folder: Path) -> Path:
-    """The folder as it was named; the current one by its path."""
+    """Return the folder as given; the current one by its path."""
     return Path.cwd() if folder == Path() else folder
 
 
 @contextmanager
 def only_writer(path: Path) -> Iterator[bool]:
-    """Be the only process that replaces a file again and again.
+    """Be the only process that repeatedly replaces a file.
 
-    The file itself cannot hold the lock, as it is another one each time: a hidden file next to it
-    does, and is removed at the end. What a killed process left of it is taken over. A process that
-    holds the whole folder, see `one_writer`, needs none.
+    A replaced file cannot hold a lock itself, so a hidden file next to it does; it is removed at
+    the end, and reused after a kill. A process that holds the folder, see `one_writer`, needs none.
 
     Args:
-        path: the file; its folder is there.
+        path: the file, in an existing folder.
 
     Returns:
-        Whether what killed writers left may be removed: nobody else writes, neither another process
-        nor another fit of this one.
+        Whether leftovers of killed writers may be removed: neither another process nor another fit
+        of this one is writing.
 
     Raises:
-        FileInUseError: another process writes it, or the folder that the command writes to.
-        OSError: the folder cannot be written to.
+        FileInUseError: another process is writing the file or holds its folder.
+        OSError: the folder is not writable.
     """
     real = Path(os.path.realpath(path))
     if sys.platform == "win32" or real in _WRITTEN or (real.exists() and not real.is_file()):
@@ -158,7 +154,7 @@ def only_writer(path: Path) -> Iterator[bool]:
 
 @contextmanager
 def _hidden_lock(path: Path, lock_file: Path) -> Iterator[bool]:
-    """Hold the lock of a hidden file, made for this; False if its file system has no locks."""
+    """Hold the lock of a hidden file; False if its file system has no locks."""
     import fcntl
 
     while True:
@@ -174,13 +170,13 @@ def _hidden_lock(path: Path, lock_file: Path) -> Iterator[bool]:
                 raise _in_use(path) from None
             lock_file.unlink(missing_ok=True)
             warnings.warn(
-                f"{path}: this file cannot be locked ({error.strerror or error}): see that no "
-                "other training writes it",
+                f"{path}: this file cannot be locked ({error.strerror or error}): make sure that "
+                "no other training writes it",
                 stacklevel=2,
             )
             yield False
             return
-        if _is_at(descriptor, lock_file):  # else its holder has removed it meanwhile
+        if _is_at(descriptor, lock_file):  # else its holder has just removed it
             break
         os.close(descriptor)
     _HELD.add(descriptor)
@@ -195,13 +191,12 @@ def _hidden_lock(path: Path, lock_file: Path) -> Iterator[bool]:
 
 def _in_use(path: Path) -> FileInUseError:
     return FileInUseError(
-        f"{path}: another training writes this file; wait until it has ended, or choose another "
-        "file"
+        f"{path}: another training is writing this file; wait for it, or choose another file"
     )
 
 
 def _others_hold(folder: Path) -> bool:
-    """Whether another process holds the lock of a folder."""
+    """Tell whether another process holds the lock of a folder."""
     import fcntl
 
     descriptor = os.open(folder, os.O_RDONLY)
@@ -217,7 +212,7 @@ def _others_hold(folder: Path) -> bool:
 
 
 def _is_at(descriptor: int, path: Path) -> bool:
-    """Whether an open file has this path."""
+    """Tell whether a descriptor is of the file at this path."""
     try:
         return os.path.samestat(os.fstat(descriptor), os.stat(path))
     except FileNotFoundError:
@@ -225,20 +220,20 @@ def _is_at(descriptor: int, path: Path) -> bool:
 
 
 def _is_held(folder: Path) -> bool:
-    """Whether this process holds the lock of a folder."""
+    """Tell whether this process holds the lock of a folder."""
     return any(_is_at(descriptor, folder) for descriptor in _HELD)
 
 
-def _give_up() -> None:
-    """Put another file in the place of each lock, in a forked child; its parent keeps them."""
+def _release_in_child() -> None:
+    """Replace each lock's descriptor in a forked child; the parent keeps its locks."""
     _WRITTEN.clear()
     if not _HELD:
         return
-    nothing = os.open(os.devnull, os.O_RDONLY)
+    null = os.open(os.devnull, os.O_RDONLY)
     for descriptor in _HELD:
-        os.dup2(nothing, descriptor, inheritable=False)
-    os.close(nothing)
+        os.dup2(null, descriptor, inheritable=False)
+    os.close(null)
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_give_up)
+    os.register_at_fork(after_in_child=_release_in_child)

@@ -1,11 +1,11 @@
-"""A value with tensors in it, as the bytes of one safetensors file: reading one runs no code.
+"""Store a value with tensors as a safetensors file; reading one runs no code.
 
-The value is what an optimizer's `state_dict()` is made of: dictionaries, lists, tuples, strings,
-numbers, booleans, None and tensors, in any depth; NumPy's numbers become Python's, but for those in
-a `NumpyValue`, which stay what they are. Its tensors
-become tensors of the file, named by where they are (`optimizer.state.0.momentum_buffer`), and the
-rest is JSON in the file's header, in which integers and floats keep every digit. A BLAKE2b digest
-of it all lies beside the JSON, since safetensors itself does not notice a changed byte.
+The value is what an optimizer's `state_dict()` consists of: dictionaries, lists, tuples, strings,
+numbers, booleans, None and tensors, nested to any depth. NumPy numbers become Python's, except in a
+`NumpyValue`. Tensors become tensors of the file, named by their path
+(`optimizer.state.0.momentum_buffer`); the rest is JSON in the file's header, in which integers and
+floats keep every digit. A BLAKE2b digest of everything is stored with the JSON, because safetensors
+itself does not detect a changed byte.
 """
 
 import json
@@ -17,21 +17,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["DocumentError", "NumpyValue", "digest", "dump", "pack", "parse", "unpack"]
-
 KEY = "mnist_sgd.document"
-"""The one key of the header's metadata: safetensors writes several in an order that varies."""
+"""The only key of the header's metadata: safetensors writes several in varying order."""
 
 
 class DocumentError(ValueError):
-    """Bytes are not a whole document, or a value cannot be one."""
+    """The bytes are not a complete state file, or a value cannot be stored in one."""
 
 
 class NumpyValue:
-    """A number or an array of NumPy that is read again as one.
+    """A NumPy number or array that stays one when it is read.
 
     Args:
-        value: its dtype is one of numbers that torch has too.
+        value: of a numeric dtype that torch has too.
     """
 
     def __init__(self, value: Any) -> None:
@@ -39,11 +37,10 @@ class NumpyValue:
 
 
 def dump(value: Mapping[str, Any]) -> bytes:
-    """The file of a value. Tensors are copied from their devices; shared memory is written twice.
+    """Serialise a value; tensors that share memory are written separately.
 
     Raises:
-        DocumentError: the value holds something else than the module allows; the message says
-            where.
+        DocumentError: the value contains another type; the message says where.
     """
     from safetensors.torch import save
 
@@ -53,42 +50,42 @@ def dump(value: Mapping[str, Any]) -> bytes:
 
 
 def parse(content: bytes) -> dict[str, Any]:
-    """The value of a file; its tensors lie in memory of their own, on the CPU.
+    """Deserialise a value; its tensors are new, on the CPU.
 
     Raises:
-        DocumentError: the bytes are not those of `dump`, to the last bit.
+        DocumentError: not a file of `dump`, or damaged.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load
 
     try:
         tensors = load(content)
-    except (SafetensorError, KeyError) as error:  # KeyError: a type that torch does not have
+    except (SafetensorError, KeyError) as error:  # KeyError: a dtype that torch lacks
         raise DocumentError(f"not a safetensors file: {error}") from error
     header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
     entry = header.get("__metadata__", {}).get(KEY)
     if entry is None:
         raise DocumentError("a safetensors file of another kind")
-    noted, _, text = entry.partition(" ")
-    if noted != digest(text, tensors):
-        raise DocumentError("damaged: its digest is not that of its content")
+    stored, _, text = entry.partition(" ")
+    if stored != digest(text, tensors):
+        raise DocumentError("damaged: its digest does not match its content")
     value: dict[str, Any] = unpack(json.loads(text), tensors)
     return value
 
 
 def pack(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
-    """Split a value into what JSON can hold, which is returned, and tensors.
+    """Split a value into JSON data, which is returned, and tensors.
 
     Args:
-        value: as the module allows.
-        name: what its tensors are named after.
-        tensors: takes copies of its tensors, on the CPU.
+        value: to split.
+        name: prefix of the tensors' names.
+        tensors: receives copies of the tensors, on the CPU.
 
     Raises:
-        DocumentError: there is something else in the value; the message says where.
+        DocumentError: the value contains another type; the message says where.
     """
     if isinstance(value, Tensor):
-        while name in tensors:  # as of {"a": {"b": ...}, "a.b": ...}
+        while name in tensors:  # as for {"a": {"b": ...}, "a.b": ...}
             name += "_"
         tensors[name] = value.detach().cpu().clone(memory_format=torch.contiguous_format)
         return {"$tensor": name}
@@ -115,7 +112,7 @@ def _join(name: str, key: object) -> str:
 
 
 def unpack(value: Any, tensors: Mapping[str, Tensor]) -> Any:
-    """The value that `pack` split, put together again."""
+    """Reassemble a value that `pack` split."""
     match value:
         case {"$tensor": name}:
             return tensors[name]
@@ -135,7 +132,7 @@ def unpack(value: Any, tensors: Mapping[str, Tensor]) -> Any:
 
 
 def digest(text: str, tensors: Mapping[str, Tensor]) -> str:
-    """32 hexadecimal digits of the JSON and of every tensor's name, type, shape and bytes."""
+    """Return a digest, 32 hexadecimal digits, of the JSON and all tensors with names and types."""
     state = blake2b(text.encode(), digest_size=16)
     for name, tensor in sorted(tensors.items()):
         state.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())

@@ -13,7 +13,7 @@ from mnist_sgd.cli.options.pictures import PictureConfig, preprocessed_text, rea
 
 if TYPE_CHECKING:
     from mnist_sgd.data import ImageSet, UnusableFile
-    from mnist_sgd.data.pictures.choice import Choice
+    from mnist_sgd.data.pictures.preprocessing_choice import Choice
 
 EXAMPLES = """\
   mnist-sgd pack digits packed                 digits/3/*.png and digits/7/*.png, say

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from mnist_sgd._names import printable
 from mnist_sgd.cli.options.arguments import Subcommands, add_json_option, path, subcommand
 from mnist_sgd.cli.options.models import DEFAULT, MODEL_HELP, model_file
-from mnist_sgd.data.pictures.listing import find_pictures
+from mnist_sgd.data.pictures.file_entries import find_pictures
 from mnist_sgd.data.pictures.outputs import is_output
 from mnist_sgd.report.folder import ARTIFACT
 

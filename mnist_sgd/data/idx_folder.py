@@ -1,8 +1,8 @@
-"""Folders of IDX files under MNIST's names, as every way to download it leaves them.
+"""Folders of IDX files under MNIST's names, as its usual downloads leave them.
 
     train-images-idx3-ubyte   train-labels-idx1-ubyte    and the same names with t10k, valid, val or
     t10k-images-idx3-ubyte    t10k-labels-idx1-ubyte     test; plain, or gzipped with .gz
-    train-images.idx3-ubyte   ...                        as archives are unpacked on Windows
+    train-images.idx3-ubyte   ...                        as some archives unpack them
     MNIST/raw/...             raw/...                    as torchvision keeps them
 
 The classes are the labels, "0" to "255".
@@ -16,14 +16,12 @@ import numpy as np
 from mnist_sgd._names import printable
 from mnist_sgd.data.idx import IdxError, read_idx
 from mnist_sgd.data.imageset import ImageSet, load_idx_set
-from mnist_sgd.data.pictures.importer import label_order
+from mnist_sgd.data.options import DataOptions, order_classes
 
-__all__ = ["LOOKED_FOR", "find_idx_folder", "load_idx_folder"]
+FILE_NAMES = "IDX files (train-images-idx3-ubyte or .gz, there or in */raw)"
+"""The files of such a folder, for messages."""
 
-LOOKED_FOR = "train-images-idx3-ubyte (or .gz, or train-images.idx3-ubyte), there or in */raw"
-"""What makes a folder one of these, in words."""
-
-_SECOND = ("t10k", "valid", "val", "test")
+_VALID_NAMES = ("t10k", "valid", "val", "test")
 
 
 def find_idx_folder(path: str | os.PathLike[str]) -> Path | None:
@@ -42,81 +40,72 @@ def find_idx_folder(path: str | os.PathLike[str]) -> Path | None:
     found = [one for one in sorted(root.glob("*/raw")) if _file(one, "train", "images").is_file()]
     if len(found) > 1:
         raise IdxError(
-            f"{root}: it holds several sets, {', '.join(one.parent.name for one in found)}; give "
-            f"the folder of one, as {found[0].parent}"
+            f"{root} holds several sets, {', '.join(one.parent.name for one in found)}; give "
+            f"one of them, such as {found[0].parent}"
         )
     return found[0] if found else None
 
 
-def load_idx_folder(
-    folder: Path,
-    classes: tuple[str, str] | None,
-    positive: str | None,
-    preprocessing: str,
-) -> tuple[ImageSet, ImageSet]:
+def load_idx_folder(folder: Path, options: DataOptions) -> tuple[ImageSet, ImageSet]:
     """Load the training and the validation images of two classes.
 
     Args:
         folder: with the files.
-        classes: two of the labels; None where there are only two.
-        positive: the positive class; None for the second of `classes`, or else the last of the two
-            as strings sort, so 9 of 9 and 10.
-        preprocessing: how `predict` shall preprocess pictures for a model that is trained on these.
+        options: their classes are labels as text, their preprocessing is for new pictures.
 
     Returns:
-        Two sets. A plain file is mapped, not read, if it has the images of both classes only, or
-        has them one after the other; else the images of the two are copied.
+        Two sets. A plain file is mapped if it has images of both classes only, or has them in
+        consecutive rows; else the images of the two classes are copied.
 
     Raises:
-        IdxError: a file is missing or not usable, or there are other than two labels.
+        IdxError: a file is missing or damaged, or there are other than two labels.
         ValueError: a class is not among the labels.
     """
     labels = np.unique(read_idx(_file(folder, "train", "labels")))
     present = [str(label) for label in labels.tolist()]
-    if classes is None and len(present) != 2:
+    if options.classes is None and len(present) != 2:
+        advice = f": choose with --classes {present[0]} {present[1]}" if len(present) > 2 else ""
         raise IdxError(
-            f"{folder}: two classes are needed, its labels are {', '.join(present)}; "
-            "classes (--classes A B) picks two of them"
+            f"{folder}: found {len(present)} labels ({', '.join(present)}), need 2{advice}"
         )
-    first, last = classes or sorted(present)
+    first, last = options.classes or sorted(present)
     for label in (first, last):
         if label not in present:
             raise ValueError(
-                f"{printable(str(folder))}: there is no class {label!r}; its labels are "
+                f"{printable(str(folder))}: there is no class {label!r}; the labels are "
                 f"{', '.join(present)}"
             )
-    negative, last = label_order((first, last), positive)
+    negative, positive = order_classes((first, last), options.positive)
     train, valid = (
         load_idx_set(
-            _file(folder, part, "images"),
-            _file(folder, part, "labels"),
-            (negative, last),
-            pair=(int(negative), int(last)),
-            name=f"{printable(_name(folder))}, {side}",
-            preprocessing=preprocessing,
+            _file(folder, prefix, "images"),
+            _file(folder, prefix, "labels"),
+            (negative, positive),
+            label_pair=(int(negative), int(positive)),
+            name=f"{printable(_name(folder))}, {split}",
+            preprocessing=options.preprocessing or "mnist",
         )
-        for part, side in (("train", "train"), (_second(folder), "valid"))
+        for prefix, split in (("train", "train"), (_valid_name(folder), "valid"))
     )
     return train, valid
 
 
 def _name(folder: Path) -> str:
-    """The name of a folder, or of the one that torchvision's raw lies in."""
-    whole = folder.resolve()
-    return whole.parent.name if whole.name == "raw" else whole.name
+    """Return the name of a folder, or of the one above torchvision's raw."""
+    path = folder.resolve()
+    return path.parent.name if path.name == "raw" else path.name
 
 
-def _second(folder: Path) -> str:
-    """The name of the second part."""
-    found = (part for part in _SECOND if _file(folder, part, "images").is_file())
+def _valid_name(folder: Path) -> str:
+    found = (name for name in _VALID_NAMES if _file(folder, name, "images").is_file())
     return next(found, "valid")
 
 
-def _file(folder: Path, part: str, what: str) -> Path:
-    """The path of a file: the first there is of the names that it may have, else the usual one."""
-    kind = f"idx{3 if what == 'images' else 1}-ubyte"
-    plain = [f"{part}-{what}-{kind}", f"{part}-{what}.{kind}"]
-    # An archive of Kaggle's has each file also in a folder of its name.
+def _file(folder: Path, split: str, content: str) -> Path:
+    """Return the path of a file: the first existing one of its possible names, or the usual one."""
+    kind = f"idx{3 if content == 'images' else 1}-ubyte"
+    plain = [f"{split}-{content}-{kind}", f"{split}-{content}.{kind}"]
+    # A Kaggle archive also has each file in a folder of its own name.
     paths = [folder / name for name in (*plain, *(f"{name}/{name}" for name in plain))]
     gzipped = [path.with_name(path.name + ".gz") for path in paths]
     return next((path for path in (*paths, *gzipped) if path.is_file()), paths[0])

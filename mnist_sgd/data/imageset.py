@@ -1,9 +1,7 @@
-"""A two-class set of small grey images: the one form of data that the rest of the project takes.
+"""A set of small grey images in two classes, the form of data that the rest of the project takes.
 
-An `ImageSet` checks itself when it is made and never copies what it is given: whoever holds one
-holds good data, in the memory (or the memory map) that it came in. The checks read the labels once
-and none of the pixels. That is all of opening a set that grows with it: for 12 million uint8
-labels 0.15 ms, or 0.4 ms with the mapping of their file (Zen 4, page cache warm).
+An `ImageSet` is checked when it is made, and never copies its arrays or memory maps. The checks
+read the labels once and no pixels, so a mapped set of any size opens at once.
 """
 
 import json
@@ -22,16 +20,6 @@ from mnist_sgd.data.rows import Rows, row_of
 from mnist_sgd_serve._earlier import accepts_earlier
 from mnist_sgd_serve.images.preprocessing import check_preprocessing
 
-__all__ = [
-    "ImageSet",
-    "check_classes",
-    "check_images",
-    "check_labels",
-    "load_idx_set",
-    "select_classes",
-    "take_rows",
-]
-
 _FINGERPRINT_ROWS = 4096
 
 
@@ -44,17 +32,15 @@ class ImageSet:
         images: uint8 `[N, 28, 28]`, C-contiguous, N at least 1; an array or a memory map.
         labels: uint8 or int64 `[N]`, C-contiguous, each 0 or 1.
         classes: the names of the classes in label order; `classes[1]` is the positive class.
-        name: what the set is called in messages and artifacts.
-        preprocessing: how pictures became these images, and how `predict` shall preprocess others
-            for a model that is trained on them: mnist, fit or stretch, see
-            `mnist_sgd_serve.preprocess`.
-        files: the picture that each image was, N names from the data's folder on, with slashes; or
-            none, where the images came in another way.
-        digests: of the bytes of these files, N hexadecimal numbers; or none.
-        rows: the rows that the images are of a file, or of several one after the other, N together;
-            or none, where they are not known or are the images' places in the set.
-        refused: pictures that belong here and were left out because the preprocessing found nothing
-            to show on them. A model has no answer for them, so they count as not right.
+        name: of the set, in messages and artifacts.
+        preprocessing: how pictures became these images, and how `predict` will preprocess others
+            for a model trained on them: mnist, fit or stretch, see `mnist_sgd_serve.preprocess`.
+        files: the picture file of each image, N paths relative to the data's folder; or empty.
+        digests: of the bytes of these files, N hexadecimal numbers; or empty.
+        rows: the rows of the images in their file, or in several files one after the other, N in
+            all; or empty, if they are unknown or equal to the index in the set.
+        refused: number of pictures left out because the preprocessing refused them. A model makes
+            no prediction for them, so evaluation counts them as errors.
     """
 
     images: NDArray[np.uint8]
@@ -77,8 +63,7 @@ class ImageSet:
 
         Raises:
             TypeError: images or labels are not NumPy arrays.
-            ValueError: a type, a shape, a layout, a label, the class names, the preprocessing or
-                the number of files, digests or rows are not as above, or `refused` is below 0.
+            ValueError: an attribute is not as described above.
         """
         check_images(self.images)
         _check_array("labels", self.labels, (), ("uint8", "int64"))
@@ -92,21 +77,17 @@ class ImageSet:
         check_labels(self.labels)
         check_classes(self.classes)
         check_preprocessing(self.preprocessing)
-        if len(self.files) not in (0, len(self)):
-            raise ValueError(
-                f"every image needs the name of its file, or none, got {len(self):,} images and "
-                f"{len(self.files):,} names"
-            )
-        if len(self.digests) not in (0, len(self)):
-            raise ValueError(
-                f"every image needs the digest of its file, or none, got {len(self):,} images and "
-                f"{len(self.digests):,} digests"
-            )
-        if self.rows and sum(map(len, self.rows)) != len(self):
-            raise ValueError(
-                f"every image needs its row, or none, got {len(self):,} images and "
-                f"{sum(map(len, self.rows)):,} rows"
-            )
+        lengths = {
+            "files": len(self.files),
+            "digests": len(self.digests),
+            "rows": sum(map(len, self.rows)),
+        }
+        for what, length in lengths.items():
+            if length not in (0, len(self)):
+                raise ValueError(
+                    f"{what} must be empty or as many as the images, got {len(self):,} images and "
+                    f"{length:,} {what}"
+                )
         if self.refused < 0:
             raise ValueError(f"refused must be at least 0, got {self.refused}")
 
@@ -122,23 +103,22 @@ class ImageSet:
         return f"ImageSet({self.name!r}: {len(self):,} images, {counts})"
 
     def row_of(self, index: int) -> tuple[str, int]:
-        """Where an image can be found again.
+        """Return the path of an image's file and its row there, from 0.
+
+        If the file is unknown, the path is "" and the row is that in the set that the image was
+        selected from, or in this one.
 
         Args:
             index: of the image in this set, from 0.
-
-        Returns:
-            The path of its file and its row there, from 0; "" and its place in the set that it was
-            selected from, or in this one, where no file is known.
         """
         return row_of(self.rows, index)
 
     def fingerprint(self) -> str:
-        """16 hexadecimal digits that tell this set from another; the first call computes them.
+        """Return 16 hexadecimal digits that identify the set; computed once.
 
-        They are the 8-byte BLAKE2b digest of the count and the class names as JSON, then the
-        pixels, then the labels as bytes, of all rows, or beyond 4,096 images of 4,096 rows evenly
-        spaced over the set. So the cost is bounded, and a change in another row is not seen.
+        They are the 8-byte BLAKE2b digest of the count and the class names as JSON, then of the
+        pixels, then of the labels as bytes, of at most 4,096 evenly spaced rows. So the cost is
+        bounded, but a change in another row goes unnoticed.
         """
         return self._fingerprint
 
@@ -153,33 +133,33 @@ class ImageSet:
         return digest.hexdigest()
 
 
+@accepts_earlier(pair="label_pair")
 def select_classes(
     images: NDArray[np.uint8],
     labels: NDArray[Any],
-    pair: tuple[int, int],
+    label_pair: tuple[int, int],
     classes: tuple[str, str],
     *,
     name: str = "",
     preprocessing: str = "mnist",
 ) -> ImageSet:
-    """Make a two-class set of the images of two classes of a larger set, in their order there.
+    """Select the images of two classes from a larger set, in their order there.
 
     Args:
-        images: uint8 `[N, 28, 28]`; the selected ones are copied, unless they are C-contiguous and
-            lie one after the other: then the set reads them where they are.
+        images: uint8 `[N, 28, 28]`; a view is selected if its rows are contiguous, else a copy.
         labels: integers `[N]`.
-        pair: the label that becomes 0 and the label that becomes 1.
+        label_pair: the label that becomes 0 and the label that becomes 1.
         classes: the names of the two, in the same order.
-        name: the name of the new set.
+        name: of the new set.
         preprocessing: how pictures became the images.
 
     Returns:
-        The set, which knows the rows of its images in `images`.
+        The set; its `rows` are those in `images`.
 
     Raises:
-        ValueError: a label of the pair has no image, or the result would not be an `ImageSet`.
+        ValueError: no image has one of the labels, or the result is not a valid `ImageSet`.
     """
-    negative, positive = pair
+    negative, positive = label_pair
     if negative == positive:
         raise ValueError(f"two different labels are needed, got {negative} twice")
     if labels.shape != images.shape[:1]:
@@ -187,7 +167,7 @@ def select_classes(
             f"every image needs one label, got images {list(images.shape)} "
             f"and labels {list(labels.shape)}"
         )
-    for label in pair:
+    for label in label_pair:
         if not np.any(labels == label):
             present = ", ".join(map(str, np.unique(labels)[:100]))
             raise ValueError(f"no image has the label {label}; the labels are {present}")
@@ -198,49 +178,42 @@ def select_classes(
 
 
 def take_rows(images: NDArray[np.uint8], rows: NDArray[np.intp]) -> NDArray[np.uint8]:
-    """Rows of an array: a view if they lie one after the other, else a copy.
-
-    Args:
-        images: of any shape.
-        rows: at least one, in any order.
-    """
+    """Index an array by rows, at least one: a view if they are contiguous, else a copy."""
     first = int(rows[0])
-    together = np.array_equal(rows, np.arange(first, first + len(rows)))
-    return images[first : first + len(rows)] if together else images[rows]
+    contiguous = np.array_equal(rows, np.arange(first, first + len(rows)))
+    return images[first : first + len(rows)] if contiguous else images[rows]
 
 
+@accepts_earlier(pair="label_pair")
 def load_idx_set(
     images: str | os.PathLike[str],
     labels: str | os.PathLike[str],
     classes: tuple[str, str],
     *,
-    pair: tuple[int, int] | None = None,
+    label_pair: tuple[int, int] | None = None,
     name: str = "",
     preprocessing: str = "mnist",
 ) -> ImageSet:
-    """Make a set of two IDX files, plain or gzipped, one of images and one of labels.
-
-    The set knows which rows of the file its images are.
+    """Load a set from two IDX files, plain or gzipped, one of images and one of labels.
 
     Args:
-        images: the path of the images, uint8 `[N, 28, 28]`; a plain file is mapped, not read.
-        labels: the path of the labels, uint8 `[N]`.
+        images: path of the images, uint8 `[N, 28, 28]`; a plain file is memory-mapped.
+        labels: path of the labels, uint8 `[N]`.
         classes: the names of the two classes, in label order.
-        pair: the two labels to select from a set of more classes, see `select_classes`; None
-            when the labels are 0 and 1 already.
-        name: the name of the set.
+        label_pair: the two labels to select, see `select_classes`; None if the labels are 0 and 1.
+        name: of the set.
         preprocessing: how pictures became the images.
 
     Raises:
-        IdxError: a file is not usable, or the two do not make a set; the message names them.
+        IdxError: a file is missing or damaged, or the two do not match; the message names them.
     """
     pixels, targets = read_idx(images), read_idx(labels)
     try:
-        if pair is None:
+        if label_pair is None:
             rows = [Rows(range(len(pixels)), os.fspath(images))]
             return ImageSet(pixels, targets, classes, name, preprocessing, rows=rows)
         chosen = select_classes(
-            pixels, targets, pair, classes, name=name, preprocessing=preprocessing
+            pixels, targets, label_pair, classes, name=name, preprocessing=preprocessing
         )
     except ValueError as error:
         raise IdxError(f"{os.fspath(images)} with {os.fspath(labels)}: {error}") from error
@@ -250,7 +223,7 @@ def load_idx_set(
 def _check_array(
     what: str, array: NDArray[Any], item: tuple[int, ...], dtypes: tuple[str, ...]
 ) -> None:
-    """Refuse what is not a C-contiguous NumPy array `[N, *item]` of one of `dtypes`."""
+    """Reject anything but a C-contiguous NumPy array `[N, *item]` of one of `dtypes`."""
     if not isinstance(array, np.ndarray):
         raise TypeError(f"{what} must be a NumPy array, got {type(array).__name__}")
     if array.dtype not in [np.dtype(name) for name in dtypes]:
@@ -261,18 +234,18 @@ def _check_array(
     if not array.flags.c_contiguous:
         raise ValueError(
             f"{what} must be C-contiguous, got strides {list(array.strides)} for "
-            f"{list(array.shape)}; numpy.ascontiguousarray makes a copy that is"
+            f"{list(array.shape)}; numpy.ascontiguousarray makes a contiguous copy"
         )
 
 
 def check_images(images: NDArray[np.uint8]) -> None:
-    """Refuse anything but C-contiguous uint8 `[N, 28, 28]`, with TypeError or ValueError."""
+    """Reject anything but C-contiguous uint8 `[N, 28, 28]`, with TypeError or ValueError."""
     _check_array("images", images, (28, 28), ("uint8",))
 
 
 def check_labels(labels: NDArray[np.uint8] | NDArray[np.int64]) -> None:
-    """Refuse labels other than 0 and 1; the message names the first."""
-    # As unsigned numbers the negative ones are large, so one pass, without a copy, sees them all.
+    """Reject labels other than 0 and 1; the message names the first."""
+    # Negative labels are large as unsigned numbers, so one pass without a copy finds them too.
     unsigned = labels.view(f"u{labels.itemsize}")
     if unsigned.max() > 1:
         first = int(np.argmax(unsigned > 1))
@@ -283,10 +256,10 @@ def check_labels(labels: NDArray[np.uint8] | NDArray[np.int64]) -> None:
 
 
 def check_classes(classes: tuple[str, str]) -> None:
-    """Refuse anything but a tuple of two different names."""
+    """Reject anything but a tuple of two different names."""
     named = isinstance(classes, tuple) and all(isinstance(n, str) and n for n in classes)
     if not named or len(classes) != 2 or classes[0] == classes[1]:
         raise ValueError(f"classes must be a tuple of two different names, got {classes!r}")
     for name in classes:
         if any("\ud800" <= each <= "\udfff" for each in name):
-            raise ValueError(f"the name of a class must be text that UTF-8 can hold, got {name!r}")
+            raise ValueError(f"class names must be valid Unicode, got {name!r}")

@@ -1,20 +1,16 @@
-"""A packed set: a folder with images and labels as IDX files, and what they are as JSON.
+"""A packed set: a folder with images and labels as IDX files, and a description as JSON.
 
     images-idx3-ubyte   uint8 [N, 28, 28]
     labels-idx1-ubyte   uint8 [N], 0 or 1
     set.json            {"format": "mnist_sgd packed set", "version": 1, "classes": ["7", "3"],
                          "images": 12396, "preparation": "mnist"}
 
-`"train": 9917` in set.json says that the first 9,917 images are for training and the others for
-validation: what `pack` knows of a folder, whose pictures are shared out by their files. Without it
-they are shared out by the images themselves.
+`"train": 9917` in set.json means that the first 9,917 images are for training and the rest for
+validation, as `pack` splits a folder. Without it the content of the images decides.
+`"refused": [3, 1]` counts the training and validation pictures that the preprocessing refused.
 
-`"refused": [3, 1]` says how many pictures for training and for validation were left out because the
-preprocessing found nothing to show on them.
-
-A set is whole or is none: set.json is removed before the first of the files is replaced, and
-written when both are in place. Nothing in them depends on the time, the machine or the folder, so
-the same images make the same bytes.
+set.json is removed before the first file is replaced and written after both, so a set is complete
+or not there. The same images give the same bytes.
 """
 
 import json
@@ -36,50 +32,39 @@ from mnist_sgd.data.imageset import ImageSet, check_classes, check_labels, load_
 from mnist_sgd_serve._earlier import accepts_earlier
 from mnist_sgd_serve.images.preprocessing import check_preprocessing
 
-__all__ = [
-    "FILES",
-    "PackedWriter",
-    "is_packed",
-    "load_packed",
-    "refused_pictures",
-    "remove_packed",
-    "training_images",
-]
-
 _IMAGES = "images-idx3-ubyte"
 _LABELS = "labels-idx1-ubyte"
 _DESCRIPTION = "set.json"
 
 FILES = (_DESCRIPTION, _IMAGES, _LABELS)
-"""The names of a set's files."""
+"""File names of a set."""
 
 _FORMAT = {"format": "mnist_sgd packed set", "version": 1}
 
 
 @accepts_earlier(preparation="preprocessing")
 class PackedWriter:
-    """A packed set that is written as a stream, in flat memory.
+    """Write a packed set as a stream, in constant memory.
 
         with PackedWriter("digits", ("7", "3")) as out:
             for images, labels in batches:
                 out.append(images, labels)
 
-    What the folder held stays as it was until the block ends without an exception.
+    A set that was there is replaced when the block ends without an exception.
 
     Args:
-        folder: where the three files go; it is made if it is missing.
+        folder: of the three files; created if necessary.
         classes: the names of the classes in label order; the second is the positive class.
         preprocessing: how pictures became these images: mnist, fit or stretch, see
-            `mnist_sgd_serve.preprocess`; None if it is not known, which counts as mnist.
-        train: how many images, from the first on, are for training, where `load_data` opens the
-            set: the others are for validation, and both stay mapped. None leaves it to the content
-            of each image, by which `load_data` then has to sort and copy them.
-        refused: pictures for training and for validation that the preprocessing refused.
+            `mnist_sgd_serve.preprocess`; None if unknown, which counts as mnist.
+        train: the number of images, from the first, that `load_data` takes for training, the rest
+            for validation; both stay mapped. None lets the content of each image decide, for which
+            `load_data` has to copy them.
+        refused: numbers of training and validation pictures that the preprocessing refused.
 
     Raises:
-        ValueError: the classes are not two different names, or there is no such preprocessing, or
-            `train` or a number of `refused` is below 0; or at the end of the block, `train` is
-            above the number of images.
+        ValueError: the classes are not two different names, the preprocessing is unknown, or a
+            number is negative; or, at the end of the block, `train` exceeds the number of images.
         IdxError: at the end of the block, nothing was appended.
         OSError: a file cannot be written.
     """
@@ -109,11 +94,11 @@ class PackedWriter:
         self._labels = IdxWriter(self.folder / _LABELS)
 
     def __len__(self) -> int:
-        """Count the images so far."""
+        """Count the images appended so far."""
         return len(self._images)
 
     def __enter__(self) -> Self:
-        """Open both files beside their final ones."""
+        """Open temporary files for images and labels."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with ExitStack() as files:
             files.enter_context(self._labels)
@@ -127,19 +112,19 @@ class PackedWriter:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Put the new set in the place of the old one, or after an exception drop it."""
+        """Replace the old set, or drop the new one after an exception."""
         if error is None and self.train is not None and self.train > len(self):
             error = ValueError(
-                f"{self.folder}: {self.train:,} images were to be for training, and only "
-                f"{len(self):,} were appended"
+                f"{self.folder}: train is {self.train:,}, but only {len(self):,} images were "
+                "appended"
             )
             self._files.__exit__(type(error), error, None)
             raise error
-        whole = error is None and len(self) > 0  # closing an empty file is an IdxError
-        if whole:
+        complete = error is None and len(self) > 0  # closing an empty file is an IdxError
+        if complete:
             (self.folder / _DESCRIPTION).unlink(missing_ok=True)
         self._files.__exit__(kind, error, traceback)
-        if whole:
+        if complete:
             description = _FORMAT | {
                 "classes": self.classes,
                 "images": len(self),
@@ -153,17 +138,16 @@ class PackedWriter:
             atomic_write(self.folder / _DESCRIPTION, text.encode())
 
     def append(self, images: NDArray[np.uint8], labels: NDArray[np.uint8]) -> None:
-        """Write images and their labels.
+        """Append images and their labels.
 
         Args:
             images: uint8 `[n, 28, 28]`.
             labels: uint8 `[n]`, each 0 or 1.
 
         Raises:
-            ValueError: one of them has another type or shape, or a label is another. Nothing is
-                written then.
+            ValueError: a type, a shape or a label is wrong; nothing is written.
             OSError: they cannot be written.
-            RuntimeError: this is not inside the `with` block.
+            RuntimeError: outside of the `with` block.
         """
         shapes = labels.ndim == 1 and images.shape == (len(labels), 28, 28)
         if images.dtype != np.uint8 or labels.dtype != np.uint8 or not shapes:
@@ -178,15 +162,15 @@ class PackedWriter:
 
 
 def load_packed(folder: str | os.PathLike[str], *, name: str | None = None) -> ImageSet:
-    """Map a packed set: none of the pixels are read, whatever its size.
+    """Open a packed set; its images are memory-mapped, so none is read.
 
     Args:
         folder: a folder that `PackedWriter` or `mnist-sgd pack` wrote.
-        name: what the set is called in messages and artifacts; None for the folder's own name.
+        name: of the set, in messages and artifacts; None for that of the folder.
 
     Raises:
-        ValueError: the folder holds no packed set, or its files do not belong together; the
-            message names the file.
+        ValueError: the folder holds no packed set, or its files do not match; the message names
+            the file.
     """
     path = Path(folder)
     facts = _described(path / _DESCRIPTION)
@@ -196,17 +180,14 @@ def load_packed(folder: str | os.PathLike[str], *, name: str | None = None) -> I
     )
     if len(packed) != facts.images:
         raise ValueError(
-            f"{printable(str(path / _DESCRIPTION))}: it states {facts.images:,} images, "
+            f"{printable(str(path / _DESCRIPTION))}: it says {facts.images:,} images, "
             f"but {_IMAGES} holds {len(packed):,}"
         )
     return replace(packed, refused=sum(facts.refused))
 
 
 def training_images(folder: str | os.PathLike[str]) -> int | None:
-    """How many images of a packed set, from the first on, are for training.
-
-    Returns:
-        None if the set leaves it to the content of the images.
+    """Return how many images of a packed set, from the first, are for training; None if unknown.
 
     Raises:
         ValueError: the folder holds no packed set.
@@ -215,7 +196,7 @@ def training_images(folder: str | os.PathLike[str]) -> int | None:
 
 
 def refused_pictures(folder: str | os.PathLike[str]) -> tuple[int, int]:
-    """How many pictures for training and for validation were refused when a set was packed.
+    """Return how many training and validation pictures were refused when a set was packed.
 
     Raises:
         ValueError: the folder holds no packed set.
@@ -224,23 +205,19 @@ def refused_pictures(folder: str | os.PathLike[str]) -> tuple[int, int]:
 
 
 def is_packed(folder: str | os.PathLike[str]) -> bool:
-    """Whether a folder says that it is a packed set."""
+    """Tell whether a folder is a packed set."""
     return (Path(folder) / _DESCRIPTION).is_file()
 
 
 def remove_packed(folder: str | os.PathLike[str]) -> None:
-    """Remove the packed set that a folder is, if it is one; other files there stay.
-
-    Raises:
-        OSError: a file cannot be removed.
-    """
+    """Remove the files of a packed set, if the folder is one; other files stay."""
     if is_packed(folder):
         for name in FILES:
             (Path(folder) / name).unlink(missing_ok=True)
 
 
 class _Description(NamedTuple):
-    """What a set.json states."""
+    """The content of a set.json."""
 
     classes: tuple[str, str]
     images: int
@@ -256,17 +233,17 @@ def _described(path: Path) -> _Description:
         text = path.read_bytes()
     except OSError as error:
         raise ValueError(
-            f"{shown}: it cannot be read: {error.strerror}; without it the folder is no packed "
-            "set, or one whose packing did not end"
+            f"{shown} cannot be read: {error.strerror}; the folder is not a packed set, or packing "
+            "was interrupted"
         ) from error
     try:
         facts: Any = json.loads(text)
         found = {key: facts[key] for key in _FORMAT}
         description = _description(facts)
     except (ValueError, LookupError, TypeError, RecursionError) as error:
-        raise ValueError(f"{shown}: it does not describe a packed set: {error!r}") from error
+        raise ValueError(f"{shown} does not describe a packed set: {error!r}") from error
     if found != _FORMAT:
-        raise ValueError(f"{shown}: it describes {found}, only {_FORMAT} is read")
+        raise ValueError(f"{shown} has the format {found}, only {_FORMAT} is supported")
     return description
 
 

@@ -1,4 +1,4 @@
-"""Which rows of a file the images of a set are, where they were selected from a larger one."""
+"""Where in its file each image of a set is stored."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -7,16 +7,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Rows", "row_of"]
-
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """Images that come from one file.
+    """Images from one file.
 
     Attributes:
         rows: the row of each image in the file, from 0; a range, or integers `[n]`.
-        file: the path of the file; "" if it is not known.
+        file: the path of the file; "" if unknown.
     """
 
     rows: range | NDArray[np.integer[Any]]
@@ -27,29 +25,25 @@ class Rows:
         return len(self.rows)
 
     def at(self, which: slice | NDArray[np.bool_]) -> "Rows":
-        """Take some of the images.
-
-        Args:
-            which: a slice, or one truth value for each image, bool `[n]`.
-        """
+        """Select images by a slice or a mask, bool `[n]`."""
         if isinstance(which, slice):
             return replace(self, rows=self.rows[which])
         return replace(self, rows=np.asarray(self.rows)[which])
 
 
 def row_of(parts: Sequence[Rows], index: int) -> tuple[str, int]:
-    """The file and the row of an image of a set.
+    """Return the file and the row of an image of a set.
 
     Args:
-        parts: of the set, in its order; without any, the set is not known to come from a file.
+        parts: of the set, in its order; may be empty.
         index: of the image in the set.
 
     Returns:
-        The path and the row; "" and the index itself where they are not known.
+        The path and the row; "" and the index itself if they are unknown.
     """
-    place = index
+    offset = index
     for part in parts:
-        if place < len(part):
-            return part.file, int(part.rows[place])
-        place -= len(part)
+        if offset < len(part):
+            return part.file, int(part.rows[offset])
+        offset -= len(part)
     return "", index

@@ -1,7 +1,7 @@
-"""The chapter's data, inside the package: MNIST's threes and sevens, and a few digits as PNG.
+"""The chapter's data, bundled with the package: MNIST's threes and sevens, and a few PNG digits.
 
-The sample is fastai's MNIST_SAMPLE, made from the MNIST database by tools/make_sample.py. It is
-under CC BY-SA 3.0; `sample/LICENSE` names its authors and what was changed.
+The sample is fastai's MNIST_SAMPLE, made from the MNIST database by tools/make_sample.py. Its
+licence is CC BY-SA 3.0; `sample/LICENSE` names the authors and the changes.
 """
 
 from dataclasses import replace
@@ -9,18 +9,16 @@ from pathlib import Path
 
 from mnist_sgd.data.imageset import ImageSet, load_idx_set
 
-__all__ = ["mnist_sample", "sample_digits"]
-
 _FOLDER = Path(__file__).parents[1] / "sample"
 
 
 def mnist_sample() -> tuple[ImageSet, ImageSet]:
-    """Give the training and the validation set of the chapter; label 1 is the three.
+    """Return the training and the validation set of the chapter; label 1 is the three.
 
     Returns:
         12,396 training images (6,131 threes, then 6,265 sevens) and 2,038 validation images
-        (1,010 threes, then 1,028 sevens). Inside a class the order is that of MNIST_SAMPLE's
-        file names, sorted as strings. The arrays, 11 MB, are read-only and new on each call.
+        (1,010 threes, then 1,028 sevens), each class sorted by MNIST_SAMPLE's file names. The
+        arrays, 11 MB, are read-only and new on each call.
     """
     train, valid = (
         load_idx_set(
@@ -31,15 +29,14 @@ def mnist_sample() -> tuple[ImageSet, ImageSet]:
         )
         for part in ("train", "valid")
     )
-    # Where this package is installed tells nobody anything.
+    # The installation path must not end up in artifacts.
     return replace(train, rows=()), replace(valid, rows=())
 
 
 def sample_digits() -> list[Path]:
-    """Give the paths of eight PNG files to try a model on, sorted by name.
+    """Return the paths of eight PNG files to try a model on, sorted by name.
 
     They are validation digits, `three-1.png` to `seven-4.png`. Numbers 1 and 2 are 28 x 28 pixels,
-    light on dark, as in MNIST; 3 and 4 are larger, dark on light and off the centre, as a person
-    would scan them.
+    light on dark, as in MNIST; 3 and 4 are larger, dark on light and off-centre, like scans.
     """
     return sorted((_FOLDER / "digits").glob("*.png"))

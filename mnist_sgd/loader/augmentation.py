@@ -1,4 +1,4 @@
-"""Random rotation, shift, scale and shear of training images, made by the C++ core."""
+"""Random rotation, translation, scaling and shear of training images in the C++ core."""
 
 import json
 from collections.abc import Sequence
@@ -12,33 +12,29 @@ from numpy.typing import NDArray
 
 from mnist_sgd._extension import _core
 
-__all__ = ["Augmentation"]
-
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How far an image may be turned, shifted, scaled and sheared at random.
+    """Ranges of random affine transforms of training images.
 
-    An image is sheared along its rows, turned and scaled about its centre, then shifted, as
-    torchvision's `RandomAffine` does it, all in one bilinear pass. Two things differ: a shift is
-    not rounded to whole pixels, and the draws are a function of the seed, the epoch and the image's
-    index in the dataset. So they are the same for any number of threads, ranks or images in a
-    batch, on every processor, and no global random state is read.
+    An image is sheared along its rows, rotated and scaled about its centre, then shifted, like
+    torchvision's `RandomAffine`, in one bilinear pass. Unlike there, shifts are not rounded to
+    whole pixels, and the draws depend only on the seed, the epoch and the image's index: they are
+    the same for any number of threads, ranks or images in a batch, on every processor.
 
     Args:
         degrees: the angle is uniform in -degrees to degrees; 0 to 180.
-        translate: the shifts along the rows and the columns are each uniform in -translate to
-            translate, as parts of the image's side; 0 to 1.
-        scale: the size is uniform in low to high, where 1 is the image's own; 0.1 to 10.
+        translate: the shifts along rows and columns are each uniform in -translate to translate,
+            as fractions of the image's side; 0 to 1.
+        scale: the scale factor is uniform in low to high; 0.1 to 10.
         shear: the angle by which columns lean is uniform in -shear to shear, in degrees; 0 to 60.
-        outside: what comes from outside of the image: "black", which continues the dark ground of
-            preprocessed characters, or "edge", the nearest pixel of the image, for whole pictures.
-        share: of the images that are changed, 0 to 1; each epoch draws anew which ones stay as they
-            are.
+        outside: pixels from outside of the image: "black", for the dark background of preprocessed
+            characters, or "edge", the nearest pixel of the image, for whole pictures.
+        share: fraction of the images that are changed, 0 to 1, drawn anew in each epoch.
 
     Raises:
-        TypeError: what must be a number is none; the message names it.
-        ValueError: a number is out of its range, or `outside` is neither; the message names it.
+        TypeError: a number is not one; the message names it.
+        ValueError: a number is out of range, or `outside` is neither; the message names it.
     """
 
     degrees: float = 0.0
@@ -57,7 +53,7 @@ class Augmentation:
         self.core()
 
     def core(self) -> _core.Augmentation:
-        """The same for the C++ core, which checks the ranges."""
+        """Convert to the C++ core's type, which checks the ranges."""
         return _core.Augmentation(
             degrees=self.degrees,
             translate=self.translate,
@@ -68,7 +64,7 @@ class Augmentation:
         )
 
     def fingerprint(self) -> str:
-        """16 hexadecimal digits that tell this augmentation from another.
+        """Return 16 hexadecimal digits that identify the augmentation.
 
         They are the 8-byte BLAKE2b digest of the algorithm's version and the ranges as JSON, with
         `outside` and `share` if these are not "black" and 1.
@@ -81,19 +77,19 @@ class Augmentation:
     def apply(
         self, images: NDArray[np.uint8], *, seed: int, epoch: int, first: int = 0
     ) -> NDArray[np.uint8]:
-        """Images as an epoch of a loader with this augmentation shows them.
+        """Augment images as a loader does in an epoch.
 
         Args:
             images: uint8 `[N, 28, 28]`, C-contiguous.
             seed: the loader's, 0 to 2**64 - 1.
-            epoch: which of its epochs, from 0.
-            first: the index in the dataset of the first of the images; the others follow it.
+            epoch: from 0.
+            first: the index in the dataset of the first image; the others follow.
 
         Returns:
             uint8 `[N, 28, 28]`, new.
 
         Raises:
-            TypeError: the images are no C-contiguous uint8.
+            TypeError: the images are not C-contiguous uint8.
             ValueError: they are not `[N, 28, 28]`.
         """
         return self.core().apply(images, seed=seed, epoch=epoch, first_sample=first)
@@ -102,7 +98,7 @@ class Augmentation:
 def _number(name: str, value: object) -> float:
     if not isinstance(value, Real):
         raise TypeError(f"{name} must be a number, got {value!r}")
-    return float(value) + 0.0  # -0.0 is 0.0
+    return float(value) + 0.0  # -0.0 becomes 0.0
 
 
 def _pair(name: str, value: object) -> tuple[float, float]:

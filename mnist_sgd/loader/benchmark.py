@@ -1,10 +1,9 @@
-"""The loader beside the ways that torch offers, measured in one run.
+"""Compare the loader with loading in plain torch, in one run.
 
-Every way delivers the same work: each epoch a new order, float32 `x / 255` in `[B, 784]` with
-int64 labels `[B, 1]`. The ways take turns, so that a machine that slows down slows all of them. A
-turn is epochs for a tenth of a second that do not count, and again as many that do: the caches are
-then as in training, where epoch follows epoch (after another way's turn, ours needs ten epochs of
-2 ms until the images are back in the last-level cache). The figure is the median over the turns.
+Every contender does the same work: each epoch in a new order, float32 `x / 255` as `[B, 784]` with
+int64 labels `[B, 1]`. They take turns, so a machine that slows down slows all of them. A turn is a
+warm-up and a measurement of a tenth of a second each: the warm-up fills the caches, as in training,
+where epoch follows epoch. The result is the median over the turns.
 """
 
 import statistics
@@ -19,15 +18,13 @@ from mnist_sgd._extension import _core
 from mnist_sgd.data import ImageSet
 from mnist_sgd.loader.dataloader import Batch, DataLoader
 
-__all__ = ["LoaderBenchmark", "loader_benchmark"]
-
 TURN_SECONDS = 0.1
 
-Way = Callable[[], Iterable[Batch]]
+Contender = Callable[[], Iterable[Batch]]
 
 
 class LoaderBenchmark(TypedDict):
-    """What was measured: images a second by way, and the conditions."""
+    """Images per second of each contender, and the conditions."""
 
     images: int
     batch_size: int
@@ -37,15 +34,15 @@ class LoaderBenchmark(TypedDict):
 
 
 def loader_benchmark(images: int, batch_size: int, repeats: int) -> LoaderBenchmark:
-    """Time shuffled epochs over random images; torch is held to one thread meanwhile."""
+    """Time shuffled epochs over random images, with torch limited to one thread."""
     random = np.random.default_rng(0)
     pixels = random.integers(0, 256, (images, 28, 28), np.uint8)
     labels = random.integers(0, 2, images, np.uint8)
-    ways = _ways(ImageSet(pixels, labels, ("7", "3")), batch_size)
+    contenders = _contenders(ImageSet(pixels, labels, ("7", "3")), batch_size)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        speeds = _measure(ways, images, repeats)
+        speeds = _measure(contenders, images, repeats)
     finally:
         torch.set_num_threads(threads)
     return {
@@ -57,8 +54,8 @@ def loader_benchmark(images: int, batch_size: int, repeats: int) -> LoaderBenchm
     }
 
 
-def _ways(dataset: ImageSet, batch_size: int) -> dict[str, Way]:
-    """The ways by name: ours, then what one writes with torch alone."""
+def _contenders(dataset: ImageSet, batch_size: int) -> dict[str, Contender]:
+    """Return the contenders by name: this loader, then plain torch."""
     from torch.utils.data import DataLoader as TorchDataLoader, TensorDataset
 
     x = torch.from_numpy(dataset.images).reshape(-1, 28 * 28)
@@ -87,24 +84,24 @@ def _ways(dataset: ImageSet, batch_size: int) -> dict[str, Way]:
     }
 
 
-def _measure(ways: dict[str, Way], images: int, repeats: int) -> dict[str, list[float]]:
-    """Images a second of each way, turn by turn."""
-    speeds: dict[str, list[float]] = {name: [] for name in ways}
+def _measure(contenders: dict[str, Contender], images: int, repeats: int) -> dict[str, list[float]]:
+    """Return the images per second of each contender, turn by turn."""
+    speeds: dict[str, list[float]] = {name: [] for name in contenders}
     for _ in range(repeats):
-        for name, way in ways.items():
-            _run(way)
-            seen, epochs, seconds = _run(way)
+        for name, load_epoch in contenders.items():
+            _run(load_epoch)
+            seen, epochs, seconds = _run(load_epoch)
             speeds[name].append(seen / seconds)
             if seen != images * epochs:
                 raise RuntimeError(f"{name} delivered {seen:,} images in {epochs} epochs")
     return speeds
 
 
-def _run(way: Way) -> tuple[int, int, float]:
-    """Take whole epochs for the seconds of a turn: images, epochs, seconds."""
+def _run(load_epoch: Contender) -> tuple[int, int, float]:
+    """Load whole epochs for the time of a turn; return images, epochs, seconds."""
     seen = epochs = 0
     start = time.perf_counter()
     while (seconds := time.perf_counter() - start) < TURN_SECONDS:
-        seen += sum(len(yb) for _, yb in way())
+        seen += sum(len(yb) for _, yb in load_epoch())
         epochs += 1
     return seen, epochs, seconds

@@ -1,4 +1,4 @@
-"""A training and a validation loader together, and the first batch of either."""
+"""A pair of a training and a validation loader."""
 
 from collections.abc import Iterable, Mapping
 from types import GeneratorType
@@ -10,8 +10,6 @@ from torch.utils.data import Dataset
 
 from mnist_sgd.data import ImageSet
 
-__all__ = ["Batch", "DataLoaders", "check_alike", "check_length", "first", "length_of"]
-
 T = TypeVar("T")
 
 Batch = tuple[torch.Tensor, torch.Tensor]
@@ -20,18 +18,18 @@ Batch = tuple[torch.Tensor, torch.Tensor]
 class DataLoaders:
     """A training and a validation loader, as `.train` and `.valid` or `[0]` and `[1]`.
 
-    Any iterables of `(xb, yb)` will do; a schedule and `lr_find` need a length; what needs class
-    names or pixels (`Learner.predict`, `Learner.export`) needs this package's `DataLoader` of an
-    `ImageSet`.
+    They may be any iterables of `(xb, yb)`. Schedules and `lr_find` need a length;
+    `Learner.predict` and `Learner.export` need this package's `DataLoader` of an `ImageSet`, for
+    class names and pixels.
 
     Args:
-        train: batches to train with; each `iter()` must give them anew.
-        valid: batches to validate with.
+        train: batches to train on; each `iter()` must start anew.
+        valid: batches to validate on.
 
     Raises:
-        TypeError: one of them is no such iterable, or a data set, of which a loader makes batches.
-        ValueError: they are of image sets, and a class has the label 0 in one and 1 in the other,
-            or one is normalised otherwise than the other.
+        TypeError: one is not such an iterable, or is a data set, which needs a loader.
+        ValueError: label 1 is another class in one than in the other, or their normalisation
+            differs.
     """
 
     def __init__(self, train: Iterable[Batch], valid: Iterable[Batch]) -> None:
@@ -42,12 +40,12 @@ class DataLoaders:
         self.valid = valid
 
     def __getitem__(self, index: int) -> Iterable[Batch]:
-        """The training loader for 0, the validation loader for 1."""
+        """Return the training loader for 0, the validation loader for 1."""
         return (self.train, self.valid)[index]
 
 
 def first(items: Iterable[T]) -> T:
-    """The first item.
+    """Return the first item.
 
     Raises:
         ValueError: there is none.
@@ -58,9 +56,9 @@ def first(items: Iterable[T]) -> T:
 
 
 def length_of(batches: object) -> int | None:
-    """The number of batches; None if that is not known before the last of them.
+    """Return the number of batches; None if unknown.
 
-    A torch `DataLoader` has a `__len__` that fails where its data set is an `IterableDataset`.
+    The `__len__` of torch's `DataLoader` fails for an `IterableDataset`.
     """
     try:
         return len(batches)  # type: ignore[arg-type]  # it may have none
@@ -69,35 +67,31 @@ def length_of(batches: object) -> int | None:
 
 
 def check_length(batches: object, what: str) -> int:
-    """The number of batches, for something that needs it.
+    """Return the number of batches; raise TypeError if it is unknown.
 
     Args:
-        batches: of the training.
-        what: needs it.
-
-    Raises:
-        TypeError: it is not known.
+        batches: to train on.
+        what: what needs the number, for the message.
     """
     length = length_of(batches)
     if length is None:
         raise TypeError(
-            f"{what} needs the number of training batches, and the training loader "
-            f"({type(batches).__name__}) does not tell it: give it, or the data set that it takes "
-            "its items from, a __len__"
+            f"{what} needs the number of training batches, but the training loader "
+            f"({type(batches).__name__}) has no length; give it, or the data set it loads from, a "
+            "__len__"
         )
     return length
 
 
 def check_alike(train: object, valid: object) -> None:
-    """See that labels and pixels mean the same in training and in validation.
+    """Check that labels and pixels mean the same in training and validation.
 
     Args:
-        train: anything; a loader of an `ImageSet` says what its labels mean.
-        valid: the same.
+        train: any iterable; only loaders of an `ImageSet` are checked.
+        valid: likewise.
 
     Raises:
-        ValueError: a class has one label in one and another in the other, or the loaders have
-            another mean or std.
+        ValueError: a class has different labels, or mean or std differ.
     """
     sets = [getattr(each, "dataset", None) for each in (train, valid)]
     classes = [each.classes for each in sets if isinstance(each, ImageSet)]
@@ -114,30 +108,30 @@ def check_alike(train: object, valid: object) -> None:
 
 
 def _check_normalisation(train: Any, valid: Any) -> None:
-    """Refuse loaders that make other numbers of the same pixels."""
+    """Reject loaders with different mean or std."""
     ours, theirs = (
         [getattr(each, name, None) for name in ("mean", "std")] for each in (train, valid)
     )
     if None not in (*ours, *theirs) and ours != theirs:
         raise ValueError(
             f"the training batches have mean {ours[0]} and std {ours[1]}, the validation batches "
-            f"mean {theirs[0]} and std {theirs[1]}: a model would be measured and exported with "
-            "other numbers than it is trained on; give both loaders the same"
+            f"mean {theirs[0]} and std {theirs[1]}: a model would be evaluated and exported with "
+            "another normalisation than it is trained with; give both loaders the same"
         )
 
 
 def _check_batches(name: str, batches: object) -> None:
-    """Refuse what cannot be gone through in batches, as far as it shows without trying."""
+    """Reject what is clearly not an iterable of batches, without iterating it."""
     kind = type(batches).__name__
     if isinstance(batches, GeneratorType | zip | map | filter | enumerate):
         raise TypeError(
-            f"{name} must give its batches anew for each epoch, and a {kind} gives them once; "
-            "list() keeps them"
+            f"{name} must yield its batches anew in each epoch, but a {kind} yields them once; "
+            "use list() to keep them"
         )
     if isinstance(batches, ImageSet | Dataset) or _is_list_of_items(batches):
         raise TypeError(
-            f"{name} must be batches, got the data set itself ({kind}); DataLoader makes batches "
-            "of it, as in DataLoader(dataset, batch_size=256)"
+            f"{name} must be batches, got the data set itself ({kind}); make batches with "
+            "DataLoader(dataset, batch_size=256)"
         )
     wrong = (str, bytes, Mapping, torch.Tensor, np.ndarray)
     if isinstance(batches, wrong) or not hasattr(batches, "__iter__"):
@@ -147,7 +141,7 @@ def _check_batches(name: str, batches: object) -> None:
 
 
 def _is_list_of_items(batches: object) -> bool:
-    """Whether a list holds items: in a batch x has at least two dimensions."""
+    """Tell whether a list holds items, not batches, whose x has at least two dimensions."""
     if not isinstance(batches, list | tuple) or not batches:
         return False
     item = batches[0]

@@ -1,16 +1,16 @@
-"""Batches of normalised images, made by the C++ core at the speed of memory.
+"""Shuffle, augment and normalise images in the C++ core, and yield them as torch batches.
 
-It takes other data as well, such as `list(zip(x, y))` of tensors, see `items`: these are
-batched as they are, and what follows holds for them but for the pixels.
+Guarantees for images:
 
-Guarantees:
-- pixels are torch's `x.float() / 255` (then `(x - mean) / std`) bit for bit, on every processor;
-- the order of an epoch is a pure function of (seed, epoch), and what augmentation makes of an image
-  one of (seed, epoch, its index), the same for any number of threads; and the ranks' batches
-  together are the single process's batches, for any number of ranks;
-- the whole state is a few integers, and a loader that loads it continues with the same bytes;
-- a batch that somebody still holds is never overwritten;
-- no global random state is read or changed, and no worker process is started.
+- Pixels equal torch's `x.float() / 255`, then `(x - mean) / std`, bit for bit on every processor.
+- The order depends only on (seed, epoch), augmentation only on (seed, epoch, index): the same for
+  any number of threads. The ranks' batches together are those of a single process.
+- The state is a few integers; loading it resumes with the same bytes.
+- A batch that is still referenced is never overwritten.
+- No global random state is read or changed, and no worker process is started.
+
+Other items, such as `list(zip(x, y))` of tensors, are batched as they are, see `items`; all but the
+first guarantee hold for them too.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,72 +25,72 @@ from numpy.typing import NDArray
 from mnist_sgd._extension import _core
 from mnist_sgd.data import ImageSet, advise
 from mnist_sgd.data.imageset import check_images
-from mnist_sgd.data.mapped import read_shuffled
+from mnist_sgd.data.memory_map import read_shuffled
 from mnist_sgd.loader.augmentation import Augmentation
 
 try:
     import torch
     from torch.utils.data import Dataset
 
-    from mnist_sgd.loader.data_loaders import Batch, DataLoaders, first
-    from mnist_sgd.loader.items import ItemEpoch, ItemLoader, Items, images_or_items
+    from mnist_sgd.loader.data_loaders import (
+        Batch as Batch,
+        DataLoaders as DataLoaders,
+        first as first,
+    )
+    from mnist_sgd.loader.items import ItemEpoch, ItemLoader, images_or_items
 except ImportError as error:
     raise ImportError(
-        f"mnist_sgd.loader needs torch, which cannot be imported here ({error}); pip install . "
-        "in a clone installs it, and so does pip install torch"
+        f"mnist_sgd.loader needs torch, which cannot be imported ({error}); install it with "
+        "pip install . in a clone, or pip install torch"
     ) from error
 
-__all__ = ["Batch", "DataLoader", "DataLoaders", "Place", "first"]
-
 _OPTIONS = {"bs": "batch_size", "num_workers": "num_threads"}
-"""Names of fastai's and torch's options that have others here."""
+"""Options of fastai and torch, and their names here."""
 
 
 class DataLoader:
-    """An iterable of `(xb, yb)`: float32 `[B, 784]` and int64 `[B, 1]`, for one epoch at a time.
+    """Iterate over batches `(xb, yb)`: float32 `[B, 784]` and int64 `[B, 1]`, an epoch at a time.
 
-    Of items other than images of bytes, both are `[B, ...]` of the items' shapes and types.
+        ImageSet --> order ---------> gather ---> augment ------> normalise -----> (xb, yb)
+        uint8,       (seed, epoch),   rows of     (seed, epoch,   (x/255 - mean)   tensors
+        in place     rank's part      a batch     index)          / std
+                     |__________________ C++, num_threads __________________|
 
-    The tensors own their memory; it is used again when both of a batch, and all that was made of
-    them without a copy, are gone. So a loop that keeps no batch runs over two that stay in cache.
+    Data is read in place. A batch's memory is reused once both tensors and all their views are
+    gone, so a loop that keeps no batch runs in two buffers that stay in the cache.
 
-    Every `iter()` begins the next epoch, counted from 0; after `load_state_dict` the first one
-    goes on where the state was taken.
+    Each `iter()` starts the next epoch, counted from 0; after `load_state_dict` the first one
+    resumes where the state was taken.
 
     Args:
-        dataset: an `ImageSet`, whose images and labels are read in place, never copied: if they are
-            a mapped file, the kernel is told how it will be read, see `data.mapped.advise`. Or a
-            `TensorDataset` of two tensors, or anything with a length and an index that gives pairs
-            (x, y) of tensors, arrays or numbers. A `TensorDataset`, list or tuple whose x are uint8
-            of 784 pixels and whose y are 0 or 1 becomes an `ImageSet` of the classes "0" and "1".
-            Other items are asked for in every epoch, one by one, and batched as they are, as torch
-            does; `flatten`, `mean`, `std`, `dtype` and `augment` are not for them, and
-            `num_threads` makes no difference.
-        batch_size: images in a batch over all ranks, at least 1; the last batch of an epoch holds
-            what is left.
-        shuffle: whether the order is a new permutation each epoch, else that of the dataset.
+        dataset: an `ImageSet`, read in place; for a mapped file the kernel is advised, see
+            `data.memory_map.advise`. Or a `TensorDataset` of two tensors, or anything with a length
+            and an index that returns pairs (x, y) of tensors, arrays or numbers. A `TensorDataset`,
+            list or tuple of uint8 x with 784 pixels and y of 0 or 1 becomes an `ImageSet` with the
+            classes "0" and "1". Other items are requested one by one in every epoch and collated
+            by torch; `flatten`, `mean`, `std`, `dtype` and `augment` cannot be used with them, and
+            `num_threads` has no effect.
+        batch_size: images per batch over all ranks, at least 1; the last batch may be smaller.
+        shuffle: permute the data set anew in each epoch.
         drop_last: leave out a last batch of fewer than `batch_size` images.
-        seed: 0 to 2**64 - 1, chooses the permutations and the augmentations.
-        flatten: `xb` is `[B, 784]`, or else `[B, 1, 28, 28]`.
+        seed: of the permutations and augmentations, 0 to 2**64 - 1.
+        flatten: `xb` is `[B, 784]`, else `[B, 1, 28, 28]`.
         mean: subtracted from x / 255.
         std: divides the difference; above 0.
-        dtype: of `xb`: torch.float32; torch.bfloat16, which is float32 rounded to nearest; or
-            torch.uint8, the pixels as they are, 0 to 255.
-        augment: how images are turned, shifted, scaled and sheared at random, anew each epoch;
-            None leaves them as they are.
-        num_threads: threads that fill batches, 1 to 256. The caller's is one of them: with 1
-            nothing runs in the background.
+        dtype: of `xb`: torch.float32; torch.bfloat16, rounded to nearest; or torch.uint8, the
+            pixels unchanged.
+        augment: random affine transforms, drawn anew in each epoch; None for none.
+        num_threads: threads that fill batches, 1 to 256, including the caller's: with 1 nothing
+            runs in the background.
         rank: which part of each batch this process takes, 0 to `world_size` - 1.
-        world_size: into how many contiguous parts each batch is cut; they differ by one image at
-            most, and a short last batch can leave a rank an empty one.
-        unknown: none; an option that another library has is refused by the name that it has here.
+        world_size: number of contiguous parts of each batch; they differ by at most one image, so
+            a short last batch can leave a rank an empty one.
+        unknown: not accepted; the error for an option of another library names the one here.
 
     Raises:
-        TypeError: what must be an integer is none, or augment is no Augmentation, or the dataset is
-            another thing, or there is no such option; the message names it.
-        ValueError: a number is out of its range, or dtype is another one, or uint8 shall be
-            normalised, or an option is not for such a dataset, or that is empty; the message says
-            which.
+        TypeError: an argument has a wrong type, or there is no such option.
+        ValueError: an argument is out of range, an option cannot be used with this data set or
+            dtype, or the data set is empty.
     """
 
     def __init__(
@@ -111,7 +111,7 @@ class DataLoader:
         world_size: int = 1,
         **unknown: Never,
     ) -> None:
-        _refuse_unknown(unknown)
+        _reject_unknown(unknown)
         self.world_size = _integer("world_size", world_size, 1)
         self.rank = _integer("rank", rank, 0, self.world_size - 1)
         self.num_threads = _integer("num_threads", num_threads, 1, 256)
@@ -124,7 +124,7 @@ class DataLoader:
         self.dtype = _checked_dtype(dtype, self.mean, self.std)
         self.augment = _checked_augmentation(augment)
         data = dataset if isinstance(dataset, ImageSet) else images_or_items(dataset)
-        # An ImageSet, or the items as they were given.
+        # An ImageSet, or the items as given.
         self.dataset: Any = data if isinstance(data, ImageSet) else dataset
         self._fingerprint = data.fingerprint
         self._core: _core.Loader | ItemLoader
@@ -133,7 +133,7 @@ class DataLoader:
             self.sample_shape = (28 * 28,) if flatten else (1, 28, 28)
             self._core = self._images(data, bool(flatten))
         else:
-            data.refuse_options(
+            data.reject_options(
                 flatten=not flatten,
                 mean=self.mean != 0.0,
                 std=self.std != 1.0,
@@ -141,9 +141,9 @@ class DataLoader:
                 augment=self.augment is not None,
             )
             self.dtype, self.sample_shape = data.x.dtype, tuple(data.x.shape[1:])
-            self._core = self._items(data)
-        # Where the newest iterator began, as epoch and samples_seen, and how far it has come; while
-        # there is none, where the next one begins.
+            self._core = ItemLoader(data, **self._sampling())
+        # Where the newest iterator began (epoch, samples_seen), and its progress; before there is
+        # one, where the next one begins.
         self._start = (0, 0)
         self._progress: Any = None
         self._moves = 0
@@ -154,12 +154,7 @@ class DataLoader:
             data.images,
             data.labels,
             flatten=flatten,
-            batch_size=self.batch_size,
-            shuffle=self.shuffle,
-            drop_last=self.drop_last,
-            seed=self.seed,
-            rank=self.rank,
-            world_size=self.world_size,
+            **self._sampling(),
             num_threads=self.num_threads,
             mean=self.mean,
             std=self.std,
@@ -171,28 +166,21 @@ class DataLoader:
             augmentation=self.augment.core() if self.augment else None,
         )
 
-    def _items(self, data: Items) -> ItemLoader:
-        return ItemLoader(
-            data,
-            batch_size=self.batch_size,
-            shuffle=self.shuffle,
-            drop_last=self.drop_last,
-            seed=self.seed,
-            rank=self.rank,
-            world_size=self.world_size,
-        )
+    def _sampling(self) -> dict[str, Any]:
+        names = ("batch_size", "shuffle", "drop_last", "seed", "rank", "world_size")
+        return {name: getattr(self, name) for name in names}
 
     def __len__(self) -> int:
         """Batches in an epoch."""
         return len(self._core)
 
     def __iter__(self) -> "_core.Epoch | ItemEpoch":
-        """Begin the next epoch, or go on with the one of a loaded state.
+        """Start the next epoch, or resume the one of a loaded state.
 
-        The iterator ends its threads when it dies, or at once by its `close()`.
+        The iterator's threads end when it is deleted, or at once by its `close()`.
 
         Raises:
-            RuntimeError: the threads of `num_threads` cannot be had.
+            RuntimeError: the threads cannot be started.
         """
         epoch, samples_seen = self.upcoming
         self._start = _integer("epoch", epoch, 0), samples_seen
@@ -200,58 +188,57 @@ class DataLoader:
         self._progress = batches.progress
         return batches
 
-    def place(self) -> "Place":
-        """Where the newest iterator stands, which newer ones do not change."""
-        return Place(self, self._start, self._progress, self._moves)
+    def place(self) -> "LoaderPosition":
+        """Return the position of the newest iterator; later iterators do not change it."""
+        return LoaderPosition(self, self._start, self._progress, self._moves)
 
-    def put_back(self, place: "Place") -> None:
-        """Be where `place`, of this loader, stands, as if its iterator were the newest."""
+    def put_back(self, place: "LoaderPosition") -> None:
+        """Return to a position of this loader, as if its iterator were the newest."""
         self._start, self._progress, self._moves = place.start, place.progress, place.moves
 
-    def was_moved(self, place: "Place") -> bool:
-        """Whether `set_epoch` or `load_state_dict` was called since `place` was taken."""
+    def was_moved(self, place: "LoaderPosition") -> bool:
+        """Tell whether `set_epoch` or `load_state_dict` was called since `place` was taken."""
         return self._moves != place.moves
 
     @property
     def samples_seen(self) -> int:
-        """Images of the newest iterator's epoch that were given so far, over all ranks."""
+        """Images that the newest iterator has yielded in its epoch, over all ranks."""
         return self.place().position[1]
 
     @property
     def upcoming(self) -> tuple[int, int]:
-        """Where the next `iter()` begins: its epoch, and the images of that which were seen."""
+        """Where the next `iter()` starts: its epoch and the images already seen."""
         return self._start if self._progress is None else (self._start[0] + 1, 0)
 
     def set_epoch(self, epoch: int) -> None:
-        """Make `epoch` (from 0) the one that the next `iter()` begins.
+        """Choose the epoch, from 0, that the next `iter()` starts.
 
         Raises:
-            TypeError: it is no integer.
-            ValueError: it does not lie in 0 to 2**64 - 1.
+            TypeError: not an integer.
+            ValueError: not in 0 to 2**64 - 1.
         """
         self._start, self._progress = (_integer("epoch", epoch, 0), 0), None
         self._moves += 1
 
-    def state_dict(self, place: "Place | None" = None) -> dict[str, int]:
-        """Where an iterator stands, as integers; `samples_seen` counts over all ranks.
+    def state_dict(self, place: "LoaderPosition | None" = None) -> dict[str, int]:
+        """Return the state of an iterator as integers; `samples_seen` counts over all ranks.
 
         Args:
-            place: of the iterator; None takes the newest one.
+            place: of the iterator; None for the newest one.
         """
         epoch, samples_seen = (place or self.place()).position
         return {"epoch": epoch, "samples_seen": samples_seen} | self._identity()
 
     def load_state_dict(self, state: Mapping[str, int]) -> None:
-        """Make the next `iter()` go on exactly where `state` was taken.
+        """Make the next `iter()` resume exactly where `state` was taken.
 
-        A state taken after an epoch's last batch, before its iterator was exhausted, goes on with
-        the empty rest of that epoch.
+        A state taken after the last batch, before the iterator was exhausted, resumes with the
+        empty rest of that epoch.
 
         Raises:
-            TypeError: `epoch` or `samples_seen` is no integer.
-            ValueError: the state is of another dataset, batch size, seed, augmentation, order or
-                rest of the last batch, or is none at all; the message says which. The loader is
-                as before.
+            TypeError: `epoch` or `samples_seen` is not an integer.
+            ValueError: the state belongs to another dataset, batch size, seed, augmentation or
+                order, or is not a loader's state. The loader is unchanged.
         """
         identity = self._identity()
         missing = [key for key in ("epoch", "samples_seen", *identity) if key not in state]
@@ -274,7 +261,7 @@ class DataLoader:
 
     @contextmanager
     def undisturbed(self) -> Iterator[None]:
-        """Put back afterwards where the loader stands, whatever was read or loaded meanwhile."""
+        """Restore the position afterwards, whatever was read or loaded in the block."""
         before = self.place()
         try:
             yield
@@ -282,7 +269,7 @@ class DataLoader:
             self.put_back(before)
 
     def in_order(self) -> "DataLoader":
-        """A loader of all that the dataset holds, in its order, never augmented, for one rank."""
+        """Return a loader of the whole dataset in its order, without augmentation, for one rank."""
         options: dict[str, Any] = {}
         if isinstance(self.dataset, ImageSet):
             options = {name: getattr(self, name) for name in ("mean", "std", "dtype")}
@@ -290,14 +277,14 @@ class DataLoader:
         return DataLoader(self.dataset, self.batch_size, **options)
 
     def __reduce__(self) -> Never:
-        """Refuse to be pickled or copied, which would copy the dataset."""
+        """Raise TypeError: pickling or copying would copy the dataset."""
         raise TypeError(
-            "a DataLoader is not pickled or copied: make one in each process, "
-            "and hand over its state_dict()"
+            "a DataLoader cannot be pickled or copied: make one in each process, "
+            "and pass its state_dict()"
         )
 
     def _identity(self) -> dict[str, int]:
-        """What a state must share with the loader that loads it."""
+        """Return what a state must have in common with the loader that loads it."""
         return {
             "dataset": int(self._fingerprint(), 16),
             "batch_size": self.batch_size,
@@ -309,23 +296,22 @@ class DataLoader:
         }
 
     def normalize(self, images: NDArray[np.uint8]) -> torch.Tensor:
-        """Images as a batch holds them, but never augmented.
+        """Normalise images as in a batch, without augmentation.
 
         Args:
             images: uint8 `[N, 28, 28]`, C-contiguous.
 
         Returns:
-            A new tensor `[N, 784]`, or `[N, 1, 28, 28]` for a loader that does not flatten, of the
-            loader's dtype.
+            A new tensor `[N, 784]`, or `[N, 1, 28, 28]` without `flatten`, of the loader's dtype.
 
         Raises:
-            TypeError: they are no array; or the loader's batches are not made of images of bytes.
-            ValueError: their type, shape or layout is another.
+            TypeError: not an array; or the loader's data set does not hold uint8 images.
+            ValueError: wrong type, shape or layout.
         """
         if not isinstance(self.dataset, ImageSet):
             raise TypeError(
-                "the batches are items as they are, not images of bytes: how an image would become "
-                "one is not known"
+                "this loader's data set does not hold uint8 images, so it cannot be known how it "
+                "would normalise them"
             )
         check_images(images)
         if self.dtype == torch.uint8:
@@ -335,15 +321,14 @@ class DataLoader:
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where an iterator of a loader stands: it moves on with this iterator, not with newer ones.
+class LoaderPosition:
+    """Position of an iterator of a loader; advances with it, not with later iterators.
 
     Attributes:
         loader: the loader.
-        start: the epoch and the samples seen with which the iterator began, or with which the next
-            one begins.
-        progress: of the iterator; None if `start` is where the next one begins.
-        moves: how often the loader had been moved on purpose, by `set_epoch` or `load_state_dict`.
+        start: epoch and samples seen at which the iterator began, or the next one will.
+        progress: of the iterator; None before there is one.
+        moves: how often `set_epoch` or `load_state_dict` had been called.
     """
 
     loader: "DataLoader"
@@ -353,7 +338,7 @@ class Place:
 
     @property
     def position(self) -> tuple[int, int]:
-        """The epoch and the samples seen of it, over all ranks; after its last batch the next."""
+        """Epoch and samples seen over all ranks; after the last batch those of the next epoch."""
         epoch, samples_seen = self.start
         if self.progress is None:
             return epoch, samples_seen
@@ -365,18 +350,22 @@ class Place:
 
     @property
     def is_at_an_end(self) -> bool:
-        """Whether an iterator that began here would give nothing, the rest of its epoch."""
+        """Whether an iterator that starts here would yield nothing."""
         batches = -(-self.start[1] // self.loader.batch_size)
         return self.progress is None and batches >= len(self.loader) > 0
 
-    def of_next_epoch(self) -> "Place":
-        """The place at which the next epoch begins."""
+    def of_next_epoch(self) -> "LoaderPosition":
+        """Return the position at which the next epoch starts."""
         return replace(self, start=(self.start[0] + 1, 0), progress=None)
 
 
-def _refuse_unknown(options: Mapping[str, object]) -> None:
+Place = LoaderPosition
+"""The earlier name."""
+
+
+def _reject_unknown(options: Mapping[str, object]) -> None:
     for name in options:
-        advice = f"; it is {_OPTIONS[name]} here" if name in _OPTIONS else ""
+        advice = f"; use {_OPTIONS[name]}" if name in _OPTIONS else ""
         raise TypeError(f"DataLoader has no option {name!r}{advice}")
 
 
@@ -387,7 +376,7 @@ def _checked_dtype(dtype: torch.dtype, mean: float, std: float) -> torch.dtype:
         )
     if dtype == torch.uint8 and (mean, std) != (0.0, 1.0):
         raise ValueError(
-            "torch.uint8 leaves the pixels as they are, so mean and std must be 0 and 1, "
+            "torch.uint8 keeps the pixels unchanged, so mean and std must be 0 and 1, "
             f"got {mean} and {std}"
         )
     return dtype

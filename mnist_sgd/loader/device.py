@@ -1,9 +1,8 @@
-"""Copies batches to a device while it computes.
+"""Copy batches to a device while it computes.
 
-Nothing runs ahead of the loop, so the loader's state is that of the batch at hand. What overlaps is
-the device's work: the loop only asks for the copy and for the kernels that follow it, and is back
-at the next batch long before they have run. That needs memory which the device reads by itself,
-"pinned", and a stream for the copies beside the one for the kernels.
+The copies are asynchronous, so they overlap with the device's kernels although the loop never runs
+ahead: the loader's state is that of the current batch. This takes pinned memory, and a stream for
+the copies besides the one for the kernels.
 """
 
 from collections.abc import Iterable
@@ -15,18 +14,18 @@ from torch import Tensor
 __all__ = ["DeviceCopy"]
 
 BUFFERS = 2
-"""Pinned copies of a batch: one that the device still reads, and one to fill."""
+"""Pinned buffers: one that the device still reads, and one to fill."""
 
 
 class DeviceCopy:
-    """Gives tensors on a device for those of batches in ordinary memory.
+    """Copies the tensors of a batch to a device, asynchronously.
 
-    A tensor is first copied to pinned memory, and may then be changed or freed: the loader can use
-    its slot again. From there the device copies it on a stream of its own, for which the stream
-    that is current waits. The pinned memory is kept for the next batches.
+    A tensor is first copied to pinned memory and may then be changed or freed, so the loader can
+    reuse its buffer. From there it is copied on a stream of its own, for which the current stream
+    waits. Pinned buffers are reused for the next batches.
 
     Args:
-        device: where to; on a device without streams, the CPU, both copies are plain ones.
+        device: the target; on the CPU both copies are synchronous.
     """
 
     def __init__(self, device: torch.device | str) -> None:
@@ -40,12 +39,12 @@ class DeviceCopy:
         self._turn = 0
 
     def __call__(self, xb: Tensor, yb: Tensor) -> tuple[Tensor, Tensor]:
-        """A batch on the device, in new tensors; it returns before they are filled."""
+        """Return the batch in new tensors on the device, before they are filled."""
         self._turn = (self._turn + 1) % BUFFERS
         event = self._copied[self._turn]
         if event is not None:
-            event.synchronize()  # the device has read what this buffer held
-        x_staged, y_staged = self._staged(xb, yb)
+            event.synchronize()  # the device has read this buffer
+        x_staged, y_staged = self._stage(xb, yb)
         if self._stream is None:
             return x_staged.to(self.device, copy=True), y_staged.to(self.device, copy=True)
         with torch.cuda.stream(self._stream):
@@ -55,11 +54,11 @@ class DeviceCopy:
         current = torch.cuda.current_stream(self.device)
         current.wait_stream(self._stream)
         for there in (x_there, y_there):
-            there.record_stream(current)  # its memory is not used again before that stream is done
+            there.record_stream(current)  # its memory is not reused before that stream is done
         return x_there, y_there
 
-    def _staged(self, *tensors: Tensor) -> list[Tensor]:
-        """The tensors' values in this turn's buffers, which grow to the largest batch."""
+    def _stage(self, *tensors: Tensor) -> list[Tensor]:
+        """Copy the tensors to this turn's buffers, which grow to the largest batch."""
         buffers = self._buffers[self._turn]
         for number, tensor in enumerate(tensors):
             if number == len(buffers):

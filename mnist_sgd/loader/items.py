@@ -1,10 +1,11 @@
-"""Batches of any (x, y) items, for `DataLoader`: what the C++ core does for images of bytes.
+"""Batches of any (x, y) items, in the same order as the C++ core's batches of uint8 images.
 
-Items are put together by torch's `default_collate`, so a float32 tensor comes as it is, and in the
-core's order. It costs what indexing in Python costs; images of bytes take the core.
+Items are collated by torch's `default_collate`, at the cost of indexing in Python.
 """
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
 from types import SimpleNamespace
@@ -19,16 +20,14 @@ from torch.utils.data import TensorDataset, default_collate
 from mnist_sgd._extension import _core
 from mnist_sgd.data import ImageSet
 
-__all__ = ["ItemEpoch", "ItemLoader", "Items", "images_or_items"]
-
 FIXED = (TensorDataset, list, tuple)
-"""The data sets whose items stay the same. Not their subclasses, whose code may change an item."""
+"""Data sets whose items never change; a subclass may change them."""
 
 _FINGERPRINT_ROWS = 4096
 
 
 class Items:
-    """A data set of (x, y) pairs that can be indexed.
+    """An indexable data set of (x, y) pairs.
 
     Args:
         dataset: a `TensorDataset` of two tensors, or anything with a length and an index whose
@@ -39,7 +38,7 @@ class Items:
         y: of the first item, as a batch of one.
 
     Raises:
-        TypeError: it is no such data set; the message says what it is.
+        TypeError: not such a data set; the message names its type.
         ValueError: it is empty.
     """
 
@@ -49,11 +48,11 @@ class Items:
         if not indexable or isinstance(dataset, str | bytes | Mapping):
             raise TypeError(
                 "a data set must be an ImageSet, a TensorDataset, or anything with a length and an "
-                f"index that gives (x, y) pairs, got {type(dataset).__name__}{_advice(dataset)}"
+                f"index that returns (x, y) pairs, got {type(dataset).__name__}{_advice(dataset)}"
             )
         if type(dataset) is TensorDataset and len(dataset.tensors) != 2:
             raise TypeError(
-                f"a TensorDataset of two tensors is needed, x and y, got {len(dataset.tensors)}"
+                f"a TensorDataset must have two tensors, x and y, got {len(dataset.tensors)}"
             )
         if len(dataset) == 0:
             raise ValueError("the data set is empty; at least 1 item is needed")
@@ -64,12 +63,12 @@ class Items:
         return len(self.dataset)
 
     def take(self, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
-        """The items of these indices, at least one, as a batch of new tensors."""
-        if type(self.dataset) is TensorDataset:  # a subclass may give others than its tensors
+        """Collate the items with these indices, at least one, into new tensors."""
+        if type(self.dataset) is TensorDataset:  # a subclass may change the items
             index = torch.from_numpy(rows)
             x, y = (each[index.to(each.device)] for each in self.dataset.tensors)
             return x, y
-        many = getattr(self.dataset, "__getitems__", None)  # as torch's loader asks for them
+        many = getattr(self.dataset, "__getitems__", None)  # as torch's loader does
         items = many(rows.tolist()) if many else [self.dataset[row] for row in rows.tolist()]
         for item in items[:1]:
             if not isinstance(item, tuple | list) or len(item) != 2:
@@ -77,13 +76,10 @@ class Items:
                     f"each item of a data set must be a pair (x, y), got {type(item).__name__}"
                     f"{_advice_on_columns(self.dataset)}"
                 )
-        try:
-            x, y = default_collate(items)
-        except TypeError as error:
-            raise TypeError(
-                "the items of a data set must be pairs of tensors, arrays or numbers, got "
-                f"{' and '.join(type(each).__name__ for each in items[0])}"
-            ) from error
+        batch: Any = (None, None)
+        with suppress(TypeError):
+            batch = default_collate(items)
+        x, y = batch
         if not isinstance(x, Tensor) or not isinstance(y, Tensor):
             raise TypeError(
                 "the items of a data set must be pairs of tensors, arrays or numbers, got "
@@ -91,23 +87,24 @@ class Items:
             )
         return x, y
 
-    def refuse_options(self, **changed: bool) -> None:
-        """Refuse options that change images of bytes.
+    def reject_options(self, **changed: bool) -> None:
+        """Reject options that only apply to uint8 images.
 
         Args:
-            changed: by the name of an option, whether it has another value than its default.
+            changed: whether each option differs from its default.
 
         Raises:
-            ValueError: one has; the message says why that cannot be.
+            ValueError: one does; the message says why it cannot be used.
         """
         names = [name for name, other in changed.items() if other]
         if not names:
             return
         if _are_images(self.x, self.y):
             raise ValueError(
-                f"{' and '.join(names)} cannot be used here: a {type(self.dataset).__name__} is "
-                "asked for its items in every epoch, and they are batched as they are; if they "
-                "are always the same, DataLoader(list(dataset)) reads them once, as images"
+                f"{' and '.join(names)} cannot be used here: the items of a "
+                f"{type(self.dataset).__name__} may change in every epoch, so they are batched as "
+                "they are; if they never change, DataLoader(list(dataset)) reads them once, as "
+                "images"
             )
         kinds = [f"{each.dtype} {list(each.shape[1:])}" for each in (self.x, self.y)]
         raise ValueError(
@@ -116,11 +113,11 @@ class Items:
         )
 
     def fingerprint(self) -> str:
-        """16 hexadecimal digits that tell this data set from another; the first call computes them.
+        """Return 16 hexadecimal digits that identify the data set; computed once.
 
-        Of the kinds in `FIXED`: a digest of the count and of the items, beyond 4,096 of 4,096
-        evenly spaced ones. Any other data set may give other items each time: a digest of the
-        count and of the first item's types and shapes.
+        For the types in `FIXED` a digest of the count and of at most 4,096 evenly spaced items.
+        Items of other data sets may change, so only the count and the types and shapes of the
+        first item count.
         """
         return self._fingerprint
 
@@ -135,56 +132,45 @@ class Items:
         return digest.hexdigest()
 
 
+@dataclass(frozen=True, eq=False)
 class ItemLoader:
-    """What `_core.Loader` is for images: the batches of each epoch, for one rank."""
+    """The counterpart of `_core.Loader` for items: batches of each epoch for one rank."""
 
-    def __init__(
-        self,
-        items: Items,
-        *,
-        batch_size: int,
-        shuffle: bool,
-        drop_last: bool,
-        seed: int,
-        rank: int,
-        world_size: int,
-    ) -> None:
-        self.items = items
-        self.batch_size = batch_size
-        self.shuffle = shuffle
-        self.seed = seed
-        self.rank = rank
-        self.world_size = world_size
-        full, rest = divmod(len(items), batch_size)
-        self._batches = full if drop_last or rest == 0 else full + 1
+    items: Items
+    batch_size: int
+    shuffle: bool
+    drop_last: bool
+    seed: int
+    rank: int
+    world_size: int
 
     def __len__(self) -> int:
         """Batches in an epoch."""
-        return self._batches
+        full, rest = divmod(len(self.items), self.batch_size)
+        return full if self.drop_last or rest == 0 else full + 1
 
     def epoch(self, epoch: int, first_batch: int) -> "ItemEpoch":
-        """The batches of an epoch from `first_batch` on."""
+        """Iterate over an epoch from `first_batch` on."""
         return ItemEpoch(self, epoch, first_batch)
 
     def batch(self, epoch: int, number: int) -> tuple[Tensor, Tensor]:
-        """Make this rank's part of a batch; it can be empty."""
+        """Return this rank's part of a batch; it may be empty."""
         start = number * self.batch_size
         size = min(self.batch_size, len(self.items) - start)
-        share, rest = divmod(size, self.world_size)  # the first `rest` ranks take one item more
-        start += share * self.rank + min(self.rank, rest)
-        stop = start + share + (self.rank < rest)
+        count, rest = divmod(size, self.world_size)  # the first `rest` ranks take one more
+        start += count * self.rank + min(self.rank, rest)
+        stop = start + count + (self.rank < rest)
         if start == stop:
             return self.items.x[:0].clone(), self.items.y[:0].clone()
         if not self.shuffle:
             return self.items.take(np.arange(start, stop))
-        count = len(self.items)
         return self.items.take(
-            _core.order(count, seed=self.seed, epoch=epoch, start=start, stop=stop)
+            _core.order(len(self.items), seed=self.seed, epoch=epoch, start=start, stop=stop)
         )
 
 
 class ItemEpoch(Iterator[tuple[Tensor, Tensor]]):
-    """What `_core.Epoch` is for images: an iterator that says how far it has come."""
+    """The counterpart of `_core.Epoch` for items: an iterator with a progress."""
 
     def __init__(self, loader: ItemLoader, epoch: int, first_batch: int) -> None:
         self._loader: ItemLoader | None = loader
@@ -192,7 +178,7 @@ class ItemEpoch(Iterator[tuple[Tensor, Tensor]]):
         self.progress = SimpleNamespace(delivered=first_batch, exhausted=False)
 
     def __next__(self) -> tuple[Tensor, Tensor]:
-        """The next batch."""
+        """Return the next batch."""
         if self._loader is None:
             raise StopIteration
         if self.progress.delivered >= len(self._loader):
@@ -204,23 +190,23 @@ class ItemEpoch(Iterator[tuple[Tensor, Tensor]]):
         return batch
 
     def close(self) -> None:
-        """Give no more batches."""
+        """Yield no more batches."""
         self._loader = None
 
 
 def images_or_items(dataset: Any) -> ImageSet | Items:
-    """The data set as images, if it holds images of bytes that stay the same, else as items.
+    """Return the data set as images, if it holds unchanging uint8 images, else as items.
 
     Args:
-        dataset: as `Items` takes it.
+        dataset: as for `Items`.
 
     Returns:
-        An `ImageSet` of the classes "0" and "1", of a data set of one of the kinds in `FIXED`
-        whose x are uint8 of 784 pixels and whose y are integers: a `TensorDataset` is read in
-        place, a list or a tuple is copied once. Otherwise items, which are batched as they are.
+        An `ImageSet` with the classes "0" and "1" if the data set is of a type in `FIXED`, x are
+        uint8 of 784 pixels and y are integers: a `TensorDataset` is read in place, a list or tuple
+        is copied once. Otherwise items.
 
     Raises:
-        TypeError: it is no data set of pairs.
+        TypeError: not a data set of pairs.
         ValueError: it is empty, or a label of such images is neither 0 nor 1.
     """
     items = Items(dataset)
@@ -235,26 +221,26 @@ def images_or_items(dataset: Any) -> ImageSet | Items:
 
 
 def _are_images(x: Tensor, y: Tensor) -> bool:
-    """Whether a batch of one holds an image of bytes and a label."""
+    """Tell whether a batch of one holds a uint8 image and a label."""
     kinds = ((784,), (28, 28), (1, 28, 28))
     images = x.dtype == torch.uint8 and tuple(x.shape[1:]) in kinds
     return images and y.numel() == 1 and not y.is_floating_point() and not y.is_complex()
 
 
 def _advice_on_columns(dataset: Any) -> str:
-    """What would help with (x, y), two arrays instead of pairs."""
+    """Suggest a fix for two arrays (x, y) instead of pairs."""
     if type(dataset) not in (list, tuple) or len(dataset) != 2:
         return ""
     lengths = {len(each) for each in dataset if isinstance(each, Tensor | np.ndarray) and each.ndim}
-    return "; of two arrays list(zip(x, y)) makes pairs" if len(lengths) == 1 else ""
+    return "; use list(zip(x, y)) for two arrays" if len(lengths) == 1 else ""
 
 
 def _advice(dataset: object) -> str:
-    """What would help with a thing that is often given instead."""
+    """Suggest a fix for what is often passed by mistake."""
     if isinstance(dataset, Iterator):
-        return "; list() makes a data set of it"
+        return "; use list() to make a data set of it"
     if hasattr(dataset, "train") and hasattr(dataset, "valid"):
-        return "; take its train or its valid"
+        return "; use its train or its valid"
     if hasattr(dataset, "__iter__") and not isinstance(dataset, str | bytes | Mapping):
-        return "; batches need no loader"
+        return "; an iterable of batches needs no loader"
     return ""

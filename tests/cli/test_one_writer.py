@@ -56,8 +56,8 @@ def test_a_second_training_is_refused_and_the_first_goes_on(
         assert main(["train", "--epochs", "1", *where, *second]) == 2
         assert capsys.readouterr() == (
             "",
-            f"mnist-sgd: {named or tmp_path}: another training writes into this folder; wait "
-            "until it has ended, or choose another folder\n",
+            f"mnist-sgd: {named or tmp_path}: another training is writing into this folder; "
+            "wait for it, or choose another folder\n",
         )
         wait_for_batches(first, checkpoint, 10)
     finally:
@@ -131,8 +131,8 @@ def test_where_folders_cannot_be_locked_a_sentence_says_so_and_the_training_goes
     folder = tmp_path / "out"
     assert main(["train", "--epochs", "1", "--out", str(folder)]) == 0
     assert capsys.readouterr().err == (
-        f"mnist-sgd: {folder}: this folder cannot be locked (Bad file descriptor): see that no "
-        "other training writes here\n"
+        f"mnist-sgd: {folder}: this folder cannot be locked (Bad file descriptor): make sure "
+        "that no other training writes here\n"
     )
     assert sorted(contents(folder)) == ["model.onnx", "model.safetensors"]
 
@@ -223,8 +223,8 @@ def test_two_programs_never_write_one_checkpoint(tmp_path: Path) -> None:
         leftover.touch()
         for named in (path, link):
             assert refused(named) == (
-                f"{named}: another training writes this file; wait until it has ended, or choose "
-                "another file"
+                f"{named}: another training is writing this file; wait for it, or choose another "
+                "file"
             )
         assert leftover.exists()
         learner(epochs=0).fit(1, 0.1, cbs=Checkpoint(tmp_path / "other"))
@@ -290,7 +290,7 @@ def test_a_checkpoint_may_have_any_name_that_a_file_can_have(name: str, tmp_path
     leftover.touch()
     with another_program(path) as first:
         assert not leftover.exists()
-        assert refused(path).startswith(f"{path}: another training writes this file; ")
+        assert refused(path).startswith(f"{path}: another training is writing this file; ")
         first.communicate("go on\n" * 2, timeout=PATIENCE)
     assert first.returncode == 0
     assert contents(tmp_path).keys() == {name}
@@ -329,8 +329,8 @@ def test_the_command_is_refused_a_checkpoint_that_a_program_writes(
         command = ["train", "--epochs", "1", "--checkpoint-every", "5", "--out", str(tmp_path)]
         assert main(command) == 2
         assert capsys.readouterr().err == (
-            f"mnist-sgd: {path}: another training writes this file; wait until it has ended, or "
-            "choose another file\n"
+            f"mnist-sgd: {path}: another training is writing this file; wait for it, or choose "
+            "another file\n"
         )
         first.communicate("go on\n" * 2, timeout=PATIENCE)
     assert first.returncode == 0
@@ -341,7 +341,7 @@ def test_a_program_is_refused_the_checkpoint_that_the_command_writes(tmp_path: P
     command = start([*ENDLESS, "--out", str(path.parent)], tmp_path / "output")
     try:
         wait_for_batches(command, path, 10)
-        assert refused(path).startswith(f"{path}: another training writes this file; ")
+        assert refused(path).startswith(f"{path}: another training is writing this file; ")
         learner(epochs=0).fit(1, 0.1, cbs=Checkpoint(path.with_name("other")))
         wait_for_batches(command, path, 10)
     finally:
@@ -356,8 +356,8 @@ def test_where_files_cannot_be_locked_a_warning_says_so_and_nothing_is_removed(
     path, leftover = tmp_path / "c.safetensors", tmp_path / ".c.01234567.safetensors"
     leftover.touch()
     message = (
-        f"{path}: this file cannot be locked (Bad file descriptor): see that no other training "
-        "writes it"
+        f"{path}: this file cannot be locked (Bad file descriptor): make sure that no other "
+        "training writes it"
     )
     with pytest.warns(UserWarning, match=f"^{re.escape(message)}$"):
         learner(epochs=0).fit(1, 0.1, cbs=Checkpoint(path))

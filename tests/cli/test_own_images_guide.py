@@ -80,7 +80,7 @@ def test_the_python_of_the_guide_runs_as_a_program_of_its_own(preprocessed: Path
 
 
 LOADING = {
-    "load_whole": "assert len(load_whole('photos', workers=3)) == 80",
+    "load_all": "assert len(load_all('photos', workers=3)) == 80",
     "pack_folder": "assert len(pack_folder('photos', 'packed', workers=3)[0]) == 80",
 }
 

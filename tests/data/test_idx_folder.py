@@ -8,7 +8,7 @@ import pytest
 
 from mnist_sgd.cli import main
 from mnist_sgd.data import load_data, write_idx
-from mnist_sgd.data.mapped import map_behind
+from mnist_sgd.data.memory_map import underlying_mmap
 
 Output = pytest.CaptureFixture[str]
 IMAGES = np.random.default_rng(1).integers(0, 256, (40, 28, 28), np.uint8)
@@ -66,7 +66,7 @@ def test_torchvisions_folders_are_read_from_any_of_their_levels(tmp_path: Path) 
     with pytest.raises(ValueError, match=r".") as caught:
         load_data(root, classes=("7", "3"))
     assert str(caught.value) == (
-        f"{root}: it holds several sets, FashionMNIST, MNIST; give the folder of one, as "
+        f"{root} holds several sets, FashionMNIST, MNIST; give one of them, such as "
         f"{root}/FashionMNIST"
     )
 
@@ -86,23 +86,22 @@ def test_images_that_need_no_selection_stay_mapped(tmp_path: Path, sort: bool) -
     labels = np.sort(DIGITS[:30]) if sort else DIGITS[:30] % 2
     every = np.concatenate([labels, DIGITS[30:] if sort else DIGITS[30:] % 2])
     data = load_data(files(tmp_path, labels=every), classes=("3", "4") if sort else None)
-    assert map_behind(data.train.images) is not None
+    assert underlying_mmap(data.train.images) is not None
     chosen = np.isin(labels, (3, 4)) if sort else labels < 2
     np.testing.assert_array_equal(data.train.images, IMAGES[:30][chosen])
     np.testing.assert_array_equal(data.train.labels, labels[chosen] == (4 if sort else 1))
 
 
-LOOKED_FOR = (
-    "nothing was found that can be loaded; looked for the folders '7' and '3', in it or in train "
-    "and valid, or set.json of a packed set, or train-images-idx3-ubyte (or .gz, or "
-    "train-images.idx3-ubyte), there or in */raw; it holds "
+NEEDED = (
+    "nothing to load here: need folders '7' and '3' (in it, or in train and valid), a packed set "
+    "(set.json), or IDX files (train-images-idx3-ubyte or .gz, there or in */raw); it holds "
 )
 
 
 @pytest.mark.parametrize(
     ("names", "text"),
     [
-        (["test.csv", "train.csv"], "'test.csv', 'train.csv'; CSV files are not read"),
+        (["test.csv", "train.csv"], "'test.csv', 'train.csv'; CSV files are not supported"),
         (["mnist.zip"], "'mnist.zip'; unpack the archive first"),
         (["sub/a.txt"], "'sub'"),
         ([], "nothing"),
@@ -118,7 +117,7 @@ def test_a_folder_that_is_not_understood_is_told_what_was_looked_for(
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).touch()
     assert main(["train", "--data", str(folder), "--classes", "7", "3"]) == 2
-    assert capsys.readouterr() == ("", f"mnist-sgd: {folder}: {LOOKED_FOR}{text}\n")
+    assert capsys.readouterr() == ("", f"mnist-sgd: {folder}: {NEEDED}{text}\n")
 
 
 def test_a_file_and_the_folder_of_a_class_are_told_what_is_needed(tmp_path: Path) -> None:
@@ -128,7 +127,7 @@ def test_a_file_and_the_folder_of_a_class_are_told_what_is_needed(tmp_path: Path
     with pytest.raises(ValueError, match=f"it holds '1.jpg'; did you mean {tmp_path}/pets[?]$"):
         load_data(tmp_path / "pets" / "cat")
     (tmp_path / "train.csv").touch()
-    text = "train.csv: it is a file; a folder is needed, a folder for each of two classes, in it or"
+    text = "train.csv: this is a file, need a folder with two class folders [(]in it, or"
     with pytest.raises(ValueError, match=text):
         load_data(tmp_path / "train.csv")
 
@@ -136,6 +135,6 @@ def test_a_file_and_the_folder_of_a_class_are_told_what_is_needed(tmp_path: Path
 def test_the_folder_that_holds_the_one_folder_of_classes_is_told_so(tmp_path: Path) -> None:
     for name in ("cat", "dog"):
         (tmp_path / "outer" / "pets" / name).mkdir(parents=True)
-    text = f"it holds 1: 'pets'; did you mean {tmp_path}/outer/pets[?]$"
+    text = f"found 1 class folder [(]pets[)], need 2; did you mean {tmp_path}/outer/pets[?]$"
     with pytest.raises(ValueError, match=text):
         load_data(tmp_path / "outer")

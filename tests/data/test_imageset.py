@@ -54,12 +54,12 @@ def test_a_memory_map_is_taken_as_it_is(tmp_path: Path) -> None:
         (
             IMAGES.transpose(0, 2, 1),
             "images must be C-contiguous, got strides [784, 1, 28] for [4, 28, 28]; "
-            "numpy.ascontiguousarray makes a copy that is",
+            "numpy.ascontiguousarray makes a contiguous copy",
         ),
         (
             np.repeat(IMAGES, 2, axis=0)[::2],
             "images must be C-contiguous, got strides [1568, 28, 1] for [4, 28, 28]; "
-            "numpy.ascontiguousarray makes a copy that is",
+            "numpy.ascontiguousarray makes a contiguous copy",
         ),
     ],
 )
@@ -108,7 +108,7 @@ def test_another_number_of_files_than_images_is_refused() -> None:
     images, labels = np.zeros((2, 28, 28), np.uint8), np.array([0, 1], np.uint8)
     assert ImageSet(images, labels, ("a", "b"), files=["a/1", "b/1"]).files == ["a/1", "b/1"]
     assert ImageSet(images, labels, ("a", "b")).files == ()
-    text = "^every image needs the name of its file, or none, got 2 images and 1 names$"
+    text = "^files must be empty or as many as the images, got 2 images and 1 files$"
     with pytest.raises(ValueError, match=text):
         ImageSet(images, labels, ("a", "b"), files=["a/1"])
 
@@ -116,7 +116,7 @@ def test_another_number_of_files_than_images_is_refused() -> None:
 def test_another_number_of_digests_than_images_is_refused() -> None:
     images, labels = np.zeros((2, 28, 28), np.uint8), np.array([0, 1], np.uint8)
     assert ImageSet(images, labels, ("a", "b"), digests=["0a", "0b"]).digests == ["0a", "0b"]
-    text = "^every image needs the digest of its file, or none, got 2 images and 1 digests$"
+    text = "^digests must be empty or as many as the images, got 2 images and 1 digests$"
     with pytest.raises(ValueError, match=text):
         ImageSet(images, labels, ("a", "b"), digests=["0a"])
 
@@ -210,7 +210,7 @@ def test_another_number_of_rows_than_images_is_refused() -> None:
     assert [data.row_of(i) for i in range(4)] == [("a", 7), ("a", 8), ("b", 5), ("b", 3)]
     assert ImageSet(IMAGES, LABELS, CLASSES).row_of(2) == ("", 2)
     with pytest.raises(
-        ValueError, match=r"^every image needs its row, or none, got 4 images and 2 rows$"
+        ValueError, match=r"^rows must be empty or as many as the images, got 4 images and 2 rows$"
     ):
         ImageSet(IMAGES, LABELS, CLASSES, rows=rows[:1])
 
@@ -250,7 +250,7 @@ def test_two_idx_files_make_a_set(tmp_path: Path, suffix: str) -> None:
 def test_two_classes_of_many_are_loaded_from_idx_files(tmp_path: Path) -> None:
     write_idx(tmp_path / "images", IMAGES)
     write_idx(tmp_path / "labels", np.array([3, 5, 7, 3], np.uint8))
-    data = load_idx_set(tmp_path / "images", tmp_path / "labels", CLASSES, pair=(7, 3))
+    data = load_idx_set(tmp_path / "images", tmp_path / "labels", CLASSES, label_pair=(7, 3))
     np.testing.assert_array_equal(data.images, IMAGES[[0, 2, 3]])
     assert data.labels.tolist() == [1, 0, 1]
 
@@ -274,5 +274,5 @@ def test_two_idx_files_that_make_no_set_are_refused_by_name(
     write_idx(tmp_path / "i", images)
     write_idx(tmp_path / "l", labels)
     with pytest.raises(IdxError) as caught:
-        load_idx_set(tmp_path / "i", tmp_path / "l", CLASSES, pair=pair)
+        load_idx_set(tmp_path / "i", tmp_path / "l", CLASSES, label_pair=pair)
     assert str(caught.value).startswith(f"{tmp_path / 'i'} with {tmp_path / 'l'}: {text}")

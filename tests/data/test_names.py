@@ -139,7 +139,7 @@ def test_a_class_that_cannot_be_shown_is_refused_with_its_name_escaped(
     fill(tmp_path, {text: 5, "three": 5})
     assert main(["pack", str(tmp_path), str(tmp_path.with_name("out"))]) == 2
     assert capsys.readouterr().err == (
-        f"mnist-sgd: {tmp_path}: the name of a class must be printable, got {text!r}\n"
+        f"mnist-sgd: {tmp_path}: class names must be printable, got {text!r}\n"
     )
     assert not is_class_name(text)
 

@@ -18,14 +18,14 @@ from mnist_sgd.cli import main
 from mnist_sgd.data import (
     ImageSet,
     PackedWriter,
+    load_all,
     load_data,
-    load_whole,
     mnist_sample,
     pack_folder,
     read_idx,
 )
-from mnist_sgd.data.mapped import map_behind
-from mnist_sgd.data.pictures.importer import in_valid_share
+from mnist_sgd.data.memory_map import underlying_mmap
+from mnist_sgd.data.pictures.importer import is_validation
 from mnist_sgd_serve import Predictor, decode, preprocess
 from pictures import fill, stroke
 from trained import TrainedFiles
@@ -93,10 +93,10 @@ def test_a_picture_stays_on_its_side_whatever_else_happens(tmp_path: Path) -> No
 
 def test_a_fifth_of_all_content_is_for_validation() -> None:
     random = np.random.default_rng(0)
-    share = np.mean([in_valid_share(random.bytes(16).hex()) for _ in range(20_000)])
+    share = np.mean([is_validation(random.bytes(16).hex()) for _ in range(20_000)])
     assert abs(share - 0.2) < 0.01
-    assert in_valid_share("33333333333333330000000000000000")
-    assert not in_valid_share("33333333333333340000000000000000")
+    assert is_validation("33333333333333330000000000000000")
+    assert not is_validation("33333333333333340000000000000000")
 
 
 def test_equal_files_are_on_one_side_and_are_said(tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ def test_equal_files_are_on_one_side_and_are_said(tmp_path: Path) -> None:
     train, valid = ({image.tobytes() for image in one.images} for one in (data.train, data.valid))
     assert train.isdisjoint(valid)
     assert data.notes == (
-        f"{folder}: 1 picture in both classes, so that one of each must be wrong: "
+        f"{folder}: 1 picture in both classes, so one label of each must be wrong: "
         "seven/00000.png = three/not a three.png",
         f"{folder}: 50 pictures there more than once: three/00060.png = three/b0.png, "
         "three/00061.png = three/b1.png, three/00062.png = three/b2.png, and 47 more",
@@ -121,7 +121,7 @@ def test_pictures_of_train_that_are_in_valid_too_are_said(tmp_path: Path) -> Non
     for number in range(5):
         shutil.copy(folder / f"train/3/{number:05}.png", folder / f"valid/3/x{number}.png")
     assert load_data(folder).notes == (
-        f"{folder}: 5 pictures in both train and valid, so that figures flatter the model: "
+        f"{folder}: 5 pictures in both train and valid, so the metrics are too good: "
         "train/3/00000.png = valid/3/x0.png, train/3/00001.png = valid/3/x1.png, "
         "train/3/00002.png = valid/3/x2.png, and 2 more",
     )
@@ -131,9 +131,9 @@ def test_tiny_and_one_sided_classes_are_said(tmp_path: Path) -> None:
     fill(tmp_path / "train", {"dog": 120, "cat": 5})
     fill(tmp_path / "valid", {"dog": 30, "cat": 1}, start=500)
     assert load_data(tmp_path).notes == (
-        f"{tmp_path}: only 5 pictures of 'cat' to train with",
-        f"{tmp_path}: 150 pictures of 'dog' and only 6 of 'cat': always to say 'dog' would be "
-        "right 96.2% of the time",
+        f"{tmp_path}: only 5 pictures of 'cat' to train on",
+        f"{tmp_path}: 150 pictures of 'dog' and only 6 of 'cat': always predicting 'dog' would be "
+        "96.2% accurate",
     )
 
 
@@ -145,11 +145,13 @@ def test_a_class_that_the_content_puts_on_one_side_is_said_or_refused(tmp_path: 
         if preprocess(decode(path)).image.tobytes() in valid:
             path.unlink()
     notes = load_data(tmp_path / "scans").notes
-    assert f"{tmp_path / 'scans'}: no picture of 'three' to validate with" in notes
+    assert f"{tmp_path / 'scans'}: no picture of 'three' to validate on" in notes
     for path in (tmp_path / "scans" / "seven").iterdir():
         if preprocess(decode(path)).image.tobytes() not in valid:
             path.unlink()
-    with pytest.raises(ValueError, match="of 'seven' falls to the training set; add pictures, or"):
+    with pytest.raises(
+        ValueError, match="the training set has no picture of 'seven'; add pictures, or"
+    ):
         load_data(tmp_path / "scans")
 
 
@@ -159,38 +161,35 @@ def spoil(at: Path, how: str) -> str:
     match how:
         case "one class":
             shutil.rmtree(at / "7")
-            return f"{at}: it must hold two folders, one for each class, it holds 1: '3'"
+            return f"{at}: found 1 class folder (3), need 2"
         case "three classes":
             fill(at, {"8": 1})
-            return (
-                f"{at}: it must hold two folders, one for each class, it holds 3: '3', '7', '8'; "
-                "classes (--classes A B) picks two of them"
-            )
+            return f"{at}: found 3 class folders (3, 7, 8), need 2: choose with --classes 3 7"
         case "an empty class":
             shutil.rmtree(at / "7")
             (at / "7").mkdir()
-            return f"{at}/7: the folder of this class is empty"
+            return f"{at}/7: this class is empty"
         case "other files":
             (at / "7" / "notes.txt").write_text("Thursday")
             why = "these 8 bytes are not an image: PNG, JPEG, BMP, GIF, WebP and TIFF are read"
             return f"{at}/7/notes.txt: {why}{skip}"
         case "files beside the classes":
             (at / "notes.txt").write_text("Thursday")
-            return f"{at}/notes.txt: it is not in the folder of a class{skip}"
+            return f"{at}/notes.txt: not in a class folder{skip}"
         case "an unreadable file":
             (at / "7" / "a.png").symlink_to("/proc/self/mem")
-            return f"{at}/7/a.png: it cannot be read: Input/output error{skip}"
+            return f"{at}/7/a.png: cannot be read: Input/output error{skip}"
         case "a link loop":
             (at / "7" / "a.png").symlink_to("a.png")
-            return f"{at}/7/a.png: it cannot be read: Too many levels of symbolic links{skip}"
+            return f"{at}/7/a.png: cannot be read: Too many levels of symbolic links{skip}"
         case "a class that loops":
             shutil.rmtree(at / "7")
             (at / "7").symlink_to("7")
-            return f"{at}: it must hold two folders, one for each class, it holds 1: '3'"
+            return f"{at}: found 1 class folder (3), need 2"
         case "a place that cannot be written to":
             (at / ".mnist_sgd").touch()
             return (
-                f"{at}/.mnist_sgd/mnist: preprocessed pictures cannot be kept here: "
+                f"{at}/.mnist_sgd/mnist: cannot cache the preprocessed pictures here: "
                 "Not a directory; "
                 "--cache DIR keeps them in another place"
             )
@@ -198,12 +197,12 @@ def spoil(at: Path, how: str) -> str:
             at.rename(at.with_name("a"))
             shutil.copytree(at.with_name("a"), at / "train")
             return (
-                f"{at}/valid: it is missing, beside {at}/train with its folders; give the folder "
-                f"of the validation pictures this name, or let {at}/train alone be shared out"
+                f"{at}/valid is missing next to {at}/train, which holds class folders; rename your "
+                f"validation folder to valid, or give {at}/train alone to split it automatically"
             )
         case "nothing":
             shutil.rmtree(at)
-            return f"{at}: it cannot be read: No such file or directory"
+            return f"{at}: there is no such folder"
     raise ValueError(how)
 
 
@@ -240,8 +239,7 @@ def test_parts_with_other_classes_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r".") as caught:
         load_data(folder)
     assert str(caught.value) == (
-        f"{folder}: train and valid must have folders for the same classes, got '3', '7' and "
-        "'3', '8'"
+        f"{folder}: train and valid must hold the same class folders, got '3', '7' and '3', '8'"
     )
 
 
@@ -293,9 +291,11 @@ def test_idx_files_are_read_by_their_labels(tmp_path: Path, second: str, packed:
     assert data.train.labels.tolist() == [1, 0] * 5
     assert data.valid.labels.tolist() == [1, 0]
     assert (data.train.name, data.valid.name) == ("set, train", "set, valid")
-    with pytest.raises(ValueError, match="two classes are needed, its labels are 0, 1, 2, 3, 4"):
+    with pytest.raises(
+        ValueError, match=r"found 10 labels \(0, 1, 2, 3, 4, .*need 2: choose with --classes 0 1"
+    ):
         load_data(folder)
-    with pytest.raises(ValueError, match="there is no class '12'; its labels are 0, 1, 2"):
+    with pytest.raises(ValueError, match="there is no class '12'; the labels are 0, 1, 2"):
         load_data(folder, classes=("7", "12"))
     with pytest.raises(ValueError, match="there is no class '5'; the classes are '7' and '3'"):
         load_data(folder, classes=("7", "3"), positive="5")
@@ -322,8 +322,8 @@ def test_a_packed_set_is_shared_out_by_the_content_of_its_images(tmp_path: Path)
             out.append(images[order], labels[order])
     one, two = load_data(tmp_path / "one"), load_data(tmp_path / "two")
     assert one.notes == (
-        f"{tmp_path}/one: the set does not say which images are for training; they are told by the "
-        "images, not as in the folder that they may come from",
+        f"{tmp_path}/one: this set does not record which images are for training, so their "
+        "content decides; the folder it was packed from may be split differently",
     )
     assert (one.train.preprocessing, one.train.classes) == ("fit", ("7", "3"))
     assert 50 < len(one.valid) < 110
@@ -331,7 +331,9 @@ def test_a_packed_set_is_shared_out_by_the_content_of_its_images(tmp_path: Path)
     np.testing.assert_array_equal(one.valid.images, two.valid.images[::-1])
     turned = load_data(tmp_path / "one", positive="7")
     np.testing.assert_array_equal(turned.train.labels, 1 - one.train.labels)
-    with pytest.raises(ValueError, match=r"preprocessed by 'fit', which cannot become 'mnist'"):
+    with pytest.raises(
+        ValueError, match=r"preprocessed with 'fit', which cannot be changed to 'mnist'"
+    ):
         load_data(tmp_path / "one", preprocessing="mnist")
     with pytest.raises(ValueError, match=r"one: its classes are '7' and '3'"):
         load_data(tmp_path / "one", classes=("7", "8"))
@@ -350,11 +352,11 @@ def test_a_packed_folder_keeps_each_pictures_side_and_stays_mapped(
     direct, packed = load_data(folder, preprocessing=preprocess), load_data(tmp_path / "packed")
     for one, other in ((direct.train, packed.train), (direct.valid, packed.valid)):
         assert one.fingerprint() == other.fingerprint()
-        assert map_behind(other.images) is not None
+        assert underlying_mmap(other.images) is not None
         assert other.name == one.name.replace("scans", "packed")
     turned = load_data(tmp_path / "packed", positive="seven")
     np.testing.assert_array_equal(turned.valid.labels, 1 - packed.valid.labels)
-    assert map_behind(turned.valid.images) is not None
+    assert underlying_mmap(turned.valid.images) is not None
 
 
 def test_a_model_of_a_folder_is_measured_on_none_of_its_training_pictures_packed(
@@ -376,7 +378,7 @@ def test_a_packed_folder_without_two_sides_is_refused_as_the_folder_is(tmp_path:
     fill(tmp_path / "scans", {"seven": 1, "three": 1})
     pack_folder(tmp_path / "scans", tmp_path / "packed")
     for folder in ("scans", "packed"):
-        with pytest.raises(ValueError, match=f"{folder}: by their content no picture"):
+        with pytest.raises(ValueError, match=f"{folder}: split by content, .* has no picture"):
             load_data(tmp_path / folder)
 
 
@@ -432,12 +434,12 @@ def test_the_whole_of_a_folder_is_its_training_and_its_validation_images(tmp_pat
     for name, folder in folders.items():
         classes = ("7", "3") if name == "idx" else None
         for positive in (None, "seven" if name == "one" else "3"):
-            whole = load_whole(folder, classes=classes, positive=positive)
+            whole = load_all(folder, classes=classes, positive=positive)
             data = load_data(folder, classes=classes, positive=positive)
             assert_whole(whole, data.train, data.valid)
             assert whole.name == name
     (packed,) = pack_folder(folders["one"], tmp_path / "single")
-    np.testing.assert_array_equal(load_whole(tmp_path / "single").images, packed.images)
+    np.testing.assert_array_equal(load_all(tmp_path / "single").images, packed.images)
 
 
 def test_every_image_is_found_again_by_its_file_and_row(tmp_path: Path) -> None:
@@ -453,11 +455,11 @@ def test_every_image_is_found_again_by_its_file_and_row(tmp_path: Path) -> None:
     with PackedWriter(
         tmp_path / "old", ("7", "3")
     ) as old:  # its images are identified by their content
-        old.append(load_whole(tmp_path / "one").images, np.arange(80, dtype=np.uint8) % 2)
+        old.append(load_all(tmp_path / "one").images, np.arange(80, dtype=np.uint8) % 2)
     folders |= {name: tmp_path / name for name in ("packed", "packed parts", "old")}
     for name, folder in folders.items():
         data = load_data(folder, classes=("7", "3"))
-        whole = load_whole(folder, classes=("7", "3"))
+        whole = load_all(folder, classes=("7", "3"))
         for one in (data.train, data.valid, whole):
             places = [one.row_of(i) for i in range(len(one))]
             assert len(set(places)) == len(one), name
@@ -470,9 +472,9 @@ def test_every_image_is_found_again_by_its_file_and_row(tmp_path: Path) -> None:
 
 def test_the_whole_of_a_folder_needs_no_two_sides(tmp_path: Path) -> None:
     fill(tmp_path, {"seven": 1, "three": 1})
-    with pytest.raises(ValueError, match="by their content no picture"):
+    with pytest.raises(ValueError, match=r"split by content, .* has no picture"):
         load_data(tmp_path)
-    assert load_whole(tmp_path).files == ["seven/00000.png", "three/00001.png"]
+    assert load_all(tmp_path).files == ["seven/00000.png", "three/00001.png"]
 
 
 def test_a_model_is_measured_on_all_pictures_if_asked_to(
@@ -565,9 +567,9 @@ def test_an_empty_name_of_an_image_is_refused(capsys: Output) -> None:
     assert capsys.readouterr() == ("", text)
 
 
-@pytest.mark.parametrize("load", [load_data, load_whole, lambda folder: pack_folder(folder, "x")])
+@pytest.mark.parametrize("load", [load_data, load_all, lambda folder: pack_folder(folder, "x")])
 def test_an_empty_name_is_refused_in_python_too(load: Callable[[str], object]) -> None:
-    text = "^the folder has no name: an empty text was given; '.' is this folder$"
+    text = "^the name of the folder is empty; '.' is the current folder$"
     with pytest.raises(ValueError, match=text):
         load("")
 
@@ -580,8 +582,8 @@ def test_a_cache_among_the_classes_is_refused(tmp_path: Path, place: str) -> Non
     with pytest.raises(ValueError, match=r".") as caught:
         load_data(folder, cache=folder / place)
     assert str(caught.value) == (
-        f"the cache '{folder / place}' lies in the folder of the pictures, where it would be taken "
-        f"for a class; without it they are kept in {folder}/.mnist_sgd"
+        f"the cache '{folder / place}' lies among the pictures, where it would count as a class; "
+        f"choose another folder, or leave it out to use {folder}/.mnist_sgd"
     )
     assert sorted(path.name for path in folder.iterdir()) == ["seven", "three"]
     assert len(load_data(folder, cache=folder / ".kept").train) > 0

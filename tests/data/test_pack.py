@@ -18,7 +18,7 @@ from PIL import Image
 from mnist_sgd import load_packed, pack_folder
 from mnist_sgd.cli import main
 from mnist_sgd.data import UnusableFile, load_data, mnist_sample, sample_digits
-from mnist_sgd.data.pictures.importer import in_valid_share
+from mnist_sgd.data.pictures.importer import is_validation
 from mnist_sgd_serve import decode, preprocess
 from trained import Run
 from waiting import PATIENCE, wait_until_ended
@@ -53,7 +53,7 @@ def ordered(folder: Path) -> list[Path]:
 
 
 def is_for_validation(path: Path) -> bool:
-    return in_valid_share(blake2b(path.read_bytes(), digest_size=16).hexdigest())
+    return is_validation(blake2b(path.read_bytes(), digest_size=16).hexdigest())
 
 
 def expected(folder: Path) -> list[np.ndarray]:
@@ -161,16 +161,16 @@ def unusable(path: Path) -> str:
             return "nothing is drawn on the image: it is blank"
         case "failing":  # a file whose reading fails, for root too
             path.symlink_to("/proc/self/mem")
-            return "it cannot be read: Input/output error"
+            return "cannot be read: Input/output error"
         case "loop":
             path.symlink_to(path)
-            return "it cannot be read: Too many levels of symbolic links"
+            return "cannot be read: Too many levels of symbolic links"
         case "broken":
             path.symlink_to("nowhere")
-            return "it cannot be read: No such file or directory"
+            return "cannot be read: No such file or directory"
         case "pipe":
             os.mkfifo(path)
-            return "it is a special file, not a picture"
+            return "a special file, not a picture"
     raise ValueError(path)
 
 
@@ -208,7 +208,7 @@ def test_skip_leaves_out_every_such_file_and_names_it(
     ]
     (folder / "readme.md").touch()
     lines = [
-        f"mnist-sgd: skipped {folder / 'readme.md'}: it is not in the folder of a class\n",
+        f"mnist-sgd: skipped {folder / 'readme.md'}: not in a class folder\n",
         *lines,
     ]
     out = tmp_path / "out"
@@ -246,7 +246,7 @@ def test_the_files_of_a_folder_in_a_class_are_counted_one_by_one(
     printed = capsys.readouterr()
     empty, gone = (
         "the image is empty: it has 0 bytes",
-        "it cannot be read: No such file or directory",
+        "cannot be read: No such file or directory",
     )
     lines = [f"{folder}/seven/inner/{name}.png: {empty}" for name in "abc"]
     lines.append(f"{folder}/three/link.png: {gone}")
@@ -261,19 +261,18 @@ def test_an_unreadable_file_and_folder_are_named(
     path = folder / "seven" / "1.png"
     path.chmod(0)
     text = refused(folder, tmp_path / "out", capsys)
-    why = "it cannot be read: Permission denied"
+    why = "cannot be read: Permission denied"
     assert text == f"{path}: {why}; --skip-unusable leaves such files out"
     path.parent.chmod(0)
     text = refused(folder, tmp_path / "out", capsys)
     path.parent.chmod(0o700)
-    assert text == f"{path.parent}: it cannot be read: Permission denied"
+    assert text == f"{path.parent}: cannot be read: Permission denied"
 
 
 def test_a_file_beside_the_classes_is_named(folder: Path, tmp_path: Path, capsys: Output) -> None:
     (folder / "readme.md").touch()
     assert refused(folder, tmp_path / "out", capsys) == (
-        f"{folder / 'readme.md'}: it is not in the folder of a class; "
-        "--skip-unusable leaves such files out"
+        f"{folder / 'readme.md'}: not in a class folder; --skip-unusable leaves such files out"
     )
 
 
@@ -287,13 +286,13 @@ def test_hidden_names_are_passed_over(folder: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("names", "text"),
     [
-        ([], "it holds none"),
-        (["one"], "it holds 1: 'one'"),
-        (["a", "b", "c"], "it holds 3: 'a', 'b', 'c'; classes (--classes A B) picks two of them"),
+        ([], "found no class folders, need 2"),
+        (["one"], "found 1 class folder (one), need 2"),
+        (["a", "b", "c"], "found 3 class folders (a, b, c), need 2: choose with --classes a b"),
         (
             [f"{n:02}" for n in range(12)],
-            "it holds 12: '00', '01', '02', '03', '04', '05', '06', '07', '08', '09', ...; "
-            "classes (--classes A B) picks two of them",
+            "found 12 class folders (00, 01, 02, 03, 04, 05, 06, 07, 08, 09, ...), need 2: choose "
+            "with --classes 00 01",
         ),
     ],
 )
@@ -304,9 +303,7 @@ def test_other_than_two_classes_are_refused(
     folder.mkdir()
     for name in names:
         (folder / name).mkdir()
-    assert refused(folder, tmp_path / "out", capsys, "--skip-unusable") == (
-        f"{folder}: it must hold two folders, one for each class, {text}"
-    )
+    assert refused(folder, tmp_path / "out", capsys, "--skip-unusable") == (f"{folder}: {text}")
 
 
 def test_a_class_without_usable_pictures_is_refused_by_name(
@@ -322,7 +319,7 @@ def test_a_class_without_usable_pictures_is_refused_by_name(
     shutil.rmtree(folder / "three")
     (folder / "three").mkdir()
     text = refused(folder, tmp_path / "other", capsys)
-    assert text == f"{folder / 'three'}: the folder of this class is empty"
+    assert text == f"{folder / 'three'}: this class is empty"
 
 
 def test_an_unknown_positive_class_is_refused(folder: Path, tmp_path: Path, capsys: Output) -> None:
@@ -336,7 +333,7 @@ def test_a_class_name_that_cannot_be_printed_is_refused(
 ) -> None:
     (folder / "three").rename(folder / "th\nree")
     assert refused(folder, tmp_path / "out", capsys) == (
-        f"{folder}: the name of a class must be printable, got 'th\\nree'"
+        f"{folder}: class names must be printable, got 'th\\nree'"
     )
 
 
@@ -345,9 +342,9 @@ def test_a_missing_folder_and_one_that_holds_the_set_are_refused(
 ) -> None:
     missing = tmp_path / "none"
     text = refused(missing, tmp_path / "out", capsys)
-    assert text == f"{missing}: it cannot be read: No such file or directory"
+    assert text == f"{missing}: there is no such folder"
     for out in (folder, folder / "out", folder / "three" / "out"):
-        assert refused(folder, out, capsys) == f"{out}: it lies inside {folder}, which is packed"
+        assert refused(folder, out, capsys) == f"{out} lies inside {folder}, which is to be packed"
 
 
 def test_a_folder_with_other_files_gets_no_set(
@@ -357,10 +354,12 @@ def test_a_folder_with_other_files_gets_no_set(
     other.mkdir(parents=True)
     out = other.parent
     text = refused(folder, out, capsys)
-    assert text == f"{out} holds a, which is no file of a set; name a new or an empty folder"
+    assert text == (
+        f"{out} already holds a, which is not part of a packed set; give a new or empty folder"
+    )
     file = tmp_path / "file"
     file.touch()
-    assert refused(folder, file, capsys) == f"{file} is a file; name a folder for the set"
+    assert refused(folder, file, capsys) == f"{file} is a file; give a folder for the set"
     assert [*out.iterdir()] == [other]
 
 

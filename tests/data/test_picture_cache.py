@@ -19,7 +19,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from mnist_sgd.data import CacheError, LoadedData, UnusableFile, load_data
-from mnist_sgd.data.pictures import decoding, unchanged
+from mnist_sgd.data.pictures import change_detection, decoding
 from pictures import fill, stroke
 from waiting import PATIENCE, let_the_clock_tick
 
@@ -196,7 +196,7 @@ def checked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         names.append(name)
         return decoding.read_content(folder, name)
 
-    monkeypatch.setattr(unchanged, "read_content", read_content)
+    monkeypatch.setattr(change_detection, "read_content", read_content)
     return names
 
 
@@ -248,7 +248,9 @@ def test_a_copy_whose_cache_cannot_be_written_is_used_if_nothing_changed(
     content = (copy / "seven" / "00001.png").read_bytes()
     let_the_clock_tick(tmp_path)
     (copy / "seven" / "00001.png").write_bytes(bytes(content[:-1]) + b"#")
-    with pytest.raises(CacheError, match="preprocessed pictures cannot be kept here: No such file"):
+    with pytest.raises(
+        CacheError, match="cannot cache the preprocessed pictures here: No such file"
+    ):
         load_data(copy)
 
 
@@ -407,7 +409,7 @@ def test_where_there_is_no_room_left_it_is_said_and_what_was_read_is_kept(tmp_pa
     done = subprocess.run(line, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
-        f"mnist-sgd: {folder}/.mnist_sgd/mnist: preprocessed pictures cannot be kept here: "
+        f"mnist-sgd: {folder}/.mnist_sgd/mnist: cannot cache the preprocessed pictures here: "
         "File too large; --cache DIR keeps them in another place\n"
     )
     reads = Reads()
@@ -511,7 +513,7 @@ def test_a_file_that_could_not_be_read_is_tried_again(folder: Path, read: list[s
     path.symlink_to("/proc/self/mem")
     skipped: list[str] = []
     load_data(folder, on_unusable=lambda error: skipped.append(str(error)))
-    assert skipped == [f"{path}: it cannot be read: Input/output error"]
+    assert skipped == [f"{path}: cannot be read: Input/output error"]
     read.clear()
     load_data(folder, on_unusable=lambda error: skipped.append(str(error)))
     assert set(read) == {"seven/failing.png"}
@@ -562,6 +564,6 @@ def test_a_place_that_cannot_be_written_to_is_named(folder: Path, tmp_path: Path
     with pytest.raises(CacheError) as caught:
         load_data(folder)
     assert str(caught.value) == (
-        f"{folder}/.mnist_sgd/mnist: preprocessed pictures cannot be kept here: Not a directory"
+        f"{folder}/.mnist_sgd/mnist: cannot cache the preprocessed pictures here: Not a directory"
     )
     assert len(load_data(folder, cache=tmp_path / "cache").train) > 0

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from mnist_sgd.cli import main
-from mnist_sgd.data import load_whole, sample_digits
-from mnist_sgd.data.pictures.listing import find_pictures
+from mnist_sgd.data import load_all, sample_digits
+from mnist_sgd.data.pictures.file_entries import find_pictures
 from pictures import fill, stroke
 from trained import TrainedFiles
 
@@ -91,7 +91,7 @@ def test_predict_and_train_see_the_same_files(
     (classes / "scans" / "shared.png").unlink()
     (classes / "scans" / "shared.png").symlink_to(tmp_path / "shared.png")
     skipped: list[str] = []
-    data = load_whole(classes, on_unusable=lambda error: skipped.append(str(error)))
+    data = load_all(classes, on_unusable=lambda error: skipped.append(str(error)))
     files = [name for name in data.files if name.startswith("scans/")]
     assert files == [f"scans/{name}" for name in sorted(COUNTED) if name not in unusable]
     assert skipped == [f"{classes}/scans/{name}: {why}" for name, why in unusable.items()]
@@ -114,7 +114,7 @@ def test_links_are_followed_and_lead_round_in_no_circle(tmp_path: Path) -> None:
         "7/more/over/00001.png",
     ]
     assert len(find_pictures(str(tmp_path))) == 5
-    assert sum(load_whole(tmp_path, classes=("3", "7")).labels) == 5
+    assert sum(load_all(tmp_path, classes=("3", "7")).labels) == 5
 
 
 def test_what_can_be_no_picture_is_said_and_never_opened(
@@ -129,9 +129,9 @@ def test_what_can_be_no_picture_is_said_and_never_opened(
     out, err = capsys.readouterr()
     assert out.startswith(f"{tmp_path}/digit.png  7  ")
     assert err.splitlines() == [
-        f"mnist-sgd: {tmp_path}/gone.png: it cannot be read: No such file or directory",
-        f"mnist-sgd: {tmp_path}/pipe: it is a special file, not a picture",
-        f"mnist-sgd: {tmp_path}/round.png: it cannot be read: Too many levels of symbolic links",
+        f"mnist-sgd: {tmp_path}/gone.png: cannot be read: No such file or directory",
+        f"mnist-sgd: {tmp_path}/pipe: a special file, not a picture",
+        f"mnist-sgd: {tmp_path}/round.png: cannot be read: Too many levels of symbolic links",
     ]
 
 
@@ -152,7 +152,7 @@ def test_a_folder_that_cannot_be_read_is_said(
     assert main(["predict", str(tmp_path), *model]) == 2
     out, err = capsys.readouterr()
     assert out.startswith(f"{tmp_path}/digit.png  7  ")
-    assert err == f"mnist-sgd: {tmp_path}/locked: it cannot be read: Permission denied\n"
+    assert err == f"mnist-sgd: {tmp_path}/locked: cannot be read: Permission denied\n"
     assert main(["predict", str(tmp_path / "locked"), *model]) == 2
     assert capsys.readouterr().err == (
         f"mnist-sgd: {tmp_path}/locked: it cannot be read: Permission denied\n"
@@ -162,11 +162,11 @@ def test_a_folder_that_cannot_be_read_is_said(
 def test_folders_of_folders_of_classes_are_not_mixed(tmp_path: Path) -> None:
     for place, start in (("first", 0), ("second", 50)):
         fill(tmp_path / place, {"seven": 3, "three": 3}, start=start)
-    with pytest.raises(ValueError, match="hold folders of the same names") as refused:
-        load_whole(tmp_path)
+    with pytest.raises(ValueError, match="hold the same folders") as refused:
+        load_all(tmp_path)
     assert str(refused.value) == (
-        f"{tmp_path}: 'first' and 'second' hold folders of the same names, 'seven', 'three', and "
-        f"no pictures next to them; if these are the classes, give {tmp_path}/first, else name "
-        "'first' and 'second' as the classes (--classes)"
+        f"{tmp_path}: 'first' and 'second' hold the same folders, 'seven', 'three', and no "
+        f"pictures of their own; if those are the classes, give {tmp_path}/first, else confirm "
+        "with --classes first second"
     )
-    assert len(load_whole(tmp_path, classes=("first", "second"))) == 12
+    assert len(load_all(tmp_path, classes=("first", "second"))) == 12

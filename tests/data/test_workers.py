@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mnist_sgd.data.pictures import decoding, workers
-from mnist_sgd.data.pictures.listing import Found
+from mnist_sgd.data.pictures.file_entries import FileEntry
 from mnist_sgd.data.pictures.workers import Workers
 from pictures import fill
 
@@ -38,9 +38,7 @@ def test_what_is_printed_there_is_no_result() -> None:
 def test_a_process_that_dies_is_said_and_the_others_go_on_to_their_end() -> None:
     with Workers(1, os._exit) as pool:
         future = pool.submit(7)
-    with pytest.raises(
-        RuntimeError, match=r"^one of the other processes ended too early \(exit code 7\)$"
-    ):
+    with pytest.raises(RuntimeError, match=r"^a worker process died \(exit code 7\)$"):
         future.result()
 
 
@@ -68,7 +66,7 @@ def test_a_process_that_cannot_be_started_is_said(monkeypatch: pytest.MonkeyPatc
 def test_a_frozen_program_decodes_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is called `python` there would be the program itself, once more."""
     fill(tmp_path, {"cat": 70})
-    files = [Found(f"cat/{number:05}.png", 1, 1) for number in range(70)]
+    files = [FileEntry(f"cat/{number:05}.png", 1, 1) for number in range(70)]
     monkeypatch.setattr(sys, "frozen", True, raising=False)
     monkeypatch.setattr(decoding, "Workers", None)
     outcomes = list(decoding.read_pictures(str(tmp_path), files, "mnist", 4))

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from mnist_sgd.cli import main
-from mnist_sgd.data import ImageSet, PackedWriter, load_data, load_packed, load_whole
+from mnist_sgd.data import ImageSet, PackedWriter, load_all, load_data, load_packed
 from pictures import blob, fill_with, stroke, texture
 
 Output = pytest.CaptureFixture[str]
@@ -40,7 +40,7 @@ def test_sets_know_how_many_pictures_were_refused(folder: Path) -> None:
     data = load_data(folder, preprocessing="mnist", on_unusable=lambda error: None)
     assert (len(data.train), data.train.refused) == (26, 4)
     assert (len(data.valid), data.valid.refused) == (10, 12)
-    whole = load_whole(folder, preprocessing="mnist", on_unusable=lambda error: None)
+    whole = load_all(folder, preprocessing="mnist", on_unusable=lambda error: None)
     assert (len(whole), whole.refused) == (36, 16)
     fit = load_data(folder, preprocessing="fit")
     assert (len(fit.valid), fit.valid.refused) == (22, 0)
@@ -135,7 +135,7 @@ def test_packing_keeps_their_number(folder: Path, tmp_path: Path, capsys: Output
     assert main(["pack", str(folder), str(out), "--preprocess", "mnist", "--skip-unusable"]) == 0
     data = load_data(out)
     assert (data.train.refused, data.valid.refused) == (4, 12)
-    assert load_whole(out).refused == 16
+    assert load_all(out).refused == 16
     flat = tmp_path / "flat"
     for part in ("train", "valid"):
         for name in "ab":

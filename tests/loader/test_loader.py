@@ -298,8 +298,8 @@ def test_numpy_integers_and_truth_values_are_taken() -> None:
 
 def test_a_loader_says_that_it_is_not_pickled_and_what_to_do() -> None:
     text = (
-        "a DataLoader is not pickled or copied: make one in each process, "
-        "and hand over its state_dict()"
+        "a DataLoader cannot be pickled or copied: make one in each process, "
+        "and pass its state_dict()"
     )
     for copier in (pickle.dumps, copy, deepcopy):
         with pytest.raises(TypeError, match=f"^{re.escape(text)}$"):

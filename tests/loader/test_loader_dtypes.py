@@ -115,7 +115,7 @@ def test_a_state_goes_on_under_another_dtype() -> None:
         ),
         (
             {"dtype": torch.uint8, "mean": 0.1, "std": 0.5},
-            "torch.uint8 leaves the pixels as they are, so mean and std must be 0 and 1, "
+            "torch.uint8 keeps the pixels unchanged, so mean and std must be 0 and 1, "
             "got 0.1 and 0.5",
         ),
     ],
@@ -283,7 +283,7 @@ def test_what_is_no_known_table_is_refused(exchange: object, text: str) -> None:
         (
             np.zeros((4, 28, 28), np.uint8)[::2],
             "images must be C-contiguous, got strides [1568, 28, 1] for [2, 28, 28]; "
-            "numpy.ascontiguousarray makes a copy that is",
+            "numpy.ascontiguousarray makes a contiguous copy",
         ),
     ],
 )

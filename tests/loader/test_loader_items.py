@@ -264,9 +264,9 @@ def test_what_needs_images_is_refused_for_a_custom_data_set_with_what_to_do(
     with pytest.raises(ValueError, match=r".") as caught:
         DataLoader(data, 5, mean=0.1, flatten=False)
     assert str(caught.value) == (
-        "flatten and mean cannot be used here: a Rolled is asked for its items in every epoch, and "
-        "they are batched as they are; if they are always the same, DataLoader(list(dataset)) "
-        "reads them once, as images"
+        "flatten and mean cannot be used here: the items of a Rolled may change in every epoch, so "
+        "they are batched as they are; if they never change, DataLoader(list(dataset)) reads them "
+        "once, as images"
     )
     loader = DataLoader(data, 5)
     learn = Learner(DataLoaders(loader, loader), create_model("linear", 0))
@@ -345,7 +345,7 @@ def test_what_changes_images_is_refused_for_other_items(
 
 NEEDED = (
     "a data set must be an ImageSet, a TensorDataset, or anything with a length and an index that "
-    "gives (x, y) pairs, got "
+    "returns (x, y) pairs, got "
 )
 
 
@@ -360,20 +360,20 @@ def endless() -> Iterator[Any]:
         (None, f"{NEEDED}NoneType"),
         ("photos", f"{NEEDED}str"),
         ({"x": 1}, f"{NEEDED}dict"),
-        (zip([1], [2], strict=True), f"{NEEDED}zip; list() makes a data set of it"),
-        (endless(), f"{NEEDED}generator; list() makes a data set of it"),
-        (DataLoader(pairs(3)), f"{NEEDED}DataLoader; batches need no loader"),
+        (zip([1], [2], strict=True), f"{NEEDED}zip; use list() to make a data set of it"),
+        (endless(), f"{NEEDED}generator; use list() to make a data set of it"),
+        (DataLoader(pairs(3)), f"{NEEDED}DataLoader; an iterable of batches needs no loader"),
         (torch.rand(5, 784), "each item of a data set must be a pair (x, y), got Tensor"),
         ([1, 2], "each item of a data set must be a pair (x, y), got int"),
         (
             (torch.rand(5, 784), torch.ones(5, 1)),
-            "each item of a data set must be a pair (x, y), got Tensor; of two arrays "
-            "list(zip(x, y)) makes pairs",
+            "each item of a data set must be a pair (x, y), got Tensor; use "
+            "list(zip(x, y)) for two arrays",
         ),
         (
             [np.zeros((5, 784)), np.zeros(5)],
-            "each item of a data set must be a pair (x, y), got ndarray; of two arrays "
-            "list(zip(x, y)) makes pairs",
+            "each item of a data set must be a pair (x, y), got ndarray; use "
+            "list(zip(x, y)) for two arrays",
         ),
         ([(1, 2, 3)], "each item of a data set must be a pair (x, y), got tuple"),
         (
@@ -387,7 +387,7 @@ def endless() -> Iterator[Any]:
         ),
         (
             TensorDataset(torch.rand(3)),
-            "a TensorDataset of two tensors is needed, x and y, got 1",
+            "a TensorDataset must have two tensors, x and y, got 1",
         ),
     ],
 )
@@ -401,7 +401,7 @@ def test_what_load_data_gives_is_two_sets(tmp_path: Path) -> None:
     from pictures import fill
 
     fill(tmp_path, {"cat": 20, "dog": 20})
-    with pytest.raises(TypeError, match=r"got LoadedData; take its train or its valid$"):
+    with pytest.raises(TypeError, match=r"got LoadedData; use its train or its valid$"):
         DataLoader(load_data(tmp_path))  # type: ignore[arg-type]
 
 
@@ -414,8 +414,8 @@ def test_an_empty_data_set_is_refused(dataset: Any) -> None:
 def test_an_unknown_option_is_refused_with_the_name_that_it_has_here() -> None:
     data: Any = random_set(4)
     for options, text in (
-        ({"bs": 64}, "DataLoader has no option 'bs'; it is batch_size here"),
-        ({"num_workers": 2}, "DataLoader has no option 'num_workers'; it is num_threads here"),
+        ({"bs": 64}, "DataLoader has no option 'bs'; use batch_size"),
+        ({"num_workers": 2}, "DataLoader has no option 'num_workers'; use num_threads"),
         ({"pin": True}, "DataLoader has no option 'pin'"),
     ):
         loader: Any = DataLoader
@@ -425,7 +425,7 @@ def test_an_unknown_option_is_refused_with_the_name_that_it_has_here() -> None:
 
 
 BATCHES = "must be an iterable of batches (xb, yb), such as a DataLoader, got"
-ITSELF = "; DataLoader makes batches of it, as in DataLoader(dataset, batch_size=256)"
+ITSELF = "; make batches with DataLoader(dataset, batch_size=256)"
 
 
 @pytest.mark.parametrize(
@@ -442,8 +442,8 @@ ITSELF = "; DataLoader makes batches of it, as in DataLoader(dataset, batch_size
         (torch.rand(4, 784), f"{BATCHES} Tensor"),
         (
             endless(),
-            "must give its batches anew for each epoch, and a generator gives them once; list() "
-            "keeps them",
+            "must yield its batches anew in each epoch, but a generator yields them once; use "
+            "list() to keep them",
         ),
     ],
 )
@@ -491,5 +491,5 @@ def test_a_learner_says_what_items_lack_to_predict_and_export(
 def test_items_are_not_normalised() -> None:
     x, y = chapters(random_set(20))
     loader = DataLoader(list(zip(x, y, strict=True)), 8)
-    with pytest.raises(TypeError, match="the batches are items as they are, not images of bytes"):
+    with pytest.raises(TypeError, match="this loader's data set does not hold uint8 images"):
         loader.normalize(random_set(20).images)

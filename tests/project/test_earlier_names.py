@@ -11,7 +11,7 @@ import pytest
 
 import mnist_sgd
 import mnist_sgd_serve
-from mnist_sgd import evaluation
+from mnist_sgd import data, evaluation, loader
 from mnist_sgd.data import ImageSet, PackedWriter, load_data, pack_folder
 from mnist_sgd_serve import preprocess
 from mnist_sgd_serve.model.metadata import Metadata
@@ -43,8 +43,8 @@ def test_the_earlier_names_of_training_are_the_new_things() -> None:
 
 
 def test_a_parameter_is_taken_by_its_earlier_name_but_not_twice(tmp_path: Path) -> None:
-    data = ImageSet(IMAGES, LABELS, ("7", "3"), preparation="fit")  # type: ignore[call-arg]
-    assert (data.preprocessing, data.preparation) == ("fit", "fit")
+    fitted = ImageSet(IMAGES, LABELS, ("7", "3"), preparation="fit")  # type: ignore[call-arg]
+    assert (fitted.preprocessing, fitted.preparation) == ("fit", "fit")
     assert ImageSet(IMAGES, LABELS, ("7", "3")).preparation == "mnist"
     assert Metadata.preparation.fget is not None  # type: ignore[attr-defined]
     grey = np.full((40, 40), 200, np.uint8)
@@ -55,13 +55,21 @@ def test_a_parameter_is_taken_by_its_earlier_name_but_not_twice(tmp_path: Path) 
     )
     with PackedWriter(tmp_path / "a", ("7", "3"), preparation="fit") as writer:  # type: ignore[call-arg]
         writer.append(IMAGES, LABELS)
-    assert load_data(tmp_path / "a").train.preprocessing == "fit"
+    assert data.load_all(tmp_path / "a").preprocessing == "fit"
     calls: list[Callable[..., Any]] = [load_data, pack_folder]
     for call in calls:
         with pytest.raises(
             TypeError, match="give preprocessing or its earlier name preparation, not both"
         ):
             call(tmp_path, preparation="fit", preprocessing="fit")
+
+
+def test_the_earlier_names_of_data_and_loader_still_work() -> None:
+    assert data.load_whole is data.load_all
+    assert loader.Place is loader.LoaderPosition
+    select: Callable[..., data.ImageSet] = data.select_classes
+    chosen = select(IMAGES, LABELS + 3, pair=(3, 4), classes=("7", "3"))
+    assert chosen.labels.tolist() == [0, 1]
 
 
 def test_an_option_is_taken_by_its_earlier_name_and_not_listed() -> None:

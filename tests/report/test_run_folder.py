@@ -178,7 +178,7 @@ def test_the_mistakes_among_rows_of_a_file_are_numbered_as_there(tmp_path: Path,
     write_idx(tmp_path / "images", images)
     write_idx(tmp_path / "labels", labels)
     files = (tmp_path / "images", tmp_path / "labels")
-    of_file = load_idx_set(*files, classes=plain.classes, pair=(0, 1), name="easy")
+    of_file = load_idx_set(*files, classes=plain.classes, label_pair=(0, 1), name="easy")
     write_run(learner(valid=of_file), tmp_path / "run", {"lr": 0.5})
     indices = read(run / "evaluation.json")["worst_mistakes"]
     assert sorted(indices) == [0, 1, 2]

@@ -68,7 +68,7 @@ def write_photographs(
         images, labels = (
             next(mnist.glob(f"{part}-{what}-ubyte*")) for what in ("images-idx3", "labels-idx1")
         )
-        digits = load_idx_set(images, labels, CLASSES, pair=(7, 3))
+        digits = load_idx_set(images, labels, CLASSES, label_pair=(7, 3))
         for label, name in enumerate(CLASSES):
             inside = folder / place / name
             inside.mkdir(parents=True)

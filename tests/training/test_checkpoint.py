@@ -620,7 +620,7 @@ def test_weights_of_another_shape_are_refused(checkpoint: Path, tmp_path: Path) 
         (lambda content: b"", "not a checkpoint: not a safetensors file: "),
         (
             lambda content: content[:-9] + bytes([content[-9] ^ 1]) + content[-8:],
-            "not a checkpoint: damaged: its digest is not that of its content",
+            "not a checkpoint: damaged: its digest does not match its content",
         ),
         (
             lambda content: dump(parse(content) | {"checkpoint": 1}),

@@ -420,8 +420,8 @@ def test_pixels_are_normalised_alike_in_training_and_validation() -> None:
     normalised, plain = DataLoader(IMAGES, 8, mean=0.1307, std=0.3081), DataLoader(IMAGES, 8)
     expected = (
         "the training batches have mean 0.1307 and std 0.3081, the validation batches mean 0.0 and "
-        "std 1.0: a model would be measured and exported with other numbers than it is trained on; "
-        "give both loaders the same"
+        "std 1.0: a model would be evaluated and exported with another normalisation than it is "
+        "trained with; give both loaders the same"
     )
     assert refused(ValueError, lambda: DataLoaders(normalised, plain)) == expected
     learn = learner(DataLoaders(normalised, normalised))

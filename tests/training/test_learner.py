@@ -97,8 +97,8 @@ def test_batches_of_unknown_number_are_trained_on_as_far_as_they_go(
         with pytest.raises(TypeError) as caught:
             call()
         assert str(caught.value) == (
-            f"{name} needs the number of training batches, and the training loader (DataLoader) "
-            "does not tell it: give it, or the data set that it takes its items from, a __len__"
+            f"{name} needs the number of training batches, but the training loader (DataLoader) "
+            "has no length; give it, or the data set it loads from, a __len__"
         )
     assert same(dict(learn.model.state_dict()), before)
 

@@ -103,9 +103,9 @@ def load_whole_set(config: DataConfig, model: Metadata) -> ImageSet:
     if config.data is None:
         raise ValueError("--all goes with --data")
     _check_together(config)
-    from mnist_sgd.data import load_whole
+    from mnist_sgd.data import load_all
 
-    return _load(load_whole, config, config.data, model)
+    return _load(load_all, config, config.data, model)
 
 
 def _check_together(config: DataConfig) -> None:

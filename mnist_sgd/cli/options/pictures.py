@@ -19,7 +19,7 @@ from mnist_sgd.training.torchrun import is_first_process
 
 if TYPE_CHECKING:
     from mnist_sgd.data import UnusableFile
-    from mnist_sgd.data.pictures.choice import Choice
+    from mnist_sgd.data.pictures.preprocessing_choice import Choice
 
 _WHOLE = "--preprocess fit takes whole pictures"
 

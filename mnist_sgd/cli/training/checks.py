@@ -114,7 +114,7 @@ def check_places(config: TrainConfig) -> None:
 
 def _check_not_among_pictures(data: Path, places: list[tuple[Path | None, str]]) -> None:
     """Refuse what the next training on the same folder would take for one of its pictures."""
-    from mnist_sgd.data.pictures.parts import class_folders
+    from mnist_sgd.data.pictures.split_folders import class_folders
 
     classes = [(Path(each), Path(each).resolve()) for each in class_folders(str(data))]
     for place, change in places:

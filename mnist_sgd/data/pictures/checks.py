@@ -1,51 +1,48 @@
-"""What one should know of a set of pictures before trusting figures that come of it."""
+"""Warnings about a set of pictures that explain misleading results."""
 
 from collections import defaultdict
 
 import numpy as np
 
 from mnist_sgd._names import printable
-from mnist_sgd.data.pictures.importer import Pictures
+from mnist_sgd.data.pictures.importer import PictureDataset
 
-__all__ = ["findings"]
+MIN_TRAIN = 10
+"""Warn about a class with fewer training pictures."""
 
-FEW = 10
-"""A class with fewer training pictures is said to be tiny."""
+MAX_IMBALANCE = 20
+"""Warn if one class has at least this many times as many pictures as the other."""
 
-ONE_SIDED = 20
-"""So many times as many pictures of one class as of the other are said to be one-sided."""
-
-SHOWN = 3
-"""Names in a sentence; of the rest their number."""
+MAX_NAMES = 3
+"""Names in a sentence; the rest is counted."""
 
 
-def findings(pictures: Pictures) -> list[str]:
-    """Say what may spoil a training, a sentence each; nothing if all is well.
+def check_dataset(pictures: PictureDataset) -> list[str]:
+    """Check for what spoils training or evaluation, and describe each problem in a sentence.
 
-    Equal files in train and valid, which flatter every figure; equal files in both classes, of
-    which one must be wrong; equal files beside each other; few pictures of a class to train with,
-    or none to validate with; and many more of one class than of the other.
+    The problems are equal files in train and valid, in both classes or in one place; few training
+    or no validation pictures of a class; and classes of very different size.
     """
     return [*map(printable, _duplicates(pictures)), *map(printable, _counts(pictures))]
 
 
-def _duplicates(pictures: Pictures) -> list[str]:
+def _duplicates(pictures: PictureDataset) -> list[str]:
     groups: defaultdict[str, list[int]] = defaultdict(list)
     for row, digest in enumerate(pictures.digests):
         groups[digest].append(row)
-    across, both, beside = [], [], []
+    in_both_sets, in_both_classes, repeated = [], [], []
     for rows in (rows for rows in groups.values() if len(rows) > 1):
-        parts, labels = np.unique(pictures.for_valid[rows]), np.unique(pictures.labels[rows])
-        if len(parts) > 1:
-            across.append(rows)
+        sets, labels = np.unique(pictures.is_valid[rows]), np.unique(pictures.labels[rows])
+        if len(sets) > 1:
+            in_both_sets.append(rows)
         if len(labels) > 1:
-            both.append(rows)
-        if len(parts) == len(labels) == 1:
-            beside.append(rows)
+            in_both_classes.append(rows)
+        if len(sets) == len(labels) == 1:
+            repeated.append(rows)
     kinds = (
-        (across, "in both train and valid, so that figures flatter the model"),
-        (both, "in both classes, so that one of each must be wrong"),
-        (beside, "there more than once"),
+        (in_both_sets, "in both train and valid, so the metrics are too good"),
+        (in_both_classes, "in both classes, so one label of each must be wrong"),
+        (repeated, "there more than once"),
     )
     return [
         f"{pictures.folder}: {_pictures(len(rows))} {what}: {_names(pictures, rows)}"
@@ -54,32 +51,32 @@ def _duplicates(pictures: Pictures) -> list[str]:
     ]
 
 
-def _names(pictures: Pictures, groups: list[list[int]]) -> str:
-    """Two names of each of the first groups: the first and the last, unlike if any two are."""
-    shown = [f"{pictures.names[rows[0]]} = {pictures.names[rows[-1]]}" for rows in groups[:SHOWN]]
-    rest = f", and {len(groups) - SHOWN:,} more" if len(groups) > SHOWN else ""
+def _names(pictures: PictureDataset, groups: list[list[int]]) -> str:
+    """Name two files of each of the first groups: the first and the last differ most."""
+    shown = [f"{pictures.names[r[0]]} = {pictures.names[r[-1]]}" for r in groups[:MAX_NAMES]]
+    rest = f", and {len(groups) - MAX_NAMES:,} more" if len(groups) > MAX_NAMES else ""
     return ", ".join(shown) + rest
 
 
-def _counts(pictures: Pictures) -> list[str]:
-    found = []
+def _counts(pictures: PictureDataset) -> list[str]:
+    warnings = []
     for label, name in enumerate(pictures.classes):
-        mine = pictures.labels == label
-        train = int(np.count_nonzero(mine & ~pictures.for_valid))
-        if train < FEW:
-            found.append(f"{pictures.folder}: only {_pictures(train)} of {name!r} to train with")
-        if train == np.count_nonzero(mine):
-            found.append(f"{pictures.folder}: no picture of {name!r} to validate with")
-    counts = [int(np.count_nonzero(pictures.labels == label)) for label in (0, 1)]
+        in_class = pictures.labels == label
+        train = int(np.count_nonzero(in_class & ~pictures.is_valid))
+        if train < MIN_TRAIN:
+            warnings.append(f"{pictures.folder}: only {_pictures(train)} of {name!r} to train on")
+        if train == np.count_nonzero(in_class):
+            warnings.append(f"{pictures.folder}: no picture of {name!r} to validate on")
+    counts = np.bincount(pictures.labels, minlength=2).tolist()
     less, more = sorted((0, 1), key=counts.__getitem__)
-    if counts[more] >= ONE_SIDED * counts[less]:
+    if counts[more] >= MAX_IMBALANCE * counts[less]:
         name, other = pictures.classes[more], pictures.classes[less]
-        found.append(
+        warnings.append(
             f"{pictures.folder}: {counts[more]:,} pictures of {name!r} and only {counts[less]:,} "
-            f"of {other!r}: always to say {name!r} would be right "
-            f"{counts[more] / sum(counts):.1%} of the time"
+            f"of {other!r}: always predicting {name!r} would be {counts[more] / sum(counts):.1%} "
+            "accurate"
         )
-    return found
+    return warnings
 
 
 def _pictures(count: int) -> str:

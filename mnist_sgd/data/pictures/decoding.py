@@ -1,11 +1,7 @@
-"""Pictures read, told apart by their content and preprocessed, by several processes.
+"""Read, hash and preprocess pictures in several processes.
 
-Pictures are decoded in processes, not threads. Pillow releases the GIL while it decodes, and two
-threads take photographs 1.4 to 2 times as fast as one; but the preprocessing of a small picture is
-many short calls of NumPy, which hold it: 0.8 to 1.05 times, for pictures of 28x28 and 280x280.
-
-This process is one of them and begins at once, while the others start: a new process needs
-0.2 s, in which a thousand small pictures are done.
+Processes, not threads: the preprocessing of a small picture is many short NumPy calls, which hold
+the GIL. This process takes part and starts at once, while the others are still starting.
 """
 
 import os
@@ -19,21 +15,19 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_sgd.data.pictures.drawn import looks_drawn
-from mnist_sgd.data.pictures.listing import Found
+from mnist_sgd.data.pictures.drawn_characters import looks_drawn
+from mnist_sgd.data.pictures.file_entries import FileEntry
 from mnist_sgd.data.pictures.workers import Workers, available
 from mnist_sgd_serve.images.decode import OWN_BYTES, ImageError, NoInk, decode_own
 from mnist_sgd_serve.images.preprocessing import preprocess
 
-__all__ = ["Content", "Outcome", "Record", "read_content", "read_pictures"]
-
 BATCH_FILES = 64
 BATCH_BYTES = 2**20
-"""What a process takes at once, at most: enough to hide what the exchange costs, little enough that
-an interrupt does not wait long for photographs."""
+"""Limits of a batch: large enough to hide the cost of sending it, small enough for an interrupt not
+to wait long for photographs."""
 
-AHEAD = 2
-"""Batches that wait for each of the other processes, the one that it has begun included."""
+PREFETCH = 2
+"""Batches queued for each other process, including the one it works on."""
 
 DIGEST_BYTES = 16
 
@@ -42,16 +36,16 @@ class Record(NamedTuple):
     """What is known of a file that was read.
 
     Attributes:
-        name: its path from the folder on, with slashes.
-        size: in bytes, as it was read.
-        mtime: when it was last changed, in nanoseconds, as it was read.
-        digest: the BLAKE2b digest of its bytes, 32 hexadecimal digits; empty where it could not be
-            read, which may be otherwise the next time.
-        why: why it is no usable picture; empty where it is one.
-        ctime: as a listing of its folder told it, see `mnist_sgd.data.pictures.listing.Found`.
-        inode: likewise.
-        refused: whether it is a picture in which the preprocessing finds nothing to show.
-        drawn: whether it looks like a drawn character; known where it was preprocessed by `mnist`.
+        name: its path relative to the folder, with slashes.
+        size: in bytes, when it was read.
+        mtime: in nanoseconds, when it was read.
+        digest: BLAKE2b digest of its bytes, 32 hexadecimal digits; empty if it could not be read,
+            which may succeed the next time.
+        why: why it is not a usable picture; empty if it is.
+        ctime: from the listing of its folder, see `FileEntry`.
+        inode: from the listing.
+        refused: whether it is a picture that the preprocessing refused.
+        drawn: whether it looks like a drawn character; known only for `mnist`.
         blank: whether it was refused, and every other preprocessing would refuse it too.
     """
 
@@ -68,7 +62,7 @@ class Record(NamedTuple):
 
 
 class Content(NamedTuple):
-    """A file's bytes, at most one more than a picture may have, with their digest.
+    """The bytes of a file, at most one more than a picture may have.
 
     Attributes:
         status: of the file, before it was read.
@@ -81,64 +75,63 @@ class Content(NamedTuple):
     digest: str
 
 
-Outcome: TypeAlias = tuple[list[Record], NDArray[np.uint8]]
-"""The records of some files, and the preprocessed images uint8 `[n, 28, 28]` of the usable ones."""
+BatchResult: TypeAlias = tuple[list[Record], NDArray[np.uint8]]
+"""Records of some files, and the preprocessed images uint8 `[n, 28, 28]` of the usable ones."""
 
 
 def read_pictures(
-    folder: str, files: Sequence[Found], preprocessing: str, workers: int
-) -> Generator[Outcome]:
-    """Read files and preprocess them, in any order, a batch at a time.
+    folder: str, files: Sequence[FileEntry], preprocessing: str, workers: int
+) -> Generator[BatchResult]:
+    """Read and preprocess files; batches come in any order.
 
     Args:
-        folder: the names in `files` begin there.
+        folder: names in `files` are relative to it.
         files: what to read.
         preprocessing: see `mnist_sgd_serve.preprocess`.
-        workers: processes that decode, this one included; a frozen program decodes alone. The
-            others do not import the program that calls this, see `mnist_sgd.data.pictures.workers`.
+        workers: processes, this one included; a frozen program has only this one.
 
     Raises:
-        RuntimeError: one of the other processes cannot be started, or was killed.
+        RuntimeError: another process cannot be started, or was killed.
     """
     batches = list(_batches(files))
     read = partial(_read_batch, folder, preprocessing)
     others = min(workers, len(batches)) - 1 if available() else 0
-    yield from _shared_out(batches, read, others) if others > 0 else map(read, batches)
+    yield from _map_in_processes(read, batches, others) if others > 0 else map(read, batches)
 
 
-def _batches(files: Sequence[Found]) -> Iterator[list[str]]:
+def _batches(files: Sequence[FileEntry]) -> Iterator[list[str]]:
     batch: list[str] = []
-    held = 0
+    size = 0
     for each in files:
-        if len(batch) == BATCH_FILES or (batch and held + each.size > BATCH_BYTES):
+        if len(batch) == BATCH_FILES or (batch and size + each.size > BATCH_BYTES):
             yield batch
-            batch, held = [], 0
+            batch, size = [], 0
         batch.append(each.name)
-        held += each.size
+        size += each.size
     if batch:
         yield batch
 
 
-def _shared_out(
-    batches: list[list[str]], read: Callable[[list[str]], Outcome], others: int
-) -> Generator[Outcome]:
-    """Give batches to other processes as fast as they take them, and do the rest here."""
+def _map_in_processes(
+    read: Callable[[list[str]], BatchResult], batches: list[list[str]], others: int
+) -> Generator[BatchResult]:
+    """Send batches to the other processes as fast as they take them, and read the rest here."""
     with Workers(others, read) as pool:
-        waiting: set[Future[Outcome]] = set()
+        waiting: set[Future[BatchResult]] = set()
         for batch in batches:
             done = {future for future in waiting if future.done()}
             waiting -= done
             yield from (future.result() for future in done)
-            if len(waiting) < AHEAD * others:
+            if len(waiting) < PREFETCH * others:
                 waiting.add(pool.submit(batch))
             else:
                 yield read(batch)
         yield from (future.result() for future in as_completed(waiting))
 
 
-def _read_batch(folder: str, preprocessing: str, names: list[str]) -> Outcome:
+def _read_batch(folder: str, preprocessing: str, names: list[str]) -> BatchResult:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow's of TIFF: what is wrong is in the record
+        warnings.simplefilter("ignore")  # Pillow warns about TIFF tags; errors are in the record
         read = [_read_file(folder, name, preprocessing) for name in names]
     images = [image for _, image in read if image is not None]
     stacked = np.stack(images) if images else np.empty((0, 28, 28), np.uint8)
@@ -160,11 +153,11 @@ def read_content(folder: str, name: str) -> Content:
 def _read_file(
     folder: str, name: str, preprocessing: str
 ) -> tuple[Record, NDArray[np.uint8] | None]:
-    """Preprocess a file as `predict` would, whatever it is."""
+    """Preprocess a file as `predict` would; any problem goes into the record."""
     try:
         status, content, digest = read_content(folder, name)
     except OSError as error:
-        return Record(name, 0, 0, "", f"it cannot be read: {error.strerror}"), None
+        return Record(name, 0, 0, "", f"cannot be read: {error.strerror}"), None
     record = Record(name, status.st_size, status.st_mtime_ns, digest, "")
     picture = None
     try:

@@ -1,11 +1,11 @@
-"""What an import has done so far, kept while it goes on.
+"""Write-ahead log of an import, so that an interrupted one resumes where it stopped.
 
     journal         a line for each batch: [check, [record, ...]]
     journal-images  784 bytes for each usable picture of these lines, in their order
 
-A line is written after its images, so whatever kills the import, what was written before stands.
-The check, a digest of the line's records and images, tells a line whose images never reached the
-disk (after a power failure) or that another process wrote into: there the journal ends.
+A line is written after its images, so a kill loses only the batch being written. The check, a
+digest of the line's records and images, detects images that never reached the disk (after a power
+failure) and writes of another process; the journal ends there.
 """
 
 import json
@@ -20,8 +20,6 @@ from numpy.typing import NDArray
 
 from mnist_sgd.data.pictures.decoding import Record
 
-__all__ = ["Journal"]
-
 _LINES = "journal"
 _IMAGES = "journal-images"
 _PIXELS = 28 * 28
@@ -29,15 +27,15 @@ _CHECK_BYTES = 8
 
 
 class Journal:
-    """The journal of one import, which goes on from what an earlier one left.
+    """The journal of one import; resumes the one that an earlier import left.
 
     Args:
-        folder: where its files are; no other process may write there.
-        version: of what is written. Lines of another version are dropped.
+        folder: of its files; no other process may write there.
+        version: of the cache; lines of another version are dropped.
 
     Attributes:
-        records: what was read, by name.
-        rows: of the usable ones, the row of their image.
+        records: of the files read so far, by name.
+        rows: the row of the image of each usable file, by name.
 
     Raises:
         OSError: a file cannot be read or written.
@@ -51,7 +49,7 @@ class Journal:
         self._count = 0
 
     def __enter__(self) -> Self:
-        """Read what is there, cut off what is not whole, and open the files to append to them."""
+        """Read the complete lines, truncate the rest, and open the files for appending."""
         self._lines = _open(self.folder / _LINES)
         self._images = _open(self.folder / _IMAGES)
         whole = sum(len(line) for line in iter(self._read_line, b""))
@@ -67,15 +65,15 @@ class Journal:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Close the files, which stay."""
+        """Close the files; they stay."""
         self._lines.close()
         self._images.close()
 
     def append(self, records: list[Record], images: NDArray[np.uint8]) -> None:
-        """Write down a batch.
+        """Log a batch.
 
         Args:
-            records: of its files. Those without a digest could not be read and are left out.
+            records: of its files; those without a digest could not be read and are left out.
             images: uint8 `[n, 28, 28]`, of the usable ones in their order.
         """
         kept = [record for record in records if record.digest]
@@ -85,17 +83,17 @@ class Journal:
         text = json.dumps(kept)
         self._lines.write(f'["{self._check(text, pixels)}", {text}]\n'.encode())
         self._lines.flush()
-        self._remember(kept)
+        self._add(kept)
 
     def images(self) -> NDArray[np.uint8]:
-        """All images so far, uint8 `[n, 28, 28]`, by row; mapped."""
+        """Map all images so far, uint8 `[n, 28, 28]`."""
         if not self._count:
             return np.empty((0, 28, 28), np.uint8)
         mapped = np.memmap(self.folder / _IMAGES, np.uint8, "r", shape=(self._count, 28, 28))
         return mapped.view(np.ndarray)
 
     def _read_line(self) -> bytes:
-        """The next line, remembered; nothing at the end, or where a line is not whole."""
+        """Read and record the next line; empty at the end, or if the line is incomplete."""
         line = self._lines.readline()
         try:
             check, rows = json.loads(line)
@@ -106,14 +104,14 @@ class Journal:
             whole = False
         if not whole:
             return b""
-        self._remember(records)
+        self._add(records)
         return line
 
     def _check(self, text: str, pixels: bytes) -> str:
         content = f"{self._version} {text}".encode() + pixels
         return blake2b(content, digest_size=_CHECK_BYTES).hexdigest()
 
-    def _remember(self, records: list[Record]) -> None:
+    def _add(self, records: list[Record]) -> None:
         for record in records:
             self.records[record.name] = record
             if not record.why:
@@ -122,6 +120,6 @@ class Journal:
 
 
 def _open(path: Path) -> BinaryIO:
-    """Open a file to read it from its beginning and then append."""
+    """Open a file for reading and appending; create it if necessary."""
     path.touch()
     return path.open("rb+")

@@ -1,7 +1,7 @@
-"""What this package writes, told from a user's own files: models, runs and logs.
+"""Recognise what this package writes: models, runs and logs.
 
-A folder of pictures may be the folder that one works in, so that runs and models lie next to the
-classes. They are no classes and no misplaced pictures.
+The folder of pictures may be the working folder, with runs and models next to the classes. These
+are neither classes nor misplaced pictures.
 """
 
 import json
@@ -11,30 +11,19 @@ from pathlib import Path
 
 from mnist_sgd._names import is_ignored
 
-__all__ = [
-    "CONFIG",
-    "PLOTS",
-    "RUNS",
-    "RUN_FORMAT",
-    "is_history",
-    "is_output",
-    "is_run",
-    "is_unused",
-]
-
 CONFIG, PLOTS, RUNS = "config.json", "plots", "runs"
 
 RUN_FORMAT = 1
-"""Of the folder of a run, in its `config.json`."""
+"""Format of a run folder, in its `config.json`."""
 
 _MODELS = (".onnx", ".safetensors", ".pt", ".pt2")
 _EVENTS = "events.out.tfevents."
 _TABLE = b"epoch,train_loss,valid_loss"
-"""What `train --csv` begins with."""
+"""The beginning of a table of `train --csv`."""
 
 
 def is_run(folder: str | os.PathLike[str]) -> bool:
-    """Whether a folder is that of a run, finished or not."""
+    """Tell whether a folder is a run, finished or not."""
     try:
         content = json.loads((Path(folder) / CONFIG).read_bytes())
     except (OSError, ValueError, RecursionError):
@@ -43,19 +32,18 @@ def is_run(folder: str | os.PathLike[str]) -> bool:
 
 
 def is_unused(folder: str | os.PathLike[str]) -> bool:
-    """Whether a folder is empty, or holds empty plots alone, as of a run that has not begun."""
+    """Tell whether a folder is empty but for an empty plots folder, as of a run not yet started."""
     path = Path(folder)
     if not path.is_dir():
         return False
-    left = [each for each in path.iterdir() if each.name != PLOTS or not _is_empty(each)]
-    return not left
+    return all(each.name == PLOTS and _is_empty(each) for each in path.iterdir())
 
 
 def is_output(path: str | os.PathLike[str]) -> bool:
-    """Whether a file or a folder is one that this package writes.
+    """Tell whether this package wrote a file or folder.
 
-    A file is, if it is a model, a checkpoint or a log of `train`. A folder is, if it is that of a
-    run, or holds such files and folders alone; one picture in it makes it a class.
+    Files: a model, a checkpoint or a log of `train`. Folders: a run, or one that holds nothing but
+    such files and folders; a single picture makes it a class.
     """
     if not os.path.isdir(path):
         return _is_output_file(os.fspath(path))
@@ -75,7 +63,7 @@ def is_output(path: str | os.PathLike[str]) -> bool:
 
 
 def is_history(path: str | os.PathLike[str]) -> bool:
-    """Whether a file begins as the table that `train --csv` writes."""
+    """Tell whether a file is a table that `train --csv` wrote."""
     if not os.path.isfile(path):
         return False
     try:

@@ -1,101 +1,74 @@
-"""From a folder of pictures to packed sets, which need neither the folder nor its cache."""
+"""Convert a folder of pictures to packed sets, which need neither the folder nor its cache."""
 
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mnist_sgd.data.imageset import ImageSet
+from mnist_sgd.data.options import DataKeywords, DataOptions, order_classes
 from mnist_sgd.data.packed import FILES, PackedWriter, is_packed, load_packed, remove_packed
-from mnist_sgd.data.pictures.choice import Choice
-from mnist_sgd.data.pictures.folders import UnusableFile
-from mnist_sgd.data.pictures.importer import Pictures, import_folder, label_order
-from mnist_sgd.data.pictures.unknown_folder import named_folder
-from mnist_sgd_serve._earlier import accepts_earlier
+from mnist_sgd.data.pictures.folder_checks import check_named
+from mnist_sgd.data.pictures.importer import PictureDataset, import_folder
+from mnist_sgd.data.pictures.preprocessing_choice import Choice
 
-__all__ = ["pack_folder"]
-
-_WRITTEN = 4096
-"""Images that are written at once, 3 MB."""
+_IMAGES_PER_WRITE = 4096
 
 
-@accepts_earlier(preparation="preprocessing")
 def pack_folder(
     folder: str | os.PathLike[str],
     out: str | os.PathLike[str],
     *,
-    classes: tuple[str, str] | None = None,
-    positive: str | None = None,
-    preprocessing: str | None = None,
-    cache: str | os.PathLike[str] | None = None,
-    workers: int = 1,
     on_choice: Callable[[Choice], None] | None = None,
-    on_unusable: Callable[[UnusableFile], None] | None = None,
-    on_progress: Callable[[int, int], None] | None = None,
-    on_wait: Callable[[], None] | None = None,
+    **options: Unpack[DataKeywords],
 ) -> tuple[ImageSet, ...]:
     """Preprocess the pictures of two classes and write them as packed sets.
 
     Args:
-        folder: of pictures, see `mnist_sgd.data.pictures.folders`.
-        out: the folder of the packed set, see `PackedWriter`: the training pictures, then those for
-            validation, each by class and name, on the sides that `load_data` puts them. Of a folder
-            with parts there come two sets, the folders train and valid in it. Not in `folder`.
-        classes: the negative and the positive class; None where the folder has only two.
-        positive: the name of the positive class; None for the second of `classes`, or else the
-            last of the two as strings sort.
-        preprocessing: how pictures are preprocessed, see `import_folder`, as for the rest.
-        cache: where preprocessed pictures are kept.
-        workers: processes that decode.
-        on_choice: called with the choice of the preprocessing, if there is one to make.
-        on_unusable: called for each file that is left out; None to end with the first.
-        on_progress: called with the number of files that are known and of all.
-        on_wait: called if this waits for another import.
+        folder: class folders of pictures.
+        out: folder for the packed set, outside `folder`: training pictures first, then validation
+            pictures, each by class and name, split as `load_data` splits them. A folder with train
+            and valid becomes two sets, `out/train` and `out/valid`.
+        on_choice: called with the choice of the preprocessing, if it was chosen automatically.
+        options: see `mnist_sgd.data.DataOptions`.
 
     Returns:
-        The packed set, or that of train and that of valid; mapped.
+        The packed set, or the training and the validation set; memory-mapped.
 
     Raises:
-        UnusableFile, CacheError, ValueError: see `import_folder`; or `out` lies in `folder`, or
-            is a file, or a folder that holds something else than a set.
+        UnusableFile: a file is not a readable picture, or mnist finds no drawing in it.
+        CacheError: the preprocessed pictures cannot be cached.
+        ValueError: `folder` does not hold the two classes; or `out` lies in `folder`, is a file,
+            or holds something other than a set.
         OSError: a file cannot be written.
     """
-    named_folder(folder), named_folder(out)
+    how = DataOptions(**options)
+    check_named(folder), check_named(out)
     if Path(out).resolve().is_relative_to(Path(folder).resolve()):
-        raise ValueError(f"{os.fspath(out)}: it lies inside {os.fspath(folder)}, which is packed")
+        raise ValueError(f"{os.fspath(out)} lies inside {os.fspath(folder)}, which is to be packed")
     _check_free(Path(out))
-    if classes is not None and positive is None:
-        positive = classes[1]
-    pictures = import_folder(
-        folder,
-        classes=classes,
-        preprocessing=preprocessing,
-        cache=cache,
-        workers=workers,
-        on_unusable=on_unusable,
-        on_progress=on_progress,
-        on_wait=on_wait,
-    )
+    pictures = import_folder(folder, how)
     if on_choice and pictures.choice:
         on_choice(pictures.choice)
-    order = label_order(pictures.classes, positive)
-    train, valid = np.flatnonzero(~pictures.for_valid), np.flatnonzero(pictures.for_valid)
-    if not pictures.parts:
+    order = order_classes(pictures.classes, how.positive)
+    train, valid = np.flatnonzero(~pictures.is_valid), np.flatnonzero(pictures.is_valid)
+    if not pictures.splits:
         both = np.concatenate([train, valid])
         return (_pack(pictures, both, order, Path(out), pictures.refused, train=len(train)),)
-    for_train, for_valid = pictures.refused
+    in_train, in_valid = pictures.refused
     sets = (
-        _pack(pictures, train, order, Path(out) / "train", (for_train, 0)),
-        _pack(pictures, valid, order, Path(out) / "valid", (0, for_valid)),
+        _pack(pictures, train, order, Path(out) / "train", (in_train, 0)),
+        _pack(pictures, valid, order, Path(out) / "valid", (0, in_valid)),
     )
-    remove_packed(out)  # an older set without parts, which would be taken for the new one
+    remove_packed(out)  # an older set without splits, which would be found first
     return sets
 
 
 def _pack(
-    pictures: Pictures,
+    pictures: PictureDataset,
     chosen: NDArray[np.intp],
     classes: tuple[str, str],
     out: Path,
@@ -106,24 +79,21 @@ def _pack(
     with PackedWriter(
         out, classes, preprocessing=pictures.preprocessing, train=train, refused=refused
     ) as packed:
-        for start in range(0, len(chosen), _WRITTEN):
-            part = pictures.image_set(chosen[start : start + _WRITTEN], classes, "")
-            packed.append(part.images, part.labels.astype(np.uint8))
+        for start in range(0, len(chosen), _IMAGES_PER_WRITE):
+            batch = pictures.image_set(chosen[start : start + _IMAGES_PER_WRITE], classes, "")
+            packed.append(batch.images, batch.labels.astype(np.uint8))
     return load_packed(out)
 
 
 def _check_free(out: Path) -> None:
-    """Refuse a folder for a set that holds something else.
-
-    Raises:
-        ValueError: so it does, or it is a file.
-    """
+    """Reject an output that is a file, or a folder with anything other than a set in it."""
     if out.exists() and not out.is_dir():
-        raise ValueError(f"{out} is a file; name a folder for the set")
+        raise ValueError(f"{out} is a file; give a folder for the set")
     if not out.is_dir() or any(map(is_packed, (out, out / "train", out / "valid"))):
         return
-    for each in sorted(out.iterdir()):  # a pack that was cut off leaves files of a set
+    for each in sorted(out.iterdir()):  # an interrupted pack leaves files of a set
         if each.name not in (*FILES, "train", "valid") and not each.name.startswith("."):
             raise ValueError(
-                f"{out} holds {each.name}, which is no file of a set; name a new or an empty folder"
+                f"{out} already holds {each.name}, which is not part of a packed set; give a new "
+                "or empty folder"
             )

@@ -1,10 +1,9 @@
-"""Other Python processes that call a function on what they are sent.
+"""A process pool that never imports the calling program.
 
-They run this package alone and never import the program that uses it. `multiprocessing` does: it
-needs `if __name__ == "__main__":` in that program, a file to import it from, and its help in a
-frozen one. A script that loads pictures at its top level works here like any other program.
+`multiprocessing` imports it, and so needs `if __name__ == "__main__":` there, a file to import, and
+support in a frozen program. Here a script may load pictures at its top level.
 
-A process ends when its standard input does, and so with its parent, however that ends.
+A worker ends when its standard input closes, and so with its parent, however that ends.
 """
 
 import os
@@ -20,8 +19,6 @@ from queue import SimpleQueue
 from types import TracebackType
 from typing import Any, BinaryIO, Generic, Self, TypeVar
 
-__all__ = ["Workers", "available"]
-
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -34,22 +31,21 @@ serve()
 
 
 def available() -> bool:
-    """Whether other processes can be had: a frozen program has no Python to start them with."""
+    """Tell whether workers can be started: a frozen program has no Python interpreter."""
     return bool(get_executable()) and not getattr(sys, "frozen", False)
 
 
 class Workers(Generic[T, R]):
-    """Processes that each call `function`, which pickles by its name, on one item at a time.
+    """Processes that each call `function` on one item at a time.
 
         with Workers(3, function) as workers:
             future = workers.submit(item)
 
-    At the end of the block every item has been worked on; after an exception in it the processes
-    are killed.
+    The end of the block waits for all items; an exception in it kills the processes.
 
     Args:
-        count: of the processes, at least 1.
-        function: takes an item and gives its result.
+        count: number of processes, at least 1.
+        function: maps an item to its result; picklable.
 
     Raises:
         RuntimeError: a process cannot be started.
@@ -71,7 +67,7 @@ class Workers(Generic[T, R]):
         self._threads = ThreadPoolExecutor(count)  # each waits for one process
 
     def __enter__(self) -> Self:
-        """Give the workers themselves."""
+        """Return the pool itself."""
         return self
 
     def __exit__(
@@ -80,7 +76,7 @@ class Workers(Generic[T, R]):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Wait for the processes to finish, or after an exception kill them."""
+        """Wait for the processes, or kill them after an exception."""
         if error is not None:
             self._kill()
         self._threads.shutdown(cancel_futures=error is not None)
@@ -88,11 +84,11 @@ class Workers(Generic[T, R]):
             worker.close()
 
     def submit(self, item: T) -> Future[R]:
-        """Have the next free process work on an item.
+        """Give an item to the next free process.
 
         Returns:
-            A future with the result. It has the exception that the function raised, or RuntimeError
-            if the process was killed.
+            A future of the result; or of the function's exception, or of a RuntimeError if the
+            process was killed.
         """
         return self._threads.submit(self._call, item)
 
@@ -114,11 +110,11 @@ class _Worker:
 
     def __init__(self, function: Callable[[Any], Any]) -> None:
         line = [os.fsdecode(get_executable()), "-P", "-c", _PROGRAM]
-        with _interrupts_held():
+        with _sigint_blocked():
             self.process = subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         assert self.process.stdin is not None
         assert self.process.stdout is not None
-        self._requests, self._answers = self.process.stdin, self.process.stdout
+        self._requests, self._responses = self.process.stdin, self.process.stdout
         self._pending: list[object] = [sys.path, function]
 
     def __call__(self, item: object) -> Any:
@@ -127,27 +123,27 @@ class _Worker:
                 pickle.dump(value, self._requests)
             self._pending = []
             self._requests.flush()
-            result, error = pickle.load(self._answers)
+            result, error = pickle.load(self._responses)
         except (EOFError, OSError) as broken:
             raise RuntimeError(
-                f"one of the other processes ended too early (exit code {self.process.wait()})"
+                f"a worker process died (exit code {self.process.wait()})"
             ) from broken
         if error is not None:
             raise error
         return result
 
     def close(self) -> None:
-        """Let the process end, and wait for it."""
-        with suppress(OSError):  # it has ended, and what was not sent cannot be
+        """Close its input, and wait for the process to end."""
+        with suppress(OSError):  # unsent bytes of a process that has ended
             self._requests.close()
-        self._answers.close()
+        self._responses.close()
         self.process.wait()
 
 
 @contextmanager
-def _interrupts_held() -> Iterator[None]:
-    """Start a process that Ctrl-C does not reach: it is for the parent to say what follows."""
-    if not hasattr(signal, "pthread_sigmask"):  # Windows; `serve` ignores it there as well
+def _sigint_blocked() -> Iterator[None]:
+    """Start a process with SIGINT blocked: Ctrl-C is handled by the parent."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows; `serve` ignores SIGINT there as well
         yield
         return
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
@@ -158,38 +154,38 @@ def _interrupts_held() -> Iterator[None]:
 
 
 def serve() -> None:
-    """Be such a process: read the function, then items, and write their results."""
+    """Run a worker: read the function, then items, and write their results."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    requests, answers = sys.stdin.buffer, _standard_output()
+    requests, responses = sys.stdin.buffer, _standard_output()
     function = pickle.load(requests)
     while True:
         try:
             item = pickle.load(requests)
         except EOFError:
             return
-        answer: tuple[Any, Exception | None]
+        response: tuple[Any, Exception | None]
         try:
-            answer = function(item), None
+            response = function(item), None
         except Exception as error:
-            answer = None, _portable(error)
+            response = None, _picklable(error)
         try:
-            pickle.dump(answer, answers)
-            answers.flush()
+            pickle.dump(response, responses)
+            responses.flush()
         except BrokenPipeError:  # the parent is gone
             os._exit(1)
 
 
 def _standard_output() -> BinaryIO:
-    """Keep standard output for the results: what anything else prints there is lost."""
-    answers = os.fdopen(os.dup(1), "wb")
-    nothing = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nothing, 1)
-    os.close(nothing)
-    return answers
+    """Reserve standard output for the results; anything else printed there is discarded."""
+    responses = os.fdopen(os.dup(1), "wb")
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    os.close(null)
+    return responses
 
 
-def _portable(error: Exception) -> Exception:
-    """The exception, or one that tells of it if it cannot be pickled."""
+def _picklable(error: Exception) -> Exception:
+    """Return the exception, or one with its text if it cannot be pickled."""
     try:
         pickle.loads(pickle.dumps(error))
     except Exception:  # an exception class's own __reduce__ or __init__ may raise anything

@@ -20,7 +20,7 @@ from PIL import Image, ImageDraw, ImageFilter
 
 import onnx_models
 from mnist_sgd.data.pictures.decoding import read_pictures
-from mnist_sgd.data.pictures.folders import Found
+from mnist_sgd.data.pictures.file_entries import FileEntry
 from mnist_sgd_serve.http.picture_request import PictureLimits, read_picture
 from mnist_sgd_serve.images.decode import ImageError, ImageTooLarge, decode, decode_own
 from mnist_sgd_serve.images.picture import LONGEST_SIDE, shrink
@@ -417,7 +417,9 @@ def test_phone_pictures_and_scans_are_read_from_the_users_own_disk(
     assert LONGEST_SIDE / 2 < max(grey.shape) <= LONGEST_SIDE
     small = page((width // 8, height // 8)).resize(grey.shape[::-1], Image.Resampling.BOX)
     assert np.mean(np.abs(grey.astype(int) - np.asarray(small))) < 1.5
-    ((records, images),) = read_pictures(os.fspath(tmp_path), [Found("photo", 0, 0)], "mnist", 1)
+    ((records, images),) = read_pictures(
+        os.fspath(tmp_path), [FileEntry("photo", 0, 0)], "mnist", 1
+    )
     assert [record.why for record in records] == [""]
     np.testing.assert_array_equal(images[0], preprocess(grey).image)
     with pytest.raises(ImageTooLarge) as raised:

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from mnist_sgd.cli import main
-from mnist_sgd.data import load_data, load_whole, pack_folder
-from mnist_sgd.data.pictures.parts import find_parts
+from mnist_sgd.data import load_all, load_data, pack_folder
+from mnist_sgd.data.pictures.split_folders import find_split_folders
 from pictures import fill
 
 Output = pytest.CaptureFixture[str]
@@ -39,9 +39,9 @@ def test_usual_names_of_parts_are_taken_and_said(tmp_path: Path, train: str, val
     assert (data.train.classes, len(data.train), len(data.valid)) == (("3", "7"), 26, 6)
     assert {name.split("/")[0] for name in data.train.files} == {train}
     assert {name.split("/")[0] for name in data.valid.files} == {valid}
-    assert data.notes == (f"{folder}: {train!r} is taken for training, {valid!r} for validation",)
+    assert data.notes == (f"{folder}: using {train!r} for training, {valid!r} to validate",)
     assert load_data(folder).notes == data.notes  # also of what the cache knows
-    assert len(load_whole(folder)) == 32
+    assert len(load_all(folder)) == 32
     sets = pack_folder(folder, tmp_path / "packed")
     assert [(len(each), each.name) for each in sets] == [(26, "train"), (6, "valid")]
 
@@ -50,11 +50,11 @@ def test_a_test_part_next_to_valid_is_left_alone_and_said(tmp_path: Path) -> Non
     folder = parts(tmp_path / "digits", "train", "test", "valid")
     data = load_data(folder)
     assert {name.split("/")[0] for name in data.valid.files} == {"valid"}
-    assert data.notes == (f"{folder}: 'test' is not used",)
+    assert data.notes == (f"{folder}: not using 'test'",)
     both = parts(tmp_path / "both", "training", "val", "test")
     assert load_data(both).notes == (
-        f"{both}: 'training' is taken for training, 'val' for validation",
-        f"{both}: 'test' is not used",
+        f"{both}: using 'training' for training, 'val' to validate",
+        f"{both}: not using 'test'",
     )
 
 
@@ -79,9 +79,9 @@ def test_parts_that_hold_pictures_are_no_classes(
     assert main([command, *options[command]]) == 2
     assert capsys.readouterr() == (
         "",
-        f"mnist-sgd: {folder}: {first!r} and {last!r} are names of parts, not of classes; put the "
-        f"pictures of each class into a folder of its own, as in {first}/CLASS and {last}/CLASS, "
-        "or, if these are your classes, name both\n",
+        f"mnist-sgd: {folder}: {first!r} and {last!r} are names of splits, not of classes; put the "
+        f"pictures of each class into {first}/CLASS and {last}/CLASS or, if these are your "
+        "classes, name both with --classes\n",
     )
     named = load_data(folder, classes=(first, last))
     assert named.train.classes == (first, last)
@@ -91,7 +91,7 @@ def test_one_name_of_a_part_may_be_a_class(tmp_path: Path) -> None:
     """Pictures of trains and of buses."""
     fill(tmp_path, {"train": 20, "bus": 20})
     assert load_data(tmp_path).train.classes == ("bus", "train")
-    assert find_parts(str(tmp_path), None) is None
+    assert find_split_folders(str(tmp_path), None) is None
 
 
 def test_a_validation_part_without_classes_is_named(tmp_path: Path) -> None:
@@ -101,8 +101,8 @@ def test_a_validation_part_without_classes_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r".") as caught:
         load_data(folder)
     assert str(caught.value) == (
-        f"{folder}/test: it holds no class folders, next to {folder}/train with its folders; give "
-        f"it the same ones, or let {folder}/train alone be shared out"
+        f"{folder}/test holds no class folders, but {folder}/train does; create the same ones, or "
+        f"give {folder}/train alone to split it automatically"
     )
 
 
@@ -111,13 +111,15 @@ def test_parts_without_one_for_training_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r".") as caught:
         load_data(folder)
     assert str(caught.value) == (
-        f"{folder}: 'test' holds class folders, and no folder train does; train needs them too"
+        f"{folder}: 'test' holds class folders, but there is no train with the same ones"
     )
 
 
 def test_two_trainers_are_refused(tmp_path: Path) -> None:
     folder = parts(tmp_path / "digits", "training", "train_set", "test")
-    with pytest.raises(ValueError, match="'train_set' and 'training' could both be the training"):
+    with pytest.raises(
+        ValueError, match="both 'train_set' and 'training' look like the training split"
+    ):
         load_data(folder)
 
 

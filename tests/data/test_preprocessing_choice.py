@@ -12,8 +12,8 @@ from PIL import Image
 from mnist_sgd.cli import main
 from mnist_sgd.data import load_data, mnist_sample, pack_folder
 from mnist_sgd.data.pictures import decoding
-from mnist_sgd.data.pictures.choice import Choice
-from mnist_sgd.data.pictures.drawn import looks_drawn
+from mnist_sgd.data.pictures.drawn_characters import looks_drawn
+from mnist_sgd.data.pictures.preprocessing_choice import Choice
 from mnist_sgd_serve import Predictor, decode, preprocess
 from photographs import photograph
 from pictures import blob, fill_with, stroke, texture

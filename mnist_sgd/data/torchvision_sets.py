@@ -1,7 +1,6 @@
-"""Torchvision's named sets of 28 x 28 grey images, two classes at a time.
+"""Two classes of torchvision's MNIST, FashionMNIST, KMNIST, QMNIST or EMNIST.
 
-MNIST, FashionMNIST, KMNIST, QMNIST and EMNIST, from torchvision's own folders, which it can also
-download. Torchvision is imported when a set is asked for, not before: it costs seconds.
+Torchvision is imported only when a set is loaded, because that takes seconds.
 """
 
 import os
@@ -15,8 +14,6 @@ from numpy.typing import NDArray
 from mnist_sgd._installed import need
 from mnist_sgd.data.imageset import ImageSet, select_classes
 
-__all__ = ["torchvision_set"]
-
 _SETS = ("MNIST", "FashionMNIST", "KMNIST", "QMNIST", "EMNIST")
 _EMNIST_SPLITS = ("balanced", "byclass", "bymerge", "digits", "letters", "mnist")
 
@@ -29,24 +26,24 @@ def torchvision_set(
     download: bool = False,
     split: str = "balanced",
 ) -> tuple[ImageSet, ImageSet]:
-    """Load two classes of one of torchvision's sets: its training set and its test set.
+    """Load two classes of the training and the test set of one of torchvision's data sets.
 
     Args:
         name: MNIST, FashionMNIST, KMNIST, QMNIST or EMNIST.
-        classes: the negative and the positive class. Each is a label (7), or a name as the set
-            has it ("Sneaker"), or one part of it ("3" or "three" of "3 - three"), in any case
-            where that is unique, or else a label as text.
+        classes: the negative and the positive class. Each is a label (7), a name ("Sneaker"), one
+            part of it ("3" or "three" of "3 - three"), in any case if that is unique, or a label
+            as text.
         root: torchvision's folder, which holds `<name>/raw`.
-        download: fetch the files that are missing.
-        split: which of EMNIST's six sets; the other four have only one and leave it unread.
+        download: download missing files.
+        split: which of EMNIST's six sets; ignored for the other four.
 
     Returns:
-        The training and the test set. Their classes have the set's own names, without what follows
-        " - ", so MNIST's are "0" to "9". EMNIST's images, stored on their side, are upright.
+        The training and the test set. Class names are the set's own up to " - ", so MNIST's are
+        "0" to "9". EMNIST's images, stored transposed, are upright.
 
     Raises:
-        ValueError: an unknown set, split or class, where the message lists the choices; or the
-            files are missing or damaged, where it names the folder.
+        ValueError: an unknown set, split or class (the message lists the choices); or files are
+            missing, damaged or could not be downloaded (it names the folder).
         ImportError: torchvision is missing.
     """
     if name not in _SETS:
@@ -69,26 +66,31 @@ def torchvision_set(
 
 
 def _open(name: str, root: Path, **options: Any) -> Any:
-    """Make torchvision's data set object; a missing or damaged file becomes one sentence.
+    """Make torchvision's data set object; report a missing or damaged file in one sentence.
 
-    Torchvision's reader asserts, looks up and reshapes what a file says, hence the many types.
+    Torchvision does not validate files, so a damaged one can raise any of these errors.
     """
     need("torchvision", f"the set {name}")
     from torchvision import datasets
 
+    folder = root / name / "raw"
     try:
         return getattr(datasets, name)(root, **options)
     except (AssertionError, LookupError, OSError, RuntimeError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split()) or "a file is damaged"
-        how = "" if options["download"] else ", or set download=True (--download)"
-        raise ValueError(
-            f"{name} cannot be loaded from {root / name / 'raw'} (torchvision: {reason}); "
-            f"put its files there{how}"
-        ) from error
+        if options["download"] and isinstance(error, OSError | RuntimeError):
+            text = f"{name} could not be downloaded to {folder}: {reason}; put its files there"
+        else:
+            how = "" if options["download"] else ", or set download=True (--download)"
+            text = (
+                f"{name} cannot be loaded from {folder} (torchvision: {reason}); put its files "
+                f"there{how}"
+            )
+        raise ValueError(text) from error
 
 
 def _label(title: str, names: Sequence[str], given: str | int) -> int:
-    """Find the label of the class that `given` means among classes of these names."""
+    """Return the label of the class that `given` names."""
     text = str(given)
     parts = [[name, *name.split(" - ")] for name in names]
     matches = [
@@ -103,13 +105,13 @@ def _label(title: str, names: Sequence[str], given: str | int) -> int:
 
 
 def _two_classes(
-    dataset: Any, pair: tuple[int, int], classes: tuple[str, str], name: str
+    dataset: Any, label_pair: tuple[int, int], classes: tuple[str, str], name: str
 ) -> ImageSet:
     """Select from a torchvision data set, which holds its images and labels as tensors."""
     images: NDArray[np.uint8] = dataset.data.numpy()
     labels: NDArray[np.int64] = dataset.targets.numpy()
     if name.startswith("EMNIST"):
         images = images.transpose(0, 2, 1)
-    if labels.ndim == 2:  # QMNIST: the digit, then where it comes from
+    if labels.ndim == 2:  # QMNIST: the first column is the digit
         labels = labels[:, 0]
-    return select_classes(images, labels, pair, classes, name=name)
+    return select_classes(images, labels, label_pair, classes, name=name)

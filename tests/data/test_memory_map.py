@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from mnist_sgd import DataLoader
-from mnist_sgd.data import ImageSet, advise, mapped, read_idx, write_idx
-from mnist_sgd.data.mapped import map_behind
+from mnist_sgd.data import ImageSet, advise, memory_map, read_idx, write_idx
+from mnist_sgd.data.memory_map import underlying_mmap
 from residency import mapping
 
 IMAGES = np.arange(64 * 28 * 28, dtype=np.uint32).astype(np.uint8).reshape(64, 28, 28)
@@ -42,7 +42,7 @@ def test_the_advice_follows_the_order_and_the_memory(
     advice: str,
     flags: set[str],
 ) -> None:
-    monkeypatch.setattr(mapped, "_memory", lambda: memory)
+    monkeypatch.setattr(memory_map, "_memory", lambda: memory)
     images = read_idx(path)
     assert advise(images, shuffled=shuffled) == advice
     assert mapping(path).flags & FLAGS == flags
@@ -51,7 +51,7 @@ def test_the_advice_follows_the_order_and_the_memory(
 
 def test_the_last_advice_holds(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     images = read_idx(path)
-    monkeypatch.setattr(mapped, "_memory", lambda: 1)
+    monkeypatch.setattr(memory_map, "_memory", lambda: 1)
     for shuffled, flags in ((True, {"rr", "nh"}), (False, {"hg"}), (True, {"rr", "nh"})):
         advise(images, shuffled=shuffled)
         assert mapping(path).flags & FLAGS == flags
@@ -61,7 +61,7 @@ def test_a_loader_in_order_leaves_the_advice_for_a_shuffled_one_on_the_same_map(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As the training and the validation part of one file, opened in this order."""
-    monkeypatch.setattr(mapped, "_memory", lambda: 1)
+    monkeypatch.setattr(memory_map, "_memory", lambda: 1)
     images = read_idx(path)
     train, valid = (
         ImageSet(images[rows], np.zeros(32, np.uint8), ("a", "b"))
@@ -99,15 +99,15 @@ def test_a_system_without_huge_pages_gets_the_rest_of_the_advice(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     pages = Pages(errno.EINVAL)
-    monkeypatch.setattr(mapped, "map_behind", lambda images: pages)
+    monkeypatch.setattr(memory_map, "underlying_mmap", lambda images: pages)
     assert advise(IMAGES, shuffled=False) == "normal"
-    monkeypatch.setattr(mapped, "_memory", lambda: 1)
+    monkeypatch.setattr(memory_map, "_memory", lambda: 1)
     assert advise(IMAGES, shuffled=True) == "random"
     assert pages.given == [mmap.MADV_NORMAL, mmap.MADV_RANDOM]
 
 
 def test_another_error_of_the_system_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mapped, "map_behind", lambda images: Pages(errno.ENOMEM))
+    monkeypatch.setattr(memory_map, "underlying_mmap", lambda images: Pages(errno.ENOMEM))
     with pytest.raises(OSError, match="Cannot allocate memory"):
         advise(IMAGES, shuffled=False)
 
@@ -123,12 +123,12 @@ def test_a_system_that_has_no_such_advice_gets_the_rest_of_it(
 
 def test_a_view_and_a_numpy_memmap_have_the_map_behind_them(path: Path) -> None:
     images = read_idx(path)
-    pages = map_behind(images)
+    pages = underlying_mmap(images)
     assert pages is not None
     assert len(pages) == SIZE
-    assert map_behind(images[3:9].reshape(-1).view(np.int8)) is pages
+    assert underlying_mmap(images[3:9].reshape(-1).view(np.int8)) is pages
     other = np.memmap(path, np.uint8, "r", offset=16)
-    behind = map_behind(other[2:])
+    behind = underlying_mmap(other[2:])
     assert behind is not None
     assert len(behind) == SIZE
 
@@ -141,7 +141,7 @@ def test_arrays_in_memory_get_no_advice(tmp_path: Path) -> None:
         read_idx(tmp_path / "a.gz"),
         np.frombuffer(b"abc", np.uint8),
     ):
-        assert map_behind(array) is None
+        assert underlying_mmap(array) is None
         assert advise(array, shuffled=True) is None
 
 
@@ -149,10 +149,10 @@ def test_the_memory_is_that_of_the_machine_or_less_in_a_container(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limit = tmp_path / "memory.max"
-    monkeypatch.setattr(mapped, "_MEMORY_LIMITS", (tmp_path / "none", limit))
-    machine = mapped._memory()
+    monkeypatch.setattr(memory_map, "_MEMORY_LIMITS", (tmp_path / "none", limit))
+    machine = memory_map._memory()
     meminfo = Path("/proc/meminfo").read_text().split()
     assert machine == 1024 * int(meminfo[meminfo.index("MemTotal:") + 1])
     for text, expected in (("max\n", machine), ("1048576\n", 2**20), (f"{2**63}\n", machine)):
         limit.write_text(text)
-        assert mapped._memory() == expected
+        assert memory_map._memory() == expected

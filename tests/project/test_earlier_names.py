@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ def test_a_parameter_is_taken_by_its_earlier_name_but_not_twice(tmp_path: Path) 
     with PackedWriter(tmp_path / "a", ("7", "3"), preparation="fit") as writer:  # type: ignore[call-arg]
         writer.append(IMAGES, LABELS)
     assert data.load_all(tmp_path / "a").preprocessing == "fit"
-    calls: list[Callable[..., Any]] = [load_data, pack_folder]
+    calls: list[Callable[..., Any]] = [load_data, partial(pack_folder, out=tmp_path / "out")]
     for call in calls:
         with pytest.raises(
             TypeError, match="give preprocessing or its earlier name preparation, not both"

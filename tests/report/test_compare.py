@@ -114,7 +114,7 @@ def test_the_same_pictures_preprocessed_differently_are_comparable(
     facts = noted(tmp_path, {"a": pictures(), "b": pictures(preprocessing="fit")}, capsys)
     assert facts["notes"] == ["the same 12 pictures, preprocessed differently: comparable"]
     assert facts["same_validation_images"] is True
-    assert facts["differences"] == {"data.valid.preprocessing": {"a": "mnist", "b": "fit"}}
+    assert facts["differences"] == {"data.valid.preparation": {"a": "mnist", "b": "fit"}}
     assert main(["compare", str(tmp_path / "a"), str(tmp_path / "b")]) == 0
     said = "\nnote: the same 12 pictures, preprocessed differently: comparable\n"
     assert capsys.readouterr().out.endswith(said)

@@ -333,7 +333,7 @@ def test_an_overwritten_run_is_unchanged_until_the_new_model_is_verified(
     diverged = learner()
     for parameter in diverged.model.parameters():
         parameter.data.fill_(float("nan"))
-    with pytest.raises(ExportError, match=r"; the trained weights are .*not-exported\.\w+$"):
+    with pytest.raises(ExportError, match=r"; the trained weights are in .*not-exported\.\w+$"):
         write_run(diverged, folder, overwrite=True)
     after = contents(folder)
     assert after.pop("model-not-exported.safetensors")

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnist_sgd._names import printable
+from mnist_sgd.cli.measured import images_to_measure
 from mnist_sgd.cli.options.arguments import Subcommands, add_json_option, fraction, path, subcommand
 from mnist_sgd.cli.options.datasets import DataConfig, add_data_options
 from mnist_sgd.cli.options.fields import section
-from mnist_sgd.cli.measured import images_to_measure
 from mnist_sgd.cli.options.models import DEFAULT, MODEL_HELP, model_file
 from mnist_sgd.cli.options.outputs import check_not_a_runs_file
 

@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
+from zipfile import ZipFile, ZipInfo
 
 import torch
 from torch.export import Dim, ExportedProgram
@@ -21,6 +22,9 @@ from torch.fx import GraphModule
 from mnist_sgd.export.graph import Classifier, example_batch
 from mnist_sgd.export.parity import PredictFn, torch_predict_fn
 from mnist_sgd_serve.model.metadata import Metadata
+
+NO_TIME = (1980, 1, 1, 0, 0, 0)
+"""The earliest time that a ZIP archive can hold."""
 
 DEBUG_META_KEYS = ("stack_trace", "nn_module_stack", "source_fn_stack", "torch_fn", "from_node")
 """Under these keys a node's origin is noted; running the graph needs none of them."""
@@ -77,7 +81,19 @@ def write(classifier: Classifier, path: Path, metadata: Metadata) -> None:
     buffer = io.BytesIO()
     extra = {"metadata.json": json.dumps(metadata.to_properties())}
     torch.export.save(export_program(classifier), buffer, extra_files=extra)
-    path.write_bytes(buffer.getvalue())
+    path.write_bytes(_without_times(buffer))
+
+
+def _without_times(archive: io.BytesIO) -> bytes:
+    """Return a ZIP archive without the times that torch 2.6 writes and newer ones do not."""
+    with ZipFile(archive) as read:
+        if all(entry.date_time[0] == NO_TIME[0] for entry in read.infolist()):
+            return archive.getvalue()
+        result = io.BytesIO()
+        with ZipFile(result, "w") as written:
+            for entry in read.infolist():
+                written.writestr(ZipInfo(entry.filename, NO_TIME), read.read(entry))
+    return result.getvalue()
 
 
 def load(path: Path) -> PredictFn:

@@ -10,6 +10,7 @@ onnx is imported only when an export runs, because torch.onnx takes long to impo
 
 import copy
 import logging
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -108,7 +109,7 @@ def _translate(classifier: Classifier) -> "onnx.GraphProto":
         # Optimizing folds batch norm into a convolution's weights, which bfloat16 would round.
         optimize=not any(p.dtype == torch.bfloat16 for p in classifier.parameters()),
     )
-    with _without_torchvision():
+    with _without_noise():
         try:
             program = export()
         except torch.onnx.OnnxExporterError:
@@ -127,12 +128,14 @@ def _translate(classifier: Classifier) -> "onnx.GraphProto":
 
 
 @contextmanager
-def _without_torchvision() -> Iterator[None]:
-    """Leave out what torch's exporter logs of torchvision's operators where that is missing."""
+def _without_noise() -> Iterator[None]:
+    """Drop what torch's exporter says of a missing torchvision, or of its own graph (torch 2.6)."""
     logger = logging.getLogger("torch.onnx._internal.exporter._registration")
     logger.addFilter(_is_not_of_torchvision)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*get_attr", UserWarning)
+            yield
     finally:
         logger.removeFilter(_is_not_of_torchvision)
 

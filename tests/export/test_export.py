@@ -39,6 +39,10 @@ from mnist_sgd.training.losses import mnist_loss
 from mnist_sgd_serve.model.metadata import Metadata
 
 SUFFIXES = (".onnx", ".pt", ".pt2")
+OLDER_TORCH = not hasattr(Tensor, "__dlpack_c_exchange_api__")
+LEFT_BY_TORCH = ["-W", "ignore:Implicitly cleaning up:ResourceWarning"] if OLDER_TORCH else []
+"""torch before 2.10 leaves a temporary folder to the end of the process."""
+
 LOADERS = {".onnx": onnx_file.load, ".pt": torchscript.load, ".pt2": exported_program.load}
 METADATA = Metadata(
     classes=("7", "3"),
@@ -352,7 +356,8 @@ def test_the_search_for_paths_finds_them_in_what_torch_writes_by_itself(
     buffer = io.BytesIO()
     torch.export.save(program, buffer)
     found = [name for name, record in records(buffer.getvalue()) if MAKERS.search(record)]
-    assert "archive/models/model.json" in found
+    newer, older = "archive/models/model.json", "serialized_exported_program.json"
+    assert newer in found or older in found
 
 
 # --- whatever a model looks at, and whatever has been hung on its layers
@@ -534,7 +539,7 @@ def test_a_fresh_process_elsewhere_gives_the_same_bytes_and_imports_exporters_la
     models = {name: (case.model, case.input_shape) for name, case in chosen.items()}
     (tmp_path / "job.pickle").write_bytes(pickle.dumps((METADATA, images[:3], models)))
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", FRESH_PROCESS],
+        [sys.executable, "-W", "error", *LEFT_BY_TORCH, "-c", FRESH_PROCESS],
         cwd=tmp_path,
         env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)} | {"PYTHONHASHSEED": "123"},
         capture_output=True,

@@ -12,7 +12,7 @@ from torch import nn
 
 from mnist_sgd.models.wrappers import unwrapped
 from mnist_sgd.report.answers import Answers
-from mnist_sgd_serve.images.picture import border
+from mnist_sgd_serve.images.pixels import border
 
 __all__ = ["PATCH", "linear_weights", "occlusion_map", "paper"]
 
@@ -33,7 +33,7 @@ def paper(image: NDArray[np.uint8], preprocessing: str) -> int:
 
     It is black where the preprocessing `mnist` has laid light ink on it. The kinds of preprocessing
     for whole pictures leave the paper as it is; there it is the median of the image's border, as it
-    is for `mnist_sgd_serve.images.whole_picture.fit`.
+    is for `mnist_sgd_serve.images.resize.fit`.
     """
     return 0 if preprocessing == "mnist" else int(np.median(border(image)) + 0.5)
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from mnist_sgd_serve.images.whole_picture import fit
+from mnist_sgd_serve.images.resize import fit
 
 __all__ = ["looks_drawn"]
 

@@ -8,13 +8,8 @@ from dataclasses import dataclass
 
 from mnist_sgd_serve.http.compression import decompress
 from mnist_sgd_serve.http.multipart import image_part
-from mnist_sgd_serve.images.decode import (
-    ImageError,
-    ImageTooLarge,
-    NoInk,
-    UnsupportedFormat,
-    decode,
-)
+from mnist_sgd_serve.images.decode import decode
+from mnist_sgd_serve.images.errors import BlankImage, ImageError, ImageTooLarge, UnsupportedFormat
 from mnist_sgd_serve.images.preprocessing import Preprocessed, preprocess
 from mnist_sgd_serve.protocol.errors import RequestError
 
@@ -22,7 +17,7 @@ __all__ = ["PictureLimits", "read_picture"]
 
 _STATUS = {
     ImageTooLarge: (413, "too_large"),
-    NoInk: (422, "no_ink"),
+    BlankImage: (422, "no_ink"),
     UnsupportedFormat: (415, "unsupported"),
 }
 

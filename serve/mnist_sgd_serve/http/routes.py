@@ -21,7 +21,7 @@ from mnist_sgd_serve.http.exchange import JSON, Answer, Exchange, Handler, Heade
 from mnist_sgd_serve.http.offload import Offload
 from mnist_sgd_serve.http.openapi import openapi
 from mnist_sgd_serve.http.static_files import PAGES
-from mnist_sgd_serve.images.picture import border
+from mnist_sgd_serve.images.pixels import border
 from mnist_sgd_serve.images.preprocessing import Preprocessed
 from mnist_sgd_serve.metrics import Metrics
 from mnist_sgd_serve.model.attribution import contributions

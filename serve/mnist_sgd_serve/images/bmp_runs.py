@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["unpack_runs"]
-
 _END_OF_ROW, _END, _JUMP = 0, 1, 2
 """What follows a count of 0; a greater number is that of pixels which follow as they are."""
 

@@ -11,8 +11,6 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["LOOKED_AT", "choose_channel"]
-
 LOOKED_AT = 128
 """Pixels of the longer side of the picture in which contrast is measured, or fewer."""
 

@@ -17,48 +17,34 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from mnist_sgd_serve.images.bit_depth import DEEP
 from mnist_sgd_serve.images.bmp_runs import unpack_runs
-from mnist_sgd_serve.images.completeness import has_all_pixels, mark_pixels, with_end
-from mnist_sgd_serve.images.depth import DEEP
-from mnist_sgd_serve.images.dialects import describe
-from mnist_sgd_serve.images.errors import (
-    ImageError,
-    ImageTooLarge,
-    NoInk,
-    NotAnImage,
-    UnsupportedFormat,
-)
-from mnist_sgd_serve.images.file_headers import plain_gif, plain_png, split_exif, webp_size
-from mnist_sgd_serve.images.formats import HEAD, Reader, choose_reader
-from mnist_sgd_serve.images.given import as_decoded_here, content_behind
-from mnist_sgd_serve.images.grey import to_grey
-from mnist_sgd_serve.images.orientation import orientation, upright
-from mnist_sgd_serve.images.picture import shrink
-from mnist_sgd_serve.images.samples import mended, read_samples
-from mnist_sgd_serve.images.scaling import draft, reduced
-from mnist_sgd_serve.images.work import (
+from mnist_sgd_serve.images.decoding_cost import (
     TooMuchWork,
     canvas_memory,
     check_runs,
     check_work,
     memory_needed,
 )
+from mnist_sgd_serve.images.errors import (
+    ImageError,
+    ImageTooLarge,
+    NotAnImage,
+    UnsupportedFormat,
+)
+from mnist_sgd_serve.images.file_headers import plain_gif, plain_png, split_exif, webp_size
+from mnist_sgd_serve.images.formats import HEAD, Reader, choose_reader
+from mnist_sgd_serve.images.greyscale import to_grey
+from mnist_sgd_serve.images.opened_image import file_content, reopened
+from mnist_sgd_serve.images.orientation import orientation, upright
+from mnist_sgd_serve.images.pixels import shrink
+from mnist_sgd_serve.images.sample_format import fix_transparency, read_sample_format
+from mnist_sgd_serve.images.scaling import draft, reduced
+from mnist_sgd_serve.images.truncation import is_complete, mark_pixels, with_end
+from mnist_sgd_serve.images.unsupported_formats import describe
 
 if TYPE_CHECKING:
     from PIL import Image
-
-__all__ = [
-    "MAX_BYTES",
-    "MAX_MEMORY",
-    "MAX_PIXELS",
-    "ImageError",
-    "ImageTooLarge",
-    "NoInk",
-    "NotAnImage",
-    "UnsupportedFormat",
-    "decode",
-    "decode_own",
-]
 
 MAX_PIXELS = 25_000_000
 """The largest picture that is decoded: twice a usual phone photograph, 100 MB as RGBA."""
@@ -113,7 +99,7 @@ def decode(
         UnsupportedFormat: the image is of another format, or of a kind that Pillow does not read;
             the message says which, and what to do.
         ImageTooLarge: it has more pixels or bytes than allowed, or is built to cost time or memory.
-        NoInk: it is transparent everywhere.
+        BlankImage: it is transparent everywhere.
         OSError: the file cannot be opened or read.
         TypeError: `source` is something else.
     """
@@ -203,8 +189,8 @@ def _decode_given(image: "Image.Image", max_pixels: int, reduce: bool) -> NDArra
     content = b""
     try:
         with _quiet(image.format):
-            content = content_behind(image)
-            return _pixels(as_decoded_here(image, content), max_pixels, reduce, content, own=False)
+            content = file_content(image)
+            return _pixels(reopened(image, content), max_pixels, reduce, content, own=False)
     except ImageError:
         raise
     except MemoryError as error:
@@ -270,15 +256,15 @@ def _pixels(
 ) -> NDArray[np.uint8]:
     """Decode an opened image of this content to upright grey; one that is not our own stays."""
     _check_size(*image.size, max_pixels)
-    samples = read_samples(image)
+    samples = read_sample_format(image)
     if content:
         mark_pixels(image)
     image.load()
-    if content and not has_all_pixels(content, image):
+    if content and not is_complete(content, image):
         raise NotAnImage(_DAMAGED.format(image.format))
     # Pillow turns a TIFF itself when it decodes it.
     turned = 1 if image.format == "TIFF" else orientation(image.info)
-    image = mended(image, samples, in_place=own)
+    image = fix_transparency(image, samples, in_place=own)
     if reduce and image.mode not in DEEP:  # whose values are stretched before they are averaged
         image = reduced(image)
     grey = to_grey(image, samples)

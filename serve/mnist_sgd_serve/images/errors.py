@@ -1,7 +1,5 @@
 """Why a picture gives no answer: a class for each kind, so that a server can give it a status."""
 
-__all__ = ["ImageError", "ImageTooLarge", "NoInk", "NotAnImage", "UnsupportedFormat"]
-
 
 class ImageError(ValueError):
     """A picture that gives no answer; the message is one line in plain words."""
@@ -19,5 +17,5 @@ class ImageTooLarge(ImageError):  # noqa: N818  (as above)
     """More pixels or bytes than are allowed. HTTP: 413."""
 
 
-class NoInk(ImageError):  # noqa: N818  (as above)
+class BlankImage(ImageError):  # noqa: N818  (as above)
     """Nothing is drawn on it. HTTP: 422."""

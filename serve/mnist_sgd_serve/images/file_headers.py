@@ -8,9 +8,7 @@ and `work` bounds what a header may have.
 import re
 import struct
 
-from mnist_sgd_serve.images.work import TooMuchWork
-
-__all__ = ["plain_gif", "plain_png", "split_exif", "webp_size"]
+from mnist_sgd_serve.images.decoding_cost import TooMuchWork
 
 _MARKER = re.compile(rb"\xff([^\x00\xff])")
 """A JPEG marker, without the padding that may precede it."""

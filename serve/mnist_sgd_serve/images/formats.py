@@ -10,8 +10,6 @@ from typing import NamedTuple, TypeVar
 
 from mnist_sgd_serve.images.errors import NotAnImage, UnsupportedFormat
 
-__all__ = ["HEAD", "Reader", "choose_reader"]
-
 HEAD = 4096
 """Bytes that tell any of the formats: in an SVG, a comment may come first."""
 

@@ -13,10 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_sgd_serve._earlier import accepts_earlier
-from mnist_sgd_serve.images.digits.mnist_recipe import follow_recipe, is_mnist
-from mnist_sgd_serve.images.whole_picture import fit, stretch
-
-__all__ = ["PREPROCESSING_KINDS", "Preprocessed", "check_preprocessing", "preprocess"]
+from mnist_sgd_serve.images.digits.mnist_format import is_mnist, to_mnist
+from mnist_sgd_serve.images.resize import fit, stretch
 
 PREPROCESSING_KINDS = ("mnist", "fit", "stretch")
 
@@ -46,7 +44,7 @@ def preprocess(grey: NDArray[np.uint8], preprocessing: str = "mnist") -> Preproc
         preprocessing: one of `PREPROCESSING_KINDS`, the one that the model's artifact names.
 
     Raises:
-        NoInk: it is blank, or by `mnist` nothing but ink, or it cannot be told what is drawn.
+        BlankImage: it is blank, or by `mnist` nothing but ink, or it cannot be told what is drawn.
         TypeError: `grey` is not a uint8 array.
         ValueError: `grey` has not two axes, or no pixel; or there is no such preprocessing.
     """
@@ -64,7 +62,7 @@ def preprocess(grey: NDArray[np.uint8], preprocessing: str = "mnist") -> Preproc
     if preprocessing == "mnist":
         if is_mnist(grey):
             return Preprocessed(np.array(grey, order="C"), inverted=False, unchanged=True)
-        return Preprocessed(*follow_recipe(grey), unchanged=False)
+        return Preprocessed(*to_mnist(grey), unchanged=False)
     image = fit(grey) if preprocessing == "fit" else stretch(grey)
     return Preprocessed(image, inverted=False, unchanged=grey.shape == image.shape)
 

@@ -9,12 +9,10 @@ copy of it is made. A photograph of 48 megapixels takes 6 MB and 0.2 s this way.
 from itertools import product
 from typing import TYPE_CHECKING
 
-from mnist_sgd_serve.images.picture import LONGEST_SIDE
+from mnist_sgd_serve.images.pixels import LONGEST_SIDE
 
 if TYPE_CHECKING:
     from PIL import Image
-
-__all__ = ["draft", "reduced"]
 
 LEAST_FACTOR = 4
 """A JPEG that is to become smaller than by this factor is decoded whole: that costs little."""

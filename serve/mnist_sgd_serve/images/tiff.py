@@ -20,8 +20,6 @@ from mnist_sgd_serve.images.tiff_header import PHOTOMETRIC, read_tiff_header
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["open_given", "open_tiff", "quiet_tiff"]
-
 _BITS, _STRIPS, _PLANES, _PALETTE, _TILES = 258, 273, 284, 320, 324
 """Tags of TIFF 6.0; strips and tiles: where these are in the file."""
 
@@ -68,10 +66,10 @@ def open_given(image: Any, content: bytes) -> "Image.Image":
         content: of its file; empty if `image` is at another page than the first.
 
     Returns:
-        The image of `open_tiff`; of another page `image` itself, mended.
+        The image of `open_tiff`; of another page `image` itself, fix_transparency.
 
     Raises:
-        UnsupportedFormat: of a kind that Pillow misreads, such a page cannot be mended.
+        UnsupportedFormat: of a kind that Pillow misreads, such a page cannot be fix_transparency.
         Exception: as for `open_tiff`.
     """
     if content:

@@ -4,8 +4,6 @@ import struct
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-__all__ = ["PHOTOMETRIC", "TiffHeader", "read_tiff_header"]
-
 _BITS, _COMPRESSION, PHOTOMETRIC, _SAMPLES, _PLANAR, _FORMAT = 258, 259, 262, 277, 284, 339
 _DEFAULTS = {_BITS: 1, _COMPRESSION: 1, _SAMPLES: 1, _PLANAR: 1, _FORMAT: 1}
 _TYPES = {3: "H", 4: "I", 16: "Q"}
@@ -80,7 +78,7 @@ class TiffHeader:
 
     @property
     def samples(self) -> int:
-        """Samples of a pixel."""
+        """SampleFormat of a pixel."""
         return self._value(_SAMPLES)
 
     @property

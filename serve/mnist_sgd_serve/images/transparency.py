@@ -11,10 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_sgd_serve.images.digits.parts import widened
-from mnist_sgd_serve.images.errors import NoInk
-
-__all__ = ["SOLID", "find_paper_under"]
+from mnist_sgd_serve.images.digits.connected_components import dilate
+from mnist_sgd_serve.images.errors import BlankImage
 
 SOLID = 0.9
 """Pixels with this share of the greatest alpha, or more, show a colour of their own."""
@@ -34,7 +32,7 @@ FRINGE = 24
 """Levels by which a soft edge differs from its ink on average, at least."""
 
 
-def find_paper_under(grey: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> int:
+def find_backdrop(grey: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> int:
     """Find the grey of the paper.
 
     Args:
@@ -45,10 +43,10 @@ def find_paper_under(grey: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> int:
         0 to 255.
 
     Raises:
-        NoInk: it is transparent everywhere.
+        BlankImage: it is transparent everywhere.
     """
     if not alpha.any():
-        raise NoInk("nothing is drawn on the image: it is transparent everywhere")
+        raise BlankImage("nothing is drawn on the image: it is transparent everywhere")
     step: Any = np.s_[:: -(-alpha.shape[0] // MOST_ROWS), :: -(-alpha.shape[1] // MOST_ROWS)]
     if not alpha[step].any():
         row, column = np.unravel_index(int(alpha.argmax()), alpha.shape)
@@ -56,7 +54,7 @@ def find_paper_under(grey: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> int:
         step = np.s_[top : top + MOST_ROWS, left : left + MOST_ROWS]
     grey, alpha = grey[step], alpha[step]
     solid = alpha >= SOLID * alpha.max()
-    edge = solid & widened(~solid, 1)
+    edge = solid & dilate(~solid, 1)
     inner = solid & ~edge
     along, inside = grey[edge].astype(np.int16), grey[inner].astype(np.int16)
     if not along.size:  # all pixels are alike in this

@@ -22,10 +22,11 @@ import onnx_models
 from mnist_sgd.data.pictures.decoding import read_pictures
 from mnist_sgd.data.pictures.folders import Found
 from mnist_sgd_serve.http.picture_request import PictureLimits, read_picture
-from mnist_sgd_serve.images.decode import ImageError, ImageTooLarge, decode, decode_own
-from mnist_sgd_serve.images.picture import LONGEST_SIDE, shrink
+from mnist_sgd_serve.images.decode import decode, decode_own
+from mnist_sgd_serve.images.decoding_cost import memory_needed
+from mnist_sgd_serve.images.errors import ImageError, ImageTooLarge
+from mnist_sgd_serve.images.pixels import LONGEST_SIDE, shrink
 from mnist_sgd_serve.images.preprocessing import preprocess
-from mnist_sgd_serve.images.work import memory_needed
 from mnist_sgd_serve.protocol import RequestError
 from mnist_sgd_serve.settings import Settings
 from picture_bombs import BOMBS, MIB, bmp, chunk, drawn, png, rows, saved, segments
@@ -232,7 +233,7 @@ def test_a_transparent_colour_of_a_png_counts_as_memory_too(name: str) -> None:
 def test_a_progressive_jpeg_needs_room_for_its_coefficients() -> None:
     """Of 3 x 4 megapixels, two bytes each; and it is read at a quarter of its size.
 
-    Where its end is mid-grey it is read twice, see `mnist_sgd_serve.images.completeness`.
+    Where its end is mid-grey it is read twice, see `mnist_sgd_serve.images.truncation`.
     """
     for end in (255, 128):
         values = drawn(2000, 2000)

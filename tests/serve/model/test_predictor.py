@@ -20,9 +20,9 @@ import mnist_sgd_serve
 import onnx_models
 from mnist_sgd_serve import (
     ArtifactError,
+    BlankImage,
     ImageError,
     Metadata,
-    NoInk,
     NotAnImage,
     Prediction,
     Predictor,
@@ -197,14 +197,14 @@ def test_many_pictures_get_the_answers_that_each_gets_alone(widths: list[int]) -
 
 def test_the_picture_that_gives_no_answer_is_named(tmp_path: Path) -> None:
     blank = Image.new("L", (50, 50), 255)
-    with pytest.raises(NoInk, match="image 1: nothing is drawn on the image"):
+    with pytest.raises(BlankImage, match="image 1: nothing is drawn on the image"):
         predictor().predict_many([seven(), blank, seven()])
     path = tmp_path / "noise.png"
     path.write_bytes(b"noise")
     with pytest.raises(NotAnImage, match=r"^image 0: .*noise\.png: these 5 bytes are not"):
         predictor().predict_many([path])
     Image.new("L", (50, 50), 255).save(path)
-    with pytest.raises(NoInk, match=r"^.*noise\.png: nothing is drawn"):
+    with pytest.raises(BlankImage, match=r"^.*noise\.png: nothing is drawn"):
         predictor().predict(path)
 
 

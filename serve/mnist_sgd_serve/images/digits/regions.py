@@ -8,9 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_sgd_serve.images.digits.parts import boxes, numbered, tight_box
-
-__all__ = ["LEAST_ON_SHEET", "Region", "find_regions", "long_parts", "near_border"]
+from mnist_sgd_serve.images.digits.connected_components import (
+    bounding_box,
+    bounding_boxes,
+    label_components,
+)
 
 Mask = NDArray[np.bool_]
 Plane = NDArray[np.float32]
@@ -59,7 +61,7 @@ def find_regions(small: Plane) -> list[Region]:
     Args:
         small: float32 `[height, width]`, greys from 0 to 255.
     """
-    labels = numbered(_is_even(small))
+    labels = label_components(_is_even(small))
     sizes = np.bincount(labels[labels >= 0])
     found = []
     for label in np.argsort(-sizes, kind="stable"):
@@ -90,13 +92,13 @@ def _over_3x3(plane: Plane, function: np.ufunc) -> Plane:
 
 def _divide(mask: Mask) -> tuple[Mask, Mask]:
     """What of a mask hangs together with the border, and what else is long enough for writing."""
-    labels = numbered(mask)
+    labels = label_components(mask)
     outer = np.unique(np.concatenate([band.ravel() for band in near_border(labels)]))
     around = np.isin(labels, outer[outer >= 0])
-    inside = np.isin(labels, long_parts(labels)) & ~around
+    inside = np.isin(labels, long_components(labels)) & ~around
     if not inside.any() and not around.all():
-        least = LEAST_ON_SHEET * min(labels[tight_box(~around)].shape)
-        inside = np.isin(labels, long_parts(labels, least)) & ~around
+        least = LEAST_ON_SHEET * min(labels[bounding_box(~around)].shape)
+        inside = np.isin(labels, long_components(labels, least)) & ~around
     return around, inside
 
 
@@ -106,9 +108,9 @@ def near_border(picture: NDArray[np.generic]) -> tuple[NDArray[np.generic], ...]
     return picture[:near], picture[:, :near].T, picture[-near:], picture[:, -near:].T
 
 
-def long_parts(labels: NDArray[np.intp], least: float | None = None) -> list[int]:
+def long_components(labels: NDArray[np.intp], least: float | None = None) -> list[int]:
     """The numbers of the parts whose box is long enough for writing, or has this length."""
-    top, bottom, left, right = boxes(labels)
+    top, bottom, left, right = bounding_boxes(labels)
     least = LEAST_WRITING * min(labels.shape) if least is None else least
     long = np.maximum(bottom - top, right - left) >= least
     return np.flatnonzero(long).tolist()

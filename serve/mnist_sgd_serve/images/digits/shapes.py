@@ -3,18 +3,6 @@
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = [
-    "CONVEX",
-    "is_convex",
-    "is_quadrilateral",
-    "is_solid",
-    "outline",
-    "outlines_a_quadrilateral",
-    "share_in_hull",
-    "thickness",
-    "without_holes",
-]
-
 CONVEX = 0.95
 """What is convex covers this share of its convex hull, or more."""
 FOUR_SIDED = 0.93
@@ -61,7 +49,7 @@ def is_quadrilateral(mask: NDArray[np.bool_]) -> bool:
     hull = _convex_hull(mask)
     area = _area(hull)
     convex = int(np.count_nonzero(mask)) >= CONVEX * area
-    return convex and _largest_quadrilateral(hull) >= FOUR_SIDED * area
+    return convex and _max_quadrilateral_area(hull) >= FOUR_SIDED * area
 
 
 def outlines_a_quadrilateral(mask: NDArray[np.bool_]) -> bool:
@@ -123,7 +111,7 @@ def _turn(a: tuple[int, int], b: tuple[int, int], c: tuple[int, int]) -> int:
     return (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
 
 
-def _largest_quadrilateral(hull: NDArray[np.float64]) -> float:
+def _max_quadrilateral_area(hull: NDArray[np.float64]) -> float:
     """The area of the largest quadrilateral with its corners among those of a hull."""
     largest = 0.0
     for corner in hull:

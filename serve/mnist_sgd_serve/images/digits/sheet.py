@@ -12,16 +12,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_sgd_serve.images.digits.parts import numbered, tight_box, widened
-from mnist_sgd_serve.images.digits.regions import Region, find_regions, long_parts, near_border
+from mnist_sgd_serve.images.digits.connected_components import (
+    bounding_box,
+    dilate,
+    label_components,
+)
+from mnist_sgd_serve.images.digits.regions import Region, find_regions, long_components, near_border
 from mnist_sgd_serve.images.digits.shapes import (
     is_convex,
     is_quadrilateral,
     share_in_hull,
     thickness,
 )
-
-__all__ = ["LEAST_SIDE", "Unclear", "find_sheet"]
 
 Mask = NDArray[np.bool_]
 Plane = NDArray[np.float32]
@@ -69,7 +71,7 @@ def find_sheet(grey: NDArray[np.uint8]) -> Mask | None:
             chosen = region
     if chosen is None or not chosen.around.any() or not _is_sheet(small, chosen, _is_drawn(grey)):
         return None
-    sheet = np.kron(~widened(chosen.around, 1), np.ones((factor, factor), np.bool_))
+    sheet = np.kron(~dilate(chosen.around, 1), np.ones((factor, factor), np.bool_))
     return np.ascontiguousarray(sheet[: grey.shape[0], : grey.shape[1]])
 
 
@@ -139,12 +141,12 @@ def _strong(departure: Plane, mask: Mask) -> Mask:
 
 def _parts_around(departure: Plane, around: Mask) -> list[Mask]:
     """What is around a sheet, without the blur at its edges and what is too small for a stroke."""
-    things = numbered(around)
+    things = label_components(around)
     strong = np.zeros(around.shape, np.bool_)
     for number in range(int(things.max()) + 1):
         strong |= _strong(departure, things == number)
-    parts = numbered(strong)
-    return [parts == number for number in long_parts(parts)]
+    parts = label_components(strong)
+    return [parts == number for number in long_components(parts)]
 
 
 def _is_part_of_the_character(part: Mask, stroke: _Stroke, pen: _Stroke, region: Region) -> bool:
@@ -165,11 +167,11 @@ def _sides_along(part: Mask, share: float) -> int:
 def _distance(part: Mask, writing: Mask) -> float:
     gaps = [
         max(0, one.start - other.stop, other.start - one.stop)
-        for one, other in zip(tight_box(part), tight_box(writing), strict=True)
+        for one, other in zip(bounding_box(part), bounding_box(writing), strict=True)
     ]
     return float(np.hypot(*gaps))
 
 
 def _length(mask: Mask) -> int:
-    rows, columns = (int(span.stop - span.start) for span in tight_box(mask))
+    rows, columns = (int(span.stop - span.start) for span in bounding_box(mask))
     return max(rows, columns)

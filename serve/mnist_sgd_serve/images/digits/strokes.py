@@ -8,7 +8,13 @@ long.
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_sgd_serve.images.digits.parts import boxes, gaps, numbered, tight_box
+from mnist_sgd_serve.images.digits.clutter import LEAST_SHARE, MARGIN as PUNCHED
+from mnist_sgd_serve.images.digits.connected_components import (
+    bounding_box,
+    bounding_boxes,
+    box_distances,
+    label_components,
+)
 from mnist_sgd_serve.images.digits.shapes import (
     CONVEX,
     is_convex,
@@ -16,17 +22,6 @@ from mnist_sgd_serve.images.digits.shapes import (
     thickness,
     without_holes,
 )
-from mnist_sgd_serve.images.digits.strays import LEAST_SHARE, MARGIN as PUNCHED
-
-__all__ = [
-    "has_blob",
-    "has_pieces_all_over",
-    "is_area",
-    "is_around_paper",
-    "is_scattered",
-    "meets_border_often",
-    "runs_across",
-]
 
 Mask = NDArray[np.bool_]
 
@@ -65,7 +60,7 @@ taken off all round."""
 
 def is_area(mask: Mask) -> bool:
     """Whether ink is one compact area, such as a blank sheet."""
-    box = mask[tight_box(mask)]
+    box = mask[bounding_box(mask)]
     filled = without_holes(box)
     return (
         is_solid(box, SQUARE)
@@ -76,7 +71,7 @@ def is_area(mask: Mask) -> bool:
 
 def has_blob(mask: Mask) -> bool:
     """Whether ink is much wider in one place than its strokes are, as under a reflection."""
-    box = mask[tight_box(mask)]
+    box = mask[bounding_box(mask)]
     length = max(box.shape)
     depth = round(BLOB * length / 2)
     padded = np.pad(box, 2 * depth + 1)
@@ -86,8 +81,8 @@ def has_blob(mask: Mask) -> bool:
     strokes = padded & _deep(~blob, round(1.2 * depth))
     if not strokes.any():
         return False
-    parts = numbered(strokes)
-    lengths = _lengths(boxes(parts))
+    parts = label_components(strokes)
+    lengths = _lengths(bounding_boxes(parts))
     longest = int(np.argmax(lengths))
     thin = THICKER * thickness(parts == longest) <= 2 * depth
     return bool(thin and lengths[longest] >= BLOB * length)
@@ -112,8 +107,8 @@ def runs_across(mask: Mask) -> bool:
     One band alone may be a character that is cropped tight, if it meets all four sides, or if the
     picture is narrow.
     """
-    labels = numbered(mask)
-    found = boxes(labels)
+    labels = label_components(mask)
+    found = bounding_boxes(labels)
     lengths = _lengths(found)
     long = np.flatnonzero(2 * lengths >= lengths.max())
     top, bottom, left, right = found[:, long]
@@ -132,16 +127,16 @@ def _is_band(part: Mask) -> bool:
 
 def is_scattered(mask: Mask) -> bool:
     """Whether the longest part has no other near it, as with punch holes and specks."""
-    found = boxes(numbered(mask))
+    found = bounding_boxes(label_components(mask))
     lengths = _lengths(found)
     longest = int(np.argmax(lengths))
-    others = np.delete(gaps(found, longest), longest) / lengths[longest]
+    others = np.delete(box_distances(found, longest), longest) / lengths[longest]
     margin = round(PUNCHED * min(mask.shape))
     if others.size < 2 and mask[margin:-margin, margin:-margin].any():  # a colon consists of two
         return bool(np.any(others > FAR))
     if others.size == 0:
         return False
-    least = min(SPECK * max(mask[tight_box(mask)].shape), LEAST_SHARE * min(mask.shape))
+    least = min(SPECK * max(mask[bounding_box(mask)].shape), LEAST_SHARE * min(mask.shape))
     return bool(others.min() > (FAR_OF_SPECKS if lengths[longest] < least else FAR_OF_MANY))
 
 
@@ -153,18 +148,18 @@ def meets_border_often(mask: Mask) -> bool:
 
 def has_pieces_all_over(mask: Mask) -> bool:
     """Whether most of the ink is in compact pieces all over the picture: dots, squares, blots."""
-    spans = mask[tight_box(mask)].shape
+    spans = mask[bounding_box(mask)].shape
     if any(span < ALL_OVER * side for span, side in zip(spans, mask.shape, strict=True)):
         return False
     return any(_has_pieces(mask, margin) for margin in (0, round(MARGIN * min(mask.shape))))
 
 
 def _has_pieces(mask: Mask, margin: int) -> bool:
-    pieces = numbered(_deep(mask, margin))
+    pieces = label_components(_deep(mask, margin))
     sizes = np.bincount(pieces[pieces >= 0])
     if len(sizes) < LEAST_PIECES:
         return False
-    top, bottom, left, right = boxes(pieces)
+    top, bottom, left, right = bounding_boxes(pieces)
     height, width = bottom - top, right - left
     share = sizes / (height * width)
     compact = np.maximum(height, width) <= LONGEST * np.minimum(height, width)

@@ -9,13 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_sgd_serve.images.decode import NoInk
-from mnist_sgd_serve.images.digits.paper import Paper, find_paper, rim
-from mnist_sgd_serve.images.digits.parts import tight_box, widened
+from mnist_sgd_serve.images.digits.background import Background, find_background, rim
+from mnist_sgd_serve.images.digits.clutter import find_clutter, remove_specks
+from mnist_sgd_serve.images.digits.connected_components import bounding_box, dilate
 from mnist_sgd_serve.images.digits.sheet import LEAST_SIDE
-from mnist_sgd_serve.images.digits.strays import find_strays, without_specks
-
-__all__ = ["Ink", "read_ink"]
+from mnist_sgd_serve.images.errors import BlankImage
 
 Mask = NDArray[np.bool_]
 Plane = NDArray[np.float64]
@@ -37,7 +35,7 @@ NEAR = 0.02
 
 
 @dataclass(frozen=True)
-class Ink:
+class Foreground:
     """The ink on a picture.
 
     Attributes:
@@ -50,10 +48,12 @@ class Ink:
     mask: Mask
     shares: Plane
     inverted: bool
-    paper: Paper
+    paper: Background
 
 
-def read_ink(grey: NDArray[np.uint8], sheet: Mask | None = None, *, cropped: bool = False) -> Ink:
+def find_foreground(
+    grey: NDArray[np.uint8], sheet: Mask | None = None, *, cropped: bool = False
+) -> Foreground:
     """Find the ink on a picture.
 
     Args:
@@ -63,9 +63,9 @@ def read_ink(grey: NDArray[np.uint8], sheet: Mask | None = None, *, cropped: boo
         cropped: much of the border may be ink.
 
     Raises:
-        NoInk: it is blank, or nothing but ink.
+        BlankImage: it is blank, or nothing but ink.
     """
-    paper = find_paper(grey, sheet, cropped=cropped)
+    paper = find_background(grey, sheet, cropped=cropped)
     # What departs most from the paper is the ink, whichever side of it.
     departure = grey.astype(np.float64) - paper.level
     if sheet is not None:
@@ -76,24 +76,24 @@ def read_ink(grey: NDArray[np.uint8], sheet: Mask | None = None, *, cropped: boo
     evidence = _Evidence.of(ink, room, paper)
     large = min(grey.shape) >= LEAST_SIDE
     if large:
-        strays = find_strays(
+        strays = find_clutter(
             evidence.mask(least=True),
             evidence.values,
             *_near_border(grey, sheet),
             sheet=sheet is not None,
         )
         if strays.any():
-            ink[widened(strays, 2)] = 0
+            ink[dilate(strays, 2)] = 0
             evidence = _Evidence.of(ink, room, paper)
     mask = evidence.mask()
     if np.mean(mask) > MOST_INK:
-        raise NoInk("the image is nothing but ink: leave some paper around what is drawn")
-    mask = without_specks(mask, evidence.values, lines=large)
+        raise BlankImage("the image is nothing but ink: leave some paper around what is drawn")
+    mask = remove_specks(mask, evidence.values, lines=large)
     if np.count_nonzero(mask) < LEAST_PIXELS:
-        raise NoInk("nothing is drawn on the image but specks")
+        raise BlankImage("nothing is drawn on the image but specks")
     if paper.photographed:
         ink = np.minimum(ink / (FULL_INK * evidence.strength), 1)
-    return Ink(mask, (ink * mask)[tight_box(mask)], inverted, paper)
+    return Foreground(mask, (ink * mask)[bounding_box(mask)], inverted, paper)
 
 
 @dataclass(frozen=True)
@@ -113,17 +113,17 @@ class _Evidence:
     cut: float
 
     @classmethod
-    def of(cls, ink: Plane, room: Plane | float, paper: Paper) -> "_Evidence":
+    def of(cls, ink: Plane, room: Plane | float, paper: Background) -> "_Evidence":
         # A mean over 3x3 pixels has a third of the noise: 1.75 deviations of one are 5 of it.
         values, deviations = (_blur(ink), 1.75) if paper.photographed else (ink, 5)
         floor = np.broadcast_to(np.maximum(deviations * paper.noise / room, LEAST_INK), ink.shape)
         stands_out = values > floor
         candidates = values[stands_out]
         if candidates.size == 0:
-            raise NoInk("nothing is drawn on the image: it is blank")
+            raise BlankImage("nothing is drawn on the image: it is blank")
         strength = float(np.mean(candidates[candidates >= _otsu(candidates)]))
         if strength < max(LEAST_CONTRAST, 1.5 * float(np.mean(floor[stands_out]))):
-            raise NoInk("nothing is drawn on the image that stands out from the paper")
+            raise BlankImage("nothing is drawn on the image that stands out from the paper")
         cut = PHOTOGRAPHED_CUT if paper.photographed else DRAWN_CUT
         return cls(values, stands_out, strength, cut)
 

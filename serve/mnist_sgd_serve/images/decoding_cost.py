@@ -14,8 +14,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["TooMuchWork", "canvas_memory", "check_runs", "check_work", "memory_needed"]
-
 MOST_SCANS = 64
 """In a JPEG. Progressive files have 6 to 20: each scan costs a pass over the whole picture."""
 

@@ -6,14 +6,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["Samples", "mended", "read_samples"]
-
 _BITS, _PHOTOMETRIC, _FORMAT = 258, 262, 339
 _MIN_IS_WHITE, _SIGNED = 0, 2
 """Tags of TIFF 6.0, and some of their values."""
 
 
-class Samples(NamedTuple):
+class SampleFormat(NamedTuple):
     """What the samples of an image's file are.
 
     Attributes:
@@ -27,7 +25,7 @@ class Samples(NamedTuple):
     min_is_white: bool = False
 
 
-def read_samples(image: "Image.Image") -> Samples:
+def read_sample_format(image: "Image.Image") -> SampleFormat:
     """Find what the samples are, of an image that was opened and is not decoded yet."""
     bits = _tag(image, _BITS)
     if bits is None:
@@ -35,7 +33,7 @@ def read_samples(image: "Image.Image") -> Samples:
         depth = re.search(r";(\d+)", str(tile[0][3])) if tile else None  # as in "RGB;16B"
         bits = int(depth[1]) if depth else None
     signed = _tag(image, _FORMAT) == _SIGNED
-    return Samples(bits, signed, _tag(image, _PHOTOMETRIC) == _MIN_IS_WHITE)
+    return SampleFormat(bits, signed, _tag(image, _PHOTOMETRIC) == _MIN_IS_WHITE)
 
 
 def _tag(image: "Image.Image", number: int) -> int | None:
@@ -45,7 +43,9 @@ def _tag(image: "Image.Image", number: int) -> int | None:
     return first if isinstance(first, int) else None
 
 
-def mended(image: "Image.Image", samples: Samples, *, in_place: bool) -> "Image.Image":
+def fix_transparency(
+    image: "Image.Image", samples: SampleFormat, *, in_place: bool
+) -> "Image.Image":
     """The image with its transparency as the file means it.
 
     Pillow leaves the transparent colour of a PNG in 2 or 4 bits of grey, or in 16 bits a channel,
@@ -57,7 +57,7 @@ def mended(image: "Image.Image", samples: Samples, *, in_place: bool) -> "Image.
         in_place: change `image`, which may be too large to be copied.
 
     Returns:
-        `image` itself, or where something is mended and must not be in place, a copy.
+        `image` itself, or where something is fix_transparency and must not be in place, a copy.
     """
     if image.format == "BMP" and image.mode == "RGBA" and not image.getchannel("A").getbbox():
         return image.convert("RGB")

@@ -5,8 +5,6 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["border", "shrink", "with_smaller_pixels"]
-
 Pixel = TypeVar("Pixel", bound=np.generic)
 
 LONGEST_SIDE = 512
@@ -28,7 +26,7 @@ def shrink(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.asarray(Image.fromarray(grey).reduce(factor))
 
 
-def with_smaller_pixels(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def undo_upscaling(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Make 2 x 2 pixels of each larger square, where a picture was enlarged by repeating pixels.
 
     So it is read as the small picture that it is. Single pixels would have no middle to crop at.

@@ -15,17 +15,15 @@ around the sheet, and no picture that was tried more than 0.2 s.
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_sgd_serve.images.digits.drawn import find_drawn
-from mnist_sgd_serve.images.digits.parts import tight_box
-from mnist_sgd_serve.images.picture import shrink, with_smaller_pixels
-
-__all__ = ["follow_recipe", "is_mnist"]
+from mnist_sgd_serve.images.digits.connected_components import bounding_box
+from mnist_sgd_serve.images.digits.segmentation import segment_character
+from mnist_sgd_serve.images.pixels import shrink, undo_upscaling
 
 SIZE = 28
 BLOCK = 20
 
 
-def follow_recipe(grey: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], bool]:
+def to_mnist(grey: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], bool]:
     """Find what is drawn on a picture and make an MNIST image of it.
 
     Args:
@@ -35,9 +33,9 @@ def follow_recipe(grey: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], bool]:
         uint8 `[28, 28]`, light ink on dark paper; and whether the picture was dark on light.
 
     Raises:
-        NoInk: it is blank, or nothing but ink, or it cannot be told what is drawn.
+        BlankImage: it is blank, or nothing but ink, or it cannot be told what is drawn.
     """
-    ink, inverted = find_drawn(with_smaller_pixels(shrink(grey)))
+    ink, inverted = segment_character(undo_upscaling(shrink(grey)))
     return _place(ink), inverted
 
 
@@ -52,7 +50,7 @@ def is_mnist(grey: NDArray[np.uint8]) -> bool:
     for profile in (grey.sum(0, dtype=np.float64), grey.sum(1, dtype=np.float64)):
         if not 13.95 <= _barycentre(profile) <= 15.005:
             return False
-    rows, columns = tight_box(grey > 0)
+    rows, columns = bounding_box(grey > 0)
     return max(rows.stop - rows.start, columns.stop - columns.start) in (BLOCK - 1, BLOCK)
 
 

@@ -11,10 +11,8 @@ from mnist_sgd_serve.images.bmp_runs import unpack_runs
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["as_decoded_here", "content_behind"]
 
-
-def content_behind(image: "Image.Image") -> bytes:
+def file_content(image: "Image.Image") -> bytes:
     """The file of an image whose first frame Pillow has opened and not decoded; else nothing."""
     file = getattr(image, "fp", None)
     if not getattr(image, "tile", None) or file is None or image.tell():
@@ -26,7 +24,7 @@ def content_behind(image: "Image.Image") -> bytes:
     return content
 
 
-def as_decoded_here(image: "Image.Image", content: bytes) -> "Image.Image":
+def reopened(image: "Image.Image", content: bytes) -> "Image.Image":
     """An image that Pillow has opened so that it is decoded rightly, or itself."""
     if image.format == "TIFF" and getattr(image, "tile", None):
         from mnist_sgd_serve.images.tiff import open_given

@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 
 from mnist_sgd_serve.images.digits.shapes import thickness
 
-__all__ = ["Shaded"]
-
 Picture = NDArray[np.uint8]
 
 WIDEST = 1 / 6
@@ -24,7 +22,7 @@ AS_DARK = 0.35
 
 
 @dataclass(frozen=True)
-class Shaded:
+class Shading:
     """A picture and its paper, as if the ink were darker.
 
     Attributes:
@@ -40,7 +38,7 @@ class Shaded:
     light: bool
 
     @classmethod
-    def of(cls, grey: Picture, *, light: bool) -> "Shaded":
+    def of(cls, grey: Picture, *, light: bool) -> "Shading":
         """Find the paper of a picture.
 
         Args:
@@ -54,10 +52,10 @@ class Shaded:
         smooth = np.asarray(Image.fromarray(dark).filter(ImageFilter.BoxBlur(1)))
         # Beyond the border there is as much paper as the closing needs.
         padded = np.pad(smooth, width, mode="edge")
-        closed = _lowest(_highest(padded, width), width)
+        closed = _erode(_dilate(padded, width), width)
         return cls(dark, smooth, closed[width:-width, width:-width], light)
 
-    def without_shade(self) -> Picture:
+    def corrected(self) -> Picture:
         """Compare each pixel with its paper: uint8 `[height, width]`, dark ink on even paper."""
         dark, bright = self.grey, self.paper
         if self.light:
@@ -71,18 +69,18 @@ class Shaded:
         Args:
             mask: bool `[height, width]`, the ink.
         """
-        near = _lowest(self.paper, 2 * round(thickness(mask)) + 1)
+        near = _erode(self.paper, 2 * round(thickness(mask)) + 1)
         next_to_it = np.subtract(near, self.smooth, dtype=np.int16)[mask]
         contrast = np.subtract(self.paper, self.smooth, dtype=np.int16)[mask]
         return bool(2 * np.count_nonzero(next_to_it < AS_DARK * contrast) > len(contrast))
 
 
-def _lowest(plane: Picture, width: int) -> Picture:
+def _erode(plane: Picture, width: int) -> Picture:
     """Give the minimum over `width` x `width` pixels around each."""
-    return 255 - _highest(255 - plane, width)
+    return 255 - _dilate(255 - plane, width)
 
 
-def _highest(plane: NDArray[np.uint8], width: int) -> NDArray[np.uint8]:
+def _dilate(plane: NDArray[np.uint8], width: int) -> NDArray[np.uint8]:
     """Give the maximum over `width` x `width` pixels around each."""
     for axis in (0, 1):
         lines = np.moveaxis(plane, axis, 0)

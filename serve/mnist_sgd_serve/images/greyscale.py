@@ -9,26 +9,24 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from mnist_sgd_serve.images.bit_depth import DEEP, LEAST_LEVELS, deep_grey
 from mnist_sgd_serve.images.colour import LOOKED_AT, choose_channel
-from mnist_sgd_serve.images.depth import DEEP, LEAST_LEVELS, deep_grey
 from mnist_sgd_serve.images.errors import UnsupportedFormat
-from mnist_sgd_serve.images.samples import Samples
-from mnist_sgd_serve.images.transparency import SOLID, find_paper_under
+from mnist_sgd_serve.images.sample_format import SampleFormat
+from mnist_sgd_serve.images.transparency import SOLID, find_backdrop
 
 if TYPE_CHECKING:
     from PIL import Image
-
-__all__ = ["to_grey"]
 
 _ALPHA = ("LA", "La", "PA", "RGBA", "RGBa")
 _PLAIN = ("1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr", "HSV")
 
 
-def to_grey(image: "Image.Image", samples: Samples) -> NDArray[np.uint8]:
+def to_grey(image: "Image.Image", samples: SampleFormat) -> NDArray[np.uint8]:
     """Make grey bytes of a decoded image.
 
     Args:
-        image: of Pillow, decoded, and mended by `samples.mended`.
+        image: of Pillow, decoded, and fix_transparency by `samples.fix_transparency`.
         samples: of its file.
 
     Returns:
@@ -36,7 +34,7 @@ def to_grey(image: "Image.Image", samples: Samples) -> NDArray[np.uint8]:
 
     Raises:
         UnsupportedFormat: it has a mode that is not read, or values that bytes cannot show.
-        NoInk: it is transparent everywhere.
+        BlankImage: it is transparent everywhere.
     """
     if image.mode in DEEP:
         return deep_grey(image, samples)
@@ -83,7 +81,7 @@ def _on_paper(image: "Image.Image") -> NDArray[np.uint8]:
     drawn, alpha = _layers(image)
     if alpha.getextrema()[0] == 255:
         return np.asarray(drawn)
-    paper = find_paper_under(np.asarray(drawn), np.asarray(alpha))
+    paper = find_backdrop(np.asarray(drawn), np.asarray(alpha))
     return np.asarray(Image.composite(drawn, Image.new("L", image.size, paper), alpha))
 
 

@@ -5,10 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_sgd_serve.images.digits.parts import widened
-from mnist_sgd_serve.images.picture import border
-
-__all__ = ["MOST_NOISE", "Paper", "find_paper", "rim"]
+from mnist_sgd_serve.images.digits.connected_components import dilate
+from mnist_sgd_serve.images.pixels import border
 
 LEAST_SLANTED = 20
 """On a smaller picture the light is the same everywhere."""
@@ -19,7 +17,7 @@ LEAST_GAP, CLEAR_GAP = 40, 3.0
 
 
 @dataclass(frozen=True)
-class Paper:
+class Background:
     """The paper of a picture.
 
     Attributes:
@@ -38,9 +36,9 @@ class Paper:
         return self.noise > 0 and not self.small
 
 
-def find_paper(
+def find_background(
     grey: NDArray[np.uint8], sheet: NDArray[np.bool_] | None = None, *, cropped: bool = False
-) -> Paper:
+) -> Background:
     """Find the paper's level, from the border inwards; of the pixels of `sheet` alone, if given.
 
     A border that is mostly one value is that of a drawing. Otherwise a quadratic surface, the
@@ -61,10 +59,10 @@ def find_paper(
         edge = edge[(edge >= greys[0]) & (edge <= greys[1])]
     middle = float(np.median(edge))
     if _is_mostly_one_value(edge):
-        return Paper(middle)
+        return Background(middle)
     if small:
         noise = 0.0 if greys != (0, 255) else 1.4826 * float(np.median(np.abs(edge - middle)))
-        return Paper(middle, noise, small=True)
+        return Background(middle, noise, small=True)
     found = _fitted(grey, sheet, greys)
     if cropped and found.noise > MOST_NOISE:
         greys = _side_of(_split(grey.ravel())[1], border(grey))
@@ -78,7 +76,7 @@ def _fitted(
     sheet: NDArray[np.bool_] | None,
     greys: tuple[float, float],
     everywhere: bool = False,
-) -> Paper:
+) -> Background:
     """Fit a quadratic surface to the paper, that has some of these greys."""
     basis = _quadratic(*grey.shape)
     # At most 64 x 64 pixels are fitted, in strides, for a mean would hide the noise.
@@ -100,7 +98,7 @@ def _fitted(
         chosen, before = (distance <= 3 * noise + 1) & usable, chosen
         if np.array_equal(chosen, before):
             break
-    return Paper(np.clip(basis @ fit, 0, 255), noise + 0.3)  # 0.3: of rounding to whole levels
+    return Background(np.clip(basis @ fit, 0, 255), noise + 0.3)  # 0.3: of rounding to whole levels
 
 
 def _is_mostly_one_value(edge: NDArray[np.uint8]) -> bool:
@@ -162,5 +160,5 @@ def _quadratic(height: int, width: int) -> NDArray[np.float32]:
 
 def rim(mask: NDArray[np.bool_], pixels: int = 1) -> NDArray[np.bool_]:
     """What is at most so far from a pixel outside of `mask`, or from the border."""
-    outside = widened(np.pad(~mask, 1, constant_values=True), pixels)
+    outside = dilate(np.pad(~mask, 1, constant_values=True), pixels)
     return outside[1:-1, 1:-1]

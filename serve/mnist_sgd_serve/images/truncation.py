@@ -24,8 +24,6 @@ from mnist_sgd_serve.images.file_headers import split_exif
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["MARK", "has_all_pixels", "mark_pixels", "with_end"]
-
 _END_OF_IMAGE = b"\xff\xd9"
 _END, _SCAN = 0xD9, 0xDA
 _BARE = frozenset({0x01, *range(0xD0, 0xDA)})
@@ -49,7 +47,7 @@ _NOISE = b"\0" + bytes((17 * at * at + 91 * at + 40) % 255 for at in range(255))
 """Bytes that are of no marker and decode to blocks that differ from one to the next."""
 
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
-"""Samples of a pixel by the colour type of a PNG: third edition, section 11.2.1."""
+"""SampleFormat of a pixel by the colour type of a PNG: third edition, section 11.2.1."""
 
 _PASSES = (
     (0, 0, 8, 8),
@@ -91,7 +89,7 @@ def _marked(mode: str, size: tuple[int, int]) -> "Image.Image":
     return Image.new(mode, size, MARK[0] if bands == 1 else MARK[:bands])
 
 
-def has_all_pixels(content: bytes, image: "Image.Image") -> bool:
+def is_complete(content: bytes, image: "Image.Image") -> bool:
     """Whether no pixel of an image is made up.
 
     Args:

@@ -9,12 +9,16 @@ import contextlib
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_sgd_serve.images.decode import NoInk
-from mnist_sgd_serve.images.digits.ink import Ink, read_ink
-from mnist_sgd_serve.images.digits.paper import MOST_NOISE
-from mnist_sgd_serve.images.digits.parts import boxes, gaps, numbered, tight_box
-from mnist_sgd_serve.images.digits.regions import LEAST_ON_SHEET, long_parts
-from mnist_sgd_serve.images.digits.shade import Shaded
+from mnist_sgd_serve.images.digits.background import MOST_NOISE
+from mnist_sgd_serve.images.digits.connected_components import (
+    bounding_box,
+    bounding_boxes,
+    box_distances,
+    label_components,
+)
+from mnist_sgd_serve.images.digits.foreground import Foreground, find_foreground
+from mnist_sgd_serve.images.digits.regions import LEAST_ON_SHEET, long_components
+from mnist_sgd_serve.images.digits.shading import Shading
 from mnist_sgd_serve.images.digits.shapes import is_solid, outlines_a_quadrilateral
 from mnist_sgd_serve.images.digits.sheet import LEAST_SIDE, NEAR, Unclear, find_sheet
 from mnist_sgd_serve.images.digits.strokes import (
@@ -26,9 +30,8 @@ from mnist_sgd_serve.images.digits.strokes import (
     meets_border_often,
     runs_across,
 )
-from mnist_sgd_serve.images.picture import border
-
-__all__ = ["find_drawn"]
+from mnist_sgd_serve.images.errors import BlankImage
+from mnist_sgd_serve.images.pixels import border
 
 Plane = NDArray[np.float64]
 
@@ -47,7 +50,7 @@ UNCLEAR = (
 )
 
 
-def find_drawn(grey: NDArray[np.uint8]) -> tuple[Plane, bool]:
+def segment_character(grey: NDArray[np.uint8]) -> tuple[Plane, bool]:
     """Find what is drawn on a picture.
 
     Args:
@@ -58,10 +61,10 @@ def find_drawn(grey: NDArray[np.uint8]) -> tuple[Plane, bool]:
         dark on light paper.
 
     Raises:
-        NoInk: it is blank, or nothing but ink, or it cannot be told what is drawn.
+        BlankImage: it is blank, or nothing but ink, or it cannot be told what is drawn.
     """
-    with contextlib.suppress(NoInk):
-        ink = read_ink(grey)
+    with contextlib.suppress(BlankImage):
+        ink = find_foreground(grey)
         if _is_certain(ink):
             return ink.shares, ink.inverted
     try:
@@ -71,18 +74,18 @@ def find_drawn(grey: NDArray[np.uint8]) -> tuple[Plane, bool]:
     return ink.shares, ink.inverted
 
 
-def _on_the_sheet(grey: NDArray[np.uint8]) -> Ink:
+def _on_the_sheet(grey: NDArray[np.uint8]) -> Foreground:
     """Read what is on a sheet or, where none is found, cropped tight."""
     sheet = find_sheet(grey)
     if sheet is not None:
-        with contextlib.suppress(NoInk):
-            ink = read_ink(grey, sheet)
+        with contextlib.suppress(BlankImage):
+            ink = find_foreground(grey, sheet)
             _check_strokes(ink)
-            if max(ink.shares.shape) >= LEAST_ON_SHEET * min(sheet[tight_box(sheet)].shape):
+            if max(ink.shares.shape) >= LEAST_ON_SHEET * min(sheet[bounding_box(sheet)].shape):
                 return ink
-    ink = read_ink(grey, cropped=True)
+    ink = find_foreground(grey, cropped=True)
     if meets_border_often(ink.mask):
-        raise NoInk(PATTERN)
+        raise BlankImage(PATTERN)
     if min(grey.shape) >= LEAST_SIDE:
         _check_strokes(ink)
         if _is_faint_inside(ink) or ink.paper.noise > MOST_NOISE:
@@ -94,26 +97,26 @@ def _on_the_sheet(grey: NDArray[np.uint8]) -> Ink:
     return ink
 
 
-def _check_strokes(ink: Ink) -> None:
+def _check_strokes(ink: Foreground) -> None:
     """Refuse what has no strokes; a drawing may show a dot or an area."""
     if has_pieces_all_over(ink.mask):
-        raise NoInk(PATTERN)
+        raise BlankImage(PATTERN)
     if ink.paper.photographed and is_scattered(ink.mask):
-        raise NoInk(SCATTERED)
+        raise BlankImage(SCATTERED)
     if ink.paper.photographed and is_area(ink.mask) and not border(ink.mask).any():
-        raise NoInk(AREA)
+        raise BlankImage(AREA)
     near = max(2, round(AT_THE_BORDER * min(ink.mask.shape)))
     if not ink.mask[near:-near, near:-near].any():
-        raise NoInk(LINES)
+        raise BlankImage(LINES)
 
 
-def _is_faint_inside(ink: Ink) -> bool:
+def _is_faint_inside(ink: Foreground) -> bool:
     """Whether an area wider than a stroke is fainter than the rest, as shade is."""
     full = float(np.percentile(ink.shares[ink.shares > 0], 95))
     return is_solid((ink.shares > 0) & (ink.shares < FAINT * full))
 
 
-def _is_around_strokes(ink: Ink) -> bool:
+def _is_around_strokes(ink: Foreground) -> bool:
     """Whether something else than strokes is among the ink, or all of it."""
     return has_blob(ink.mask) or is_around_paper(ink.mask) or runs_across(ink.mask)
 
@@ -121,17 +124,17 @@ def _is_around_strokes(ink: Ink) -> bool:
 def _in_shadow(grey: NDArray[np.uint8]) -> tuple[Plane, bool]:
     """Read what is drawn on paper that is partly in shadow, or refuse."""
     for inverted in (True, False):
-        with contextlib.suppress(NoInk):
-            shaded = Shaded.of(grey, light=not inverted)
-            ink = read_ink(shaded.without_shade())
+        with contextlib.suppress(BlankImage):
+            shaded = Shading.of(grey, light=not inverted)
+            ink = find_foreground(shaded.corrected())
             if ink.inverted and _is_certain(ink) and not shaded.continues(ink.mask):
                 return ink.shares, inverted
-    raise NoInk(UNCLEAR)
+    raise BlankImage(UNCLEAR)
 
 
-def _is_certain(ink: Ink) -> bool:
+def _is_certain(ink: Foreground) -> bool:
     """Whether it is made of strokes that are near to each other, and clear of the border."""
-    box = ink.mask[tight_box(ink.mask)]
+    box = ink.mask[bounding_box(ink.mask)]
     return (
         ink.paper.noise <= MOST_NOISE
         and not border(ink.mask).any()
@@ -141,17 +144,19 @@ def _is_certain(ink: Ink) -> bool:
     )
 
 
-def _is_together(ink: Ink) -> bool:
-    found = boxes(numbered(ink.mask))
+def _is_together(ink: Foreground) -> bool:
+    found = bounding_boxes(label_components(ink.mask))
     lengths = np.maximum(found[1] - found[0], found[3] - found[2])
     longest = int(np.argmax(lengths))
-    return bool(np.all(gaps(found, longest) <= NEAR * lengths[longest]))
+    return bool(np.all(box_distances(found, longest) <= NEAR * lengths[longest]))
 
 
-def _may_be_no_ink(ink: Ink) -> bool:
+def _may_be_no_ink(ink: Foreground) -> bool:
     """Whether it is at the border, but too solid for strokes or apart from what is clear of it."""
-    labels = numbered(ink.mask)
+    labels = label_components(ink.mask)
     touching = set(border(labels).tolist()) - {-1}
     if not touching:
         return False
-    return is_solid(ink.mask[tight_box(ink.mask)]) or not touching.issuperset(long_parts(labels))
+    return is_solid(ink.mask[bounding_box(ink.mask)]) or not touching.issuperset(
+        long_components(labels)
+    )

@@ -13,13 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_sgd_serve.images.errors import UnsupportedFormat
-from mnist_sgd_serve.images.samples import Samples
-from mnist_sgd_serve.images.transparency import find_paper_under
+from mnist_sgd_serve.images.sample_format import SampleFormat
+from mnist_sgd_serve.images.transparency import find_backdrop
 
 if TYPE_CHECKING:
     from PIL import Image
-
-__all__ = ["DEEP", "LEAST_LEVELS", "deep_grey", "find_scale"]
 
 DEEP = ("I;16", "I;16B", "I;16L", "I;16N", "I", "F")
 """Pillow's modes of more than 8 bits a sample."""
@@ -28,13 +26,13 @@ LEAST_LEVELS = 32
 """Where the upper 8 bits have a smaller range, too few of the 256 levels would be left."""
 
 _BAND = 2**18
-"""Samples that are converted at once, so that memory holds no wide copy of them all."""
+"""SampleFormat that are converted at once, so that memory holds no wide copy of them all."""
 
 Values: TypeAlias = NDArray[Any]
 Scale: TypeAlias = Callable[[Values], NDArray[np.uint8]]
 
 
-def deep_grey(image: "Image.Image", samples: Samples) -> NDArray[np.uint8]:
+def deep_grey(image: "Image.Image", samples: SampleFormat) -> NDArray[np.uint8]:
     """Make grey bytes of a decoded image of one of the modes `DEEP`.
 
     Args:
@@ -46,7 +44,7 @@ def deep_grey(image: "Image.Image", samples: Samples) -> NDArray[np.uint8]:
 
     Raises:
         UnsupportedFormat: it has values that are not finite.
-        NoInk: it is transparent everywhere.
+        BlankImage: it is transparent everywhere.
     """
     key = image.info.get("transparency")
     if not isinstance(key, int):
@@ -54,15 +52,15 @@ def deep_grey(image: "Image.Image", samples: Samples) -> NDArray[np.uint8]:
     shown = _filled(image, samples, np.bool_, lambda band: band != key)
     alpha = shown.view(np.uint8)
     if not alpha.any():
-        find_paper_under(alpha, alpha)  # which says so
+        find_backdrop(alpha, alpha)  # which says so
     grey = _deep_grey(image, samples, key)
-    paper = find_paper_under(grey, alpha)
+    paper = find_backdrop(grey, alpha)
     clear = np.logical_not(shown, out=shown)  # in place: such a picture may be large
     np.copyto(grey, np.uint8(paper), where=clear)
     return grey
 
 
-def _deep_grey(image: "Image.Image", samples: Samples, key: int | None) -> NDArray[np.uint8]:
+def _deep_grey(image: "Image.Image", samples: SampleFormat, key: int | None) -> NDArray[np.uint8]:
     """Grey bytes, of which those where the value is `key` mean nothing."""
 
     def bands() -> Iterator[Values]:
@@ -83,7 +81,7 @@ def _deep_grey(image: "Image.Image", samples: Samples, key: int | None) -> NDArr
 
 
 def _filled(
-    image: "Image.Image", samples: Samples, kind: Any, make: Callable[[Values], Values]
+    image: "Image.Image", samples: SampleFormat, kind: Any, make: Callable[[Values], Values]
 ) -> NDArray[Any]:
     """What `make` gives for the samples, of the data type `kind`."""
     width, height = image.size
@@ -94,7 +92,7 @@ def _filled(
     return filled
 
 
-def _bands(image: "Image.Image", samples: Samples) -> Iterator[Values]:
+def _bands(image: "Image.Image", samples: SampleFormat) -> Iterator[Values]:
     """The samples, a band of rows at a time."""
     width, height = image.size
     rows = max(1, _BAND // width)

@@ -3,10 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["boxes", "gaps", "label_parts", "numbered", "tight_box", "widened"]
 
-
-def label_parts(mask: NDArray[np.bool_]) -> NDArray[np.intp]:
+def label_runs(mask: NDArray[np.bool_]) -> NDArray[np.intp]:
     """Find the connected parts of `mask`: one number a true pixel, row-major.
 
     The rows' runs of true pixels are the nodes of a graph, joined where runs of neighbouring rows
@@ -36,17 +34,17 @@ def label_parts(mask: NDArray[np.bool_]) -> NDArray[np.intp]:
         number = fresh
 
 
-def numbered(mask: NDArray[np.bool_]) -> NDArray[np.intp]:
+def label_components(mask: NDArray[np.bool_]) -> NDArray[np.intp]:
     """Number the connected parts of `mask` from 0 on: `[height, width]`, -1 where it is false."""
     labels = np.full(mask.shape, -1, np.intp)
-    given = label_parts(mask)
+    given = label_runs(mask)
     rank = np.cumsum(np.bincount(given) > 0) - 1
     labels[mask] = rank[given]
     return labels
 
 
-def boxes(labels: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Find the boxes of parts that `numbered` gave: `[4, n]`, top, bottom, left, right.
+def bounding_boxes(labels: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Find the boxes of parts that `label_components` gave: `[4, n]`, top, bottom, left, right.
 
     Bottom and right are the first row and column outside of a box.
     """
@@ -61,7 +59,7 @@ def boxes(labels: NDArray[np.intp]) -> NDArray[np.intp]:
     return found
 
 
-def gaps(found: NDArray[np.intp], number: int) -> NDArray[np.float64]:
+def box_distances(found: NDArray[np.intp], number: int) -> NDArray[np.float64]:
     """How far the box of one part is from that of each: `[n]`, in pixels; 0 where they overlap.
 
     Args:
@@ -74,13 +72,13 @@ def gaps(found: NDArray[np.intp], number: int) -> NDArray[np.float64]:
     return np.asarray(np.hypot(np.maximum(down, 0), np.maximum(across, 0)))
 
 
-def tight_box(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
+def bounding_box(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
     """Rows and columns of the tight box around what is true, of which there must be some."""
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
 
 
-def widened(mask: NDArray[np.bool_], pixels: int) -> NDArray[np.bool_]:
+def dilate(mask: NDArray[np.bool_], pixels: int) -> NDArray[np.bool_]:
     """Add to `mask` what is at most `pixels` away along rows, then along columns."""
     for axis in (0, 1):
         wide = mask.copy()

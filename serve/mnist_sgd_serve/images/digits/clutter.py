@@ -1,4 +1,4 @@
-"""Ink that is not of the drawn thing: frames, punch holes, reflections, lines, specks.
+"""Foreground that is not of the drawn thing: frames, punch holes, reflections, lines, specks.
 
 Each is known by its shape and its place alone, so that what is drawn may consist of several parts,
 as do i, %, seven-segment digits and many a 5. Where nothing else is drawn, they are what is drawn.
@@ -9,11 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_sgd_serve.images.digits.parts import boxes, gaps, numbered
+from mnist_sgd_serve.images.digits.connected_components import (
+    bounding_boxes,
+    box_distances,
+    label_components,
+)
 from mnist_sgd_serve.images.digits.shapes import outline
-from mnist_sgd_serve.images.picture import border
-
-__all__ = ["LEAST_SHARE", "MARGIN", "find_strays", "without_specks"]
+from mnist_sgd_serve.images.pixels import border
 
 Mask = NDArray[np.bool_]
 
@@ -42,7 +44,7 @@ LONGER = 1.3
 
 
 @dataclass(frozen=True)
-class _Parts:
+class _Components:
     """The connected parts of a mask, by their numbers.
 
     Attributes:
@@ -58,11 +60,11 @@ class _Parts:
     weights: NDArray[np.float64]
 
     @classmethod
-    def of(cls, mask: Mask, ink: NDArray[np.float64]) -> "_Parts":
-        labels = numbered(mask)
+    def of(cls, mask: Mask, ink: NDArray[np.float64]) -> "_Components":
+        labels = label_components(mask)
         numbers = labels[mask]
         weights = np.bincount(numbers, ink[mask]).astype(np.float64)
-        return cls(labels, boxes(labels), np.bincount(numbers), weights)
+        return cls(labels, bounding_boxes(labels), np.bincount(numbers), weights)
 
     @property
     def lengths(self) -> NDArray[np.intp]:
@@ -90,7 +92,7 @@ class _Parts:
         return np.asarray(np.append(which, False)[self.labels])
 
 
-def without_specks(mask: Mask, ink: NDArray[np.float64], *, lines: bool = False) -> Mask:
+def remove_specks(mask: Mask, ink: NDArray[np.float64], *, lines: bool = False) -> Mask:
     """Leave out the parts that have little ink beside the largest.
 
     Args:
@@ -99,7 +101,7 @@ def without_specks(mask: Mask, ink: NDArray[np.float64], *, lines: bool = False)
         lines: may be left out, too: what touches the border and is much thinner than the strokes
             that do not.
     """
-    parts = _Parts.of(mask, ink)
+    parts = _Components.of(mask, ink)
     kept = parts.weights >= SPECK * parts.weights.max()
     touching = np.isin(np.arange(len(kept)), border(parts.labels))
     drawn = parts.main(kept & ~touching)
@@ -109,7 +111,7 @@ def without_specks(mask: Mask, ink: NDArray[np.float64], *, lines: bool = False)
     return parts.chosen(kept)
 
 
-def find_strays(
+def find_clutter(
     mask: Mask, ink: NDArray[np.float64], near: Mask, rim: Mask, *, sheet: bool
 ) -> Mask:
     """Find what is on a picture beside the drawn thing, as far as its shape tells.
@@ -121,13 +123,13 @@ def find_strays(
         rim: bool `[height, width]`, the outermost pixels of `near`.
         sheet: the border is that of a sheet on which something is clear of it.
     """
-    parts = _Parts.of(mask, ink)
+    parts = _Components.of(mask, ink)
     stray = _frames(parts) | _along_the_border(parts, near, rim, sheet)
     stray |= _blobs(parts)
     return parts.chosen(stray | _punch_holes(parts, ~stray))
 
 
-def _frames(parts: _Parts) -> Mask:
+def _frames(parts: _Components) -> Mask:
     """A part around others that lies along all four sides of its box."""
     frames = np.zeros(len(parts.sizes), np.bool_)
     for number in np.flatnonzero(parts.sizes >= sum(parts.labels.shape)):
@@ -143,7 +145,7 @@ def _frames(parts: _Parts) -> Mask:
     return frames
 
 
-def _along_the_border(parts: _Parts, near: Mask, rim: Mask, sheet: bool) -> Mask:
+def _along_the_border(parts: _Components, near: Mask, rim: Mask, sheet: bool) -> Mask:
     """The parts that stay near the border, if the largest of the others is clear of it.
 
     A character that is cropped tight is not: all that is near the border may be a part of it.
@@ -157,7 +159,7 @@ def _along_the_border(parts: _Parts, near: Mask, rim: Mask, sheet: bool) -> Mask
     return stray
 
 
-def _punch_holes(parts: _Parts, possible: Mask) -> Mask:
+def _punch_holes(parts: _Components, possible: Mask) -> Mask:
     """Small discs that lie apart from what is drawn, and those in line with such a one."""
     discs = possible & _discs(parts)
     drawn = parts.main(possible & ~discs)
@@ -172,7 +174,7 @@ def _punch_holes(parts: _Parts, possible: Mask) -> Mask:
     rows, columns = parts.labels.shape
     away = np.minimum(np.minimum(y, rows - y), np.minimum(x, columns - x))
     clear = np.where(away <= MARGIN * min(rows, columns), CLEAR_IN_MARGIN, CLEAR)
-    holes = discs & (gaps(parts.boxes, drawn) >= clear * diameter)
+    holes = discs & (box_distances(parts.boxes, drawn) >= clear * diameter)
     for number in np.flatnonzero(holes):
         aligned = np.minimum(np.abs(y - y[number]), np.abs(x - x[number])) <= diameter[number] / 2
         alike = np.abs(diameter - diameter[number]) <= 0.25 * diameter[number] + 1
@@ -180,7 +182,7 @@ def _punch_holes(parts: _Parts, possible: Mask) -> Mask:
     return np.asarray(holes)
 
 
-def _blobs(parts: _Parts) -> Mask:
+def _blobs(parts: _Components) -> Mask:
     """Discs much thicker than the strokes of what is drawn: reflections, blots, coins."""
     round_ = _round(parts)
     drawn = parts.main(~round_)
@@ -191,14 +193,14 @@ def _blobs(parts: _Parts) -> Mask:
     return np.asarray(round_ & solid & (thickness >= THICK * thickness[drawn]))
 
 
-def _discs(parts: _Parts) -> Mask:
+def _discs(parts: _Components) -> Mask:
     """What is round, and no larger than a punch hole."""
     top, bottom, left, right = parts.boxes
     diameter = (bottom - top + right - left) / 2
     return np.asarray(_round(parts) & (diameter <= LARGEST_HOLE * min(parts.labels.shape)))
 
 
-def _round(parts: _Parts) -> Mask:
+def _round(parts: _Components) -> Mask:
     """The parts that are about as high as wide, and filled."""
     top, bottom, left, right = parts.boxes
     height, width = bottom - top, right - left

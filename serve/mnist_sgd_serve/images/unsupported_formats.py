@@ -9,8 +9,6 @@ import struct
 
 from mnist_sgd_serve.images.tiff_header import read_tiff_header
 
-__all__ = ["describe"]
-
 _MARKER = re.compile(rb"\xff([\x01-\xfe])")
 _BARE_MARKERS, _SCAN = {0x01, *range(0xD0, 0xDA)}, 0xDA
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC} | {0xF7}

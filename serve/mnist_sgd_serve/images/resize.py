@@ -10,10 +10,8 @@ picture of 28x28, 0.4 to 0.9 ms for one of 280x280 and 6 ms for one of 12 megapi
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_sgd_serve.images.decode import NoInk
-from mnist_sgd_serve.images.picture import border, shrink
-
-__all__ = ["fit", "stretch"]
+from mnist_sgd_serve.images.errors import BlankImage
+from mnist_sgd_serve.images.pixels import border, shrink
 
 SIDE = 28
 
@@ -32,7 +30,7 @@ def fit(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
         uint8 `[28, 28]`.
 
     Raises:
-        NoInk: all pixels are alike.
+        BlankImage: all pixels are alike.
     """
     grey = shrink(grey)
     _check_not_blank(grey)
@@ -56,7 +54,7 @@ def stretch(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def _check_not_blank(grey: NDArray[np.uint8]) -> None:
     if grey.min() == grey.max():
-        raise NoInk("nothing is on the image: all its pixels are alike")
+        raise BlankImage("nothing is on the image: all its pixels are alike")
 
 
 def _averaged(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -1,10 +1,9 @@
-"""A whole picture in 28x28, for what is no single drawn character: clothes, signs, textures.
+"""Resize a whole picture to 28x28, for anything that is not a single character.
 
-Nothing is cut out and no polarity is turned: the model sees what the picture shows, and wants
-pictures taken like those that it was trained on. Each pixel is the exact mean over the area that
-it covers, in whole numbers, so every machine gives the same bytes; a picture of 28x28 stays as it
-is. Pictures over 512 pixels are first averaged down by a whole factor. It costs 0.07 ms for a
-picture of 28x28, 0.4 to 0.9 ms for one of 280x280 and 6 ms for one of 12 megapixels, once decoded.
+Nothing is cropped or inverted: the model expects pictures taken like those it was trained on. Each
+pixel is the exact mean over the area that it covers, in integer arithmetic, so that every machine
+computes the same bytes; a 28x28 picture stays unchanged. Pictures over 512 pixels are first
+averaged down by an integer factor.
 """
 
 import numpy as np
@@ -17,11 +16,11 @@ SIDE = 28
 
 
 def fit(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Scale a picture so that its longer side fills the image, on paper of its own colour.
+    """Scale the longer side of a picture to 28 pixels and pad the shorter side.
 
-    The paper beside the shorter side has the median grey of the picture's border. Unlike a mean it
-    is a grey that is there, and the thing in the picture may touch up to half of the border without
-    changing it; unlike a fixed black or white it leaves no edge between picture and paper.
+    The padding has the median grey of the picture's border. Unlike the mean, it is a grey that
+    occurs, and the object may touch up to half of the border without changing it; unlike a fixed
+    black or white, it leaves no edge between picture and padding.
 
     Args:
         grey: uint8 `[height, width]`, at least one pixel.
@@ -30,7 +29,7 @@ def fit(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
         uint8 `[28, 28]`.
 
     Raises:
-        BlankImage: all pixels are alike.
+        BlankImage: all pixels are equal.
     """
     grey = shrink(grey)
     _check_not_blank(grey)
@@ -43,9 +42,9 @@ def fit(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def stretch(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Scale each side of a picture to the image's, whatever its shape.
+    """Scale both sides of a picture to 28 pixels, changing its aspect ratio.
 
-    Arguments, result and errors are those of `fit`.
+    Arguments, result and errors are the same as for `fit`.
     """
     grey = shrink(grey)
     _check_not_blank(grey)
@@ -54,24 +53,24 @@ def stretch(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def _check_not_blank(grey: NDArray[np.uint8]) -> None:
     if grey.min() == grey.max():
-        raise BlankImage("nothing is on the image: all its pixels are alike")
+        raise BlankImage("the image is blank: all its pixels are equal")
 
 
 def _averaged(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Average a picture to 28x28, halves rounded up."""
+    """Average a picture to 28x28, rounding halves up."""
     total = _sums(_sums(grey.astype(np.int64)).T).T
     return np.ascontiguousarray((2 * total + grey.size) // (2 * grey.size), np.uint8)
 
 
 def _sums(lines: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Add up lines over 28 equal spans of them, in 28ths of a line: `[n, m]` to `[28, m]`.
+    """Sum lines over 28 equal spans, in 28ths of a line: `[n, m]` to `[28, m]`.
 
-    As differences of running sums: a product of matrices would be spread over threads by BLAS,
-    which takes 16 ms for 280x280 pixels where other work keeps the processors busy, not 0.2.
+    Computed from cumulative sums: BLAS would spread a matrix product over threads, which is much
+    slower while other work keeps the processors busy.
     """
     count = len(lines)
     below = np.zeros((count + 1, lines.shape[1]), np.int64)
     np.cumsum(lines, axis=0, out=below[1:])
     whole, part = np.divmod(count * np.arange(SIDE + 1), SIDE)
-    begun = lines[np.minimum(whole, count - 1)]  # at the end no part of a line is left
+    begun = lines[np.minimum(whole, count - 1)]  # the last span ends with a whole line
     return np.asarray(np.diff(SIDE * below[whole] + part[:, None] * begun, axis=0))

@@ -353,7 +353,7 @@ def test_the_limits_are_what_is_given() -> None:
 
 
 def test_an_image_without_pixels_is_refused() -> None:
-    with pytest.raises(NotAnImage, match="the image is 0 x 5 pixels"):
+    with pytest.raises(NotAnImage, match="the image has no pixels: it is 0 x 5"):
         decode(Image.new("L", (0, 5)))
 
 

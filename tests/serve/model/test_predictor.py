@@ -233,15 +233,15 @@ def test_an_array_of_another_library_is_read_as_numpy_reads_it() -> None:
     grey = np.asarray(seven())
     alike: Any = Wrapped(grey)
     assert predictor().predict(alike) == predictor().predict(grey)
-    with pytest.raises(TypeError, match=r"dtype uint8, got float64: make 0 to 255 of its greys$"):
+    with pytest.raises(TypeError, match=r"dtype uint8, got float64: scale it to 0 to 255$"):
         predictor().predict(Wrapped(grey / 255))  # type: ignore[arg-type]  # the point of the test
 
 
 @pytest.mark.parametrize(
     ("shape", "says"),
     [
-        ((60, 40, 3), "got [60, 40, 3]: PIL.Image.fromarray(picture) takes colours"),
-        ((60, 40, 4), "got [60, 40, 4]: PIL.Image.fromarray(picture) takes colours"),
+        ((60, 40, 3), "got [60, 40, 3]: pass PIL.Image.fromarray(picture) for colours"),
+        ((60, 40, 4), "got [60, 40, 4]: pass PIL.Image.fromarray(picture) for colours"),
         ((1, 28, 28), "got [1, 28, 28]"),
         ((784,), "got [784]"),
         ((0, 28), "got [0, 28]"),

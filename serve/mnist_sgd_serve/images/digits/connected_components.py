@@ -1,17 +1,17 @@
-"""The connected parts of a mask: pixels that share a side or a corner are in one part."""
+"""Connected components of a mask (8-connectivity), their bounding boxes, and dilation."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 
 def label_runs(mask: NDArray[np.bool_]) -> NDArray[np.intp]:
-    """Find the connected parts of `mask`: one number a true pixel, row-major.
+    """Label the connected components of `mask`: one label per true pixel, in row-major order.
 
-    The rows' runs of true pixels are the nodes of a graph, joined where runs of neighbouring rows
-    touch. Each takes the least number among its neighbours, then its number's number until that
-    is its own (pointer jumping: Shiloach and Vishkin, 1982), and again until nothing changes.
+    The runs of true pixels in each row are the nodes of a graph, with edges between touching runs
+    of adjacent rows. Each node takes the smallest label among its neighbours, then follows labels
+    to their root (pointer jumping: Shiloach and Vishkin, 1982), until nothing changes.
     """
-    stride = mask.shape[1] + 1  # one false pixel ends every row
+    stride = mask.shape[1] + 1  # each row ends with a false pixel
     flat = np.zeros((mask.shape[0], stride), np.int8)
     flat[:, :-1] = mask
     edges = np.diff(flat.ravel(), prepend=0, append=0)
@@ -35,7 +35,7 @@ def label_runs(mask: NDArray[np.bool_]) -> NDArray[np.intp]:
 
 
 def label_components(mask: NDArray[np.bool_]) -> NDArray[np.intp]:
-    """Number the connected parts of `mask` from 0 on: `[height, width]`, -1 where it is false."""
+    """Label the connected components of `mask` from 0: `[height, width]`, -1 where it is false."""
     labels = np.full(mask.shape, -1, np.intp)
     given = label_runs(mask)
     rank = np.cumsum(np.bincount(given) > 0) - 1
@@ -44,9 +44,9 @@ def label_components(mask: NDArray[np.bool_]) -> NDArray[np.intp]:
 
 
 def bounding_boxes(labels: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Find the boxes of parts that `label_components` gave: `[4, n]`, top, bottom, left, right.
+    """Find the bounding boxes of labelled components: `[4, n]`, top, bottom, left, right.
 
-    Bottom and right are the first row and column outside of a box.
+    Bottom and right are exclusive.
     """
     count = int(labels.max()) + 1
     rows, columns = np.nonzero(labels >= 0)
@@ -59,40 +59,33 @@ def bounding_boxes(labels: NDArray[np.intp]) -> NDArray[np.intp]:
     return found
 
 
-def box_distances(found: NDArray[np.intp], number: int) -> NDArray[np.float64]:
-    """How far the box of one part is from that of each: `[n]`, in pixels; 0 where they overlap.
+def box_lengths(boxes: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Return the longer side of each bounding box: `[n]`, in pixels."""
+    top, bottom, left, right = boxes
+    return np.asarray(np.maximum(bottom - top, right - left))
 
-    Args:
-        found: what `boxes` gave.
-        number: of the one part.
-    """
-    top, bottom, left, right = found
+
+def box_distances(boxes: NDArray[np.intp], number: int) -> NDArray[np.float64]:
+    """Return the distance from one bounding box to each: `[n]`, in pixels; 0 if they overlap."""
+    top, bottom, left, right = boxes
     down = np.maximum(top - bottom[number], top[number] - bottom)
     across = np.maximum(left - right[number], left[number] - right)
     return np.asarray(np.hypot(np.maximum(down, 0), np.maximum(across, 0)))
 
 
 def bounding_box(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
-    """Rows and columns of the tight box around what is true, of which there must be some."""
+    """Return the rows and columns of the bounding box of `mask`, which must not be all false."""
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
 
 
 def dilate(mask: NDArray[np.bool_], pixels: int) -> NDArray[np.bool_]:
-    """Add to `mask` what is at most `pixels` away along rows, then along columns."""
+    """Dilate `mask` by a square that reaches `pixels` to each side."""
     for axis in (0, 1):
         wide = mask.copy()
-        for step in range(1, min(pixels, mask.shape[axis] - 1) + 1):
-            wide |= _shifted(mask, step, axis) | _shifted(mask, -step, axis)
+        lines, target = np.moveaxis(mask, axis, 0), np.moveaxis(wide, axis, 0)
+        for step in range(1, min(pixels, len(lines) - 1) + 1):
+            target[step:] |= lines[:-step]
+            target[:-step] |= lines[step:]
         mask = wide
     return mask
-
-
-def _shifted(mask: NDArray[np.bool_], step: int, axis: int) -> NDArray[np.bool_]:
-    moved = np.zeros_like(mask)
-    lines, target = np.moveaxis(mask, axis, 0), np.moveaxis(moved, axis, 0)
-    if step > 0:
-        target[step:] = lines[:-step]
-    else:
-        target[:step] = lines[-step:]
-    return moved

@@ -1,7 +1,7 @@
-"""The ink on a picture, as shares of full ink.
+"""Binarise a picture: find its ink, and how strong it is at each pixel.
 
-The paper is found first, then what departs from it by more than its noise. What lies next to the
-drawn thing is left out; see `strays`.
+The background is estimated first; ink is what differs from it by more than its noise. Clutter next
+to the character is removed; see `clutter`.
 """
 
 from dataclasses import dataclass
@@ -14,35 +14,36 @@ from mnist_sgd_serve.images.digits.clutter import find_clutter, remove_specks
 from mnist_sgd_serve.images.digits.connected_components import bounding_box, dilate
 from mnist_sgd_serve.images.digits.sheet import LEAST_SIDE
 from mnist_sgd_serve.images.errors import BlankImage
+from mnist_sgd_serve.images.pixels import over_3x3
 
 Mask = NDArray[np.bool_]
 Plane = NDArray[np.float64]
 
-# The cuts are shares of the ink's strength. They were chosen on MNIST's threes and sevens,
-# enlarged with several filters, as JPEG files, and as simulated photographs with slanting light,
-# noise and shadows. A drawing's soft edge is ink; a photograph's is blur and shadow.
+# Thresholds as fractions of the ink's strength, chosen on MNIST's threes and sevens, upscaled with
+# several filters, as JPEG files, and as simulated photographs with slanting light, noise and
+# shadows. The soft edge of a stroke is ink in a drawing, but blur and shadow in a photograph.
 DRAWN_CUT, PHOTOGRAPHED_CUT = 0.12, 0.45
 FULL_INK = 0.9
-"""In a photograph, this share of the ink's strength and all above it is full ink."""
+"""In a photograph, this fraction of the ink's strength counts as full ink."""
 LEAST_INK, LEAST_CONTRAST = 0.02, 0.06
-"""No pixel below the first is ink, and no picture whose ink is weaker than the second has any."""
+"""Minimum ink of a pixel; minimum strength of all ink."""
 LEAST_PIXELS = 8
-"""A picture with fewer pixels of ink shows specks."""
+"""Minimum number of foreground pixels; fewer are specks."""
 MOST_INK = 0.85
-"""A picture with a larger share of ink shows no shape."""
+"""Maximum fraction of foreground pixels; more show no shape."""
 NEAR = 0.02
-"""What is so near to the border, as a share of the shorter side, runs along it."""
+"""Distance to the border, as a fraction of the shorter side, of what runs along it."""
 
 
 @dataclass(frozen=True)
 class Foreground:
-    """The ink on a picture.
+    """The foreground of a picture, its ink.
 
     Attributes:
-        mask: bool `[height, width]`, where it is.
-        shares: float64 `[h, w]`, the tight box around it: 0 paper, 1 full ink.
-        inverted: it is dark on light paper.
-        paper: what it is on.
+        mask: bool `[height, width]`, the foreground.
+        shares: float64 `[h, w]`, the ink in its bounding box, 0 paper and 1 full ink.
+        inverted: the ink is dark on light paper.
+        paper: the background.
     """
 
     mask: Mask
@@ -58,15 +59,14 @@ def find_foreground(
 
     Args:
         grey: uint8 `[height, width]`, ink of either polarity.
-        sheet: bool `[height, width]`, the pixels to look at, with paper at their border; all, if
-            there is none.
+        sheet: bool `[height, width]`, the pixels to use, with paper at their border; default all.
         cropped: much of the border may be ink.
 
     Raises:
-        BlankImage: it is blank, or nothing but ink.
+        BlankImage: it is blank or all ink.
     """
     paper = find_background(grey, sheet, cropped=cropped)
-    # What departs most from the paper is the ink, whichever side of it.
+    # The polarity is the side of the paper's grey with the largest squared deviations.
     departure = grey.astype(np.float64) - paper.level
     if sheet is not None:
         departure[~sheet] = 0
@@ -98,13 +98,13 @@ def find_foreground(
 
 @dataclass(frozen=True)
 class _Evidence:
-    """How sure it is of each pixel that there is ink.
+    """Ink by pixel, and the threshold above which a pixel is foreground.
 
     Attributes:
-        values: float64 `[height, width]`, ink as shares; in a photograph means of 3 x 3 pixels.
-        stands_out: bool `[height, width]`, where they are above the paper's noise.
-        strength: of the ink, in the mean.
-        cut: what is above this share of the strength is ink.
+        values: float64 `[height, width]`, ink from 0 to 1; in a photograph, averaged over 3 x 3.
+        stands_out: bool `[height, width]`, where that is above the noise of the paper.
+        strength: mean strength of the ink.
+        cut: the threshold as a fraction of the strength.
     """
 
     values: Plane
@@ -114,8 +114,8 @@ class _Evidence:
 
     @classmethod
     def of(cls, ink: Plane, room: Plane | float, paper: Background) -> "_Evidence":
-        # A mean over 3x3 pixels has a third of the noise: 1.75 deviations of one are 5 of it.
-        values, deviations = (_blur(ink), 1.75) if paper.photographed else (ink, 5)
+        # A 3 x 3 mean has a third of the noise: 1.75 standard deviations are about 5 of the mean's.
+        values, deviations = (over_3x3(ink, np.add) / 9, 1.75) if paper.photographed else (ink, 5)
         floor = np.broadcast_to(np.maximum(deviations * paper.noise / room, LEAST_INK), ink.shape)
         stands_out = values > floor
         candidates = values[stands_out]
@@ -128,13 +128,13 @@ class _Evidence:
         return cls(values, stands_out, strength, cut)
 
     def mask(self, *, least: bool = False) -> Mask:
-        """Where there is ink; or, where, next to darker ink, there may be some."""
+        """Return the foreground; with `least`, also faint ink that counts next to darker ink."""
         cut = self.cut / 2 if least else self.cut
         return np.asarray(self.stands_out & (self.values > cut * self.strength))
 
 
 def _near_border(grey: NDArray[np.uint8], sheet: Mask | None) -> tuple[Mask, Mask]:
-    """What is near the border of the picture or sheet, and the pixels at it."""
+    """Return what is near the border of the picture or sheet, and the outermost pixels."""
     near = max(2, round(NEAR * min(grey.shape)))
     if sheet is not None:
         return rim(sheet, near), rim(sheet)
@@ -145,18 +145,10 @@ def _near_border(grey: NDArray[np.uint8], sheet: Mask | None) -> tuple[Mask, Mas
 
 
 def _otsu(values: Plane) -> float:
-    """Split values in 0 to 1 in two classes, as far apart as they can be: Otsu, 1979."""
+    """Return Otsu's threshold (1979) of values from 0 to 1."""
     counts = np.bincount(np.minimum(values * 64, 63).astype(np.intp), minlength=64)
     below = np.cumsum(counts)[:-1]
     above = len(values) - below
     sums = np.cumsum(counts * np.arange(64))
     distance = sums[:-1] / np.maximum(below, 1) - (sums[-1] - sums[:-1]) / np.maximum(above, 1)
     return float(1 + np.argmax(below * above * distance**2)) / 64
-
-
-def _blur(values: Plane) -> Plane:
-    """Average the 3x3 pixels around each."""
-    padded = np.pad(values, 1, mode="edge")
-    rows = padded[:-2] + padded[1:-1] + padded[2:]
-    blurred: Plane = (rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:]) / 9
-    return blurred

@@ -1,7 +1,8 @@
-"""What is drawn on a picture, whatever is around it.
+"""Segment the character on a picture from whatever surrounds it.
 
-A picture is read as a whole first. Where that leaves a doubt, a sheet is looked for, then a
-character that is cropped tight, then one in a shadow; what remains in doubt is refused.
+A picture is first read as a whole. If the result is doubtful, it is read again as a sheet with
+surroundings, then as a tightly cropped character, then as paper in shadow. A picture that is still
+ambiguous is rejected.
 """
 
 import contextlib
@@ -14,6 +15,7 @@ from mnist_sgd_serve.images.digits.connected_components import (
     bounding_box,
     bounding_boxes,
     box_distances,
+    box_lengths,
     label_components,
 )
 from mnist_sgd_serve.images.digits.foreground import Foreground, find_foreground
@@ -36,9 +38,9 @@ from mnist_sgd_serve.images.pixels import border
 Plane = NDArray[np.float64]
 
 AT_THE_BORDER = 0.03
-"""No character lies so near to the border, as a share of the picture's shorter side."""
+"""No character lies entirely this near to the border, as a fraction of the shorter side."""
 FAINT = 0.8
-"""No stroke has less ink than this share of the fullest, but for its edges."""
+"""Minimum strength of strokes away from their edges, as a fraction of the strongest."""
 
 AREA = "nothing is drawn on the image but an area without strokes, as a blank sheet is"
 LINES = "nothing is drawn on the image but lines along its border"
@@ -51,17 +53,17 @@ UNCLEAR = (
 
 
 def segment_character(grey: NDArray[np.uint8]) -> tuple[Plane, bool]:
-    """Find what is drawn on a picture.
+    """Segment the character on a picture.
 
     Args:
         grey: uint8 `[height, width]`, ink of either polarity.
 
     Returns:
-        float64 `[h, w]`, the tight box around it, 0 paper and 1 full ink; and whether the ink is
-        dark on light paper.
+        float64 `[h, w]`, the ink in its bounding box, 0 paper and 1 full ink; and whether the ink
+        is dark on light paper.
 
     Raises:
-        BlankImage: it is blank, or nothing but ink, or it cannot be told what is drawn.
+        BlankImage: the picture is blank, all ink, or ambiguous.
     """
     with contextlib.suppress(BlankImage):
         ink = find_foreground(grey)
@@ -75,7 +77,7 @@ def segment_character(grey: NDArray[np.uint8]) -> tuple[Plane, bool]:
 
 
 def _on_the_sheet(grey: NDArray[np.uint8]) -> Foreground:
-    """Read what is on a sheet or, where none is found, cropped tight."""
+    """Read the sheet or, if none is found, a tightly cropped character."""
     sheet = find_sheet(grey)
     if sheet is not None:
         with contextlib.suppress(BlankImage):
@@ -98,7 +100,7 @@ def _on_the_sheet(grey: NDArray[np.uint8]) -> Foreground:
 
 
 def _check_strokes(ink: Foreground) -> None:
-    """Refuse what has no strokes; a drawing may show a dot or an area."""
+    """Reject ink without strokes; drawings, unlike photographs, may show a dot or an area."""
     if has_pieces_all_over(ink.mask):
         raise BlankImage(PATTERN)
     if ink.paper.photographed and is_scattered(ink.mask):
@@ -111,18 +113,18 @@ def _check_strokes(ink: Foreground) -> None:
 
 
 def _is_faint_inside(ink: Foreground) -> bool:
-    """Whether an area wider than a stroke is fainter than the rest, as shade is."""
+    """Whether an area wider than a stroke is fainter than the rest, as shadow is."""
     full = float(np.percentile(ink.shares[ink.shares > 0], 95))
     return is_solid((ink.shares > 0) & (ink.shares < FAINT * full))
 
 
 def _is_around_strokes(ink: Foreground) -> bool:
-    """Whether something else than strokes is among the ink, or all of it."""
+    """Whether some or all of the foreground is not strokes."""
     return has_blob(ink.mask) or is_around_paper(ink.mask) or runs_across(ink.mask)
 
 
 def _in_shadow(grey: NDArray[np.uint8]) -> tuple[Plane, bool]:
-    """Read what is drawn on paper that is partly in shadow, or refuse."""
+    """Read a picture after shading correction, or reject it."""
     for inverted in (True, False):
         with contextlib.suppress(BlankImage):
             shaded = Shading.of(grey, light=not inverted)
@@ -133,7 +135,7 @@ def _in_shadow(grey: NDArray[np.uint8]) -> tuple[Plane, bool]:
 
 
 def _is_certain(ink: Foreground) -> bool:
-    """Whether it is made of strokes that are near to each other, and clear of the border."""
+    """Whether the foreground is strokes near each other and clear of the border."""
     box = ink.mask[bounding_box(ink.mask)]
     return (
         ink.paper.noise <= MOST_NOISE
@@ -145,14 +147,14 @@ def _is_certain(ink: Foreground) -> bool:
 
 
 def _is_together(ink: Foreground) -> bool:
-    found = bounding_boxes(label_components(ink.mask))
-    lengths = np.maximum(found[1] - found[0], found[3] - found[2])
+    boxes = bounding_boxes(label_components(ink.mask))
+    lengths = box_lengths(boxes)
     longest = int(np.argmax(lengths))
-    return bool(np.all(box_distances(found, longest) <= NEAR * lengths[longest]))
+    return bool(np.all(box_distances(boxes, longest) <= NEAR * lengths[longest]))
 
 
 def _may_be_no_ink(ink: Foreground) -> bool:
-    """Whether it is at the border, but too solid for strokes or apart from what is clear of it."""
+    """Whether it touches the border and is too solid for strokes, or apart from the rest."""
     labels = label_components(ink.mask)
     touching = set(border(labels).tolist()) - {-1}
     if not touching:

@@ -172,4 +172,5 @@ def _distance(part: Mask, writing: Mask) -> float:
 
 
 def _length(mask: Mask) -> int:
-    return max(mask[bounding_box(mask)].shape)
+    rows, columns = mask[bounding_box(mask)].shape
+    return max(rows, columns)

@@ -172,5 +172,4 @@ def _distance(part: Mask, writing: Mask) -> float:
 
 
 def _length(mask: Mask) -> int:
-    rows, columns = mask[bounding_box(mask)].shape
-    return max(rows, columns)
+    return int(max(mask[bounding_box(mask)].shape))

@@ -12,7 +12,7 @@ from torch import nn
 
 from mnist_sgd.models.wrappers import unwrapped
 from mnist_sgd.report.predictions import Predictions
-from mnist_sgd_serve.images.picture import border
+from mnist_sgd_serve.images.pixels import border
 
 PATCH = 5
 """Side of the patch in pixels, a little wider than a stroke."""
@@ -31,7 +31,7 @@ def background(image: NDArray[np.uint8], preprocessing: str) -> int:
 
     The preprocessing `mnist` draws light ink on black. The others keep the background of the
     picture; it is estimated by the median of the border, as in
-    `mnist_sgd_serve.images.whole_picture.fit`.
+    `mnist_sgd_serve.images.resize.fit`.
     """
     return 0 if preprocessing == "mnist" else int(np.median(border(image)) + 0.5)
 

@@ -50,9 +50,8 @@ def save_pair(
     try:
         report = learn.export(artifact)
     except ExportError as error:
-        raise ExportError(
-            f"{error.reason}; the trained weights are in {saved}", artifact
-        ) from error
+        reason = f"{error.reason}; the trained weights are in {saved}"
+        raise ExportError(reason, artifact) from error
     except BaseException:
         if is_there and on_kept is not None:
             on_kept(saved)

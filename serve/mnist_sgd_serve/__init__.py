@@ -11,13 +11,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mnist_sgd_serve.images.decode import (
+    from mnist_sgd_serve.images.decode import decode as decode
+    from mnist_sgd_serve.images.errors import (
+        BlankImage as BlankImage,
         ImageError as ImageError,
         ImageTooLarge as ImageTooLarge,
-        NoInk as NoInk,
         NotAnImage as NotAnImage,
         UnsupportedFormat as UnsupportedFormat,
-        decode as decode,
     )
     from mnist_sgd_serve.images.preprocessing import (
         PREPROCESSING_KINDS as PREPROCESSING_KINDS,
@@ -34,13 +34,13 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "mnist_sgd_serve.model.artifact": ("Artifact", "ArtifactError", "load_artifact"),
-    "mnist_sgd_serve.images.decode": (
+    "mnist_sgd_serve.images.decode": ("decode",),
+    "mnist_sgd_serve.images.errors": (
+        "BlankImage",
         "ImageError",
         "ImageTooLarge",
-        "NoInk",
         "NotAnImage",
         "UnsupportedFormat",
-        "decode",
     ),
     "mnist_sgd_serve.model.metadata": ("Metadata", "MetadataError"),
     "mnist_sgd_serve.model.predictor": ("Prediction", "Predictor"),
@@ -49,6 +49,7 @@ _MODULES = {
 _EARLIER = {
     "Artefact": "Artifact",
     "ArtefactError": "ArtifactError",
+    "NoInk": "BlankImage",
     "PREPARATIONS": "PREPROCESSING_KINDS",
     "Prepared": "Preprocessed",
     "load_artefact": "load_artifact",

@@ -26,6 +26,7 @@ def test_the_server_sides_earlier_names_are_the_new_things() -> None:
     assert new.Artefact is new.Artifact
     assert new.ArtefactError is new.ArtifactError
     assert new.load_artefact is new.load_artifact
+    assert new.NoInk is new.BlankImage
     assert new.PREPARATIONS is new.PREPROCESSING_KINDS
     assert new.Prepared is new.Preprocessed
     assert new.prepare is new.preprocess

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_sgd.data import mnist_sample
-from mnist_sgd_serve import NoInk, Predictor
+from mnist_sgd_serve import BlankImage, Predictor
 from small_digits import counted, typed
 from troubles import TROUBLES, photographs
 
@@ -38,7 +38,7 @@ class Answers:
         for picture, three in pictures:
             try:
                 probability = predictor.predict(picture).probability
-            except NoInk:
+            except BlankImage:
                 answers.refused += 1
                 continue
             of_the_digit = probability if three else 1 - probability

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from mnist_sgd.data.pictures.drawn_characters import looks_drawn
 from mnist_sgd.data.pictures.file_entries import FileEntry
 from mnist_sgd.data.pictures.workers import Workers, available
-from mnist_sgd_serve.images.decode import OWN_BYTES, ImageError, NoInk, decode_own
+from mnist_sgd_serve.images.decode import OWN_BYTES, decode_own
+from mnist_sgd_serve.images.errors import BlankImage, ImageError
 from mnist_sgd_serve.images.preprocessing import preprocess
 
 BATCH_FILES = 64
@@ -166,6 +167,6 @@ def _read_file(
         drawn = preprocessing == "mnist" and looks_drawn(image, picture)
         return record._replace(drawn=drawn), image
     except ImageError as error:
-        refused = isinstance(error, NoInk)
+        refused = isinstance(error, BlankImage)
         blank = refused and (picture is None or picture.min() == picture.max())
         return record._replace(why=str(error), refused=refused, blank=bool(blank)), None

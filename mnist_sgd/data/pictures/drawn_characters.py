@@ -8,7 +8,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from mnist_sgd_serve.images.whole_picture import fit
+from mnist_sgd_serve.images.resize import fit
 
 STROKE_WIDTH = 4
 """Pixels; strokes of a character of 20 x 20 pixels are rarely wider. MNIST's are 2 to 4."""

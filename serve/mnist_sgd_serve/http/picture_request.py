@@ -8,19 +8,14 @@ from dataclasses import dataclass
 
 from mnist_sgd_serve.http.compression import decompress
 from mnist_sgd_serve.http.multipart import image_part
-from mnist_sgd_serve.images.decode import (
-    ImageError,
-    ImageTooLarge,
-    NoInk,
-    UnsupportedFormat,
-    decode,
-)
+from mnist_sgd_serve.images.decode import decode
+from mnist_sgd_serve.images.errors import BlankImage, ImageError, ImageTooLarge, UnsupportedFormat
 from mnist_sgd_serve.images.preprocessing import Preprocessed, preprocess
 from mnist_sgd_serve.protocol.errors import Kind, RequestError
 
 _KINDS = {
     ImageTooLarge: Kind.TOO_LARGE,
-    NoInk: Kind.NO_INK,
+    BlankImage: Kind.NO_INK,
     UnsupportedFormat: Kind.UNSUPPORTED,
 }
 

@@ -20,7 +20,7 @@ from mnist_sgd_serve.http.decoders import Decoders
 from mnist_sgd_serve.http.messages import JSON, Handler, Request, Response, Route
 from mnist_sgd_serve.http.openapi import openapi
 from mnist_sgd_serve.http.static_files import STATIC_FILES
-from mnist_sgd_serve.images.picture import border
+from mnist_sgd_serve.images.pixels import border
 from mnist_sgd_serve.images.preprocessing import Preprocessed
 from mnist_sgd_serve.inference import InferenceService
 from mnist_sgd_serve.metrics import Metrics

@@ -1,7 +1,7 @@
-"""The run lengths of a BMP: "BITMAPINFOHEADER", biCompression, BI_RLE8 and BI_RLE4.
+"""Decode run-length encoded BMPs (BITMAPINFOHEADER with BI_RLE8 or BI_RLE4).
 
-Pillow decodes them in Python too, but loses rows that are empty, and does not read a bitmap that
-ends before its last row: what a file passes over has the first colour of its palette.
+Pillow's own decoder, in Python too, loses empty rows and rejects bitmaps that end before their last
+row. Skipped pixels have the first colour of the palette.
 """
 
 from io import BytesIO
@@ -10,22 +10,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["unpack_runs"]
-
 _END_OF_ROW, _END, _JUMP = 0, 1, 2
-"""What follows a count of 0; a greater number is that of pixels which follow as they are."""
+"""Escape codes after a count of 0; a larger code is the number of literal pixels that follow."""
 
 
 def unpack_runs(image: "Image.Image", content: bytes) -> None:
-    """Have Pillow decode the pixels of a run-length encoded BMP from what they are unpacked to.
+    """Replace the run-length encoded pixels of an opened BMP by decoded ones.
 
     Args:
-        image: of `PIL.BmpImagePlugin`, with no pixel decoded yet; one that is not run-length
-            encoded stays as it is.
-        content: of its file.
+        image: a `BmpImageFile`, not yet decoded; unchanged if it is not run-length encoded.
+        content: its file.
 
     Raises:
-        IndexError: the file ends before its pixels do.
+        IndexError: the file is truncated.
     """
     opened: Any = image
     decoder, box, start, arguments = opened.tile[0]
@@ -38,7 +35,7 @@ def unpack_runs(image: "Image.Image", content: bytes) -> None:
 
 
 def _unpacked(content: bytes, at: int, size: tuple[int, int], is_nibbles: bool) -> bytearray:
-    """The places in the palette, a byte each, by rows in the order of the file."""
+    """Decode to palette indices, a byte each, with rows in file order."""
     width, height = size
     pixels = bytearray(width * height)
     parts = [bytes([value >> 4, value & 15] if is_nibbles else [value]) for value in range(256)]
@@ -56,7 +53,7 @@ def _unpacked(content: bytes, at: int, size: tuple[int, int], is_nibbles: bool) 
             run = content[at : at + length]
             if is_nibbles:
                 run = b"".join([parts[pair] for pair in run])
-            at += length + length % 2  # an even number of bytes each
+            at += length + length % 2  # padded to an even number of bytes
         elif value == _END_OF_ROW:
             x, row = 0, row + width
             continue

@@ -1,23 +1,21 @@
-"""Why a picture gives no answer: a class for each kind, so that a server can give it a status."""
-
-__all__ = ["ImageError", "ImageTooLarge", "NoInk", "NotAnImage", "UnsupportedFormat"]
+"""Errors of pictures, one class for each kind, so that a server can map them to status codes."""
 
 
 class ImageError(ValueError):
-    """A picture that gives no answer; the message is one line in plain words."""
+    """A picture that cannot be used; the message is one line in plain words."""
 
 
-class NotAnImage(ImageError):  # noqa: N818  (these four say all without "Error")
+class NotAnImage(ImageError):  # noqa: N818  (the name says all without "Error")
     """Not an image, or a damaged one. HTTP: 400."""
 
 
 class UnsupportedFormat(ImageError):  # noqa: N818  (as above)
-    """An image, of a format or a kind that is not read. HTTP: 415."""
+    """An image in an unsupported format or variant. HTTP: 415."""
 
 
 class ImageTooLarge(ImageError):  # noqa: N818  (as above)
-    """More pixels or bytes than are allowed. HTTP: 413."""
+    """More pixels, bytes, memory or decoding time than allowed. HTTP: 413."""
 
 
-class NoInk(ImageError):  # noqa: N818  (as above)
-    """Nothing is drawn on it. HTTP: 422."""
+class BlankImage(ImageError):  # noqa: N818  (as above)
+    """Nothing recognisable is drawn on it. HTTP: 422."""

@@ -1,22 +1,26 @@
-"""What the headers of image files say, read without Pillow.
+"""Parse the headers of image files without Pillow.
 
-Pillow would warn of what it finds odd there, and import its TIFF reader for EXIF data; a server
-prints nothing for a stranger's bytes and imports little. Everything here is linear in the header,
-and `work` bounds what a header may have.
+Pillow would warn about anomalies and import its TIFF reader for EXIF data; a server should neither
+print because of a client's bytes nor import more than it needs. The time is linear in the header.
 """
 
 import re
 import struct
 
-from mnist_sgd_serve.images.work import TooMuchWork
+from mnist_sgd_serve.images.errors import ImageTooLarge
 
-__all__ = ["plain_gif", "plain_png", "split_exif", "webp_size"]
+JPEG_MARKER = re.compile(rb"\xff([^\x00\xff])")
+"""A JPEG marker, neither padding nor a stuffed byte: ITU-T T.81, annex B."""
 
-_MARKER = re.compile(rb"\xff([^\x00\xff])")
-"""A JPEG marker, without the padding that may precede it."""
+JPEG_MARKER_IN_SCAN = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])")
+"""The same without restart markers, of which a scan may have any number."""
 
-_BARE_MARKERS = {0x01, *range(0xD0, 0xDA)}
-"""JPEG markers that no length follows: TEM, the restarts, start and end of image."""
+JPEG_STANDALONE = frozenset({0x01, *range(0xD0, 0xDA)})
+"""JPEG markers without a length: TEM, the restarts, start and end of image."""
+
+JPEG_FRAMES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
+JPEG_END, JPEG_SCAN = 0xD9, 0xDA
+"""JPEG markers: all kinds of start of frame, end of image, start of scan."""
 
 _NEEDED = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
 _TEXT = frozenset({b"tEXt", b"zTXt", b"iTXt"})
@@ -26,32 +30,31 @@ _PROFILES = (
     b"Raw profile type xmp\0",
     b"XML:com.adobe.xmp\0",
 )
-"""PNG chunks that are kept; EXIF data and text only where they may tell the orientation."""
+"""PNG chunks that are kept; EXIF and text only where they may contain the orientation."""
 
 _MOST_ABOUT = 2**20
-"""Bytes of EXIF data and text that are kept of a PNG: Pillow copies text several times."""
+"""Bytes of EXIF data and text kept of a PNG: Pillow copies text several times."""
 
 _EXTENSION, _CONTROL, _FRAME = 0x21, 0xF9, 0x2C
 _BLOCK = re.compile(rb"[\x21\x2c\x3b]")
-"""What begins a block of a GIF, its end included. Other bytes between blocks are passed over."""
+"""First bytes of GIF blocks and the trailer. Other bytes between blocks are skipped."""
 
 _MOST_BLOCKS = 100_000
-"""Blocks before the pixels of a GIF: 25 MB of them if they are full, 0.02 s to count them."""
+"""Maximum number of blocks before the pixels of a GIF: 25 MB if they are full."""
 
 
 def plain_gif(content: bytes) -> tuple[bytes, tuple[int, int]]:
-    """Take out of a GIF what its first frame does not need, and find the size that this needs.
+    """Strip a GIF to its first frame and find the size of its canvas.
 
-    The size is the screen's, or more where the frame reaches beyond it: GIF89a specification,
-    sections 18 to 26. Of what precedes the frame, its transparent colour alone is kept: Pillow
-    would read on behind an extension without a block, and so find another frame than is found here,
-    and it would make a canvas for what the frame leaves to the next one.
+    The canvas is the logical screen, or larger if the frame reaches beyond it (GIF89a, sections 18
+    to 26). Only the transparent colour is kept of the blocks before the frame: after an empty
+    extension Pillow would find another frame, and it would make a canvas for the next frame.
 
     Returns:
-        The file, and width and height.
+        The stripped file; width and height.
 
     Raises:
-        TooMuchWork: more blocks precede the frame than any program writes.
+        ImageTooLarge: there are too many blocks before the frame.
         struct.error, IndexError: the header is damaged, or there is no frame.
     """
     width, height, flags = struct.unpack_from("<HHB", content, 6)
@@ -78,19 +81,19 @@ def plain_gif(content: bytes) -> tuple[bytes, tuple[int, int]]:
 
 def _counted(blocks: int) -> int:
     if blocks == _MOST_BLOCKS:
-        raise TooMuchWork(
+        raise ImageTooLarge(
             f"the GIF image has more than {_MOST_BLOCKS} blocks before its pixels, "
-            "the most allowed: save it anew"
+            "the most allowed: save it again"
         )
     return blocks + 1
 
 
 def plain_png(content: bytes) -> bytes:
-    """Take out of a PNG what its pixels and its orientation do not need.
+    """Strip a PNG to the chunks that its pixels and its orientation need.
 
-    Without the animation control it shows its main image, as every reader shows it that knows no
-    animation: PNG specification, third edition, section 11.3.6. What else is left out may be text
-    or a colour profile of any length, and whatever may tell the orientation but is above 1 MiB.
+    Without the animation control chunk Pillow decodes the default image, like every reader without
+    support for animation (PNG specification, third edition, section 11.3.6). Text and colour
+    profiles of any length are dropped, and EXIF data and XMP beyond 1 MiB.
     """
     kept, at, whole, about = [content[:8]], 8, True, 0
     while at < len(content):
@@ -107,22 +110,20 @@ def plain_png(content: bytes) -> bytes:
 
 
 def split_exif(content: bytes) -> tuple[bytes, bytes]:
-    """Take the EXIF data out of a JPEG, and the padding and whatever else is between its segments.
+    """Split a JPEG into the file without EXIF data or padding between segments, and the EXIF data.
 
-    Pillow would look at each byte of it in Python. JPEG's segments: ITU-T T.81, annex B.
-
-    Returns:
-        The file without them, and the first EXIF data or none.
+    Pillow would loop over padding byte by byte in Python. Only the first EXIF segment is returned,
+    b"" if there is none.
 
     Raises:
-        struct.error: there is no image, or only a part of what precedes it.
+        struct.error: the header is cut short.
     """
     kept, exif, at = [content[:2]], b"", 2
-    while match := _MARKER.search(content, at):
+    while match := JPEG_MARKER.search(content, at):
         marker, start, at = match[1][0], match.start(), match.end()
-        if marker == 0xDA:  # start of scan: the image itself follows
+        if marker == JPEG_SCAN:  # the pixels follow
             return b"".join([*kept, content[start:]]), exif
-        if marker not in _BARE_MARKERS:
+        if marker not in JPEG_STANDALONE:
             at += struct.unpack_from(">H", content, at)[0]
         if marker == 0xE1 and content[start + 4 : start + 10] == b"Exif\0\0":
             exif = exif or content[start + 4 : at]
@@ -132,7 +133,7 @@ def split_exif(content: bytes) -> tuple[bytes, bytes]:
 
 
 def webp_size(content: bytes) -> tuple[int, int]:
-    """Read the width and height of a WebP's canvas: RFC 9649, sections 2.5 to 2.7.
+    """Read the canvas width and height of a WebP (RFC 9649, sections 2.5 to 2.7).
 
     Raises:
         struct.error: the header is damaged.

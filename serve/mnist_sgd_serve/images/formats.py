@@ -1,8 +1,8 @@
-"""What a file is, by its first bytes and never by its name.
+"""Recognise file formats by their first bytes, never by file name.
 
-Six formats of pictures are read. The others are known by name, as are some files that people take
-for pictures, so that a refusal says what the file really is. All of it looks at the first `HEAD`
-bytes alone, once each.
+Six image formats are supported. Many others, and files that people mistake for pictures, are
+recognised too, so that the error says what the file is. Only the first `HEAD` bytes are examined,
+in linear time.
 """
 
 import re
@@ -10,20 +10,18 @@ from typing import NamedTuple, TypeVar
 
 from mnist_sgd_serve.images.errors import NotAnImage, UnsupportedFormat
 
-__all__ = ["HEAD", "Reader", "choose_reader"]
-
 HEAD = 4096
-"""Bytes that tell any of the formats: in an SVG, a comment may come first."""
+"""Enough bytes to recognise each format: an SVG may begin with a comment."""
 
 Kind = TypeVar("Kind")
 
 
 class Reader(NamedTuple):
-    """A format that is read, and Pillow's class for it.
+    """A supported format and its Pillow plugin.
 
     Attributes:
-        name: of the format.
-        module: in the package PIL.
+        name: the format's name.
+        module: of the package PIL.
         image: the class in that module.
     """
 
@@ -89,7 +87,7 @@ _IMAGES = {
     b"P7 332": "XV thumbnail",
     b"P7\n": "PAM",
 }
-"""First bytes of images, none of which is read but TIFF, and that not everywhere."""
+"""Signatures of other image formats; of these, only TIFF may be supported."""
 
 _PATTERNS = {
     rb"P[14](?>\s+|#[^\n]*\n)++\d": "PBM",
@@ -103,9 +101,9 @@ _PATTERNS = {
     rb"\x01\x00\x00\x00.{36} EMF": "EMF",
     rb".{128}DICM": "DICOM",
     rb"\x0a[\x00\x02-\x05]\x01[\x01\x02\x04\x08]": "PCX",
-    # TGA has no signature: no palette, a kind, a place, two sizes that are not 0, bits a pixel;
+    # TGA has no signature: no palette, image type, position, non-zero width and height, bit depth;
     rb".\x00[\x02\x03\x0a\x0b]\x00{5}.{4}(?!\x00\x00)..(?!\x00\x00)..[\x08\x0f\x10\x18\x20]": "TGA",
-    # or a palette of so many bits a colour.
+    # or a palette with its bit depth.
     rb".\x01[\x01\x09].{4}[\x0f\x10\x18\x20].{4}(?!\x00\x00)..(?!\x00\x00)..[\x08\x10]": "TGA",
     rb"(?>\s+|/\*.*?\*/)*+#define\s+\w+_width\s+\d": "XBM",
 }
@@ -117,7 +115,7 @@ _BRANDS = {
     "Canon raw (CR3)": {b"crx "},
     "HEIF": {b"mif1", b"mif2", b"msf1", b"heif", b"miaf", b"jpeg", b"jpgs", b"unif"},
 }
-"""Brands of ISO base media files with images (ISO/IEC 23008-12), those of a codec first."""
+"""Brands of ISO base media image files (ISO/IEC 23008-12), codec-specific ones first."""
 
 _OTHERS = {
     b"PK\3\4": "a ZIP archive: unpack it first",
@@ -134,7 +132,7 @@ _OTHERS = {
 _VIDEO = "a video (MP4 or QuickTime): save one of its frames"
 _AVI = "a video (AVI): save one of its frames"
 _PAGE = "a web page: the download may have ended at an error"
-"""What a file is that is no image, and what to do with it."""
+"""Files that are no images, and what to do with them."""
 
 # XML 1.0, section 2.8: comments, instructions and a document type come before the root element.
 _PROLOGUE = rb"(?i)(?>\s+|<\?.*?\?>|<!--.*?-->|<!DOCTYPE[^>\[]*+(?:\[.*?\]\s*+)?>)*+"
@@ -146,13 +144,13 @@ def choose_reader(content: bytes, *, tiff: bool, size: int | None = None) -> Rea
     """Choose the reader for a file.
 
     Args:
-        content: the file, or its first bytes, `HEAD` of them or more.
-        tiff: TIFF is read too.
-        size: bytes in the file; None if `content` is all of it.
+        content: the file, or at least its first `HEAD` bytes.
+        tiff: whether TIFF is supported.
+        size: the file's size; None if `content` is the whole file.
 
     Raises:
         UnsupportedFormat: it is an image of another format; the message names it.
-        NotAnImage: it is none; the message says what it is, where that is known.
+        NotAnImage: it is no image; the message says what it is, if known.
     """
     allowed = _ALLOWED_WITH_TIFF if tiff else _ALLOWED
     reader, head = _reader(content), content[:HEAD]
@@ -180,7 +178,7 @@ def _starting(content: bytes, kinds: dict[bytes, Kind]) -> Kind | None:
 
 
 def _other_format(head: bytes) -> str | None:
-    """The name of an image format that is not read."""
+    """Name the unsupported image format, if it is one."""
     name = _starting(head, _IMAGES) or _media_format(head)
     if name:
         return name
@@ -190,12 +188,12 @@ def _other_format(head: bytes) -> str | None:
 
 
 def _matches(pattern: bytes, head: bytes) -> bool:
-    """Compile the pattern only now: nearly every file is known by its signature."""
+    """Match, compiling only now: nearly every file is recognised by its signature."""
     return re.match(pattern, head, re.DOTALL) is not None
 
 
 def _media_format(head: bytes) -> str | None:
-    """The image format of an ISO base media file, by its brand and those that it can be read as."""
+    """Name the image format of an ISO base media file, by its major and compatible brands."""
     if head[4:8] != b"ftyp":
         return None
     end = min(int.from_bytes(head[:4], "big"), len(head))
@@ -206,7 +204,7 @@ def _media_format(head: bytes) -> str | None:
 
 
 def _other_kind(head: bytes) -> str | None:
-    """What a file is that is no image, and what to do."""
+    """Say what a file is that is no image, and what to do with it."""
     if head[4:8] in (b"ftyp", b"moov", b"mdat"):
         return _VIDEO
     if head.startswith(b"RIFF"):
@@ -215,7 +213,7 @@ def _other_kind(head: bytes) -> str | None:
 
 
 def _as_ascii(head: bytes) -> bytes:
-    """The ASCII characters of a text, without a byte order mark."""
+    """Return text without its byte order mark, and UTF-16 as ASCII."""
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
         return head[2:].replace(b"\0", b"")
     return head.removeprefix(b"\xef\xbb\xbf")

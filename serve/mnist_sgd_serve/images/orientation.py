@@ -1,8 +1,8 @@
-"""Which way up a picture is, from what its file says of it.
+"""The orientation of a picture, from its EXIF or XMP data.
 
-The orientation is in EXIF data, in the text chunk of a PNG in which ImageMagick keeps EXIF data, or
-in XMP alone. Pillow finds it there too, but imports its TIFF reader for that and warns of damage.
-Nothing here raises an error, and all of it is linear in the length of the data.
+EXIF data may also be in the PNG text chunk where ImageMagick keeps it. Pillow can read all of
+these, but imports its TIFF reader to do so and warns about damage. Nothing here raises an error,
+and the time is linear in the length of the data.
 """
 
 import re
@@ -13,28 +13,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["orientation", "upright"]
-
 _EXIF_HEADER = b"Exif\0\0"
 _TAG = 0x0112
 _WHOLE_NUMBERS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i"}
-"""TIFF 6.0's types of whole numbers, as `struct` reads them. The standard asks for type 3."""
+"""TIFF 6.0's integer types as `struct` formats. The standard requires type 3."""
 
 _PROFILES = ("exif", "APP1", "xmp")
-"""ImageMagick's names: the text "Raw profile type NAME" is a length and hexadecimal digits."""
+"""ImageMagick's names: the text "Raw profile type NAME" has a length and hexadecimal digits."""
 
 _XMP = re.compile(rb"[<\s]([\w.-]+):Orientation\s*(?:=\s*[\"']|>)\s*([1-8])\s*[\"'<]")
 _NAMESPACE = re.compile(rb"xmlns:([\w.-]+)\s*=\s*[\"']http://ns\.adobe\.com/tiff/1\.0/[\"']")
-"""XMP names TIFF's tags by a namespace, of which the prefix is nearly always "tiff"."""
+"""XMP puts TIFF's tags in a namespace whose prefix is nearly always "tiff"."""
 
 
 def orientation(info: Mapping[Any, Any]) -> int:
-    """Find the orientation, 1 to 8; 1, upright, where nothing usable gives one.
+    """Read the orientation, 1 to 8; 1 is upright and the default.
 
-    EXIF data come first: XMP counts where they have no such entry.
+    EXIF takes precedence over XMP.
 
     Args:
-        info: the `info` of a Pillow image whose pixels were decoded.
+        info: the `info` of a decoded Pillow image.
     """
     profiles = [_unpacked(info.get(f"Raw profile type {name}")) for name in _PROFILES]
     for data in (info.get("exif"), *profiles):
@@ -49,11 +47,11 @@ def orientation(info: Mapping[Any, Any]) -> int:
 
 
 def upright(grey: NDArray[np.uint8], turned: int) -> NDArray[np.uint8]:
-    """Undo an orientation.
+    """Turn a picture upright.
 
     Args:
         grey: uint8 `[height, width]`.
-        turned: 1 to 8: 5 to 8 exchange the axes, the rest are mirrorings.
+        turned: its orientation, 1 to 8; 5 to 8 transpose, and most of them flip axes.
     """
     if turned >= 5:
         grey = grey.T
@@ -65,14 +63,14 @@ def upright(grey: NDArray[np.uint8], turned: int) -> NDArray[np.uint8]:
 
 
 def _bytes(data: object) -> bytes:
-    """Take bytes as they are and text as UTF-8; anything else is none."""
+    """Return bytes unchanged and text as UTF-8; b"" for anything else."""
     if isinstance(data, str):
         return data.encode("utf-8", "replace")
     return bytes(data) if isinstance(data, (bytes, bytearray)) else b""
 
 
 def _unpacked(profile: object) -> bytes:
-    """Read a raw profile: an empty line, its name, its length, then hexadecimal lines."""
+    """Decode a raw profile: an empty line, its name, its length, then hexadecimal lines."""
     try:
         return bytes.fromhex("".join(_bytes(profile).decode("ascii").split("\n")[3:]))
     except ValueError:
@@ -80,7 +78,7 @@ def _unpacked(profile: object) -> bytes:
 
 
 def _in_exif(exif: bytes) -> int | None:
-    """Read the first directory's entry: Exif 2.32, section 4.6. None where there is none."""
+    """Read the orientation from EXIF's first directory (Exif 2.32, section 4.6), if it is there."""
     start = 0
     while exif.startswith(_EXIF_HEADER, start):  # some programs write it twice
         start += len(_EXIF_HEADER)
@@ -100,7 +98,7 @@ def _in_exif(exif: bytes) -> int | None:
 
 
 def _in_xmp(xmp: bytes) -> int | None:
-    """Find the first orientation in XMP, which may be in UTF-16. None where there is none."""
+    """Find the first orientation in XMP, which may be in UTF-16, if it is there."""
     text = xmp.replace(b"\0", b"")
     prefixes = {b"tiff", *_NAMESPACE.findall(text)}
     found = (int(value) for prefix, value in _XMP.findall(text) if prefix in prefixes)

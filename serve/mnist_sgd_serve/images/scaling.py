@@ -1,29 +1,26 @@
-"""Makes large pictures small while they are read, so that what follows costs little.
+"""Downscale large pictures while they are decoded, to save time and memory.
 
-Every kind of preprocessing begins by averaging a picture down to `LONGEST_SIDE`. Here the same is
-done before the colours become grey: a JPEG is decoded at a half, a quarter or an eighth of its
-size, which its format allows, and any other picture is averaged tile by tile, so that no second
-copy of it is made. A photograph of 48 megapixels takes 6 MB and 0.2 s this way.
+Every kind of preprocessing begins by averaging a picture down to `LONGEST_SIDE`. Here this happens
+before colours become grey: a JPEG is decoded at 1/2, 1/4 or 1/8 of its size, as its format allows,
+and any other picture is averaged tile by tile, so that no second copy of it is made.
 """
 
 from itertools import product
 from typing import TYPE_CHECKING
 
-from mnist_sgd_serve.images.picture import LONGEST_SIDE
+from mnist_sgd_serve.images.pixels import LONGEST_SIDE
 
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["draft", "reduced"]
-
 LEAST_FACTOR = 4
-"""A JPEG that is to become smaller than by this factor is decoded whole: that costs little."""
+"""A JPEG that needs a smaller reduction factor is decoded at full size: that costs little."""
 
 LOST = 1.25
-"""A JPEG read at a half, a quarter or an eighth may end so many times smaller than asked for."""
+"""A JPEG decoded at a fraction of its size may end up this much smaller than requested."""
 
 TILE_PIXELS = 2**20
-"""Of what is averaged at once, as far as it goes."""
+"""Approximate number of pixels averaged at once."""
 
 _AVERAGED = {
     "1": "L",
@@ -39,15 +36,15 @@ _AVERAGED = {
     "I;16B": "I",
     "I;16N": "I",
 }
-"""The modes whose values mean nothing when they are averaged, or that Pillow cannot average, and
-what to make of them first."""
+"""Modes that must be converted before averaging, because Pillow cannot average them or averages of
+their values are meaningless."""
 
 
 def draft(image: "Image.Image") -> None:
-    """Have an opened JPEG decoded at a fraction of its size if it is large.
+    """Set a large JPEG to be decoded at a fraction of its size.
 
     Args:
-        image: of `PIL.JpegImagePlugin`, with no pixel decoded yet; it is changed.
+        image: a `JpegImageFile`, not yet decoded; changed in place.
     """
     factor = _factor(image)
     if factor < LEAST_FACTOR:
@@ -63,11 +60,11 @@ def reduced(image: "Image.Image") -> "Image.Image":
     """Average a decoded picture down until its longer side is at most `LONGEST_SIDE`.
 
     Args:
-        image: of any mode; it is not changed.
+        image: of any mode; not changed.
 
     Returns:
-        `image` itself where it is small; else a picture of the same mode, or of the simplest one
-        that has the same values: RGB for a palette, RGBA where a colour is transparent.
+        `image` itself if it is small; else a picture of the same mode, or of the simplest mode that
+        can hold its averages: RGB for a palette, RGBA for a transparent colour.
     """
     factor = _factor(image)
     if factor == 1:
@@ -94,10 +91,10 @@ def reduced(image: "Image.Image") -> "Image.Image":
 
 
 def _factor(image: "Image.Image") -> int:
-    """How many pixels of a side become one."""
+    """Return the reduction factor of each side."""
     return -(-max(image.size) // LONGEST_SIDE)
 
 
 def _whole_blocks(most: int, factor: int) -> int:
-    """The largest multiple of a factor up to a number, but at least one."""
+    """Round down to a multiple of the factor, but not to 0."""
     return max(1, most // factor) * factor

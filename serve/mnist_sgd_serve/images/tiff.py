@@ -1,9 +1,8 @@
-"""TIFF, where Pillow needs help.
+"""Open TIFF files, correcting what Pillow misreads.
 
-Grey of more than 8 bits in which 0 is white is not inverted by Pillow, and of some kinds not read;
-some samples in separate planes, and some in the other order of bytes, are misread; so are palettes
-of 8 bits a colour. And libtiff writes what it finds odd to standard error. Of a file the first
-image counts.
+Pillow does not invert grey of more than 8 bits in which 0 is white, and cannot read some of it; it
+misreads some samples in separate planes or in the other byte order, and palettes of 8 bits per
+colour. libtiff prints its warnings to standard error. Only the first image of a file is used.
 """
 
 import re
@@ -20,34 +19,32 @@ from mnist_sgd_serve.images.tiff_header import PHOTOMETRIC, read_tiff_header
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["open_given", "open_tiff", "quiet_tiff"]
-
 _BITS, _STRIPS, _PLANES, _PALETTE, _TILES = 258, 273, 284, 320, 324
-"""Tags of TIFF 6.0; strips and tiles: where these are in the file."""
+"""TIFF 6.0 tags; the ones of strips and tiles are their offsets."""
 
 _PILLOW = Lock()
-"""Held while Pillow has settings that are not its own."""
+"""Held while a global setting of Pillow is changed."""
 
 
 def open_tiff(content: bytes) -> "Image.Image":
-    """Open a TIFF and decode no pixel.
+    """Open a TIFF without decoding a pixel.
 
-    Where 0 is white, `tag_v2` says so, and samples of more than 8 bits are as the file has them.
+    Samples of more than 8 bits are not inverted where 0 is white; `tag_v2` says whether it is.
 
     Raises:
-        Exception: of nearly any class, where Pillow cannot read it, or pixels are missing.
+        Exception: of nearly any class, if Pillow cannot read it or pixels are missing.
     """
     from PIL import TiffImagePlugin
 
     header = read_tiff_header(content)
     if header is not None and header.is_planar and header.samples == 2:
-        raise SyntaxError("Pillow gives alpha 0 where it has a plane of its own next to grey")
+        raise SyntaxError("Pillow reads alpha as 0 if it is in a separate plane next to grey")
     deep_min_white = header is not None and header.is_min_white and header.bits > 8
     if header is not None and deep_min_white:
         content = header.as_min_black(content)
     with _PILLOW:
         before = TiffImagePlugin.READ_LIBTIFF
-        # Pillow itself takes planes of any depth for bytes.
+        # Pillow's own decoder reads planes of any bit depth as bytes.
         TiffImagePlugin.READ_LIBTIFF = before or (header is not None and header.is_planar)
         try:
             image = TiffImagePlugin.TiffImageFile(BytesIO(content))
@@ -56,22 +53,22 @@ def open_tiff(content: bytes) -> "Image.Image":
     if deep_min_white:
         image.tag_v2[PHOTOMETRIC] = 0
     _check_all_there(image, header.samples if header is not None and header.is_planar else 1)
-    _mend(image)
+    _correct(image)
     return image
 
 
-def open_given(image: Any, content: bytes) -> "Image.Image":
-    """Make sure that the pixels of a TIFF that Pillow has opened are read rightly.
+def open_opened(image: Any, content: bytes) -> "Image.Image":
+    """Correct a TIFF that the caller has opened with Pillow.
 
     Args:
-        image: of `PIL.TiffImagePlugin`, with no pixel decoded yet.
-        content: of its file; empty if `image` is at another page than the first.
+        image: a `TiffImageFile`, not yet decoded.
+        content: its file; empty if `image` is at another page than the first.
 
     Returns:
-        The image of `open_tiff`; of another page `image` itself, mended.
+        The image of `open_tiff`; for another page, `image` itself, corrected.
 
     Raises:
-        UnsupportedFormat: of a kind that Pillow misreads, such a page cannot be mended.
+        UnsupportedFormat: Pillow misreads this page, and that cannot be corrected.
         Exception: as for `open_tiff`.
     """
     if content:
@@ -82,18 +79,18 @@ def open_given(image: Any, content: bytes) -> "Image.Image":
             f"a page of a TIFF image with {bits}-bit samples in separate planes cannot be read: "
             "save it as PNG"
         )
-    _mend(image)
+    _correct(image)
     page: Image.Image = image
     return page
 
 
-def _mend(image: Any) -> None:
-    """Correct how an opened TIFF will be decoded."""
-    if image.use_load_libtiff:  # which gives samples in this machine's order of bytes
+def _correct(image: Any) -> None:
+    """Correct byte order and palette of an opened TIFF before it is decoded."""
+    if image.use_load_libtiff:  # which returns samples in native byte order
         image.tile = [tile._replace(args=_native(tile.args)) for tile in image.tile]
     colours = image.tag_v2.get(_PALETTE, ()) if image.mode in ("P", "PA") else ()
-    # The standard has 16 bits a colour, of which Pillow keeps the upper 8. Some programs write 8;
-    # libtiff's tools take them so too where no value is above 255.
+    # TIFF has 16-bit palettes, of which Pillow keeps the upper 8 bits. Some programs write 8 bits;
+    # like libtiff's tools, assume so if no value is above 255.
     if colours and max(colours) <= 255:
         from PIL import ImagePalette
 
@@ -101,11 +98,7 @@ def _mend(image: Any) -> None:
 
 
 def _check_all_there(image: Any, planes: int) -> None:
-    """Refuse a TIFF with fewer strips or tiles than its size takes; Pillow leaves the rest black.
-
-    Raises:
-        OSError: so it is.
-    """
+    """Raise OSError if strips or tiles are missing; Pillow would leave them black."""
     places = image.tag_v2.get(_STRIPS) or image.tag_v2.get(_TILES) or ()
     boxes = [tile[1] for tile in image.tile]
     covered = sum((right - left) * (low - top) for left, top, right, low in boxes)
@@ -115,20 +108,20 @@ def _check_all_there(image: Any, planes: int) -> None:
 
 
 def _native(args: Any) -> Any:
-    """The arguments of a decoder whose samples are in this machine's order of bytes."""
+    """Return decoder arguments with native byte order."""
     mode, *rest = args
     return (re.sub(r"^([IF];\d+)B?([SF])$", r"\1N\2", mode), *rest)
 
 
 @contextmanager
 def quiet_tiff() -> Iterator[None]:
-    """Let neither Pillow nor libtiff write to standard error what they think of a TIFF."""
+    """Suppress the warnings of Pillow and libtiff on standard error."""
     import ctypes
 
     from PIL import _imaging
 
     setters = []
-    with suppress(OSError, AttributeError):  # where libtiff cannot be reached through Pillow
+    with suppress(OSError, AttributeError):  # libtiff may not be reachable through Pillow
         library = ctypes.CDLL(_imaging.__file__)
         setters = [library.TIFFSetErrorHandler, library.TIFFSetWarningHandler]
     for setter in setters:

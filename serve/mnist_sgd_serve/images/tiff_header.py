@@ -1,10 +1,8 @@
-"""What the first directory of a TIFF says: TIFF 6.0, sections 2 and 8, and the BigTIFF design."""
+"""Parse the first directory of a TIFF or BigTIFF (TIFF 6.0, sections 2 and 8)."""
 
 import struct
 from dataclasses import dataclass, field
 from typing import NamedTuple
-
-__all__ = ["PHOTOMETRIC", "TiffHeader", "read_tiff_header"]
 
 _BITS, _COMPRESSION, PHOTOMETRIC, _SAMPLES, _PLANAR, _FORMAT = 258, 259, 262, 277, 284, 339
 _DEFAULTS = {_BITS: 1, _COMPRESSION: 1, _SAMPLES: 1, _PLANAR: 1, _FORMAT: 1}
@@ -36,7 +34,7 @@ _COMPRESSIONS = {
     50002: "JPEG XL",
     52546: "JPEG XL",
 }
-"""Values of Compression that not every libtiff, or no libtiff, decodes."""
+"""Compression values that some or all builds of libtiff cannot decode."""
 
 _COLOURS = {
     0: " grey",
@@ -53,7 +51,7 @@ _NUMBERS = {2: " signed", 3: " floating-point", 5: " complex", 6: " complex"}
 
 
 class _Entry(NamedTuple):
-    """The first number of an entry, and where its lowest byte stands."""
+    """The first number of an entry, and the offset of its lowest byte."""
 
     value: int
     at: int
@@ -64,9 +62,9 @@ class TiffHeader:
     """The first directory of a TIFF.
 
     Attributes:
-        order: "<" or ">", as `struct` has it.
+        order: byte order, "<" or ">" as in `struct`.
         big: it is a BigTIFF.
-        entries: the entries that are whole numbers, by tag.
+        entries: the integer entries by tag.
     """
 
     order: str
@@ -75,36 +73,36 @@ class TiffHeader:
 
     @property
     def bits(self) -> int:
-        """Bits of the first sample."""
+        """Bit depth of the first sample."""
         return self._value(_BITS)
 
     @property
     def samples(self) -> int:
-        """Samples of a pixel."""
+        """Samples per pixel."""
         return self._value(_SAMPLES)
 
     @property
     def is_planar(self) -> bool:
-        """Whether each sample has a plane of its own."""
+        """Whether samples are in separate planes."""
         return self._value(_PLANAR) == 2
 
     @property
     def is_min_white(self) -> bool:
-        """Whether it is grey, and 0 is white."""
+        """Whether it is grey and 0 is white."""
         return PHOTOMETRIC in self.entries and self._value(PHOTOMETRIC) == 0
 
     def as_min_black(self, content: bytes) -> bytes:
-        """The file with 0 called black."""
+        """Return the file with 0 declared as black."""
         at = self.entries[PHOTOMETRIC].at
         return content[:at] + b"\1" + content[at + 1 :]
 
     @property
     def compression(self) -> str:
-        """The name of a compression that not every build of libtiff decodes; else empty."""
+        """The compression, if some builds of libtiff cannot decode it; else empty."""
         return _COMPRESSIONS.get(self._value(_COMPRESSION), "")
 
     def describe(self) -> str:
-        """A noun phrase for such files."""
+        """Describe the kind of TIFF in a noun phrase."""
         if self.big and self.order == ">":
             return "a big-endian BigTIFF image"
         if self.compression:
@@ -122,7 +120,7 @@ class TiffHeader:
 
 
 def read_tiff_header(content: bytes) -> TiffHeader | None:
-    """Read the first directory; None if it is damaged."""
+    """Parse the first directory; None if it is damaged."""
     order = "<" if content[:2] == b"II" else ">"
     try:
         (version,) = struct.unpack_from(order + "H", content, 2)

@@ -1,9 +1,9 @@
-"""The paper under what is transparent.
+"""The backdrop to put behind transparent pixels.
 
-A file does not say what its transparent pixels lie on; the pixels next to them do. Where these have
-one colour and something else is drawn inside of them, they are a sheet, which goes on. Where they
-are ink themselves, the paper is white under dark ink and black under light ink. Where they are the
-soft edge of ink whose paper was taken away, they are nearer to that paper than the ink is.
+The file does not name one, but the opaque pixels next to transparent ones tell. If these have one
+colour and something else is drawn inside, they belong to a sheet, which continues. If they are the
+anti-aliased edge of ink whose paper was removed, their grey lies between ink and paper. If they are
+ink themselves, the backdrop is white behind dark ink and black behind light ink.
 """
 
 from typing import Any
@@ -11,44 +11,38 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_sgd_serve.images.digits.parts import widened
-from mnist_sgd_serve.images.errors import NoInk
-
-__all__ = ["SOLID", "find_paper_under"]
+from mnist_sgd_serve.images.digits.connected_components import dilate
+from mnist_sgd_serve.images.errors import BlankImage
 
 SOLID = 0.9
-"""Pixels with this share of the greatest alpha, or more, show a colour of their own."""
+"""Pixels with at least this fraction of the largest alpha count as opaque."""
 
 MOST_ROWS = 1024
-"""Of more rows or columns, every second is looked at, or every third, and so on; or so many next to
-something that is drawn between these."""
+"""Larger pictures are subsampled to this many rows and columns; if all samples are transparent, a
+window of this size around the most opaque pixel is used."""
 
 NEAR, FAR = 24, 96
-"""Levels between greys that are of one colour, at most; and between a sheet and ink, at least."""
+"""Grey levels: at most between pixels of one colour; at least between sheet and ink."""
 
 EVEN_SHARE, BARE_SHARE, DRAWN_SHARE = 0.75, 0.25, 0.002
-"""A sheet has one colour along so much of its edge and on so much of its inside, or more; and ink
-on so much of it, or more."""
+"""Minimum fractions for a sheet: one colour along its edge, the same colour inside, ink inside."""
 
 FRINGE = 24
-"""Levels by which a soft edge differs from its ink on average, at least."""
+"""Minimum mean difference, in grey levels, between an anti-aliased edge and its ink."""
 
 
-def find_paper_under(grey: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> int:
-    """Find the grey of the paper.
+def find_backdrop(grey: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> int:
+    """Find the grey of the backdrop, 0 to 255.
 
     Args:
-        grey: uint8 `[height, width]`, what is drawn.
-        alpha: uint8 `[height, width]`, 0 where nothing is.
-
-    Returns:
-        0 to 255.
+        grey: uint8 `[height, width]`.
+        alpha: uint8 `[height, width]`, 0 where transparent.
 
     Raises:
-        NoInk: it is transparent everywhere.
+        BlankImage: the image is fully transparent.
     """
     if not alpha.any():
-        raise NoInk("nothing is drawn on the image: it is transparent everywhere")
+        raise BlankImage("nothing is drawn on the image: it is transparent everywhere")
     step: Any = np.s_[:: -(-alpha.shape[0] // MOST_ROWS), :: -(-alpha.shape[1] // MOST_ROWS)]
     if not alpha[step].any():
         row, column = np.unravel_index(int(alpha.argmax()), alpha.shape)
@@ -56,10 +50,10 @@ def find_paper_under(grey: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> int:
         step = np.s_[top : top + MOST_ROWS, left : left + MOST_ROWS]
     grey, alpha = grey[step], alpha[step]
     solid = alpha >= SOLID * alpha.max()
-    edge = solid & widened(~solid, 1)
+    edge = solid & dilate(~solid, 1)
     inner = solid & ~edge
     along, inside = grey[edge].astype(np.int16), grey[inner].astype(np.int16)
-    if not along.size:  # all pixels are alike in this
+    if not along.size:  # all pixels count as opaque
         return int(np.median(grey[solid]))
     rim = int(np.median(along))
     if inside.size:

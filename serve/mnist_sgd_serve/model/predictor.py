@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_sgd_serve.images.decode import ImageError, NoInk, decode, decode_own
+from mnist_sgd_serve.images.decode import decode, decode_own
+from mnist_sgd_serve.images.errors import BlankImage, ImageError
 from mnist_sgd_serve.images.preprocessing import Preprocessed, preprocess
 from mnist_sgd_serve.model.artifact import Artifact, load_artifact
 from mnist_sgd_serve.model.metadata import Metadata
@@ -173,9 +174,9 @@ class Predictor:
             grey = decode_own(source)
         try:
             return preprocess(grey, self.metadata.preprocessing)
-        except NoInk as error:
+        except BlankImage as error:
             if path is not None:
-                raise NoInk(f"{os.fspath(path)}: {error}") from error
+                raise BlankImage(f"{os.fspath(path)}: {error}") from error
             raise
 
     def _predict(self, preprocessed: list[Preprocessed]) -> list[Prediction]:

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, strategies as st
 from PIL import Image, ImageDraw
 
-from mnist_sgd_serve.images.decode import NoInk, UnsupportedFormat, decode
-from mnist_sgd_serve.images.depth import LEAST_LEVELS, find_scale
+from mnist_sgd_serve.images.bit_depth import LEAST_LEVELS, find_scale
+from mnist_sgd_serve.images.decode import decode
+from mnist_sgd_serve.images.errors import BlankImage, UnsupportedFormat
 from mnist_sgd_serve.images.preprocessing import preprocess
 from picture_files import DRAWING, GREY, Pixels, chunk, png, tiff
 from pictures import encode
@@ -120,7 +121,7 @@ def test_a_transparent_grey_of_16_bits_counts() -> None:
         np.where(GREY > 127, 255, 0),
     )
     everywhere = chunk(b"tRNS", struct.pack(">H", 5))
-    with pytest.raises(NoInk, match="transparent everywhere"):
+    with pytest.raises(BlankImage, match="transparent everywhere"):
         decode(png(np.full(GREY.shape, 5, np.uint16), 0, everywhere))
 
 
@@ -194,7 +195,7 @@ def test_a_blank_page_is_blank_in_every_colour(noise: float) -> None:
     shade = np.array([240, 230, 200]) * np.linspace(0.8, 1, 300)[:, None, None]
     page = np.clip(shade + random.normal(0, noise, (300, 200, 3)), 0, 255).astype(np.uint8)
     for content in (encode(Image.fromarray(page), form) for form in ("PNG", "JPEG")):
-        with pytest.raises(NoInk):
+        with pytest.raises(BlankImage):
             preprocess(decode(content))
 
 
@@ -236,9 +237,7 @@ def test_values_that_are_no_numbers_are_refused(value: float) -> None:
     pixels[3, 4] = value
     with pytest.raises(UnsupportedFormat) as refused:
         decode(tiff(pixels), tiff=True)
-    assert str(refused.value) == (
-        "the image has values that are not finite, or not numbers: replace them"
-    )
+    assert str(refused.value) == ("the image contains NaN or infinite values: replace them")
 
 
 @pytest.mark.parametrize("colour", [2, 4, 6])
@@ -259,7 +258,7 @@ def test_deep_colours_of_which_the_upper_bits_show_nothing_are_refused(colour: i
 def test_the_noise_of_a_blank_16_bit_page_is_no_drawing(side: int) -> None:
     random = np.random.default_rng(5)
     page = (50_000 + random.normal(0, 90, (side, side))).astype(np.uint16)
-    with pytest.raises(NoInk):
+    with pytest.raises(BlankImage):
         preprocess(decode(encode(Image.fromarray(page), "PNG")))
 
 

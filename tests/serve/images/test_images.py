@@ -11,15 +11,13 @@ from hypothesis import given, settings, strategies as st
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageOps
 
-from mnist_sgd_serve.images.decode import (
-    MAX_BYTES,
-    MAX_PIXELS,
+from mnist_sgd_serve.images.decode import MAX_BYTES, MAX_PIXELS, decode
+from mnist_sgd_serve.images.errors import (
+    BlankImage,
     ImageError,
     ImageTooLarge,
-    NoInk,
     NotAnImage,
     UnsupportedFormat,
-    decode,
 )
 from mnist_sgd_serve.images.orientation import orientation
 from picture_files import DRAWING, GREY, tiff
@@ -279,7 +277,7 @@ def test_a_transparent_colour_is_paper(mode: str) -> None:
 
 
 def test_an_image_that_is_transparent_everywhere_has_no_ink() -> None:
-    with pytest.raises(NoInk, match="transparent everywhere"):
+    with pytest.raises(BlankImage, match="transparent everywhere"):
         decode(encode(Image.new("RGBA", (9, 9)), "PNG"))
 
 
@@ -355,7 +353,7 @@ def test_the_limits_are_what_is_given() -> None:
 
 
 def test_an_image_without_pixels_is_refused() -> None:
-    with pytest.raises(NotAnImage, match="the image is 0 x 5 pixels"):
+    with pytest.raises(NotAnImage, match="the image has no pixels: it is 0 x 5"):
         decode(Image.new("L", (0, 5)))
 
 
@@ -443,7 +441,7 @@ def test_a_damaged_animation_control_warns_of_nothing() -> None:
         np.testing.assert_array_equal(decode(content), GREY)
 
 
-@pytest.mark.parametrize("error", [NotAnImage, UnsupportedFormat, ImageTooLarge, NoInk])
+@pytest.mark.parametrize("error", [NotAnImage, UnsupportedFormat, ImageTooLarge, BlankImage])
 def test_every_image_error_is_a_value_error(error: type[ImageError]) -> None:
     assert issubclass(error, ImageError)
     assert issubclass(error, ValueError)

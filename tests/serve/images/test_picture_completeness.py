@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from PIL import Image
 
-from mnist_sgd_serve.images.completeness import MARK
-from mnist_sgd_serve.images.decode import NotAnImage, decode, decode_own
+from mnist_sgd_serve.images.decode import decode, decode_own
+from mnist_sgd_serve.images.errors import NotAnImage
+from mnist_sgd_serve.images.truncation import MARK
 from picture_files import GREY, chunk, tiff
 from pictures import encode
 

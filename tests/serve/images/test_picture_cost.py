@@ -22,10 +22,11 @@ import onnx_models
 from mnist_sgd.data.pictures.decoding import read_pictures
 from mnist_sgd.data.pictures.file_entries import FileEntry
 from mnist_sgd_serve.http.picture_request import PictureLimits, read_picture
-from mnist_sgd_serve.images.decode import ImageError, ImageTooLarge, decode, decode_own
-from mnist_sgd_serve.images.picture import LONGEST_SIDE, shrink
+from mnist_sgd_serve.images.decode import decode, decode_own
+from mnist_sgd_serve.images.decoding_cost import memory_needed
+from mnist_sgd_serve.images.errors import ImageError, ImageTooLarge
+from mnist_sgd_serve.images.pixels import LONGEST_SIDE, shrink
 from mnist_sgd_serve.images.preprocessing import preprocess
-from mnist_sgd_serve.images.work import memory_needed
 from mnist_sgd_serve.protocol import Kind, RequestError
 from mnist_sgd_serve.settings import Settings
 from picture_bombs import BOMBS, MIB, bmp, chunk, drawn, png, rows, saved, segments
@@ -36,7 +37,7 @@ LIMITS = PictureLimits(
     DEFAULTS.max_body, DEFAULTS.max_pixels, DEFAULTS.decode_memory, DEFAULTS.decode_seconds
 )
 
-SEGMENTS = "the JPEG image has more than 1000 segments, the most allowed: save it anew"
+SEGMENTS = "the JPEG image has more than 1000 segments, the most allowed: save it again"
 REFUSED = {
     "JPEG, empty APP1": SEGMENTS,
     "JPEG, comments": SEGMENTS,
@@ -45,19 +46,19 @@ REFUSED = {
     "JPEG, starts": SEGMENTS,
     "JPEG, ends": SEGMENTS,
     "PNG, empty chunks": "the PNG image of 16776296 bytes has more than 33766 chunks, the most "
-    "allowed: save it anew",
+    "allowed: save it again",
     "PNG, texts and an animation": "the PNG image of 16776310 bytes has more than 33766 chunks, "
-    "the most allowed: save it anew",
+    "the most allowed: save it again",
     "PNG, empty IDAT": "the PNG image of 16776296 bytes has more than 33766 chunks, the most "
-    "allowed: save it anew",
+    "allowed: save it again",
     "PNG, 25,000,000 x 1": "the PNG image of 25000000 x 1 pixels takes 426 MB of memory to read, "
     "at most 117 MB are allowed: make it smaller",
     "GIF, a frame of 88 MP behind other bytes": "the image is 9400 x 9400 pixels, at most "
     "25000000 in all are allowed: make it smaller",
     "GIF, comment of 1-byte blocks": "the GIF image has more than 100000 blocks before its pixels, "
-    "the most allowed: save it anew",
+    "the most allowed: save it again",
     "GIF, empty comments": "the GIF image has more than 100000 blocks before its pixels, "
-    "the most allowed: save it anew",
+    "the most allowed: save it again",
     "BMP, runs of one pixel": "the run-length encoded BMP image is 4000 x 4000 pixels in 16776296 "
     "bytes, at most 3125000 pixels in 1562500 bytes are allowed: save it as PNG",
     "BMP, runs of 250 pixels, 16 MP": "the run-length encoded BMP image is 4000 x 4000 pixels in "
@@ -232,7 +233,7 @@ def test_a_transparent_colour_of_a_png_counts_as_memory_too(name: str) -> None:
 def test_a_progressive_jpeg_needs_room_for_its_coefficients() -> None:
     """Of 3 x 4 megapixels, two bytes each; and it is read at a quarter of its size.
 
-    Where its end is mid-grey it is read twice, see `mnist_sgd_serve.images.completeness`.
+    Where its end is mid-grey it is read twice, see `mnist_sgd_serve.images.truncation`.
     """
     for end in (255, 128):
         values = drawn(2000, 2000)

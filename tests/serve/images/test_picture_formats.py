@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image, UnidentifiedImageError
 
-from mnist_sgd_serve.images.decode import UnsupportedFormat, decode
+from mnist_sgd_serve.images.decode import decode
+from mnist_sgd_serve.images.errors import UnsupportedFormat
 from picture_files import DRAWING, GREY, Pixels, bmp, chunk, png, tiff
 from pictures import encode
 

@@ -5,7 +5,8 @@ import struct
 import numpy as np
 import pytest
 
-from mnist_sgd_serve.images.decode import NotAnImage, UnsupportedFormat, decode
+from mnist_sgd_serve.images.decode import decode
+from mnist_sgd_serve.images.errors import NotAnImage, UnsupportedFormat
 from picture_files import DRAWING, GREY, bmp, chunk, png, tiff
 from pictures import encode
 

@@ -9,7 +9,7 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 from PIL import Image
 
-from mnist_sgd_serve.images.decode import NoInk
+from mnist_sgd_serve.images.errors import BlankImage
 from mnist_sgd_serve.images.preprocessing import Preprocessed, preprocess
 from small_digits import counted, typed
 from threes import Picture, classified_correctly, needs_sample, sample
@@ -255,7 +255,7 @@ def right_answers(pictures: list[Picture], threes: NDArray[np.bool_]) -> int:
     """How many of these pictures the linear model gets right, of which it may refuse some."""
     preprocessed, labels = [], []
     for picture, three in zip(pictures, threes, strict=True):
-        with contextlib.suppress(NoInk):
+        with contextlib.suppress(BlankImage):
             preprocessed.append(preprocess(picture).image)
             labels.append(three)
     return classified_correctly(np.stack(preprocessed), np.array(labels))
@@ -363,7 +363,7 @@ def test_a_photograph_of_twelve_megapixels_is_read() -> None:
 @pytest.mark.parametrize("size", [(1, 1), (28, 28), (5, 900), (1200, 1600)])
 @pytest.mark.parametrize("level", [0, 1, 100, 254, 255])
 def test_a_blank_image_has_no_ink(size: tuple[int, int], level: int) -> None:
-    with pytest.raises(NoInk, match="nothing is drawn on the image: it is blank"):
+    with pytest.raises(BlankImage, match="nothing is drawn on the image: it is blank"):
         preprocess(np.full(size, level, np.uint8))
 
 
@@ -374,14 +374,14 @@ def test_a_photograph_of_blank_paper_has_no_ink(side: int, noise: int) -> None:
     light = np.linspace(90, 200, side)[:, None] + np.linspace(0, 40, side) ** 1.1 / 2
     seen = np.clip(light + random.normal(0, noise, (side, side)), 0, 255).astype(np.uint8)
     for picture in (seen, jpeg(seen, 80)):
-        with pytest.raises(NoInk, match="nothing is drawn on the image"):
+        with pytest.raises(BlankImage, match="nothing is drawn on the image"):
             preprocess(picture)
 
 
 def test_a_picture_with_a_few_specks_has_no_ink() -> None:
     picture = np.zeros((200, 200), np.uint8)
     picture[[20, 20, 90, 150], [30, 31, 120, 10]] = 255
-    with pytest.raises(NoInk, match="nothing is drawn on the image but specks"):
+    with pytest.raises(BlankImage, match="nothing is drawn on the image but specks"):
         preprocess(picture)
 
 
@@ -389,7 +389,7 @@ def test_an_image_that_is_nothing_but_ink_is_refused() -> None:
     for paper, ink in ((0, 255), (255, 0)):
         picture = np.full((60, 60), ink, np.uint8)
         picture[[0, -1]] = picture[:, [0, -1]] = paper
-        with pytest.raises(NoInk, match="nothing but ink: leave some paper"):
+        with pytest.raises(BlankImage, match="nothing but ink: leave some paper"):
             preprocess(picture)
 
 
@@ -401,7 +401,7 @@ def test_an_image_that_is_nothing_but_ink_is_refused() -> None:
 def test_any_picture_gives_an_image_or_has_no_ink(picture: Picture) -> None:
     try:
         preprocessed = preprocess(picture)
-    except NoInk as error:
+    except BlankImage as error:
         assert len(str(error).splitlines()) == 1
     else:
         assert isinstance(preprocessed, Preprocessed)

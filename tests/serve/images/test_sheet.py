@@ -9,7 +9,7 @@ from hypothesis import given, settings, strategies as st
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from mnist_sgd_serve import NoInk, preprocess
+from mnist_sgd_serve import BlankImage, preprocess
 from mnist_sgd_serve.images.digits.sheet import find_sheet
 from photographs import photograph
 from surroundings import SURROUNDINGS, drawing
@@ -82,7 +82,7 @@ def test_a_digit_that_is_cropped_tight_is_read_whole(inverted: bool) -> None:
         expected = preprocess(255 - wide if inverted else wide).image
         try:
             misread += differ(preprocess(255 - tight if inverted else tight).image, expected) > 4
-        except NoInk:
+        except BlankImage:
             misread += 1
     assert misread <= 1
 
@@ -127,7 +127,7 @@ def test_a_stroke_at_the_border_next_to_another_is_refused() -> None:
     picture = np.random.default_rng(0).normal(210, 3, (120, 120))
     picture[40:50, 30:90] = 40
     picture[60:70, :60] = 40
-    with pytest.raises(NoInk) as refused:
+    with pytest.raises(BlankImage) as refused:
         preprocess(picture.astype(np.uint8))
     assert str(refused.value) == (
         "what touches the border of the image may be a part of what is drawn, or not: leave paper "
@@ -148,7 +148,7 @@ def test_a_speck_in_a_frame_is_no_drawing() -> None:
     page = np.full((120, 120), 230, np.uint8)
     page[60:64, 60:64] = 20
     page[[0, -1]] = page[:, [0, -1]] = 20
-    with pytest.raises(NoInk, match="the image is nothing but ink"):
+    with pytest.raises(BlankImage, match="the image is nothing but ink"):
         preprocess(page)
 
 
@@ -170,7 +170,7 @@ def test_any_bands_along_the_border_give_an_image_or_have_no_ink(
         warnings.simplefilter("error")
         try:
             preprocessed = preprocess(picture.astype(np.uint8))
-        except NoInk as error:
+        except BlankImage as error:
             assert len(str(error).splitlines()) == 1
         else:
             assert preprocessed.image.any()

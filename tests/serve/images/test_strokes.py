@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from mnist_sgd_serve import NoInk, preprocess
+from mnist_sgd_serve import BlankImage, preprocess
 from threes import Picture, classified_correctly, sample
 
 Plane = NDArray[np.float64]
@@ -38,7 +38,7 @@ def on_desk(sheet: Plane, desk: float) -> Plane:
 
 
 def refusal(picture: Picture) -> str:
-    with pytest.raises(NoInk) as refused:
+    with pytest.raises(BlankImage) as refused:
         preprocess(picture)
     return str(refused.value)
 

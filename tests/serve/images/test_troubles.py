@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from answers import Answers
-from mnist_sgd_serve import NoInk, Predictor, preprocess
+from mnist_sgd_serve import BlankImage, Predictor, preprocess
 from trained import Run
 from troubles import TROUBLES, photographs
 
@@ -40,6 +40,6 @@ def test_a_blank_page_with_a_trouble_is_refused(trouble: str) -> None:
     for picture, _ in photographs(trouble, COUNT, seed=3, longest=300, blank=True):
         try:
             preprocess(picture)
-        except NoInk:
+        except BlankImage:
             refused += 1
     assert refused >= 0.9 * COUNT

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from mnist_sgd_serve import PREPROCESSING_KINDS, NoInk, preprocess
+from mnist_sgd_serve import PREPROCESSING_KINDS, BlankImage, preprocess
 
 Picture = NDArray[np.uint8]
 
@@ -144,7 +144,7 @@ def test_a_picture_may_be_large_or_a_line(way: str, shape: tuple[int, int]) -> N
 @pytest.mark.parametrize("size", [(1, 1), (28, 28), (5, 900)])
 @pytest.mark.parametrize("way", ["fit", "stretch"])
 def test_a_picture_of_one_colour_is_refused(way: str, size: tuple[int, int]) -> None:
-    with pytest.raises(NoInk, match="nothing is on the image: all its pixels are alike"):
+    with pytest.raises(BlankImage, match="the image is blank: all its pixels are equal"):
         preprocess(np.full(size, 77, np.uint8), way)
 
 

@@ -20,9 +20,9 @@ import mnist_sgd_serve
 import onnx_models
 from mnist_sgd_serve import (
     ArtifactError,
+    BlankImage,
     ImageError,
     Metadata,
-    NoInk,
     NotAnImage,
     Prediction,
     Predictor,
@@ -197,14 +197,14 @@ def test_many_pictures_get_the_answers_that_each_gets_alone(widths: list[int]) -
 
 def test_the_picture_that_gives_no_answer_is_named(tmp_path: Path) -> None:
     blank = Image.new("L", (50, 50), 255)
-    with pytest.raises(NoInk, match="image 1: nothing is drawn on the image"):
+    with pytest.raises(BlankImage, match="image 1: nothing is drawn on the image"):
         predictor().predict_many([seven(), blank, seven()])
     path = tmp_path / "noise.png"
     path.write_bytes(b"noise")
     with pytest.raises(NotAnImage, match=r"^image 0: .*noise\.png: these 5 bytes are not"):
         predictor().predict_many([path])
     Image.new("L", (50, 50), 255).save(path)
-    with pytest.raises(NoInk, match=r"^.*noise\.png: nothing is drawn"):
+    with pytest.raises(BlankImage, match=r"^.*noise\.png: nothing is drawn"):
         predictor().predict(path)
 
 
@@ -233,15 +233,15 @@ def test_an_array_of_another_library_is_read_as_numpy_reads_it() -> None:
     grey = np.asarray(seven())
     alike: Any = Wrapped(grey)
     assert predictor().predict(alike) == predictor().predict(grey)
-    with pytest.raises(TypeError, match=r"dtype uint8, got float64: make 0 to 255 of its greys$"):
+    with pytest.raises(TypeError, match=r"dtype uint8, got float64: scale it to 0 to 255$"):
         predictor().predict(Wrapped(grey / 255))  # type: ignore[arg-type]  # the point of the test
 
 
 @pytest.mark.parametrize(
     ("shape", "says"),
     [
-        ((60, 40, 3), "got [60, 40, 3]: PIL.Image.fromarray(picture) takes colours"),
-        ((60, 40, 4), "got [60, 40, 4]: PIL.Image.fromarray(picture) takes colours"),
+        ((60, 40, 3), "got [60, 40, 3]: pass PIL.Image.fromarray(picture) for colours"),
+        ((60, 40, 4), "got [60, 40, 4]: pass PIL.Image.fromarray(picture) for colours"),
         ((1, 28, 28), "got [1, 28, 28]"),
         ((784,), "got [784]"),
         ((0, 28), "got [0, 28]"),

@@ -1,1 +1,1 @@
-"""Find what is drawn on a picture: the paper, the sheet, the strokes."""
+"""Segment a character from a picture: background, sheet, foreground, strokes."""

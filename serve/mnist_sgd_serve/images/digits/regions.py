@@ -1,6 +1,6 @@
-"""The even regions of a picture: sheets and desks, with what is written on them or lies on them.
+"""Homogeneous regions of a picture: sheets and desks, with what is written or lies on them.
 
-Edges, where the grey changes by more than the noise, divide a picture into regions.
+Regions are separated by edges, where the grey changes by more than the noise.
 """
 
 from dataclasses import dataclass
@@ -8,34 +8,38 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_sgd_serve.images.digits.parts import boxes, numbered, tight_box
-
-__all__ = ["LEAST_ON_SHEET", "Region", "find_regions", "long_parts", "near_border"]
+from mnist_sgd_serve.images.digits.connected_components import (
+    bounding_box,
+    bounding_boxes,
+    box_lengths,
+    label_components,
+)
+from mnist_sgd_serve.images.pixels import over_3x3
 
 Mask = NDArray[np.bool_]
 Plane = NDArray[np.float32]
 
 LEAST_STEP = 10
-"""Grey levels within 3 x 3 pixels that are an edge, or three times what most of the picture has."""
+"""Minimum range within 3 x 3 pixels at an edge, in grey levels; or 3 times the lower quartile."""
 FLANK = 0.55
-"""An edge is where the step has this share of the largest step next to it, or more."""
+"""At an edge, the range is at least this fraction of the largest range next to it."""
 LEAST_REGION = 1 / 20
-"""A sheet's own region has this share of the picture, or more."""
+"""Minimum area of a sheet's region, as a fraction of the picture."""
 LEAST_WRITING = 1 / 12
-"""Writing is at least so long, as a share of the picture's shorter side."""
+"""Minimum length of writing, as a fraction of the picture's shorter side."""
 LEAST_ON_SHEET = 1 / 20
-"""The same, of the sheet's."""
+"""The same as a fraction of the sheet's shorter side."""
 
 
 @dataclass(frozen=True)
 class Region:
-    """An even region that something is written on, or lies on.
+    """A homogeneous region that encloses something.
 
     Attributes:
-        even: bool `[height, width]`, the region.
-        around: what it does not enclose.
-        inside: what it encloses and is long enough to be writing.
-        level: its grey.
+        even: bool `[height, width]`, the region itself.
+        around: bool `[height, width]`, what it does not enclose.
+        inside: bool `[height, width]`, what it encloses and is long enough for writing.
+        level: its median grey.
     """
 
     even: Mask
@@ -45,21 +49,17 @@ class Region:
 
     @property
     def filled(self) -> Mask:
-        """The region with all that it encloses."""
+        """The region with its holes filled."""
         return ~self.around
 
     def encloses(self, other: "Region") -> bool:
-        """Whether another region lies in it."""
+        """Whether another region lies in its holes."""
         return not np.any(other.even & (self.around | self.even))
 
 
 def find_regions(small: Plane) -> list[Region]:
-    """Find the regions that enclose something, largest first.
-
-    Args:
-        small: float32 `[height, width]`, greys from 0 to 255.
-    """
-    labels = numbered(_is_even(small))
+    """Find the regions that enclose something in a picture `[height, width]`, largest first."""
+    labels = label_components(_is_even(small))
     sizes = np.bincount(labels[labels >= 0])
     found = []
     for label in np.argsort(-sizes, kind="stable"):
@@ -73,42 +73,32 @@ def find_regions(small: Plane) -> list[Region]:
 
 
 def _is_even(small: Plane) -> Mask:
-    smooth: Plane = _over_3x3(small, np.add) / np.float32(9)
-    steps: Plane = _over_3x3(smooth, np.maximum) - _over_3x3(smooth, np.minimum)
+    smooth: Plane = over_3x3(small, np.add) / np.float32(9)
+    steps: Plane = over_3x3(smooth, np.maximum) - over_3x3(smooth, np.minimum)
     least = max(LEAST_STEP, 3 * float(np.percentile(steps, 25)))
-    # The flanks of a steep edge are even too, or they would join what is near to it.
-    return np.asarray(steps < np.maximum(least, FLANK * _over_3x3(steps, np.maximum)))
-
-
-def _over_3x3(plane: Plane, function: np.ufunc) -> Plane:
-    """Join the 3 x 3 pixels around each by a function of two."""
-    padded = np.pad(plane, 1, mode="edge")
-    rows = function(function(padded[:-2], padded[1:-1]), padded[2:])
-    joined: Plane = function(function(rows[:, :-2], rows[:, 1:-1]), rows[:, 2:])
-    return joined
+    # The flanks of a steep edge count as even, or edges near each other would merge.
+    return np.asarray(steps < np.maximum(least, FLANK * over_3x3(steps, np.maximum)))
 
 
 def _divide(mask: Mask) -> tuple[Mask, Mask]:
-    """What of a mask hangs together with the border, and what else is long enough for writing."""
-    labels = numbered(mask)
+    """Split a mask into the components near the border and the others long enough for writing."""
+    labels = label_components(mask)
     outer = np.unique(np.concatenate([band.ravel() for band in near_border(labels)]))
     around = np.isin(labels, outer[outer >= 0])
-    inside = np.isin(labels, long_parts(labels)) & ~around
+    inside = np.isin(labels, long_components(labels)) & ~around
     if not inside.any() and not around.all():
-        least = LEAST_ON_SHEET * min(labels[tight_box(~around)].shape)
-        inside = np.isin(labels, long_parts(labels, least)) & ~around
+        least = LEAST_ON_SHEET * min(labels[bounding_box(~around)].shape)
+        inside = np.isin(labels, long_components(labels, least)) & ~around
     return around, inside
 
 
 def near_border(picture: NDArray[np.generic]) -> tuple[NDArray[np.generic], ...]:
-    """The pixels near each side, top, left, bottom and right: `[depth, length]`."""
+    """Return the pixels near the top, left, bottom and right side: `[depth, length]` each."""
     near = max(1, min(picture.shape) // 64)
     return picture[:near], picture[:, :near].T, picture[-near:], picture[:, -near:].T
 
 
-def long_parts(labels: NDArray[np.intp], least: float | None = None) -> list[int]:
-    """The numbers of the parts whose box is long enough for writing, or has this length."""
-    top, bottom, left, right = boxes(labels)
+def long_components(labels: NDArray[np.intp], least: float | None = None) -> list[int]:
+    """Return the labels of components at least so long; by default, long enough for writing."""
     least = LEAST_WRITING * min(labels.shape) if least is None else least
-    long = np.maximum(bottom - top, right - left) >= least
-    return np.flatnonzero(long).tolist()
+    return np.flatnonzero(box_lengths(bounding_boxes(labels)) >= least).tolist()

@@ -1,47 +1,34 @@
-"""Measures of a mask's shape: how thick its strokes are, whether it has four straight sides."""
+"""Shape descriptors of a mask: stroke thickness, solidity, convexity, quadrilaterals."""
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = [
-    "CONVEX",
-    "is_convex",
-    "is_quadrilateral",
-    "is_solid",
-    "outline",
-    "outlines_a_quadrilateral",
-    "share_in_hull",
-    "thickness",
-    "without_holes",
-]
-
 CONVEX = 0.95
-"""What is convex covers this share of its convex hull, or more."""
+"""Minimum fraction of its convex hull that a convex shape covers."""
 FOUR_SIDED = 0.93
-"""The largest quadrilateral in that hull covers this share of it: of an ellipse it is 0.64."""
+"""Minimum fraction of the hull that its largest quadrilateral covers: an ellipse has 0.64."""
 SOLID_SQUARE, NEARLY_FULL = 0.3, 0.97
-"""The side of the square, as a share of the longer side of what is made of strokes; and how much of
-it is filled."""
+"""Side of a square, as a fraction of the longer side of the bounding box; minimum fill of it."""
 
 
 def thickness(mask: NDArray[np.bool_]) -> float:
-    """Give the mean thickness of strokes in pixels: of a long line, its width."""
+    """Estimate the mean stroke thickness in pixels; for a long line, its width."""
     return 2 * int(np.count_nonzero(mask)) / max(1, int(np.count_nonzero(outline(mask))))
 
 
 def outline(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Give the pixels of a mask that share a side with one outside of it."""
+    """Return the pixels of a mask with a 4-neighbour outside it."""
     padded = np.pad(mask, 1)
     deep = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
     return np.asarray(mask & ~deep)
 
 
 def is_solid(mask: NDArray[np.bool_], square: float = SOLID_SQUARE) -> bool:
-    """Whether a large square is nearly full, as in no character that is made of strokes.
+    """Whether a mask contains a large filled square, as no character made of strokes does.
 
     Args:
-        mask: bool `[height, width]`, a tight box.
-        square: its side, as a share of the longer side of the box.
+        mask: bool `[height, width]`, cropped to its bounding box.
+        square: the square's side, as a fraction of the longer side of the box.
     """
     side = max(1, round(square * max(mask.shape)))
     if side > min(mask.shape):
@@ -52,26 +39,26 @@ def is_solid(mask: NDArray[np.bool_], square: float = SOLID_SQUARE) -> bool:
 
 
 def is_convex(mask: NDArray[np.bool_], share: float = CONVEX) -> bool:
-    """Whether a mask covers this share of its convex hull, by default all but a rough edge."""
+    """Whether a mask covers this fraction of its convex hull, by default all but a rough edge."""
     return int(np.count_nonzero(mask)) >= share * _area(_convex_hull(mask))
 
 
 def is_quadrilateral(mask: NDArray[np.bool_]) -> bool:
-    """Whether a mask is a sheet seen from any side: convex, with four straight sides."""
+    """Whether a mask is a sheet in any perspective: convex, with four straight sides."""
     hull = _convex_hull(mask)
     area = _area(hull)
     convex = int(np.count_nonzero(mask)) >= CONVEX * area
-    return convex and _largest_quadrilateral(hull) >= FOUR_SIDED * area
+    return convex and _max_quadrilateral_area(hull) >= FOUR_SIDED * area
 
 
 def outlines_a_quadrilateral(mask: NDArray[np.bool_]) -> bool:
-    """Whether a mask, in its tight box, is a sheet once its holes are filled."""
+    """Whether a mask, cropped to its bounding box, is a sheet once its holes are filled."""
     filled = without_holes(mask)
     return 2 * int(np.count_nonzero(filled)) > filled.size and is_quadrilateral(filled)
 
 
 def without_holes(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Fill what lies between pixels of a mask both in its row and in its column."""
+    """Fill pixels between others of the mask, both in their row and in their column."""
     return _between(mask) & _between(mask.T).T
 
 
@@ -83,7 +70,7 @@ def _between(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def share_in_hull(part: NDArray[np.bool_], mask: NDArray[np.bool_]) -> float:
-    """Which share of a part's pixels lies in the convex hull of a mask."""
+    """Return the fraction of the pixels of `part` in the convex hull of `mask`."""
     hull = _convex_hull(mask)
     y, x = np.nonzero(part)
     inside = np.ones(len(x), np.bool_)
@@ -98,7 +85,7 @@ def _area(polygon: NDArray[np.float64]) -> float:
 
 
 def _convex_hull(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """The corners of the convex hull of a mask's pixels: `[n, 2]`, x and y (Andrew, 1979)."""
+    """Return the corners of a mask's convex hull: `[n, 2]`, x and y (Andrew, 1979)."""
     rows = np.flatnonzero(mask.any(1))
     first = mask[rows].argmax(1)
     last = mask.shape[1] - mask[rows, ::-1].argmax(1)
@@ -123,11 +110,11 @@ def _turn(a: tuple[int, int], b: tuple[int, int], c: tuple[int, int]) -> int:
     return (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
 
 
-def _largest_quadrilateral(hull: NDArray[np.float64]) -> float:
-    """The area of the largest quadrilateral with its corners among those of a hull."""
+def _max_quadrilateral_area(hull: NDArray[np.float64]) -> float:
+    """Return the area of the largest quadrilateral with corners of the hull."""
     largest = 0.0
     for corner in hull:
         x, y = (hull - corner).T
-        heights = np.outer(x, y) - np.outer(y, x)  # over the diagonal from this corner to each
+        heights = np.outer(x, y) - np.outer(y, x)  # above each diagonal from this corner
         largest = max(largest, float(np.max(heights.max(1) - heights.min(1))) / 2)
     return largest

@@ -1,10 +1,9 @@
-"""Where on a picture the sheet is: without a desk, a finger, a scanner's line, a frame.
+"""Find the sheet of paper on a picture, without a desk, a finger, a scanner's line or a frame.
 
-What is written is enclosed by the even region of its paper; what is around the sheet, or runs along
-the border, is not. So the sheet is a region with all that it encloses, if something of a size is
-among that. A digit that touches the border is enclosed by nothing: then the whole picture is the
-sheet. It is, too, where what is around the region shows the same paper, or was drawn with the same
-pen.
+Writing is enclosed by the homogeneous region of its paper; what surrounds the sheet or runs along
+the border is not. So the sheet is a region with its holes filled, if one of them is large enough.
+A character that touches the border is not enclosed: then the whole picture is the sheet. So it is
+if the surroundings of the region are the same paper, or were drawn with the same pen.
 """
 
 from dataclasses import dataclass
@@ -12,8 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_sgd_serve.images.digits.parts import numbered, tight_box, widened
-from mnist_sgd_serve.images.digits.regions import Region, find_regions, long_parts, near_border
+from mnist_sgd_serve.images.digits.connected_components import (
+    bounding_box,
+    dilate,
+    label_components,
+)
+from mnist_sgd_serve.images.digits.regions import Region, find_regions, long_components, near_border
 from mnist_sgd_serve.images.digits.shapes import (
     is_convex,
     is_quadrilateral,
@@ -21,43 +24,41 @@ from mnist_sgd_serve.images.digits.shapes import (
     thickness,
 )
 
-__all__ = ["LEAST_SIDE", "Unclear", "find_sheet"]
-
 Mask = NDArray[np.bool_]
 Plane = NDArray[np.float32]
 
 LEAST_SIDE = 40
-"""A smaller picture is all sheet: there a stroke is as wide as a strip of desk."""
+"""A smaller picture is all sheet: a stroke there is as wide as a strip of desk."""
 LONGEST_SIDE = 256
-"""Regions are looked for on a picture of at most this size."""
+"""Regions are searched on a picture reduced to at most this size."""
 ALIKE = 0.3
-"""Two greys are alike that differ by less than this share of the contrast."""
+"""Greys count as equal if they differ by less than this fraction of the contrast."""
 WHOLE_SIDE = 0.9
-"""No stroke of a character runs along so much of a side, if something else is clear of it."""
+"""No stroke of a character covers this fraction of a side if something else is off the border."""
 PART_OF_A_SIDE = 0.35
-"""A finger runs along less of a side, the paper beside a P or b cropped tight along more."""
+"""A finger covers a smaller fraction of a side; paper next to a tightly cropped P or b a larger."""
 NEARLY_CONVEX = 0.85
-"""A sheet covers this share of its convex hull, whatever finger lies on it; paper around a
+"""A sheet covers this fraction of its convex hull, even with a finger on it; paper around a
 character that touches the border covers less."""
 NEAR = 0.3
-"""Parts of one character are nearer to each other, as a share of its length."""
+"""Maximum distance between components of one character, as a fraction of its length."""
 
 
-class Unclear(Exception):  # noqa: N818  (it is no error, but an answer)
-    """Something at the border of a photograph may be a part of what is drawn, or not."""
+class Unclear(Exception):  # noqa: N818  (a result, not an error)
+    """Something at the border of a photograph may or may not belong to the character."""
 
 
 def find_sheet(grey: NDArray[np.uint8]) -> Mask | None:
-    """Find which pixels are on the sheet.
+    """Find the pixels of the sheet.
 
     Args:
         grey: uint8 `[height, width]`.
 
     Returns:
-        bool `[height, width]`, or None where all are.
+        bool `[height, width]`, or None if all are on the sheet.
 
     Raises:
-        Unclear: something at the border of a photograph may be a part of what is drawn, or not.
+        Unclear: something at the border of a photograph may or may not belong to the character.
     """
     if min(grey.shape) < LEAST_SIDE:
         return None
@@ -69,7 +70,7 @@ def find_sheet(grey: NDArray[np.uint8]) -> Mask | None:
             chosen = region
     if chosen is None or not chosen.around.any() or not _is_sheet(small, chosen, _is_drawn(grey)):
         return None
-    sheet = np.kron(~widened(chosen.around, 1), np.ones((factor, factor), np.bool_))
+    sheet = np.kron(~dilate(chosen.around, 1), np.ones((factor, factor), np.bool_))
     return np.ascontiguousarray(sheet[: grey.shape[0], : grey.shape[1]])
 
 
@@ -80,38 +81,38 @@ def _reduced(grey: NDArray[np.uint8], factor: int) -> Plane:
 
 
 def _is_drawn(grey: NDArray[np.uint8]) -> bool:
-    """Whether a half of the picture has one grey, as no photograph has."""
+    """Whether half of the picture has a single grey, as in no photograph."""
     return 2 * int(np.bincount(grey.ravel()).max()) > grey.size
 
 
 def _is_rather_the_sheet(region: Region, other: Region) -> bool:
-    """Of two regions one in the other, it is the inner if that is a sheet and no character."""
+    """Of two nested regions, prefer the inner one if it is a sheet and not a character."""
     if other.encloses(region):
         return is_quadrilateral(region.filled)
     return region.encloses(other) and not is_quadrilateral(other.filled)
 
 
 def _is_sheet(small: Plane, region: Region, drawn: bool) -> bool:
-    """Whether what is around a region is neither the same paper nor drawn with the same pen."""
+    """Whether the surroundings of a region are neither its paper nor drawn with its pen."""
     if not is_convex(region.filled, NEARLY_CONVEX):
         return False
     departure = np.abs(small - region.level)
     pen = _Stroke.of(small, departure, _strong(departure, region.inside))
     near = ALIKE * abs(pen.grey - region.level)
     paper = np.count_nonzero(departure[region.around] < near)
-    if 2 * paper > np.count_nonzero(region.around):  # but for a frame, the lines of a ruled page
+    if 2 * paper > np.count_nonzero(region.around):  # lines of a ruled page, or a frame
         return is_quadrilateral(region.filled)
     parts = _parts_around(departure, region.around)
     strokes = [(part, _Stroke.of(small, departure, part)) for part in parts]
     alike = [(part, stroke) for part, stroke in strokes if abs(stroke.grey - pen.grey) < near]
     drawn_alike = [one for one, s in alike if _is_part_of_the_character(one, s, pen, region)]
     if drawn_alike:
-        if drawn or _sides_along(np.any(drawn_alike, axis=0), 0.01) > 2:  # cropped tight
+        if drawn or _sides_along(np.any(drawn_alike, axis=0), 0.01) > 2:  # tightly cropped
             return False
         raise Unclear
     if not alike or is_quadrilateral(region.filled):
         return True
-    if len(alike) > 1:  # paper around a bold character has the grey of its counters
+    if len(alike) > 1:  # the background of a bold character, as grey as its counters
         return False
     (part, _), *_ = alike
     if is_convex(region.filled):
@@ -121,7 +122,7 @@ def _is_sheet(small: Plane, region: Region, drawn: bool) -> bool:
 
 @dataclass(frozen=True)
 class _Stroke:
-    """What differs from the paper: its grey where that is fullest, and how thick it is."""
+    """Grey and thickness of the strongest strokes of a mask."""
 
     grey: float
     thickness: float
@@ -133,22 +134,22 @@ class _Stroke:
 
 
 def _strong(departure: Plane, mask: Mask) -> Mask:
-    """Without the blur at the edges."""
+    """Remove the blurred edges of a mask."""
     return np.asarray(mask & (departure >= np.percentile(departure[mask], 90) / 2))
 
 
 def _parts_around(departure: Plane, around: Mask) -> list[Mask]:
-    """What is around a sheet, without the blur at its edges and what is too small for a stroke."""
-    things = numbered(around)
+    """Return the components around a sheet, without blurred edges, that are as long as strokes."""
+    things = label_components(around)
     strong = np.zeros(around.shape, np.bool_)
     for number in range(int(things.max()) + 1):
         strong |= _strong(departure, things == number)
-    parts = numbered(strong)
-    return [parts == number for number in long_parts(parts)]
+    parts = label_components(strong)
+    return [parts == number for number in long_components(parts)]
 
 
 def _is_part_of_the_character(part: Mask, stroke: _Stroke, pen: _Stroke, region: Region) -> bool:
-    """Whether something of the pen's grey may be a stroke, as a desk cut off by an edge is not."""
+    """Whether a component of the pen's grey may be a stroke, and not a desk cut off by an edge."""
     return (
         0.5 < stroke.thickness / pen.thickness < 2
         and not _sides_along(part, WHOLE_SIDE)
@@ -158,18 +159,17 @@ def _is_part_of_the_character(part: Mask, stroke: _Stroke, pen: _Stroke, region:
 
 
 def _sides_along(part: Mask, share: float) -> int:
-    """How many sides of the picture a part runs along for this share of their length."""
+    """Count the sides of the picture of which the component covers at least this fraction."""
     return sum(bool(np.mean(band.any(0)) >= share) for band in near_border(part))
 
 
 def _distance(part: Mask, writing: Mask) -> float:
     gaps = [
         max(0, one.start - other.stop, other.start - one.stop)
-        for one, other in zip(tight_box(part), tight_box(writing), strict=True)
+        for one, other in zip(bounding_box(part), bounding_box(writing), strict=True)
     ]
     return float(np.hypot(*gaps))
 
 
 def _length(mask: Mask) -> int:
-    rows, columns = (int(span.stop - span.start) for span in tight_box(mask))
-    return max(rows, columns)
+    return int(max(mask[bounding_box(mask)].shape))

@@ -1,6 +1,6 @@
-"""Images that a caller has opened with Pillow, read as their files are.
+"""Images that the caller has opened with Pillow but not yet decoded.
 
-What Pillow has not decoded yet is decoded as `images` would; what it has decoded stays as it is.
+They are decoded like files, with this package's corrections; decoded images stay as they are.
 """
 
 from io import BytesIO
@@ -11,11 +11,9 @@ from mnist_sgd_serve.images.bmp_runs import unpack_runs
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["as_decoded_here", "content_behind"]
 
-
-def content_behind(image: "Image.Image") -> bytes:
-    """The file of an image whose first frame Pillow has opened and not decoded; else nothing."""
+def file_content(image: "Image.Image") -> bytes:
+    """Return the file of an image whose first frame is opened but not decoded; else b""."""
     file = getattr(image, "fp", None)
     if not getattr(image, "tile", None) or file is None or image.tell():
         return b""
@@ -26,12 +24,12 @@ def content_behind(image: "Image.Image") -> bytes:
     return content
 
 
-def as_decoded_here(image: "Image.Image", content: bytes) -> "Image.Image":
-    """An image that Pillow has opened so that it is decoded rightly, or itself."""
+def reopened(image: "Image.Image", content: bytes) -> "Image.Image":
+    """Reopen an image where Pillow alone would decode it wrongly; else return it unchanged."""
     if image.format == "TIFF" and getattr(image, "tile", None):
-        from mnist_sgd_serve.images.tiff import open_given
+        from mnist_sgd_serve.images.tiff import open_opened
 
-        return open_given(image, content)
+        return open_opened(image, content)
     if image.format == "BMP" and content:
         image = type(image)(BytesIO(content))  # type: ignore[call-arg]
         unpack_runs(image, content)

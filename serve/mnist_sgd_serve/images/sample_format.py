@@ -1,4 +1,4 @@
-"""What the samples of a file mean, beyond what Pillow says of them."""
+"""The sample format of an image file, and transparency as the file means it."""
 
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -6,20 +6,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["Samples", "mended", "read_samples"]
-
 _BITS, _PHOTOMETRIC, _FORMAT = 258, 262, 339
 _MIN_IS_WHITE, _SIGNED = 0, 2
-"""Tags of TIFF 6.0, and some of their values."""
+"""TIFF 6.0 tags and values."""
 
 
-class Samples(NamedTuple):
-    """What the samples of an image's file are.
+class SampleFormat(NamedTuple):
+    """The sample format of an image file.
 
     Attributes:
-        bits: of each; None if not known.
-        signed: they are signed integers.
-        min_is_white: the least is white, and Pillow has not inverted those of more than 8 bits.
+        bits: bit depth; None if unknown.
+        signed: samples are signed integers.
+        min_is_white: 0 is white, and Pillow has not inverted samples of more than 8 bits.
     """
 
     bits: int | None = None
@@ -27,37 +25,39 @@ class Samples(NamedTuple):
     min_is_white: bool = False
 
 
-def read_samples(image: "Image.Image") -> Samples:
-    """Find what the samples are, of an image that was opened and is not decoded yet."""
+def read_sample_format(image: "Image.Image") -> SampleFormat:
+    """Read the sample format of an image that is opened but not yet decoded."""
     bits = _tag(image, _BITS)
     if bits is None:
         tile = getattr(image, "tile", None)
         depth = re.search(r";(\d+)", str(tile[0][3])) if tile else None  # as in "RGB;16B"
         bits = int(depth[1]) if depth else None
     signed = _tag(image, _FORMAT) == _SIGNED
-    return Samples(bits, signed, _tag(image, _PHOTOMETRIC) == _MIN_IS_WHITE)
+    return SampleFormat(bits, signed, _tag(image, _PHOTOMETRIC) == _MIN_IS_WHITE)
 
 
 def _tag(image: "Image.Image", number: int) -> int | None:
-    """The first value of a tag of an image that was read from a TIFF."""
+    """Return the first value of a TIFF tag, if the image has it and it is an integer."""
     value: Any = getattr(image, "tag_v2", {}).get(number)
     first = next(iter(value), None) if isinstance(value, tuple) else value
     return first if isinstance(first, int) else None
 
 
-def mended(image: "Image.Image", samples: Samples, *, in_place: bool) -> "Image.Image":
-    """The image with its transparency as the file means it.
+def fix_transparency(
+    image: "Image.Image", samples: SampleFormat, *, in_place: bool
+) -> "Image.Image":
+    """Correct the transparent colour or the alpha channel of a decoded image.
 
-    Pillow leaves the transparent colour of a PNG in 2 or 4 bits of grey, or in 16 bits a channel,
-    where its pixels have become bytes. And programs leave the alpha of a BMP 0, which means none.
+    Pillow converts the samples of a 2-, 4- or 16-bit PNG to bytes, but not its transparent colour.
+    Many programs write BMPs with an alpha channel of zeros, which means opaque.
 
     Args:
         image: decoded.
-        samples: of its file.
-        in_place: change `image`, which may be too large to be copied.
+        samples: the sample format of its file.
+        in_place: change `image`, which may be too large to copy.
 
     Returns:
-        `image` itself, or where something is mended and must not be in place, a copy.
+        `image` itself, or a copy if it needs a correction that must not be made in place.
     """
     if image.format == "BMP" and image.mode == "RGBA" and not image.getchannel("A").getbbox():
         return image.convert("RGB")

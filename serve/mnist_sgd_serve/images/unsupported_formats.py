@@ -1,42 +1,42 @@
-"""What a file really is that has the signature of a format that is read, and cannot be read.
+"""Name the variants of supported formats that Pillow cannot decode.
 
-Formats have kinds that Pillow does not decode. They are not damaged, and a message that says which
-kind it is tells what to do. Nothing here raises an error, and all of it is linear in the header.
+Such files are not damaged, and an error that names the variant tells the user what to do. Nothing
+here raises an error, and the time is linear in the header.
 """
 
-import re
 import struct
 
+from mnist_sgd_serve.images.file_headers import (
+    JPEG_FRAMES,
+    JPEG_MARKER,
+    JPEG_SCAN,
+    JPEG_STANDALONE,
+)
 from mnist_sgd_serve.images.tiff_header import read_tiff_header
 
-__all__ = ["describe"]
-
-_MARKER = re.compile(rb"\xff([\x01-\xfe])")
-_BARE_MARKERS, _SCAN = {0x01, *range(0xD0, 0xDA)}, 0xDA
-_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC} | {0xF7}
 _LOSSLESS, _HIERARCHICAL = (0xC3, 0xCB), (0xC5, 0xC6, 0xC7, 0xCD, 0xCE, 0xCF)
 _JPEG_LS = 0xF7
 _BITS = range(2, 17)
-"""Markers and precisions of a JPEG: ITU-T T.81, table B.1, and T.87, section C.1."""
+"""Frame markers and bit depths of a JPEG: ITU-T T.81, table B.1, and T.87, section C.1."""
 
 _BMP_HEADERS = (12, 40, 52, 56, 64, 108, 124)
 _OS2_HEADERS = (16, 64)
-"""Bytes of OS/2's second header, which a program may cut short; Pillow reads the longest alone."""
+"""Sizes of OS/2's second header, which may be shortened; Pillow reads only the longest."""
 
 _ALPHA_MASKS = 6
 _BMP_COMPRESSIONS = {4: "JPEG", 5: "PNG", 11: "CMYK", 12: "CMYK", 13: "CMYK"}
 
 
 def describe(name: str, content: bytes, error: Exception) -> str | None:
-    """Say what kind of image a file is, if that is why it cannot be read.
+    """Name the variant of a file that Pillow failed to decode.
 
     Args:
-        name: of the format.
+        name: the format.
         content: the file.
-        error: what Pillow raised.
+        error: the exception from Pillow.
 
     Returns:
-        A noun phrase with its article; None if the file seems to be damaged.
+        A noun phrase with its article; None if the file seems to be damaged instead.
     """
     if name == "JPEG":
         return _describe_jpeg(content, str(error))
@@ -66,15 +66,15 @@ def _describe_jpeg(content: bytes, reason: str) -> str | None:
 
 
 def _jpeg_frame(content: bytes) -> tuple[int, int, int] | None:
-    """The marker of the frame, which tells the kind, the bits of a sample, and the height."""
+    """Read the marker, bit depth and height of the first frame."""
     at = 2
-    while match := _MARKER.search(content, at):
+    while match := JPEG_MARKER.search(content, at):
         marker, at = match[1][0], match.end()
-        if marker in _FRAMES and at + 4 < len(content):
+        if marker in (*JPEG_FRAMES, _JPEG_LS) and at + 4 < len(content):
             return marker, content[at + 2], int.from_bytes(content[at + 3 : at + 5], "big")
-        if marker == _SCAN:
+        if marker == JPEG_SCAN:
             return None
-        if marker not in _BARE_MARKERS:
+        if marker not in JPEG_STANDALONE:
             at += int.from_bytes(content[at : at + 2], "big")
     return None
 
@@ -103,7 +103,7 @@ def _describe_bmp(content: bytes, reason: str) -> str | None:
 
 def _describe_tiff(content: bytes, error: Exception) -> str | None:
     header = read_tiff_header(content)
-    # Pillow raises these of a directory that is whole, and others of pixels that are missing.
+    # Pillow raises these for valid directories, and others for missing pixels.
     if header and (header.compression or isinstance(error, (SyntaxError, KeyError))):
         return header.describe()
     return None

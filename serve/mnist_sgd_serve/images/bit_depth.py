@@ -1,9 +1,8 @@
-"""From samples of more than 8 bits to grey bytes.
+"""Convert samples of more than 8 bits to 8-bit grey.
 
-A picture that uses the range of its samples becomes what a viewer shows: their upper 8 bits, and so
-the bytes of its 8-bit version. Cameras and microscopes use a small part of the range, of which
-the upper bits would keep a few levels or one. There the values that occur are stretched over all
-bytes.
+A picture that uses the full range keeps the upper 8 bits of its samples, as in a viewer. Cameras
+and microscopes often use a small part of the range, of which the upper bits would keep only a few
+levels: there the range of values that occurs is stretched to 0 to 255.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -13,40 +12,38 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_sgd_serve.images.errors import UnsupportedFormat
-from mnist_sgd_serve.images.samples import Samples
-from mnist_sgd_serve.images.transparency import find_paper_under
+from mnist_sgd_serve.images.sample_format import SampleFormat
+from mnist_sgd_serve.images.transparency import find_backdrop
 
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["DEEP", "LEAST_LEVELS", "deep_grey", "find_scale"]
-
 DEEP = ("I;16", "I;16B", "I;16L", "I;16N", "I", "F")
-"""Pillow's modes of more than 8 bits a sample."""
+"""Pillow's modes with more than 8 bits per sample."""
 
 LEAST_LEVELS = 32
-"""Where the upper 8 bits have a smaller range, too few of the 256 levels would be left."""
+"""The smallest range of the upper 8 bits that is kept as it is, without stretching."""
 
 _BAND = 2**18
-"""Samples that are converted at once, so that memory holds no wide copy of them all."""
+"""Samples converted at once, so that no wide copy of the whole picture is made."""
 
 Values: TypeAlias = NDArray[Any]
 Scale: TypeAlias = Callable[[Values], NDArray[np.uint8]]
 
 
-def deep_grey(image: "Image.Image", samples: Samples) -> NDArray[np.uint8]:
-    """Make grey bytes of a decoded image of one of the modes `DEEP`.
+def deep_grey(image: "Image.Image", samples: SampleFormat) -> NDArray[np.uint8]:
+    """Convert a decoded image of one of the modes `DEEP` to 8-bit grey.
 
     Args:
-        image: of Pillow; one of its values may be transparent.
-        samples: of its file.
+        image: a Pillow image; one of its values may be marked as transparent.
+        samples: the sample format of its file.
 
     Returns:
         uint8 `[height, width]`, 0 black and 255 white.
 
     Raises:
-        UnsupportedFormat: it has values that are not finite.
-        NoInk: it is transparent everywhere.
+        UnsupportedFormat: it contains NaN or infinite values.
+        BlankImage: it is fully transparent.
     """
     key = image.info.get("transparency")
     if not isinstance(key, int):
@@ -54,16 +51,16 @@ def deep_grey(image: "Image.Image", samples: Samples) -> NDArray[np.uint8]:
     shown = _filled(image, samples, np.bool_, lambda band: band != key)
     alpha = shown.view(np.uint8)
     if not alpha.any():
-        find_paper_under(alpha, alpha)  # which says so
+        find_backdrop(alpha, alpha)  # raises BlankImage
     grey = _deep_grey(image, samples, key)
-    paper = find_paper_under(grey, alpha)
+    backdrop = find_backdrop(grey, alpha)
     clear = np.logical_not(shown, out=shown)  # in place: such a picture may be large
-    np.copyto(grey, np.uint8(paper), where=clear)
+    np.copyto(grey, np.uint8(backdrop), where=clear)
     return grey
 
 
-def _deep_grey(image: "Image.Image", samples: Samples, key: int | None) -> NDArray[np.uint8]:
-    """Grey bytes, of which those where the value is `key` mean nothing."""
+def _deep_grey(image: "Image.Image", samples: SampleFormat, key: int | None) -> NDArray[np.uint8]:
+    """Convert to 8-bit grey; where the value is `key`, the result is arbitrary."""
 
     def bands() -> Iterator[Values]:
         for band in _bands(image, samples):
@@ -83,9 +80,9 @@ def _deep_grey(image: "Image.Image", samples: Samples, key: int | None) -> NDArr
 
 
 def _filled(
-    image: "Image.Image", samples: Samples, kind: Any, make: Callable[[Values], Values]
+    image: "Image.Image", samples: SampleFormat, kind: Any, make: Callable[[Values], Values]
 ) -> NDArray[Any]:
-    """What `make` gives for the samples, of the data type `kind`."""
+    """Apply `make` to all samples, band by band, into an array of dtype `kind`."""
     width, height = image.size
     filled, top = np.empty((height, width), kind), 0
     for band in _bands(image, samples):
@@ -94,33 +91,33 @@ def _filled(
     return filled
 
 
-def _bands(image: "Image.Image", samples: Samples) -> Iterator[Values]:
-    """The samples, a band of rows at a time."""
+def _bands(image: "Image.Image", samples: SampleFormat) -> Iterator[Values]:
+    """Yield the samples, a band of rows at a time."""
     width, height = image.size
     rows = max(1, _BAND // width)
     for top in range(0, height, rows):
         band: Values = np.asarray(image.crop((0, top, width, min(top + rows, height))))
-        # Pillow has no mode for unsigned integers of 32 bits, and takes them for signed ones.
+        # Pillow has no mode for unsigned 32-bit integers and reads them as signed.
         unsigned = image.mode == "I" and samples.bits == 32 and not samples.signed
         yield band.view(np.uint32) if unsigned else band
 
 
 def find_scale(bands: Callable[[], Iterable[Values]], bits: int | None = None) -> Scale:
-    """Find what makes grey bytes of a picture's samples.
+    """Find the mapping from a picture's samples to 8-bit grey.
 
-    Integers from 0 to 255 are grey bytes already. Floating-point numbers are taken for grey bytes
-    too, unless none is above 1: then 1 is white.
+    Integers from 0 to 255 stay as they are. Floating-point values have white at 1 if none is above
+    1, else at 255.
 
     Args:
-        bands: gives the picture, the greater the lighter, in arrays of integers or floating-point
-            numbers that are not empty; it is called up to three times.
-        bits: of a sample, if that is known; else 16 or, for greater values, 32.
+        bands: returns the picture, larger is lighter, in non-empty arrays of integers or floats;
+            called up to three times.
+        bits: bit depth, if known; else 16 or, for larger values, 32.
 
     Returns:
         A function from such an array to uint8 of the same shape.
 
     Raises:
-        UnsupportedFormat: there are values that are not finite.
+        UnsupportedFormat: there are NaN or infinite values.
     """
     ranges = [(band.min().item(), band.max().item()) for band in bands()]
     least, most = np.min(ranges).item(), np.max(ranges).item()
@@ -138,9 +135,7 @@ def find_scale(bands: Callable[[], Iterable[Values]], bits: int | None = None) -
 
 def _float_scale(least: float, most: float) -> Scale:
     if not np.isfinite([least, most]).all():
-        raise UnsupportedFormat(
-            "the image has values that are not finite, or not numbers: replace them"
-        )
+        raise UnsupportedFormat("the image contains NaN or infinite values: replace them")
     white = 1 if most <= 1 else 255
     if least >= 0 and most <= white and most - least >= white * LEAST_LEVELS / 256:
         return _stretch(0, white)
@@ -148,12 +143,12 @@ def _float_scale(least: float, most: float) -> Scale:
 
 
 def _stretch(black: float, white: float) -> Scale:
-    """Black becomes 0, white 255, and what is between them in proportion."""
+    """Map black to 0, white to 255, linearly between."""
     scale = 255 / ((white - black) or 1)
     return lambda band: np.rint((band.astype(np.float64) - black) * scale).astype(np.uint8)
 
 
 def _are_widened(bands: Callable[[], Iterable[Values]], shift: int) -> bool:
-    """Whether bytes were made so wide, by repeating them or by adding zeros."""
+    """Whether the samples are bytes, widened by repeating them or by appending zeros."""
     factors = (1 << shift, sum(1 << bit for bit in range(shift, -1, -8)))
     return any(not any(np.any(band % factor) for band in bands()) for factor in factors)

@@ -1,31 +1,29 @@
-"""The paper of a drawing or a photograph: its grey level, under any light, and its noise."""
+"""Estimate the background of a picture: the grey of its paper under uneven light, and its noise."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_sgd_serve.images.digits.parts import widened
-from mnist_sgd_serve.images.picture import border
-
-__all__ = ["MOST_NOISE", "Paper", "find_paper", "rim"]
+from mnist_sgd_serve.images.digits.connected_components import dilate
+from mnist_sgd_serve.images.pixels import border
 
 LEAST_SLANTED = 20
-"""On a smaller picture the light is the same everywhere."""
+"""Smaller pictures are assumed to be evenly lit."""
 MOST_NOISE = 20
-"""No paper has more noise."""
+"""Maximum noise of paper, in grey levels."""
 LEAST_GAP, CLEAR_GAP = 40, 3.0
-"""Between ink and paper at the border: in grey levels, and in standard deviations of either."""
+"""Minimum gap between ink and paper at the border: in grey levels, in standard deviations."""
 
 
 @dataclass(frozen=True)
-class Paper:
-    """The paper of a picture.
+class Background:
+    """The background of a picture.
 
     Attributes:
-        level: its grey, one or one a pixel.
+        level: its grey, one value or float32 `[height, width]`.
         noise: the standard deviation of its grey; 0 in a drawing.
-        small: the picture is so small that a stroke may be one pixel wide.
+        small: the picture is so small that strokes may be one pixel wide.
     """
 
     level: NDArray[np.float32] | float
@@ -34,24 +32,24 @@ class Paper:
 
     @property
     def photographed(self) -> bool:
-        """Whether ink has to be told from noise by the mean of several pixels."""
+        """Whether noise requires averaging over several pixels to detect ink."""
         return self.noise > 0 and not self.small
 
 
-def find_paper(
+def find_background(
     grey: NDArray[np.uint8], sheet: NDArray[np.bool_] | None = None, *, cropped: bool = False
-) -> Paper:
-    """Find the paper's level, from the border inwards; of the pixels of `sheet` alone, if given.
+) -> Background:
+    """Estimate the background from the border inwards.
 
     A border that is mostly one value is that of a drawing. Otherwise a quadratic surface, the
-    light on a sheet, is fitted to the border, and again to every pixel within three standard
-    deviations of the surface, until after a few rounds the ink is left out.
+    illumination of a sheet, is fitted to the border, then repeatedly to all pixels within three
+    standard deviations of the surface, so that ink drops out after a few iterations.
 
     Args:
         grey: uint8 `[height, width]`.
-        sheet: bool `[height, width]`, at least one true.
-        cropped: much of the border may be ink. Then, where it has two greys, the paper has that of
-            most of it; and where the surface fits badly, one of the picture's two greys.
+        sheet: bool `[height, width]`, the pixels to use, at least one; default all.
+        cropped: much of the border may be ink. Then, if the border has two greys, the background
+            has the more frequent; and if the surface fits badly, one of the picture's two greys.
     """
     edge = border(grey) if sheet is None else grey[sheet & rim(sheet)]
     small = min(grey.shape) < LEAST_SLANTED
@@ -61,10 +59,10 @@ def find_paper(
         edge = edge[(edge >= greys[0]) & (edge <= greys[1])]
     middle = float(np.median(edge))
     if _is_mostly_one_value(edge):
-        return Paper(middle)
+        return Background(middle)
     if small:
         noise = 0.0 if greys != (0, 255) else 1.4826 * float(np.median(np.abs(edge - middle)))
-        return Paper(middle, noise, small=True)
+        return Background(middle, noise, small=True)
     found = _fitted(grey, sheet, greys)
     if cropped and found.noise > MOST_NOISE:
         greys = _side_of(_split(grey.ravel())[1], border(grey))
@@ -78,10 +76,10 @@ def _fitted(
     sheet: NDArray[np.bool_] | None,
     greys: tuple[float, float],
     everywhere: bool = False,
-) -> Paper:
-    """Fit a quadratic surface to the paper, that has some of these greys."""
+) -> Background:
+    """Fit a quadratic surface to the background, whose greys lie in this range."""
     basis = _quadratic(*grey.shape)
-    # At most 64 x 64 pixels are fitted, in strides, for a mean would hide the noise.
+    # At most 64 x 64 pixels are fitted, subsampled because averaging would hide the noise.
     step = np.s_[:: -(-grey.shape[0] // 64), :: -(-grey.shape[1] // 64)]
     sample = grey[step].astype(np.float32)
     usable = np.ones(sample.shape, np.bool_) if sheet is None else sheet[step]
@@ -92,7 +90,7 @@ def _fitted(
     rows, values = basis[step].reshape(-1, basis.shape[-1]), sample.ravel()
     for _ in range(6):
         terms = rows[chosen]
-        # The small ridge keeps pictures of one row or column solvable.
+        # The ridge keeps the system solvable for a single row or column.
         square = terms.T @ terms + 1e-3 * np.eye(rows.shape[1], dtype=np.float32)
         fit = np.linalg.solve(square, terms.T @ values[chosen])
         distance = np.abs(values - rows @ fit)
@@ -100,7 +98,7 @@ def _fitted(
         chosen, before = (distance <= 3 * noise + 1) & usable, chosen
         if np.array_equal(chosen, before):
             break
-    return Paper(np.clip(basis @ fit, 0, 255), noise + 0.3)  # 0.3: of rounding to whole levels
+    return Background(np.clip(basis @ fit, 0, 255), noise + 0.3)  # 0.3: rounding to integers
 
 
 def _is_mostly_one_value(edge: NDArray[np.uint8]) -> bool:
@@ -108,10 +106,11 @@ def _is_mostly_one_value(edge: NDArray[np.uint8]) -> bool:
 
 
 def _greys_of_the_border(grey: NDArray[np.uint8]) -> tuple[float, float]:
-    """Which greys may be the paper's: all, or those on one side of a gap in those of the border.
+    """Find the range of greys that the background may have.
 
-    At the border of a character that is cropped tight the grey changes from one side of the gap to
-    the other within a few pixels; under slanting light it does not.
+    All greys, or those on one side of a gap between the greys of the border. At the border of a
+    tightly cropped character the grey crosses the gap within a few pixels; under slanting light it
+    does not.
     """
     edge = border(grey)
     gap, middle, deviation = _split(edge)
@@ -121,12 +120,12 @@ def _greys_of_the_border(grey: NDArray[np.uint8]) -> tuple[float, float]:
 
 
 def _side_of(middle: float, edge: NDArray[np.uint8]) -> tuple[float, float]:
-    """The greys on that side of the middle where most of the border is."""
+    """Return the range of greys on the side of the middle with most of the border."""
     return (middle, 255) if 2 * np.count_nonzero(edge > middle) > len(edge) else (0, middle)
 
 
 def _split(greys: NDArray[np.uint8]) -> tuple[float, float, float]:
-    """Split greys in two classes (Otsu, 1979): the gap, its middle, the deviation in a class."""
+    """Split greys into two classes (Otsu, 1979): gap, its middle, deviation within the classes."""
     counts = np.bincount(greys, minlength=256).astype(np.float64)
     below = np.cumsum(counts)[:-1]
     above = len(greys) - below
@@ -139,11 +138,11 @@ def _split(greys: NDArray[np.uint8]) -> tuple[float, float, float]:
 
 
 def _typical_step(grey: NDArray[np.uint8], middle: float) -> float:
-    """By how much the border's grey changes where it passes the middle, in the median."""
+    """Return the median change of the border's grey where it crosses the middle."""
     steps: list[float] = [0]
     for line in (grey[0], grey[-1], grey[:, 0], grey[:, -1]):
         (at,) = np.nonzero(np.diff(line > middle))
-        near = max(2, len(line) // 16)  # of so many pixels the mean is taken, as there is noise
+        near = max(2, len(line) // 16)  # averaged against noise
         sums = np.cumsum(np.pad(line.astype(float), (near + 1, near), mode="edge"))
         means = (sums[near:] - sums[:-near]) / near
         steps += np.abs(means[at + near + 1] - means[at + 1]).tolist()
@@ -151,7 +150,7 @@ def _typical_step(grey: NDArray[np.uint8], middle: float) -> float:
 
 
 def _quadratic(height: int, width: int) -> NDArray[np.float32]:
-    """Give the six terms of a quadratic surface over a picture: `[height, width, 6]`."""
+    """Return the six terms of a quadratic surface: `[height, width, 6]`."""
     y, x = np.meshgrid(
         np.linspace(-1, 1, height, dtype=np.float32),
         np.linspace(-1, 1, width, dtype=np.float32),
@@ -161,6 +160,6 @@ def _quadratic(height: int, width: int) -> NDArray[np.float32]:
 
 
 def rim(mask: NDArray[np.bool_], pixels: int = 1) -> NDArray[np.bool_]:
-    """What is at most so far from a pixel outside of `mask`, or from the border."""
-    outside = widened(np.pad(~mask, 1, constant_values=True), pixels)
+    """Return all pixels within this distance of the outside of `mask` or the picture."""
+    outside = dilate(np.pad(~mask, 1, constant_values=True), pixels)
     return outside[1:-1, 1:-1]

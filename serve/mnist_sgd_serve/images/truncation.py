@@ -1,16 +1,15 @@
-"""Whether all pixels of a JPEG or PNG are in its file.
+"""Detect truncated JPEG and PNG files, which Pillow decodes without an error.
 
-libjpeg fills what a scan lacks with mid-grey, and Pillow leaves the rows that a PNG lacks as its
-memory was; neither raises an error. Here that memory gets a colour of its own, the last pixels are
-looked at, and only where they are of the one colour or the other is the file read a second time, to
-tell a picture that really ends so from one that was cut.
+libjpeg fills missing blocks with mid-grey, and Pillow leaves missing rows of a PNG uninitialised.
+So a PNG's pixel memory is filled with a marker colour first, and the last pixels are checked. Only
+if they have the marker colour, or mid-grey, the file is read a second time, to tell a picture that
+really ends in that colour from a truncated one.
 
-Not found are bytes that were changed inside a scan, which decode to other pixels; a scan of a
-progressive JPEG that ends early and whose pixels other scans filled; and what is missing in a JPEG
-with arithmetic coding, where bytes of 0 at the end may be left out (ITU-T T.81, section D.1.8).
+Not detected: bytes changed inside a scan, which decode to other pixels; a scan of a progressive
+JPEG that ends early, where other scans filled its pixels; and truncated JPEGs with arithmetic
+coding, which may omit zero bytes at the end (ITU-T T.81, section D.1.8).
 """
 
-import re
 import struct
 import zlib
 from collections.abc import Iterator
@@ -19,37 +18,38 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mnist_sgd_serve.images.file_headers import split_exif
+from mnist_sgd_serve.images.file_headers import (
+    JPEG_END,
+    JPEG_FRAMES,
+    JPEG_MARKER,
+    JPEG_MARKER_IN_SCAN,
+    JPEG_SCAN,
+    JPEG_STANDALONE,
+    split_exif,
+)
 
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["MARK", "has_all_pixels", "mark_pixels", "with_end"]
-
 _END_OF_IMAGE = b"\xff\xd9"
-_END, _SCAN = 0xD9, 0xDA
-_BARE = frozenset({0x01, *range(0xD0, 0xDA)})
 _HUFFMAN_FRAMES = frozenset({0xC0, 0xC1, 0xC2})
-"""Markers of a JPEG: those without a length, and the frames that are checked."""
+"""The frames that are checked."""
 
-_MARKER = re.compile(rb"\xff([^\x00\xff])")
-_MARKER_IN_SCAN = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])")
 _RESTARTS = [bytes([0xFF, 0xD0 + number]) for number in range(8)]
 _NEAR = 2**16
-"""Bytes at the end of a scan where its last restart marker is looked for first."""
+"""The last restart marker of a scan is searched in this many bytes at its end first."""
 
 _MID_GREY = (127, 128)
-"""What libjpeg's filling becomes in a channel; 127 where Pillow inverts it."""
+"""Values of libjpeg's mid-grey in a channel; 127 where Pillow inverts it."""
 
 MARK = (171, 84, 202, 77)
-"""The channels of the colour that a PNG is filled with before it is decoded; few pictures have a
-last row of it."""
+"""The marker colour by channel: few pictures have it all along the last row."""
 
 _NOISE = b"\0" + bytes((17 * at * at + 91 * at + 40) % 255 for at in range(255))
-"""Bytes that are of no marker and decode to blocks that differ from one to the next."""
+"""Bytes without a marker that decode to varying blocks."""
 
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
-"""Samples of a pixel by the colour type of a PNG: third edition, section 11.2.1."""
+"""Samples per pixel by PNG colour type: third edition, section 11.2.1."""
 
 _PASSES = (
     (0, 0, 8, 8),
@@ -60,14 +60,14 @@ _PASSES = (
     (1, 0, 2, 2),
     (0, 1, 1, 2),
 )
-"""Of an interlaced PNG: first column and row, and steps to the next ones: section 8.1."""
+"""Passes of an interlaced PNG: first column and row, column and row steps: section 8.1."""
 
 _FED, _INFLATED = 2**16, 2**20
-"""Bytes of a PNG that are inflated at once, and what may come of them at once."""
+"""Compressed bytes fed to zlib at once, and the maximum that it returns at once."""
 
 
 def with_end(content: bytes) -> bytes:
-    """A JPEG with an end-of-image marker, which files whose last bytes are lost lack."""
+    """Append the end-of-image marker to a JPEG if it lacks one."""
     return content if _has_end(content) else content + _END_OF_IMAGE
 
 
@@ -79,7 +79,7 @@ def _has_end(content: bytes) -> bool:
 
 
 def mark_pixels(image: "Image.Image") -> None:
-    """Fill an opened PNG with `MARK` before a pixel of it is decoded; other formats stay."""
+    """Fill an opened PNG with `MARK` before it is decoded; leave other formats unchanged."""
     if _is_checked_png(image):
         image.im = _marked(image.mode, image.size).im
 
@@ -91,13 +91,12 @@ def _marked(mode: str, size: tuple[int, int]) -> "Image.Image":
     return Image.new(mode, size, MARK[0] if bands == 1 else MARK[:bands])
 
 
-def has_all_pixels(content: bytes, image: "Image.Image") -> bool:
-    """Whether no pixel of an image is made up.
+def is_complete(content: bytes, image: "Image.Image") -> bool:
+    """Whether all pixels of a decoded image come from its file.
 
     Args:
-        content: of the file. Of others than JPEG and PNG all are there, or Pillow raises an error.
-        image: the first frame, as Pillow decoded it, at its full size or a fraction of it; of a PNG
-            its pixels were marked.
+        content: the file. For formats other than JPEG and PNG, Pillow itself raises an error.
+        image: the first frame, decoded after `mark_pixels`, at full size or a fraction of it.
     """
     if image.format in ("JPEG", "MPO"):
         return _has_all_blocks(content, image)
@@ -105,12 +104,12 @@ def has_all_pixels(content: bytes, image: "Image.Image") -> bool:
 
 
 def _is_checked_png(image: "Image.Image") -> bool:
-    """Whether it is a PNG without an animation, of which Pillow composes the frames."""
+    """Whether it is a PNG without animation; Pillow composes the frames of animated ones."""
     return image.format == "PNG" and not getattr(image, "is_animated", False)
 
 
 def _has_all_blocks(content: bytes, image: "Image.Image") -> bool:
-    """Whether bytes that are put at the end of each scan change nothing: then none was missing."""
+    """Whether noise appended to each scan changes no pixel: then no block was missing."""
     corner = image.getpixel((image.width - 1, image.height - 1))
     values = corner if isinstance(corner, tuple) else (corner,)
     if any(value not in _MID_GREY for value in values) and _has_end(content):
@@ -131,7 +130,7 @@ def _has_all_blocks(content: bytes, image: "Image.Image") -> bool:
 
 
 def _padded(content: bytes, ends: list[int]) -> bytes:
-    """The file with noise at the end of each scan, and with more behind one restart marker."""
+    """Append noise to each scan, and more noise after a restart marker."""
     parts, start = [], 0
     for end in ends:
         parts += [content[start:end], _NOISE, _next_restart(content, start, end), _NOISE]
@@ -140,7 +139,7 @@ def _padded(content: bytes, ends: list[int]) -> bytes:
 
 
 def _next_restart(content: bytes, start: int, end: int) -> bytes:
-    """The restart marker that follows the last one there; the first without one."""
+    """Return the restart marker due after the last one of the scan; the first if it has none."""
     for begin in (max(start, end - _NEAR), start):
         last, number = max(
             (content.rfind(marker, begin, end), number) for number, marker in enumerate(_RESTARTS)
@@ -151,26 +150,26 @@ def _next_restart(content: bytes, start: int, end: int) -> bytes:
 
 
 def _scan_ends(content: bytes) -> Iterator[int]:
-    """Where the entropy-coded data of each scan end; nothing for a frame that is not checked."""
+    """Yield the end of each scan's entropy-coded data; stop at a frame that is not checked."""
     at = 2
-    while match := _MARKER.search(content, at):
+    while match := JPEG_MARKER.search(content, at):
         marker, at = match[1][0], match.end()
-        if marker == _END:
+        if marker == JPEG_END:
             return
-        if 0xC0 <= marker < 0xD0 and marker not in (0xC4, 0xC8, 0xCC, *_HUFFMAN_FRAMES):
+        if marker in JPEG_FRAMES - _HUFFMAN_FRAMES:
             return
-        if marker in _BARE:
+        if marker in JPEG_STANDALONE:
             continue
         at += int.from_bytes(content[at : at + 2], "big")
-        if marker == _SCAN and at <= len(content):
-            found = _MARKER_IN_SCAN.search(content, at)
+        if marker == JPEG_SCAN and at <= len(content):
+            found = JPEG_MARKER_IN_SCAN.search(content, at)
             at = found.start() if found else len(content)
             yield at
 
 
 def _has_all_rows(content: bytes, image: "Image.Image") -> bool:
     width, height, bits, colour, _, _, interlaced = struct.unpack_from(">IIBBBBB", content, 16)
-    last = 2 if interlaced else 1  # the last pass of an interlaced picture fills each second row
+    last = 2 if interlaced else 1  # the last pass has only every second row
     mark = np.asarray(_marked(image.mode, (width, 1)))
     for top in range(max(0, height - last), height):
         row = np.asarray(image.crop((0, top, width, top + 1)))
@@ -186,7 +185,7 @@ def _has_all_rows(content: bytes, image: "Image.Image") -> bool:
 
 
 def _passes(width: int, height: int, interlaced: bool) -> Iterator[tuple[int, int]]:
-    """The columns and rows of each pass that has any."""
+    """Yield the columns and rows of each non-empty pass."""
     for left, top, across, down in _PASSES if interlaced else ((0, 0, 1, 1),):
         columns, rows = -(-(width - left) // across), -(-(height - top) // down)
         if columns > 0 and rows > 0:
@@ -194,7 +193,7 @@ def _passes(width: int, height: int, interlaced: bool) -> Iterator[tuple[int, in
 
 
 def _inflates_to(content: bytes, needed: int) -> bool:
-    """Whether the pixels of a PNG are so many bytes, filters included."""
+    """Whether a PNG has this many bytes of pixel data, filter bytes included."""
     stream, found = zlib.decompressobj(), 0
     try:
         for data in _pixel_data(content):
@@ -210,7 +209,7 @@ def _inflates_to(content: bytes, needed: int) -> bool:
 
 
 def _pixel_data(content: bytes) -> Iterator[bytes]:
-    """What is in the IDAT chunks, in pieces."""
+    """Yield the data of the IDAT chunks in pieces."""
     at = 8
     while at + 8 <= len(content):
         end = at + 8 + int.from_bytes(content[at : at + 4], "big")

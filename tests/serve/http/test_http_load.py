@@ -44,7 +44,7 @@ def impatient(model: Path) -> Iterator[Server]:
     """A server whose deadlines for clients are short, and which may have many connections."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    seconds = [f"--{what}-seconds" for what in ("head", "body", "idle", "write")]
+    seconds = [f"--{what}-timeout" for what in ("header", "body", "keep-alive", "write")]
     with running(model, *[f"{one}={DEADLINE}" for one in seconds]) as started:
         yield started
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -216,7 +216,7 @@ def test_a_training_whose_export_fails_keeps_its_weights_and_leaves_the_older_pa
         assert capsys.readouterr().err == (
             f"mnist-sgd: {tmp_path}/model.onnx was not written: for 2,038 of 2,038 images the "
             "model answers nan, as after a training that diverged; train with a smaller learning "
-            f"rate; the trained weights are in {tmp_path}/model-not-exported.safetensors\n"
+            f"rate; the trained weights are {tmp_path}/model-not-exported.safetensors\n"
         )
     after = contents(tmp_path)
     kept = after.pop("model-not-exported.safetensors")
@@ -235,7 +235,7 @@ def test_where_there_is_no_older_model_the_weights_have_their_own_name(
     tmp_path: Path, capsys: Output
 ) -> None:
     assert main([*DIVERGES, "--out", str(tmp_path)]) == 1
-    end = f"the trained weights are in {tmp_path}/model.safetensors\n"
+    end = f"the trained weights are {tmp_path}/model.safetensors\n"
     assert capsys.readouterr().err.endswith(end)
     assert list(contents(tmp_path)) == ["model.safetensors"]
 

@@ -188,8 +188,8 @@ def test_a_run_whose_checkpoint_is_refused_can_begin_anew(here: Path, capsys: Ou
     assert main([*line, "--lr", "0.5"]) == 2
     assert capsys.readouterr().err == (
         "mnist-sgd: runs/a/checkpoint.safetensors: other learning rate: the checkpoint has 1.0, "
-        "this fit has 0.5; resume with the options and data that the training began with, or begin "
-        "anew with --overwrite instead of --resume\n"
+        "this fit has 0.5; resume with the options and data that the training started with, or "
+        "start again with --overwrite instead of --resume\n"
     )
     assert main([*line[:-1], "--overwrite", "--lr", "0.5"]) == 0
 

@@ -74,7 +74,7 @@ def test_so_does_a_training_that_was_cut_off_and_resumed(
         assert begun(line, "--resume", "--out", "cut") == 130
     capsys.readouterr()
     assert begun(line, "--resume", "--out", "cut") == 0
-    text = "there is no checkpoint yet" if batches < 20 else "resuming in epoch 0 after 20 batches"
+    text = "no checkpoint yet" if batches < 20 else "resuming in epoch 0 after 20 batches"
     assert text in capsys.readouterr().err
     assert files("cut") == files("whole")
 

@@ -274,7 +274,7 @@ def test_two_processes_leave_one_run(here: Path) -> None:
 
 KILLED = """
 import os, signal, sys
-from mnist_sgd import checkpoint
+from mnist_sgd.training import checkpoint
 from mnist_sgd.cli import main
 
 def write_and_die(path, content, write=checkpoint.atomic_write):

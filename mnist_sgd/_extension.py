@@ -8,8 +8,6 @@ from importlib.machinery import EXTENSION_SUFFIXES
 
 from mnist_sgd._installed import is_source_tree
 
-__all__ = ["_core"]
-
 
 def _explained(error: ImportError) -> ImportError:
     """Say why there is no extension, and what to do."""
@@ -33,6 +31,6 @@ def _explained(error: ImportError) -> ImportError:
 
 
 try:
-    from mnist_sgd import _core
+    from mnist_sgd import _core as _core
 except ImportError as error:
     raise _explained(error) from error

@@ -33,8 +33,6 @@ from numpy.typing import NDArray
 from mnist_sgd._files import atomic_path
 from mnist_sgd._names import printable
 
-__all__ = ["IdxError", "IdxWriter", "read_idx", "write_idx"]
-
 _GZIP_MAGIC = b"\x1f\x8b"
 _UINT8 = 0x08
 _ITEM_SIZES = {_UINT8: 1, 0x09: 1, 0x0B: 2, 0x0C: 4, 0x0D: 4, 0x0E: 8}

@@ -11,8 +11,6 @@ from typing import Any, TypeVar
 import torch
 from onnxscript import BFLOAT16, FLOAT, FLOAT16, opset18 as op
 
-__all__ = ["TRANSLATION"]
-
 T = TypeVar("T", FLOAT, FLOAT16, BFLOAT16)
 
 

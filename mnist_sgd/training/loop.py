@@ -75,7 +75,7 @@ from mnist_sgd.training.resume.snapshot import Snapshot
 from mnist_sgd.training.resume.started_fit import StartedFit
 from mnist_sgd.training.schedule import Schedule, Scheduler
 
-Callbacks: TypeAlias = "Callback | type[Callback] | Sequence[Callback | type[Callback]] | None"
+Callbacks: TypeAlias = Callback | type[Callback] | Sequence[Callback | type[Callback]] | None
 
 EMPTY = torch.empty(0)
 

@@ -336,7 +336,8 @@ def test_a_watched_training_ends_early_and_leaves_the_best_epochs_weights(
 
 
 def test_of_a_training_that_diverged_there_is_no_best_epoch(tmp_path: Path, capsys: Output) -> None:
-    options = ["--lr", "1e38", "--loss", "cross-entropy", "--epochs", "2", "--best"]
+    options = ["--lr", "1e38", "--momentum", "0.99", "--loss", "cross-entropy", "--epochs", "2"]
+    options += ["--best"]
     assert main(["train", *options, "--out", str(tmp_path)]) == 1
     first, second = capsys.readouterr().err.splitlines()
     assert first == (

@@ -205,7 +205,10 @@ def test_the_card_warns_of_a_class_without_validation_images(here: Path, capsys:
     assert main([*TRAIN, "--data", "photos", "--run", "one"]) == 0
     assert "; none of them is a 'cat'\n" in capsys.readouterr().out
     card = (here / "runs" / "one" / "MODEL_CARD.md").read_text()
-    assert "- No validation image is a 'cat': how well it recognises these is not known.\n" in card
+    assert (
+        "- No validation image is a 'cat': how well the model recognises this class is unknown.\n"
+        in card
+    )
 
 
 def test_the_next_commands_are_found_by_the_shell(

@@ -13,7 +13,7 @@ from hypothesis import example, given, settings, strategies as st
 import make_idx_corpus
 from any_file import check_any_file, unpacked
 
-CORPUS = sorted((Path(__file__).parent / "fuzz" / "corpus").iterdir())
+CORPUS = sorted((Path(__file__).parents[1] / "fuzz" / "corpus").iterdir())
 WHOLE = [path.read_bytes() for path in CORPUS]
 
 

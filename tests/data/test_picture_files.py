@@ -155,7 +155,7 @@ def test_a_folder_that_cannot_be_read_is_said(
     assert err == f"mnist-sgd: {tmp_path}/locked: cannot be read: Permission denied\n"
     assert main(["predict", str(tmp_path / "locked"), *model]) == 2
     assert capsys.readouterr().err == (
-        f"mnist-sgd: {tmp_path}/locked: it cannot be read: Permission denied\n"
+        f"mnist-sgd: {tmp_path}/locked cannot be read: Permission denied\n"
     )
 
 

@@ -481,7 +481,8 @@ def test_where_matplotlib_is_missing_a_sentence_names_it(
     assert main(["evaluate", str(model), "--plot", str(tmp_path / "curves.png")]) == 2
     assert capsys.readouterr() == (
         "",
-        "mnist-sgd: charts need matplotlib: pip install matplotlib\n",
+        "mnist-sgd: a chart needs matplotlib, which cannot be imported here (import of matplotlib "
+        "halted; None in sys.modules): pip install matplotlib\n",
     )
 
 

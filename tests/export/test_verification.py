@@ -981,8 +981,8 @@ def test_weights_are_not_exported_as_another_model_of_the_same_shape(
     assert main(["export", "w.safetensors", "m.onnx", "--model", "linear"]) == 1
     assert re.fullmatch(
         r"mnist-sgd: m\.onnx was not written: on its validation images it has a batch_accuracy of "
-        r"0\.\d{6}, and the weights had 0\.\d{6} when w\.safetensors was written: the model is "
-        r"another one, or a callback changed its batches\n",
+        r"0\.\d{6}, and the weights had 0\.\d{6} when w\.safetensors was written: it is "
+        r"another model, or a callback changed its batches\n",
         capsys.readouterr().err,
     )
     assert not Path("m.onnx").exists()

@@ -162,5 +162,5 @@ def test_leaving_out_the_last_batch_may_not_leave_out_all(tmp_path: Path, capsys
     assert main(line) == 2
     assert capsys.readouterr().err == (
         "mnist-sgd: --drop-last leaves no batch: there are 12396 training images, and a batch has "
-        "12397; take a smaller --batch-size\n"
+        "12397; choose a smaller --batch-size\n"
     )

@@ -11,6 +11,8 @@ from itertools import starmap
 import torch
 from torch import Tensor
 
+__all__ = ["DeviceCopy"]
+
 BUFFERS = 2
 """Pinned buffers: one that the device still reads, and one to fill."""
 

@@ -245,7 +245,7 @@ def test_where_there_is_no_older_model_the_weights_have_their_own_name(
     tmp_path: Path, capsys: Output
 ) -> None:
     assert main([*DIVERGES, "--out", str(tmp_path)]) == 1
-    end = f"the trained weights are {tmp_path}/model.safetensors\n"
+    end = f"the trained weights are in {tmp_path}/model.safetensors\n"
     assert capsys.readouterr().err.endswith(end)
     assert list(contents(tmp_path)) == ["model.safetensors"]
 

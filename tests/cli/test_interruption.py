@@ -51,7 +51,7 @@ def ended(script: str, *arguments: object) -> tuple[int, str, str]:
     "module",
     [
         *("mnist_sgd.cli.command", "argparse", "mnist_sgd.cli.train", "numpy"),
-        *("onnxruntime", "PIL"),
+        *("onnxruntime", "PIL.Image"),
     ],
 )
 def test_ctrl_c_while_a_module_is_imported_is_one_line(module: str, trained: TrainedFiles) -> None:

@@ -17,7 +17,7 @@ def _explained(error: ImportError) -> ImportError:
     files = [os.path.join(package, f"_core{suffix}") for suffix in EXTENSION_SUFFIXES]
     there = [file for file in files if os.path.exists(file)]
     if there:
-        how = "pip install --force-reinstall --no-deps . in a clone builds it anew"
+        how = "pip install --force-reinstall --no-deps . in a clone rebuilds it"
         return ImportError(f"{needs}, and {there[0]} cannot be loaded ({error}); {how}")
     if is_source_tree(root):
         return ImportError(

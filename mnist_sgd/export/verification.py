@@ -145,7 +145,7 @@ def _different_metrics(learn: Any, logits: Tensor, targets: Tensor, allowed: flo
                 f"is {now:.6f}: that fit differed in more than the weights, as by a callback "
                 "that changes the batches or the predictions, which the file cannot do; do "
                 "that in the model, or, if the model was changed after the fit, call "
-                "learn.fit(0), after which export measures it anew"
+                "learn.fit(0), after which export measures it again"
             )
     return None
 

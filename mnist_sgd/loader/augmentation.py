@@ -30,7 +30,7 @@ class Augmentation:
         shear: the angle by which columns lean is uniform in -shear to shear, in degrees; 0 to 60.
         outside: pixels from outside of the image: "black", for the dark background of preprocessed
             characters, or "edge", the nearest pixel of the image, for whole pictures.
-        share: fraction of the images that are changed, 0 to 1, drawn anew in each epoch.
+        share: fraction of the images that are changed, 0 to 1, drawn again in each epoch.
 
     Raises:
         TypeError: a number is not one; the message names it.

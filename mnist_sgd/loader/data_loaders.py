@@ -23,7 +23,7 @@ class DataLoaders:
     class names and pixels.
 
     Args:
-        train: batches to train on; each `iter()` must start anew.
+        train: batches to train on; each `iter()` must start over.
         valid: batches to validate on.
 
     Raises:
@@ -125,7 +125,7 @@ def _check_batches(name: str, batches: object) -> None:
     kind = type(batches).__name__
     if isinstance(batches, GeneratorType | zip | map | filter | enumerate):
         raise TypeError(
-            f"{name} must yield its batches anew in each epoch, but a {kind} yields them once; "
+            f"{name} must yield its batches again in each epoch, but a {kind} yields them once; "
             "use list() to keep them"
         )
     if isinstance(batches, ImageSet | Dataset) or _is_list_of_items(batches):

@@ -71,7 +71,7 @@ class DataLoader:
             by torch; `flatten`, `mean`, `std`, `dtype` and `augment` cannot be used with them, and
             `num_threads` has no effect.
         batch_size: images per batch over all ranks, at least 1; the last batch may be smaller.
-        shuffle: permute the data set anew in each epoch.
+        shuffle: shuffle the data set in each epoch.
         drop_last: leave out a last batch of fewer than `batch_size` images.
         seed: of the permutations and augmentations, 0 to 2**64 - 1.
         flatten: `xb` is `[B, 784]`, else `[B, 1, 28, 28]`.
@@ -79,7 +79,7 @@ class DataLoader:
         std: divides the difference; above 0.
         dtype: of `xb`: torch.float32; torch.bfloat16, rounded to nearest; or torch.uint8, the
             pixels unchanged.
-        augment: random affine transforms, drawn anew in each epoch; None for none.
+        augment: random affine transforms, drawn again in each epoch; None for none.
         num_threads: threads that fill batches, 1 to 256, including the caller's: with 1 nothing
             runs in the background.
         rank: which part of each batch this process takes, 0 to `world_size` - 1.

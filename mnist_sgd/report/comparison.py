@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import inf, isfinite
 from typing import Any
 
-from mnist_sgd.report.html import flatten
+from mnist_sgd.report.html import flatten, setting_name
 from mnist_sgd.report.reader import RunRecord
 
 COLUMNS = (
@@ -149,10 +149,10 @@ def table_lines(rows: Sequence[Row]) -> Iterator[str]:
 
 def difference_lines(found: dict[str, dict[str, str]]) -> Iterator[str]:
     """Format one line per setting: each value with its runs."""
-    width = max(map(len, found), default=0)
+    width = max(map(len, map(setting_name, found)), default=0)
     for key, values in found.items():
         runs: dict[str, list[str]] = {}
         for run, value in values.items():
             runs.setdefault(value, []).append(run)
         text = "; ".join(f"{value} ({', '.join(names)})" for value, names in runs.items())
-        yield f"{key.ljust(width)}  {text}"
+        yield f"{setting_name(key).ljust(width)}  {text}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from mnist_sgd.report.chart import Chart, draw, mark_whole_epochs, plural, set_log_loss_axis
 from mnist_sgd.report.comparable import warnings
 from mnist_sgd.report.comparison import COLUMNS, Row, differences
-from mnist_sgd.report.html import render
+from mnist_sgd.report.html import render, setting_name
 from mnist_sgd.report.palette import SERIES
 from mnist_sgd.report.plot_style import drawn_name
 from mnist_sgd.report.reader import RunRecord
@@ -39,7 +39,9 @@ def comparison_page(pairs: Sequence[tuple[Row, RunRecord]], left_out: Sequence[s
         rows=[row.cells() for row, _ in pairs],
         curves=[chart for chart in curves if chart],
         runs=[row.run for row, _ in pairs],
-        settings=[[key, *values.values()] for key, values in differences(pairs).items()],
+        settings=[
+            [setting_name(key), *values.values()] for key, values in differences(pairs).items()
+        ],
     )
 
 

@@ -32,12 +32,18 @@ def _environment() -> "Environment":
     environment.globals["colours"] = f"{css_variables()}\n{dark_svg_rules()}"
     environment.filters["flatten"] = flatten
     environment.filters["markdown"] = markdown
+    environment.filters["setting_name"] = setting_name
     return environment
 
 
 def utf8(text: str) -> bytes:
     """Encode a document, with U+FFFD for what is not a character, as in some file names."""
     return re.sub("[\ud800-\udfff\x00-\x08\x0b-\x1f\x7f-\x9f\ufffe\uffff]", "\ufffd", text).encode()
+
+
+def setting_name(key: str) -> str:
+    """The name of a setting for people; files keep the key of earlier versions."""
+    return key.replace("preparation", "preprocessing")
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

@@ -312,7 +312,7 @@ def test_a_callback_of_the_fit_alone_is_found_by_the_figures_of_its_row(
         r"weights, the file's is 0\.\d{6}: that fit differed in more than the weights, as by a "
         r"callback that changes the batches or the predictions, which the file cannot do; do that "
         r"in the model, or, if the model was changed after the fit, call learn\.fit\(0\), after "
-        r"which export measures it anew$",
+        r"which export measures it again$",
     ):
         learn.export(tmp_path / "model.onnx")
 

@@ -442,7 +442,7 @@ ITSELF = "; make batches with DataLoader(dataset, batch_size=256)"
         (torch.rand(4, 784), f"{BATCHES} Tensor"),
         (
             endless(),
-            "must yield its batches anew in each epoch, but a generator yields them once; use "
+            "must yield its batches again in each epoch, but a generator yields them once; use "
             "list() to keep them",
         ),
     ],

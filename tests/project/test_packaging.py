@@ -247,7 +247,7 @@ def test_an_extension_that_cannot_be_loaded_is_named(wheel: Path, tmp_path: Path
     assert re.fullmatch(
         r"ImportError: the training side of mnist_sgd needs its C\+\+ extension, and "
         rf"{re.escape(str(extension))} cannot be loaded \(.*\); pip install --force-reinstall "
-        r"--no-deps \. in a clone builds it anew",
+        r"--no-deps \. in a clone rebuilds it",
         done.stderr.splitlines()[-1],
     )
 

@@ -117,7 +117,9 @@ def test_the_same_pictures_preprocessed_differently_are_comparable(
     assert facts["differences"] == {"data.valid.preparation": {"a": "mnist", "b": "fit"}}
     assert main(["compare", str(tmp_path / "a"), str(tmp_path / "b")]) == 0
     said = "\nnote: the same 12 pictures, preprocessed differently: comparable\n"
-    assert capsys.readouterr().out.endswith(said)
+    out = capsys.readouterr().out
+    assert out.endswith(said)
+    assert "\ndata.valid.preprocessing  mnist (a); fit (b)\n" in out
 
 
 def test_a_label_that_was_corrected_is_named(tmp_path: Path, capsys: Output) -> None:

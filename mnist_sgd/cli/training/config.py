@@ -87,13 +87,13 @@ class CheckpointConfig:
     """When checkpoints are written, and whether an existing one is resumed."""
 
     checkpoint_every: int | None = option(
-        "write OUT/checkpoint.safetensors after every N batches and after each epoch",
+        "write DIR/checkpoint.safetensors after every N batches and after each epoch",
         type=positive_int,
         metavar="N",
         shown="never",
     )
     resume: bool = flag(
-        "continue from OUT/checkpoint.safetensors if it exists, else start; without "
+        "continue from DIR/checkpoint.safetensors if it exists, else start a new training; without "
         "--checkpoint-every it is written after each epoch"
     )
 
@@ -110,10 +110,10 @@ class OutputConfig:
         "report.html, a page about the run",
         flag="--run",
         metavar="NAME",
-        shown="only the model's files, into OUT",
+        shown="only the model's files, in --out DIR",
     )
     overwrite: bool = flag(
-        "start again if a run of that name exists, or replace the model of another task in OUT",
+        "start again if a run of that name exists, or replace the model of other classes in DIR",
         "refuse to",
     )
     json: bool = flag(JSON_HELP)

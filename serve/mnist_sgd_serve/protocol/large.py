@@ -70,7 +70,7 @@ class LargeData:
             raise error
         _check_beginning(found.skeleton)
         raise RequestError(
-            f"the JSON has {outside} bytes beside the array 'data', at most {LARGE} are allowed",
+            f"the JSON has {outside} bytes outside the array 'data', at most {LARGE} are allowed",
             Kind.TOO_LARGE,
         )
 

@@ -162,6 +162,6 @@ def _varint(value: int) -> bytes:
 
 def _too_large(given: str, most: str) -> RequestError:
     return RequestError(
-        f"the message has {given} beside {_RAW} or {_NUMBERS}, at most {most} are allowed",
+        f"the message has {given} outside {_RAW} or {_NUMBERS}, at most {most} are allowed",
         Kind.TOO_LARGE,
     )

@@ -106,7 +106,7 @@ def test_a_parameter_that_is_large_is_refused() -> None:
     body = json.dumps(document(IMAGES[:1].tolist(), 1) | {"parameters": {"a": "x" * LARGE}})
     status, says = refusal(body.encode())
     assert status == 413
-    assert says.endswith(f"bytes beside the array 'data', at most {LARGE} are allowed")
+    assert says.endswith(f"bytes outside the array 'data', at most {LARGE} are allowed")
 
 
 def test_false_is_no_pixel() -> None:

@@ -227,7 +227,7 @@ def test_a_large_message_is_read_without_its_pixels_being_parsed(numbers: bool) 
     assert (request.id, request.binary) == ("7", not numbers)
 
 
-OTHER = "beside raw_input_contents or uint_contents, at most"
+OTHER = "outside raw_input_contents or uint_contents, at most"
 
 
 @pytest.mark.parametrize(

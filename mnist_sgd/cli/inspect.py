@@ -39,6 +39,7 @@ def run(args: argparse.Namespace) -> int:
         "output": "probability float32 [batch, 1]",
     } | asdict(artifact.metadata)
     if args.json:
+        facts["preparation"] = facts.pop("preprocessing")  # the key of earlier versions
         print(json.dumps(facts))
         return 0
     for name, value in facts.items():
@@ -46,5 +47,5 @@ def run(args: argparse.Namespace) -> int:
             value = ", ".join(f"{key} {each}" for key, each in value.items())
         elif isinstance(value, list | tuple):
             value = ", ".join(map(str, value))
-        print(f"{name:<12} {printable(str(value))}")
+        print(f"{name:<13} {printable(str(value))}")
     return 0

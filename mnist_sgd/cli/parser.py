@@ -51,6 +51,11 @@ class _Parser(argparse.ArgumentParser):
             protected(given, options) if "--positive" in options else given, namespace
         )
 
+    def _get_option_tuples(self, option_string: str) -> Any:
+        """What an abbreviation may mean: earlier spellings, which are hidden, do not count."""
+        found = super()._get_option_tuples(option_string)
+        return [each for each in found if each[0].help != argparse.SUPPRESS] or found
+
     def print_help(self, file: Any = None) -> None:
         (sys.stdout if file is None else file).write(self.format_help())
 

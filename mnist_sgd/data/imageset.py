@@ -133,7 +133,7 @@ class ImageSet:
         return digest.hexdigest()
 
 
-@accepts_earlier(pair="label_pair")
+@accepts_earlier(pair="label_pair", preparation="preprocessing")
 def select_classes(
     images: NDArray[np.uint8],
     labels: NDArray[Any],
@@ -184,7 +184,7 @@ def take_rows(images: NDArray[np.uint8], rows: NDArray[np.intp]) -> NDArray[np.u
     return images[first : first + len(rows)] if contiguous else images[rows]
 
 
-@accepts_earlier(pair="label_pair")
+@accepts_earlier(pair="label_pair", preparation="preprocessing")
 def load_idx_set(
     images: str | os.PathLike[str],
     labels: str | os.PathLike[str],

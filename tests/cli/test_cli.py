@@ -223,10 +223,13 @@ def test_inspect_shows_what_the_file_says(trained: TrainedFiles, capsys: Output)
     assert facts["classes"] == ["7", "3"]
     assert facts["threshold"] == 0.5
     assert facts["model"] == "linear"
+    assert facts["preparation"] == "mnist"  # the key of earlier versions
     assert facts["metrics"]["images"] == 2038
     assert facts["data"] == {each.name: each.fingerprint() for each in mnist_sample()}
     assert main(["inspect", str(trained.artifact)]) == 0
-    assert "classes      7, 3\n" in capsys.readouterr().out
+    lines = capsys.readouterr().out.splitlines()
+    assert "classes       7, 3" in lines
+    assert "preprocessing mnist" in lines
 
 
 def test_export_makes_the_three_formats_of_the_weights(

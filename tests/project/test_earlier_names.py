@@ -77,8 +77,10 @@ def test_the_earlier_names_of_data_and_loader_still_work() -> None:
 def test_an_option_is_taken_by_its_earlier_name_and_not_listed() -> None:
     from mnist_sgd.cli.parser import parser
 
-    args = parser().parse_args(["train", "--data", "photos", "--prepare", "fit"])
-    assert args.preprocess == "fit"
+    for spelling in ("--prepare", "--prep"):  # an abbreviation means the new name
+        args = parser().parse_args(["train", "--data", "photos", spelling, "fit"])
+        assert args.preprocess == "fit"
+    assert parser().parse_args(["serve", "m.onnx", "--head", "3"]).header_timeout == 3
     done = subprocess.run(
         [sys.executable, "-m", "mnist_sgd", "train", "--help"], capture_output=True, text=True
     )

@@ -40,6 +40,11 @@ class Choice:
     drawn: tuple[int, int]
     examined: tuple[int, int]
 
+    @property
+    def preparation(self) -> str:
+        """The earlier name of `preprocessing`."""
+        return self.preprocessing
+
     def __str__(self) -> str:
         first, last = (
             f"{drawn} of {examined} {name}"

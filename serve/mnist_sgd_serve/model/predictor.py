@@ -103,6 +103,11 @@ class Predictor:
         return type(self), (self.artifact.content,)
 
     @property
+    def artefact(self) -> Artifact:
+        """The earlier name of `artifact`."""
+        return self.artifact
+
+    @property
     def metadata(self) -> Metadata:
         """The artifact's metadata."""
         return self.artifact.metadata

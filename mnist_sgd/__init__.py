@@ -4,7 +4,9 @@ Every public name is loaded when it is first used, so that `import mnist_sgd` co
 command that needs no torch never waits for it.
 """
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from mnist_sgd import _installed
@@ -145,9 +147,23 @@ _MODULES = {
 _EARLIER = {"Ranks": "DistributedContext", "joined_ranks": "init_distributed"}
 """Names of an earlier version, which still work."""
 
+_MOVED = {"mnist_sgd.device": "mnist_sgd.loader.device"}
+"""Documented modules of an earlier version, and where they lie now."""
+
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = sorted(_HOME)
+
+
+class _Moved(ModuleType):
+    """A module under its earlier name, loaded when a name is first asked for."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(import_module(_MOVED[self.__name__]), name)
+
+
+for _name in _MOVED:
+    sys.modules.setdefault(_name, _Moved(_name))
 
 
 def __getattr__(name: str) -> Any:

@@ -88,6 +88,18 @@ def test_an_option_is_taken_by_its_earlier_name_and_not_listed() -> None:
     assert "--prepare" not in done.stdout
 
 
+def test_documented_imports_of_an_earlier_version_go_on() -> None:
+    script = (
+        "from mnist_sgd import DistributedContext, Ranks, init_distributed, joined_ranks\n"
+        "assert joined_ranks is init_distributed and Ranks is DistributedContext\n"
+        "from mnist_sgd.device import DeviceCopy\n"
+        "from mnist_sgd.loader.device import DeviceCopy as new\n"
+        "assert DeviceCopy is new\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)
+
+
 def test_a_name_that_never_was_is_refused() -> None:
     for module in (mnist_sgd, mnist_sgd_serve):
         with pytest.raises(

@@ -182,8 +182,10 @@ def python(compiler: str, sanitizer: Sanitizer, folder: Path) -> None:
     if not where.stdout.startswith(str(folder)):
         raise FindingError(f"the sanitized extension is not the one imported: {where.stdout}")
     tests = [
-        path for name in sanitizer.python_tests for path in sorted((ROOT / "tests").glob(name))
+        path for name in sanitizer.python_tests for path in sorted((ROOT / "tests").rglob(name))
     ]
+    if not tests:  # pytest would take all there are
+        raise FindingError(f"there are no tests {', '.join(sanitizer.python_tests)}")
     chosen = f"not ({' or '.join(sanitizer.left_out)})"
     command = [*interpreter, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-k", chosen]
     done = subprocess.run([*command, *map(str, tests)], env=os.environ | environment, cwd=ROOT)

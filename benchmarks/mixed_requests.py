@@ -81,7 +81,7 @@ def keep_asking(server: Server, luck: random.Random) -> int:
 def call(server: Server, luck: random.Random) -> int:
     """A gRPC call of many images that is answered, if there is room."""
     code = grpc_code(server, BOMBS["protobuf, 16,384 images"]().body)
-    return {"OK": 200, "RESOURCE_EXHAUSTED": 503, "DEADLINE_EXCEEDED": 504}.get(code, 500)
+    return {"OK": 200, "UNAVAILABLE": 503, "DEADLINE_EXCEEDED": 504}.get(code, 500)
 
 
 GOOD: tuple[Action, ...] = (batch, batch, batch, as_json, picture, page, keep_asking)

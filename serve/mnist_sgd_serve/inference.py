@@ -4,6 +4,7 @@ HTTP and gRPC are adapters of one `InferenceService`: they decode a request, cal
 encode its response. It raises `RequestError`, which each adapter maps to a status of its own.
 """
 
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_sgd_serve.images.preprocessing import Preprocessed
+from mnist_sgd_serve.metrics import Metrics
 from mnist_sgd_serve.model.batcher import Batcher
 from mnist_sgd_serve.model.manager import Model, ModelManager
 from mnist_sgd_serve.process.offload import Offload
@@ -21,10 +23,14 @@ from mnist_sgd_serve.protocol import (
     InferResponse,
     Kind,
     RequestError,
+    check_offered,
+    model_config,
     model_metadata,
+    model_statistics,
     quoted,
     server_metadata,
 )
+from mnist_sgd_serve.protocol.errors import QueueFull
 from mnist_sgd_serve.protocol.large import LARGE
 from mnist_sgd_serve.settings import Settings
 
@@ -67,13 +73,20 @@ class InferenceService:
     """
 
     def __init__(
-        self, settings: Settings, version: str, models: ModelManager, batcher: Batcher[Model]
+        self,
+        settings: Settings,
+        version: str,
+        models: ModelManager,
+        batcher: Batcher[Model],
+        metrics: Metrics,
     ) -> None:
+        self.settings = settings
         self.name = settings.name
         self.version = version
         self.max_images = settings.max_request_images
         self.models = models
         self.batcher = batcher
+        self.metrics = metrics
         self.bodies = BodyBudget(settings.max_body, MAX_HELD_BODIES * settings.max_body)
         self.draining = False
         self._offload = Offload(settings.queue_timeout)
@@ -90,11 +103,19 @@ class InferenceService:
 
     def check_capacity(self) -> None:
         """Raise `QueueFull`, before a request is parsed, if its images would not be accepted."""
-        self.batcher.check_capacity()
+        try:
+            self.batcher.check_capacity()
+        except QueueFull:
+            self.metrics.inferred("fail", 0.0)
+            raise
+
+    def has_model(self, name: str, version: str) -> bool:
+        """Whether this is the current model; an empty version is any."""
+        return name == self.name and version in ("", self.model.version)
 
     def check_model(self, name: str, version: str) -> None:
         """Raise an error if a request is not for the current model; an empty version is any."""
-        if name != self.name or version not in ("", self.model.version):
+        if not self.has_model(name, version):
             given = f"{quoted(name)}, of version {quoted(version)}," if version else quoted(name)
             raise self.unknown_model(given)
 
@@ -103,6 +124,16 @@ class InferenceService:
         known = f"{self.name!r}, of version {self.model.version!r}"
         return RequestError(f"{given} is unknown, the model is {known}", Kind.NOT_FOUND)
 
+    def unknown_path(self, path: str) -> RequestError:
+        """The error for an HTTP path at which there is nothing."""
+        try:
+            check_offered(path)
+        except RequestError as error:
+            return error
+        if path.startswith("/v2/models/"):
+            return self.unknown_model(quoted(path))
+        return RequestError("there is nothing at this path, see /openapi.json", Kind.NOT_FOUND)
+
     def server_metadata(self) -> dict[str, Any]:
         """The protocol's server metadata."""
         return server_metadata(self.version)
@@ -110,6 +141,25 @@ class InferenceService:
     def model_metadata(self) -> dict[str, Any]:
         """The protocol's metadata of the current model."""
         return model_metadata(self.name, self.model.version)
+
+    def model_config(self) -> dict[str, Any]:
+        """Triton's configuration of the model."""
+        largest = min(self.settings.max_batch_size, self.max_images)
+        return model_config(self.name, max_batch_size=largest, workers=self.settings.workers)
+
+    def statistics(self) -> dict[str, Any]:
+        """Triton's statistics of the model's requests, of all workers."""
+        figures = self.metrics.inferences()
+        return {"model_stats": [model_statistics(self.name, self.model.version, figures)]}
+
+    def repository_index(self, *, ready: bool) -> list[dict[str, str]]:
+        """Triton's list of the models, or of those only that are `ready`."""
+        entry = {"name": self.name, "version": self.model.version}
+        if not self.draining:
+            return [entry | {"state": "READY", "reason": ""}]
+        if ready:
+            return []
+        return [entry | {"state": "UNAVAILABLE", "reason": "the server is shutting down"}]
 
     async def parse(
         self,
@@ -145,7 +195,7 @@ class InferenceService:
             RequestError: too many images are waiting, the request waited too long, or the client
                 has left.
         """
-        model, probabilities = await self.batcher.infer(images, is_disconnected)
+        model, probabilities = await self._run(images, is_disconnected)
         return InferResponse(self.name, model.version, request_id, probabilities)
 
     async def classify(
@@ -164,8 +214,18 @@ class InferenceService:
         while True:
             kind = self.model.metadata.preprocessing
             preprocessed = await preprocess(kind)
-            model, probabilities = await self.batcher.infer(
-                preprocessed.image[None], is_disconnected
-            )
+            model, probabilities = await self._run(preprocessed.image[None], is_disconnected)
             if model.metadata.preprocessing == kind:  # else the model was replaced meanwhile
                 return model, preprocessed, float(probabilities[0])
+
+    async def _run(
+        self, images: NDArray[np.uint8], is_disconnected: Callable[[], bool]
+    ) -> tuple[Model, NDArray[np.float32]]:
+        """Run the model for a request, and count it for the statistics."""
+        started, outcome = time.monotonic(), "fail"
+        try:
+            result = await self.batcher.infer(images, is_disconnected)
+            outcome = "success"
+            return result
+        finally:
+            self.metrics.inferred(outcome, time.monotonic() - started)

@@ -8,8 +8,10 @@ Source of the text format: "Exposition formats" in Prometheus' documentation, ve
 """
 
 import mmap
+import time
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import accumulate
 
 ROUTES = ("infer", "predict", "metadata", "health", "page", "metrics", "grpc", "other")
@@ -52,6 +54,13 @@ class _Layout:
         # Of a histogram: its buckets, the one above, and the sum.
         self.run_seconds = self._take(len(SECONDS) + 2)
         self.run_images = self._take(len(IMAGES) + 2)
+        # Of inference requests: how many ended so, and their seconds.
+        self.inferences = {outcome: self._take(2) for outcome in ("success", "fail")}
+        self.queue_seconds = self._take(1)
+        self.compute_seconds = self._take(1)
+        self.last_run = self._take(1)
+        # Runs and their seconds, by the number of images rounded up to 2 ** n.
+        self.batches = [self._take(2) for _ in range(32)]
 
     def _take(self, count: int) -> int:
         self.size += count
@@ -59,6 +68,30 @@ class _Layout:
 
 
 LAYOUT = _Layout()
+
+
+@dataclass(frozen=True)
+class Inferences:
+    """Figures of all inference requests since the start, of all workers.
+
+    Attributes:
+        success: how many got their probabilities, and their seconds from arrival to result.
+        fail: how many did not, likewise.
+        queue_seconds: that requests waited for their runs.
+        compute_seconds: of the runs, counted for each request in a run.
+        images: in all runs.
+        batches: how many runs there were and their seconds, by the number of images rounded up to
+            a power of two.
+        last_run: when the last run ended, in seconds since the epoch; 0 if there was none.
+    """
+
+    success: tuple[int, float]
+    fail: tuple[int, float]
+    queue_seconds: float
+    compute_seconds: float
+    images: int
+    batches: Mapping[int, tuple[int, float]]
+    last_run: float
 
 
 def shared_memory(workers: int) -> mmap.mmap:
@@ -93,26 +126,66 @@ class Metrics:
         """Count a reload of the model that was `loaded` or `refused`."""
         self.row[LAYOUT.reloads[result]] += 1
 
-    def ran(self, images: int, seconds: float) -> None:
-        """Count a run of the model."""
+    def inferred(self, outcome: str, seconds: float) -> None:
+        """Count an inference request that ended in `success` or `fail`, and its duration."""
+        self._add(LAYOUT.inferences[outcome], seconds)
+
+    def ran(self, requests: int, images: int, seconds: float, queued: float) -> None:
+        """Count a run of the model.
+
+        Args:
+            requests: in the run.
+            images: in the run.
+            seconds: that it took.
+            queued: how long its requests waited for it, in seconds, all together.
+        """
         self._observe(LAYOUT.run_images, IMAGES, images)
         self._observe(LAYOUT.run_seconds, SECONDS, seconds)
+        self._add(LAYOUT.batches[(images - 1).bit_length()], seconds)
+        row = self.row
+        row[LAYOUT.queue_seconds] += queued
+        row[LAYOUT.compute_seconds] += requests * seconds
+        row[LAYOUT.last_run] = time.time()
 
     def waiting(self, images: int) -> None:
         """Set the number of images in the queue."""
         self.row[LAYOUT.waiting] = images
+
+    def _add(self, at: int, seconds: float) -> None:
+        self.row[at] += 1
+        self.row[at + 1] += seconds
 
     def _observe(self, at: int, bounds: Sequence[float], value: float) -> None:
         row = self.row
         row[at + bisect_left(bounds, value)] += 1
         row[at + len(bounds) + 1] += value
 
+    def inferences(self) -> Inferences:
+        """Sum up the inference requests of all workers."""
+        total = self._total()
+
+        def pair(at: int) -> tuple[int, float]:
+            return int(total[at]), total[at + 1]
+
+        return Inferences(
+            success=pair(LAYOUT.inferences["success"]),
+            fail=pair(LAYOUT.inferences["fail"]),
+            queue_seconds=total[LAYOUT.queue_seconds],
+            compute_seconds=total[LAYOUT.compute_seconds],
+            images=int(total[LAYOUT.run_images + len(IMAGES) + 1]),
+            batches={2**n: pair(at) for n, at in enumerate(LAYOUT.batches) if total[at]},
+            last_run=max(row[LAYOUT.last_run] for row in self.rows),
+        )
+
+    def _total(self) -> list[float]:
+        return [sum(column) for column in zip(*self.rows, strict=True)]
+
     def text(self, model: str, version: str) -> bytes:
         """Format all metrics in Prometheus' text format."""
         return "".join(f"{line}\n" for line in self._lines(model, version)).encode()
 
     def _lines(self, model: str, version: str) -> Iterator[str]:
-        total = [sum(column) for column in zip(*self.rows, strict=True)]
+        total = self._total()
         yield from _head("requests_total", "counter", "Requests by route and status.")
         for (route, status), at in LAYOUT.requests.items():
             if total[at]:

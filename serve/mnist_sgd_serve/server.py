@@ -123,8 +123,8 @@ def _server(
 
     busy_poll = BusyPoll(settings.busy_poll)
 
-    def on_batch(requests: int, images: int, seconds: float) -> None:
-        metrics.ran(images, seconds)
+    def on_batch(requests: int, images: int, seconds: float, queued: float) -> None:
+        metrics.ran(requests, images, seconds, queued)
         if requests == 1:
             busy_poll.start()
 
@@ -137,7 +137,7 @@ def _server(
         on_batch=on_batch,
         on_queue_size=metrics.waiting,
     )
-    service = InferenceService(settings, _version(), models, batcher)
+    service = InferenceService(settings, _version(), models, batcher, metrics)
     requests = RequestLog(metrics, log, settings.access_log)
     application = Application(settings, Routes(service, decoders, metrics).find, requests)
     config = uvicorn.Config(

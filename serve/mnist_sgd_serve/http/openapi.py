@@ -17,7 +17,6 @@ Json = dict[str, Any]
 _PICTURES = ("image/png", "image/jpeg", "image/bmp", "image/gif", "image/webp")
 _OCTETS = "application/octet-stream"
 _HEADER_LENGTH = "Inference-Header-Content-Length"
-_NO_CONTROLS = r"^[^\u0000-\u001f\u007f-\u009f\u2028\u2029]*$"
 _FAILURES = {
     400: "The request is wrong; the message says how",
     403: "The Host is foreign, or a page of another site sent it",
@@ -38,6 +37,8 @@ def openapi(model_name: str, classes: tuple[str, str], version: str) -> Json:
         "/v2/health/ready": _get("Is it ready to answer?", _object(ready={"const": True}), 503),
         "/v2": _get("What the server is", _ref("ServerMetadata")),
         "/v2/models": _get("The models", _object(models=_array(_string(model_name), 1))),
+        "/v2/models/stats": _get("What the models have done", _ref("Statistics")),
+        "/v2/repository/index": {"post": _repository_index()},
         "/predict": {"post": _predict()},
         "/metrics": {"get": _metrics()},
         "/openapi.json": _get("This document", {"type": "object"}),
@@ -45,6 +46,10 @@ def openapi(model_name: str, classes: tuple[str, str], version: str) -> Json:
     path = "/v2/models/{name}"
     for suffix in ("", "/versions/{version}"):
         paths[path + suffix] = _get("What the model takes and gives", _ref("ModelMetadata"), 404)
+        paths[path + suffix + "/config"] = _get(
+            "How the model is configured, in Triton's terms", _ref("ModelConfig"), 404
+        )
+        paths[path + suffix + "/stats"] = _get("What it has done", _ref("Statistics"), 404)
         paths[path + suffix + "/ready"] = _get(
             "Is the model ready?",
             _object(name=_string(model_name), ready={"const": True}),
@@ -88,6 +93,19 @@ def _operation(summary: str, answers: Json, *failures: int) -> Json:
 
 def _metrics() -> Json:
     return _operation("Counters for Prometheus", {"text/plain": {"schema": {"type": "string"}}})
+
+
+def _repository_index() -> Json:
+    entry = _object(**dict.fromkeys(("name", "version", "state", "reason"), {"type": "string"}))
+    operation = _operation(
+        "The models and their states", {"application/json": {"schema": _array(entry)}}, 400
+    )
+    request = {
+        "type": "object",
+        "properties": {"ready": {"type": ["boolean", "null"]}},
+        "additionalProperties": {"type": "null"},
+    }
+    return operation | {"requestBody": {"content": {"application/json": {"schema": request}}}}
 
 
 def _predict() -> Json:
@@ -155,6 +173,11 @@ def _schemas(model_name: str, classes: tuple[str, str]) -> Json:
             inputs=_array(_tensor(INPUT, "UINT8", [-1, SIDE, SIDE]), 1),
             outputs=_array(_tensor(OUTPUT, "FP32", [-1, 1]), 1),
         ),
+        "ModelConfig": _object(
+            name=_string(model_name), max_batch_size={"type": "integer", "minimum": 1}
+        )
+        | {"description": "More members as Triton's model_config.proto has them"},
+        "Statistics": _object(model_stats=_array({"type": "object"}, 1)),
         "InferenceRequest": _inference_request(),
         "InferenceResponse": _inference_response(model_name, probability),
         "Prediction": _object(
@@ -175,7 +198,6 @@ def _schemas(model_name: str, classes: tuple[str, str]) -> Json:
 def _inference_request() -> Json:
     pixel = {"type": "integer", "minimum": 0, "maximum": 255}
     picture = _array(_array(pixel, SIDE), SIDE)
-    text = {"type": ["string", "null"], "maxLength": 256, "pattern": _NO_CONTROLS}
     tensor = _object(
         name=_string(INPUT),
         datatype=_string("UINT8"),
@@ -187,13 +209,12 @@ def _inference_request() -> Json:
     output["properties"]["parameters"] = _parameters(binary_data={"type": ["boolean", "null"]})
     request = _object(inputs=_array(tensor, 1))
     request["properties"] |= {
-        "id": text,
-        "model_name": text,
+        **dict.fromkeys(("id", "model_name", "model_version"), {"type": ["string", "null"]}),
         "parameters": _parameters(binary_data_output={"type": ["boolean", "null"]}),
         "outputs": {"type": ["array", "null"], "items": output, "maxItems": 1},
     }
     for closed in (tensor, output, request):
-        closed["additionalProperties"] = False
+        closed["additionalProperties"] = {"type": "null"}
     return request
 
 
@@ -219,7 +240,7 @@ def _inference_response(model_name: str, probability: Json) -> Json:
 def _parameters(**known: Json) -> Json:
     return {
         "type": ["object", "null"],
-        "properties": known | dict.fromkeys(UNSUPPORTED, False),
+        "properties": known | dict.fromkeys(UNSUPPORTED, {"enum": [None, False, 0, ""]}),
         "additionalProperties": {"type": ["string", "number", "boolean", "null"]},
     }
 

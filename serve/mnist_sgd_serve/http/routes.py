@@ -29,11 +29,9 @@ from mnist_sgd_serve.model.manager import Model
 from mnist_sgd_serve.model.predictor import Prediction
 from mnist_sgd_serve.protocol import (
     InferRequest,
-    Kind,
-    RequestError,
     encode_infer,
+    parse_index,
     parse_infer,
-    quoted,
 )
 from mnist_sgd_serve.protocol.large import LARGE
 
@@ -71,9 +69,7 @@ class Routes:
         parts = path.split(b"/")
         if parts[0] in (b"http:", b"https:"):  # as to a proxy: RFC 9112, section 3.2.2
             return self.find(b"/" + b"/".join(parts[3:]))
-        if parts[:3] == [b"", b"v2", b"models"] and len(parts) > 3:
-            raise self.service.unknown_model(quoted(path.decode("ascii", "replace")))
-        raise RequestError("there is nothing at this path, see /openapi.json", Kind.NOT_FOUND)
+        raise self.service.unknown_path(path.decode("ascii", "replace"))
 
     def _table(self, model: Model) -> dict[bytes, Route]:
         service = self.service
@@ -85,6 +81,8 @@ class Routes:
             b"/v2": Route("metadata", b"GET", _fixed(service.server_metadata())),
             b"/v2/": Route("metadata", b"GET", _fixed(service.server_metadata())),
             b"/v2/models": Route("metadata", b"GET", _fixed({"models": [name]})),
+            b"/v2/models/stats": Route("metadata", b"GET", self._statistics),
+            b"/v2/repository/index": Route("metadata", b"POST", self._repository_index),
             b"/predict": Route("predict", b"POST", self._predict),
             b"/metrics": Route("metrics", b"GET", self._metrics),
             b"/openapi.json": Route("page", b"GET", _fixed(document)),
@@ -92,6 +90,10 @@ class Routes:
         }
         for base in (f"/v2/models/{name}", f"/v2/models/{name}/versions/{version}"):
             table[base.encode()] = Route("metadata", b"GET", _fixed(service.model_metadata()))
+            table[f"{base}/config".encode()] = Route(
+                "metadata", b"GET", _fixed(service.model_config())
+            )
+            table[f"{base}/stats".encode()] = Route("metadata", b"GET", self._statistics)
             table[f"{base}/ready".encode()] = Route("health", b"GET", self._model_ready)
             table[f"{base}/infer".encode()] = Route("infer", b"POST", self._infer)
         for path, handler in STATIC_FILES.items():
@@ -161,6 +163,13 @@ class Routes:
     async def _model_ready(self, request: Request) -> Response:
         self.service.check_ready()
         return Response(orjson.dumps({"name": self.service.name, "ready": True}))
+
+    async def _statistics(self, request: Request) -> Response:
+        return Response(orjson.dumps(self.service.statistics()))
+
+    async def _repository_index(self, request: Request) -> Response:
+        ready = parse_index(request.decompressed_body(SMALL))
+        return Response(orjson.dumps(self.service.repository_index(ready=ready)))
 
     async def _metrics(self, request: Request) -> Response:
         return Response(self.metrics.text(self.service.name, self.service.model.version), [TEXT])

@@ -21,7 +21,7 @@ half of the queue has been run. Rejecting a large request closes nothing.
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -81,7 +81,8 @@ class Batcher(Generic[M]):
         max_queue_size: images that may wait, in small requests and as many in large ones. A large
             request that finds its queue empty is accepted in any case.
         queue_timeout: seconds that a request may wait for its run to begin.
-        on_batch: called after each run with requests, images and seconds.
+        on_batch: called after each run with requests, images, seconds, and the seconds that the
+            requests waited for it, all together.
         on_queue_size: called with the number of waiting images when it has changed.
     """
 
@@ -92,7 +93,7 @@ class Batcher(Generic[M]):
         max_batch_size: int,
         max_queue_size: int,
         queue_timeout: float,
-        on_batch: Callable[[int, int, float], None],
+        on_batch: Callable[[int, int, float, float], None],
         on_queue_size: Callable[[int], None],
     ) -> None:
         self.model = model
@@ -146,7 +147,7 @@ class Batcher(Generic[M]):
             self._has_run = True
             loop.call_soon(self._end_turn)
             model = self.model()
-            return model, self._run(model, images, 1)
+            return model, self._run(model, images)
         queue = self._small if small else self._large
         if queue and queue.images + len(images) > self.max_queue_size:
             self._closed = self._closed or small
@@ -189,7 +190,7 @@ class Batcher(Generic[M]):
             images = [waiting.images for waiting in batch]
             joined = images[0] if len(images) == 1 else np.concatenate(images)
             model = self.model()
-            probabilities = self._run(model, joined, len(batch))
+            probabilities = self._run(model, joined, batch)
         except Exception as error:  # a failure of the model is each request's
             for waiting in batch:
                 waiting.result.set_exception(_failed(error))
@@ -205,22 +206,26 @@ class Batcher(Generic[M]):
         piece = waiting.images[waiting.done : waiting.done + self.max_batch_size]
         model = waiting.model = waiting.model or self.model()
         try:
-            waiting.pieces.append(self._run(model, piece, 1))
+            waiting.pieces.append(self._run(model, piece, [waiting]))
         except Exception as error:  # as above
             waiting.result.set_exception(_failed(error))
             return
         waiting.done += len(piece)
         if waiting.left:
+            waiting.since = time.monotonic()
             self._large.append(waiting)
             self._large.images += waiting.left
             self.on_queue_size(self.waiting)
         else:
             waiting.result.set_result((model, np.concatenate(waiting.pieces)))
 
-    def _run(self, model: M, images: Images, requests: int) -> Probabilities:
+    def _run(self, model: M, images: Images, batch: Sequence[_Waiting[M]] = ()) -> Probabilities:
+        """Run the model for a batch, or for one request that did not wait."""
         start = time.monotonic()
         probabilities = model.run(images)
-        self.on_batch(requests, len(images), time.monotonic() - start)
+        seconds = time.monotonic() - start
+        queued = sum(start - waiting.since for waiting in batch)
+        self.on_batch(len(batch) or 1, len(images), seconds, queued)
         return probabilities
 
     def _take(self, queue: _Queue) -> list[_Waiting[M]]:

@@ -5,6 +5,13 @@ with a request. No sockets here, and no model.
 """
 
 from mnist_sgd_serve.protocol.errors import Kind, RequestError, describe, error_body, quoted
+from mnist_sgd_serve.protocol.extensions import (
+    check_offered,
+    check_repository,
+    model_config,
+    model_statistics,
+    parse_index,
+)
 from mnist_sgd_serve.protocol.requests import InferRequest, parse_infer
 from mnist_sgd_serve.protocol.responses import (
     InferResponse,
@@ -18,10 +25,15 @@ __all__ = [
     "InferResponse",
     "Kind",
     "RequestError",
+    "check_offered",
+    "check_repository",
     "describe",
     "encode_infer",
     "error_body",
+    "model_config",
     "model_metadata",
+    "model_statistics",
+    "parse_index",
     "parse_infer",
     "quoted",
     "server_metadata",

@@ -13,6 +13,7 @@ class Kind(StrEnum):
     UNAUTHENTICATED = "unauthenticated"
     FORBIDDEN = "forbidden"
     NOT_FOUND = "not_found"
+    NOT_OFFERED = "not_offered"
     METHOD_NOT_ALLOWED = "method_not_allowed"
     SLOW_CLIENT = "slow_client"
     TOO_LARGE = "too_large"

@@ -75,7 +75,7 @@ class LargeData:
         )
 
     def images(self, rows: int) -> NDArray[np.uint8]:
-        """Parse the pixels, flat or nested as the shape.
+        """Parse the pixels, flat or nested in any way.
 
         Returns:
             uint8 `[rows, 28, 28]`, C-contiguous and read-only.
@@ -83,23 +83,24 @@ class LargeData:
         Raises:
             RequestError: it holds anything else, or has another shape.
         """
-        pixels, count = bytearray(), 0
+        pixels, depth = bytearray(), None
         truths = any(self.text.find(one, self.start, self.end) >= 0 for one in (b"u", b"s"))
-        for values, nested in self._values():
-            count += len(values)
-            flat = tensors.unnested(tensors.unnested(values)) if nested else values
+        for values in self._values():
+            flat, levels = tensors.flattened(values)
+            depth = levels if depth is None else depth
+            if levels != depth:
+                raise RequestError("data of 'image' must be nested to the same depth everywhere")
             if len(pixels) + len(flat) > rows * PIXELS:
                 raise tensors.bad_length(rows, "a longer array")
             pixels += tensors.pixel_bytes(flat, truths=truths)
         if len(pixels) != rows * PIXELS:
-            raise tensors.bad_length(rows, f"an array of {count}")
+            raise tensors.bad_length(rows, f"an array of {len(pixels)}")
         images = np.frombuffer(pixels, np.uint8).reshape(rows, SIDE, SIDE)
         images.flags.writeable = False
         return images
 
-    def _values(self) -> Iterator[tuple[list[Any], bool]]:
-        """Parse the elements in pieces; with each, whether the first of all is an array."""
-        nested = None
+    def _values(self) -> Iterator[list[Any]]:
+        """Parse the elements in pieces."""
         for start, end in self._pieces():
             try:
                 values = read_json(b"[%b]" % self.text[start:end])
@@ -107,9 +108,7 @@ class LargeData:
                 raise _unreadable(f"{error.msg}, near byte {start + error.pos - 1}") from error
             if not values and self.start < self.end:  # nothing after a comma
                 raise _unreadable(f"an element is missing near byte {start}")
-            if nested is None:
-                nested = bool(values) and isinstance(values[0], list)
-            yield values, nested
+            yield values
 
     def _pieces(self) -> Iterator[tuple[int, int]]:
         """Find the start and end of each piece, which holds whole elements."""

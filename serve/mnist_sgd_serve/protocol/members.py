@@ -1,6 +1,6 @@
 """Validates the objects of a request's JSON: known members, none of them twice.
 
-Unknown members are rejected, so that a misspelt one is not ignored; a null one counts as absent.
+Unknown members are rejected, so that a misspelt one is not ignored; null ones count as absent.
 Every function raises a `RequestError` for what it rejects; `what` names the object in the message.
 """
 
@@ -38,10 +38,10 @@ def json_object(value: Any, what: str, members: frozenset[str]) -> dict[str, Any
     """Check that a value is an object with no other than these members."""
     if not isinstance(value, dict):
         raise RequestError(f"{what} must be a JSON object, got {quoted(value)}")
-    if not value.keys() <= members:
-        unknown = min(value.keys() - members)
+    unknown = [name for name in value.keys() - members if value[name] is not None]
+    if unknown:
         raise RequestError(
-            f"{what} has no member {quoted(unknown)}, it may have: {', '.join(sorted(members))}"
+            f"{what} has no member {quoted(min(unknown))}, it may have: {', '.join(sorted(members))}"
         )
     return value
 
@@ -82,7 +82,7 @@ def parameters(holder: dict[str, Any], what: str) -> dict[str, Any]:
                 f"parameter {quoted(name)} of {what} must be a string, a number or a boolean, "
                 f"got {quoted(value)}"
             )
-        if name in UNSUPPORTED:
+        if name in UNSUPPORTED and value:  # 0 classes are none
             raise RequestError(f"parameter {name!r} of {what} is not supported")
     return values
 

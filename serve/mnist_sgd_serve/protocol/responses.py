@@ -10,6 +10,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from mnist_sgd_serve.protocol.extensions import EXTENSIONS, PLATFORM
 from mnist_sgd_serve.protocol.requests import OUTPUT
 from mnist_sgd_serve.protocol.tensors import INPUT, SIDE
 
@@ -62,7 +63,7 @@ def encode_infer(response: InferResponse, *, binary: bool) -> tuple[bytes, int |
 
 def server_metadata(version: str) -> dict[str, Any]:
     """The server's name, version and extensions."""
-    return {"name": "mnist_sgd_serve", "version": version, "extensions": ["binary_tensor_data"]}
+    return {"name": "mnist_sgd_serve", "version": version, "extensions": list(EXTENSIONS)}
 
 
 def model_metadata(name: str, version: str) -> dict[str, Any]:
@@ -70,7 +71,7 @@ def model_metadata(name: str, version: str) -> dict[str, Any]:
     return {
         "name": name,
         "versions": [version],
-        "platform": "onnxruntime_onnx",
+        "platform": PLATFORM,
         "inputs": [{"name": INPUT, "datatype": "UINT8", "shape": [-1, SIDE, SIDE]}],
         "outputs": [{"name": OUTPUT, "datatype": "FP32", "shape": [-1, 1]}],
     }

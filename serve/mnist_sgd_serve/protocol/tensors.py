@@ -3,6 +3,7 @@
 Every function raises a `RequestError` for what it rejects.
 """
 
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -63,7 +64,7 @@ def binary_size(tensor: dict[str, Any], rows: int) -> int:
 
 
 def images(data: Any, rows: int) -> NDArray[np.uint8]:
-    """Convert the pixels of a JSON array, flat or nested as the shape.
+    """Convert the pixels of a JSON array, flat or nested in any way.
 
     A pixel is a whole number from 0 to 255, in JSON 7 or 7.0.
 
@@ -91,31 +92,32 @@ def pixel_bytes(pixels: list[Any], *, truths: bool = True) -> bytes:
 
 
 def _flat(data: Any, rows: int) -> list[Any]:
-    if isinstance(data, list):
-        if len(data) == rows * PIXELS:
-            return data
-        if len(data) == rows:
-            return unnested(unnested(data))
-    raise bad_length(rows, f"an array of {len(data)}" if isinstance(data, list) else quoted(data))
+    if not isinstance(data, list):
+        raise bad_length(rows, quoted(data))
+    values, _ = flattened(data)
+    if len(values) != rows * PIXELS:
+        raise bad_length(rows, f"an array of {len(values)}")
+    return values
 
 
 def bad_length(rows: int, given: str) -> RequestError:
     """Make the error for data that is too long, too short, or not an array."""
     return RequestError(
         f"data of the shape [{rows}, {SIDE}, {SIDE}] must be an array of {rows * PIXELS} numbers, "
-        f"or nested as the shape, got {given}"
+        f"flat or nested, got {given}"
     )
 
 
-def unnested(values: list[Any]) -> list[Any]:
-    """Flatten one level of nesting, of arrays of 28."""
-    joined: list[Any] = []
-    for value in values:
-        if not isinstance(value, list) or len(value) != SIDE:
-            given = f"an array of {len(value)}" if isinstance(value, list) else quoted(value)
-            raise RequestError(f"nested data must hold arrays of {SIDE} at each level, got {given}")
-        joined += value
-    return joined
+def flattened(values: list[Any]) -> tuple[list[Any], int]:
+    """Flatten an array; what is an array at some places only is left as it is.
+
+    Returns:
+        The elements, and how many levels of nesting they had.
+    """
+    levels = 0
+    while values and all(isinstance(value, list) and value for value in values):
+        values, levels = list(chain.from_iterable(values)), levels + 1
+    return values, levels
 
 
 def _whole_numbers(pixels: list[Any]) -> bytes:

@@ -16,6 +16,7 @@ CODES = {
     Kind.UNAUTHENTICATED: grpc.StatusCode.UNAUTHENTICATED,
     Kind.FORBIDDEN: grpc.StatusCode.PERMISSION_DENIED,
     Kind.NOT_FOUND: grpc.StatusCode.NOT_FOUND,
+    Kind.NOT_OFFERED: grpc.StatusCode.UNIMPLEMENTED,
     Kind.METHOD_NOT_ALLOWED: grpc.StatusCode.UNIMPLEMENTED,
     Kind.SLOW_CLIENT: grpc.StatusCode.DEADLINE_EXCEEDED,
     Kind.TOO_LARGE: grpc.StatusCode.INVALID_ARGUMENT,  # not RESOURCE_EXHAUSTED: a retry is no use
@@ -24,7 +25,7 @@ CODES = {
     Kind.NO_INK: grpc.StatusCode.INVALID_ARGUMENT,
     Kind.CLIENT_DISCONNECTED: grpc.StatusCode.CANCELLED,
     Kind.FAILED: grpc.StatusCode.INTERNAL,
-    Kind.OVERLOADED: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    Kind.OVERLOADED: grpc.StatusCode.UNAVAILABLE,  # as Triton says it: clients retry
     Kind.SHUTTING_DOWN: grpc.StatusCode.UNAVAILABLE,
     Kind.TIMEOUT: grpc.StatusCode.DEADLINE_EXCEEDED,
 }

@@ -52,8 +52,8 @@ def is_compressed(content: bytes) -> bool:
     """Whether the bytes of a message are gzip or zlib data.
 
     gRPC passes messages on as they came, without saying which are compressed. But all fields of
-    these messages have wire type 2, in the lowest three bits of their first byte; gzip data has 7
-    there, which is no wire type, and zlib data has 0.
+    these messages have wire type 2, in the lowest three bits of their first byte, or a tag of 16;
+    gzip data has 7 there, which is no wire type, and zlib data has 0 and begins with another byte.
     """
     return content[:2] == _GZIP or (content[:1] != b"" and content[0] & 15 == _DEFLATE)
 

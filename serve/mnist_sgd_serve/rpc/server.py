@@ -163,9 +163,12 @@ class RpcServer:
     def _record(
         self, call: Call, status: int, message: str | None = None, failure: Exception | None = None
     ) -> None:
+        """Count and log a call, and tell its client the id under which it is logged, if any."""
         if failure is None and call.is_disconnected():
             status, message = CLIENT_CLOSED_REQUEST, message or "the client has left"
-        self.requests.record(call, "grpc", status, message, failure)
+        request_id = self.requests.record(call, "grpc", status, message, failure)
+        if request_id is not None:
+            call.context.set_trailing_metadata((("x-request-id", request_id.decode()),))
 
     async def _run(self, call: Call, method: Method) -> bytes:
         """Run a method, and count the call's message in the budget meanwhile."""

@@ -5,7 +5,8 @@ from typing import Any
 
 from mnist_sgd_serve.http.compression import SMALL
 from mnist_sgd_serve.inference import InferenceService
-from mnist_sgd_serve.protocol import InferRequest
+from mnist_sgd_serve.protocol import InferRequest, check_repository
+from mnist_sgd_serve.protocol.extensions import REFUSED_METHODS, NotOffered
 from mnist_sgd_serve.protocol.large import LARGE
 from mnist_sgd_serve.rpc.calls import Call
 from mnist_sgd_serve.rpc.large import split_pixels
@@ -43,10 +44,14 @@ class Methods:
             "ModelReady": self._model_ready,
             "ServerMetadata": self._server_metadata,
             "ModelMetadata": self._model_metadata,
+            "ModelConfig": self._model_config,
+            "ModelStatistics": self._model_statistics,
+            "RepositoryIndex": self._repository_index,
         }
         self.table: dict[str, Method] = {
             name: _method(name, method) for name, method in methods.items()
         }
+        self.table |= {name: _refusal(text) for name, text in REFUSED_METHODS.items()}
         self.table["ModelInfer"] = self._model_infer
 
     def _server_live(self, request: Any) -> dict[str, Any]:
@@ -56,8 +61,8 @@ class Methods:
         return {"ready": not self.service.draining}
 
     def _model_ready(self, request: Any) -> dict[str, Any]:
-        self.service.check_model(request.name, request.version)
-        return {"ready": not self.service.draining}
+        known = self.service.has_model(request.name, request.version)
+        return {"ready": known and not self.service.draining}
 
     def _server_metadata(self, request: Any) -> dict[str, Any]:
         return self.service.server_metadata()
@@ -65,6 +70,19 @@ class Methods:
     def _model_metadata(self, request: Any) -> dict[str, Any]:
         self.service.check_model(request.name, request.version)
         return self.service.model_metadata()
+
+    def _model_config(self, request: Any) -> dict[str, Any]:
+        self.service.check_model(request.name, request.version)
+        return {"config": self.service.model_config()}
+
+    def _model_statistics(self, request: Any) -> dict[str, Any]:
+        if request.name:
+            self.service.check_model(request.name, request.version)
+        return self.service.statistics()
+
+    def _repository_index(self, request: Any) -> dict[str, Any]:
+        check_repository(request.repository_name)
+        return {"models": self.service.repository_index(ready=request.ready)}
 
     async def _model_infer(self, call: Call) -> bytes:
         self.service.check_capacity()
@@ -91,5 +109,14 @@ def _method(name: str, function: Callable[[Any], dict[str, Any]]) -> Method:
     async def method(call: Call) -> bytes:
         content: bytes = response(**function(parse_small(request, call.body))).SerializeToString()
         return content
+
+    return method
+
+
+def _refusal(sentence: str) -> Method:
+    """Make a method that is refused."""
+
+    async def method(call: Call) -> bytes:
+        raise NotOffered(sentence)
 
     return method

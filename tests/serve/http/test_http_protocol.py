@@ -83,7 +83,7 @@ def test_the_health_and_metadata_are_as_the_protocol_says(server: Server) -> Non
     assert server.get("/v2/health/live").json == {"live": True}
     assert server.get("/v2/health/ready").json == {"ready": True}
     for path in ("/v2", "/v2/", "/v2?query"):
-        assert server.get(path).json["extensions"] == ["binary_tensor_data"]
+        assert "binary_tensor_data" in server.get(path).json["extensions"]
     assert server.get("/v2/models").json == {"models": ["mnist_sgd"]}
     metadata = server.get("/v2/models/mnist_sgd").json
     (version,) = metadata["versions"]
@@ -188,7 +188,7 @@ def test_more_images_than_the_limit_are_refused(server: Server) -> None:
         ([*PIXELS, 0], "got an array of 785"),
         ([], "got an array of 0"),
         ("text", "got 'text'"),
-        ([[[0] * 28] * 27], "nested data must hold arrays of 28 at each level, got an array of 27"),
+        ([[[0] * 28] * 27], "numbers, flat or nested, got an array of 756"),
         ([[[0] * 28] * 27 + [[0] * 27]], "got an array of 27"),
         ([PIXELS], "got an array of 784"),
         ([*PIXELS[1:], "7"], "must be whole numbers from 0 to 255, got '7'"),
@@ -256,22 +256,23 @@ def test_an_unknown_model_or_version_is_refused(server: Server) -> None:
             server.check_refusal(reply, 404, "is unknown, the model is 'mnist_sgd', of version")
 
 
+@pytest.mark.parametrize("identity", [7, ["a"], {}], ids=repr)
+def test_an_id_that_is_no_string_is_refused(server: Server, identity: Any) -> None:
+    server.check_refusal(infer(server, id=identity), 400, "id must be a string, got ")
+
+
 @pytest.mark.parametrize(
     "identity",
-    ["x" * 257, "a\nb", "a\r\nSet-Cookie: x=y", "\0", "\x1b[31m", "\u2028", "\x85", 7, ["a"], {}],
-    ids=repr,
+    ["x" * 10_000, 'π \\ " </script>', "", "a\r\nSet-Cookie: x=y", "\0\x1b[31m\x85\u2028"],
 )
-def test_a_wrong_id_is_refused_and_not_repeated(server: Server, identity: Any) -> None:
+def test_an_id_comes_back(server: Server, identity: str) -> None:
     reply = infer(server, id=identity)
-    server.check_refusal(reply, 400, "id must be a string of at most 256 characters without")
+    assert reply.json["id"] == identity
     assert "set-cookie" not in reply.headers
-    assert not any(ord(character) < 32 for character in reply.error)
     assert "\x1b" not in server.log
 
 
-def test_an_id_comes_back(server: Server) -> None:
-    for identity in ("x" * 256, 'π \\ " </script>', ""):
-        assert infer(server, id=identity).json["id"] == identity
+def test_without_an_id_none_comes_back(server: Server) -> None:
     assert "id" not in infer(server).json
 
 

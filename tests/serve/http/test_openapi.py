@@ -32,10 +32,16 @@ def test_the_description_has_every_route() -> None:
         "/v2/health/ready": {"get"},
         "/v2": {"get"},
         "/v2/models": {"get"},
+        "/v2/models/stats": {"get"},
+        "/v2/repository/index": {"post"},
         "/v2/models/{name}": {"get"},
+        "/v2/models/{name}/config": {"get"},
+        "/v2/models/{name}/stats": {"get"},
         "/v2/models/{name}/ready": {"get"},
         "/v2/models/{name}/infer": {"post"},
         "/v2/models/{name}/versions/{version}": {"get"},
+        "/v2/models/{name}/versions/{version}/config": {"get"},
+        "/v2/models/{name}/versions/{version}/stats": {"get"},
         "/v2/models/{name}/versions/{version}/ready": {"get"},
         "/v2/models/{name}/versions/{version}/infer": {"post"},
         "/predict": {"post"},
@@ -51,12 +57,15 @@ def test_the_description_of_a_request_allows_the_members_that_are_read() -> None
     described = DOCUMENT["components"]["schemas"]["InferenceRequest"]
     inner = described["properties"]
     for schema, members in [
-        (described, {"id", "inputs", "model_name", "outputs", "parameters"}),
+        (
+            described,
+            {"id", "inputs", "model_name", "model_version", "outputs", "parameters"},
+        ),
         (inner["inputs"]["items"], {"name", "shape", "datatype", "data", "parameters"}),
         (inner["outputs"]["items"], {"name", "parameters"}),
     ]:
         assert set(schema["properties"]) == members
-        assert schema["additionalProperties"] is False
+        assert schema["additionalProperties"] == {"type": "null"}
 
 
 def test_the_description_of_the_model_is_its_metadata() -> None:

@@ -50,8 +50,9 @@ class Model:
         self.runs.append(numbers(batch).tolist())
         return numbers(batch)
 
-    def on_batch(self, requests: int, count: int, seconds: float) -> None:
+    def on_batch(self, requests: int, count: int, seconds: float, queued: float) -> None:
         assert seconds >= 0
+        assert queued >= 0
         self.seen.append((requests, count))
 
     def batcher(self, **limits: Any) -> "Batcher[Model]":

@@ -131,7 +131,7 @@ def test_a_large_request_is_answered_by_one_model_however_often_the_file_is_repl
     loads: list[str] = []
     models = ModelManager(path, lambda result, text: loads.append(result))
 
-    def on_batch(requests: int, count: int, seconds: float) -> None:
+    def on_batch(requests: int, count: int, seconds: float, queued: float) -> None:
         replace(path, MODELS[len(loads) + 1])
         models.reload()
 

@@ -94,7 +94,7 @@ def test_every_worker_shows_the_sums_of_all() -> None:
     workers = [Metrics(memory, number) for number in range(3)]
     for worker in workers:
         worker.answered("infer", 200, 0.001)
-        worker.ran(5, 0.001)
+        worker.ran(1, 5, 0.001, 0.0)
         worker.waiting(7)
         worker.reloaded("loaded")
     workers[0].waiting(2)

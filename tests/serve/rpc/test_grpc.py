@@ -245,8 +245,6 @@ REFUSED_BY_BOTH: dict[str, dict[str, Any]] = {
     "no input": {"inputs": []},
     "unknown output": {"inputs": [tensor()], "outputs": [{"name": "logit"}]},
     "output twice": {"inputs": [tensor()], "outputs": [{"name": "probability"}] * 2},
-    "long id": {"inputs": [tensor()], "id": "x" * 257},
-    "control characters": {"inputs": [tensor()], "id": "a\r\nb: c"},
 }
 
 
@@ -336,7 +334,9 @@ def test_what_grpc_alone_can_get_wrong_is_refused(
     assert rpc.infer(image()).raw_output_contents
 
 
-@pytest.mark.parametrize("method", ["ModelInfer", "ModelReady", "ModelMetadata"])
+@pytest.mark.parametrize(
+    "method", ["ModelInfer", "ModelMetadata", "ModelConfig", "ModelStatistics"]
+)
 def test_another_model_or_version_is_not_found(rpc: Rpc, method: str) -> None:
     name = "model_name" if method == "ModelInfer" else "name"
     version = "model_version" if method == "ModelInfer" else "version"
@@ -349,6 +349,16 @@ def test_another_model_or_version_is_not_found(rpc: Rpc, method: str) -> None:
         rpc.call(method, **{name: "mnist_sgd", version: "9"})
     assert said[0] == "NOT_FOUND"
     assert re.fullmatch(r"'mnist_sgd', of version '9'," + known, said[1])
+
+
+@pytest.mark.parametrize("fields", [{"name": "other"}, {"name": "mnist_sgd", "version": "9"}, {}])
+def test_another_model_or_version_is_not_ready(rpc: Rpc, fields: dict[str, str]) -> None:
+    assert rpc.call("ModelReady", **fields).ready is False
+
+
+@pytest.mark.parametrize("identity", ["x" * 10_000, "a\tb\r\nc: d", "\0\x1b[31m\u2028"])
+def test_any_id_comes_back(rpc: Rpc, identity: str) -> None:
+    assert rpc.infer(image(), id=identity).id == identity
 
 
 @settings(max_examples=100, deadline=None)
@@ -483,7 +493,7 @@ def test_calls_are_counted_under_one_route(server: Server, rpc: Rpc) -> None:
     before = {status: server.metric(name) for status, name in series.items()}
     rpc.infer(image())
     rpc.call("ServerLive")
-    for fields in ({"id": "\n"}, {"model_name": "?"}):
+    for fields in ({"inputs": []}, {"model_name": "?"}):
         with refusal():
             rpc.infer(image(), **fields)
     after = {status: server.metric(name) for status, name in series.items()}
@@ -517,7 +527,7 @@ async def told(model: Path, answer: Any, metrics: Metrics) -> Any:
     models = ModelManager(model, lambda result, sentence: None)
     told: Any = Told(answer)
     told.model = models.model
-    service = InferenceService(options, "0", models, told)
+    service = InferenceService(options, "0", models, told, metrics)
     rpc = RpcServer(options, service, RequestLog(metrics, Log(), False))
     async with grpc.aio.insecure_channel(await rpc.start()) as channel:
         yield rpc, channel
@@ -534,7 +544,7 @@ def inference(channel: Any) -> Any:
 @pytest.mark.parametrize(
     ("error", "code", "status", "sentence"),
     [
-        (QueueFull(), "RESOURCE_EXHAUSTED", 503, "too many images are waiting, try again soon"),
+        (QueueFull(), "UNAVAILABLE", 503, "too many images are waiting, try again soon"),
         (DeadlineExceeded(), "DEADLINE_EXCEEDED", 504, "the request waited too long for its turn"),
         (OSError("/secret"), "INTERNAL", 500, "the server failed to answer; its log says why"),
     ],

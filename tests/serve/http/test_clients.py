@@ -74,7 +74,12 @@ def test_metadata_is_read(client: Any, kind: str) -> None:
     more = {"as_json": True} if kind == "grpc" else {}
     about = client.get_server_metadata(**more)
     assert about["name"] == "mnist_sgd_serve"
-    assert about["extensions"] == ["binary_tensor_data"]
+    assert about["extensions"] == [
+        "binary_tensor_data",
+        "model_configuration",
+        "model_repository",
+        "statistics",
+    ]
     model = client.get_model_metadata("mnist_sgd", **more)
     (version,) = model["versions"]
     (tensor,), (output,) = model["inputs"], model["outputs"]
@@ -83,6 +88,106 @@ def test_metadata_is_read(client: Any, kind: str) -> None:
     assert (output["name"], output["datatype"]) == ("probability", "FP32")
     assert client.is_model_ready("mnist_sgd", version) is True
     assert client.get_model_metadata("mnist_sgd", version, **more) == model
+
+
+def test_the_configuration_is_read(client: Any, kind: str) -> None:
+    more = {"as_json": True} if kind == "grpc" else {}
+    config = client.get_model_config("mnist_sgd", **more)
+    (version,) = client.get_model_metadata("mnist_sgd", **more)["versions"]
+    assert client.get_model_config("mnist_sgd", version, **more) == config
+    config = config["config"] if kind == "grpc" else config
+    assert (config["name"], config["max_batch_size"]) == ("mnist_sgd", 256)
+    assert (config["platform"], config["backend"]) == ("onnxruntime_onnx", "onnxruntime")
+    assert "dynamic_batching" in config  # how perf_analyzer knows that requests share runs
+    (tensor,), (output,), (group,) = config["input"], config["output"], config["instance_group"]
+    assert (tensor["name"], tensor["data_type"]) == ("image", "TYPE_UINT8")
+    assert [int(size) for size in tensor["dims"]] == [28, 28]
+    assert (output["name"], output["data_type"]) == ("probability", "TYPE_FP32")
+    assert [int(size) for size in output["dims"]] == [1]
+    assert (group["kind"], group["count"]) == ("KIND_CPU", 1)
+
+
+def statistics(client: Any, kind: str, *model: str) -> dict[str, Any]:
+    """The only entry; over gRPC all numbers are strings."""
+    more = {"as_json": True} if kind == "grpc" else {}
+    (entry,) = client.get_inference_statistics(*model, **more)["model_stats"]
+    assert entry["name"] == "mnist_sgd"
+    found: dict[str, Any] = entry
+    return found
+
+
+def test_statistics_count_requests_images_and_runs(client: Any, kind: str) -> None:
+    def counts() -> list[int]:
+        entry = statistics(client, kind, "mnist_sgd")
+        assert {name: entry[name] for name in ("name", "version")} == {
+            name: statistics(client, kind)[name] for name in ("name", "version")
+        }
+        inner = entry["inference_stats"]
+        done = int(inner["success"].get("count", 0))
+        for name in ("queue", "compute_input", "compute_infer", "compute_output"):
+            assert int(inner[name].get("count", 0)) == done  # else perf_analyzer gives up
+        assert str(int(entry["version"])) == entry["version"]  # as it needs
+        of_16 = [one for one in entry.get("batch_stats", []) if int(one["batch_size"]) == 16]
+        (runs,) = [int(one["compute_infer"]["count"]) for one in of_16] or [0]
+        numbers = [int(entry.get(name, 0)) for name in ("inference_count", "execution_count")]
+        return [done, *numbers, runs]
+
+    before = counts()
+    for images in (IMAGES, IMAGES[:9], IMAGES[:1]):
+        client.infer("mnist_sgd", given(kind, images))
+    after = counts()
+    assert [new - old for new, old in zip(after, before, strict=True)] == [3, 26, 3, 2]
+    spent = statistics(client, kind)["inference_stats"]
+    assert int(spent["success"]["ns"]) >= int(spent["compute_infer"]["ns"]) > 0
+
+
+def test_the_repository_has_the_model(client: Any, kind: str) -> None:
+    more = {"as_json": True} if kind == "grpc" else {}
+    (version,) = client.get_model_metadata("mnist_sgd", **more)["versions"]
+    index = client.get_model_repository_index(**more)
+    (entry,) = index["models"] if kind == "grpc" else index
+    assert entry.get("reason", "") == ""
+    assert {name: entry[name] for name in ("name", "version", "state")} == {
+        "name": "mnist_sgd",
+        "version": version,
+        "state": "READY",
+    }
+
+
+NOT_OFFERED = {
+    "get_system_shared_memory_status": ((), "shared memory is not offered: send the images in "),
+    "get_cuda_shared_memory_status": ((), "shared memory is not offered: send the images in "),
+    "register_system_shared_memory": (("a", "/a", 1), "shared memory is not offered: send the "),
+    "unregister_system_shared_memory": ((), "shared memory is not offered: send the images in "),
+    "load_model": (("mnist_sgd",), "models are not loaded or unloaded by request: the server "),
+    "unload_model": (("mnist_sgd",), "models are not loaded or unloaded by request: the server "),
+    "get_trace_settings": ((), "tracing is not offered: see /metrics, and --access-log"),
+    "update_trace_settings": (("mnist_sgd",), "tracing is not offered: see /metrics, and --acc"),
+    "get_log_settings": ((), "the log has no settings but --access-log"),
+    "update_log_settings": (({"log_info": True},), "the log has no settings but --access-log"),
+}
+
+
+@pytest.mark.parametrize("method", NOT_OFFERED)
+def test_what_is_not_offered_is_refused_with_a_sentence(
+    client: Any, kind: str, method: str
+) -> None:
+    arguments, sentence = NOT_OFFERED[method]
+    with pytest.raises(InferenceServerException) as caught:
+        getattr(client, method)(*arguments)
+    expected = "404" if kind == "http" else "StatusCode.UNIMPLEMENTED"
+    assert str(caught.value.status()) == expected
+    assert str(caught.value.message()).startswith(sentence)
+
+
+def test_a_stream_is_refused_with_a_sentence(server: Server) -> None:
+    called: SimpleQueue[tuple[int, Any, Any]] = SimpleQueue()
+    with tritonclient.grpc.InferenceServerClient(address(server, "grpc")) as client:
+        client.start_stream(partial(_put, called, 0))
+        client.async_stream_infer("mnist_sgd", given("grpc", IMAGES))
+        _, result, error = called.get(timeout=PATIENCE)
+    assert result is None
+    assert error.message() == "streaming is not offered: send each request by itself"
 
 
 @pytest.mark.parametrize("rows", [1, 2, 16])
@@ -163,7 +268,13 @@ def test_the_asyncio_client_is_answered(
             assert await client.is_server_live()
             assert await client.is_server_ready()
             assert await client.is_model_ready("mnist_sgd")
-            assert "mnist_sgd" in str(await client.get_model_metadata("mnist_sgd"))
+            for about in (
+                await client.get_model_metadata("mnist_sgd"),
+                await client.get_model_config("mnist_sgd"),
+                await client.get_inference_statistics("mnist_sgd"),
+                await client.get_model_repository_index(),
+            ):
+                assert "mnist_sgd" in str(about)
             results = await asyncio.gather(
                 *(client.infer("mnist_sgd", given(kind, one[None])) for one in IMAGES)
             )
@@ -195,11 +306,7 @@ def test_another_model_is_unknown(client: Any, kind: str, name: str) -> None:
     status, message = refused(client, name, given(kind, IMAGES))
     assert status == STATUS[kind, 404]
     assert "is unknown, the model is 'mnist_sgd', of version" in message
-    if kind == "http":
-        assert client.is_model_ready(name) is False
-    else:
-        with pytest.raises(InferenceServerException, match="is unknown"):
-            client.is_model_ready(name)
+    assert client.is_model_ready(name) is False
 
 
 def test_wrong_tensors_are_refused_in_plain_words(client: Any, kind: str) -> None:
@@ -252,6 +359,9 @@ def test_every_field_of_ours_is_tritons_too() -> None:
             "ServerMetadata",
             "ModelMetadata",
             "ModelInfer",
+            "ModelConfig",
+            "ModelStatistics",
+            "RepositoryIndex",
         )
         for side in ("Request", "Response")
     ]
@@ -268,9 +378,13 @@ def test_every_field_of_ours_is_tritons_too() -> None:
             assert field.is_repeated == other.is_repeated
             if field.message_type is not None:
                 compare(field.message_type, other.message_type)
+            if field.enum_type is not None:
+                theirs_by_name = other.enum_type.values_by_name
+                for value in field.enum_type.values:
+                    assert value.number == theirs_by_name[value.name].number, value.name
 
     for name in names:
         compare(
             message_class(f"inference.{name}").DESCRIPTOR, getattr(service_pb2, name).DESCRIPTOR
         )
-    assert "inference.InferTensorContents" in seen
+    assert {"inference.InferTensorContents", "inference.ModelConfig"} < seen

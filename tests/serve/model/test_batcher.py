@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,7 @@ class Model:
     runs: list[list[float]] = field(default_factory=list)
     seen: list[tuple[int, int]] = field(default_factory=list)
     queued: list[int] = field(default_factory=lambda: [0])
+    waited: list[float] = field(default_factory=list)
     next: "Model | None" = None  # takes its place
 
     @property
@@ -52,7 +54,7 @@ class Model:
 
     def on_batch(self, requests: int, count: int, seconds: float, queued: float) -> None:
         assert seconds >= 0
-        assert queued >= 0
+        self.waited.append(queued)
         self.seen.append((requests, count))
 
     def batcher(self, **limits: Any) -> "Batcher[Model]":
@@ -128,6 +130,24 @@ def test_a_request_that_is_too_large_for_a_run_is_run_in_pieces_and_lets_others_
     large = list(range(7, 16))
     assert model.runs == [[0], [1, 2, 3], large[:4], [4, 5, 6, 16], large[4:8], [17], large[8:]]
     assert model.queued[-3:] == [2, 1, 0]
+
+
+def test_the_wait_of_every_request_and_piece_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Slow(Model):
+        now = 0.0
+
+        def run(self, batch: Images) -> NDArray[np.float32]:
+            self.now += 1
+            return super().run(batch)
+
+    model = Slow()
+    clock = SimpleNamespace(monotonic=lambda: model.now)
+    monkeypatch.setattr("mnist_sgd_serve.model.batcher.time", clock)
+    batcher = model.batcher(max_batch_size=2)
+    requests = [images(0), images(1), images(2), images(3), images(4, 4)]
+    asyncio.run(gather(*(answer(batcher, one, stays) for one in requests)))
+    assert model.runs == [[0], [1, 2], [4, 5], [3], [6, 7]]
+    assert model.waited == [0, 0, 1, 2, 1]
 
 
 def test_a_large_request_gives_the_loop_a_turn_after_each_piece() -> None:

@@ -1,6 +1,7 @@
 """What Prometheus reads: its text format, sums over workers, and no series made by clients."""
 
 import re
+import time
 
 import pytest
 from hypothesis import given, strategies as st
@@ -107,6 +108,33 @@ def test_every_worker_shows_the_sums_of_all() -> None:
         assert samples["mnist_sgd_queue_images"] == 16
         assert samples['mnist_sgd_model_reloads_total{result="loaded"}'] == 3
         assert samples['mnist_sgd_model_reloads_total{result="refused"}'] == 0
+
+
+def test_the_figures_of_inference_are_sums_over_workers() -> None:
+    memory = shared_memory(2)
+    first, second = (Metrics(memory, number) for number in range(2))
+    assert first.inferences().last_run == 0
+    before = time.time()
+    first.ran(3, 5, 0.5, 0.25)
+    first.ran(1, 8, 0.25, 0.0)
+    second.ran(1, 1, 0.125, 0.5)
+    for outcome, seconds in (("success", 2.0), ("success", 1.0), ("fail", 4.0)):
+        second.inferred(outcome, seconds)
+    figures = first.inferences()
+    assert figures == second.inferences()
+    assert (figures.success, figures.fail) == ((2, 3.0), (1, 4.0))
+    assert (figures.queue_seconds, figures.compute_seconds) == (0.75, 3 * 0.5 + 0.25 + 0.125)
+    assert figures.images == 14
+    assert figures.batches == {1: (1, 0.125), 8: (2, 0.75)}
+    assert before <= figures.last_run <= time.time()
+
+
+@given(st.integers(1, 2**31))
+def test_runs_are_counted_by_the_next_power_of_two(images: int) -> None:
+    metrics = Metrics(shared_memory(1))
+    metrics.ran(1, images, 0.0, 0.0)
+    (size,) = metrics.inferences().batches
+    assert size // 2 < images <= size
 
 
 def test_a_model_may_have_any_name() -> None:

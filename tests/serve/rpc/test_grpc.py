@@ -485,6 +485,24 @@ def test_a_bad_request_among_good_ones_fails_alone(rpc: Rpc) -> None:
     np.testing.assert_allclose(values, values[0], rtol=1e-5)
 
 
+def test_a_call_is_told_the_id_under_which_it_is_logged(rpc: Rpc) -> None:
+    """The client's own if it has one, as over HTTP; else only where it failed."""
+    call = rpc.channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
+    good = message_class("inference.ModelInferRequest")(**raw(image())).SerializeToString()
+
+    def told(content: bytes, *given: str) -> str | None:
+        metadata = [("x-request-id", one) for one in given]
+        future = call.future(content, timeout=PATIENCE, metadata=metadata)
+        assert (future.exception() is None) == (content == good)
+        found: str | None = dict(future.trailing_metadata()).get("x-request-id")
+        return found
+
+    assert told(good, "mine-1") == told(b"\xff", "mine-1") == "mine-1"
+    assert told(good) is None
+    for given in ((), ("not an id",)):
+        assert re.fullmatch("[0-9a-f]+-[0-9a-f]+", told(b"\xff", *given) or "")
+
+
 def test_calls_are_counted_under_one_route(server: Server, rpc: Rpc) -> None:
     series = {
         status: f'mnist_sgd_requests_total{{route="grpc",status="{status}"}}'
@@ -570,6 +588,7 @@ def test_failures_of_the_server_have_codes_of_their_own(
 
     asyncio.run(check())
     assert f'{{route="grpc",status="{status}"}} 1' in metrics.text("m", "v").decode()
+    assert metrics.inferences().fail[0] == 1
     assert ("/secret" in capfd.readouterr().err) == (status == 500)
 
 

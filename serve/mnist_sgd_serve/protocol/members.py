@@ -41,7 +41,8 @@ def json_object(value: Any, what: str, members: frozenset[str]) -> dict[str, Any
     unknown = [name for name in value.keys() - members if value[name] is not None]
     if unknown:
         raise RequestError(
-            f"{what} has no member {quoted(min(unknown))}, it may have: {', '.join(sorted(members))}"
+            f"{what} has no member {quoted(min(unknown))}, "
+            f"it may have: {', '.join(sorted(members))}"
         )
     return value
 

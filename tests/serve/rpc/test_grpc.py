@@ -499,8 +499,8 @@ def test_a_call_is_told_the_id_under_which_it_is_logged(rpc: Rpc) -> None:
 
     assert told(good, "mine-1") == told(b"\xff", "mine-1") == "mine-1"
     assert told(good) is None
-    for given in ((), ("not an id",)):
-        assert re.fullmatch("[0-9a-f]+-[0-9a-f]+", told(b"\xff", *given) or "")
+    for unusable in ((), ("not an id",)):
+        assert re.fullmatch("[0-9a-f]+-[0-9a-f]+", told(b"\xff", *unusable) or "")
 
 
 def test_calls_are_counted_under_one_route(server: Server, rpc: Rpc) -> None:
@@ -511,7 +511,8 @@ def test_calls_are_counted_under_one_route(server: Server, rpc: Rpc) -> None:
     before = {status: server.metric(name) for status, name in series.items()}
     rpc.infer(image())
     rpc.call("ServerLive")
-    for fields in ({"inputs": []}, {"model_name": "?"}):
+    wrong: list[dict[str, Any]] = [{"inputs": []}, {"model_name": "?"}]
+    for fields in wrong:
         with refusal():
             rpc.infer(image(), **fields)
     after = {status: server.metric(name) for status, name in series.items()}

@@ -96,7 +96,7 @@ def _metrics() -> Json:
 
 
 def _repository_index() -> Json:
-    entry = _object(**dict.fromkeys(("name", "version", "state", "reason"), {"type": "string"}))
+    entry = _object(**{key: {"type": "string"} for key in ("name", "version", "state", "reason")})
     operation = _operation(
         "The models and their states", {"application/json": {"schema": _array(entry)}}, 400
     )
@@ -209,7 +209,7 @@ def _inference_request() -> Json:
     output["properties"]["parameters"] = _parameters(binary_data={"type": ["boolean", "null"]})
     request = _object(inputs=_array(tensor, 1))
     request["properties"] |= {
-        **dict.fromkeys(("id", "model_name", "model_version"), {"type": ["string", "null"]}),
+        **{key: {"type": ["string", "null"]} for key in ("id", "model_name", "model_version")},
         "parameters": _parameters(binary_data_output={"type": ["boolean", "null"]}),
         "outputs": {"type": ["array", "null"], "items": output, "maxItems": 1},
     }
@@ -240,7 +240,7 @@ def _inference_response(model_name: str, probability: Json) -> Json:
 def _parameters(**known: Json) -> Json:
     return {
         "type": ["object", "null"],
-        "properties": known | dict.fromkeys(UNSUPPORTED, {"enum": [None, False, 0, ""]}),
+        "properties": known | {name: {"enum": [None, False, 0, ""]} for name in UNSUPPORTED},
         "additionalProperties": {"type": ["string", "number", "boolean", "null"]},
     }
 

@@ -714,6 +714,9 @@ def test_after_sigterm_it_says_not_ready_and_answers_what_comes(model: Path) -> 
             assert not rpc.call("ServerReady").ready
             assert not rpc.call("ModelReady", name="mnist_sgd").ready
             assert rpc.call("ServerLive").live
+            (entry,) = rpc.call("RepositoryIndex").models
+            assert (entry.state, entry.reason) == ("UNAVAILABLE", "the server is shutting down")
+            assert not rpc.call("RepositoryIndex", ready=True).models
             assert rpc.infer(image()).raw_output_contents
             assert server.stop() == 1
 

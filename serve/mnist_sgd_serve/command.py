@@ -59,10 +59,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         elif kind == tuple[str, ...]:
             given |= {"action": "append", "default": [], "metavar": option.metavar}
         else:
-            # Of `int | None`, int.
-            given |= {"type": next(iter(get_args(kind)), kind), "metavar": option.metavar}
+            of = next(iter(get_args(kind)), kind)  # of `int | None`, int
+            given |= {"type": of, "metavar": option.metavar}
             if field.default is not None:
-                given["help"] += " (default: %(default)s)"
+                given["help"] += " (default: %(default)s)" if field.default != "" else ""
         groups[option.group].add_argument(_option(field.name), **given)
         if option.earlier is not None:
             hidden = {"dest": field.name, "default": argparse.SUPPRESS, "help": argparse.SUPPRESS}
@@ -150,8 +150,9 @@ def _settings(args: argparse.Namespace) -> Settings:
     """
     names = [field.name for field in dataclasses.fields(Settings)]
     given = {name: getattr(args, name) for name in names if hasattr(args, name)}
+    given = {name: tuple(one) if isinstance(one, list) else one for name, one in given.items()}
     token = os.environ.get(TOKEN) if args.token is None else args.token
-    return Settings(**given | {"token": token, "allow_host": tuple(args.allow_host)})
+    return Settings(**given | {"token": token})
 
 
 def _fill_standard_files() -> None:
@@ -169,8 +170,10 @@ def _fill_standard_files() -> None:
 
 def _serve(settings: Settings) -> int:
     """Bind, then serve in this process or in several others."""
-    from mnist_sgd_serve.server import bind, serve
+    from mnist_sgd_serve.process.listening import bind
+    from mnist_sgd_serve.server import serve
 
+    _check_certificate(settings)
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(bind(settings))
         if settings.grpc_port is not None:
@@ -186,6 +189,32 @@ def _serve(settings: Settings) -> int:
 
         environment = dict(os.environ) | ({} if settings.token is None else {TOKEN: settings.token})
         return supervise(settings, partial(_command, settings), environment, listener)
+
+
+def _check_certificate(settings: Settings) -> None:
+    """Load the certificate and its key, before anything is started.
+
+    Raises:
+        OSError: a file cannot be read, or they are no such pair; the message names the files.
+    """
+    if settings.tls_cert is None:
+        return
+    import ssl
+
+    certificate, key = settings.tls_cert, settings.tls_key or settings.tls_cert
+    for file in (certificate, key):
+        try:
+            Path(file).read_bytes()
+        except OSError as error:
+            raise OSError(f"{file}: cannot be read: {error.strerror}") from error
+    try:
+        # A key with a password would be asked for on the terminal.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, lambda: "")
+    except (ssl.SSLError, ValueError) as error:
+        raise OSError(
+            f"{certificate}, with the key in {key}, is no certificate in PEM format with its own "
+            "private key, without a password"
+        ) from error
 
 
 def _work(settings: Settings, inherited: Sequence[int]) -> int:

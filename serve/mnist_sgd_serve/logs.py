@@ -57,9 +57,21 @@ class Log:
 class LoggedRequest(Protocol):
     """What the log needs of a request."""
 
-    method: bytes
-    path: bytes
-    started: float
+    @property
+    def method(self) -> bytes:
+        """As sent."""
+
+    @property
+    def path(self) -> bytes:
+        """As sent."""
+
+    @property
+    def client(self) -> str:
+        """The client's address."""
+
+    @property
+    def started(self) -> float:
+        """When it was complete, in the time of `time.perf_counter`."""
 
     @property
     def request_id(self) -> bytes:
@@ -116,6 +128,7 @@ class RequestLog:
             "request": request_id.decode(),
             "method": request.method.decode(),
             "path": request.path[:200].decode("ascii", "replace"),
+            "client": request.client,
             "status": status,
             "milliseconds": round(1000 * seconds, 3),
         }

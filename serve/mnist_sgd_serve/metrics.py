@@ -17,7 +17,10 @@ from itertools import accumulate
 ROUTES = ("infer", "predict", "metadata", "health", "page", "metrics", "grpc", "other")
 """The values of the label `route`."""
 
-STATUSES = (200, 204, 304, 400, 401, 403, 404, 405, 408, 413, 415, 422, 431, 499, 500, 503, 504)
+STATUSES = (
+    *(200, 206, 304, 400, 401, 403, 404, 405, 408, 413, 415, 416, 422, 431),
+    *(499, 500, 501, 503, 504),
+)
 """The values of the label `status`; 499 means that the client left before its response."""
 
 REASONS = {
@@ -29,10 +32,12 @@ REASONS = {
     408: "slow_client",
     413: "too_large",
     415: "unsupported",
+    416: "bad_range",
     422: "no_ink",
     431: "head_too_large",
     499: "client_gone",
     500: "failed",
+    501: "unknown_coding",
     503: "overloaded",
     504: "deadline",
 }
@@ -50,7 +55,9 @@ class _Layout:
         self.requests = {(route, status): self._take(1) for route in ROUTES for status in STATUSES}
         self.reloads = {result: self._take(1) for result in ("loaded", "refused")}
         self.waiting = self._take(1)
-        self.request_duration = {route: self._take(len(SECONDS) + 2) for route in ROUTES}
+        self.request_duration = {
+            route: self._take(len(SECONDS) + 2) for route in ROUTES if route != "health"
+        }
         # Of a histogram: its buckets, the one above, and the sum.
         self.run_seconds = self._take(len(SECONDS) + 2)
         self.run_images = self._take(len(IMAGES) + 2)
@@ -114,9 +121,10 @@ class Metrics:
         self.row = self.rows[worker]
 
     def answered(self, route: str, status: int, seconds: float) -> None:
-        """Count a request and its duration; the route is one of `ROUTES`."""
+        """Count a request and, but for health checks, its duration; the route is of `ROUTES`."""
         self.row[LAYOUT.requests[route, status]] += 1
-        self._observe(LAYOUT.request_duration[route], SECONDS, seconds)
+        if route != "health":
+            self._observe(LAYOUT.request_duration[route], SECONDS, seconds)
 
     def rejected(self, status: int) -> None:
         """Count a request that did not arrive completely, and so has no duration."""

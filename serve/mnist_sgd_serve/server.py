@@ -21,8 +21,9 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from mnist_sgd_serve.http.application import Application
-from mnist_sgd_serve.http.connection import close_slow_connections, connection_class
+from mnist_sgd_serve.http.connection import close_slow_connections
 from mnist_sgd_serve.http.decoders import Decoders
+from mnist_sgd_serve.http.fast_path import connection_class
 from mnist_sgd_serve.http.routes import Routes
 from mnist_sgd_serve.inference import InferenceService
 from mnist_sgd_serve.logs import Log, RequestLog
@@ -47,27 +48,6 @@ WATCH_SECONDS = 0.5
 
 LAST_SECONDS = GRACE_SECONDS + 1
 """From the end of the shutdown delay to the end of the process if its event loop hangs."""
-
-
-def bind(settings: Settings) -> socket.socket:
-    """Bind a socket to the address of the settings, for `serve` to listen on.
-
-    Raises:
-        OSError: the address is in use or cannot be bound; the message names it.
-    """
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((settings.host, settings.port))
-    except OSError as error:
-        listener.close()
-        text = error.strerror or error
-        raise OSError(
-            f"cannot listen on {_address(settings.host, settings.port)}: {text}"
-        ) from error
-    listener.setblocking(False)
-    return listener
 
 
 def serve(
@@ -139,17 +119,8 @@ def _server(
     )
     service = InferenceService(settings, _version(), models, batcher, metrics)
     requests = RequestLog(metrics, log, settings.access_log)
-    application = Application(settings, Routes(service, decoders, metrics).find, requests)
-    config = uvicorn.Config(
-        _no_application,
-        http=connection_class(application, service),
-        ws="none",
-        lifespan="off",
-        access_log=False,
-        log_config=None,
-        server_header=False,
-    )
-    server = _Server(config, settings, service, decoders, log, channel)
+    application = Application(settings, Routes(settings, service, decoders, metrics), requests)
+    server = _Server(_config(settings, application), settings, service, decoders, log, channel)
     if settings.grpc_port is not None:
         from mnist_sgd_serve.rpc.server import RpcServer
 
@@ -157,8 +128,23 @@ def _server(
     return server
 
 
-async def _no_application(scope: object, receive: object, send: object) -> None:
-    """A placeholder that uvicorn requires; the connections know the application."""
+def _config(settings: Settings, application: Application) -> uvicorn.Config:
+    trusted = list(settings.trusted_proxy)
+    if settings.unix_socket is not None and "unix" in trusted:
+        trusted = ["*"]  # nobody else can connect
+    return uvicorn.Config(
+        application,
+        http=connection_class(application),
+        ws="none",
+        lifespan="off",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        proxy_headers=bool(trusted),
+        forwarded_allow_ips=trusted,
+        ssl_certfile=settings.tls_cert,
+        ssl_keyfile=settings.tls_key,
+    )
 
 
 class _Server(uvicorn.Server):
@@ -209,17 +195,16 @@ class _Server(uvicorn.Server):
         """Start, and log the address."""
         await self.decoders.wait_until_ready()
         for listener in sockets or []:
-            _listen(listener)
+            listening.listen(listener)
         rpc = {} if self.rpc is None else {"grpc": await self.rpc.start()}
         await super().startup(sockets)
         connections = self.server_state.connections
         self.deadlines = asyncio.create_task(close_slow_connections(connections, self.settings))
         self.watch.start()
         for listener in sockets or []:
-            host, port = listener.getsockname()[:2]
             self.log.info(
                 "ready",
-                address=f"http://{_address(host, port)}",
+                address=listening.url(listener, self.settings),
                 **rpc,
                 model=os.fspath(self.settings.model),
                 version=self.service.model.version,
@@ -293,23 +278,8 @@ class _Server(uvicorn.Server):
         self.code = 1
         for connection in connections:
             connection.transport.abort()
-
-
-def _listen(listener: socket.socket) -> None:
-    """Listen, as uvicorn would, but with an error that names the address.
-
-    Raises:
-        OSError: another server that started at the same time was faster.
-    """
-    try:
-        listener.listen()
-    except OSError as error:
-        address = _address(*listener.getsockname()[:2])
-        raise OSError(f"cannot listen on {address}: {error.strerror}") from error
-
-
-def _address(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        for task in self.server_state.tasks:
+            task.cancel()
 
 
 def _version() -> str:

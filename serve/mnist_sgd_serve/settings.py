@@ -1,5 +1,6 @@
 """The settings of a server: their defaults, ranges, and what `--help` says of them."""
 
+import ipaddress
 import re
 from dataclasses import Field, dataclass, field, fields
 from functools import partial
@@ -10,6 +11,8 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _TOKEN = re.compile(r"[!-~]+")
 _ORIGIN = re.compile(r"\*|https?://[A-Za-z0-9.:\[\]_-]+")
 _HOST = re.compile(r"\*|(\*\.)?[A-Za-z0-9][A-Za-z0-9._-]*|\[?[0-9A-Fa-f.]*(:[0-9A-Fa-f.]*){2,}\]?")
+
+_ROOT_PATH = re.compile(r"(/[A-Za-z0-9._~-]+)+/?")
 
 Bounds = tuple[float, float]
 
@@ -73,7 +76,25 @@ class Settings:
     allow_host: tuple[str, ...] = _basic(
         (), "HOST", "accept this name in Host headers, *.DOMAIN, or * for any; repeatable"
     )
-    cors: str | None = _basic(None, "ORIGIN", "allow pages of this origin to call the server")
+    cors: tuple[str, ...] = _basic(
+        (), "ORIGIN", "allow pages of this origin to call the server, or * for any; repeatable"
+    )
+    unix_socket: str | None = _basic(
+        None, "PATH", "listen on this Unix socket instead of an address and a port"
+    )
+    tls_cert: str | None = _basic(
+        None, "FILE", "serve HTTPS with this certificate chain, in PEM format"
+    )
+    tls_key: str | None = _basic(
+        None, "FILE", "the certificate's private key, if it is in another file"
+    )
+    root_path: str = _basic("", "PATH", "the path under which a proxy serves this server")
+    trusted_proxy: tuple[str, ...] = _basic(
+        (),
+        "ADDRESS",
+        "believe the X-Forwarded headers of this address or network, * for any, or unix for the "
+        "Unix socket; repeatable",
+    )
     access_log: bool = _basic(False, None, "log every request, not only failures")
     max_body: int = _limit(16 * 2**20, "BYTES", "largest request body after decompression")
     max_request_images: int = _limit(16_384, "N", "most images in a request", earlier="max_rows")
@@ -143,10 +164,17 @@ class Settings:
                     "allow_host must be a name or an address without a port, such as "
                     f"digits.example.org, *.example.org, or * for any, not {host!r}"
                 )
-        if self.cors is not None and not _ORIGIN.fullmatch(self.cors):
-            raise ValueError(
-                f"cors must be * or an origin such as https://example.org, not {self.cors!r}"
-            )
+        for origin in self.cors:
+            if not _ORIGIN.fullmatch(origin):
+                raise ValueError(
+                    f"cors must be * or an origin such as https://example.org, not {origin!r}"
+                )
+        if self.tls_key is not None and self.tls_cert is None:
+            raise ValueError("tls_key needs a certificate too: give it with --tls-cert FILE")
+        if self.root_path and not _ROOT_PATH.fullmatch(self.root_path):
+            raise ValueError(f"root_path must be a path such as /digits, not {self.root_path!r}")
+        for proxy in self.trusted_proxy:
+            _check_proxy(proxy)
         for name, option in OPTIONS.items():
             value = getattr(self, name)
             if option.bounds is None or value is None:
@@ -154,6 +182,18 @@ class Settings:
             least, most = option.bounds
             if not least <= value <= most:  # NaN is outside too
                 raise ValueError(f"{name} must be {least} to {most}, not {value}")
+
+
+def _check_proxy(text: str) -> None:
+    if text in ("*", "unix"):
+        return
+    try:
+        ipaddress.ip_network(text)
+    except ValueError as error:
+        raise ValueError(
+            "trusted_proxy must be an IP address, a network such as 10.0.0.0/8, *, or unix, "
+            f"not {text!r}"
+        ) from error
 
 
 def _option(setting: "Field[Any]") -> Option:

@@ -10,15 +10,15 @@ Json = dict[str, Any]
 _METHODS = ("get", "post")
 
 
-def render_html(document: Json) -> bytes:
-    """Render a document of `openapi` as HTML.
+def render_html(document: Json, address: str) -> bytes:
+    """Render a document of `openapi` as HTML, with commands for a server at `address`.
 
     Each operation is a section with its parameters, request body and responses. The schemas
     follow as JSON; references link to them.
     """
     info = document["info"]
     operations = [
-        _operation(method, path, item[method], item.get("parameters", []))
+        _operation(method, path, item[method], item.get("parameters", []), address)
         for path, item in document["paths"].items()
         for method in _METHODS
         if method in item
@@ -29,10 +29,12 @@ def render_html(document: Json) -> bytes:
         [
             '<!doctype html>\n<html lang="en">\n<meta charset="utf-8">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            f"<title>{title}: reference</title>",
-            f"<h1>{title}, {escape(info['version'])}</h1>",
-            f"<p>{escape(info['description'])}",
-            'The same <a href="openapi.json">for programs</a>.</p>',
+            f"<title>{title}: API</title>",
+            '<link rel="stylesheet" href="page/theme.css">',
+            '<link rel="stylesheet" href="page/docs.css">',
+            f"<h1>{title} {escape(info['version'])}: API</h1>",
+            f"<p>{escape(info['description'])} "
+            '<a href="openapi.json">OpenAPI document</a>, <a href=".">page</a>.</p>',
             *operations,
             "<h2>Schemas</h2>",
             *schemas,
@@ -41,10 +43,11 @@ def render_html(document: Json) -> bytes:
     ).encode()
 
 
-def _operation(method: str, path: str, operation: Json, shared: list[Json]) -> str:
+def _operation(method: str, path: str, operation: Json, shared: list[Json], address: str) -> str:
     lines = [
         f"<h2><code>{method.upper()} {escape(path)}</code></h2>",
         f"<p>{escape(operation['summary'])}</p>",
+        f"<pre>{escape(_command(method, path, operation, shared, address))}</pre>",
     ]
     if "description" in operation:
         lines.append(f"<p>{escape(operation['description'])}</p>")
@@ -58,6 +61,25 @@ def _operation(method: str, path: str, operation: Json, shared: list[Json]) -> s
         for kind, content in response["content"].items():
             rows.append(_row(status, f"{response['description']}: {kind}", content["schema"]))
     return "\n".join([*lines, "<table>", *rows, "</table>"])
+
+
+def _command(method: str, path: str, operation: Json, shared: list[Json], address: str) -> str:
+    """A curl command that calls an operation."""
+    for parameter in shared:
+        value = parameter["schema"].get("const", parameter["name"].upper())
+        path = path.replace(f"{{{parameter['name']}}}", value)
+    words = ["curl"]
+    if "security" in operation:
+        words.append('-H "Authorization: Bearer $TOKEN"')
+    if method == "post":
+        kinds = operation["requestBody"]["content"]
+        if "image/png" in kinds:
+            words.append("--data-binary @three.png")
+        elif "application/octet-stream" in kinds:
+            words.append('-H "Inference-Header-Content-Length: 0" --data-binary @images.bytes')
+        else:
+            words.append("-d '{}'")
+    return " ".join([*words, f"{address}{path}"])
 
 
 def _row(name: str, text: str, schema: Json) -> str:

@@ -1,104 +1,228 @@
-"""From an HTTP request to its response: checks, the route's handler, errors.
+"""The ASGI application: checks every request, routes it, and turns its error into a response.
 
-Every response that is not 2xx is JSON, `{"error": "..."}`, in plain words. A failure of the
-server's own is logged with its traceback, of which the client sees nothing. The paths are in
-routes.py, who may ask is decided in authentication.py, cors.py and site.py.
+Starlette routes, answers preflight requests, and compresses responses. Requests on the fast path
+come by `infer` instead, after `allows_fast`; both ways share the handler, the errors and the log.
 """
 
 import asyncio
-from collections.abc import Callable
+from dataclasses import dataclass
+from time import perf_counter
 
-from mnist_sgd_serve.http.authentication import Authentication
-from mnist_sgd_serve.http.cors import Cors
-from mnist_sgd_serve.http.messages import Request, Response, Route
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from mnist_sgd_serve.http.fast_path import FastInference
+from mnist_sgd_serve.http.responses import (
+    CLIENT_CLOSED_REQUEST,
+    NO_SNIFFING,
+    Headers,
+    Reply,
+    error_reply,
+    reply_to,
+)
+from mnist_sgd_serve.http.routes import Routes
 from mnist_sgd_serve.http.site import Site
-from mnist_sgd_serve.http.status import CLIENT_CLOSED_REQUEST, STATUS, error_response
-from mnist_sgd_serve.logs import RequestLog
-from mnist_sgd_serve.protocol import Kind, RequestError, describe, quoted
+from mnist_sgd_serve.logs import LoggedRequest, RequestLog
+from mnist_sgd_serve.protocol import Kind, RequestError, quoted
 from mnist_sgd_serve.settings import Settings
 
+CORS_HEADERS = [
+    "authorization",
+    "content-encoding",
+    "content-type",
+    "inference-header-content-length",
+    "x-request-id",
+]
+EXPOSED_HEADERS = ["inference-header-content-length", "retry-after", "x-request-id"]
 
-class MethodNotAllowed(RequestError):  # noqa: N818  (it says all without "Error")
-    """The method is not one of those allowed at the path."""
+CLOSE = (b"connection", b"close")
 
-    def __init__(self, given: bytes, allowed: bytes) -> None:
-        self.allowed = b"GET, HEAD" if allowed == b"GET" else allowed
-        text = f"{quoted(given.decode())} is not allowed here: use {self.allowed.decode()}"
-        super().__init__(text, Kind.METHOD_NOT_ALLOWED)
+
+@dataclass(slots=True)
+class Call:
+    """One request, for the `RequestLog`.
+
+    Attributes:
+        method, path: as sent.
+        request_id: the client's id for it, unchecked; empty if there is none.
+        client: the client's address.
+        started: when it was complete, in the time of `time.perf_counter`.
+        route: its name in the metrics.
+        reply: the error response, if it failed.
+    """
+
+    method: bytes
+    path: bytes
+    request_id: bytes
+    client: str
+    started: float
+    route: str = "other"
+    reply: Reply | None = None
+
+
+def _check_coding(scope: Scope) -> None:
+    """Raise an error for a transfer coding that the parser leaves undone: RFC 9112, section 6.1."""
+    coding = b", ".join(value for name, value in scope["headers"] if name == b"transfer-encoding")
+    if coding.lower() not in (b"", b"chunked"):
+        text = f"Transfer-Encoding must be chunked, got {quoted(coding.decode('latin-1'))}"
+        raise RequestError(text, Kind.UNKNOWN_CODING)
 
 
 class Application:
     """Responds to HTTP requests."""
 
-    def __init__(
-        self, settings: Settings, find: Callable[[bytes], Route], requests: RequestLog
-    ) -> None:
-        self.find = find
+    def __init__(self, settings: Settings, routes: Routes, requests: RequestLog) -> None:
+        self.settings = settings
+        self.routes = routes
         self.requests = requests
-        self.authentication = Authentication(settings.token)
-        self.cors = Cors(settings.cors)
+        self.service = routes.service
+        self.bodies = routes.service.bodies
+        self.authentication = routes.authentication
         self.site = Site(settings)
+        self.root_path = routes.root_path
+        self._checked: ASGIApp = self._check
+        if settings.cors:
+            self._checked = CORSMiddleware(
+                self._check,
+                allow_origins=settings.cors,
+                allow_methods=["GET", "HEAD", "POST"],
+                allow_headers=CORS_HEADERS,
+                expose_headers=EXPOSED_HEADERS,
+            )
+        self._routed = GZipMiddleware(routes, minimum_size=1024, compresslevel=6)
 
-    async def handle(self, request: Request) -> Response:
-        """Respond to a request; never raises."""
-        name, headers = "other", self.cors.headers
+    @property
+    def draining(self) -> bool:
+        """Whether the server is about to end."""
+        return self.service.draining
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Respond to a request, and record it when its response begins."""
+        headers = dict(scope["headers"])
+        client = scope["client"][0] if scope["client"] else "unix"
+        call = Call(
+            scope["method"].encode(),
+            scope["raw_path"],
+            headers.get(b"x-request-id", b""),
+            client,
+            perf_counter(),
+        )
+        connection = scope["state"].get("connection")
+        scope["state"]["call"] = call
+        scope["app"] = self  # so that a route raises an error for a wrong method
+        if self.root_path:
+            scope["root_path"] = self.root_path
+            if not f"{scope['path']}/".startswith(f"{self.root_path}/"):
+                scope["path"] = self.root_path + scope["path"]
+
+        async def send_recorded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                reply = call.reply or Reply(b"", message["status"])
+                gone = connection is not None and connection.is_gone()
+                request_id = self._record(call, call.route, reply, gone=gone)
+                more: Headers = [NO_SNIFFING]
+                if request_id is not None:
+                    more.append((b"x-request-id", request_id))
+                # After Expect a client that is refused may send its body or not: RFC 9110, 10.1.1.
+                is_open = call.reply is None or (b"expect" not in headers and reply.status != 501)
+                if self.draining or not is_open or scope["http_version"] == "1.0":
+                    more.append(CLOSE)
+                message["headers"] = [*message["headers"], *more]
+            await send(message)
+
         try:
-            self.site.check(request)
-            response = self.cors.preflight(request)
-            if response is None:
-                route = self._route(request)
-                name = route.name
-                _check_method(request.method, route.method)
-                response = await route.handler(request)
-            status = _outcome(request, response.status)
-            left = "the client has left" if status == CLIENT_CLOSED_REQUEST else None
-            request_id = self.requests.record(request, name, status, left)
-        # The error must not outlive this clause: it leads to this frame, and so to the body, and
-        # only the garbage collector could free the cycle.
-        except Exception as error:
-            kind, message = describe(error)
-            allow = [(b"allow", error.allowed)] if isinstance(error, MethodNotAllowed) else []
-            response = error_response(STATUS[kind], message, allow)
-            status = 500 if kind is Kind.FAILED else _outcome(request, response.status)
-            failure = error if kind is Kind.FAILED else None
-            request_id = self.requests.record(request, name, status, message, failure)
-            del failure
+            await self._checked(scope, receive, send_recorded)
+        except ClientDisconnect:  # before its request was complete
+            if connection is None or not connection.refused:
+                self.requests.record(call, call.route, CLIENT_CLOSED_REQUEST, "the client has left")
         except asyncio.CancelledError:
-            text = "the request was cancelled"
-            self.requests.record(request, name, CLIENT_CLOSED_REQUEST, text)
+            self._record_cancelled(call, call.route)
             raise
-        if request_id is not None:
-            headers = [*headers, (b"x-request-id", request_id)]
-        if headers:
-            response = Response(response.body, [*response.headers, *headers], response.status)
-        return response
 
-    def reject(self, status: int, message: str) -> Response:
-        """Respond to a request that did not arrive completely."""
-        self.requests.rejected(status, message)
-        return error_response(status, message, self.cors.headers)
+    async def _check(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Respond to a request that may be refused."""
+        started = False
 
-    def _route(self, request: Request) -> Route:
-        """Find the route of a request that has the token, where it needs one.
+        async def send_noted(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            self.site.check(scope)
+            _check_coding(scope)
+            await self._routed(scope, receive, send_noted)
+        except ClientDisconnect:
+            raise
+        except Exception as error:
+            if started:
+                raise
+            reply = scope["state"]["call"].reply = self._reply(error, scope)
+            response = Response(reply.body, reply.status)
+            response.raw_headers += reply.headers
+            await response(scope, receive, send)
+
+    def _reply(self, error: Exception, scope: Scope) -> Reply:
+        """Make the response to a request that has failed.
 
         Without the token not even the existence of a path is revealed.
         """
-        authorization = request.headers.get(b"authorization", b"")
+        if not isinstance(error, HTTPException):
+            return reply_to(error)
         try:
-            route = self.find(request.path)
-        except RequestError:
-            self.authentication.check(authorization)
+            self.authentication.check(dict(scope["headers"]).get(b"authorization", b""))
+        except RequestError as missing:
+            return reply_to(missing)
+        if error.status_code == 405:
+            allowed = ", ".join(sorted((error.headers or {})["Allow"].split(", ")))
+            text = f"{quoted(scope['method'])} is not allowed here: use {allowed}"
+            return error_reply(405, text, (b"allow", allowed.encode()))
+        return reply_to(self.service.unknown_path(scope["path"].removeprefix(self.root_path)))
+
+    def _record(self, call: LoggedRequest, route: str, reply: Reply, *, gone: bool) -> bytes | None:
+        """Count and log a request; as 499 if nobody is there to read the response."""
+        status, text, failure = reply.status, reply.error, reply.failure
+        reply.failure = None  # it leads to this frame: only the garbage collector frees a cycle
+        if gone and failure is None:
+            status, text = CLIENT_CLOSED_REQUEST, text or "the client has left"
+        return self.requests.record(call, route, status, text, failure)
+
+    def _record_cancelled(self, call: LoggedRequest, route: str) -> None:
+        self.requests.record(call, route, CLIENT_CLOSED_REQUEST, "the request was cancelled")
+
+    def reject(self, status: int, message: str) -> Reply:
+        """Count a request that did not arrive completely, and make the response."""
+        self.requests.rejected(status, message)
+        return error_reply(status, message)
+
+    # The fast path.
+
+    def allows_fast(self, path: bytes, headers: dict[bytes, bytes]) -> bool:
+        """Whether a POST is for inference, and its sender may make it."""
+        length = headers.get(b"content-length")
+        return (
+            path in self.routes.infer_paths
+            and length is not None
+            and int(length) <= self.bodies.max_body
+            and not self.settings.access_log
+            and self.site.allows(headers.get(b"host", b""))
+            and self.authentication.allows(headers.get(b"authorization", b""))
+        )
+
+    async def infer(self, request: FastInference) -> Reply:
+        """Respond to a request on the fast path; never raises."""
+        try:
+            reply = await self.routes.infer(request)
+        except Exception as error:
+            reply = reply_to(error)
+        except asyncio.CancelledError:
+            self._record_cancelled(request, "infer")
             raise
-        if not route.open:
-            self.authentication.check(authorization)
-        return route
-
-
-def _outcome(request: Request, status: int) -> int:
-    """The status to count and to log: 499 if nobody is there to read the response."""
-    return CLIENT_CLOSED_REQUEST if request.is_disconnected() else status
-
-
-def _check_method(given: bytes, allowed: bytes) -> None:
-    if given != allowed and not (given == b"HEAD" and allowed == b"GET"):
-        raise MethodNotAllowed(given, allowed)
+        request_id = self._record(request, "infer", reply, gone=request.is_disconnected())
+        if request_id is not None:
+            reply.headers = [*reply.headers, (b"x-request-id", request_id)]
+        return reply

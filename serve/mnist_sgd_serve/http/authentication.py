@@ -14,16 +14,16 @@ class Authentication:
     def __init__(self, token: str | None) -> None:
         self.token = None if token is None else token.encode()
 
-    def check(self, authorization: bytes) -> None:
-        """Check the value of an Authorization header, which is empty if there is none.
-
-        Raises:
-            RequestError: the token is missing or wrong.
-        """
+    def allows(self, authorization: bytes) -> bool:
+        """Whether the value of an Authorization header, empty if there is none, has the token."""
         if self.token is None:
-            return
+            return True
         scheme, _, token = authorization.partition(b" ")
-        if scheme.lower() != b"bearer" or not hmac.compare_digest(token.strip(), self.token):
+        return scheme.lower() == b"bearer" and hmac.compare_digest(token.strip(), self.token)
+
+    def check(self, authorization: bytes) -> None:
+        """Raise a `RequestError` unless `allows`."""
+        if not self.allows(authorization):
             raise RequestError(
                 "the header Authorization: Bearer TOKEN is missing or wrong", Kind.UNAUTHENTICATED
             )

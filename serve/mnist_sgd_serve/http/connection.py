@@ -1,221 +1,337 @@
-"""One client's connection. Replaces uvicorn's protocol class.
+"""One client's connection: uvicorn's protocol class, with limits and timeouts.
 
-httptools parses, uvicorn owns the sockets and the event loop. This class takes each request to the
-application and writes its response: one coroutine a request, driven without a task, and one write
-a response, which costs less than ASGI. It adds what uvicorn's class lacks: limits on headers and
-bodies, and timeouts for clients that send slowly, stay silent, or do not read.
-
-Requests of one connection are handled one at a time, in their order. While some of them wait, or
-the client does not read its responses, no more are read.
+uvicorn parses HTTP/1.1, keeps requests in their order, and runs the application for each. This
+subclass adds what it leaves out: limits on headers and framing, timeouts for clients that send
+slowly, stay silent or do not read, a JSON error for what is no HTTP, and the bodies of requests
+with an Upgrade header.
 """
 
 import asyncio
-from collections import deque
-from collections.abc import Coroutine
-from http import HTTPStatus
-from typing import Any
+import re
+import select
+from typing import Any, ClassVar, Protocol
 
-from mnist_sgd_serve.http.http_protocol import (
-    BODY,
-    HEADERS,
-    IDLE,
-    NEW,
-    Admits,
-    Handles,
-    HttpProtocol,
-)
-from mnist_sgd_serve.http.messages import Request, Response
+import httptools
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from mnist_sgd_serve.http.responses import NO_SNIFFING, Reply
 from mnist_sgd_serve.settings import Settings
+
+MAX_HEADER_SIZE = 32 * 2**10
+"""Bytes of a request line with its headers."""
+
+STEP = 16 * 2**10
+"""Bytes that are parsed at a time, which bounds the number of requests that wait."""
 
 SWEEP_SECONDS = 0.5
 """Between two checks of all connections for timeouts."""
 
-MAX_AT_ONCE = 16
-"""Requests of one read that are handled before the event loop has a turn."""
-
 LINGER_SECONDS = 1.0
-"""How long to read from a rejected client before closing."""
+"""How long to read from a rejected client before closing. Closing while it still sends would be a
+reset, which can destroy the response: RFC 9112, section 9.6."""
+
+BLANKS = b" \t"
+
+NEW, IDLE, HEADERS, BODY = range(4)
+"""What a client is sending: nothing yet; nothing, between two requests; headers; a body."""
 
 QUIET_SECONDS = {NEW: 1.0, IDLE: 0.5}
 """How long a client must have been silent before a shutdown closes its connection: a request may
 be on its way."""
 
-CLOSE = b"connection: close\r\n"
-STATUS_LINES = {
-    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus
-}
-BODILESS = (204, 304)
-"""Statuses of responses without a body and Content-Length: RFC 9110, section 8.6."""
+NO_SNIFFING_LINE = b"%s: %s\r\n" % NO_SNIFFING
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
-class Connection(HttpProtocol):
+class _Refused(Exception):  # noqa: N818  (stops the parser; nothing has failed)
+    """The request that is being parsed has been refused."""
+
+
+class Rejects(Protocol):
+    """What a connection needs of the application."""
+
+    def reject(self, status: int, message: str) -> Reply:
+        """Count a request that did not arrive completely, and make the response."""
+
+
+class Connection(HttpToolsProtocol):
     """One client's connection; uvicorn makes it, and calls `shutdown` when the server ends."""
 
-    def __init__(
-        self,
-        config: Any,
-        server_state: Any,
-        app_state: Any,
-        _loop: asyncio.AbstractEventLoop | None = None,
-    ) -> None:
-        super().__init__(_loop or asyncio.get_running_loop())
-        self.state = server_state
-        self.lingering = False  # everything is sent, but the client may not have seen it
-        self.stalled_since: float | None = None  # the client does not read
-        self.waiting: deque[Request | Response] = deque()
-        self.started = 0  # requests of this read
-        self.current: Request | None = None
-        self.running: Coroutine[Any, Any, Response] | None = None
+    application: ClassVar[Rejects]
+    cycle: Any  # the latest request: uvicorn's, or what stands in for it
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Start; a stream protocol is given no other kind of transport."""
-        self.transport = transport
-        self.state.connections.add(self)
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.phase = NEW
+        self.since = self.loop.time()  # of the phase
+        self.received = 0  # bytes of the arriving request, without its first step
+        self.size = 0  # bytes of the arriving body
+        self.backlog = b""  # what was read behind requests that wait
+        self.lost = False  # the connection is closed
+        self.half_closed = False  # the client sends no more
+        self.upgrading = False  # the arriving request asks for another protocol
+        self.refused = False  # further input is discarded
+        self.lingering = False  # everything is sent, but the client may not have seen it
+        self.stalled_since = 0.0  # when the client last stopped reading
+
+    # What the transport calls.
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End; a running request finds out by `Request.is_disconnected`.
+        """End; running requests find out by `is_gone`."""
+        self.lost = True
+        super().connection_lost(exc)
+        self.pipeline.clear()
+        self.cycle = None  # leaves no cycle of references
 
-        Its body stays in memory until then, and so in the budget.
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Go on with a request whose client sends no more, if the client is still there.
+
+        One that has left altogether resets the connection when it is sent something.
         """
-        self.closed = True
-        for item in self.waiting:
-            self.release_body(item)
-        self.waiting.clear()
-        self.account_body(0)
-        self.state.connections.discard(self)
+        if self.phase != IDLE or not self._is_busy() or self.lingering or self.scheme == "https":
+            return False
+        self.half_closed = True
+        if self.scope["http_version"] == "1.1" and not self.pipeline and not self._has_started():
+            self.transport.write(CONTINUE)
+        return True
+
+    def is_gone(self) -> bool:
+        """Whether the client has left."""
+        if self.lost or not self.half_closed:
+            return self.lost
+        poll = select.poll()  # the event loop no longer looks, as there is nothing to read
+        poll.register(self.transport.get_extra_info("socket"), 0)
+        return bool(poll.poll(0))  # an error or a hang-up is always reported
 
     def pause_writing(self) -> None:
-        """Start no request while the client does not read, until `write_timeout`."""
+        """Send no more while the client does not read, until `write_timeout`."""
         self.stalled_since = self.loop.time()
-
-    def resume_writing(self) -> None:
-        """Continue."""
-        self.stalled_since = None
-        self.start_next()
-
-    def release_body(self, item: Request | Response) -> None:
-        """Take the body of a finished request out of the budget."""
-        if isinstance(item, Request):
-            self.service.bodies.held -= item.held
+        super().pause_writing()
 
     def data_received(self, data: bytes) -> None:
-        """Parse what was read."""
-        self.started = 0
-        super().data_received(data)
-
-    # From a request to its response.
-
-    def enqueue(self, item: Request | Response) -> None:
-        """Start a request, or write a rejection, now or when it is its turn."""
-        free = self.current is None and not self.waiting and self.stalled_since is None
-        if free and self.started < MAX_AT_ONCE:
-            self.started += 1
-            self.start_request(item)
-        elif not self.transport.is_closing():
-            if free:
-                self.loop.call_soon(self.start_next)
-            self.waiting.append(item)
-            self.transport.pause_reading()
+        """Parse, but no more while requests wait for their turn."""
+        if self.backlog:
+            self._keep(data)
+        elif len(data) <= STEP and not self.pipeline:
+            self._parse(data)
         else:
-            self.release_body(item)
+            self._take(data)
 
-    def start_next(self) -> None:
-        """Start the oldest waiting request, if nothing is in the way."""
-        free = self.current is None and self.stalled_since is None
-        if free and self.waiting and not self.transport.is_closing():
-            item = self.waiting.popleft()
-            if not self.waiting:
-                self.transport.resume_reading()
-            self.start_request(item)
+    def _take(self, data: bytes) -> None:
+        for start in range(0, len(data), STEP):
+            if self.pipeline:
+                self._keep(data[start:])
+                return
+            self._parse(data[start : start + STEP])
 
-    def start_request(self, item: Request | Response) -> None:
-        """Handle a request; one that needs no waiting is done when this returns."""
-        if isinstance(item, Response):
-            self.write(item, head_only=False)
+    def _keep(self, data: bytes) -> None:
+        self.backlog += data
+        self.flow.pause_reading()
+
+    def _continue(self) -> None:
+        """Parse what has been kept."""
+        data, self.backlog = self.backlog, b""
+        if not self.transport.is_closing():
+            self._take(data)
+            if not self.pipeline:
+                self.flow.resume_reading()
+
+    def _parse(self, data: bytes) -> None:
+        """Feed the parser, which calls the methods `on_...`."""
+        if self.refused:
             return
-        self.current = item
-        self.running = self.application.handle(item)
-        self.resume()
-
-    def resume(self, awaited: "asyncio.Future[Any] | None" = None) -> None:
-        """Drive the application's coroutine to its next wait, or to the response."""
-        assert self.running is not None
+        self.received += len(data)
         try:
-            future = self.running.send(None)
-        except StopIteration as stop:
-            request, self.current, self.running = self.current, None, None
-            assert request is not None
-            self.release_body(request)
-            self.write(stop.value, head_only=request.method == b"HEAD")
-            return
-        if future is None:  # a bare yield, such as asyncio.sleep(0)
-            self.loop.call_soon(self.resume)
-            return
-        future._asyncio_future_blocking = False  # as a task says that it has seen the wait
-        future.add_done_callback(self.resume)
+            while data:
+                try:
+                    self.parser.feed_data(data)
+                    break
+                except httptools.HttpParserUpgrade as stop:
+                    data = self._without_upgrade(data[stop.args[0] :])
+        except httptools.HttpParserCallbackError as error:
+            if isinstance(error.__context__, httptools.HttpParserInvalidURLError):
+                self.refuse(400, "the target of the request is not a valid path")
+            elif not isinstance(error.__context__, _Refused):
+                raise  # a failure of our own
+        except httptools.HttpParserError:
+            self.refuse(400, "the request is not valid HTTP/1.1")
+        else:
+            if self.received > MAX_HEADER_SIZE and not self.refused:
+                self._limit()
 
-    def write(self, response: Response, *, head_only: bool) -> None:
-        """Write a response, and continue with the next request."""
+    def _limit(self) -> None:
+        """Check a request that arrives in several reads, and is not small.
+
+        The framing may be a quarter of the body: each chunk costs time, however small it is.
+        """
+        if self.phase == HEADERS:
+            self._refuse_headers()
+        elif self.phase == BODY and 4 * self.received > 5 * (self.size + MAX_HEADER_SIZE):
+            self.refuse(400, "the chunks of the body are too small, or its trailer is too large")
+
+    def _refuse_headers(self) -> None:
+        self.refuse(431, f"the head is larger than {MAX_HEADER_SIZE} bytes, the most allowed")
+
+    def _without_upgrade(self, rest: bytes) -> bytes:
+        """Continue with HTTP/1.1 when the client has asked for another protocol.
+
+        The parser stops after such headers and expects no body. So a new parser reads them again,
+        without Upgrade.
+
+        Returns:
+            What to parse next.
+        """
+        self.upgrading = False
+        lines = [b"%s %s HTTP/1.1" % (self.parser.get_method(), self.url)]
+        lines += [b"%s: %s" % header for header in self.headers if header[0] != b"upgrade"]
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        return b"\r\n".join([*lines, b"", rest])
+
+    # What the parser calls.
+
+    def on_message_begin(self) -> None:
+        """Begin a request."""
+        super().on_message_begin()
+        self.phase, self.since = HEADERS, self.loop.time()
+        self.received = self.size = 0
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Keep a header, without the blanks after it: RFC 9112, section 5.1."""
+        self.headers.append((name.lower(), value.rstrip(BLANKS)))
+
+    def on_headers_complete(self) -> None:
+        """Start the request, on the fast path if it can take that."""
+        # `received` lacks the first step, of which the request may be any part.
+        if self.received + STEP > MAX_HEADER_SIZE and self._head_size() > MAX_HEADER_SIZE:
+            self._refuse_headers()
+            raise _Refused
+        if self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT":
+            self.phase, self.upgrading = BODY, True
+            return
+        if not self.url.startswith(b"/"):
+            self._take_host()
+        self.start_request()
+        self.phase = BODY
+        self.headers = []  # trailers are no headers
+
+    def _take_host(self) -> None:
+        """Replace the header Host by the host of a target that is a whole URL: RFC 9112, 3.2.2."""
+        scheme, mark, rest = self.url.partition(b"://")
+        if mark and scheme.lower() in (b"http", b"https"):
+            url = httptools.parse_url(self.url)
+            others = [header for header in self.headers if header[0] != b"host"]
+            self.headers[:] = [(b"host", re.split(rb"[/?#]", rest, maxsplit=1)[0]), *others]
+            query = b"" if url.query is None else b"?" + url.query
+            self.url = (url.path or b"/") + query
+
+    def start_request(self) -> None:
+        """Start the request whose headers have arrived."""
+        if self.parser.get_http_version() == "1.1":  # RFC 9110, section 10.1.1
+            expects = [value for name, value in self.headers if name == b"expect"]
+            self.expect_100_continue = [one.lower() for one in expects] == [b"100-continue"]
+        super().on_headers_complete()
+        self.scope["state"]["connection"] = self
+
+    def _head_size(self) -> int:
+        """Bytes of the request line and the headers, with colons, blanks and line ends."""
+        return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+
+    def on_body(self, body: bytes) -> None:
+        """Append a part of the body."""
+        self.size += len(body)
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """Finish a request."""
+        if not self.upgrading:
+            self.phase, self.since = IDLE, self.loop.time()
+            self.complete_request()
+
+    def complete_request(self) -> None:
+        """Handle the end of a request's body."""
+        super().on_message_complete()
+
+    # Responses.
+
+    def on_response_complete(self) -> None:
+        """Start the next request, or wait for it.
+
+        Unlike uvicorn, read no more while requests wait, and leave timeouts to `close_if_slow`.
+        """
+        self.server_state.total_requests += 1
         if self.transport.is_closing():
             return
-        if self.service.draining:
-            self.keep_alive = False
-        parts = [STATUS_LINES[response.status]]
-        for name, value in self.state.default_headers:
-            parts += (name, b": ", value, b"\r\n")
-        for name, value in response.headers:
-            parts += (name, b": ", value, b"\r\n")
-        if response.status not in BODILESS:
-            parts.append(b"content-length: %d\r\n" % len(response.body))
-        if not self.keep_alive and not self.waiting:
-            parts.append(CLOSE)
-        parts.append(b"\r\n")
-        if not head_only:
-            parts.append(response.body)
-        self.transport.write(b"".join(parts))
-        self.state.total_requests += 1
-        if self.waiting:
-            self.loop.call_soon(self.start_next)
-        elif not self.rejected:
-            self.finish_request()
-
-    # Between requests, and the end.
-
-    def finish_request(self) -> None:
-        """Wait for the next request, or close if there will be none."""
-        if self.keep_alive:
-            if self.phase == IDLE:
-                self.since = self.loop.time()
-        elif self.broken:
-            # Closing while the client still sends would be a reset, which can destroy the
-            # response: RFC 9112, section 9.6.
-            self.lingering, self.since = True, self.loop.time()
-            self.transport.write_eof()
-        else:
+        self.since = self.loop.time()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        if self.backlog and not self.pipeline:
+            self.loop.call_soon(self._continue)
+        elif self.half_closed and not self._is_busy():
             self.transport.close()
+        elif not self.pipeline:
+            self.flow.resume_reading()
 
-    def rejected_body_done(self) -> None:
-        """Continue after a rejected request, unless others are before it."""
-        if self.current is None and not self.waiting:
-            self.finish_request()
+    def write(self, reply: Reply, *, keep_alive: bool, head_only: bool = False) -> None:
+        """Write a response; without `keep_alive` it is the last one."""
+        parts = [STATUS_LINE[reply.status], NO_SNIFFING_LINE]
+        for name, value in self.server_state.default_headers:
+            parts += (name, b": ", value, b"\r\n")
+        for name, value in reply.headers:
+            parts += (name, b": ", value, b"\r\n")
+        parts.append(b"content-length: %d\r\n" % len(reply.body))
+        parts.append(b"\r\n" if keep_alive else b"connection: close\r\n\r\n")
+        if not head_only:
+            parts.append(reply.body)
+        self.transport.write(b"".join(parts))
 
-    def reject_and_close(self, status: int, message: str) -> None:
-        """Respond to what is no request, after the requests before it, and close."""
-        last = not self.keep_alive and self.phase == IDLE  # no request was to follow
-        rejected, self.rejected = self.rejected, False
-        self.keep_alive, self.broken = False, True
-        if last or self.transport.is_closing():
+    def refuse(self, status: int, message: str) -> None:
+        """Respond to what is no complete request, after those before it, and close."""
+        self.refused = True
+        cycle, arriving = self.cycle, self.phase == BODY
+        if self.transport.is_closing() or (not arriving and cycle and not cycle.keep_alive):
             return
-        if rejected:
-            self.rejected_body_done()
+        if arriving and (cycle.response_complete or self._has_started()):
+            self.linger()
+            return
+        is_head = self.phase in (HEADERS, BODY) and self.parser.get_method() == b"HEAD"
+        refusal: Any = _Refusal(self, self.application.reject(status, message), head_only=is_head)
+        queued = arriving and self.pipeline and self.pipeline[0][0] is cycle
+        if queued:
+            self.pipeline[0] = (refusal, self.app)
+        elif arriving:  # its handler is waiting for the rest
+            cycle.disconnected = cycle.response_complete = True
+            cycle.message_event.set()
+            refusal.write()
+        elif self._is_busy():
+            self.pipeline.appendleft((refusal, self.app))
         else:
-            self.enqueue(self.application.reject(status, message))
+            refusal.write()
+        self.cycle = refusal
+
+    def linger(self) -> None:
+        """Close in a moment."""
+        self.refused = self.lingering = True
+        self.since = self.loop.time()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+
+    def _is_busy(self) -> bool:
+        """Whether a response is still to be written."""
+        return bool(self.pipeline) or (self.cycle is not None and not self.cycle.response_complete)
+
+    def _has_started(self) -> bool:
+        """Whether the latest request's response has been written in part."""
+        return getattr(self.cycle, "response_started", False)
+
+    # The end, and timeouts.
 
     def shutdown(self) -> None:
         """Close after the response to a started request, or when none has come for a while."""
-        self.keep_alive = False
-        begun = self.phase in (HEADERS, BODY) or self.current is not None or self.waiting
-        if begun or self.lingering or self.transport.is_closing():
+        if self._is_busy() and not self.lingering:
+            self.cycle.keep_alive = False
+        if self.phase in (HEADERS, BODY) or self._is_busy() or self.transport.is_closing():
             return
         left = self.since + QUIET_SECONDS[self.phase] - self.loop.time()
         if left > 0:
@@ -226,31 +342,47 @@ class Connection(HttpProtocol):
     def close_if_slow(self, now: float, limits: Settings) -> None:
         """Close the connection if the client has exceeded a timeout."""
         waited = now - self.since
-        if self.stalled_since is not None:
+        if self.lingering:
+            if waited > LINGER_SECONDS:
+                self.transport.close()
+        elif self.flow.write_paused:
             if now - self.stalled_since > limits.write_timeout:
                 self.application.reject(408, "the client does not read its answers")
                 self.transport.abort()
-        elif self.lingering:
-            if waited > LINGER_SECONDS:
-                self.transport.close()
-        elif self.current is not None or self.waiting or self.broken:
+        elif self.pipeline or self.refused:
             return  # the client waits for us
-        elif self.phase in (IDLE, NEW):
-            if waited > (
-                limits.keep_alive_timeout if self.phase == IDLE else limits.header_timeout
-            ):
-                self.transport.close()
-        elif self.phase == HEADERS and waited > limits.header_timeout:
-            self.reject_and_close(
-                408, f"the head did not arrive within {limits.header_timeout:g} s"
-            )
-        elif self.phase == BODY and waited > limits.body_timeout:
-            self.reject_and_close(408, f"the body did not arrive within {limits.body_timeout:g} s")
+        elif self.phase == BODY:
+            if waited > limits.body_timeout:
+                self.refuse(408, f"the body did not arrive within {limits.body_timeout:g} s")
+        elif self._is_busy():
+            return
+        elif self.phase == HEADERS:
+            if waited > limits.header_timeout:
+                self.refuse(408, f"the head did not arrive within {limits.header_timeout:g} s")
+        elif waited > (limits.header_timeout if self.phase == NEW else limits.keep_alive_timeout):
+            self.transport.close()
 
 
-def connection_class(application: Handles, service: Admits) -> type[Connection]:
-    """Make the class of the connections to an application."""
-    return type("Connection", (Connection,), {"application": application, "service": service})
+class _Refusal:
+    """The response to what is no complete request, in the place of uvicorn's request cycle."""
+
+    def __init__(self, connection: Connection, reply: Reply, *, head_only: bool) -> None:
+        self.connection = connection
+        self.reply = reply
+        self.head_only = head_only
+        self.keep_alive = self.response_complete = self.disconnected = False
+        self.message_event = asyncio.Event()
+
+    async def run_asgi(self, app: Any) -> None:
+        """Write it, when it is its turn."""
+        self.write()
+
+    def write(self) -> None:
+        """Write it, and close."""
+        self.response_complete = True
+        if not self.connection.transport.is_closing():
+            self.connection.write(self.reply, keep_alive=False, head_only=self.head_only)
+            self.connection.linger()
 
 
 async def close_slow_connections(connections: set[Any], limits: Settings) -> None:

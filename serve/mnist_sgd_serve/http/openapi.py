@@ -6,19 +6,20 @@ to `shape`; the description says how to send more.
 Source: the OpenAPI specification 3.1.0.
 """
 
-from typing import Any
+from collections.abc import Iterable
 
+from mnist_sgd_serve.http.endpoint import Endpoint, Json
 from mnist_sgd_serve.protocol.members import UNSUPPORTED
 from mnist_sgd_serve.protocol.requests import OUTPUT
 from mnist_sgd_serve.protocol.tensors import INPUT, PIXELS, SIDE
-
-Json = dict[str, Any]
 
 _PICTURES = ("image/png", "image/jpeg", "image/bmp", "image/gif", "image/webp")
 _OCTETS = "application/octet-stream"
 _HEADER_LENGTH = "Inference-Header-Content-Length"
 _FAILURES = {
+    None: "Any other failure",
     400: "The request is wrong; the message says how",
+    401: "The token is missing or wrong",
     403: "The Host is foreign, or a page of another site sent it",
     404: "No such model, or version of it",
     413: "The body, the picture or the number of images is too large",
@@ -30,75 +31,105 @@ _FAILURES = {
 _BYTES: Json = {"type": "string", "format": "binary"}
 
 
-def openapi(model_name: str, classes: tuple[str, str], version: str) -> Json:
-    """Describe the server's routes."""
-    paths: Json = {
-        "/v2/health/live": _get("Is the process alive?", _object(live={"const": True})),
-        "/v2/health/ready": _get("Is it ready to answer?", _object(ready={"const": True}), 503),
-        "/v2": _get("What the server is", _ref("ServerMetadata")),
-        "/v2/models": _get("The models", _object(models=_array(_string(model_name), 1))),
-        "/v2/models/stats": _get("What the models have done", _ref("Statistics")),
-        "/v2/repository/index": {"post": _repository_index()},
-        "/predict": {"post": _predict()},
-        "/metrics": {"get": _metrics()},
-        "/openapi.json": _get("This document", {"type": "object"}),
-    }
-    path = "/v2/models/{name}"
-    for suffix in ("", "/versions/{version}"):
-        paths[path + suffix] = _get("What the model takes and gives", _ref("ModelMetadata"), 404)
-        paths[path + suffix + "/config"] = _get(
-            "How the model is configured, in Triton's terms", _ref("ModelConfig"), 404
-        )
-        paths[path + suffix + "/stats"] = _get("What it has done", _ref("Statistics"), 404)
-        paths[path + suffix + "/ready"] = _get(
-            "Is the model ready?",
-            _object(name=_string(model_name), ready={"const": True}),
-            404,
-            503,
-        )
-        paths[path + suffix + "/infer"] = {"post": _infer()}
-    for template, item in paths.items():
-        given = {"name": _string(model_name), "version": {"type": "string"}}
-        parameters = [
-            _in_path(key, schema) for key, schema in given.items() if f"{{{key}}}" in template
+def document(
+    endpoints: Iterable[Endpoint],
+    model_name: str,
+    classes: tuple[str, ...],
+    version: str,
+    *,
+    root_path: str = "",
+    token_required: bool = False,
+) -> Json:
+    """Describe the routes that have a description.
+
+    Args:
+        endpoints: the routes.
+        model_name: the model's.
+        classes: its classes; empty not to tell them.
+        version: the server's.
+        root_path: the prefix under which a proxy serves them.
+        token_required: whether all but the open ones need the bearer token.
+    """
+    paths: Json = {}
+    for endpoint in endpoints:
+        if endpoint.operation is None:
+            continue
+        operation = dict(endpoint.operation)
+        if token_required and not endpoint.open:
+            operation |= {"security": [{"bearer": []}]}
+            operation["responses"] = operation["responses"] | {"401": _failure(401)}
+        parameters = {"name": _string(model_name), "version": {"type": "string"}}
+        given = [
+            _in_path(name, schema)
+            for name, schema in parameters.items()
+            if f"{{{name}}}" in endpoint.path
         ]
-        if parameters:
-            item["parameters"] = parameters
+        item = paths.setdefault(endpoint.path, {"parameters": given} if given else {})
+        item[endpoint.method.lower()] = operation
+    what = f"Tells {classes[1]!r} from {classes[0]!r} on small grey images. " if classes else ""
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "mnist_sgd",
             "version": version,
-            "description": f"Tells {classes[1]!r} from {classes[0]!r} on small grey images. Speaks "
-            "the Open Inference Protocol v2 with binary tensors, and takes pictures at /predict.",
+            "description": f"{what}Speaks the Open Inference Protocol v2 with binary tensors, and "
+            "takes pictures at /predict.",
         },
+        "servers": [{"url": root_path or "/"}],
         "paths": paths,
-        "components": {"schemas": _schemas(model_name, classes)},
+        "components": {
+            "schemas": _schemas(model_name, classes),
+            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
+        },
     }
 
 
-def _get(summary: str, schema: Json, *failures: int) -> Json:
-    return {"get": _operation(summary, {"application/json": {"schema": schema}}, *failures)}
+def live() -> Json:
+    """Describe the liveness check."""
+    return _get("Is the process alive?", _object(live={"const": True}))
 
 
-def _operation(summary: str, answers: Json, *failures: int) -> Json:
-    """Describe an operation whose response is 200 with such content, or an error."""
-    error = {"application/json": {"schema": _ref("Error")}}
-    responses: Json = {"200": {"description": summary, "content": answers}}
-    for status in failures:
-        responses[str(status)] = {"description": _FAILURES[status], "content": error}
-    responses["default"] = {"description": "Any other failure", "content": error}
-    return {"summary": summary, "responses": responses}
+def ready() -> Json:
+    """Describe the readiness check."""
+    return _get("Is it ready to answer?", _object(ready={"const": True}), 503)
 
 
-def _metrics() -> Json:
-    return _operation("Counters for Prometheus", {"text/plain": {"schema": {"type": "string"}}})
+def server_metadata() -> Json:
+    """Describe the server's metadata."""
+    return _get("What the server is", _ref("ServerMetadata"))
 
 
-def _repository_index() -> Json:
+def models() -> Json:
+    """Describe the list of models."""
+    return _get("The models", _object(models=_array({"type": "string"}, 1)))
+
+
+def model_metadata() -> Json:
+    """Describe the model's metadata."""
+    return _get("What the model takes and gives", _ref("ModelMetadata"), 404)
+
+
+def model_ready() -> Json:
+    """Describe the readiness check of a model."""
+    answer = _object(name={"type": "string"}, ready={"const": True})
+    return _get("Is the model ready?", answer, 404, 503)
+
+
+def model_config() -> Json:
+    """Describe the model's configuration."""
+    return _get("How the model is configured, in Triton's terms", _ref("ModelConfig"), 404)
+
+
+def statistics(*failures: int) -> Json:
+    """Describe the statistics."""
+    return _get("What the model has done", _ref("Statistics"), *failures)
+
+
+def repository_index() -> Json:
+    """Describe the repository index."""
     entry = _object(**{key: {"type": "string"} for key in ("name", "version", "state", "reason")})
     operation = _operation(
-        "The models and their states", {"application/json": {"schema": _array(entry)}}, 400
+        "The models and their states", {"application/json": {"schema": _array(entry)}}, 400, 413
     )
     request = {
         "type": "object",
@@ -108,19 +139,56 @@ def _repository_index() -> Json:
     return operation | {"requestBody": {"content": {"application/json": {"schema": request}}}}
 
 
-def _predict() -> Json:
+def itself() -> Json:
+    """Describe the document."""
+    return _get("This document", {"type": "object"})
+
+
+def metrics() -> Json:
+    """Describe the metrics."""
+    return _operation("Counters for Prometheus", {"text/plain": {"schema": {"type": "string"}}})
+
+
+def predict() -> Json:
+    """Describe the prediction for a picture."""
     operation = _operation(
         "Which class is on a picture?",
         {"application/json": {"schema": _ref("Prediction")}},
         *(400, 403, 413, 415, 422, 503, 504),
     )
+    operation["parameters"] = [
+        {
+            "name": "explain",
+            "in": "query",
+            "description": "1 adds what the model saw, and what each pixel contributed",
+            "schema": {"type": "string", "enum": ["0", "1"]},
+        }
+    ]
     form = _object(image=_BYTES | {"description": "The file; its part may have another name"})
     content: Json = {kind: {"schema": _BYTES} for kind in _PICTURES}
     content["multipart/form-data"] = {"schema": form}
     return operation | {"requestBody": {"required": True, "content": content}}
 
 
-def _infer() -> Json:
+def _get(summary: str, schema: Json, *failures: int) -> Json:
+    return _operation(summary, {"application/json": {"schema": schema}}, *failures)
+
+
+def _operation(summary: str, answers: Json, *failures: int) -> Json:
+    """Describe an operation whose response is 200 with such content, or an error."""
+    responses: Json = {"200": {"description": summary, "content": answers}}
+    responses |= {str(status): _failure(status) for status in failures}
+    responses["default"] = _failure(None)
+    return {"summary": summary, "responses": responses}
+
+
+def _failure(status: int | None) -> Json:
+    error = {"application/json": {"schema": _ref("Error")}}
+    return {"description": _FAILURES[status], "content": error}
+
+
+def infer() -> Json:
+    """Describe inference."""
     operation = _operation(
         "The probability of the positive class, for one image or many",
         {
@@ -157,7 +225,7 @@ def _infer() -> Json:
     return operation | {"requestBody": {"required": True, "content": content}}
 
 
-def _schemas(model_name: str, classes: tuple[str, str]) -> Json:
+def _schemas(model_name: str, classes: tuple[str, ...]) -> Json:
     probability: Json = {"type": "number", "minimum": 0, "maximum": 1}
     return {
         "Error": _object(error={"type": "string"}),
@@ -180,19 +248,39 @@ def _schemas(model_name: str, classes: tuple[str, str]) -> Json:
         "Statistics": _object(model_stats=_array({"type": "object"}, 1)),
         "InferenceRequest": _inference_request(),
         "InferenceResponse": _inference_response(model_name, probability),
-        "Prediction": _object(
-            label={"type": "string", "enum": list(classes), "description": "The predicted class"},
-            confidence=probability | {"description": "The probability of the label"},
-            probabilities=_object(**dict.fromkeys(classes, probability))
-            | {"description": "Of every class, in label order", "additionalProperties": False},
-            probability=probability | {"description": "Of the positive class"},
-            positive=_string(classes[1]),
-            inverted={"type": "boolean", "description": "The picture was dark on light"},
-            classes=_exactly(list(classes)) | {"description": "In label order"},
-            threshold=probability | {"description": "Above it, the label is the positive class"},
-            milliseconds={"type": "number", "minimum": 0},
-        ),
+        "Prediction": _prediction(classes, probability),
     }
+
+
+def _prediction(classes: tuple[str, ...], probability: Json) -> Json:
+    """Describe the answer about a picture; the last members are those of `explain`."""
+    label: Json = {"type": "string"} | ({"enum": list(classes)} if classes else {})
+    probabilities: Json = {"type": "object", "additionalProperties": probability}
+    if classes:
+        probabilities = _object(**dict.fromkeys(classes, probability))
+        probabilities["additionalProperties"] = False
+    answer = _object(
+        label=label | {"description": "The predicted class"},
+        confidence=probability | {"description": "The probability of the label"},
+        probabilities=probabilities | {"description": "Of every class, in label order"},
+        probability=probability | {"description": "Of the positive class"},
+        positive=_string(classes[-1]) if classes else label,
+        inverted={"type": "boolean", "description": "The picture was dark on light"},
+        classes=(_exactly(list(classes)) if classes else _array(label))
+        | {"description": "In label order"},
+        threshold=probability | {"description": "Above it, the label is the positive class"},
+        milliseconds={"type": "number", "minimum": 0},
+    )
+    answer["properties"] |= {
+        "preparation": {"type": "string", "description": "How the picture was preprocessed"},
+        "paper": {"type": ["integer", "null"], "description": "Grey of the paper, 0 to 255"},
+        "image": {"type": "string", "description": "Model input, base64 of 784 bytes"},
+        "contributions": {
+            "type": ["string", "null"],
+            "description": "Of each pixel to the log-odds, base64 of 784 little-endian float32",
+        },
+    }
+    return answer
 
 
 def _inference_request() -> Json:

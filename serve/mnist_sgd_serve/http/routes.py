@@ -1,25 +1,30 @@
-"""The HTTP routes: which path has which handler, and how each response is made.
+"""The HTTP routes: one table, from which also the OpenAPI document is made.
 
-Paths are compared as they were sent, without decoding. No path is ever a file name: the few files
-of the page are read once, at the start.
+No path is ever a file name, but for those of the page's own files.
 """
 
 import base64
 import time
-from functools import partial
-from typing import Any
-from urllib.parse import parse_qs
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 import numpy as np
 import orjson
 from numpy.typing import NDArray
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Mount, Route, Router
+from starlette.types import Receive, Scope, Send
 
+from mnist_sgd_serve.http import openapi
 from mnist_sgd_serve.http.api_docs import render_html
-from mnist_sgd_serve.http.compression import SMALL
+from mnist_sgd_serve.http.authentication import Authentication
+from mnist_sgd_serve.http.bodies import received
+from mnist_sgd_serve.http.compression import SMALL, decompress
 from mnist_sgd_serve.http.decoders import Decoders
-from mnist_sgd_serve.http.messages import JSON, Handler, Request, Response, Route
-from mnist_sgd_serve.http.openapi import openapi
-from mnist_sgd_serve.http.static_files import STATIC_FILES
+from mnist_sgd_serve.http.endpoint import Endpoint, Json
+from mnist_sgd_serve.http.page import PageFiles
+from mnist_sgd_serve.http.responses import Reply
 from mnist_sgd_serve.images.pixels import border
 from mnist_sgd_serve.images.preprocessing import Preprocessed
 from mnist_sgd_serve.inference import InferenceService
@@ -34,145 +39,262 @@ from mnist_sgd_serve.protocol import (
     parse_infer,
 )
 from mnist_sgd_serve.protocol.large import LARGE
+from mnist_sgd_serve.settings import Settings
 
 BINARY = (b"content-type", b"application/octet-stream")
-TEXT = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
-HTML = [
-    (b"content-type", b"text/html; charset=utf-8"),
-    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
-    (b"x-content-type-options", b"nosniff"),
-]
+METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+DOCS_HEADERS = {
+    "content-security-policy": "default-src 'none'; style-src 'self'; frame-ancestors 'none'"
+}
+
+
+class Arrived(Protocol):
+    """A request that has arrived, on the fast path or by ASGI."""
+
+    @property
+    def headers(self) -> Mapping[bytes, bytes]:
+        """By name in lower case."""
+
+    def take_body(self) -> bytes:
+        """Give the body away, as sent."""
+
+    def is_disconnected(self) -> bool:
+        """Whether the client has left."""
 
 
 class Routes:
-    """The routes of one worker."""
+    """The routes of one worker, an ASGI application."""
 
-    def __init__(self, service: InferenceService, decoders: Decoders, metrics: Metrics) -> None:
+    def __init__(
+        self, settings: Settings, service: InferenceService, decoders: Decoders, metrics: Metrics
+    ) -> None:
         self.service = service
         self.decoders = decoders
         self.metrics = metrics
-        self.model: Model | None = None
-        self.table: dict[bytes, Route] = {}
+        self.token_required = settings.token is not None
+        self.authentication = Authentication(settings.token)
+        self.root_path = settings.root_path.rstrip("/")
+        self.endpoints = self._endpoints()
+        page = PageFiles()
+        routes: list[Route | Mount] = [self._route(one) for one in self.endpoints]
+        routes.append(self._route(Endpoint("GET", "/", page.index, "page", None, open=True)))
+        self.router = Router([*routes, Mount("/page", page)], redirect_slashes=False)
+        self._model: Model | None = None
+        self._infer_paths: frozenset[bytes] = frozenset()
 
-    def find(self, path: bytes) -> Route:
-        """Find the route of a path as sent.
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Respond to a request.
 
         Raises:
-            RequestError: there is none; the message tells an unknown model from the rest.
+            RequestError: it is refused.
+            starlette.exceptions.HTTPException: there is no such path, or not with this method.
         """
-        if self.model is not self.service.model:  # at the start, and after a reload
-            self.model = self.service.model
-            self.table = self._table(self.model)
-        route = self.table.get(path)
-        if route is not None:
-            return route
-        parts = path.split(b"/")
-        if parts[0] in (b"http:", b"https:"):  # as to a proxy: RFC 9112, section 3.2.2
-            return self.find(b"/" + b"/".join(parts[3:]))
-        raise self.service.unknown_path(path.decode("ascii", "replace"))
+        await self.router(scope, receive, send)
 
-    def _table(self, model: Model) -> dict[bytes, Route]:
-        service = self.service
-        name, version = service.name, model.version
-        document = openapi(name, model.metadata.classes, service.version)
-        table = {
-            b"/v2/health/live": Route("health", b"GET", _fixed({"live": True}), open=True),
-            b"/v2/health/ready": Route("health", b"GET", self._server_ready, open=True),
-            b"/v2": Route("metadata", b"GET", _fixed(service.server_metadata())),
-            b"/v2/": Route("metadata", b"GET", _fixed(service.server_metadata())),
-            b"/v2/models": Route("metadata", b"GET", _fixed({"models": [name]})),
-            b"/v2/models/stats": Route("metadata", b"GET", self._statistics),
-            b"/v2/repository/index": Route("metadata", b"POST", self._repository_index),
-            b"/predict": Route("predict", b"POST", self._predict),
-            b"/metrics": Route("metrics", b"GET", self._metrics),
-            b"/openapi.json": Route("page", b"GET", _fixed(document)),
-            b"/docs": Route("page", b"GET", _always(Response(render_html(document), HTML))),
-        }
-        for base in (f"/v2/models/{name}", f"/v2/models/{name}/versions/{version}"):
-            table[base.encode()] = Route("metadata", b"GET", _fixed(service.model_metadata()))
-            table[f"{base}/config".encode()] = Route(
-                "metadata", b"GET", _fixed(service.model_config())
-            )
-            table[f"{base}/stats".encode()] = Route("metadata", b"GET", self._statistics)
-            table[f"{base}/ready".encode()] = Route("health", b"GET", self._model_ready)
-            table[f"{base}/infer".encode()] = Route("infer", b"POST", self._infer)
-        for path, handler in STATIC_FILES.items():
-            table[path] = Route("page", b"GET", handler, open=True)  # the page asks for the token
-        return table
+    def _route(self, endpoint: Endpoint) -> Route:
+        async def handle(request: Request) -> Response:
+            request.state.call.route = endpoint.metric
+            if not endpoint.open:
+                authorization = request.headers.get("authorization", "")
+                self.authentication.check(authorization.encode("latin-1"))
+            return await endpoint.handler(request)
 
-    async def _infer(self, request: Request) -> Response:
+        return Route(endpoint.path, handle, methods=[endpoint.method])
+
+    def _endpoints(self) -> list[Endpoint]:
+        """All routes but the page's."""
+        predict = Endpoint("POST", "/predict", self._predict, "predict", openapi.predict())
+        stats = Endpoint("GET", "/v2/models/stats", self._stats, "metadata", openapi.statistics())
+        endpoints = [predict, stats]
+        for base in ("/v2/models/{name}", "/v2/models/{name}/versions/{version}"):
+            endpoints += [
+                Endpoint("POST", f"{base}/infer", self._infer, "infer", openapi.infer()),
+                Endpoint("GET", base, self._model_metadata, "metadata", openapi.model_metadata()),
+                Endpoint("GET", f"{base}/config", self._config, "metadata", openapi.model_config()),
+                Endpoint("GET", f"{base}/stats", self._stats, "metadata", openapi.statistics(404)),
+                Endpoint(
+                    "GET", f"{base}/ready", self._model_ready, "health", openapi.model_ready()
+                ),
+            ]
+        return [
+            *endpoints,
+            Endpoint("GET", "/v2/models", self._models, "metadata", openapi.models()),
+            Endpoint(
+                "POST",
+                "/v2/repository/index",
+                self._repository_index,
+                "metadata",
+                openapi.repository_index(),
+            ),
+            Endpoint("GET", "/v2", self._server_metadata, "metadata", openapi.server_metadata()),
+            Endpoint("GET", "/v2/", self._server_metadata, "metadata", None),
+            Endpoint("GET", "/v2/health/live", self._live, "health", openapi.live(), open=True),
+            Endpoint(
+                "GET", "/v2/health/ready", self._server_ready, "health", openapi.ready(), open=True
+            ),
+            Endpoint("GET", "/metrics", self._metrics, "metrics", openapi.metrics()),
+            Endpoint("GET", "/openapi.json", self._openapi, "page", openapi.itself(), open=True),
+            Endpoint("GET", "/docs", self._docs, "page", None, open=True),
+        ]
+
+    @property
+    def infer_paths(self) -> frozenset[bytes]:
+        """The paths of inference by the current model, as they are usually sent."""
+        if self._model is not self.service.model:  # at the start, and after a reload
+            self._model = self.service.model
+            name, version = self.service.name, self._model.version
+            base = f"/v2/models/{name}"
+            paths = [f"{base}/infer", f"{base}/versions/{version}/infer"]
+            paths += [self.root_path + path for path in paths]
+            self._infer_paths = frozenset(path.encode() for path in paths)
+        return self._infer_paths
+
+    # Inference.
+
+    async def infer(self, request: Arrived) -> Reply:
+        """Respond to a request for inference by the current model.
+
+        Raises:
+            RequestError: it is invalid, or cannot be answered now.
+        """
         self.service.check_capacity()
         given = await self._parse_infer(request)
-        request.body = b""  # what is needed of it is in `given`
         response = await self.service.infer(given.images, given.id, request.is_disconnected)
         body, json_length = encode_infer(response, binary=given.binary)
         if json_length is None:
-            return Response(body)
-        return Response(body, [BINARY, (b"inference-header-content-length", b"%d" % json_length)])
+            return Reply(body)
+        length = (b"inference-header-content-length", b"%d" % json_length)
+        return Reply(body, headers=[BINARY, length])
 
-    async def _parse_infer(self, request: Request) -> InferRequest:
+    async def _parse_infer(self, request: Arrived) -> InferRequest:
         length = request.headers.get(b"inference-header-content-length")
-        compressed = b"content-encoding" in request.headers
-        is_small = len(request.body) <= (SMALL if compressed else LARGE)
+        encoding = request.headers.get(b"content-encoding")
+        body = request.take_body()
+        is_small = len(body) <= (LARGE if encoding is None else SMALL)
         # Little JSON, followed by images that are used in place.
         is_binary = (
-            not compressed
+            encoding is None
             and length is not None
             and (length.isdigit() and len(length) < 20 and int(length) <= LARGE)
         )
         header_length = None if length is None else length.decode("latin-1")
 
         def parse(limit: int) -> InferRequest:
-            body = request.decompressed_body(limit)
-            return parse_infer(body, header_length, max_images=self.service.max_images)
+            content = body
+            if encoding is not None:
+                content = decompress(body, encoding.decode("latin-1"), limit=limit)
+            return parse_infer(content, header_length, max_images=self.service.max_images)
 
         return await self.service.parse(
             parse, request.is_disconnected, is_small=is_small or is_binary
         )
 
+    async def _infer(self, request: Request) -> Response:
+        self._check_model(request)
+        async with received(request, self.service.bodies) as upload:
+            reply = await self.infer(upload)
+        return Response(reply.body, headers={k.decode(): v.decode() for k, v in reply.headers})
+
     async def _predict(self, request: Request) -> Response:
         self.service.check_capacity()
-        model, preprocessed, probability = await self.service.classify(
-            partial(self._preprocess, request), request.is_disconnected
-        )
+        async with received(request, self.service.bodies) as upload:
+            content_type = upload.headers.get(b"content-type", b"").decode("latin-1")
+            encoding = upload.headers.get(b"content-encoding")
+            body = upload.take_body()
+
+            async def preprocess(preprocessing: str) -> Preprocessed:
+                return await self.decoders.decode(
+                    body,
+                    encoding=None if encoding is None else encoding.decode("latin-1"),
+                    content_type=content_type,
+                    preprocessing=preprocessing,
+                    is_disconnected=upload.is_disconnected,
+                )
+
+            model, preprocessed, probability = await self.service.classify(
+                preprocess, upload.is_disconnected
+            )
         prediction = Prediction.of(model.metadata, probability, preprocessed)
         answer = prediction.as_dict() | {
             "classes": list(model.metadata.classes),
             "threshold": model.metadata.threshold,
         }
-        if parse_qs(request.query.decode("latin-1")).get("explain") == ["1"]:
+        if request.query_params.get("explain") == "1":
             answer |= _explanation(model, preprocessed.image)
-        answer["milliseconds"] = round(1000 * (time.perf_counter() - request.started), 3)
-        return Response(orjson.dumps(answer))
+        answer["milliseconds"] = round(1000 * (time.perf_counter() - upload.started), 3)
+        return _json(answer)
 
-    async def _preprocess(self, request: Request, preprocessing: str) -> Preprocessed:
-        """Have the picture of a request decoded and preprocessed."""
-        encoding = request.headers.get(b"content-encoding")
-        return await self.decoders.decode(
-            request.body,
-            encoding=None if encoding is None else encoding.decode("latin-1"),
-            content_type=request.headers.get(b"content-type", b"").decode("latin-1"),
-            preprocessing=preprocessing,
-            is_disconnected=request.is_disconnected,
-        )
+    # What the server and the model are.
+
+    def _check_model(self, request: Request) -> None:
+        """Raise an error if a request is not for the current model."""
+        name, version = request.path_params["name"], request.path_params.get("version", "")
+        self.service.check_model(name, version)
+
+    async def _model_metadata(self, request: Request) -> Response:
+        self._check_model(request)
+        return _json(self.service.model_metadata())
+
+    async def _model_ready(self, request: Request) -> Response:
+        self._check_model(request)
+        self.service.check_ready()
+        return _json({"name": self.service.name, "ready": True})
+
+    async def _config(self, request: Request) -> Response:
+        self._check_model(request)
+        return _json(self.service.model_config())
+
+    async def _stats(self, request: Request) -> Response:
+        if request.path_params:
+            self._check_model(request)
+        return _json(self.service.statistics())
+
+    async def _repository_index(self, request: Request) -> Response:
+        async with received(request, self.service.bodies) as upload:
+            encoding = upload.headers.get(b"content-encoding")
+            coded = None if encoding is None else encoding.decode("latin-1")
+            ready = parse_index(decompress(upload.take_body(), coded, limit=SMALL))
+        return _json(self.service.repository_index(ready=ready))
+
+    async def _models(self, request: Request) -> Response:
+        return _json({"models": [self.service.name]})
+
+    async def _server_metadata(self, request: Request) -> Response:
+        return _json(self.service.server_metadata())
+
+    async def _live(self, request: Request) -> Response:
+        return _json({"live": True})
 
     async def _server_ready(self, request: Request) -> Response:
         self.service.check_ready()
-        return Response(b'{"ready":true}')
-
-    async def _model_ready(self, request: Request) -> Response:
-        self.service.check_ready()
-        return Response(orjson.dumps({"name": self.service.name, "ready": True}))
-
-    async def _statistics(self, request: Request) -> Response:
-        return Response(orjson.dumps(self.service.statistics()))
-
-    async def _repository_index(self, request: Request) -> Response:
-        ready = parse_index(request.decompressed_body(SMALL))
-        return Response(orjson.dumps(self.service.repository_index(ready=ready)))
+        return _json({"ready": True})
 
     async def _metrics(self, request: Request) -> Response:
-        return Response(self.metrics.text(self.service.name, self.service.model.version), [TEXT])
+        text = self.metrics.text(self.service.name, self.service.model.version)
+        return Response(text, media_type=METRICS_TYPE)
+
+    def _document(self) -> Json:
+        """The OpenAPI document; where a token is required, it does not tell the classes."""
+        classes = () if self.token_required else self.service.model.metadata.classes
+        return openapi.document(
+            self.endpoints,
+            self.service.name,
+            classes,
+            self.service.version,
+            root_path=self.root_path,
+            token_required=self.token_required,
+        )
+
+    async def _openapi(self, request: Request) -> Response:
+        return _json(self._document())
+
+    async def _docs(self, request: Request) -> Response:
+        page = render_html(self._document(), str(request.base_url).rstrip("/"))
+        return Response(page, media_type="text/html", headers=DOCS_HEADERS)
+
+
+def _json(document: Any) -> Response:
+    return Response(orjson.dumps(document), media_type="application/json")
 
 
 def _explanation(model: Model, image: NDArray[np.uint8]) -> dict[str, object]:
@@ -191,14 +313,3 @@ def _explanation(model: Model, image: NDArray[np.uint8]) -> dict[str, object]:
         if contributions is None
         else base64.b64encode(contributions.astype("<f4").tobytes()).decode(),
     }
-
-
-def _fixed(document: dict[str, Any]) -> Handler:
-    return _always(Response(orjson.dumps(document), JSON))
-
-
-def _always(response: Response) -> Handler:
-    async def handler(request: Request) -> Response:
-        return response
-
-    return handler

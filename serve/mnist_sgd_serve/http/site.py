@@ -19,16 +19,18 @@ import re
 import socket
 from functools import lru_cache
 
-from mnist_sgd_serve.http.messages import Request
+from starlette.datastructures import Headers
+from starlette.types import Scope
+
 from mnist_sgd_serve.protocol import Kind, RequestError, quoted
 from mnist_sgd_serve.settings import Settings
 
-SAFE_METHODS = (b"GET", b"HEAD", b"OPTIONS")
+SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
 PRIVATE_SUFFIXES = (".localhost", ".local", ".internal", ".svc")
 """Domains that are not in the public DNS; Kubernetes puts services below the last."""
 
-_DEFAULT_PORTS = {b"http": b":80", b"https": b":443"}
+_DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 _AUTHORITY = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::\d{0,5})?")
 
@@ -37,27 +39,32 @@ class Site:
     """Decides whether a request's Host and origin are those of this server."""
 
     def __init__(self, settings: Settings) -> None:
-        self.cors = None if settings.cors is None else settings.cors.encode()
+        self.cors = settings.cors
         self.local = _is_loopback(settings.host.lower())
         own = (settings.host, socket.gethostname(), *settings.allow_host)
         self.names = tuple(name.lower().strip("[]") for name in own)
         self.allows = lru_cache(maxsize=256)(self._allows)  # clients send few different ones
 
-    def check(self, request: Request) -> None:
+    def check(self, scope: Scope) -> None:
         """Check a request's Host and origin.
 
         Raises:
-            RequestError: its Host is foreign, or a page of another site sent it.
+            RequestError: its Host is missing or foreign, or a page of another site sent it.
         """
-        host = _host(request)
-        if host and not self.allows(host):
-            given = quoted(host.decode("ascii", "replace"))  # a browser always names one
+        headers = Headers(scope=scope)
+        hosts = headers.getlist("host")
+        if len(hosts) != 1 and (hosts or scope["http_version"] == "1.1"):  # RFC 9112, section 3.2
+            raise RequestError(f"the request must have one header Host, got {len(hosts)}")
+        host = hosts[0] if hosts else ""
+        if host and _AUTHORITY.fullmatch(host.lower()) is None:
+            raise RequestError(f"the header Host must be a host, got {quoted(host)}")
+        if host and not self.allows(host.encode("latin-1")):
             raise RequestError(
-                f"the host {given} is not a name of this server; start it with --allow-host NAME "
-                "to allow another",
+                f"the host {quoted(host)} is not a name of this server; start it with --allow-host "
+                "NAME to allow another",
                 Kind.FORBIDDEN,
             )
-        if request.method not in SAFE_METHODS and self._is_foreign(request, host):
+        if scope["method"] not in SAFE_METHODS and self._is_foreign(headers, host):
             raise RequestError(
                 "a page of another site may not send this; start the server with --cors ORIGIN "
                 "to allow one",
@@ -68,7 +75,7 @@ class Site:
         """Whether a value of Host names this server; its port is ignored."""
         found = _AUTHORITY.fullmatch(host.decode("latin-1").lower())
         if found is None:
-            return "*" in self.names
+            return False
         name = found[1].strip("[]").removesuffix(".")
         if any(_fits(name, pattern) for pattern in self.names):
             return True
@@ -78,28 +85,20 @@ class Site:
             return "." not in name or name.endswith(PRIVATE_SUFFIXES)
         return not self.local or address.is_loopback
 
-    def _is_foreign(self, request: Request, host: bytes | None) -> bool:
+    def _is_foreign(self, headers: Headers, host: str) -> bool:
         """Whether a browser marks the request as sent by a page of another origin."""
-        origin = request.headers.get(b"origin")
-        if self.cors is not None and self.cors in (b"*", origin):
+        origin = headers.get("origin")
+        if "*" in self.cors or origin in self.cors:
             return False
-        site = request.headers.get(b"sec-fetch-site")
+        site = headers.get("sec-fetch-site")
         if site is not None:
-            return site not in (b"same-origin", b"none")
+            return site not in ("same-origin", "none")
         if origin is None:
             return False
         # Only the scheme's default port counts, as a proxy in front may speak TLS.
-        scheme, _, authority = origin.lower().partition(b"://")
-        port = _DEFAULT_PORTS.get(scheme, b"")
-        return authority.removesuffix(port) != (host or b"").lower().removesuffix(port)
-
-
-def _host(request: Request) -> bytes | None:
-    """The host that a request is for: of an absolute URL as its target, else of its header."""
-    scheme, mark, rest = request.path.partition(b"://")
-    if mark and scheme.lower() in (b"http", b"https"):
-        return rest.partition(b"/")[0]
-    return request.headers.get(b"host")
+        scheme, _, authority = origin.lower().partition("://")
+        port = _DEFAULT_PORTS.get(scheme, "")
+        return authority.removesuffix(port) != host.lower().removesuffix(port)
 
 
 def _fits(name: str, pattern: str) -> bool:

@@ -1,4 +1,4 @@
-"""Stops listening without losing a connection.
+"""Listens, and stops listening without losing a connection.
 
 The kernel completes connections to a listening socket and queues them until they are accepted.
 Those still queued when the socket is closed are reset, with the requests sent on them. So new ones
@@ -10,6 +10,7 @@ Sources: listen(2); Linux' networking/filter.rst for the socket filter; RFC 9293
 
 import asyncio
 import ctypes
+import errno
 import os
 import select
 import socket
@@ -17,6 +18,13 @@ import struct
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from mnist_sgd_serve.settings import Settings
+
+_BOUND: dict[str, int] = {}
+"""The inodes of the paths of the Unix sockets that this process has bound."""
 
 SETTLE_SECONDS = 0.1
 """For started handshakes to complete, after new ones are rejected."""
@@ -33,12 +41,89 @@ _DROP_SYN = (
 )
 
 
+def bind(settings: Settings) -> socket.socket:
+    """Bind a socket to the address, or the path, of the settings.
+
+    Raises:
+        OSError: it is in use or cannot be bound; the message names it.
+    """
+    if settings.unix_socket is not None:
+        return _bind_unix(Path(settings.unix_socket))
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((settings.host, settings.port))
+    except OSError as error:
+        listener.close()
+        raise _cannot(_address(settings.host, settings.port), error) from error
+    listener.setblocking(False)
+    return listener
+
+
+def _bind_unix(path: Path) -> socket.socket:
+    """Bind a Unix socket, in the place of one that a dead server has left."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        if path.exists() and not path.is_socket():
+            raise FileExistsError(errno.EEXIST, "there is a file that is no socket")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            try:
+                probe.connect(os.fspath(path))
+            except (FileNotFoundError, ConnectionRefusedError):
+                path.unlink(missing_ok=True)
+            else:
+                raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+        listener.bind(os.fspath(path))
+    except OSError as error:
+        listener.close()
+        raise _cannot(os.fspath(path), error) from error
+    _BOUND[os.fspath(path)] = path.stat().st_ino
+    listener.setblocking(False)
+    return listener
+
+
+def listen(listener: socket.socket) -> None:
+    """Listen, as uvicorn would, but with an error that names the address.
+
+    Raises:
+        OSError: another server that started at the same time was faster.
+    """
+    try:
+        listener.listen()
+    except OSError as error:
+        raise _cannot(_address(*listener.getsockname()[:2]), error) from error
+
+
+def url(listener: socket.socket, settings: Settings) -> str:
+    """The address that clients use."""
+    if listener.family == socket.AF_UNIX:
+        return f"unix:{listener.getsockname()}"
+    scheme = "http" if settings.tls_cert is None else "https"
+    return f"{scheme}://{_address(*listener.getsockname()[:2])}"
+
+
+def _cannot(address: str, error: OSError) -> OSError:
+    return OSError(f"cannot listen on {address}: {error.strerror or error}")
+
+
+def _address(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def reject_new(listener: socket.socket) -> None:
     """Let the kernel begin no more connections; those begun may still be accepted.
 
     A client that connects meanwhile retries, and is refused once the socket is closed. Without
     socket filters, the queue is shortened as far as possible, and one connection may slip in.
+    A Unix socket loses its path, unless that belongs to a newer server by now.
     """
+    if listener.family == socket.AF_UNIX:
+        path = listener.getsockname()
+        with suppress(OSError):
+            if os.stat(path).st_ino == _BOUND.get(path):
+                os.unlink(path)
+        return
     if not sys.platform.startswith("linux"):
         listener.listen(0)
         return

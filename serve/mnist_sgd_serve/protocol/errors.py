@@ -22,6 +22,7 @@ class Kind(StrEnum):
     NO_INK = "no_ink"
     CLIENT_DISCONNECTED = "client_disconnected"
     FAILED = "failed"
+    UNKNOWN_CODING = "unknown_coding"
     OVERLOADED = "overloaded"
     SHUTTING_DOWN = "shutting_down"
     TIMEOUT = "timeout"

@@ -25,6 +25,7 @@ CODES = {
     Kind.NO_INK: grpc.StatusCode.INVALID_ARGUMENT,
     Kind.CLIENT_DISCONNECTED: grpc.StatusCode.CANCELLED,
     Kind.FAILED: grpc.StatusCode.INTERNAL,
+    Kind.UNKNOWN_CODING: grpc.StatusCode.UNIMPLEMENTED,
     Kind.OVERLOADED: grpc.StatusCode.UNAVAILABLE,  # as Triton says it: clients retry
     Kind.SHUTTING_DOWN: grpc.StatusCode.UNAVAILABLE,
     Kind.TIMEOUT: grpc.StatusCode.DEADLINE_EXCEEDED,
@@ -62,6 +63,11 @@ class Call:
     started: float
     body: bytes = b""
     method: bytes = b"POST"
+
+    @property
+    def client(self) -> str:
+        """The client's address, as gRPC names it."""
+        return str(self.context.peer())
 
     def is_disconnected(self) -> bool:
         """Whether the client has left."""

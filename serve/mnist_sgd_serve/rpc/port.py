@@ -9,7 +9,7 @@ import dataclasses
 import socket
 from importlib.util import find_spec
 
-from mnist_sgd_serve.server import bind
+from mnist_sgd_serve.process.listening import bind
 from mnist_sgd_serve.settings import Settings
 
 
@@ -25,7 +25,7 @@ def reserve_port(settings: Settings) -> socket.socket:
             "the gRPC port needs the packages grpcio and protobuf: pip install 'mnist-sgd[grpc]'"
         )
     assert settings.grpc_port is not None
-    with bind(dataclasses.replace(settings, port=settings.grpc_port)) as alone:
+    with bind(dataclasses.replace(settings, port=settings.grpc_port, unix_socket=None)) as alone:
         address = alone.getsockname()
     holder = socket.socket(alone.family, socket.SOCK_STREAM)
     try:

@@ -6,13 +6,14 @@ parsed there, so that an invalid one is rejected like any bad request.
 
 import asyncio
 import time
+from pathlib import Path
 from typing import Any
 
 import grpc
 import grpc.aio
 
 from mnist_sgd_serve.http.authentication import Authentication
-from mnist_sgd_serve.http.status import CLIENT_CLOSED_REQUEST, STATUS
+from mnist_sgd_serve.http.responses import CLIENT_CLOSED_REQUEST, STATUS
 from mnist_sgd_serve.inference import InferenceService
 from mnist_sgd_serve.logs import RequestLog
 from mnist_sgd_serve.process.listening import SETTLE_SECONDS, own_listeners, reject_new
@@ -73,12 +74,19 @@ class RpcServer:
             (grpc.method_handlers_generic_handler(SERVICE, methods), self.health.handler)
         )
         try:
-            bound = self.server.add_insecure_port(f"{host}:{port}")
+            bound = self._add_port(f"{host}:{port}")
         except RuntimeError as error:
             raise OSError(f"cannot listen on {host}:{port} for gRPC") from error
         await self.server.start()
         self.port = bound
         return f"{host}:{bound}"
+
+    def _add_port(self, address: str) -> int:
+        certificate, key = self.settings.tls_cert, self.settings.tls_key
+        if certificate is None:
+            return int(self.server.add_insecure_port(address))
+        pair = (Path(key or certificate).read_bytes(), Path(certificate).read_bytes())
+        return int(self.server.add_secure_port(address, grpc.ssl_server_credentials([pair])))
 
     def drain(self) -> None:
         """Report to health checks that the server is about to end."""

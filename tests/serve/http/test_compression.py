@@ -11,7 +11,7 @@ from hypothesis import given, strategies as st
 from deflate import blocks
 from memory import traced
 from mnist_sgd_serve.http.compression import STEP, decompress
-from mnist_sgd_serve.http.status import STATUS
+from mnist_sgd_serve.http.responses import STATUS
 from mnist_sgd_serve.protocol import Kind, RequestError
 
 TEXT = bytes(range(256)) * 40

@@ -366,7 +366,7 @@ def test_a_request_as_to_a_proxy_is_answered(server: Server) -> None:
 
 def test_a_tunnel_is_refused(server: Server) -> None:
     reply = last_answer(server, b"CONNECT other:443 HTTP/1.1\r\nHost: other\r\n\r\n\x16\x03\x01")
-    server.check_refusal(reply, 404, "there is nothing at this path")
+    server.check_refusal(reply, 400, "the target of the request is not a valid path")
 
 
 @pytest.mark.parametrize("pieces", [1, 3])

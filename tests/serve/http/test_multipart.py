@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from mnist_sgd_serve.http.multipart import image_part
-from mnist_sgd_serve.http.status import STATUS
+from mnist_sgd_serve.http.responses import STATUS
 from mnist_sgd_serve.protocol import RequestError
 
 BOUNDARY = "----form7MA4YWxk"

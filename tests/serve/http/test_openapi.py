@@ -1,11 +1,17 @@
 """The description of the server agrees with what the protocol reads and writes."""
 
 import json
+from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
 
-from mnist_sgd_serve.http.openapi import openapi
+from mnist_sgd_serve.http import openapi
+from mnist_sgd_serve.http.routes import Routes
 from mnist_sgd_serve.protocol import model_metadata
+from mnist_sgd_serve.settings import Settings
 
-DOCUMENT = openapi("digits", ("7", "3"), "0.1.0")
+ENDPOINTS = Routes(Settings(model=Path("model.onnx")), Mock(), Mock(), Mock()).endpoints
+DOCUMENT = openapi.document(ENDPOINTS, "digits", ("7", "3"), "0.1.0")
 
 
 def test_the_description_is_json_and_all_its_references_lead_somewhere() -> None:
@@ -51,6 +57,36 @@ def test_the_description_has_every_route() -> None:
     for path, item in DOCUMENT["paths"].items():
         given = [parameter["name"] for parameter in item.get("parameters", [])]
         assert given == [name for name in ("name", "version") if f"{{{name}}}" in path]
+
+
+def test_the_description_says_what_needs_the_token_and_then_tells_no_classes() -> None:
+    document = openapi.document(ENDPOINTS, "digits", (), "0.1.0", token_required=True)
+    assert document["components"]["securitySchemes"] == {
+        "bearer": {"type": "http", "scheme": "bearer"}
+    }
+    for path, item in document["paths"].items():
+        for method in item.keys() & {"get", "post"}:
+            needs = not path.startswith("/v2/health") and path != "/openapi.json"
+            assert (item[method].get("security") == [{"bearer": []}]) is needs
+            assert ("401" in item[method]["responses"]) is needs
+    assert '"7"' not in json.dumps(document)
+    assert "security" not in json.dumps(DOCUMENT["paths"])
+
+
+def test_the_description_names_the_path_under_which_a_proxy_serves_it() -> None:
+    document = openapi.document(ENDPOINTS, "digits", ("7", "3"), "0.1.0", root_path="/digits")
+    assert document["servers"] == [{"url": "/digits"}]
+
+
+def parameters(path: str, method: str) -> dict[str, Any]:
+    return {one["name"]: one["schema"] for one in DOCUMENT["paths"][path][method]["parameters"]}
+
+
+def test_the_description_has_all_parameters() -> None:
+    assert parameters("/predict", "post") == {"explain": {"type": "string", "enum": ["0", "1"]}}
+    assert list(parameters("/v2/models/{name}/infer", "post")) == [
+        "Inference-Header-Content-Length"
+    ]
 
 
 def test_the_description_of_a_request_allows_the_members_that_are_read() -> None:

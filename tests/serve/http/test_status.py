@@ -2,7 +2,7 @@
 
 import pytest
 
-from mnist_sgd_serve.http.status import STATUS
+from mnist_sgd_serve.http.responses import STATUS
 from mnist_sgd_serve.metrics import REASONS, STATUSES
 from mnist_sgd_serve.protocol import Kind
 

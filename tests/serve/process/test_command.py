@@ -70,7 +70,13 @@ numbers = {
         | {
             "access_log": st.booleans(),
             "allow_host": st.lists(st.sampled_from(["*", "a.example", "[::1]"])).map(tuple),
-            "cors": st.sampled_from(["*", "https://example.org:8443"]),
+            "cors": st.lists(st.sampled_from(["*", "https://example.org:8443"])).map(tuple),
+            "unix_socket": st.just("a b/-socket"),
+            "tls_cert": st.just("-cert.pem"),
+            "root_path": st.sampled_from(["", "/digits", "/a/b/"]),
+            "trusted_proxy": st.lists(st.sampled_from(["*", "unix", "10.0.0.0/8", "::1"])).map(
+                tuple
+            ),
             "name": st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", fullmatch=True),
             "host": st.sampled_from(["::1", "localhost"]),
         },

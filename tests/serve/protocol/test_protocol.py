@@ -9,7 +9,7 @@ import orjson
 import pytest
 from hypothesis import example, given, strategies as st
 
-from mnist_sgd_serve.http.status import STATUS
+from mnist_sgd_serve.http.responses import STATUS
 from mnist_sgd_serve.protocol import (
     InferRequest,
     InferResponse,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given, strategies as st
 from numpy.typing import NDArray
 
-from mnist_sgd_serve.http.status import STATUS
+from mnist_sgd_serve.http.responses import STATUS
 from mnist_sgd_serve.protocol import (
     InferRequest,
     InferResponse,

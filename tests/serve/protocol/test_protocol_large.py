@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from memory import traced
-from mnist_sgd_serve.http.status import STATUS
+from mnist_sgd_serve.http.responses import STATUS
 from mnist_sgd_serve.protocol import InferRequest, RequestError, parse_infer
 from mnist_sgd_serve.protocol.large import LARGE, PIECE
 

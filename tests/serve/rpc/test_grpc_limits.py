@@ -18,7 +18,7 @@ from hypothesis import given, strategies as st
 import onnx_models
 from deflate import END, blocks
 from http2 import Http2, grpc_message
-from mnist_sgd_serve.http.status import STATUS
+from mnist_sgd_serve.http.responses import STATUS
 from mnist_sgd_serve.protocol import InferRequest, RequestError
 from mnist_sgd_serve.protocol.large import LARGE
 from mnist_sgd_serve.rpc.large import split_pixels

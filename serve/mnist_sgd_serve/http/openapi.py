@@ -14,7 +14,7 @@ from mnist_sgd_serve.protocol.tensors import INPUT, PIXELS, SIDE
 
 Json = dict[str, Any]
 
-_PICTURES = ("image/png", "image/jpeg", "image/bmp", "image/gif", "image/webp")
+_PICTURES = ("image/png", "image/jpeg", "image/bmp", "image/gif", "image/webp", "image/tiff")
 _OCTETS = "application/octet-stream"
 _HEADER_LENGTH = "Inference-Header-Content-Length"
 _NO_CONTROLS = r"^[^\u0000-\u001f\u007f-\u009f\u2028\u2029]*$"

@@ -4,27 +4,24 @@ Paths are compared as they were sent, without decoding. No path is ever a file n
 of the page are read once, at the start.
 """
 
-import base64
 import time
 from functools import partial
 from typing import Any
 from urllib.parse import parse_qs
 
-import numpy as np
 import orjson
-from numpy.typing import NDArray
 
 from mnist_sgd_serve.http.api_docs import render_html
 from mnist_sgd_serve.http.compression import SMALL
 from mnist_sgd_serve.http.decoders import Decoders
 from mnist_sgd_serve.http.messages import JSON, Handler, Request, Response, Route
 from mnist_sgd_serve.http.openapi import openapi
+from mnist_sgd_serve.http.page_data import EXAMPLE, page_document
 from mnist_sgd_serve.http.static_files import STATIC_FILES
-from mnist_sgd_serve.images.pixels import border
 from mnist_sgd_serve.images.preprocessing import Preprocessed
 from mnist_sgd_serve.inference import InferenceService
 from mnist_sgd_serve.metrics import Metrics
-from mnist_sgd_serve.model.attributions import attributions
+from mnist_sgd_serve.model.explanation import explanation
 from mnist_sgd_serve.model.manager import Model
 from mnist_sgd_serve.model.predictor import Prediction
 from mnist_sgd_serve.protocol import (
@@ -42,6 +39,11 @@ TEXT = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
 HTML = [
     (b"content-type", b"text/html; charset=utf-8"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"x-content-type-options", b"nosniff"),
+]
+PNG = [
+    (b"content-type", b"image/png"),
+    (b"cache-control", b"no-store"),
     (b"x-content-type-options", b"nosniff"),
 ]
 
@@ -94,6 +96,10 @@ class Routes:
             table[base.encode()] = Route("metadata", b"GET", _fixed(service.model_metadata()))
             table[f"{base}/ready".encode()] = Route("health", b"GET", self._model_ready)
             table[f"{base}/infer".encode()] = Route("infer", b"POST", self._infer)
+        table[b"/page/model.json"] = Route("page", b"GET", _fixed(page_document(name, model)))
+        for number, example in enumerate(model.examples):
+            path = f"/{EXAMPLE.format(number)}".encode()
+            table[path] = Route("page", b"GET", _always(Response(example.content, PNG)))
         for path, handler in STATIC_FILES.items():
             table[path] = Route("page", b"GET", handler, open=True)  # the page asks for the token
         return table
@@ -139,7 +145,7 @@ class Routes:
             "threshold": model.metadata.threshold,
         }
         if parse_qs(request.query.decode("latin-1")).get("explain") == ["1"]:
-            answer |= _explanation(model, preprocessed.image)
+            answer |= explanation(model, preprocessed.image)
         answer["milliseconds"] = round(1000 * (time.perf_counter() - request.started), 3)
         return Response(orjson.dumps(answer))
 
@@ -164,24 +170,6 @@ class Routes:
 
     async def _metrics(self, request: Request) -> Response:
         return Response(self.metrics.text(self.service.name, self.service.model.version), [TEXT])
-
-
-def _explanation(model: Model, image: NDArray[np.uint8]) -> dict[str, object]:
-    """What the model saw and, if it is linear, what each pixel contributed."""
-    contributions, paper = None, model.metadata.paper
-    if model.metadata.model == "linear":
-        blank = 0 if model.metadata.preprocessing == "mnist" else paper
-        if blank is None:  # not in the file: estimate it from the picture, as `fit` does
-            blank = int(np.median(border(image)) + 0.5)
-        contributions = attributions(model.predictor.probabilities, image, blank)
-    return {
-        "preparation": model.metadata.preprocessing,
-        "paper": paper,
-        "image": base64.b64encode(image.tobytes()).decode(),
-        "contributions": None
-        if contributions is None
-        else base64.b64encode(contributions.astype("<f4").tobytes()).decode(),
-    }
 
 
 def _fixed(document: dict[str, Any]) -> Handler:

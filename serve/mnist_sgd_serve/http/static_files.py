@@ -18,8 +18,13 @@ FOLDER = Path(__file__).parents[1] / "page"
 
 FILES = {
     b"/": ("index.html", b"text/html; charset=utf-8"),
+    b"/page/theme.css": ("theme.css", b"text/css; charset=utf-8"),
     b"/page/page.css": ("page.css", b"text/css; charset=utf-8"),
     b"/page/page.js": ("page.js", b"text/javascript; charset=utf-8"),
+    b"/page/pad.js": ("pad.js", b"text/javascript; charset=utf-8"),
+    b"/page/answer.js": ("answer.js", b"text/javascript; charset=utf-8"),
+    b"/page/camera.js": ("camera.js", b"text/javascript; charset=utf-8"),
+    b"/page/server.js": ("server.js", b"text/javascript; charset=utf-8"),
     b"/page/icon.svg": ("icon.svg", b"image/svg+xml"),
 }
 

@@ -197,7 +197,7 @@ def _largest_strip(image: Any) -> int:
     tags, (width, height) = image.tag_v2, image.size
     pixels = tags.get(_TILE_WIDTH, width) * tags.get(_TILE_HEIGHT, tags.get(_STRIP_ROWS, height))
     whole_tile = pixels if _TILE_WIDTH in tags else min(pixels, width * height)
-    return -(-whole_tile * sum(tags.get(_BITS, (1,))) // 8)
+    return int(-(-whole_tile * sum(tags.get(_BITS, (1,))) // 8))
 
 
 def canvas_memory(size: tuple[int, int]) -> int:

@@ -37,8 +37,10 @@ def explanation(model: Model, image: NDArray[np.uint8]) -> dict[str, Any]:
 
     def logits(images: NDArray[np.uint8]) -> NDArray[np.float64]:
         # Beyond these, float32 probabilities say nothing about the logit.
-        found = np.clip(model.predictor.probabilities(images), ROUNDING, 1 - ROUNDING)
-        return np.log(found / (1 - found)).astype(np.float64)
+        found = model.predictor.probabilities(images).astype(np.float64)
+        found = found.clip(ROUNDING, 1 - ROUNDING)
+        odds: NDArray[np.float64] = found / (1 - found)
+        return np.log(odds)
 
     contributions = occlusion = None
     if metadata.model == "linear":

@@ -50,5 +50,5 @@ def occlusion_map(
     patches = covered[:, None, :, None] & covered[None, :, None, :]
     copies = np.where(patches, np.uint8(blank), image).reshape(-1, side, side)
     found = logits(np.concatenate([image[None], copies]))
-    drops = (found[0] - found[1:]).reshape(len(starts), len(starts))
+    drops: NDArray[np.float64] = (found[0] - found[1:]).reshape(len(starts), len(starts))
     return drops.repeat(step, axis=0).repeat(step, axis=1)[:side, :side]

@@ -22,7 +22,8 @@ RANDOM = np.random.default_rng(4)
 
 def ink_below(images: Pixels) -> NDArray[np.float64]:
     """A model that knows only how much ink there is in the lower half."""
-    return images[:, 14:].sum((1, 2)) / 255.0
+    found: NDArray[np.float64] = images[:, 14:].sum((1, 2)) / 255.0
+    return found
 
 
 def test_a_map_is_what_the_logit_loses_by_each_patch() -> None:

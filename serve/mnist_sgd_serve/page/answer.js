@@ -26,6 +26,9 @@ export function percent(share) {
   return `${Number((100 * share).toFixed(1))} %`;
 }
 
+/** A probability in percent: never 0 or 100, which it is only by the rounding of a float. */
+export const chance = (share) => percent(Math.min(Math.max(share, 1e-9), 1 - 1e-9));
+
 /**
  * Show a bar for each class.
  * @param {{ classes: string[], threshold: number, positive: string,
@@ -44,7 +47,7 @@ export function showBars({ classes, threshold, positive, probabilities, label })
     const [word, track, share] = [...bars.children].slice(3 * i, 3 * i + 3);
     const value = probabilities?.[name];
     for (const one of [word, share]) one.classList.toggle("chosen", name === label);
-    share.textContent = value === undefined ? "" : percent(value);
+    share.textContent = value === undefined ? "" : chance(value);
     track.setAttribute("aria-valuenow", (100 * (value ?? 0)).toFixed(1));
     track.style.setProperty("--share", value ?? 0);
     track.style.setProperty("--threshold", name === positive ? threshold : 1 - threshold);

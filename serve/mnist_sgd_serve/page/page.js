@@ -6,7 +6,7 @@
  * loaded from another origin.
  */
 
-import { allOf, inOrder, oneOf, percent, sentence, showBars, showReasons, text } from "./answer.js";
+import { allOf, chance, inOrder, oneOf, percent, sentence, showBars, showReasons, text } from "./answer.js";
 import { hasCameraApp, hasPreview, photograph } from "./camera.js";
 import { Pad, grey } from "./pad.js";
 import { describeModel, hasToken, loadExample, predict, setToken } from "./server.js";
@@ -122,9 +122,10 @@ function showGhost() {
 function showFacts() {
   const { model: kind, version, accuracy, images } = model;
   const facts = [[kind && `Model ${kind}`, `version ${version}`].filter(Boolean).join(", ")];
-  if (accuracy !== null) {
-    const of = images === null ? "the" : images.toLocaleString("en");
-    facts.push(`${percent(accuracy)} of ${of} validation images classified correctly`);
+  if (accuracy !== null && images !== null) {
+    const [right, all] = [Math.round(accuracy * images), images].map((it) => it.toLocaleString("en"));
+    const share = percent(accuracy);
+    facts.push(`${right} of ${all} validation images classified correctly (${share})`);
   }
   text("facts", facts.map(sentence).join(" "));
   const header = hasToken() ? ' -H "Authorization: Bearer $TOKEN"' : "";
@@ -180,7 +181,7 @@ function words(result) {
   }
   const time = `${milliseconds.toFixed(1)} ms in the server, ${trip.toFixed(0)} ms in all.`;
   const note = inverted ? `${time} Dark on light: inverted.` : time;
-  return [label, `Probability ${percent(confidence)}`, note];
+  return [label, `Probability ${chance(confidence)}`, note];
 }
 
 // Pictures

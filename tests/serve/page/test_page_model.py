@@ -77,6 +77,14 @@ def test_names_from_the_server_are_text_and_never_markup(opened: OpenPage) -> No
     assert meter.get_attribute("aria-valuenow") == "90.0"
 
 
+def test_no_probability_is_shown_as_nothing_or_all(opened: OpenPage) -> None:
+    """A model's float may be 0 or 1 where its probability is not."""
+    pretend(opened, {}, {"confidence": 1.0, "probabilities": {"7": 0.0, "3": 1.0}})
+    opened.draw(THREE)
+    assert opened.detail == "Probability over 99.9 %"
+    assert bars(opened) == {"3": "over 99.9 %", "7": "under 0.1 %"}
+
+
 @pytest.mark.parametrize("threshold", [0.0001, 0.5, 0.9999])
 def test_the_threshold_is_marked_on_both_bars(threshold: float, opened: OpenPage) -> None:
     """The class whose bar passes its mark is the answer."""
@@ -148,10 +156,10 @@ def test_the_foot_names_the_model_its_accuracy_and_version(
     opened: OpenPage, trained: TrainedFiles
 ) -> None:
     artifact = Predictor(trained.artifact).artifact
-    share = round(100 * artifact.metadata.metrics["batch_accuracy"], 1)
+    accuracy = artifact.metadata.metrics["batch_accuracy"]
     assert opened.page.locator("#facts").inner_text() == (
-        f"Model linear, version {artifact.sha256[:12]}. {share:g} % of 2,038 validation images "
-        "classified correctly."
+        f"Model linear, version {artifact.sha256[:12]}. {round(2038 * accuracy):,} of 2,038 "
+        f"validation images classified correctly ({round(100 * accuracy, 1):g} %)."
     )
 
 

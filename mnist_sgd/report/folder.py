@@ -23,6 +23,7 @@ from mnist_sgd.data.pictures.outputs import (
     is_run as is_run,
     is_unused,
 )
+from mnist_sgd.report.examples import remove_examples
 
 ENVIRONMENT, EVALUATION = "environment.json", "evaluation.json"
 HISTORY, EPOCHS, BATCHES = "history.json", "history.csv", "batches.csv"
@@ -148,6 +149,7 @@ def clear_run(folder: Path, keep: Sequence[str] = ()) -> None:
         plot.unlink()
     with suppress(OSError):  # it does not exist or holds other files
         (folder / PLOTS).rmdir()
+    remove_examples(folder)
     for name in FILES:
         if name != CONFIG and name not in keep:
             (folder / name).unlink(missing_ok=True)

@@ -19,6 +19,7 @@ from mnist_sgd._lock import one_writer
 from mnist_sgd.evaluation.refused import accuracy, all_pictures
 from mnist_sgd.report import folder as files
 from mnist_sgd.report.chart import Chart
+from mnist_sgd.report.examples import write_examples
 from mnist_sgd.report.html import utf8
 from mnist_sgd.report.model_card import model_card
 from mnist_sgd.report.pair import save_pair
@@ -109,6 +110,7 @@ def finish_run(
     files.write_json(folder / files.EVALUATION, _evaluation(run))
     _write_charts(run.charts, folder / files.PLOTS)
     write_pictures(folder, run.predictions.dataset)
+    write_examples(folder, run.predictions.dataset, config.get("data"))
     atomic_write(folder / files.MODEL_CARD, utf8(model_card(run)))
     atomic_write(folder / files.REPORT, utf8(report_page(run)))
     if history_error is not None:

@@ -89,6 +89,8 @@ def test_the_wheel_of_the_sdist_holds_code_types_and_data(wheel: Path) -> None:
         "mnist_sgd/sample/train-images-idx3-ubyte.gz",
         "mnist_sgd/sample/digits/three-1.png",
         "mnist_sgd_serve/model/predictor.py",
+        "mnist_sgd_serve/page/examples/3-1.png",
+        "mnist_sgd_serve/page/examples/LICENSE",
         "mnist_sgd_serve/py.typed",
     } <= names
     assert not [name for name in names if name.startswith(("csrc", "tests", "tools", "serve/"))]

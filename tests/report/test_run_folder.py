@@ -35,6 +35,7 @@ FILES = {
     "config.json",
     "environment.json",
     "evaluation.json",
+    *(f"examples/{name}-{number}.png" for name in ("left", "right") for number in (1, 2, 3)),
     "history.csv",
     "history.json",
     "model.onnx",

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,9 +22,19 @@ from hands import Drawing, Line
 from waiting import PATIENCE
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, ConsoleMessage, Page, Request
+    from playwright.sync_api import Browser, ConsoleMessage, FilePayload, Page, Request
 
-__all__ = ["CHROMIUM", "MILLISECONDS", "OpenPage", "browse", "serving", "wait_on"]
+__all__ = [
+    "CHROMIUM",
+    "DESK",
+    "MILLISECONDS",
+    "PHONE",
+    "Fingers",
+    "OpenPage",
+    "browse",
+    "serving",
+    "wait_on",
+]
 
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
@@ -34,6 +44,15 @@ CHROMIUM = next(
 MILLISECONDS = 1000.0 * PATIENCE
 """Before something that should be on the page counts as missing."""
 
+DESK: dict[str, Any] = {"viewport": {"width": 1200, "height": 800}}
+PHONE: dict[str, Any] = {
+    "viewport": {"width": 360, "height": 740},
+    "device_scale_factor": 3,
+    "is_mobile": True,
+    "has_touch": True,
+}
+"""Kinds of windows."""
+
 _ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -42,6 +61,8 @@ _ARGUMENTS = [
     "--disable-sync",
     "--disable-background-networking",
     "--disable-component-update",
+    "--use-fake-device-for-media-stream",
+    "--use-fake-ui-for-media-stream",
 ]
 
 
@@ -122,6 +143,7 @@ class OpenPage:
 
     Attributes:
         page: Playwright's page.
+        address: of the server.
         messages: what the console was told, and errors that nobody caught. A refusal of the
             Content-Security-Policy is among them.
         requests: the addresses that were asked for, in order.
@@ -129,6 +151,7 @@ class OpenPage:
 
     def __init__(self, page: "Page", address: str) -> None:
         self.page = page
+        self.address = address
         self.messages: list[str] = []
         self.requests: list[str] = []
         page.on("console", self._console)
@@ -165,6 +188,20 @@ class OpenPage:
         assert box is not None
         return [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in line]
 
+    def choose(self, content: bytes, name: str = "picture.png") -> None:
+        """Choose a picture, and do not wait."""
+        with self.page.expect_file_chooser() as chooser:
+            self.page.locator("#choose").click()
+        file: FilePayload = {"name": name, "mimeType": "image/png", "buffer": content}
+        chooser.value.set_files(file)
+
+    def expect_label(self, label: str) -> None:
+        """Wait until the page shows it: a picture is decoded before it is asked about."""
+        from playwright.sync_api import expect
+
+        expect(self.page.locator("#label")).to_have_text(label)
+        self.settle()
+
     def settle(self) -> None:
         """Wait until nothing is asked any more."""
         self.page.locator("#verdict[aria-busy=false]").wait_for()
@@ -195,3 +232,16 @@ class OpenPage:
         address: str = self.page.locator(canvas).evaluate("it => it.toDataURL()")
         with Image.open(BytesIO(base64.b64decode(address.partition(",")[2]))) as image:
             return np.asarray(image)
+
+
+class Fingers:
+    """Fingers on the screen of a phone."""
+
+    def __init__(self, opened: OpenPage) -> None:
+        self.devtools = opened.page.context.new_cdp_session(opened.page)
+
+    def send(self, kind: str, *points: tuple[float, float]) -> None:
+        """Send touchStart, touchMove or touchEnd, with the places of all fingers in the window."""
+        places = [{"x": x, "y": y, "id": number} for number, (x, y) in enumerate(points)]
+        event: dict[str, Any] = {"type": kind, "touchPoints": places}
+        self.devtools.send("Input.dispatchTouchEvent", event)

@@ -13,7 +13,7 @@ from mnist_sgd_serve.protocol.members import UNSUPPORTED
 from mnist_sgd_serve.protocol.requests import OUTPUT
 from mnist_sgd_serve.protocol.tensors import INPUT, PIXELS, SIDE
 
-_PICTURES = ("image/png", "image/jpeg", "image/bmp", "image/gif", "image/webp")
+_PICTURES = ("image/png", "image/jpeg", "image/bmp", "image/gif", "image/webp", "image/tiff")
 _OCTETS = "application/octet-stream"
 _HEADER_LENGTH = "Inference-Header-Content-Length"
 _FAILURES = {
@@ -271,14 +271,14 @@ def _prediction(classes: tuple[str, ...], probability: Json) -> Json:
         threshold=probability | {"description": "Above it, the label is the positive class"},
         milliseconds={"type": "number", "minimum": 0},
     )
+    floats: Json = {"type": ["string", "null"], "contentEncoding": "base64"}  # 784, little-endian
     answer["properties"] |= {
         "preparation": {"type": "string", "description": "How the picture was preprocessed"},
         "paper": {"type": ["integer", "null"], "description": "Grey of the paper, 0 to 255"},
         "image": {"type": "string", "description": "Model input, base64 of 784 bytes"},
-        "contributions": {
-            "type": ["string", "null"],
-            "description": "Of each pixel to the log-odds, base64 of 784 little-endian float32",
-        },
+        "version": {"type": "string", "description": "The model's"},
+        "contributions": floats | {"description": "Of each pixel to the log-odds"},
+        "occlusion": floats | {"description": "How the log-odds change where a pixel is covered"},
     }
     return answer
 

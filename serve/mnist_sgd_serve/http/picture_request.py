@@ -55,6 +55,7 @@ def read_picture(
             max_pixels=limits.pixels,
             max_bytes=limits.body,
             max_memory=limits.memory - held,
+            tiff=True,
             reduce=True,
         )
         return preprocess(grey, preprocessing)

@@ -3,14 +3,11 @@
 No path is ever a file name, but for those of the page's own files.
 """
 
-import base64
 import time
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-import numpy as np
 import orjson
-from numpy.typing import NDArray
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Mount, Route, Router
@@ -24,12 +21,12 @@ from mnist_sgd_serve.http.compression import SMALL, decompress
 from mnist_sgd_serve.http.decoders import Decoders
 from mnist_sgd_serve.http.endpoint import Endpoint, Json
 from mnist_sgd_serve.http.page import PageFiles
+from mnist_sgd_serve.http.page_data import page_document
 from mnist_sgd_serve.http.responses import Reply
-from mnist_sgd_serve.images.pixels import border
 from mnist_sgd_serve.images.preprocessing import Preprocessed
 from mnist_sgd_serve.inference import InferenceService
 from mnist_sgd_serve.metrics import Metrics
-from mnist_sgd_serve.model.attributions import attributions
+from mnist_sgd_serve.model.explanation import explanation
 from mnist_sgd_serve.model.manager import Model
 from mnist_sgd_serve.model.predictor import Prediction
 from mnist_sgd_serve.protocol import (
@@ -135,6 +132,8 @@ class Routes:
             Endpoint("GET", "/metrics", self._metrics, "metrics", openapi.metrics()),
             Endpoint("GET", "/openapi.json", self._openapi, "page", openapi.itself(), open=True),
             Endpoint("GET", "/docs", self._docs, "page", None, open=True),
+            Endpoint("GET", "/page/model.json", self._page_document, "page", None),
+            Endpoint("GET", "/page/examples/{number}", self._example, "page", None),
         ]
 
     @property
@@ -220,7 +219,7 @@ class Routes:
             "threshold": model.metadata.threshold,
         }
         if request.query_params.get("explain") == "1":
-            answer |= _explanation(model, preprocessed.image)
+            answer |= explanation(model, preprocessed.image)
         answer["milliseconds"] = round(1000 * (time.perf_counter() - upload.started), 3)
         return _json(answer)
 
@@ -273,6 +272,17 @@ class Routes:
         text = self.metrics.text(self.service.name, self.service.model.version)
         return Response(text, media_type=METRICS_TYPE)
 
+    async def _page_document(self, request: Request) -> Response:
+        return _json(page_document(self.service.name, self.service.model))
+
+    async def _example(self, request: Request) -> Response:
+        numbered = {str(number): one for number, one in enumerate(self.service.model.examples)}
+        example = numbered.get(request.path_params["number"])
+        if example is None:
+            raise self.service.unknown_path(request.url.path)
+        headers = {"cache-control": "no-store"}
+        return Response(example.content, media_type="image/png", headers=headers)
+
     def _document(self) -> Json:
         """The OpenAPI document; where a token is required, it does not tell the classes."""
         classes = () if self.token_required else self.service.model.metadata.classes
@@ -295,21 +305,3 @@ class Routes:
 
 def _json(document: Any) -> Response:
     return Response(orjson.dumps(document), media_type="application/json")
-
-
-def _explanation(model: Model, image: NDArray[np.uint8]) -> dict[str, object]:
-    """What the model saw and, if it is linear, what each pixel contributed."""
-    contributions, paper = None, model.metadata.paper
-    if model.metadata.model == "linear":
-        blank = 0 if model.metadata.preprocessing == "mnist" else paper
-        if blank is None:  # not in the file: estimate it from the picture, as `fit` does
-            blank = int(np.median(border(image)) + 0.5)
-        contributions = attributions(model.predictor.probabilities, image, blank)
-    return {
-        "preparation": model.metadata.preprocessing,
-        "paper": paper,
-        "image": base64.b64encode(image.tobytes()).decode(),
-        "contributions": None
-        if contributions is None
-        else base64.b64encode(contributions.astype("<f4").tobytes()).decode(),
-    }

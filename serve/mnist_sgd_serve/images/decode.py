@@ -2,9 +2,10 @@
 
 PNG, JPEG, BMP, GIF and WebP are recognised by their content, never by file name (see `formats`), in
 all modes of these formats (see `greyscale`), and turned as their EXIF orientation says. TIFF, which
-can hold nearly anything, is read where the caller trusts the files. Of an animation the first frame
-is read. Size limits are checked in the header, before a pixel is decoded, and malformed bytes raise
-nothing but `ImageError`. Only the one Pillow plugin that a file needs is imported, when needed.
+can hold nearly anything, is read where the caller trusts the files, and by the server, which
+decodes in processes of their own. Of an animation the first frame is read. Size limits are checked
+in the header, before a pixel is decoded, and malformed bytes raise nothing but `ImageError`. Only
+the one Pillow plugin that a file needs is imported, when needed.
 """
 
 import importlib
@@ -85,7 +86,7 @@ def decode(
         max_pixels: limit of width times height.
         max_bytes: limit of the file size.
         max_memory: limit of the memory to decode a file, in bytes, three copies of it included.
-        tiff: also read TIFF, for trusted files.
+        tiff: also read TIFF: for trusted files, or in a process that is expendable.
         reduce: average a large picture down while decoding, as all preprocessing does first: its
             longer side then has at most `pixels.LONGEST_SIDE` pixels.
 

@@ -8,7 +8,7 @@ What passes can still be slow, so a server also decodes in processes that it can
 """
 
 import struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mnist_sgd_serve.images.errors import ImageTooLarge
 from mnist_sgd_serve.images.file_headers import (
@@ -43,6 +43,9 @@ _PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
 
 _BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2, "I;16N": 2}
 """Bytes per pixel in Pillow's memory, by mode; 4 for all others."""
+
+_BITS, _STRIP_ROWS, _TILE_WIDTH, _TILE_HEIGHT = 258, 278, 322, 323
+"""TIFF 6.0 tags."""
 
 _POINTER = 8
 """Bytes that Pillow keeps for each row in addition to its pixels."""
@@ -175,6 +178,8 @@ def memory_needed(kind: str, image: "Image.Image") -> int:
         needed *= 2
     elif kind in ("GIF", "BMP"):  # the canvas for a next frame; run lengths decoded in Python
         needed += 2 * width * height
+    elif kind == "TIFF":
+        needed += _largest_strip(image) + _deep_copies(image)
     return needed
 
 
@@ -183,6 +188,16 @@ def _deep_copies(image: "Image.Image") -> int:
     if not image.mode.startswith("I"):
         return 0
     return (2 if "transparency" in image.info else 1) * image.size[0] * image.size[1]
+
+
+def _largest_strip(image: Any) -> int:
+    """Return the bytes of a TIFF's strip or tile, which libtiff decompresses as a whole."""
+    if not image.use_load_libtiff:
+        return 0
+    tags, (width, height) = image.tag_v2, image.size
+    pixels = tags.get(_TILE_WIDTH, width) * tags.get(_TILE_HEIGHT, tags.get(_STRIP_ROWS, height))
+    whole_tile = pixels if _TILE_WIDTH in tags else min(pixels, width * height)
+    return int(-(-whole_tile * sum(tags.get(_BITS, (1,))) // 8))
 
 
 def canvas_memory(size: tuple[int, int]) -> int:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from mnist_sgd_serve.model.artifact import ArtifactError
 from mnist_sgd_serve.model.bound_session import BoundSession
+from mnist_sgd_serve.model.examples import Example, find_examples
 from mnist_sgd_serve.model.metadata import Metadata
 from mnist_sgd_serve.model.predictor import Predictor
 from mnist_sgd_serve.model.reason import runtime_reason
@@ -26,11 +27,12 @@ WARM_UP = (1, 2, 16, 1)
 
 @dataclass(frozen=True)
 class Model:
-    """An artifact that has been warmed up."""
+    """An artifact that has been warmed up, and the example pictures next to its file."""
 
     predictor: Predictor
     bound: BoundSession
     version: str
+    examples: tuple[Example, ...] = ()
 
     @property
     def metadata(self) -> Metadata:
@@ -114,7 +116,8 @@ def _load(path: str | os.PathLike[str]) -> Model:
     """
     predictor = Predictor(path)
     version = predictor.artifact.sha256[:12]
-    model = Model(predictor, BoundSession(predictor.artifact.session), version)
+    examples = find_examples(path, predictor.metadata)
+    model = Model(predictor, BoundSession(predictor.artifact.session), version, examples)
     for count in WARM_UP:
         try:
             answers = len(model.run(np.zeros((count, 28, 28), np.uint8)))

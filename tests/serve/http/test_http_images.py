@@ -79,7 +79,7 @@ def png_header(width: int, height: int) -> bytes:
         (file(seven("RGB"), "WEBP")[:40], 400, "the WebP image is damaged or cut short"),
         (file(seven(), "BMP")[:60], 400, "the BMP image is damaged or cut short"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n", 415, "an EPS image cannot be read"),
-        (file(seven(), "TIFF"), 415, "a TIFF image cannot be read"),
+        (file(seven(), "TIFF")[:60], 400, "the TIFF image is damaged or cut short"),
         (b"8BPS\0\1" + bytes(100), 415, "a PSD image cannot be read"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", 415, "an SVG image cannot be read"),
         (file(seven(), "PPM"), 415, "a PGM image cannot be read"),
@@ -128,7 +128,7 @@ def test_cmyk_and_turned_photographs_have_the_answer_of_the_grey_version(server:
     assert reply.json["probability"] == pytest.approx(grey, abs=0.02)
 
 
-@pytest.mark.parametrize("kind", ["PNG", "GIF", "WEBP"])
+@pytest.mark.parametrize("kind", ["PNG", "GIF", "WEBP", "TIFF"])
 def test_of_an_animation_the_first_frame_is_answered(server: Server, kind: str) -> None:
     blank = Image.new("L", (60, 80), 0)
     options = {"lossless": True} if kind == "WEBP" else {}
@@ -160,6 +160,7 @@ def test_an_explanation_is_given_where_it_is_asked_for(server: Server) -> None:
     assert np.array_equal(image, Predictor(MODEL).predict(file(seven())).image)
     added = np.frombuffer(base64.b64decode(reply["contributions"]), "<f4")
     assert added == pytest.approx(np.linspace(-0.02, 0.02, 784) * image.ravel() / 255, abs=1e-3)
+    assert reply["occlusion"] is None
     for query in ("?explain=0", "?explain", "?" + "&" * 9000, "?explain=%ff", ""):
         assert "image" not in server.post("/predict" + query, file(seven())).json
 

@@ -281,7 +281,7 @@ def test_an_image_that_is_transparent_everywhere_has_no_ink() -> None:
         decode(encode(Image.new("RGBA", (9, 9)), "PNG"))
 
 
-def test_the_formats_that_a_server_reads_are_named_without_tiff() -> None:
+def test_where_tiff_is_not_read_it_is_not_named() -> None:
     with pytest.raises(UnsupportedFormat) as refused:
         decode(encode(DRAWING, "TIFF"))
     expected = "a TIFF image cannot be read: save it as PNG, JPEG, BMP, GIF or WebP"

@@ -177,6 +177,13 @@ KINDS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "WebP lossless": ("WebP", "RGBA", {"lossless": True}),
     "JPEG": ("JPEG", "RGB", {}),
     "JPEG CMYK": ("JPEG", "CMYK", {}),
+    "TIFF": ("TIFF", "RGB", {}),
+    "TIFF I;16": ("TIFF", "I;16", {}),
+    "TIFF F": ("TIFF", "F", {"compression": "tiff_deflate"}),
+    "TIFF I": ("TIFF", "I", {"compression": "tiff_deflate"}),
+    "TIFF of one strip": ("TIFF", "RGB", {"compression": "tiff_lzw", "tiffinfo": {278: 2400}}),
+    "TIFF, group 4": ("TIFF", "1", {"compression": "group4", "tiffinfo": {278: 2400}}),
+    "TIFF, JPEG": ("TIFF", "RGB", {"compression": "jpeg", "tiffinfo": {278: 2400}}),
 }
 
 
@@ -187,12 +194,12 @@ def peak(content: bytes, *refusals: type[ImageError]) -> int:
         status = Path("/proc/self/status").read_text()
         return 1024 * int(status.partition("VmHWM:")[2].split()[0])
 
-    for kind in ("JPEG", "GIF"):
-        decode(saved(Image.fromarray(drawn(60, 40)), kind), reduce=True)
+    for kind in ("JPEG", "GIF", "TIFF"):
+        decode(saved(Image.fromarray(drawn(60, 40)), kind), tiff=True, reduce=True)
     Path("/proc/self/clear_refs").write_text("5")
     before = hwm()
     with suppress(*refusals):
-        decode(content, reduce=True)
+        decode(content, tiff=True, reduce=True)
     return hwm() - before
 
 

@@ -1,0 +1,43 @@
+"""Make the screenshots of the documentation, with the Chromium of the system.
+
+    python tools/screenshots.py
+
+They are written to docs/images. Nothing is downloaded: models are trained on the sample.
+"""
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
+
+from browser import OpenPage, browse, serving
+from hands import Drawing
+
+IMAGES = Path(__file__).parents[1] / "docs" / "images"
+
+
+def page_screenshot(path: Path) -> None:
+    """Take a picture of the server's page with a three drawn on it."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        train = [sys.executable, "-m", "mnist_sgd", "train", "--model", "cnn", "--out", name]
+        subprocess.run([*train, "--epochs", "3"], check=True)
+        with serving(folder / "model.onnx", folder) as address, browse() as browser:
+            context = browser.new_context(viewport={"width": 1000, "height": 760})
+            opened = OpenPage(context.new_page(), address)
+            opened.page.locator("#examples img").last.wait_for()
+            opened.draw(Drawing("3 round", "usual"))
+            opened.page.wait_for_timeout(500)  # for the bars to grow
+            opened.page.screenshot(path=path)
+
+
+def main() -> None:
+    """Make all of them."""
+    IMAGES.mkdir(exist_ok=True)
+    page_screenshot(IMAGES / "page.png")
+
+
+if __name__ == "__main__":
+    main()

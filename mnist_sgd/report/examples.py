@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from mnist_sgd._files import atomic_write
+from mnist_sgd.report.folder import EXAMPLES, remove_files
 from mnist_sgd_serve.images.decode import decode_own
 from mnist_sgd_serve.images.errors import ImageError
-from mnist_sgd_serve.model.examples import FOLDER, example_name
+from mnist_sgd_serve.model.examples import example_name
 
 if TYPE_CHECKING:
     from mnist_sgd.data import ImageSet
@@ -40,28 +42,17 @@ def write_examples(
     Raises:
         OSError: a file cannot be written.
     """
-    remove_examples(folder)
+    remove_files(folder / EXAMPLES, "*.png")
     if dataset.name.startswith("MNIST sample"):
         return
-    (folder / FOLDER).mkdir(exist_ok=True)
+    (folder / EXAMPLES).mkdir(exist_ok=True)
     for label, name in enumerate(dataset.classes):
         indices = np.flatnonzero(dataset.labels == label)
-        steps = (np.arange(PER_CLASS) + 0.5) / PER_CLASS * len(indices)
-        for number, index in enumerate(np.unique(indices[steps.astype(int)]).tolist(), 1):
-            path = folder / FOLDER / example_name(name, number)
+        steps = ((np.arange(PER_CLASS) + 0.5) / PER_CLASS * len(indices)).astype(int)
+        chosen = np.unique(indices[steps]) if len(indices) else indices
+        for number, index in enumerate(chosen.tolist(), 1):
+            path = folder / EXAMPLES / example_name(name, number)
             atomic_write(path, _png(_picture(dataset, index, data)))
-
-
-def remove_examples(folder: Path) -> None:
-    """Remove the examples of an older run; the folder stays if it holds other files.
-
-    Raises:
-        OSError: a file cannot be removed.
-    """
-    for old in (folder / FOLDER).glob("*.png"):
-        old.unlink()
-    if (folder / FOLDER).is_dir() and not any((folder / FOLDER).iterdir()):
-        (folder / FOLDER).rmdir()
 
 
 def _picture(
@@ -77,8 +68,6 @@ def _picture(
 
 
 def _png(picture: NDArray[np.uint8]) -> bytes:
-    from PIL import Image  # `folder` imports this module, and commands without pictures it
-
     image = Image.fromarray(picture)
     image.thumbnail((SIDE, SIDE))
     content = BytesIO()

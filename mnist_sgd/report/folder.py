@@ -23,11 +23,12 @@ from mnist_sgd.data.pictures.outputs import (
     is_run as is_run,
     is_unused,
 )
-from mnist_sgd.report.examples import remove_examples
 
 ENVIRONMENT, EVALUATION = "environment.json", "evaluation.json"
 HISTORY, EPOCHS, BATCHES = "history.json", "history.csv", "batches.csv"
 PICTURES = "pictures.csv"
+EXAMPLES = "examples"
+"""Where the server looks for them, see `mnist_sgd_serve.model.examples`."""
 WEIGHTS, ARTIFACT, CHECKPOINT = "model.safetensors", "model.onnx", "checkpoint.safetensors"
 UNEXPORTED = "model-not-exported.safetensors"
 """Weights whose export has failed, next to an older model."""
@@ -145,14 +146,23 @@ def clear_run(folder: Path, keep: Sequence[str] = ()) -> None:
         OSError: a file cannot be removed.
     """
     mark_unfinished(folder)  # removes the report first
-    for plot in (folder / PLOTS).glob("*.svg"):
-        plot.unlink()
-    with suppress(OSError):  # it does not exist or holds other files
-        (folder / PLOTS).rmdir()
-    remove_examples(folder)
+    remove_files(folder / PLOTS, "*.svg")
+    remove_files(folder / EXAMPLES, "*.png")
     for name in FILES:
         if name != CONFIG and name not in keep:
             (folder / name).unlink(missing_ok=True)
+
+
+def remove_files(folder: Path, pattern: str) -> None:
+    """Remove the files of a folder that match a pattern, and the folder if it is empty then.
+
+    Raises:
+        OSError: a file cannot be removed.
+    """
+    for path in folder.glob(pattern):
+        path.unlink()
+    with suppress(OSError):  # it does not exist or holds other files
+        folder.rmdir()
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -8,6 +8,7 @@ and the next one that can be written is preceded by one that counts them.
 import contextlib
 import io
 import json
+import logging
 import os
 import re
 import select
@@ -52,6 +53,20 @@ class Log:
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
         line = {"time": now, "level": level, "event": event, "worker": self.worker} | fields
         write(json.dumps(_plain(line), default=_text, separators=(",", ":")) + "\n")
+
+
+class LibraryLog(logging.Handler):
+    """Writes what libraries log by the module logging."""
+
+    def __init__(self, log: Log) -> None:
+        super().__init__(logging.WARNING)
+        self.log = log
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record."""
+        trace = {} if record.exc_info is None else {"trace": self.format(record)}
+        write = self.log.warning if record.levelno < logging.ERROR else self.log.error
+        write("library", library=record.name, text=record.getMessage(), **trace)
 
 
 class LoggedRequest(Protocol):
@@ -143,11 +158,11 @@ class RequestLog:
         (self.log.error if status == 500 else write)("request", **fields)
         return request_id
 
-    def rejected(self, status: int, message: str) -> None:
+    def rejected(self, status: int, message: str, client: str) -> None:
         """Count a request that did not arrive completely, and log it if all are logged."""
         self.metrics.rejected(status)
         if self.log_all:
-            self.log.warning("refused", status=status, error=message)
+            self.log.warning("refused", client=client, status=status, error=message)
 
     def _is_due(self, status: int) -> bool:
         """Whether to log a failure, rather than count it in the next line of its status."""

@@ -9,6 +9,7 @@ loop hangs, the process is ended all the same (see signals.py).
 
 import asyncio
 import contextlib
+import logging
 import mmap
 import os
 import signal
@@ -26,7 +27,7 @@ from mnist_sgd_serve.http.decoders import Decoders
 from mnist_sgd_serve.http.fast_path import connection_class
 from mnist_sgd_serve.http.routes import Routes
 from mnist_sgd_serve.inference import InferenceService
-from mnist_sgd_serve.logs import Log, RequestLog
+from mnist_sgd_serve.logs import LibraryLog, Log, RequestLog
 from mnist_sgd_serve.metrics import Metrics
 from mnist_sgd_serve.model.batcher import Batcher
 from mnist_sgd_serve.model.manager import ModelManager
@@ -75,6 +76,7 @@ def serve(
     """
     return_large_blocks()
     log = Log(worker)
+    logging.getLogger().addHandler(LibraryLog(log))
     decoders = Decoders(settings, log)
     decoders.launch()  # they start while the model is loaded
     try:

@@ -8,8 +8,9 @@ import pytest
 from PIL import Image
 
 from mnist_sgd import ImageSet
-from mnist_sgd.report.examples import PER_CLASS, SIDE, remove_examples, write_examples
-from mnist_sgd_serve.model.examples import MAX_BYTES
+from mnist_sgd.report.examples import PER_CLASS, SIDE, write_examples
+from mnist_sgd.report.folder import EXAMPLES, clear_run
+from mnist_sgd_serve.model.examples import FOLDER, MAX_BYTES
 
 COUNTS = (10, 2)
 
@@ -74,11 +75,23 @@ def test_those_of_an_older_run_disappear_and_other_files_stay(
     write_examples(tmp_path, cats)
     names = {path.name for path in (tmp_path / "examples").iterdir()}
     assert names == {"notes.txt", "cat-1.png", "cat-2.png", "cat-3.png", "dog-1.png", "dog-2.png"}
-    remove_examples(tmp_path)
+    clear_run(tmp_path)
     assert [path.name for path in (tmp_path / "examples").iterdir()] == ["notes.txt"]
     (tmp_path / "examples" / "notes.txt").unlink()
-    remove_examples(tmp_path)
+    clear_run(tmp_path)
     assert not (tmp_path / "examples").exists()
+
+
+def test_a_class_without_validation_pictures_has_no_examples(
+    dataset: ImageSet, tmp_path: Path
+) -> None:
+    umbrellas = ImageSet(dataset.images, np.ones(12, np.uint8), dataset.classes)
+    write_examples(tmp_path, umbrellas)
+    assert list(sizes(tmp_path)) == [f"umbrella-{number}.png" for number in (1, 2, 3)]
+
+
+def test_the_server_looks_where_the_run_puts_them() -> None:
+    assert EXAMPLES == FOLDER
 
 
 def test_the_samples_images_are_not_copied(dataset: ImageSet, tmp_path: Path) -> None:

@@ -194,9 +194,9 @@ class Application:
     def _record_cancelled(self, call: LoggedRequest, route: str) -> None:
         self.requests.record(call, route, CLIENT_CLOSED_REQUEST, "the request was cancelled")
 
-    def reject(self, status: int, message: str) -> Reply:
+    def reject(self, status: int, message: str, client: str) -> Reply:
         """Count a request that did not arrive completely, and make the response."""
-        self.requests.rejected(status, message)
+        self.requests.rejected(status, message, client)
         return error_reply(status, message)
 
     # The fast path.

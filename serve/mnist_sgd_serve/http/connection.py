@@ -51,7 +51,7 @@ class _Refused(Exception):  # noqa: N818  (stops the parser; nothing has failed)
 class Rejects(Protocol):
     """What a connection needs of the application."""
 
-    def reject(self, status: int, message: str) -> Reply:
+    def reject(self, status: int, message: str, client: str) -> Reply:
         """Count a request that did not arrive completely, and make the response."""
 
 
@@ -95,6 +95,11 @@ class Connection(HttpToolsProtocol):
         if self.scope["http_version"] == "1.1" and not self.pipeline and not self._has_started():
             self.transport.write(CONTINUE)
         return True
+
+    @property
+    def client_address(self) -> str:
+        """Its address, for the log."""
+        return self.client[0] if self.client else "unix"
 
     def is_gone(self) -> bool:
         """Whether the client has left."""
@@ -296,7 +301,8 @@ class Connection(HttpToolsProtocol):
             self.linger()
             return
         is_head = self.phase in (HEADERS, BODY) and self.parser.get_method() == b"HEAD"
-        refusal: Any = _Refusal(self, self.application.reject(status, message), head_only=is_head)
+        reply = self.application.reject(status, message, self.client_address)
+        refusal: Any = _Refusal(self, reply, head_only=is_head)
         queued = arriving and self.pipeline and self.pipeline[0][0] is cycle
         if queued:
             self.pipeline[0] = (refusal, self.app)
@@ -347,7 +353,9 @@ class Connection(HttpToolsProtocol):
                 self.transport.close()
         elif self.flow.write_paused:
             if now - self.stalled_since > limits.write_timeout:
-                self.application.reject(408, "the client does not read its answers")
+                self.application.reject(
+                    408, "the client does not read its answers", self.client_address
+                )
                 self.transport.abort()
         elif self.pipeline or self.refused:
             return  # the client waits for us

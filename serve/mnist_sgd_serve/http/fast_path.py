@@ -36,7 +36,7 @@ class Infers(Protocol):
     async def infer(self, request: "FastInference") -> Reply:
         """Respond to a request; never raises."""
 
-    def reject(self, status: int, message: str) -> Reply:
+    def reject(self, status: int, message: str, client: str) -> Reply:
         """Count a request that did not arrive completely, and make the response."""
 
 
@@ -89,7 +89,7 @@ class FastInference:
     @property
     def client(self) -> str:
         """The client's address."""
-        return self.connection.client[0] if self.connection.client else "unix"
+        return self.connection.client_address
 
     def take_body(self) -> bytes:
         """Give the body away."""
@@ -119,8 +119,8 @@ class FastInference:
             if bodies.held > bodies.max_held:
                 self.body = []
                 self.release()
-                error = TooManyBodies()
-                self.answer(self.connection.application.reject(503, str(error)))
+                reject = self.connection.application.reject
+                self.answer(reject(503, str(TooManyBodies()), self.client))
 
     def complete(self) -> None:
         """Handle the request, which has arrived."""

@@ -32,8 +32,8 @@ export const chance = (share) => percent(Math.min(Math.max(share, 1e-9), 1 - 1e-
 /**
  * Show a bar for each class.
  * @param {{ classes: string[], threshold: number, positive: string,
- *   probabilities?: Record<string, number>, label?: string }} answer without probabilities, the bars
- *   are empty
+ *   probabilities?: Record<string, number>, label?: string }} answer without probabilities, the
+ *   bars are empty
  */
 export function showBars({ classes, threshold, positive, probabilities, label }) {
   const names = [...classes].sort(inOrder);
@@ -54,7 +54,8 @@ export function showBars({ classes, threshold, positive, probabilities, label })
     track.classList.toggle("marked", two);
     track.classList.toggle("positive", two && name === positive);
   });
-  const rule = `${positive} above ${percent(threshold)}, else ${names.find((it) => it !== positive)}`;
+  const other = names.find((name) => name !== positive);
+  const rule = `${positive} above ${percent(threshold)}, else ${other}`;
   text("threshold", two ? `The lines mark the threshold: ${rule}.` : "");
 }
 
@@ -104,7 +105,8 @@ export function showReasons(answer) {
 function scale({ positive, contributions }, most) {
   const strongest = `The strongest colour is ${most}.`;
   if (contributions) {
-    return `The colours show what each pixel contributes to the log-odds of ${positive}. ${strongest}`;
+    const shown = `The colours show what each pixel contributes to the log-odds of ${positive}.`;
+    return `${shown} ${strongest}`;
   }
   return (
     `The colours show how much the log-odds of ${positive} drop when the 6 by 6 pixels around a ` +

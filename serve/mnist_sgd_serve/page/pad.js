@@ -29,8 +29,8 @@ export class Pad {
 
   /**
    * @param {HTMLCanvasElement} canvas
-   * @param {{ penWidth: () => number, changed: () => void }} options `penWidth` returns the width of
-   *   a line in shares of the paper's side; `changed` is called after each change of the paper
+   * @param {{ penWidth: () => number, changed: () => void }} options `penWidth` returns the width
+   *   of a line in shares of the paper's side; `changed` is called after each change of the paper
    */
   constructor(canvas, { penWidth, changed }) {
     this.canvas = canvas;
@@ -98,7 +98,8 @@ export class Pad {
   }
 
   clear() {
-    if (this.#marks.length && this.#marks.at(-1).kind !== "wipe") this.#marks.push({ kind: "wipe" });
+    const last = this.#marks.at(-1);
+    if (last && last.kind !== "wipe") this.#marks.push({ kind: "wipe" });
     this.#begun();
   }
 

@@ -1,18 +1,20 @@
 /**
  * The server's page: draw something or give it a picture, and see what the model predicts and why.
  *
- * After each change of the paper, also while a stroke is being drawn, the paper is sent to the server
- * as an image file, with one request in flight at most; the newest paper is sent next. Nothing is
- * loaded from another origin.
+ * After each change of the paper, also while a stroke is being drawn, the paper is sent to the
+ * server as an image file, with one request in flight at most; the newest paper is sent next.
+ * Nothing is loaded from another origin.
  */
 
-import { allOf, chance, inOrder, oneOf, percent, sentence, showBars, showReasons, text } from "./answer.js";
+import { allOf, inOrder, oneOf } from "./answer.js";
+import { chance, percent, sentence, showBars, showReasons, text } from "./answer.js";
 import { hasCameraApp, hasPreview, photograph } from "./camera.js";
 import { Pad, grey } from "./pad.js";
 import { describeModel, hasToken, loadExample, predict, setToken } from "./server.js";
 
 const PAUSE = 60; // milliseconds between two requests while a stroke is being drawn
 const MOST_NAMED = 4; // classes in the title
+const HOW = "Draw it, or drop or paste a picture.";
 
 const $ = (id) => document.getElementById(id);
 const verdict = $("verdict");
@@ -97,8 +99,7 @@ function nameClasses() {
   text("knows", `The model knows only ${allOf(classes)}: it calls everything one of them.`);
   const whole = isWhole();
   document.body.classList.toggle("whole", whole);
-  const ways = ["Draw it, or drop or paste a picture.", "Choose, drop or paste a picture; or draw."];
-  text("how", ways[Number(whole)]);
+  text("how", whole ? "Choose, drop or paste a picture; or draw." : HOW);
   text("choose", whole ? "Choose a picture…" : "Picture…");
   if (whole) $("sheet").before($("choose"));
   else $("tools").insertBefore($("choose"), $("file"));
@@ -123,9 +124,9 @@ function showFacts() {
   const { model: kind, version, accuracy, images } = model;
   const facts = [[kind && `Model ${kind}`, `version ${version}`].filter(Boolean).join(", ")];
   if (accuracy !== null && images !== null) {
-    const [right, all] = [Math.round(accuracy * images), images].map((it) => it.toLocaleString("en"));
-    const share = percent(accuracy);
-    facts.push(`${right} of ${all} validation images classified correctly (${share})`);
+    const right = Math.round(accuracy * images).toLocaleString("en");
+    const all = `${images.toLocaleString("en")} validation images`;
+    facts.push(`${right} of ${all} classified correctly (${percent(accuracy)})`);
   }
   text("facts", facts.map(sentence).join(" "));
   const header = hasToken() ? ' -H "Authorization: Bearer $TOKEN"' : "";
@@ -173,7 +174,8 @@ function show(result) {
 
 /** The prediction, details, and a note. */
 function words(result) {
-  if (!result) return ["", `The answer comes with ${isWhole() ? "a picture or " : ""}the first stroke.`, ""];
+  const beginning = isWhole() ? "a picture or the first stroke" : "the first stroke";
+  if (!result) return ["", `The answer comes with ${beginning}.`, ""];
   const { error, blank, label, confidence, milliseconds, trip, inverted } = result;
   if (error) {
     const nothing = areDigits() ? "No digit here" : "Nothing here";

@@ -58,7 +58,12 @@ class Bench:
         await Response(reply.body)(scope, receive, send)
 
     def ask(self, way: str, head: dict[bytes, bytes] | None = None, *, gone: bool = False) -> Reply:
-        connection = Mock(client=("192.0.2.7", 80), url=b"/x" + b"y" * 9000, refused=False)
+        connection = Mock(
+            client=("192.0.2.7", 80),
+            client_address="192.0.2.7",
+            url=b"/x" + b"y" * 9000,
+            refused=False,
+        )
         connection.is_gone.return_value = gone
         given = {b"host": b"localhost"} | (head or {})
         if way == "fast":
@@ -71,7 +76,7 @@ class Bench:
             "method": "POST",
             "path": "/x",
             "raw_path": connection.url,
-            "client": connection.client,
+            "client": ("192.0.2.7", 80),
             "headers": list(given.items()),
             "state": {"connection": connection},
         }
@@ -229,11 +234,12 @@ def test_what_clients_do_wrong_is_logged_only_if_told(
     for access_log in (False, True):
         bench = Bench(RequestError("wrong"), access_log=access_log)
         bench.ask(way, {b"x-request-id": b"abc"})
-        bench.application.reject(431, "too large")
+        bench.application.reject(431, "too large", "192.0.2.7")
         found = lines(capfd.readouterr().err)
         if access_log:
             assert [line["event"] for line in found] == ["request", "refused"]
             assert (found[0]["request"], found[0]["level"]) == ("abc", "warning")
+            assert {line["client"] for line in found} == {"192.0.2.7"}
         else:
             assert found == []
 

@@ -142,7 +142,7 @@ class FakeApplication:
         await self.may_answer.wait()
         return Reply(b"{}")
 
-    def reject(self, status: int, message: str) -> Reply:
+    def reject(self, status: int, message: str, client: str) -> Reply:
         return Reply(message.encode(), status)
 
 
@@ -150,6 +150,7 @@ class FakeConnection:
     """Notes what is written."""
 
     url = INFER.encode()
+    client_address = "192.0.2.7"
 
     def __init__(self, application: FakeApplication) -> None:
         self.application = application

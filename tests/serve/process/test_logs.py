@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from urllib.request import urlopen
 import pytest
 
 from mnist_sgd_serve import logs
-from mnist_sgd_serve.logs import Log
+from mnist_sgd_serve.logs import LibraryLog, Log
 from waiting import PATIENCE
 
 PIPE_BYTES = 16_384
@@ -91,3 +92,29 @@ def test_a_server_whose_log_nobody_reads_answers_and_ends(
                 assert answer.status == 200
         process.terminate()
         assert process.wait(PATIENCE) == 0
+
+
+def test_what_libraries_log_is_json_too(capfd: pytest.CaptureFixture[str]) -> None:
+    logger = logging.getLogger("a.library")
+    handler = LibraryLog(Log(3))
+    logger.addHandler(handler)
+    try:
+        logger.info("unheard")
+        logger.warning("odd: %s", "x\ny")
+        try:
+            raise ZeroDivisionError("by nothing")
+        except ZeroDivisionError:
+            logger.exception("failed")
+    finally:
+        logger.removeHandler(handler)
+    odd, failed = map(json.loads, capfd.readouterr().err.splitlines())
+    given = {key: odd[key] for key in ("level", "event", "worker", "library", "text")}
+    assert given == {
+        "level": "warning",
+        "event": "library",
+        "worker": 3,
+        "library": "a.library",
+        "text": "odd: x\ny",
+    }
+    assert (failed["level"], failed["text"]) == ("error", "failed")
+    assert failed["trace"].endswith("ZeroDivisionError: by nothing")

@@ -55,12 +55,22 @@ def _operation(method: str, path: str, operation: Json, shared: list[Json], addr
         _row(f"{one['in']}: {one['name']}", one.get("description", ""), one["schema"])
         for one in [*shared, *operation.get("parameters", [])]
     ]
-    for kind, content in operation.get("requestBody", {}).get("content", {}).items():
-        rows.append(_row("body", kind, content["schema"]))
+    rows += _contents("body", "", operation.get("requestBody", {}).get("content", {}))
     for status, response in operation["responses"].items():
-        for kind, content in response["content"].items():
-            rows.append(_row(status, f"{response['description']}: {kind}", content["schema"]))
+        rows += _contents(status, response["description"], response["content"])
     return "\n".join([*lines, "<table>", *rows, "</table>"])
+
+
+def _contents(name: str, text: str, content: Json) -> list[str]:
+    """Render a row for each schema, with the content types that have it."""
+    kinds: dict[str, list[str]] = {}
+    for kind, media in content.items():
+        kinds.setdefault(_schema_cell(media["schema"]), []).append(kind)
+    return [
+        f"<tr><th>{escape(name)}</th><td>{escape(text)} {escape(', '.join(given))}</td>"
+        f"<td>{cell}</td></tr>"
+        for cell, given in kinds.items()
+    ]
 
 
 def _command(method: str, path: str, operation: Json, shared: list[Json], address: str) -> str:

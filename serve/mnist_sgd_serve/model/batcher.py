@@ -152,7 +152,9 @@ class Batcher(Generic[M]):
         if queue and queue.images + len(images) > self.max_queue_size:
             self._closed = self._closed or small
             raise QueueFull
-        waiting = _Waiting[M](images, loop.create_future(), time.monotonic(), is_disconnected)
+        waiting: _Waiting[M] = _Waiting(
+            images, loop.create_future(), time.monotonic(), is_disconnected
+        )
         if idle:
             loop.call_soon(self._flush)
         queue.append(waiting)

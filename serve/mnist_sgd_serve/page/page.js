@@ -132,7 +132,6 @@ function showFacts() {
   const header = hasToken() ? ' -H "Authorization: Bearer $TOKEN"' : "";
   text("curl", `curl --data-binary @picture.png${header} ${new URL("predict", document.baseURI)}`);
   $("program").hidden = false;
-  $("docs").hidden = hasToken(); // a link cannot send it
 }
 
 /** Show the example pictures; a click lays one on the paper. */

@@ -233,7 +233,7 @@ def test_a_server_with_a_token_is_used_after_the_token_was_given(
         expect(page.locator("h1")).to_have_text("3 or 7?")
         page.get_by_role("button", name="Example 1: 3").click()
         expect(page.locator("#label")).to_have_text("3")
-        expect(page.get_by_role("link", name="API reference")).to_be_hidden()
+        expect(page.get_by_role("link", name="API reference")).to_be_visible()
         assert page.locator("#curl").inner_text() == (
             'curl --data-binary @picture.png -H "Authorization: Bearer $TOKEN" '
             + f"{locked}/predict"

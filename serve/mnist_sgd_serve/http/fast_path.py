@@ -71,7 +71,7 @@ class FastInference:
         self.path = connection.url
         self.headers = headers
         self.keep_alive = keep_alive
-        self.body: list[bytes] = []
+        self.body: bytes | bytearray = b""
         self.size = self.held = 0
         self.disconnected = self.response_complete = False
         self.started = 0.0
@@ -93,8 +93,8 @@ class FastInference:
 
     def take_body(self) -> bytes:
         """Give the body away."""
-        body, self.body = b"".join(self.body), []
-        return body
+        body, self.body = self.body, b""
+        return bytes(body)
 
     def is_disconnected(self) -> bool:
         """Whether the client has left."""
@@ -110,14 +110,19 @@ class FastInference:
         """Append a part of the body."""
         if self.response_complete:
             return
-        self.body.append(part)
+        if not self.size:
+            self.body = part
+        else:
+            if isinstance(self.body, bytes):
+                self.body = bytearray(self.body)  # large blocks go back to the system when freed
+            self.body += part
         self.size += len(part)
         if self.size > SMALL_BODY:
             bodies = self.connection.application.bodies
             bodies.held += self.size - self.held
             self.held = self.size
             if bodies.held > bodies.max_held:
-                self.body = []
+                self.body = b""
                 self.release()
                 reject = self.connection.application.reject
                 self.answer(reject(503, str(TooManyBodies()), self.client))

@@ -168,25 +168,19 @@ class Routes:
     async def _parse_infer(self, request: Arrived) -> InferRequest:
         length = request.headers.get(b"inference-header-content-length")
         encoding = request.headers.get(b"content-encoding")
-        body = request.take_body()
-        is_small = len(body) <= (LARGE if encoding is None else SMALL)
-        # Little JSON, followed by images that are used in place.
-        is_binary = (
-            encoding is None
-            and length is not None
-            and (length.isdigit() and len(length) < 20 and int(length) <= LARGE)
-        )
         header_length = None if length is None else length.decode("latin-1")
+        body, most = request.take_body(), self.service.max_images
+        if encoding is None and (len(body) <= LARGE or _is_little_json(length)):
+            return parse_infer(body, header_length, max_images=most)
 
         def parse(limit: int) -> InferRequest:
             content = body
             if encoding is not None:
                 content = decompress(body, encoding.decode("latin-1"), limit=limit)
-            return parse_infer(content, header_length, max_images=self.service.max_images)
+            return parse_infer(content, header_length, max_images=most)
 
-        return await self.service.parse(
-            parse, request.is_disconnected, is_small=is_small or is_binary
-        )
+        is_small = encoding is not None and len(body) <= SMALL
+        return await self.service.parse(parse, request.is_disconnected, is_small=is_small)
 
     async def _infer(self, request: Request) -> Response:
         self._check_model(request)
@@ -305,3 +299,8 @@ class Routes:
 
 def _json(document: Any) -> Response:
     return Response(orjson.dumps(document), media_type="application/json")
+
+
+def _is_little_json(length: bytes | None) -> bool:
+    """Whether there is little JSON, followed by images, which are used in place."""
+    return length is not None and length.isdigit() and len(length) < 20 and int(length) <= LARGE

@@ -74,6 +74,7 @@ class Connection(HttpToolsProtocol):
         self.refused = False  # further input is discarded
         self.lingering = False  # everything is sent, but the client may not have seen it
         self.stalled_since = 0.0  # when the client last stopped reading
+        self.closing_since = 0.0  # since when all is sent and the connection is closing
 
     # What the transport calls.
 
@@ -348,7 +349,9 @@ class Connection(HttpToolsProtocol):
     def close_if_slow(self, now: float, limits: Settings) -> None:
         """Close the connection if the client has exceeded a timeout."""
         waited = now - self.since
-        if self.lingering:
+        if self.transport.is_closing() and not self.flow.write_paused:
+            self._abort_if_silent(now)
+        elif self.lingering:
             if waited > LINGER_SECONDS:
                 self.transport.close()
         elif self.flow.write_paused:
@@ -369,6 +372,20 @@ class Connection(HttpToolsProtocol):
                 self.refuse(408, f"the head did not arrive within {limits.header_timeout:g} s")
         elif waited > (limits.header_timeout if self.phase == NEW else limits.keep_alive_timeout):
             self.transport.close()
+
+    def _abort_if_silent(self, now: float) -> None:
+        """End a closing TLS connection whose client does not confirm the end, as most never do.
+
+        Only a socket that takes more has no response left to send.
+        """
+        if self.scheme != "https":
+            return
+        poll = select.poll()
+        poll.register(self.transport.get_extra_info("socket"), select.POLLOUT)
+        if not self.closing_since or not poll.poll(0):
+            self.closing_since = now
+        elif now - self.closing_since > LINGER_SECONDS:
+            self.transport.abort()
 
 
 class _Refusal:

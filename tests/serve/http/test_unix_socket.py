@@ -1,0 +1,76 @@
+"""A server on a Unix socket: requests, and what becomes of the socket's file."""
+
+import socket
+from pathlib import Path
+
+import httpx
+import pytest
+
+from pictures import encode, stroke
+from server import INFER, RAW, launch, running
+from waiting import PATIENCE
+
+
+def client(path: Path) -> httpx.Client:
+    transport = httpx.HTTPTransport(uds=str(path))
+    return httpx.Client(base_url="http://localhost", transport=transport, timeout=PATIENCE)
+
+
+def check_good(path: Path) -> None:
+    with client(path) as http:
+        assert http.post(INFER, content=bytes(784), headers=RAW).status_code == 200
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_requests_are_answered_and_the_file_is_removed(
+    model: Path, tmp_path: Path, workers: str
+) -> None:
+    path = tmp_path / "server.sock"
+    with running(model, "--unix-socket", str(path), "--workers", workers) as server:
+        assert server.address == f"unix:{path}"
+        server.wait_for("ready", int(workers))
+        for _ in range(4):
+            check_good(path)
+        with client(path) as http:
+            answer = http.post("/predict", files={"image": encode(stroke(1))})
+            assert (answer.status_code, answer.json()["label"] in "73") == (200, True)
+    assert not path.exists()
+
+
+def test_the_file_of_a_dead_server_is_replaced(model: Path, tmp_path: Path) -> None:
+    path = tmp_path / "server.sock"
+    with launch(model, "--unix-socket", str(path)) as server:
+        server.wait_for("ready")
+    assert path.is_socket()  # it was killed
+    with running(model, "--unix-socket", str(path)):
+        check_good(path)
+
+
+def test_the_file_of_a_living_server_is_not_replaced(model: Path, tmp_path: Path) -> None:
+    path = tmp_path / "server.sock"
+    with running(model, "--unix-socket", str(path)):
+        with launch(model, "--unix-socket", str(path)) as second:
+            assert second.process.wait(PATIENCE) == 2
+            assert second.log == (
+                f"mnist_sgd_serve: cannot listen on {path}: Address already in use\n"
+            )
+        check_good(path)
+
+
+def test_another_file_is_not_replaced(model: Path, tmp_path: Path) -> None:
+    path = tmp_path / "notes"
+    path.write_text("mine")
+    with launch(model, "--unix-socket", str(path)) as server:
+        assert server.process.wait(PATIENCE) == 2
+        assert server.log == (
+            f"mnist_sgd_serve: cannot listen on {path}: there is a file that is no socket\n"
+        )
+    assert path.read_text() == "mine"
+
+
+def test_the_file_of_a_newer_server_stays(model: Path, tmp_path: Path) -> None:
+    path = tmp_path / "server.sock"
+    with running(model, "--unix-socket", str(path)), socket.socket(socket.AF_UNIX) as newer:
+        path.rename(tmp_path / "older.sock")
+        newer.bind(str(path))
+    assert path.is_socket()

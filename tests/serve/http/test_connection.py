@@ -2,7 +2,10 @@
 
 import asyncio
 import io
+import signal
 from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,16 +19,22 @@ from mnist_sgd_serve.http.fast_path import FastInference
 from mnist_sgd_serve.http.responses import Reply
 from mnist_sgd_serve.inference import BodyBudget, TooManyBodies
 from mnist_sgd_serve.protocol import RequestError
-from server import INFER, RAW, Server, message, running
+from server import INFER, RAW, Server, launch, message, running
+from waiting import PATIENCE
 
 MAX_BODY = 1_000_000
 LIVE = message("GET", "/v2/health/live")
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    model = tmp_path_factory.mktemp("model") / "model.onnx"
-    model.write_bytes(onnx_models.content(onnx_models.linear()))
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("model") / "model.onnx"
+    path.write_bytes(onnx_models.content(onnx_models.linear()))
+    return path
+
+
+@pytest.fixture(scope="module")
+def server(model: Path) -> Iterator[Server]:
     with running(model, "--max-body", str(MAX_BODY)) as started:
         yield started
 
@@ -87,6 +96,27 @@ def test_a_body_that_is_refused_early_is_thrown_away(server: Server) -> None:
         assert client.reply().status == 413
         client.send(TOO_LARGE[1000:] + FAST)
         assert client.reply().status == 200
+
+
+@pytest.mark.parametrize("asked_before", [False, True])
+def test_a_request_that_is_on_its_way_at_the_end_is_answered(
+    model: Path, asked_before: bool
+) -> None:
+    with launch(model, "--shutdown-delay", "0") as server, ExitStack() as stack:
+        server.wait_until_ready()
+        clients = [stack.enter_context(server.connect()) for _ in range(20)]
+        for client in clients if asked_before else clients[:1]:
+            assert client.ask("GET", "/v2/health/live").status == 200
+        server.process.send_signal(signal.SIGTERM)
+        assert server.wait_for("draining")
+        for client in clients:
+            client.send(FAST[:300])
+        for client in clients:
+            client.send(FAST[300:])
+            reply = client.reply()
+            assert (reply.status, reply.headers["connection"]) == (200, "close")
+            assert client.rest() == b""
+        assert server.process.wait(PATIENCE) == 0
 
 
 # How bodies are counted.

@@ -35,12 +35,13 @@ class ImageSet:
         name: of the set, in messages and artifacts.
         preprocessing: how pictures became these images, and how `predict` will preprocess others
             for a model trained on them: mnist, fit or stretch, see `mnist_sgd_serve.preprocess`.
-        files: the picture file of each image, N paths relative to the data's folder; or empty.
+        files: the picture file of each image, N paths relative to `folder`; or empty.
         digests: of the bytes of these files, N hexadecimal numbers; or empty.
         rows: the rows of the images in their file, or in several files one after the other, N in
             all; or empty, if they are unknown or equal to the index in the set.
         refused: number of pictures left out because the preprocessing refused them. A model makes
             no prediction for them, so evaluation counts them as errors.
+        folder: of the picture files, as it was given; "" if unknown.
     """
 
     images: NDArray[np.uint8]
@@ -52,6 +53,7 @@ class ImageSet:
     digests: Sequence[str] = ()
     rows: Sequence[Rows] = ()
     refused: int = 0
+    folder: str = ""
 
     @property
     def preparation(self) -> str:

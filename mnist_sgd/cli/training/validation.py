@@ -61,12 +61,12 @@ class Validation:
 
     def line(self) -> str:
         """The result as a line of text."""
-        low, high = self.interval
-        values = self.correct / self.images, low, high
-        share, low_text, high_text = _percentages(values, 0 if self.images < 1000 else 1)
+        from mnist_sgd.evaluation.interval import percentages
+
+        share, low, high = percentages(self.correct, self.images)
         line = (
             f"correct: {self.correct:,} of {self.images:,} validation {self.kind} "
-            f"({share} %; 95 % interval {low_text} to {high_text} %)"
+            f"({share} %; 95 % interval {low} to {high} %)"
         )
         if self.refused:
             from mnist_sgd.evaluation.refused import refused_clause
@@ -78,14 +78,3 @@ class Validation:
         """The result for JSON."""
         facts = {"images": self.images, "correct": self.correct, "refused": self.refused}
         return facts | {"interval": list(self.interval)}
-
-
-def _percentages(shares: tuple[float, ...], digits: int) -> list[str]:
-    """Percentages with at least `digits` decimals; only exactly 1 is shown as 100, and 0 as 0."""
-    for more in range(digits, 12):
-        texts = [f"{100 * share:.{more}f}" for share in shares]
-        pairs = zip(shares, texts, strict=True)
-        if all(share in (0, 1) or 0 < float(text) < 100 for share, text in pairs):
-            break
-    ends = {0.0: "0", 1.0: "100"}
-    return [ends.get(share, text) for share, text in zip(shares, texts, strict=True)]

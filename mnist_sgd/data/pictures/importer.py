@@ -84,6 +84,7 @@ class PictureDataset:
             [self.names[i] for i in chosen.tolist()],
             [self.digests[i] for i in chosen.tolist()],
             refused=refused,
+            folder=self.folder,
         )
 
 

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mnist_sgd._files import atomic_path
+from mnist_sgd.evaluation.interval import wilson_interval
 from mnist_sgd.report.chart import Chart, decimals, draw
-from mnist_sgd.report.palette import NEGATIVE, PAPER, POSITIVE, SOFT
+from mnist_sgd.report.palette import NEGATIVE, POSITIVE, SOFT
 from mnist_sgd.report.plot_style import drawn_name, in_the_font, plot_style
 
 if TYPE_CHECKING:
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
     from mnist_sgd.evaluation import Evaluation
     from mnist_sgd.report.predictions import Predictions
+
+FEW, FEW_TO_CALIBRATE = 300, 100
+"""Images below which each has a line of its own, and below which no calibration is shown."""
 
 CORNERS = {0.02: 0.005, 0.05: 0.01, 0.1: 0.02, 0.2: 0.05}
 """Sizes of the corner of a curve that is enlarged, with the tick spacing: the smallest that holds
@@ -97,6 +101,16 @@ def _probabilities_chart(predictions: "Predictions") -> Chart:
     labels, probabilities = predictions.dataset.labels, predictions.probabilities
     edges = np.linspace(0, 1, 41)
 
+    def paint_ticks(axes: "Axes") -> None:
+        for label, colour in ((0, NEGATIVE.light), (1, POSITIVE.light)):
+            found = probabilities[labels == label]
+            axes.plot(found, np.full(len(found), label), "|", color=colour, ms=24, mew=1.2)
+        axes.axvline(predictions.threshold, color=SOFT.light, linestyle=":", linewidth=1.2)
+        names = [f"is {drawn_name(name)}" for name in predictions.dataset.classes]
+        axes.set_yticks([0, 1], names)
+        axes.set(xlim=(-0.02, 1.02), ylim=(-0.6, 1.6))
+        axes.set_xlabel(f"probability of {drawn_name(positive)}")
+
     def paint(axes: "Axes") -> None:
         for label, colour in ((0, NEGATIVE.light), (1, POSITIVE.light)):
             counts, _ = np.histogram(probabilities[labels == label], edges)
@@ -111,12 +125,15 @@ def _probabilities_chart(predictions: "Predictions") -> Chart:
         axes.legend(loc="upper center", bbox_to_anchor=(0.28, 1))
 
     unsure = float(np.mean((probabilities > 0.1) & (probabilities < 0.9)))
+    few = len(labels) < FEW
     caption = (
-        f"Images of each class by predicted probability of {positive}; the dotted line is the "
-        f"threshold. {unsure:.1%} of the images lie between 0.1 and 0.9, where the model is unsure."
+        f"{'Each line is an image' if few else 'Images'} of each class by predicted probability "
+        f"of {positive}; the dotted line is the threshold. {unsure:.1%} of the images lie between "
+        "0.1 and 0.9, where the model is unsure."
     )
-    alt = f"Histogram of the probabilities of {positive}, for images of {negative} and {positive}."
-    return draw("probabilities", "Probabilities", caption, alt, paint, tall=True)
+    alt = f"The probabilities of {positive}, of the images of {negative} and of {positive}."
+    painter = paint_ticks if few else paint
+    return draw("probabilities", "Probabilities", caption, alt, painter, tall=True)
 
 
 def roc_chart(evaluation: "Evaluation", classes: tuple[str, str]) -> Chart:
@@ -161,16 +178,16 @@ def _precision_recall_chart(evaluation: "Evaluation", positive: str) -> Chart:
 
 def _calibration_chart(evaluation: "Evaluation", positive: str) -> Chart:
     caption = (
-        f"Fraction of images that are {positive}, by predicted probability. On the dashed line, "
-        "the probabilities are exactly right. Larger dots stand for more images. The average "
-        "distance from the line, the expected calibration error, is "
+        f"Fraction of images that are {positive}, by predicted probability, with 95 % intervals "
+        "and numbers of images. Where a bar ends on the dashed line, the probabilities are exactly "
+        "right. The average distance from it, the expected calibration error, is "
         f"{decimals(evaluation.expected_calibration_error)}."
     )
     return draw(
         "calibration",
         "Calibration",
         caption,
-        f"Reliability diagram: fraction of {positive} against the predicted probability.",
+        f"Bar chart of the fraction of {positive} against the predicted probability.",
         lambda axes: _paint_calibration(axes, evaluation, drawn_name(positive)),
         tall=True,
     )
@@ -213,14 +230,21 @@ def _paint_precision_recall(axes: "Axes", evaluation: "Evaluation") -> None:
 
 
 def _paint_calibration(axes: "Axes", evaluation: "Evaluation", positive: str) -> None:
-    """Draw the reliability diagram: one dot per bin, its size by the number of images."""
+    """Draw a bar per bin, with its 95 % interval and its number of images."""
     _frame(axes, f"Probability of {positive}", f"Fraction that is {positive}")
-    _diagonal(axes)
     bins = evaluation.calibration
     total = sum(one.count for one in bins)
-    x, y = [one.mean_probability for one in bins], [one.positive_share for one in bins]
-    axes.plot(x, y, color=NEGATIVE.light)
-    axes.scatter(x, y, s=[20 + 180 * one.count / total for one in bins], color=NEGATIVE.light)
+    if total < FEW_TO_CALIBRATE:
+        text = f"{total:,} images are too few: {FEW_TO_CALIBRATE} are needed"
+        axes.text(0.5, 0.5, text, ha="center")
+        return
+    for one in bins:
+        middle, width = (one.low + one.high) / 2, 0.8 * (one.high - one.low)
+        low, high = wilson_interval(round(one.positive_share * one.count), one.count)
+        axes.bar(middle, one.positive_share, width, color=NEGATIVE.light, alpha=0.45)
+        axes.plot([middle, middle], [low, high], color=NEGATIVE.light, linewidth=1.5)
+        axes.text(middle, 0.01, f"{one.count:,}", ha="center", va="bottom", size="small")
+    _diagonal(axes)
 
 
 def _frame(axes: "Axes", x: str, y: str) -> None:
@@ -243,9 +267,10 @@ def _enlarge_corner(
     *,
     at_right: bool,
 ) -> None:
-    """Enlarge the upper corner that holds the threshold, inside `axes`.
+    """Enlarge the upper corner that holds the threshold, in the empty part of `axes`.
 
-    Nothing is drawn if the threshold is far from the corner, or exactly in it.
+    The grid and the diagonal, which the enlargement would cover, are left out. Nothing is enlarged
+    if the threshold is far from the corner, or exactly in it.
 
     Args:
         axes: the whole curve.
@@ -253,14 +278,15 @@ def _enlarge_corner(
         distances: from the threshold to the two edges of the corner.
         at_right: whether it is the upper right corner, else the upper left one.
     """
-    from matplotlib.patches import Rectangle
     from matplotlib.ticker import MultipleLocator
 
     side = next((side for side in CORNERS if 0 < max(distances) <= 0.8 * side), None)
     if side is None:
         return
-    blank = Rectangle((0.17, 0.17), 0.77, 0.71, transform=axes.transAxes, color=PAPER.light)
-    axes.add_patch(blank).set_zorder(4)
+    axes.grid(visible=False)
+    for line in axes.lines:
+        if line.get_linestyle() == "--":
+            line.remove()
     inset = axes.inset_axes((0.3, 0.24, 0.62, 0.62))
     paint(inset)
     inset.set_in_layout(False)

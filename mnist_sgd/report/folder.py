@@ -26,7 +26,7 @@ from mnist_sgd.data.pictures.outputs import (
 
 ENVIRONMENT, EVALUATION = "environment.json", "evaluation.json"
 HISTORY, EPOCHS, BATCHES = "history.json", "history.csv", "batches.csv"
-PICTURES = "pictures.csv"
+PICTURES, MISTAKES = "pictures.csv", "mistakes.json"
 EXAMPLES = "examples"
 """Where the server looks for them, see `mnist_sgd_serve.model.examples`."""
 WEIGHTS, ARTIFACT, CHECKPOINT = "model.safetensors", "model.onnx", "checkpoint.safetensors"
@@ -35,8 +35,8 @@ UNEXPORTED = "model-not-exported.safetensors"
 MODEL_CARD, REPORT = "MODEL_CARD.md", "report.html"
 
 FILES = (
-    *(EVALUATION, PICTURES, HISTORY, EPOCHS, BATCHES, WEIGHTS, ARTIFACT, UNEXPORTED, CHECKPOINT),
-    *(MODEL_CARD, REPORT, ENVIRONMENT, CONFIG),
+    *(EVALUATION, PICTURES, MISTAKES, HISTORY, EPOCHS, BATCHES, WEIGHTS, ARTIFACT, UNEXPORTED),
+    *(CHECKPOINT, MODEL_CARD, REPORT, ENVIRONMENT, CONFIG),
 )
 
 _ENDS = (WEIGHTS, ARTIFACT, REPORT)
@@ -77,7 +77,7 @@ def mark_unfinished(folder: Path) -> None:
     Raises:
         OSError: a file cannot be removed.
     """
-    for name in (REPORT, MODEL_CARD, EVALUATION):
+    for name in (REPORT, MODEL_CARD, EVALUATION, MISTAKES):
         (folder / name).unlink(missing_ok=True)
 
 

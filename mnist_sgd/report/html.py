@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mnist_sgd.report.palette import css_variables, dark_svg_rules
+from mnist_sgd.report.palette import THEME, dark_svg_rules
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -29,7 +29,7 @@ def _environment() -> "Environment":
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.globals["colours"] = f"{css_variables()}\n{dark_svg_rules()}"
+    environment.globals["colours"] = f"{THEME}\n{dark_svg_rules()}"
     environment.filters["flatten"] = flatten
     environment.filters["markdown"] = markdown
     environment.filters["setting_name"] = setting_name

@@ -9,6 +9,7 @@ from typing import Any
 
 from mnist_sgd.report import folder as files
 from mnist_sgd.report.folder import RunError
+from mnist_sgd.report.mistakes import Mistakes, read_mistakes
 from mnist_sgd.report.validation_pictures import LabelledPicture, read_pictures
 
 EVALUATED = ("accuracy", "errors", "valid_loss", "auc", "artefact_bytes")
@@ -28,6 +29,7 @@ class RunRecord:
         history: `epochs`, a list of dicts of train_loss, valid_loss and metrics; `ends`; `batches`.
         evaluation: content of its file; None if the run is not finished.
         pictures: validation pictures; empty if unknown.
+        mistakes: misclassified ones; None if unknown, as in runs of earlier versions.
     """
 
     path: Path
@@ -36,15 +38,16 @@ class RunRecord:
     history: Mapping[str, Any]
     evaluation: Mapping[str, Any] | None
     pictures: Sequence[LabelledPicture] = ()
+    mistakes: Mistakes | None = None
 
     @property
     def name(self) -> str:
         """The name of the folder."""
         return self.path.resolve().name
 
-    def losses(self, name: str) -> list[float]:
-        """The `train_loss` or `valid_loss` of each epoch; NaN for null."""
-        values = (epoch[name] for epoch in self.history["epochs"])
+    def curve(self, name: str) -> list[float]:
+        """A number of each epoch, such as `valid_loss`; NaN for null and where it is missing."""
+        values = (epoch.get(name) for epoch in self.history["epochs"])
         return [float("nan") if value is None else float(value) for value in values]
 
 
@@ -71,6 +74,7 @@ def read_run(folder: str | os.PathLike[str]) -> RunRecord:
         _read(path / files.HISTORY) or {"epochs": [], "ends": [], "batches": {}},
         _read(path / files.EVALUATION),
         _pictures(path / files.PICTURES),
+        _mistakes(path / files.MISTAKES),
     )
     _check(run)
     return run
@@ -105,6 +109,15 @@ def _pictures(path: Path) -> list[LabelledPicture]:
         return read_pictures(path)
     except FileNotFoundError:  # not stored as files, or an older run
         return []
+    except OSError as error:
+        raise RunError(f"{path}: {error.strerror}") from error
+    except ValueError as error:
+        raise RunError(f"{path}: {error}") from error
+
+
+def _mistakes(path: Path) -> Mistakes | None:
+    try:
+        return read_mistakes(path)
     except OSError as error:
         raise RunError(f"{path}: {error.strerror}") from error
     except ValueError as error:

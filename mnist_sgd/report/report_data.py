@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnist_sgd.evaluation import Evaluation, evaluate
-from mnist_sgd.evaluation.refused import accuracy
+from mnist_sgd.evaluation.refused import accuracy, all_pictures
 from mnist_sgd.report.chart import Chart, decimals, number
 from mnist_sgd.report.evaluation_charts import evaluation_charts
 from mnist_sgd.report.folder import ARTIFACT
 from mnist_sgd.report.history import History
-from mnist_sgd.report.interpretability import misclassified_chart, occlusion_chart, weights_chart
-from mnist_sgd.report.predictions import Predictions
+from mnist_sgd.report.interpretability import occlusion_pictures, weights_picture
+from mnist_sgd.report.pictures import Picture, pictures
+from mnist_sgd.report.predictions import Predictions, training_images
 from mnist_sgd.report.training_charts import training_charts
 from mnist_sgd.training.metadata import measured_row
 from mnist_sgd_serve import Predictor
@@ -20,6 +21,11 @@ from mnist_sgd_serve import Predictor
 if TYPE_CHECKING:
     from mnist_sgd.training.learner import Learner
     from mnist_sgd_serve.model.metadata import Metadata
+
+
+WRONG, UNSURE, TYPICAL, ORIGINALS = 60, 12, 4, 24
+"""Maximum number of pictures: misclassified; classified correctly, but the least sure; typical ones
+of each class; and how many of each have their originals next to them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,8 +40,14 @@ class ReportData:
         metadata: of the model file.
         evaluation: on the validation images, at the threshold of the metadata.
         predictions: on the same images.
-        training, quality, interpretability: charts by section.
-        misclassified: chart of the misclassified images; None if there are none.
+        training_correct: number of training images that are classified correctly, and of those
+            measured; None if unknown.
+        training, quality: charts by section.
+        wrong: misclassified validation images, the most confident mistakes first.
+        unsure: correctly classified ones, the least confident first.
+        typical: correctly classified ones of every class.
+        weights: of a linear model, as a data URI, with the largest absolute one; None for others.
+        maps: validation images with occlusion maps.
         artifact_size: in bytes.
     """
 
@@ -47,17 +59,30 @@ class ReportData:
     metadata: "Metadata"
     evaluation: Evaluation
     predictions: Predictions
+    training_correct: tuple[int, int] | None
     training: list[Chart]
     quality: list[Chart]
-    misclassified: Chart | None
-    interpretability: list[Chart]
+    wrong: list[Picture]
+    unsure: list[Picture]
+    typical: list[Picture]
+    weights: tuple[str, float] | None
+    maps: list[Picture]
     artifact_size: int
 
     @property
     def charts(self) -> list[Chart]:
         """All charts."""
-        misclassified = [self.misclassified] if self.misclassified else []
-        return [*self.training, *self.quality, *misclassified, *self.interpretability]
+        return [*self.training, *self.quality]
+
+    @property
+    def correct(self) -> int:
+        """Number of validation images that are classified correctly."""
+        return len(self.predictions.dataset) - len(self.predictions.misclassified)
+
+    @property
+    def images(self) -> int:
+        """Number of validation images, with refused pictures, which count as mistakes."""
+        return all_pictures(self.predictions.dataset)
 
     @property
     def valid_loss(self) -> float | None:
@@ -71,7 +96,7 @@ class ReportData:
         """The most important numbers of the run, by name."""
         evaluation, data = self.evaluation, self.predictions.dataset
         metrics = {
-            "accuracy": f"{accuracy(evaluation, data):.2%}",
+            "accuracy": f"{100 * accuracy(evaluation, data):.2f} %",
             "mistakes": f"{len(self.predictions.misclassified):,} of {len(data):,}",
             "area under ROC": decimals(evaluation.auc),
         }
@@ -103,7 +128,12 @@ def gather(
     predictions = Predictions.of(learn, predictor)
     evaluation = evaluate(predictions.probabilities, predictions.dataset.labels, metadata.threshold)
     history = History.of(learn.recorder)
-    weights = weights_chart(learn.model, metadata.classes)
+    training_correct = _training_correct(learn, predictor)
+    wrong = predictions.misclassified.tolist()
+    typical = [
+        *predictions.typical(0, TYPICAL),
+        *predictions.typical(1, TYPICAL),
+    ]
     return ReportData(
         name=folder.resolve().name,
         config=config,
@@ -113,9 +143,22 @@ def gather(
         metadata=metadata,
         evaluation=evaluation,
         predictions=predictions,
-        training=training_charts(history),
+        training_correct=training_correct,
+        training=training_charts(history, training_correct),
         quality=evaluation_charts(evaluation, predictions),
-        misclassified=misclassified_chart(predictions),
-        interpretability=[*([weights] if weights else []), occlusion_chart(predictions)],
+        wrong=pictures(predictions, wrong[:WRONG], ORIGINALS),
+        unsure=pictures(predictions, predictions.least_sure[:UNSURE].tolist(), ORIGINALS),
+        typical=pictures(predictions, typical, ORIGINALS),
+        weights=weights_picture(learn.model),
+        maps=occlusion_pictures(predictions),
         artifact_size=(folder / ARTIFACT).stat().st_size,
     )
+
+
+def _training_correct(learn: "Learner", predictor: Predictor) -> tuple[int, int] | None:
+    """Count the training images, of a sample, that the model file classifies correctly."""
+    data = training_images(learn)
+    if data is None or not len(data):
+        return None
+    found = Predictions.of(learn, predictor, data)
+    return len(data) - len(found.misclassified), len(data)

@@ -1,37 +1,90 @@
 """`report.html`: a run on one page, in one file that loads nothing."""
 
+from mnist_sgd.evaluation.interval import percentages
 from mnist_sgd.report import folder as files
 from mnist_sgd.report.chart import plural
+from mnist_sgd.report.facts import facts
 from mnist_sgd.report.html import render
-from mnist_sgd.report.interpretability import SHOWN, probability
-from mnist_sgd.report.model_card import data_licence, limits, summary
+from mnist_sgd.report.interpretability import occlusion_caption
+from mnist_sgd.report.model_card import data_licence, limits
+from mnist_sgd.report.predictions import file_name
 from mnist_sgd.report.report_data import ReportData
+
+FIRST = 5
+"""Pictures on the first screen."""
 
 
 def report_page(run: ReportData) -> str:
     """Render the page of a finished run."""
-    negative, positive = classes = run.metadata.classes
+    share, low, high = percentages(run.correct, run.images)
+    kind = "picture" if run.predictions.dataset.files else "image"
     return render(
         "report.html",
         run=run,
-        title=f"{run.name}: {positive} or {negative}?",
-        summary=summary(run),
-        classes=classes,
-        predicted_as=[f"predicted {name}" for name in classes],
+        title=f"{run.name}: {' or '.join(sorted(run.metadata.classes))}?",
+        correct=f"{run.correct:,} of {plural(run.images, f'validation {kind}')} correct",
+        share=f"{share} %",
+        interval=f"{low} to {high} %",
+        training=_training(run),
+        kind=kind,
+        wrong=len(run.predictions.misclassified),
+        first=[*run.wrong, *run.unsure][:FIRST],
+        source=_source(run),
+        numbered=_numbered(run),
+        advice=_advice(run),
+        predicted_as=[f"predicted {name}" for name in run.metadata.classes],
         confusion=_confusion(run),
         confusion_caption="Confusion matrix: how many images of each class were predicted as each "
         f"class, at the threshold {run.metadata.threshold:g}.",
-        files=_files(run),
-        images=plural(len(run.predictions.dataset), "validation picture"),
+        map_caption=occlusion_caption(run.predictions),
         epochs=[
             [str(epoch), *(f"{value:.6f}" for value in values)]
             for epoch, values in enumerate(run.history.epochs)
         ],
-        artifact=files.ARTIFACT,
         links=(files.ARTIFACT, files.WEIGHTS, files.MODEL_CARD, files.EVALUATION),
         limits=limits(run),
         licence=data_licence(run),
-        settings=_settings(run),
+        facts=facts(run.config, run.environment),
+    )
+
+
+def _training(run: ReportData) -> str:
+    """The accuracy on the training images, next to that on the validation images."""
+    if run.training_correct is None:
+        return ""
+    correct, count = run.training_correct
+    whole = run.config["data"].get("train", {}).get("images") == count
+    sample = "" if whole else " that were measured"
+    return (
+        f"{correct:,} of {plural(count, 'training image')}{sample} ({100 * correct / count:.1f} %)"
+    )
+
+
+def _source(run: ReportData) -> str:
+    """The folder of pictures to type in a command; "" if the data are not a folder."""
+    data = run.config["arguments"].get("data")
+    return str(data) if data and run.predictions.dataset.files else ""
+
+
+def _numbered(run: ReportData) -> str:
+    """What the numbers of images without files are; "" for files."""
+    data = run.predictions.dataset
+    if data.files:
+        return ""
+    names = {file_name(data.row_of(i)[0]) for i in (0, len(data) - 1)} - {""}
+    return f"The numbers are indices in {', '.join(sorted(names)) or 'the validation set'}, from 0."
+
+
+def _advice(run: ReportData) -> str:
+    """What to do next, in a sentence."""
+    count = len(run.predictions.misclassified)
+    if not count:
+        return "Try it on pictures that it has not seen: more of them make the figure surer."
+    if not run.predictions.dataset.files:
+        return "Look at the mistakes below, then try the model on pictures of your own."
+    return (
+        "Look at the wrong pictures: move those that are in the wrong folder, add pictures like "
+        "the others, and train again."
     )
 
 
@@ -43,30 +96,3 @@ def _confusion(run: ReportData) -> list[list[str]]:
         cells = [f"{count:,}" + (f" ({count / total:.1%})" if total else "") for count in counts]
         rows.append([f"is {name}", *cells])
     return rows
-
-
-def _files(run: ReportData) -> list[list[str]]:
-    """The files of the misclassified images that are shown, in their order."""
-    data, classes = run.predictions.dataset, run.metadata.classes
-    if not data.files:
-        return []
-    return [
-        [
-            str(i),
-            data.files[i],
-            f"is {classes[int(data.labels[i])]}",
-            probability(run.predictions, i),
-        ]
-        for i in run.predictions.misclassified[:SHOWN]
-    ]
-
-
-def _settings(run: ReportData) -> dict[str, object]:
-    """How the model was made, with those arguments that were given or have a value."""
-    arguments = run.config["arguments"].items()
-    return {
-        "Data": run.config["data"],
-        "Settings": run.config["resolved"],
-        "Arguments": {name: value for name, value in arguments if value not in (None, False)},
-        "Environment": run.environment,
-    }

@@ -8,6 +8,7 @@ import os
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
 from importlib.metadata import PackageNotFoundError, version
 from inspect import signature
 from pathlib import Path, PurePath
@@ -146,7 +147,13 @@ def environment(learn: "Learner", seconds: float | None = None) -> dict[str, Any
         "device": _device(learn.ranks.device),
         "versions": versions() | {name: _version(name) for name in ("numpy", "onnxruntime")},
     }
-    return facts | ({} if seconds is None else {"training_seconds": round(seconds, 3)})
+    if seconds is None:
+        return facts
+    started = datetime.now(UTC) - timedelta(seconds=seconds)
+    return facts | {
+        "started": f"{started:%Y-%m-%dT%H:%MZ}",
+        "training_seconds": round(seconds, 3),
+    }
 
 
 def _processor() -> str:

@@ -23,9 +23,25 @@ MAX_POINTS = 2000
 """Points per line; a longer history is thinned out."""
 
 
-def training_charts(history: History) -> list[Chart]:
-    """Draw the charts of a history; none if it has no batch."""
-    return [_loss_chart(history), _rate_chart(history)] if history.losses else []
+OVERFITTING = 0.02
+"""Difference of the accuracies on training and validation images that is pointed out."""
+
+
+def training_charts(
+    history: History, training_correct: tuple[int, int] | None = None
+) -> list[Chart]:
+    """Draw the charts of a history; none if it has no batch.
+
+    Args:
+        history: of the training.
+        training_correct: number of training images that the saved model classifies correctly, and
+            of those measured.
+    """
+    if not history.losses:
+        return []
+    accuracy = [name for name in history.names if "accuracy" in name][: bool(history.epochs)]
+    charts = [_accuracy_chart(history, name, training_correct) for name in accuracy]
+    return [_loss_chart(history), *charts, _rate_chart(history)]
 
 
 def epoch_axis(history: History) -> list[float]:
@@ -71,6 +87,35 @@ def _loss_chart(history: History) -> Chart:
     return draw("loss", "Loss", caption, alt, paint)
 
 
+def _accuracy_chart(history: History, name: str, training_correct: tuple[int, int] | None) -> Chart:
+    valid = history.column(name)
+    trained = None if training_correct is None else training_correct[0] / training_correct[1]
+
+    def paint(axes: "Axes") -> None:
+        marker = "o" if len(valid) <= 40 else ""
+        ends = range(1, len(valid) + 1)
+        axes.plot(
+            ends, valid, color=POSITIVE.light, label="validation", marker=marker, markersize=4
+        )
+        if trained is not None:
+            axes.axhline(trained, color=NEGATIVE.light, ls="--", label="training, saved model")
+        mark_whole_epochs(axes)
+        lowest = min(filter(isfinite, [*valid, trained or 1.0]), default=0.0)
+        axes.set(ylabel="accuracy", ylim=(max(0.0, lowest - 0.1 * (1 - lowest) - 0.002), 1.002))
+        axes.legend(loc="lower right")
+
+    caption = f"Accuracy on the validation images after each epoch; it ends at {valid[-1]:.2%}."
+    if trained is not None:
+        caption += f" The saved model classifies {trained:.2%} of the training images correctly."
+        if trained - valid[-1] > OVERFITTING:
+            caption += (
+                " That is much more than of the validation images: the model has learned them by "
+                "heart. More pictures help, or fewer epochs."
+            )
+    alt = f"Line chart of the validation accuracy over {plural(len(valid), 'epoch')}."
+    return draw("accuracy", "Accuracy", caption, alt, paint)
+
+
 def _rate_chart(history: History) -> Chart:
     places = epoch_axis(history)
     thin = slice(None, None, -(-len(places) // MAX_POINTS))
@@ -95,10 +140,11 @@ def _rate_chart(history: History) -> Chart:
 
 
 def _range(what: str, values: Sequence[float]) -> str:
-    low, high = min(values), max(values)
-    if low == high:
-        return f"{what} is {number(low)} throughout."
-    return (
-        f"{what} begins at {number(values[0])}, ends at {number(values[-1])} and lies between "
-        f"{number(low)} and {number(high)}."
-    )
+    """Describe a curve by its turning points."""
+    turns = [values[0], min(values), max(values), values[-1]]
+    if values.index(min(values)) > values.index(max(values)):
+        turns[1:3] = turns[2:0:-1]
+    path = [turn for turn, before in zip(turns, [None, *turns], strict=False) if turn != before]
+    if len(path) == 1:
+        return f"{what} is {number(path[0])} throughout."
+    return f"{what} goes from {' to '.join(map(number, path))}."

@@ -21,6 +21,7 @@ from mnist_sgd.report import folder as files
 from mnist_sgd.report.chart import Chart
 from mnist_sgd.report.examples import write_examples
 from mnist_sgd.report.html import utf8
+from mnist_sgd.report.mistakes import write_mistakes
 from mnist_sgd.report.model_card import model_card
 from mnist_sgd.report.pair import save_pair
 from mnist_sgd.report.predictions import Predictions, file_name
@@ -110,6 +111,7 @@ def finish_run(
     files.write_json(folder / files.EVALUATION, _evaluation(run))
     _write_charts(run.charts, folder / files.PLOTS)
     write_pictures(folder, run.predictions.dataset)
+    write_mistakes(folder, run.predictions, run.wrong)
     write_examples(folder, run.predictions.dataset, config.get("data"))
     atomic_write(folder / files.MODEL_CARD, utf8(model_card(run)))
     atomic_write(folder / files.REPORT, utf8(report_page(run)))

@@ -225,10 +225,10 @@ def test_a_page_shows_the_curves_over_each_other(
     assert main(["compare", *runs, "--html", str(page)]) == 0
     assert capsys.readouterr().out.endswith(f"\n{page}: the same with the loss curves\n")
     text = page.read_text()
-    assert text.count("<svg") == 2
-    for expected in ("3 runs side by side", ">good</text>", ">mixed</text>", ">cut</text>"):
+    assert text.count("<svg") == 3
+    for expected in ("Comparison of 3 runs", ">good</text>", ">mixed</text>", ">cut</text>"):
         assert expected in text
-    assert "data.valid.fingerprint" in text
+    assert "fingerprint" not in text
     assert main(["compare", *runs, "--html", str(tmp_path / "again.html")]) == 0
     assert (tmp_path / "again.html").read_text() == text
 

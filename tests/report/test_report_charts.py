@@ -23,10 +23,14 @@ from mnist_sgd.report.chart import Chart
 from mnist_sgd.report.evaluation_charts import evaluation_charts, roc_chart
 from mnist_sgd.report.history import History
 from mnist_sgd.report.html import utf8
-from mnist_sgd.report.interpretability import misclassified_chart, occlusion_chart, weights_chart
+from mnist_sgd.report.interpretability import (
+    occlusion_caption,
+    occlusion_pictures,
+    weights_picture,
+)
 from mnist_sgd.report.occlusion import background, linear_weights, occlusion_map
 from mnist_sgd.report.palette import INK, LINE, NEGATIVE, PAGE, PAPER, POSITIVE, ROLES, SERIES, SOFT
-from mnist_sgd.report.pictures import grey_png, signed_png
+from mnist_sgd.report.pictures import grey_png, pictures, signed_png
 from mnist_sgd.report.plot_style import drawn_name
 from mnist_sgd.report.predictions import Predictions
 from mnist_sgd.report.training_charts import epoch_axis, training_charts
@@ -82,16 +86,9 @@ def charts(settings: dict[str, object]) -> list[Chart]:
     learn = learner(valid=easy_set(flipped=3))
     predictions = predictions_of(learn)
     evaluation = evaluate(predictions.probabilities, predictions.dataset.labels)
-    mistakes, weights = (
-        misclassified_chart(predictions),
-        weights_chart(learn.model, ("left", "right")),
-    )
-    assert mistakes is not None
-    assert weights is not None
     return [
-        *training_charts(History.of(learn.recorder)),
+        *training_charts(History.of(learn.recorder), (9, 10)),
         *evaluation_charts(evaluation, predictions),
-        *(mistakes, weights, occlusion_chart(predictions)),
     ]
 
 
@@ -108,7 +105,7 @@ def test_the_text_of_a_chart_is_text(charts: list[Chart]) -> None:
     texts = {chart.name: re.findall(r"<text[^>]*>([^<]+)", chart.svg) for chart in charts}
     assert {"epochs trained", "training", "validation"} <= set(texts["loss"])
     assert {"is left", "is right", "probability of right"} <= set(texts["probabilities"])
-    assert {"is right", "is left", "no. 0", "no. 1", "no. 2"} <= set(texts["mistakes"])
+    assert {"validation", "training, saved model"} <= set(texts["accuracy"])
 
 
 def test_a_chart_says_nothing_of_when_and_with_what_it_was_made(charts: list[Chart]) -> None:
@@ -146,11 +143,11 @@ def test_class_names_are_text_whatever_they_are() -> None:
     learn = learner(valid=easy_set(classes=strange, flipped=3), epochs=1)
     predictions = predictions_of(learn)
     evaluation = evaluate(predictions.probabilities, predictions.dataset.labels)
-    drawn = [*evaluation_charts(evaluation, predictions), occlusion_chart(predictions)]
+    drawn = evaluation_charts(evaluation, predictions)
     roots = [ElementTree.fromstring(chart.svg) for chart in drawn]
     texts = ["".join(element.itertext()) for root in roots for element in root.iter()]
     assert any(f"is {strange[0]}" == text for text in texts)
-    assert all(strange[1] in root.attrib["aria-label"] for root in roots[:-1])
+    assert all(strange[1] in root.attrib["aria-label"] for root in roots)
 
 
 @pytest.mark.parametrize(
@@ -206,7 +203,8 @@ def test_a_long_history_makes_a_small_drawing() -> None:
 
 
 def test_the_captions_say_where_the_loss_was_lowest() -> None:
-    loss, rates = training_charts(history(40, [10, 20, 30, 40], moms=0.9))
+    loss, accuracy, rates = training_charts(history(40, [10, 20, 30, 40], moms=0.9), (4, 5))
+    assert accuracy.caption.endswith("classifies 80.00% of the training images correctly.")
     assert loss.caption == (
         "The training loss, smoothed over batches, goes from 1 to 0.1. The validation loss is "
         "lowest, 0.5, after 1 epoch; it ends at 0.5."
@@ -219,7 +217,7 @@ def test_a_loss_that_is_no_number_is_left_out() -> None:
     nan = history(10, [10])
     nan.losses[4] = float("nan")  # type: ignore[index]
     nan.epochs[0][1] = float("inf")  # type: ignore[index]
-    (loss, _) = training_charts(nan)
+    loss, *_ = training_charts(nan)
     assert "nan" not in loss.svg.lower()
     assert "validation loss is" not in loss.caption
 
@@ -227,31 +225,20 @@ def test_a_loss_that_is_no_number_is_left_out() -> None:
 # Mistakes and curves.
 
 
-def test_without_a_mistake_there_is_no_sheet_of_them() -> None:
+def test_without_a_mistake_the_maps_are_of_correct_images() -> None:
     predictions = predictions_of(learner())
-    assert misclassified_chart(predictions) is None
-    chart = occlusion_chart(predictions)
-    assert chart.svg.count("<image") == 2 * 10
-    assert "mistakes" not in chart.caption
+    maps = occlusion_pictures(predictions)
+    assert len(maps) == 10
+    assert all(each.is_right and each.overlay for each in maps)
+    assert "mistakes" not in occlusion_caption(predictions)
 
 
-def test_mistakes_of_one_class_alone_are_shown() -> None:
-    wrong = easy_set()
-    wrong.labels[[0, 2]] = 1
-    chart = misclassified_chart(predictions_of(learner(valid=wrong)))
-    assert chart is not None
-    assert chart.caption.startswith("All 2 mistakes in 60 images, ")
-    assert re.findall(">is (.*?)<", chart.svg) == ["right", "right"]
-
-
-def test_many_mistakes_are_cut_to_the_surest() -> None:
+def test_the_most_confident_mistakes_and_the_least_sure_come_first() -> None:
     predictions = predictions_of(learner(valid=easy_set(flipped=50)))
-    chart = misclassified_chart(predictions)
-    assert chart is not None
-    assert chart.caption.startswith("The worst 30 of 50 mistakes in 60 images, ")
-    assert chart.svg.count("<image") == 30
-    sure = np.abs(predictions.logits[predictions.misclassified])
-    assert np.all(np.diff(sure) <= 0)
+    assert len(predictions.misclassified) == 50
+    assert len(predictions.least_sure) == 10
+    for chosen, sign in ((predictions.misclassified, -1), (predictions.least_sure, 1)):
+        assert np.all(np.diff(sign * np.abs(predictions.logits[chosen])) >= 0)
 
 
 def test_images_of_one_class_have_no_curve() -> None:
@@ -280,16 +267,16 @@ def opened(png: bytes) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
         return np.asarray(image)
 
 
-def test_a_sheet_holds_the_images_as_they_are() -> None:
+def test_a_picture_is_the_image_as_it_is_with_its_prediction() -> None:
     predictions = predictions_of(learner(valid=easy_set(flipped=3)))
-    chart = misclassified_chart(predictions)
-    assert chart is not None
-    pictures = re.findall(
-        r'image-rendering="pixelated" href="data:image/png;base64,(.*?)"', chart.svg
-    )
-    assert len(pictures) == 3
-    for place, picture in zip(predictions.misclassified, pictures, strict=True):
-        np.testing.assert_array_equal(opened(b64decode(picture)), predictions.dataset.images[place])
+    wrong = predictions.misclassified.tolist()
+    found = pictures(predictions, wrong)
+    assert len(found) == 3
+    for index, each in zip(wrong, found, strict=True):
+        _, _, content = each.prepared.partition(";base64,")
+        np.testing.assert_array_equal(opened(b64decode(content)), predictions.dataset.images[index])
+        assert (each.name, each.is_right, each.original) == (f"no. {index}", False, "")
+        assert {each.actual, each.predicted} == {"left", "right"}
 
 
 def test_numbers_fade_into_the_paper_where_they_are_near_zero() -> None:
@@ -331,12 +318,12 @@ def test_an_occlusion_map_covers_a_whole_picture_with_the_grey_of_its_border() -
         added = np.pad(weights * (image[0].astype(float) - blank) / 255, 2)
         expected = [[added[y : y + 5, x : x + 5].sum() for x in range(28)] for y in range(28)]
         np.testing.assert_allclose(occlusion_map(predictions, image[0]), expected, atol=1e-4)
-        chart = occlusion_chart(predictions)
-        assert ("are covered with the median grey of the image's border." in chart.caption) == (
+        caption = occlusion_caption(predictions)
+        assert ("are covered with the median grey of the image's border." in caption) == (
             blank == 203
         )
-        assert ("are covered with black." in chart.caption) == (blank == 0)
-        shown = re.findall(r'href="data:image/png;base64,(.*?)"', chart.svg)[1]
+        assert ("are covered with black." in caption) == (blank == 0)
+        _, _, shown = occlusion_pictures(predictions)[0].overlay.partition(";base64,")
         paper = opened(b64decode(shown))[24, 3]
         assert (paper[3] == 0) == (blank == 203)  # nothing is drawn where only paper is
 
@@ -350,7 +337,8 @@ def test_the_sample_s_digits_lie_on_black_paper() -> None:
 def test_only_one_linear_layer_of_all_pixels_has_weights_to_show() -> None:
     assert linear_weights(nn.Sequential(nn.Linear(784, 1))) is None
     assert linear_weights(nn.Linear(784, 2)) is None
-    assert weights_chart(nn.Linear(10, 1), ("a", "b")) is None
+    assert weights_picture(nn.Linear(10, 1)) is None
+    assert weights_picture(nn.Linear(784, 1)) is not None
 
 
 @pytest.mark.parametrize(

@@ -139,9 +139,11 @@ def test_a_page_is_whole_by_itself_fits_a_phone_and_can_be_read(
     asked = [url for url in opened.requests if not url.startswith("data:")]
     assert (asked, opened.messages) == ([address], [])
     assert page.evaluate("document.documentElement.scrollWidth") == 390
-    loaded = "Promise.all([...document.querySelectorAll('image')].map(e => e.decode()))"
+    loaded = "Promise.all([...document.querySelectorAll('img')].map(e => e.decode()))"
     page.evaluate(f"async () => {{ await {loaded} }}")  # which fails where one cannot be decoded
-    unnamed = "svg:not([role=img][aria-label]), figure:not(:has(figcaption)), script, [src]"
+    unnamed = (
+        "svg:not([role=img][aria-label]), figure:not(:has(figcaption)), script, img:not([alt])"
+    )
     assert page.locator(unnamed).count() == 0
     ids = page.evaluate("[...document.querySelectorAll('[id]')].map(e => e.id)")
     assert len(ids) == len(set(ids))
@@ -170,15 +172,83 @@ def test_paper_is_light_in_either_scheme(pages: dict[str, Path], opened: Opened)
     assert (paper, page, colour) == ("rgb(255, 255, 255)", "rgb(255, 255, 255)", "rgb(28, 29, 32)")
 
 
-def test_a_run_without_mistakes_says_so(pages: dict[str, Path], opened: Opened) -> None:
+def test_a_run_without_mistakes_shows_what_it_is_least_sure_of(
+    pages: dict[str, Path], opened: Opened
+) -> None:
     opened.page.goto(pages["none"].as_uri())
-    said = opened.page.inner_text("#wrong p")
-    assert said == "No mistakes among 60 validation pictures."
-    assert opened.page.locator("#wrong svg").count() == 0
+    assert opened.page.inner_text("#first h2") == "Nothing wrong; the least sure"
+    assert opened.page.locator("#wrong .picture").count() == 12
+    assert opened.page.locator("#wrong .picture.wrong").count() == 0
 
 
 def test_class_names_are_text(pages: dict[str, Path], opened: Opened) -> None:
     opened.page.goto(pages["strange"].as_uri())
     assert opened.page.locator("h1").inner_text() == f"strange: {STRANGE[1]} or {STRANGE[0]}?"
     assert opened.page.locator("i").count() == 0
+    opened.page.get_by_text("For specialists").click()
     assert f"predicted {STRANGE[1]}" in opened.page.inner_text(".confusion")
+
+
+def test_five_questions_are_answered_on_the_first_screen(
+    browser: "Browser", pages: dict[str, Path]
+) -> None:
+    """How good, how sure, which pictures are wrong, what it saw, what to do next."""
+    with browser.new_context(viewport={"width": 1280, "height": 800}) as context:
+        page = context.new_page()
+        page.goto(pages["mistakes"].as_uri())
+        for place, text in (
+            ("#good", "20 of 60 validation images correct"),
+            ("#sure", "95 % interval"),
+            ("#next", "mnist-sgd serve runs/mistakes"),
+            ("#first h2", "Wrong: 40"),
+            ("#first .picture:nth-child(5)", "predicted"),
+        ):
+            assert text in page.inner_text(place)
+            box = page.locator(place).bounding_box()
+            assert box is not None
+            assert box["y"] + box["height"] <= 800
+
+
+@pytest.mark.parametrize("size", [(844, 390), (640, 400), (320, 640)])
+@pytest.mark.parametrize("name", ["mistakes", "strange", "compare"])
+def test_a_page_fits_low_windows_and_magnified_ones(
+    browser: "Browser", pages: dict[str, Path], name: str, size: tuple[int, int]
+) -> None:
+    width, height = size
+    with browser.new_context(viewport={"width": width, "height": height}) as context:
+        page = context.new_page()
+        page.goto(pages[name].as_uri())
+        page.evaluate("document.querySelectorAll('details').forEach(each => each.open = true)")
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+
+
+def test_what_is_folded_is_printed(browser: "Browser", pages: dict[str, Path]) -> None:
+    with browser.new_context() as context:
+        page = context.new_page()
+        page.goto(pages["mistakes"].as_uri())
+        assert not page.locator("#roc").is_visible()
+        page.emulate_media(media="print")
+        assert page.locator("#roc").is_visible()
+        assert page.get_by_text("How the model was made").is_visible()
+
+
+def test_two_runs_show_what_one_gets_right_and_the_other_wrong(
+    browser: "Browser", pages: dict[str, Path], tmp_path: Path
+) -> None:
+    valid = easy_set(flipped=6)
+    folders = [
+        write_run(learner("linear", valid, epochs=epochs), tmp_path / name).parent
+        for name, epochs in (("short", 0), ("long", 5))
+    ]
+    runs = compare_runs([read_run(folder) for folder in folders])
+    file = tmp_path / "compare.html"
+    file.write_text(comparison_page(runs))
+    wrong = {run.name: set(run.mistakes.keys) for _, run in runs if run.mistakes}
+    with browser.new_context() as context:
+        page = context.new_page()
+        page.goto(file.as_uri())
+        text = page.inner_text(".contest")
+        assert f"long is right on {len(wrong['short'] - wrong['long'])} that short gets" in text
+        assert f"short on {len(wrong['long'] - wrong['short'])} that long gets wrong" in text
+        names = page.locator(".contest .name").all_inner_texts()
+        assert {name.removeprefix("no. ") for name in names} <= wrong["short"] ^ wrong["long"]

@@ -38,17 +38,16 @@ FILES = {
     *(f"examples/{name}-{number}.png" for name in ("left", "right") for number in (1, 2, 3)),
     "history.csv",
     "history.json",
+    "mistakes.json",
     "model.onnx",
     "model.safetensors",
+    "plots/accuracy.svg",
     "plots/calibration.svg",
     "plots/learning_rate.svg",
     "plots/loss.svg",
-    "plots/maps.svg",
-    "plots/mistakes.svg",
     "plots/precision_recall.svg",
     "plots/probabilities.svg",
     "plots/roc.svg",
-    "plots/weights.svg",
     "report.html",
 }
 
@@ -162,13 +161,10 @@ def test_the_mistakes_among_pictures_are_named_by_their_files(tmp_path: Path, ru
     worst = read(tmp_path / "first" / "evaluation.json")["worst_mistakes"]
     assert worst == [names[i] for i in indices]
     page = (tmp_path / "first" / "report.html").read_text()
-    below = page[page.index("<summary>Their files</summary>") :]
-    below = below[: below.index("</details>")]
-    rows = re.findall(r'<th scope="row">(\d+)</th><td>([^<]*)</td><td>is ([^<]*)</td>', below)
-    assert rows == [
-        (str(i), escape(names[i]), valid.classes[int(valid.labels[i])]) for i in indices
-    ]
-    assert "Their files" not in (run / "report.html").read_text()
+    wrong = page[page.index("it gets wrong") : page.index("it is least sure of")]
+    rows = re.findall(r'class="name">([^<]*)</span>\s*<span>is (\w+)', wrong)
+    assert rows == [(escape(names[i]), valid.classes[int(valid.labels[i])]) for i in indices]
+    assert "The numbers are indices" not in page
 
 
 def test_the_mistakes_among_rows_of_a_file_are_numbered_as_there(tmp_path: Path, run: Path) -> None:
@@ -187,10 +183,12 @@ def test_the_mistakes_among_rows_of_a_file_are_numbered_as_there(tmp_path: Path,
     assert found["worst_mistakes"] == [3 * i + 2 for i in indices]
     assert found["worst_mistakes_files"] == ["images"] * 3
     page = (tmp_path / "run" / "report.html").read_text()
-    assert "the predicted probability of right, and its index in images, from 0." in page
-    assert [int(n) for n in re.findall(r">no\. (\d+)<", page)] == [3 * i + 2 for i in indices]
+    assert "The numbers are indices in images, from 0." in page
+    wrong = page[page.index("it gets wrong") : page.index("it is least sure of")]
+    assert [int(n) for n in re.findall(r">no\. (\d+)<", wrong)] == [3 * i + 2 for i in indices]
     assert str(tmp_path) not in page
-    assert "and its index in the validation set, from 0." in (run / "report.html").read_text()
+    own = (run / "report.html").read_text()
+    assert "The numbers are indices in the validation set, from 0." in own
 
 
 def test_the_pictures_that_were_measured_are_listed_whatever_their_order(

@@ -33,9 +33,21 @@ def page_screenshot(path: Path) -> None:
             opened.page.screenshot(path=path)
 
 
+def report_screenshot(path: Path) -> None:
+    """Take a picture of the beginning of the chapter's report."""
+    with tempfile.TemporaryDirectory() as name:
+        train = [sys.executable, "-m", "mnist_sgd", "train", "--run", "chapter"]
+        subprocess.run(train, cwd=name, check=True)
+        with browse() as browser:
+            page = browser.new_page(viewport={"width": 1000, "height": 720})
+            page.goto((Path(name) / "runs" / "chapter" / "report.html").as_uri())
+            page.screenshot(path=path)
+
+
 def main() -> None:
     """Make all of them."""
     IMAGES.mkdir(exist_ok=True)
+    report_screenshot(IMAGES / "report.png")
     page_screenshot(IMAGES / "page.png")
 
 

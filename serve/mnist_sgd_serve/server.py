@@ -76,7 +76,8 @@ def serve(
     """
     return_large_blocks()
     log = Log(worker)
-    logging.getLogger().addHandler(LibraryLog(log))
+    library_log = LibraryLog(log)
+    logging.getLogger().addHandler(library_log)
     decoders = Decoders(settings, log)
     decoders.launch()  # they start while the model is loaded
     try:
@@ -84,6 +85,7 @@ def serve(
         server.run(sockets=[listener])
     finally:
         decoders.close()
+        logging.getLogger().removeHandler(library_log)
     return server.code
 
 

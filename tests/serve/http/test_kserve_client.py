@@ -129,7 +129,7 @@ def test_the_rest_client_is_answered_in_json_and_binary(
     said = ask(REST, server.address, tmp_path)
     assert [said[name] for name in ("live", "ready", "model", "other")] == [True, True, True, False]
     assert said["binary False"] == said["binary True"] == expected(model)
-    assert said["unknown"].startswith("'/v2/models/other/infer' is unknown, the model is")
+    assert said["unknown"].startswith("'other' is unknown, the model is")
     assert "'404 Not Found' for url" in said["unknown"]
     assert said["shape"].startswith(f"{SHAPE}, '400 Bad Request' for url")
 

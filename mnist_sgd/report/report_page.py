@@ -1,6 +1,7 @@
 """`report.html`: a run on one page, in one file that loads nothing."""
 
 from mnist_sgd.evaluation.interval import percentages
+from mnist_sgd.evaluation.refused import refused_clause
 from mnist_sgd.report import folder as files
 from mnist_sgd.report.chart import plural
 from mnist_sgd.report.facts import facts
@@ -26,6 +27,7 @@ def report_page(run: ReportData) -> str:
         share=f"{share} %",
         interval=f"{low} to {high} %",
         training=_training(run),
+        refused=_refused(run),
         kind=kind,
         wrong=len(run.predictions.misclassified),
         first=[*run.wrong, *run.unsure][:FIRST],
@@ -46,6 +48,13 @@ def report_page(run: ReportData) -> str:
         licence=data_licence(run),
         facts=facts(run.config, run.environment),
     )
+
+
+def _refused(run: ReportData) -> str:
+    """How many of the pictures were refused, in a sentence; "" if none."""
+    data = run.predictions.dataset
+    how = f" (--preprocess {data.preprocessing})"
+    return f"{refused_clause(data.refused, how=how)}." if data.refused else ""
 
 
 def _training(run: ReportData) -> str:

@@ -120,7 +120,9 @@ def test_the_files_of_a_run_count_them_and_say_so(
     card = (run / "MODEL_CARD.md").read_text()
     assert text in card
     assert "On the 10 validation images that were not refused:" in card
-    assert text in (run / "report.html").read_text()
+    page = (run / "report.html").read_text()
+    assert f"{correct} of 22 validation pictures correct" in page
+    assert "12 pictures were refused (--preprocess mnist) and count as not right." in page
     other = [*command[:-3], "--run", "other", "--preprocess", "fit"]
     assert main(other) == 0
     assert main(["compare", "runs/one", "runs/other"]) == 0

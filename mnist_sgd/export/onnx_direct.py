@@ -121,5 +121,3 @@ def _check_plain(module: nn.Module) -> None:
     methods = {name for name in vars(module) if callable(getattr(type(module), name, None))}
     if any(hooks) or methods or module.training:
         raise NotDirectError
-
-

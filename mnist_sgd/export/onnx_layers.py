@@ -159,9 +159,7 @@ def _batch_norm(call: Call[nn.BatchNorm1d | nn.BatchNorm2d], nodes: NodeList) ->
     else:
         scale = [nodes.constant(np.full(size, value, np.float32)) for value in (1, 0)]
     statistics = [call.weight(name, nodes) for name in ("running_mean", "running_var")]
-    return nodes.add(
-        "BatchNormalization", call.value, *scale, *statistics, epsilon=call.layer.eps
-    )
+    return nodes.add("BatchNormalization", call.value, *scale, *statistics, epsilon=call.layer.eps)
 
 
 def _layer_norm(call: Call[nn.LayerNorm], nodes: NodeList) -> str:
@@ -303,9 +301,7 @@ def _histogram(call: Call[Histogram], nodes: NodeList) -> str:
     need(len(call.input) == 4)
     bins = call.layer.bins
     zeros, ends = nodes.integers(0, 0), nodes.integers(TO_THE_END, TO_THE_END)
-    some = nodes.add(
-        "Slice", call.value, zeros, ends, nodes.integers(2, 3), nodes.integers(2, 2)
-    )
+    some = nodes.add("Slice", call.value, zeros, ends, nodes.integers(2, 3), nodes.integers(2, 2))
     scaled = nodes.add("Mul", some, nodes.number(bins - 1))
     steps = nodes.add("Sub", scaled, call.weight("below", nodes))
     clipped = nodes.add("Clip", steps, nodes.number(0), nodes.number(1))

@@ -194,7 +194,7 @@ def _avg_pool(call: Call[nn.AvgPool2d], nodes: NodeList) -> str:
     return nodes.add("AveragePool", call.value, count_include_pad=padded, **_window(layer))
 
 
-def _window(layer: nn.MaxPool2d | nn.AvgPool2d) -> dict[str, list[int]]:
+def _window(layer: nn.MaxPool2d | nn.AvgPool2d) -> dict[str, Any]:
     """The window of a pooling as ONNX's attributes."""
     return {
         "kernel_shape": _pair(layer.kernel_size),
@@ -244,16 +244,16 @@ def _activation(kind: str, **settings: str) -> Translation:
     """Translate to one node; `settings` maps its attributes to the layer's."""
 
     def translate(call: Call[Any], nodes: NodeList) -> str:
-        attributes = {name: float(getattr(call.layer, own)) for name, own in settings.items()}
+        attributes: dict[str, Any] = {
+            name: float(getattr(call.layer, own)) for name, own in settings.items()
+        }
         return nodes.add(kind, call.value, **attributes)
 
     return translate
 
 
 def _gelu(call: Call[nn.GELU], nodes: NodeList) -> str:
-    """x/2 (1 + erf(x/√2)), or with tanh(√(2/π) (x + 0.044715 x³)) instead of erf; opset 18 has no
-    node for either.
-    """
+    """Compute x/2 (1 + erf(x/√2)), or its approximation; opset 18 has no node for either."""
     x = call.value
     if call.layer.approximate == "none":
         inner = nodes.add("Erf", nodes.add("Div", x, nodes.number(math.sqrt(2))))

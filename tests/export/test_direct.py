@@ -41,7 +41,8 @@ def seeded(make: Make) -> nn.Module:
     model = make()
     for layer in model.modules():
         if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
-            assert layer.running_mean is not None and layer.running_var is not None
+            assert layer.running_mean is not None
+            assert layer.running_var is not None
             layer.running_mean.normal_(0, 0.3)
             layer.running_var.uniform_(0.5, 2)
             if layer.affine:

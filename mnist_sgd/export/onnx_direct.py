@@ -5,6 +5,7 @@ A model is translated if it is a layer of `onnx_layers.TRANSLATIONS`, or an `nn.
 as a subclass, a hook or another `forward`, leaves the whole model to torch's exporter.
 """
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -33,7 +34,7 @@ def direct_graph(classifier: Classifier) -> "onnx.GraphProto | None":
             _translate_classifier(classifier, nodes)
     except NotDirectError:
         return None
-    return onnx.helper.make_graph(nodes.nodes, "direct", [], [], nodes.initializers)
+    return onnx.helper.make_graph(nodes.nodes, "direct", [], [], nodes.used_initializers())
 
 
 def _translate_classifier(classifier: Classifier, nodes: NodeList) -> None:
@@ -48,7 +49,7 @@ def _translate_classifier(classifier: Classifier, nodes: NodeList) -> None:
     if (classifier.mean, classifier.std) != (0.0, 1.0):
         value = nodes.add("Sub", value, nodes.number(classifier.mean))
         value = nodes.add("Div", value, nodes.number(classifier.std))
-    value = nodes.add("Reshape", value, nodes.integers(-1, *classifier.input_shape))
+    value = nodes.reshape(value, *classifier.input_shape)
     pixels = classifier.pixels(example_batch())
     value, _ = _translate(classifier.model, "model", value, pixels, nodes)
     nodes.add("Sigmoid", value, output="probability")
@@ -76,7 +77,7 @@ def _translate(
         raise NotDirectError
     _check_plain(module)
     if type(module) is nn.Sequential:
-        for name, child in module._modules.items():
+        for name, child in _fused(module, nodes):
             value, x = _translate(child, f"{place}.{name}", value, x, nodes)
         return value, x
     if type(module) is Sum:
@@ -89,6 +90,37 @@ def _translate(
         raise NotDirectError
     call: Call[Any] = Call(module, place, value, tuple(x.shape), tuple(result.shape))
     return translation(call, nodes), result
+
+
+def _fused(module: nn.Sequential, nodes: NodeList) -> Iterator[tuple[str, nn.Module | None]]:
+    """The children of a module, by name, with each batch norm inside the convolution before it."""
+    children, is_done = [*module._modules.items()], False
+    for number, (name, child) in enumerate(children, 1):
+        if is_done:
+            is_done = False
+            continue
+        following = children[number][1] if number < len(children) else None
+        if isinstance(child, nn.Conv2d) and isinstance(following, nn.BatchNorm2d):
+            is_done = _can_fuse(child, following)
+            child = nodes.fuse(child, following) if is_done else child
+        yield name, child
+
+
+def _can_fuse(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> bool:
+    """Whether both do nothing but their classes' work, in float32."""
+    if type(convolution) is not nn.Conv2d or type(norm) is not nn.BatchNorm2d:
+        return False
+    for each in (convolution, norm):
+        _check_plain(each)
+    tensors = [*convolution.parameters(), *norm.parameters(), norm.running_mean, norm.running_var]
+    return (
+        all(
+            type(one) in (Tensor, nn.Parameter) and one.dtype == torch.float32
+            for one in tensors
+            if one is not None
+        )
+        and norm.running_mean is not None
+    )
 
 
 def _translate_sum(

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from mnist_sgd.models.layers import SOFTENING, Edges, Histogram
 
@@ -36,6 +37,7 @@ class NodeList:
     nodes: "list[onnx.NodeProto]" = field(default_factory=list)
     initializers: "list[onnx.TensorProto]" = field(default_factory=list)
     _weights: dict[int, str] = field(default_factory=dict)
+    _fused: list[nn.Module] = field(default_factory=list)  # alive, as weights are known by id
     _constants: dict[tuple[str, tuple[int, ...], bytes], str] = field(default_factory=dict)
 
     def add(self, kind: str, *inputs: str, output: str = "", **attributes: Any) -> str:
@@ -45,6 +47,17 @@ class NodeList:
         name = output or f"value {len(self.nodes)}"
         self.nodes.append(onnx.helper.make_node(kind, inputs, [name], **attributes))
         return name
+
+    def reshape(self, value: str, *shape: int) -> str:
+        """Append a reshape; one of a reshape's result takes the place of both."""
+        if self.nodes and self.nodes[-1].op_type == "Reshape" and self.nodes[-1].output[0] == value:
+            value = self.nodes.pop().input[0]
+        return self.add("Reshape", value, self.integers(-1, *shape))
+
+    def used_initializers(self) -> "list[onnx.TensorProto]":
+        """The initializers that a node takes."""
+        used = {name for node in self.nodes for name in node.input}
+        return [tensor for tensor in self.initializers if tensor.name in used]
 
     def number(self, value: float) -> str:
         """Return the name of a float32 scalar."""
@@ -70,6 +83,12 @@ class NodeList:
             self._weights[id(tensor)] = name
             self._store(tensor.detach().contiguous().numpy(), name)
         return self._weights[id(tensor)]
+
+    def fuse(self, convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:
+        """Return the convolution that does what both do, one after the other."""
+        fused = fuse_conv_bn_eval(convolution, norm)
+        self._fused.append(fused)
+        return fused
 
     def _store(self, array: NDArray[Any], name: str) -> None:
         import onnx
@@ -230,7 +249,7 @@ def _unflatten(call: Call[nn.Unflatten], nodes: NodeList) -> str:
 
 
 def _reshaped(call: Call[Any], nodes: NodeList) -> str:
-    return nodes.add("Reshape", call.value, nodes.integers(-1, *call.output[1:]))
+    return nodes.reshape(call.value, *call.output[1:])
 
 
 def _unchanged(call: Call[Any], nodes: NodeList) -> str:

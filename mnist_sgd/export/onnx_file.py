@@ -1,11 +1,13 @@
 """The .onnx file, the project's artifact: one file, any batch size, only the graph.
 
-The exporter adds stack traces, paths and counters to every node. The graph is therefore rebuilt
-from what a runtime needs, with stable names, so that the same weights give the same bytes. Opset 18
-is the oldest that the exporter writes without a conversion, and IR version 8 was released with it
+Models of common layers are translated directly, see `onnx_direct`, all others by torch's exporter.
+That adds stack traces, paths and counters to every node. The graph is therefore rebuilt from what
+a runtime needs, with stable names, so that the same weights give the same bytes. Opset 18 is the
+oldest that torch's exporter writes without a conversion, and IR version 8 was released with it
 (ONNX 1.13), so old runtimes read the file too.
 
-onnx is imported only when an export runs, because torch.onnx takes long to import.
+onnx is imported only when an export runs, and torch's exporter, which takes seconds to import, only
+when it is needed.
 """
 
 import copy
@@ -23,6 +25,7 @@ from torch import Tensor, nn
 from mnist_sgd.export.bfloat16 import in_float32
 from mnist_sgd.export.exported_program import export_program
 from mnist_sgd.export.graph import IMAGE_SIZE, Classifier
+from mnist_sgd.export.onnx_direct import direct_graph
 from mnist_sgd.export.parity import PredictFn
 from mnist_sgd.export.versions import versions
 from mnist_sgd_serve.model.metadata import Metadata
@@ -53,10 +56,11 @@ def write(classifier: Classifier, path: Path, metadata: Metadata) -> None:
     """
     import onnx
 
-    accurate = _with_dot_products(copy.deepcopy(classifier))
-    graph = _rebuild(in_float32(_translate(accurate)), weights=set(accurate.state_dict()))
+    graph = direct_graph(classifier)
+    if graph is None:
+        graph = in_float32(_translate(_with_dot_products(copy.deepcopy(classifier))))
     model = onnx.helper.make_model(
-        graph,
+        _rebuild(graph, weights=set(classifier.state_dict())),
         ir_version=IR_VERSION,
         opset_imports=[onnx.helper.make_opsetid("", OPSET)],
         producer_name="mnist_sgd",

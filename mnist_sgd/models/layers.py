@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-_SOFTENING = 1e-3
+SOFTENING = 1e-3
 """Added under a square root, whose slope at 0 would be infinite."""
 
 
@@ -26,7 +26,7 @@ class Edges(nn.Module):
         return torch.cat([images, self._root(along), self._root(down)], dim=1)
 
     def _root(self, differences: Tensor) -> Tensor:
-        return (differences.abs() + _SOFTENING).sqrt()
+        return (differences.abs() + SOFTENING).sqrt()
 
 
 class Histogram(nn.Module):
@@ -55,7 +55,7 @@ class Histogram(nn.Module):
         above = steps.clamp(0, 1).mean((2, 3))  # the fraction above each level but the last
         every = torch.ones_like(above[:, :1])
         fractions = torch.cat([every, above], dim=1) - torch.cat([above, 0 * every], dim=1)
-        return (fractions * self.bins + _SOFTENING).sqrt().to(images.dtype)
+        return (fractions * self.bins + SOFTENING).sqrt().to(images.dtype)
 
     def extra_repr(self) -> str:
         """The number of bins, for the layer's `repr`."""

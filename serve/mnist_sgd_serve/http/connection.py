@@ -12,6 +12,7 @@ import select
 from typing import Any, ClassVar, Protocol
 
 import httptools
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from mnist_sgd_serve.http.responses import NO_SNIFFING, Reply
@@ -55,10 +56,50 @@ class Rejects(Protocol):
         """Count a request that did not arrive completely, and make the response."""
 
 
+class _Flow(FlowControl):
+    """Reading stays paused while input is kept, though uvicorn resumes it for each request."""
+
+    is_held = False
+
+    def resume_reading(self) -> None:
+        """Resume, unless input is kept."""
+        if not self.is_held:
+            super().resume_reading()
+
+
+class _Transport:
+    """A connection's transport, on which a response is never lost by its end.
+
+    What is written after the end is dropped, where uvloop would raise an error. Closing while the
+    client still sends would be a reset, so the connection lingers first.
+    """
+
+    def __init__(self, transport: asyncio.Transport, connection: "Connection") -> None:
+        self.transport = transport
+        self.connection = connection
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.transport, name)
+
+    def write(self, data: bytes) -> None:
+        """Write, unless the connection is closed."""
+        if not self.transport.is_closing():
+            self.transport.write(data)
+
+    def close(self) -> None:
+        """Close, in a moment if a body is still arriving."""
+        connection = self.connection
+        if connection.phase == BODY and not (connection.lost or connection.lingering):
+            connection.linger()
+        else:
+            self.transport.close()
+
+
 class Connection(HttpToolsProtocol):
     """One client's connection; uvicorn makes it, and calls `shutdown` when the server ends."""
 
     application: ClassVar[Rejects]
+    flow: Any
     cycle: Any  # the latest request: uvicorn's, or what stands in for it
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -78,6 +119,11 @@ class Connection(HttpToolsProtocol):
 
     # What the transport calls.
 
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin."""
+        super().connection_made(_Transport(transport, self))  # type: ignore[arg-type]
+        self.flow = _Flow(self.transport)
+
     def connection_lost(self, exc: Exception | None) -> None:
         """End; running requests find out by `is_gone`."""
         self.lost = True
@@ -86,14 +132,19 @@ class Connection(HttpToolsProtocol):
         self.cycle = None  # leaves no cycle of references
 
     def eof_received(self) -> bool:  # type: ignore[override]
-        """Go on with a request whose client sends no more, if the client is still there.
+        """Go on with requests whose client sends no more, if the client is still there.
 
         One that has left altogether resets the connection when it is sent something.
         """
-        if self.phase != IDLE or not self._is_busy() or self.lingering or self.scheme == "https":
+        is_cut_short = self.phase in (HEADERS, BODY) and not self.refused
+        is_alone = self.phase == BODY and not self.pipeline and is_cut_short
+        if self.lingering or self.scheme == "https" or not self._is_busy() or is_alone:
+            self.phase = IDLE  # nothing more arrives: no reason to linger
             return False
         self.half_closed = True
-        if self.scope["http_version"] == "1.1" and not self.pipeline and not self._has_started():
+        if is_cut_short:
+            self.refuse(400, "the request is cut short")
+        elif self.scope["http_version"] == "1.1" and not (self.pipeline or self._has_started()):
             self.transport.write(CONTINUE)
         return True
 
@@ -134,10 +185,12 @@ class Connection(HttpToolsProtocol):
     def _keep(self, data: bytes) -> None:
         self.backlog += data
         self.flow.pause_reading()
+        self.flow.is_held = True
 
     def _continue(self) -> None:
         """Parse what has been kept."""
         data, self.backlog = self.backlog, b""
+        self.flow.is_held = False
         if not self.transport.is_closing():
             self._take(data)
             if not self.pipeline:
@@ -189,7 +242,8 @@ class Connection(HttpToolsProtocol):
             What to parse next.
         """
         self.upgrading = False
-        lines = [b"%s %s HTTP/1.1" % (self.parser.get_method(), self.url)]
+        version = self.parser.get_http_version().encode()
+        lines = [b"%s %s HTTP/%s" % (self.parser.get_method(), self.url, version)]
         lines += [b"%s: %s" % header for header in self.headers if header[0] != b"upgrade"]
         self.parser = httptools.HttpRequestParser(self)
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
@@ -228,7 +282,8 @@ class Connection(HttpToolsProtocol):
         if mark and scheme.lower() in (b"http", b"https"):
             url = httptools.parse_url(self.url)
             others = [header for header in self.headers if header[0] != b"host"]
-            self.headers[:] = [(b"host", re.split(rb"[/?#]", rest, maxsplit=1)[0]), *others]
+            if len(others) == len(self.headers) - 1:
+                self.headers[:] = [(b"host", re.split(rb"[/?#]", rest, maxsplit=1)[0]), *others]
             query = b"" if url.query is None else b"?" + url.query
             self.url = (url.path or b"/") + query
 
@@ -301,7 +356,8 @@ class Connection(HttpToolsProtocol):
         if arriving and (cycle.response_complete or self._has_started()):
             self.linger()
             return
-        is_head = self.phase in (HEADERS, BODY) and self.parser.get_method() == b"HEAD"
+        has_method = arriving or status == 431  # else the parser still has an earlier one
+        is_head = has_method and self.parser.get_method() == b"HEAD"
         reply = self.application.reject(status, message, self.client_address)
         refusal: Any = _Refusal(self, reply, head_only=is_head)
         queued = arriving and self.pipeline and self.pipeline[0][0] is cycle

@@ -1,10 +1,12 @@
 """One connection: the order of its answers, what is thrown away, how bodies are counted."""
 
 import asyncio
+import http.client
 import io
 import signal
+import threading
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,7 +22,7 @@ from mnist_sgd_serve.http.responses import Reply
 from mnist_sgd_serve.inference import BodyBudget, TooManyBodies
 from mnist_sgd_serve.protocol import RequestError
 from server import INFER, RAW, Server, launch, message, running
-from waiting import PATIENCE
+from waiting import PATIENCE, wait_until
 
 MAX_BODY = 1_000_000
 LIVE = message("GET", "/v2/health/live")
@@ -50,6 +52,7 @@ def slow_request() -> bytes:
 
 SLOW = slow_request()
 FAST = message("POST", INFER, bytes(784), RAW)
+ANSWERED = 'mnist_sgd_requests_total{route="infer",status="200"}'
 TOO_LARGE = message("POST", INFER, bytes(MAX_BODY + 1), RAW)
 
 
@@ -87,6 +90,88 @@ def test_a_client_that_sends_no_more_gets_its_answer(server: Server, request_: b
         while reply.status == 100:
             reply = client.reply()
         assert reply.status == 200
+        assert client.rest() == b""
+
+
+@pytest.mark.parametrize(
+    ("sent", "statuses"),
+    [
+        (FAST * 30, [200] * 30),
+        (SLOW + b"nonsense\r\n\r\n", [200, 400]),
+        (FAST + b"nonsense\r\n\r\n", [200, 400]),
+        (SLOW + LIVE[:20], [200, 400]),
+    ],
+    ids=["many", "slow and garbage", "fast and garbage", "slow and a part"],
+)
+def test_a_client_that_sends_no_more_gets_all_its_answers(
+    server: Server, sent: bytes, statuses: list[int]
+) -> None:
+    with server.connect() as client:
+        client.send(sent)
+        client.socket.shutdown(1)
+        found: list[int] = []
+        while len(found) < len(statuses):
+            status = client.reply().status
+            found += [] if status == 100 else [status]
+        assert found == statuses
+        assert client.rest() == b""
+
+
+def test_one_that_pipelines_without_pause_costs_no_memory_and_holds_nobody_up(
+    server: Server,
+) -> None:
+    stop = threading.Event()
+
+    def flood() -> None:
+        with server.connect() as client, suppress(OSError):
+            reader = threading.Thread(target=client.rest)
+            reader.start()
+            while not stop.is_set():
+                client.send(FAST * 100)
+            client.socket.shutdown(2)
+            reader.join()
+
+    flooding = threading.Thread(target=flood)
+    with server.watched_memory() as more:
+        flooding.start()
+        answered = server.metric(ANSWERED)
+        wait_until(lambda: server.metric(ANSWERED) > answered + 3000)
+        server.check_good()
+        stop.set()
+        flooding.join()
+        assert more() < 16 * 2**20
+
+
+def test_clients_that_leave_in_the_middle_are_no_failure_of_the_servers(server: Server) -> None:
+    for sent in (FAST * 40, SLOW * 3, SLOW + b"nonsense\r\n\r\n", TOO_LARGE[:5000]):
+        for _ in range(5):
+            client = server.connect()
+            client.send(sent)
+            client.close()
+    server.check_good()
+    assert server.events("library") == []
+
+
+@pytest.mark.parametrize("path", ["/nothing", INFER])
+def test_a_client_that_is_refused_while_it_sends_sees_why(server: Server, path: str) -> None:
+    body, close = bytes(4 * MAX_BODY), {"Connection": "close"}
+    connection = http.client.HTTPConnection(server.host, server.port, timeout=PATIENCE)
+    with closing(connection):
+        connection.request("POST", path, body, close)
+        assert connection.getresponse().status == (413 if path == INFER else 404)
+
+
+def test_a_refusal_after_head_has_its_body(server: Server) -> None:
+    with server.connect() as client:
+        assert client.ask("HEAD", "/v2/health/live").status == 200
+        client.send(b"nonsense\r\n\r\n")
+        assert client.reply().error == "the request is not valid HTTP/1.1"
+
+
+def test_http_1_0_stays_so_whatever_protocol_it_wishes_for(server: Server) -> None:
+    with server.connect() as client:
+        client.send(b"GET /v2 HTTP/1.0\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n")
+        assert client.reply().status == 200
         assert client.rest() == b""
 
 

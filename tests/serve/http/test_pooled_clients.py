@@ -178,3 +178,9 @@ def test_a_browsers_copy_is_revalidated_by_any_form_of_its_tag(server: Server) -
         reply = server.get("/page/page.js", {"If-None-Match": given})
         assert (reply.status, reply.body) == (304, b"")
     assert server.get("/page/page.js", {"If-None-Match": '"other"'}).status == 200
+
+
+@pytest.mark.parametrize("given", ["bytes=0-9", "bytes=999999-", "lines=1-2", "bytes=x"])
+def test_a_part_of_a_file_is_the_whole(server: Server, given: str) -> None:
+    whole = server.get("/page/page.js")
+    assert server.get("/page/page.js", {"Range": given}).body == whole.body

@@ -176,6 +176,13 @@ def test_the_host_of_a_whole_url_counts_and_not_the_header(server: Server) -> No
         assert server.get(f"http://localhost:8000{path}", {"Host": "evil.example"}).status == 200
 
 
+def test_a_whole_url_needs_the_header_too(server: Server) -> None:
+    for hosts in ("", "Host: localhost\r\nHost: localhost\r\n"):
+        with server.connect() as client:
+            client.send(f"GET http://localhost/v2 HTTP/1.1\r\n{hosts}\r\n".encode())
+            assert client.reply().status == 400
+
+
 def test_a_request_names_one_host(server: Server) -> None:
     for hosts in ("", "Host: localhost\r\nHost: localhost\r\n"):
         with server.connect() as client:

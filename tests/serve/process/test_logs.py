@@ -96,6 +96,7 @@ def test_a_server_whose_log_nobody_reads_answers_and_ends(
 
 def test_what_libraries_log_is_json_too(capfd: pytest.CaptureFixture[str]) -> None:
     logger = logging.getLogger("a.library")
+    logger.propagate = False  # the root may have handlers of libraries that other tests imported
     handler = LibraryLog(Log(3))
     logger.addHandler(handler)
     try:

@@ -25,6 +25,8 @@ from mnist_sgd.cli.training.outputs import write_files
 from mnist_sgd.cli.training.run_folder import create_output_folder, only_training
 from mnist_sgd.cli.training.signals import leaving_on_signals
 from mnist_sgd.cli.training.terminal import Table, status
+from mnist_sgd.cli.training.threads import CoreUse, choose_threads
+from mnist_sgd.report.folder import CHECKPOINT
 
 if TYPE_CHECKING:
     from mnist_sgd.training.callbacks.base import Callback
@@ -83,11 +85,13 @@ def _run(config: TrainConfig, table: Table) -> int:
     )
     if not refusal:
         announce(config, data)
+    cores = CoreUse()
     with status("loading torch"):
         from mnist_sgd.export.trial import try_files
         from mnist_sgd.training.distributed import init_distributed
         from mnist_sgd.training.loop import print_nothing
 
+    choose_threads(config, cores, config.output.out / CHECKPOINT)
     with init_distributed(config.model.device) as ranks:
         refuse_together(refusal, ranks)
         learn = make_learner(config, (data.train, data.valid), ranks)

@@ -186,6 +186,7 @@ def save_checkpoint(learn: Any, path: str | os.PathLike[str], *, epoch_done: boo
                 "data": described_data(learn.dls),
                 **fit_state(learn, learn.fit_start or FitStart.of(learn), epoch_done),
                 "torch": torch.__version__,
+                "threads": torch.get_num_threads(),
                 "random": own,
                 "random of ranks": random,
             }
@@ -193,6 +194,19 @@ def save_checkpoint(learn: Any, path: str | os.PathLike[str], *, epoch_done: boo
     except (DocumentError, ValueError) as error:
         raise CheckpointError(f"{path} cannot be written: {error}") from error
     atomic_write(path, content)
+
+
+def threads_of(path: str | os.PathLike[str]) -> int | None:
+    """Return the number of torch's threads that the fit of a checkpoint was computed with.
+
+    Returns:
+        None if there is no such file, it is damaged, or it is of a version that did not note it.
+    """
+    try:
+        threads = parse(Path(path).read_bytes()).get("threads")
+    except (OSError, DocumentError):
+        return None
+    return threads if isinstance(threads, int) and threads > 0 else None
 
 
 def load_checkpoint(learn: Any, path: str | os.PathLike[str]) -> None:

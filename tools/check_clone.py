@@ -9,14 +9,13 @@ module, alone and under torchrun. All of it must use what is installed, not the 
 """
 
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 PYTHON = ".venv/bin/python"
-SCRIPT, PACKED = Path("chapter.py"), Path("packed")
-"""Made in the root and removed at the end: a script, and the set of README's last block."""
+SCRIPT = Path("chapter.py")
+"""Made in the root and removed at the end."""
 
 
 def main() -> None:
@@ -38,7 +37,6 @@ def main() -> None:
         check(PYTHON, str(SCRIPT))
     finally:
         SCRIPT.unlink()
-        shutil.rmtree(PACKED)
 
 
 def read(path: str) -> str:

@@ -24,6 +24,7 @@ exclude_patterns = ["README.md"]  # the list of guides on GitHub; index.md is th
 suppress_warnings = ["config.cache"]  # Sphinx cannot pickle myst_nb's settings
 default_role = "name"  # of public_names: docstrings have names in single backticks
 highlight_language = "default"
+smartquotes_action = "D"  # dashes alone: two quotes are an empty string in docstrings
 
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 4  # as on GitHub

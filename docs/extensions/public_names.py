@@ -52,6 +52,11 @@ INTERNAL = frozenset(
 EARLIER = frozenset(("artefact", "is_first", "preparation"))
 """Names of earlier versions, which still work."""
 
+_ARRAY = re.compile(
+    r"~?numpy\.ndarray\[tuple\[~?typing\.Any, \.\.\.\], ~?numpy\.dtype\[([^\]]+)\]\]"
+)
+"""How an `NDArray` is recorded."""
+
 
 class PublicNames(SphinxDirective):
     """Document the public names of modules and their submodules: classes, functions, errors."""
@@ -158,6 +163,14 @@ def is_indented(lines: list[str]) -> bool:
     return last.startswith((" ", "- "))
 
 
+def shorten_types(app: Sphinx, domain: str, kind: str, content: nodes.Element) -> None:
+    """Write the recorded types as the source has them, before autodoc adds them to an entry."""
+    for types in app.env.current_document.autodoc_annotations.values():
+        for name, text in types.items():
+            text = _ARRAY.sub(r"~numpy.typing.NDArray[\1]", text)
+            types[name] = text.replace("[[...], ", "[..., ")  # the arguments of a Callable
+
+
 def name_role(
     role: str, raw: str, text: str, line: int, inliner: Any, *others: Any
 ) -> tuple[list[nodes.Node], list[nodes.system_message]]:
@@ -171,5 +184,6 @@ def setup(app: Sphinx) -> dict[str, bool]:
     """Add this to Sphinx."""
     app.add_directive("public-names", PublicNames)
     app.add_role("name", name_role)
+    app.connect("object-description-transform", shorten_types, priority=400)  # before autodoc
     app.connect("autodoc-process-docstring", mark_code, priority=400)  # before napoleon
     return {"parallel_read_safe": True}

@@ -4,7 +4,8 @@
        :except: mnist_sgd.training.callbacks
        :first: Learner SGD
 
-Names are taken from `__all__`, so a new one has its entry at once. And the role `name`, for what
+Names are those of `__all__` that are defined in the package (a package's `_HOME`), so a new one has
+its entry at once. And the role `name`, for what
 stands in backticks in a docstring.
 """
 
@@ -83,7 +84,7 @@ def public() -> Iterator[tuple[str, Any]]:
     """Each public name as `module.name`, with its object."""
     seen = set()
     for module in map(import_module, MODULES):
-        for name in module.__all__:
+        for name in getattr(module, "_HOME", module.__all__):
             if name not in seen:
                 seen.add(name)
                 yield f"{module.__name__}.{name}", getattr(module, name)
@@ -116,7 +117,8 @@ def entry(path: str, thing: Any) -> Iterator[str]:
     else:
         kind = "exception" if issubclass(thing, Exception) else "class"
     yield from (f".. auto{kind}:: {path}", "")
-    for name, member in members(thing).items() if kind == "class" else ():
+    has_members = kind == "class" and path.endswith(f".{thing.__name__}")  # an alias has none
+    for name, member in members(thing).items() if has_members else ():
         is_property = isinstance(member, property | cached_property)
         yield from (f"   .. auto{'property' if is_property else 'method'}:: {path}.{name}", "")
 

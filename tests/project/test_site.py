@@ -131,8 +131,8 @@ def test_arguments_and_errors_are_lists_not_paragraphs(site: Path) -> None:
 
 
 def test_every_option_of_every_command_has_its_entry(pages: dict[Path, Page], site: Path) -> None:
-    (commands,) = (action.choices for action in parser()._actions if action.choices)
-    assert isinstance(commands, dict)
+    choices = (action.choices for action in parser()._actions)
+    (commands,) = (each for each in choices if isinstance(each, dict))
     for name, command in commands.items():
         found = pages[site / "commands" / f"{name}.html"].anchors
         shown = [each for each in command._actions if each.help != "==SUPPRESS=="]

@@ -1,7 +1,7 @@
 """Checks what a reader types in the root of a clone after README's first command.
 
     python tools/check_clone.py             what README's first command makes possible
-    python tools/check_clone.py --tests     what needs the extra `test`: pytest, pdoc
+    python tools/check_clone.py --tests     what needs the extra `test`: pytest, Sphinx
 
 Run it in the clone's root, with any Python. README's Python blocks are typed line by line into
 `.venv/bin/python`, in their order; the first one runs as a script, too, and the command runs as a
@@ -24,7 +24,7 @@ def main() -> None:
         sys.exit(f"check_clone: there is no {PYTHON} here; run README's first command first")
     if sys.argv[1:] == ["--tests"]:
         check(PYTHON, "-m", "pytest", "-q", "tests/project/test_public_names.py")
-        (command,) = re.findall(r"^ *python (-m pdoc .*)$", read("docs/README.md"), re.MULTILINE)
+        (command,) = re.findall(r"^python (-m sphinx .*)$", read("docs/README.md"), re.MULTILINE)
         check(PYTHON, *command.split())
         return
     blocks = re.findall(r"^```python\n(.*?)^```$", read("README.md"), re.MULTILINE | re.DOTALL)

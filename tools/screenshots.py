@@ -1,4 +1,4 @@
-"""Make the screenshots of the documentation, with the Chromium of the system.
+"""Make the documentation's pictures of results, with the Chromium of the system.
 
     python tools/screenshots.py
 
@@ -33,21 +33,23 @@ def page_screenshot(path: Path) -> None:
             opened.page.screenshot(path=path)
 
 
-def report_screenshot(path: Path) -> None:
-    """Take a picture of the beginning of the chapter's report."""
+def chapter_pictures(report: Path, curves: Path) -> None:
+    """Take a picture of the beginning of the chapter's report, and draw its model's curves."""
+    program = [sys.executable, "-m", "mnist_sgd"]
     with tempfile.TemporaryDirectory() as name:
-        train = [sys.executable, "-m", "mnist_sgd", "train", "--run", "chapter"]
-        subprocess.run(train, cwd=name, check=True)
+        subprocess.run([*program, "train", "--run", "chapter"], cwd=name, check=True)
+        evaluate = [*program, "evaluate", "runs/chapter", "--plot", str(curves)]
+        subprocess.run(evaluate, cwd=name, check=True)
         with browse() as browser:
             page = browser.new_page(viewport={"width": 1000, "height": 720})
             page.goto((Path(name) / "runs" / "chapter" / "report.html").as_uri())
-            page.screenshot(path=path)
+            page.screenshot(path=report)
 
 
 def main() -> None:
     """Make all of them."""
     IMAGES.mkdir(exist_ok=True)
-    report_screenshot(IMAGES / "report.png")
+    chapter_pictures(IMAGES / "report.png", IMAGES / "curves.png")
     page_screenshot(IMAGES / "page.png")
 
 

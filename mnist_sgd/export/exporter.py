@@ -92,7 +92,7 @@ def export_model(
     """Export `model` to the file `path`, in the format of its suffix, and verify the file.
 
     Args:
-        model: maps [B, *input_shape] of the metadata's dtype to logits [B, 1]; it is not changed.
+        model: maps `[B, *input_shape]` of the metadata's dtype to logits [B, 1]; it is not changed.
             Of a wrapped model, as by `torch.compile`, the model inside is exported.
         path: ends in .onnx, .pt or .pt2.
         metadata: goes into the file; its mean, std, dtype and threshold also decide what is

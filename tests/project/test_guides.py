@@ -43,6 +43,12 @@ def test_the_readmes_python_runs(folder: Path) -> None:
     assert names["Predictor"]("model.onnx").predict(three).label == "3"
 
 
+def test_the_quick_start_trains_and_exports(folder: Path) -> None:
+    learn = run(ROOT / "docs" / "quick_start.md", {})["learn"]
+    assert learn.recorder.values[-1][2] > 0.96
+    assert (folder / "model.onnx").is_file()
+
+
 def test_the_loaders_guide_runs() -> None:
     assert run(ROOT / "docs" / "loader.md", {})["world_size"] == 3
 
@@ -89,7 +95,7 @@ def test_the_guide_for_those_who_know_fastai_trains() -> None:
 def test_no_other_document_has_python() -> None:
     """That of own_images.md is run by tests/cli/test_own_images_guide.py."""
     run_here = ["coming_from_fastai", "evaluation", "loader", "models", "own_images", "serving"]
-    run_here += ["several_machines"]
+    run_here += ["quick_start", "several_machines"]
     guides = {f"{name}.md" for name in run_here}
     others = [path for path in documents() if path.name not in {"README.md", *guides}]
     assert [block for path in others for block in blocks(path, "python")] == []

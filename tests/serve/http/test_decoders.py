@@ -134,7 +134,7 @@ def test_a_decoder_whose_server_is_gone_ends_without_a_word(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     limits = json.dumps(dataclasses.asdict(PictureLimits(2**20, 10**6, 2**27, 1.0)))
-    process = DecoderProcess(limits, lambda *_: None, lambda *_: None)
+    process = DecoderProcess(limits)
     process._channel.close()
     assert process._process.wait(PATIENCE) == 0
     assert capfd.readouterr() == ("", "")
@@ -232,18 +232,11 @@ def test_the_server_may_end_just_when_a_decoder_has_ended() -> None:
     limits = PictureLimits(DEFAULTS.max_body, DEFAULTS.max_pixels, 64 * MIB, 1.0)
 
     async def main() -> None:
-        codes: asyncio.Queue[int] = asyncio.Queue()
-        process = DecoderProcess(
-            json.dumps(dataclasses.asdict(limits)),
-            lambda *answer: None,
-            lambda _, code: codes.put_nowait(code),
-        )
-        process.attach(asyncio.get_running_loop())
+        process = DecoderProcess(json.dumps(dataclasses.asdict(limits)))
         process.kill()
-        while not process.closed:
-            await asyncio.sleep(0.001)
+        assert not await process.connect()
         process.close()
-        assert await codes.get() == -signal.SIGKILL
+        assert await process.end() == -signal.SIGKILL
         process.close()
 
     asyncio.run(main())

@@ -408,6 +408,20 @@ def test_a_decoder_that_a_picture_has_taken_over_can_say_nothing_that_harms(
         assert server.stop() == 0
 
 
+def test_a_decoder_that_says_more_than_it_is_asked_is_killed(model: Path, tmp_path: Path) -> None:
+    script = tmp_path / "wrong.py"
+    answer = "decoder.message(dict(inverted=True, unchanged=False), bytes(784)) + bytes(784)"
+    script.write_text(WRONG.replace("{answer}", f"{answer} + decoder.message({{}})"))
+    with launch(model, "--shutdown-delay", "0", program=[os.fspath(script)]) as server:
+        server.wait_until_ready()
+        before = server.ready_decoders()
+        check_good(server)
+        died = server.wait_for("decoder died")
+        assert died["process"] in before
+        assert died["code"] == -signal.SIGKILL
+        assert server.stop() == 0
+
+
 SCARCE = """\
 import os, subprocess, sys
 from mnist_sgd_serve import command
@@ -415,23 +429,31 @@ start, started = subprocess.Popen, []
 def scarce(*arguments, **options):
     started.append(len(started))
     if len(started) == FAILS:
-        raise BlockingIOError(11, "Resource temporarily unavailable")
+        FAILURE
     return start(*arguments, **options)
 subprocess.Popen = scarce
 sys.exit(command.main())
 """
 
 
+FAILURES = {
+    'raise BlockingIOError(11, "Resource temporarily unavailable")': "[Errno 11] Resource "
+    "temporarily unavailable",
+    'arguments = ([sys.executable, "-c", "raise SystemExit(3)"],)': "the process that reads "
+    "pictures could not start: it ended with code 3",
+}
+
+
+@pytest.mark.parametrize("failure", FAILURES)
 def test_a_decoder_that_cannot_be_started_for_now_is_started_later(
-    model: Path, tmp_path: Path
+    model: Path, tmp_path: Path, failure: str
 ) -> None:
     script = tmp_path / "scarce.py"
-    script.write_text(SCARCE.replace("FAILS", "4"))
+    script.write_text(SCARCE.replace("FAILS", "4").replace("FAILURE", failure))
     with launch(model, "--shutdown-delay", "0", program=[os.fspath(script)]) as server:
         server.wait_until_ready()
         os.kill(server.ready_decoders()[0], signal.SIGKILL)
-        failure = server.wait_for("decoder not started")
-        assert failure["error"] == "[Errno 11] Resource temporarily unavailable"
+        assert server.wait_for("decoder not started")["error"] == FAILURES[failure]
         check_good(server)
         server.ready_decoders()
         assert server.stop() == 0
@@ -440,7 +462,8 @@ def test_a_decoder_that_cannot_be_started_for_now_is_started_later(
 def test_a_server_that_can_start_no_other_process_says_so_and_ends(
     model: Path, tmp_path: Path
 ) -> None:
-    command = [sys.executable, "-c", SCARCE.replace("FAILS", "1"), os.fspath(model), "--port", "0"]
+    scarce = SCARCE.replace("FAILS", "1").replace("FAILURE", next(iter(FAILURES)))
+    command = [sys.executable, "-c", scarce, os.fspath(model), "--port", "0"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (
         2,

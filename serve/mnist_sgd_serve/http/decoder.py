@@ -33,13 +33,7 @@ MARGIN = 64 * 2**20
 """Bytes of address space beyond a picture's limit, for the preprocessing and the allocator."""
 
 KINDS = frozenset(
-    {
-        Kind.BAD_REQUEST,
-        Kind.TOO_LARGE,
-        Kind.DECOMPRESSED_TOO_LARGE,
-        Kind.UNSUPPORTED,
-        Kind.NO_INK,
-    }
+    {Kind.BAD_REQUEST, Kind.TOO_LARGE, Kind.DECOMPRESSED_TOO_LARGE, Kind.UNSUPPORTED, Kind.NO_INK}
 )
 """Errors of a picture."""
 
@@ -60,25 +54,25 @@ def message(document: Mapping[str, Any], content: bytes = b"") -> bytes:
     return HEADER.pack(len(head), len(content)) + head
 
 
-def preprocessed(document: Mapping[str, Any], content: bytes) -> Preprocessed:
-    """Decode the message of a decoder.
+def preprocessed(
+    document: Mapping[str, Any], content: bytes
+) -> Preprocessed | RequestError | DecoderFailed:
+    """Decode the message of a decoder: the picture, or why there is none.
 
     Args:
         document: its JSON.
         content: the pixels, 784 bytes.
 
     Raises:
-        RequestError: the picture was rejected.
-        DecoderFailed: the decoder failed.
         KeyError, TypeError, ValueError: the message is invalid.
     """
     if "failure" in document:
-        raise DecoderFailed(document["failure"])
+        return DecoderFailed(document["failure"])
     if "error" in document:
         kind, text = document["error"]
         if kind not in KINDS:
             raise ValueError(f"a kind {kind!r:.20}")
-        raise RequestError(str(text), Kind(kind))
+        return RequestError(str(text), Kind(kind))
     image = np.frombuffer(content, np.uint8).reshape(28, 28)
     return Preprocessed(image, **document)
 
@@ -120,9 +114,8 @@ def _answer(head: bytes, requests: Any, limits: PictureLimits) -> bytes:
         return message({"failure": traceback.format_exc()})
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
-    content = found.image.tobytes()
-    fields = {field.name: getattr(found, field.name) for field in dataclasses.fields(found)}
-    del fields["image"]
+    fields = dataclasses.asdict(found)
+    content: bytes = fields.pop("image").tobytes()
     return message(fields, content) + content
 
 

@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -41,32 +40,22 @@ REAP_SECONDS = 0.01
 
 
 class DecoderProcess:
-    """A process that runs `decoder.main`; started at once, attached to an event loop later.
+    """A process that runs `decoder.main`; started at once, connected to an event loop later.
 
     Args:
         limits: for `decoder.main`, as JSON.
-        on_message: called with each message; the first says that the process is ready.
-        on_exit: called once when it has ended, with its exit code or minus the signal's number.
 
     Attributes:
-        closed: it is ending, and takes no more pictures.
+        number: its id.
+        killed: it is ending, and takes no more pictures.
 
     Raises:
         OSError: it cannot be started.
     """
 
-    def __init__(
-        self,
-        limits: str,
-        on_message: Callable[["DecoderProcess", dict[str, Any], bytes], None],
-        on_exit: Callable[["DecoderProcess", int], None],
-    ) -> None:
-        self.closed = False
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._on_message = on_message
-        self._on_exit = on_exit
-        self._outgoing: list[memoryview] = []
-        self._incoming = bytearray()
+    def __init__(self, limits: str) -> None:
+        self.killed = False
+        self._writer: asyncio.StreamWriter | None = None
         self._channel, theirs = socket.socketpair()
         try:
             with theirs:
@@ -74,100 +63,58 @@ class DecoderProcess:
         except OSError:
             self._channel.close()
             raise
-        self._channel.setblocking(False)
+        self.number = self._process.pid
 
-    def attach(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Receive messages in an event loop, whose thread all other methods belong to."""
-        self._loop = loop
-        loop.add_reader(self._channel, self._receive)
-
-    @property
-    def number(self) -> int:
-        """The process's id."""
-        return self._process.pid
+    async def connect(self) -> bool:
+        """Wait until the process is ready; return False if it has ended instead."""
+        self._reader, self._writer = await asyncio.open_unix_connection(sock=self._channel)
+        return await self.receive() is not None
 
     def send(self, head: bytes, content: bytes) -> None:
-        """Send a message, in as many pieces as it takes."""
-        self._outgoing = [memoryview(head), memoryview(content)]
-        self._send()
+        """Send a message, without waiting for the process to read it."""
+        assert self._writer is not None
+        if not self._writer.is_closing():  # otherwise `receive` finds out
+            self._writer.write(head)
+            self._writer.write(content)
+
+    async def receive(self) -> tuple[Any, bytes] | None:
+        """Receive a message; return None if the process has ended.
+
+        A process that sends anything else may have been compromised by a picture, and is killed.
+        """
+        try:
+            length, size = HEADER.unpack(await self._reader.readexactly(HEADER.size))
+            if length + size <= MAX_MESSAGE:
+                content = await self._reader.readexactly(length + size)
+                return json.loads(content[:length]), content[length:]
+        except (EOFError, OSError, ValueError, RecursionError):
+            pass
+        self.kill()
+        return None
 
     def kill(self) -> None:
-        """Kill the process; `on_exit` is called when it is gone."""
+        """Kill the process."""
+        self.killed = True
         self._process.kill()
 
+    async def end(self) -> int:
+        """Kill the process and wait for its exit code, or minus the number of its signal."""
+        self.close()
+        while (code := self._process.poll()) is None:
+            await asyncio.sleep(REAP_SECONDS)
+        return code
+
     def close(self) -> None:
-        """Kill the process without further callbacks; a second time does nothing."""
-        if self.closed:
-            return
-        self.closed = True
-        self._outgoing = []
-        if self._loop is not None:
-            self._loop.remove_reader(self._channel)
-            self._loop.remove_writer(self._channel)
+        """Kill the process and close its socket; a second time does nothing."""
+        self.kill()
+        if self._writer is not None:
+            self._writer.transport.abort()
         self._channel.close()
-        self._process.kill()
 
     def wait(self, seconds: float) -> None:
         """Wait for the end of a killed process, but no longer than so many seconds."""
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(seconds)
-
-    def _send(self) -> None:
-        assert self._loop is not None
-        while self._outgoing:
-            try:
-                sent = self._channel.sendmsg(self._outgoing)
-            except BlockingIOError:
-                self._loop.add_writer(self._channel, self._send)
-                return
-            except OSError:  # it has ended; `_receive` finds out
-                self._outgoing = []
-                break
-            while self._outgoing and sent >= len(self._outgoing[0]):
-                sent -= len(self._outgoing.pop(0))
-            if self._outgoing:
-                self._outgoing[0] = self._outgoing[0][sent:]
-        self._loop.remove_writer(self._channel)
-
-    def _receive(self) -> None:
-        """Receive a part of a message, or the end.
-
-        A process that sends anything else may have been compromised by a picture, and is killed.
-        """
-        try:
-            data = self._channel.recv(65536)
-        except BlockingIOError:
-            return
-        except OSError:  # it was killed before it had read all
-            data = b""
-        if not data:
-            self.close()
-            self._reap()
-            return
-        self._incoming += data
-        if len(self._incoming) < HEADER.size:
-            return
-        length, size = HEADER.unpack_from(self._incoming)
-        if length + size > MAX_MESSAGE:
-            self.kill()
-        elif len(self._incoming) >= HEADER.size + length + size:
-            content = bytes(self._incoming[HEADER.size :])
-            self._incoming.clear()
-            try:
-                document = json.loads(content[:length])
-            except (ValueError, RecursionError):
-                self.kill()
-                return
-            self._on_message(self, document, content[length:])
-
-    def _reap(self) -> None:
-        """Report the end when the process has exited; its socket closes a little earlier."""
-        assert self._loop is not None
-        code = self._process.poll()
-        if code is None:
-            self._loop.call_later(REAP_SECONDS, self._reap)
-        else:
-            self._on_exit(self, code)
 
 
 def _start(limits: str, descriptor: int) -> "subprocess.Popen[bytes]":

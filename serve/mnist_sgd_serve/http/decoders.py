@@ -14,7 +14,6 @@ import signal
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from mnist_sgd_serve.http.decoder import DecoderFailed, message, preprocessed
 from mnist_sgd_serve.http.decoder_process import DecoderProcess
@@ -53,7 +52,6 @@ class _Picture:
         is_disconnected: whether the client has left.
         image: the result.
         process: the one that decodes it.
-        late: the timeout has passed.
     """
 
     header: bytes
@@ -61,7 +59,6 @@ class _Picture:
     is_disconnected: Callable[[], bool]
     image: "asyncio.Future[Preprocessed]"
     process: DecoderProcess | None = None
-    late: bool = False
 
 
 class Decoders:
@@ -80,13 +77,11 @@ class Decoders:
         )
         self.queue_timeout = settings.queue_timeout
         self.log = log
-        self._starting: set[DecoderProcess] = set()
+        self._processes: set[DecoderProcess] = set()
+        self._tasks: list[asyncio.Task[None]] = []
         self._idle: list[DecoderProcess] = []
-        self._decoding: dict[DecoderProcess, _Picture] = {}
-        self._ending: set[DecoderProcess] = set()
-        self._closed = False
+        self._decoding: dict[DecoderProcess, asyncio.Future[Preprocessed]] = {}
         self._waiting: deque[_Picture] = deque()
-        self._first: asyncio.Future[None] | None = None
 
     def launch(self) -> None:
         """Start the first process; needs no event loop yet.
@@ -95,7 +90,7 @@ class Decoders:
             OSError: it cannot be started.
         """
         try:
-            self._starting.add(self._new())
+            self._new()
         except OSError as error:
             text = f"no process that reads pictures can be started: {error.strerror}"
             raise OSError(text) from error
@@ -106,19 +101,10 @@ class Decoders:
         Raises:
             OSError: it was not ready in time, or has ended.
         """
-        loop = asyncio.get_running_loop()
-        self._first = loop.create_future()
-        for process in self._starting:
-            process.attach(loop)
-        try:
-            async with asyncio.timeout(START_SECONDS):
-                await self._first
-        except TimeoutError as error:
-            raise OSError(
-                f"no process that reads pictures was ready within {START_SECONDS:g} s"
-            ) from error
-        for _ in range(self.count):
-            self._replace()
+        [first] = self._processes
+        await self._connect(first)
+        processes = [first, *[None] * self.count]
+        self._tasks = [asyncio.create_task(self._keep(process)) for process in processes]
 
     async def decode(
         self,
@@ -138,131 +124,130 @@ class Decoders:
         """
         if len(self._waiting) >= MAX_WAITING:
             raise QueueFull
-        loop = asyncio.get_running_loop()
         told = {"encoding": encoding, "content_type": content_type, "preprocessing": preprocessing}
-        picture = _Picture(message(told, body), body, is_disconnected, loop.create_future())
-        timer = loop.call_later(self.queue_timeout, self._give_up, picture)
+        image: asyncio.Future[Preprocessed] = asyncio.get_running_loop().create_future()
+        picture = _Picture(message(told, body), body, is_disconnected, image)
         self._waiting.append(picture)
         self._begin()
         try:
-            return await picture.image
+            await asyncio.wait([image], timeout=self.queue_timeout)
+            if image.done():
+                return image.result()
+            if picture.process is None:
+                raise DeadlineExceeded
+            picture.process.kill()
+            text = f"not read within {self.queue_timeout:g} s"
+            self.log.warning("picture ended", text=f"it was {text}")
+            raise RequestError(f"the image was {text}", Kind.TIMEOUT)
         finally:
-            timer.cancel()
-            del body, picture  # an exception keeps this frame, and must not keep them
+            image.cancel()
+            if picture in self._waiting:
+                self._waiting.remove(picture)
+            del body, picture, image  # an exception keeps this frame, and must not keep them
 
     def close(self) -> None:
         """Kill the processes, and give up their pictures."""
-        self._closed = True
-        processes = [*self._starting, *self._idle, *self._decoding, *self._ending]
-        for process in processes:
+        for task in self._tasks:
+            task.cancel()
+        for process in self._processes:
             process.close()
-        for process in processes:
+        for process in self._processes:
             process.wait(CLOSE_SECONDS)
-        for picture in [*self._decoding.values(), *self._waiting]:
-            _fail(picture, ClientDisconnected())
-        for kept in (self._starting, self._idle, self._decoding, self._ending, self._waiting):
+        for image in [*self._decoding.values(), *(picture.image for picture in self._waiting)]:
+            _resolve(image, ClientDisconnected())
+        for kept in (self._tasks, self._processes, self._idle, self._decoding, self._waiting):
             kept.clear()
 
     def kill(self) -> None:
         """Kill the processes and wait for nothing; for any thread, when the server ends at once.
 
-        Otherwise one that hangs would not notice that the server is is_disconnected.
+        Otherwise one that hangs would not notice that the server is gone.
         """
-        for process in (*self._starting, *self._idle, *self._decoding, *self._ending):
+        for process in tuple(self._processes):
             process.kill()
 
     def _new(self) -> DecoderProcess:
-        limits = json.dumps(dataclasses.asdict(self.limits))
-        return DecoderProcess(limits, self._on_message, self._on_exit)
+        process = DecoderProcess(json.dumps(dataclasses.asdict(self.limits)))
+        self._processes.add(process)
+        return process
+
+    async def _connect(self, process: DecoderProcess) -> None:
+        """Wait until a new process is ready.
+
+        Raises:
+            OSError: it was not ready in time, or has ended.
+        """
+        try:
+            async with asyncio.timeout(START_SECONDS):
+                ready = await process.connect()
+        except TimeoutError as error:
+            await self._end(process)
+            text = f"no process that reads pictures was ready within {START_SECONDS:g} s"
+            raise OSError(text) from error
+        if not ready:
+            code = await self._end(process)
+            text = f"the process that reads pictures could not start: it ended with code {code}"
+            raise OSError(text)
+
+    async def _end(self, process: DecoderProcess) -> int:
+        code = await process.end()
+        self._processes.discard(process)
+        return code
+
+    async def _keep(self, process: DecoderProcess | None) -> None:
+        """Decode pictures in a process, if given, and in one new process after the other."""
+        while True:
+            try:
+                if process is None:
+                    process = self._new()
+                    await self._connect(process)
+            except OSError as error:
+                self.log.error("decoder not started", error=str(error), again_seconds=PAUSE_SECONDS)
+                await asyncio.sleep(PAUSE_SECONDS)
+            else:
+                await self._run(process)
+            process = None
+
+    async def _run(self, process: DecoderProcess) -> None:
+        """Decode pictures in a process until it has ended."""
+        while True:
+            self._idle.append(process)
+            self._begin()
+            answer = await process.receive()
+            image = self._decoding.pop(process, None)
+            if image is None:
+                self._idle.remove(process)
+                break
+            if answer is None:
+                break
+            try:
+                _resolve(image, preprocessed(*answer))
+            except Exception as error:  # the process may have been compromised by a picture
+                text = f"the process that read the picture answered wrongly: {error}"
+                _resolve(image, DecoderFailed(text))
+                break
+            if process.killed:  # it was too late
+                break
+            del image  # the error in it may keep the request's body
+        self._begin()
+        code = await self._end(process)
+        if image is None:
+            self.log.error("decoder died", process=process.number, code=code)
+        else:
+            _resolve(image, self._reason(code))
 
     def _begin(self) -> None:
         """Give waiting pictures to idle processes."""
         while self._waiting and self._idle and len(self._decoding) < self.count:
-            if self._idle[-1].closed:  # it has died; `_on_exit` will be called
-                self._idle.pop()
-                continue
             picture = self._waiting.popleft()
             if picture.is_disconnected():
-                _fail(picture, ClientDisconnected())
+                _resolve(picture.image, ClientDisconnected())
                 continue
             process = picture.process = self._idle.pop()
-            self._decoding[process] = picture
+            self._decoding[process] = picture.image
             process.send(picture.header, picture.body)
 
-    def _give_up(self, picture: _Picture) -> None:
-        """Give up a late picture; the process that decodes it can only be killed."""
-        picture.late = True
-        if picture.process is not None:
-            picture.process.kill()
-            text = f"not read within {self.queue_timeout:g} s"
-            self.log.warning("picture ended", text=f"it was {text}")
-            _fail(picture, RequestError(f"the image was {text}", Kind.TIMEOUT))
-        elif picture in self._waiting:
-            self._waiting.remove(picture)
-            _fail(picture, DeadlineExceeded())
-
-    def _on_message(
-        self, process: DecoderProcess, document: dict[str, Any], content: bytes
-    ) -> None:
-        """Handle a message of a process, which is ready now."""
-        picture = self._decoding.pop(process, None)
-        if picture is None:
-            self._starting.discard(process)
-            if self._first is not None and not self._first.done():
-                self._first.set_result(None)
-        else:
-            picture.process = None
-            sound = _finish(picture, document, content)
-            if picture.late or not sound:  # it has been killed, or must be
-                process.kill()
-                self._ending.add(process)
-                return
-        self._idle.append(process)
-        self._begin()
-
-    def _on_exit(self, process: DecoderProcess, code: int) -> None:
-        """Fail the picture of a process that has ended, and replace the process."""
-        if self._closed:
-            return
-        loop = asyncio.get_running_loop()
-        picture = self._decoding.pop(process, None)
-        young = process in self._starting
-        if picture is not None:
-            picture.process = None
-            _fail(picture, self._reason(picture, code))
-        elif process not in self._ending:
-            self.log.error("decoder died", process=process.number, code=code)
-        self._starting.discard(process)
-        self._ending.discard(process)
-        if process in self._idle:
-            self._idle.remove(process)
-        if young and self._first is not None and not self._first.done():
-            text = f"the process that reads pictures could not start: it ended with code {code}"
-            self._first.set_exception(OSError(text))
-            return
-        loop.call_later(PAUSE_SECONDS if young else 0, self._replace)
-        self._begin()
-
-    def _replace(self) -> None:
-        """Start a process, and try again later if that fails."""
-        if self._closed:
-            return
-        loop = asyncio.get_running_loop()
-        try:
-            process = self._new()
-        except OSError as error:
-            self.log.error("decoder not started", error=str(error), again_seconds=PAUSE_SECONDS)
-            loop.call_later(PAUSE_SECONDS, self._replace)
-            return
-        self._starting.add(process)
-        process.attach(loop)
-        loop.call_later(START_SECONDS, self._give_up_start, process)
-
-    def _give_up_start(self, process: DecoderProcess) -> None:
-        if process in self._starting:
-            process.kill()
-
-    def _reason(self, picture: _Picture, code: int) -> Exception:
+    def _reason(self, code: int) -> Exception:
         """Explain why a process ended while decoding a picture."""
         if code == -signal.SIGPROF:
             text = f"it took more than {self.limits.seconds:g} s of processor time"
@@ -275,24 +260,10 @@ class Decoders:
         return DecoderFailed(f"the process that read the picture ended with code {code}")
 
 
-def _finish(picture: _Picture, document: Any, content: bytes) -> bool:
-    """Resolve a picture with the message of its process; False if the message is invalid."""
-    try:
-        image = preprocessed(document, content)
-    except (RequestError, DecoderFailed) as error:
-        # With its traceback it would keep the picture alive in a reference cycle.
-        _fail(picture, error.with_traceback(None))
-    except Exception as error:  # the process may have been compromised by a picture
-        _fail(
-            picture, DecoderFailed(f"the process that read the picture answered wrongly: {error}")
-        )
-        return False
+def _resolve(image: "asyncio.Future[Preprocessed]", result: Preprocessed | Exception) -> None:
+    if image.done():
+        return
+    if isinstance(result, Exception):
+        image.set_exception(result)
     else:
-        if not picture.image.done():
-            picture.image.set_result(image)
-    return True
-
-
-def _fail(picture: _Picture, error: Exception) -> None:
-    if not picture.image.done():
-        picture.image.set_exception(error)
+        image.set_result(result)

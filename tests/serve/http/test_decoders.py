@@ -134,7 +134,7 @@ def test_a_decoder_whose_server_is_gone_ends_without_a_word(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     limits = json.dumps(dataclasses.asdict(PictureLimits(2**20, 10**6, 2**27, 1.0)))
-    process = DecoderProcess(limits, lambda *_: None, lambda *_: None)
+    process = DecoderProcess(limits)
     process._channel.close()
     assert process._process.wait(PATIENCE) == 0
     assert capfd.readouterr() == ("", "")
@@ -232,18 +232,11 @@ def test_the_server_may_end_just_when_a_decoder_has_ended() -> None:
     limits = PictureLimits(DEFAULTS.max_body, DEFAULTS.max_pixels, 64 * MIB, 1.0)
 
     async def main() -> None:
-        codes: asyncio.Queue[int] = asyncio.Queue()
-        process = DecoderProcess(
-            json.dumps(dataclasses.asdict(limits)),
-            lambda *answer: None,
-            lambda _, code: codes.put_nowait(code),
-        )
-        process.attach(asyncio.get_running_loop())
+        process = DecoderProcess(json.dumps(dataclasses.asdict(limits)))
         process.kill()
-        while not process.closed:
-            await asyncio.sleep(0.001)
+        assert not await process.connect()
         process.close()
-        assert await codes.get() == -signal.SIGKILL
+        assert await process.end() == -signal.SIGKILL
         process.close()
 
     asyncio.run(main())
@@ -415,6 +408,20 @@ def test_a_decoder_that_a_picture_has_taken_over_can_say_nothing_that_harms(
         assert server.stop() == 0
 
 
+def test_a_decoder_that_says_more_than_it_is_asked_is_killed(model: Path, tmp_path: Path) -> None:
+    script = tmp_path / "wrong.py"
+    answer = "decoder.message(dict(inverted=True, unchanged=False), bytes(784)) + bytes(784)"
+    script.write_text(WRONG.replace("{answer}", f"{answer} + decoder.message({{}})"))
+    with launch(model, "--shutdown-delay", "0", program=[os.fspath(script)]) as server:
+        server.wait_until_ready()
+        before = server.ready_decoders()
+        check_good(server)
+        died = server.wait_for("decoder died")
+        assert died["process"] in before
+        assert died["code"] == -signal.SIGKILL
+        assert server.stop() == 0
+
+
 SCARCE = """\
 import os, subprocess, sys
 from mnist_sgd_serve import command
@@ -422,23 +429,31 @@ start, started = subprocess.Popen, []
 def scarce(*arguments, **options):
     started.append(len(started))
     if len(started) == FAILS:
-        raise BlockingIOError(11, "Resource temporarily unavailable")
+        FAILURE
     return start(*arguments, **options)
 subprocess.Popen = scarce
 sys.exit(command.main())
 """
 
 
+FAILURES = {
+    'raise BlockingIOError(11, "Resource temporarily unavailable")': "[Errno 11] Resource "
+    "temporarily unavailable",
+    'arguments = ([sys.executable, "-c", "raise SystemExit(3)"],)': "the process that reads "
+    "pictures could not start: it ended with code 3",
+}
+
+
+@pytest.mark.parametrize("failure", FAILURES)
 def test_a_decoder_that_cannot_be_started_for_now_is_started_later(
-    model: Path, tmp_path: Path
+    model: Path, tmp_path: Path, failure: str
 ) -> None:
     script = tmp_path / "scarce.py"
-    script.write_text(SCARCE.replace("FAILS", "4"))
+    script.write_text(SCARCE.replace("FAILS", "4").replace("FAILURE", failure))
     with launch(model, "--shutdown-delay", "0", program=[os.fspath(script)]) as server:
         server.wait_until_ready()
         os.kill(server.ready_decoders()[0], signal.SIGKILL)
-        failure = server.wait_for("decoder not started")
-        assert failure["error"] == "[Errno 11] Resource temporarily unavailable"
+        assert server.wait_for("decoder not started")["error"] == FAILURES[failure]
         check_good(server)
         server.ready_decoders()
         assert server.stop() == 0
@@ -447,7 +462,8 @@ def test_a_decoder_that_cannot_be_started_for_now_is_started_later(
 def test_a_server_that_can_start_no_other_process_says_so_and_ends(
     model: Path, tmp_path: Path
 ) -> None:
-    command = [sys.executable, "-c", SCARCE.replace("FAILS", "1"), os.fspath(model), "--port", "0"]
+    scarce = SCARCE.replace("FAILS", "1").replace("FAILURE", next(iter(FAILURES)))
+    command = [sys.executable, "-c", scarce, os.fspath(model), "--port", "0"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (
         2,

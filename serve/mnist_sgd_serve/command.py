@@ -173,6 +173,9 @@ def _serve(settings: Settings) -> int:
     from mnist_sgd_serve.process.listening import bind
     from mnist_sgd_serve.server import serve
 
+    if settings.log is None:
+        is_terminal = sys.stderr is not None and sys.stderr.isatty()
+        settings = dataclasses.replace(settings, log="text" if is_terminal else "json")
     _check_certificate(settings)
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(bind(settings))

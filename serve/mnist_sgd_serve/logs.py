@@ -1,8 +1,8 @@
-"""Logs as JSON, one object a line on standard error.
+"""Logs to standard error: as JSON, one object a line, or as text for those who read along.
 
-Every line has `time` (UTC, to the millisecond), `level`, `event` and the event's own fields; that
-of a request has its id. Nothing waits for a reader of the log: lines that nobody reads are lost,
-and the next one that can be written is preceded by one that counts them.
+Every line of JSON has `time` (UTC, to the millisecond), `level`, `event` and the event's own
+fields; that of a request has its id. Nothing waits for a reader of the log: lines that nobody reads
+are lost, and the next one that can be written is preceded by one that counts them.
 """
 
 import contextlib
@@ -21,6 +21,7 @@ from itertools import count
 from typing import Protocol
 
 from mnist_sgd_serve.metrics import Metrics
+from mnist_sgd_serve.settings import Settings
 
 PATIENCE_MS = 100
 """How long to wait for a reader that falls behind, the first time."""
@@ -53,6 +54,48 @@ class Log:
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
         line = {"time": now, "level": level, "event": event, "worker": self.worker} | fields
         write(json.dumps(_plain(line), default=_text, separators=(",", ":")) + "\n")
+
+
+class TextLog(Log):
+    """Writes events for people: the time of day, what happened, and greets when it is ready."""
+
+    def __init__(self, worker: int = 0) -> None:
+        super().__init__(worker)
+        _WRITER.is_text = True
+
+    def _write(self, level: str, event: str, fields: dict[str, object]) -> None:
+        if event == "ready":
+            if self.worker == 0:  # of several, the first greets
+                write(_greeting(fields))
+            return
+        fields = _plain(fields)
+        trace = fields.pop("trace", "")
+        text = f"{fields.pop('text', '')}"
+        error = fields.pop("error", "")
+        if event == "request":
+            for name in ("request", "more"):
+                fields.pop(name, None)
+            text = "{method} {path} {status}, {milliseconds} ms, {client}".format(**fields)
+        elif event == "draining":
+            text = "ending after the requests in flight"
+        elif not text:
+            told = ", ".join(f"{name} {value}" for name, value in fields.items())
+            text = f"{event}: {told}" if told else event
+        mark = "" if level == "info" else f"{level}: "
+        line = f"{datetime.now():%H:%M:%S} {mark}{text}{f': {error}' if error else ''}\n"
+        write(f"{line}{trace}\n" if trace else line)
+
+
+def _greeting(ready: dict[str, object]) -> str:
+    classes = ready["classes"]
+    assert isinstance(classes, list)
+    grpc = f", gRPC at {ready['grpc']}" if "grpc" in ready else ""
+    return f"{' or '.join(reversed(classes))}? {ready['address']}{grpc}  (Ctrl-C ends)\n"
+
+
+def make_log(settings: Settings, worker: int = 0) -> Log:
+    """Make the log that the settings ask for."""
+    return (TextLog if settings.log == "text" else Log)(worker)
 
 
 class LibraryLog(logging.Handler):
@@ -206,6 +249,7 @@ class _Writer:
     def __init__(self) -> None:
         self.lost = 0  # lines since the last one that was written
         self.torn = False  # only a part of the last one was written
+        self.is_text = False
 
     def write(self, file: int, line: bytes) -> None:
         """Write a line, after a line that counts the lost ones."""
@@ -224,6 +268,8 @@ class _Writer:
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
         fields = {"time": now, "level": "warning", "event": "lines lost", "lines": self.lost - 1}
         text = json.dumps(fields, separators=(",", ":"))
+        if self.is_text:
+            text = f"{datetime.now():%H:%M:%S} warning: {self.lost - 1} lines lost"
         return f"{chr(10) * self.torn}{text}\n".encode()
 
 

@@ -27,7 +27,7 @@ from mnist_sgd_serve.http.decoders import Decoders
 from mnist_sgd_serve.http.fast_path import connection_class
 from mnist_sgd_serve.http.routes import Routes
 from mnist_sgd_serve.inference import InferenceService
-from mnist_sgd_serve.logs import LibraryLog, Log, RequestLog
+from mnist_sgd_serve.logs import LibraryLog, Log, RequestLog, make_log
 from mnist_sgd_serve.metrics import Metrics
 from mnist_sgd_serve.model.batcher import Batcher
 from mnist_sgd_serve.model.manager import ModelManager
@@ -75,7 +75,7 @@ def serve(
         OSError: the processes that decode pictures cannot be started.
     """
     return_large_blocks()
-    log = Log(worker)
+    log = make_log(settings, worker)
     library_log = LibraryLog(log)
     logging.getLogger().addHandler(library_log)
     decoders = Decoders(settings, log)
@@ -213,7 +213,10 @@ class _Server(uvicorn.Server):
                 model=os.fspath(self.settings.model),
                 version=self.service.model.version,
                 process=os.getpid(),
+                classes=list(self.service.model.metadata.classes),
             )
+            if self.settings.open and self.channel is None:
+                listening.open_page(listener, self.settings)
         if self.channel is not None:
             self.channel.start()
 

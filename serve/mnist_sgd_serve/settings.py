@@ -95,6 +95,10 @@ class Settings:
         "believe the X-Forwarded headers of this address or network, * for any, or unix for the "
         "Unix socket; repeatable",
     )
+    open: bool = _basic(False, None, "open the page in the browser")
+    log: str | None = _basic(
+        None, "FORMAT", "json or text; the default is text on a terminal, and else json"
+    )
     access_log: bool = _basic(False, None, "log every request, not only failures")
     max_body: int = _limit(16 * 2**20, "BYTES", "largest request body after decompression")
     max_request_images: int = _limit(16_384, "N", "most images in a request", earlier="max_rows")
@@ -169,6 +173,10 @@ class Settings:
                 raise ValueError(
                     f"cors must be * or an origin such as https://example.org, not {origin!r}"
                 )
+        if self.log not in (None, "json", "text"):
+            raise ValueError(f"log must be json or text, not {self.log!r}")
+        if self.open and self.unix_socket is not None:
+            raise ValueError("open needs an address: leave out --unix-socket")
         if self.tls_key is not None and self.tls_cert is None:
             raise ValueError("tls_key needs a certificate too: give it with --tls-cert FILE")
         if self.root_path and not _ROOT_PATH.fullmatch(self.root_path):

@@ -25,10 +25,10 @@ from functools import partial
 from math import inf
 from mmap import mmap
 
-from mnist_sgd_serve.logs import Log
+from mnist_sgd_serve.logs import make_log
 from mnist_sgd_serve.metrics import LAYOUT
 from mnist_sgd_serve.process.channel import CLOSED
-from mnist_sgd_serve.process.listening import reject_new
+from mnist_sgd_serve.process.listening import open_page, reject_new
 from mnist_sgd_serve.process.waited_signals import WaitedSignals
 from mnist_sgd_serve.settings import Settings
 
@@ -172,7 +172,7 @@ class _WorkerPool:
         self.slots = [_Slot() for _ in range(settings.workers)]
         self.start = start
         self.listener = listener
-        self.log = Log()
+        self.log = make_log(settings)
         self.was_ready = False  # the first worker has been ready
         self.stopping = False
         self.close_at = self.kill_at = inf  # listening ends; remaining workers are killed
@@ -190,7 +190,10 @@ class _WorkerPool:
                 self._reap(slot, slot.process)
             elif slot.process is not None:
                 slot.receive(since)
-                self.was_ready = self.was_ready or slot.ready
+                if slot.ready and not self.was_ready:
+                    self.was_ready = True
+                    if self.settings.open:
+                        open_page(self.listener, self.settings)
                 self._replace_if_hanging(slot, slot.process)
             may_start = not self.stopping and (self.was_ready or number == 0)
             if slot.process is None and may_start and now >= slot.start_at:

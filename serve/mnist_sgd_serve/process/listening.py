@@ -16,6 +16,7 @@ import select
 import socket
 import struct
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -101,6 +102,21 @@ def url(listener: socket.socket, settings: Settings) -> str:
         return f"unix:{listener.getsockname()}"
     scheme = "http" if settings.tls_cert is None else "https"
     return f"{scheme}://{_address(*listener.getsockname()[:2])}"
+
+
+def open_page(listener: socket.socket, settings: Settings) -> None:
+    """Open the page in the user's browser, without waiting for it."""
+    address = url(listener, settings)
+    for everywhere, here in (("//0.0.0.0:", "//127.0.0.1:"), ("//[::]:", "//[::1]:")):
+        address = address.replace(everywhere, here)
+    address += f"{settings.root_path.rstrip('/')}/"
+
+    def open_it() -> None:
+        import webbrowser
+
+        webbrowser.open(address)
+
+    threading.Thread(target=open_it, daemon=True).start()
 
 
 def _cannot(address: str, error: OSError) -> OSError:

@@ -102,3 +102,11 @@ def decimals(value: float | None) -> str:
 def plural(count: int, word: str) -> str:
     """`1 mistake`, `2,038 images`."""
     return f"{count:,} {word}{'' if count == 1 else 's'}"
+
+
+def percent(share: float) -> str:
+    """Format a share as a percentage with one decimal; only exactly 0 and 1 give 0 and 100 %."""
+    text = f"{100 * share:.1f}"
+    if share not in (0, 1):
+        text = {"0.0": "under 0.1", "100.0": "over 99.9"}.get(text, text)
+    return f"{text.removesuffix('.0') if share in (0, 1) else text}\N{NO-BREAK SPACE}%"

@@ -5,7 +5,14 @@ from itertools import cycle
 from math import isfinite
 from typing import TYPE_CHECKING
 
-from mnist_sgd.report.chart import Chart, draw, mark_whole_epochs, plural, set_log_loss_axis
+from mnist_sgd.report.chart import (
+    Chart,
+    draw,
+    mark_whole_epochs,
+    percent,
+    plural,
+    set_log_loss_axis,
+)
 from mnist_sgd.report.comparable import same_images, warnings
 from mnist_sgd.report.comparison import COLUMNS, Row
 from mnist_sgd.report.contest import contests
@@ -92,7 +99,7 @@ def _curves(pairs: Sequence[tuple[Row, RunRecord]], name: str, title: str) -> Ch
     choose = min if is_loss else max
     ends = {run: choose(filter(isfinite, values)) for run, values in curves.items()}
     best = choose(ends, key=lambda run: ends[run])
-    which, value = ("lowest", f"{ends[best]:.3g}") if is_loss else ("highest", f"{ends[best]:.2%}")
+    which, value = ("lowest", f"{ends[best]:.3g}") if is_loss else ("highest", percent(ends[best]))
     caption = f"{title} after each epoch. The {which} is that of {best}, {value}."
     alt = f"Line chart of the {title.lower()} of {plural(len(curves), 'run')} by epoch."
     return draw(name, title, caption, alt, paint)

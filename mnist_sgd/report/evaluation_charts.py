@@ -12,7 +12,7 @@ import numpy as np
 
 from mnist_sgd._files import atomic_path
 from mnist_sgd.evaluation.interval import wilson_interval
-from mnist_sgd.report.chart import Chart, decimals, draw
+from mnist_sgd.report.chart import Chart, decimals, draw, percent
 from mnist_sgd.report.palette import NEGATIVE, POSITIVE, SOFT
 from mnist_sgd.report.plot_style import drawn_name, in_the_font, plot_style
 
@@ -128,8 +128,8 @@ def _probabilities_chart(predictions: "Predictions") -> Chart:
     few = len(labels) < FEW
     caption = (
         f"{'Each line is an image' if few else 'Images'} of each class by predicted probability "
-        f"of {positive}; the dotted line is the threshold. {unsure:.1%} of the images lie between "
-        "0.1 and 0.9, where the model is unsure."
+        f"of {positive}; the dotted line is the threshold. {percent(unsure)} of the images lie "
+        "between 0.1 and 0.9, where the model is unsure."
     )
     alt = f"The probabilities of {positive}, of the images of {negative} and of {positive}."
     painter = paint_ticks if few else paint
@@ -143,8 +143,8 @@ def roc_chart(evaluation: "Evaluation", classes: tuple[str, str]) -> Chart:
     assert recall is not None  # a curve implies images of both classes
     assert specificity is not None
     caption = (
-        f"The dot is the threshold {evaluation.threshold:g}: {recall:.1%} of the images of "
-        f"{positive} are found, and {1 - specificity:.1%} of the images of {negative} are "
+        f"The dot is the threshold {evaluation.threshold:g}: {percent(recall)} of the images of "
+        f"{positive} are found, and {percent(1 - specificity)} of the images of {negative} are "
         f"mistaken for {positive}. The area under the curve is {decimals(evaluation.auc)}; 1 is "
         "perfect, 0.5 is guessing."
     )
@@ -157,7 +157,7 @@ def roc_chart(evaluation: "Evaluation", classes: tuple[str, str]) -> Chart:
 def _precision_recall_chart(evaluation: "Evaluation", positive: str) -> Chart:
     threshold, precision = f"At the threshold {evaluation.threshold:g}, ", evaluation.precision
     predicted = (
-        f"{precision:.1%} of the images predicted as {positive} are {positive}. "
+        f"{percent(precision)} of the images predicted as {positive} are {positive}. "
         if precision is not None
         else f"no image is predicted as {positive}. "
     )
@@ -178,9 +178,9 @@ def _precision_recall_chart(evaluation: "Evaluation", positive: str) -> Chart:
 
 def _calibration_chart(evaluation: "Evaluation", positive: str) -> Chart:
     caption = (
-        f"Fraction of images that are {positive}, by predicted probability, with 95 % intervals "
-        "and numbers of images. Where a bar ends on the dashed line, the probabilities are exactly "
-        "right. The average distance from it, the expected calibration error, is "
+        f"Fraction of images that are {positive}, by predicted probability, with 95 % intervals; "
+        "above, the numbers of images. Where a bar ends on the dashed line, the probabilities are "
+        "exactly right. The average distance from it, the expected calibration error, is "
         f"{decimals(evaluation.expected_calibration_error)}."
     )
     return draw(
@@ -243,7 +243,7 @@ def _paint_calibration(axes: "Axes", evaluation: "Evaluation", positive: str) ->
         low, high = wilson_interval(round(one.positive_share * one.count), one.count)
         axes.bar(middle, one.positive_share, width, color=NEGATIVE.light, alpha=0.45)
         axes.plot([middle, middle], [low, high], color=NEGATIVE.light, linewidth=1.5)
-        axes.text(middle, 0.01, f"{one.count:,}", ha="center", va="bottom", size="small")
+        axes.text(middle, 1.03, f"{one.count:,}", ha="center", va="bottom", size="small")
     _diagonal(axes)
 
 

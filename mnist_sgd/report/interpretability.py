@@ -46,7 +46,7 @@ def _map(predictions: Predictions, index: int) -> Picture:
     largest = float(np.abs(values).max())
     ink = np.abs(image.astype(np.int16) - background(image, data.preprocessing))
     overlay = signed_png(values, largest or 1.0, under=ink.astype(np.uint8))
-    return picture(predictions, index, data_uri(overlay), f"up to {largest:.1f}")
+    return picture(predictions, index, data_uri(overlay), f"largest change: {largest:.1f}")
 
 
 def occlusion_caption(predictions: Predictions) -> str:
@@ -58,6 +58,6 @@ def occlusion_caption(predictions: Predictions) -> str:
     return (
         f"Evidence for {positive} (orange) and for {negative} (blue): how much the log-odds "
         f"change when the {PATCH} by {PATCH} pixels around a pixel are covered with {cover}. The "
-        "strongest colour is the largest change in each image, given below it. First correctly "
-        f"classified images of each class, the least confident first{mistakes}."
+        "strongest colour is the largest change in each image, given below it. First typical "
+        f"images of each class{mistakes}."
     )

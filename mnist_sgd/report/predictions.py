@@ -102,10 +102,11 @@ class Predictions:
     def typical(self, label: int, count: int) -> list[int]:
         """Pick up to `count` correctly classified images of a class, the least confident first.
 
-        They are evenly spaced in the ranking of these images by confidence.
+        They are evenly spaced in the more confident half of the ranking of these images.
         """
         right = np.flatnonzero((self.dataset.labels == label) & (self.predicted == bool(label)))
         order = right[np.argsort(self.logits[right] * (1 if label else -1), kind="stable")]
+        order = order[len(order) // 2 :]
         steps = (np.arange(count) + 0.5) / count * len(order)
         return list(dict.fromkeys(order[steps.astype(int)].tolist())) if len(order) else []
 

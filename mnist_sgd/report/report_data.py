@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mnist_sgd.evaluation import Evaluation, evaluate
 from mnist_sgd.evaluation.refused import accuracy, all_pictures
-from mnist_sgd.report.chart import Chart, decimals, number
+from mnist_sgd.report.chart import Chart, decimals, number, percent
 from mnist_sgd.report.evaluation_charts import evaluation_charts
 from mnist_sgd.report.folder import ARTIFACT
 from mnist_sgd.report.history import History
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from mnist_sgd_serve.model.metadata import Metadata
 
 
-WRONG, UNSURE, TYPICAL, ORIGINALS = 60, 12, 4, 24
+WRONG, UNSURE, TYPICAL, ORIGINALS = 60, 12, 4, 29
 """Maximum number of pictures: misclassified; classified correctly, but the least sure; typical ones
 of each class; and how many of each have their originals next to them."""
 
@@ -96,7 +96,7 @@ class ReportData:
         """The most important numbers of the run, by name."""
         evaluation, data = self.evaluation, self.predictions.dataset
         metrics = {
-            "accuracy": f"{100 * accuracy(evaluation, data):.2f} %",
+            "accuracy": percent(accuracy(evaluation, data)),
             "mistakes": f"{len(self.predictions.misclassified):,} of {len(data):,}",
             "area under ROC": decimals(evaluation.auc),
         }

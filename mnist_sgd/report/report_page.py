@@ -3,7 +3,8 @@
 from mnist_sgd.evaluation.interval import percentages
 from mnist_sgd.evaluation.refused import refused_clause
 from mnist_sgd.report import folder as files
-from mnist_sgd.report.chart import plural
+from mnist_sgd.report.advice import advice
+from mnist_sgd.report.chart import percent, plural
 from mnist_sgd.report.facts import facts
 from mnist_sgd.report.html import render
 from mnist_sgd.report.interpretability import occlusion_caption
@@ -11,8 +12,8 @@ from mnist_sgd.report.model_card import data_licence, limits
 from mnist_sgd.report.predictions import file_name
 from mnist_sgd.report.report_data import ReportData
 
-FIRST = 5
-"""Pictures on the first screen."""
+FIRST, SHOWN = 5, 29
+"""Mistakes on the first screen; and with those below it, the rest of which is folded."""
 
 
 def report_page(run: ReportData) -> str:
@@ -31,9 +32,12 @@ def report_page(run: ReportData) -> str:
         kind=kind,
         wrong=len(run.predictions.misclassified),
         first=[*run.wrong, *run.unsure][:FIRST],
+        more_wrong=run.wrong[FIRST:SHOWN],
+        other_wrong=run.wrong[SHOWN:],
+        more_unsure=run.unsure[max(0, FIRST - len(run.wrong)) :],
         source=_source(run),
         numbered=_numbered(run),
-        advice=_advice(run),
+        advice=advice(run),
         predicted_as=[f"predicted {name}" for name in run.metadata.classes],
         confusion=_confusion(run),
         confusion_caption="Confusion matrix: how many images of each class were predicted as each "
@@ -63,9 +67,9 @@ def _training(run: ReportData) -> str:
         return ""
     correct, count = run.training_correct
     whole = run.config["data"].get("train", {}).get("images") == count
-    sample = "" if whole else " that were measured"
     return (
-        f"{correct:,} of {plural(count, 'training image')}{sample} ({100 * correct / count:.1f} %)"
+        f"Of the training images {percent(correct / count)} are correct "
+        f"({correct:,} of {count:,}{'' if whole else ', a sample'})."
     )
 
 
@@ -84,24 +88,13 @@ def _numbered(run: ReportData) -> str:
     return f"The numbers are indices in {', '.join(sorted(names)) or 'the validation set'}, from 0."
 
 
-def _advice(run: ReportData) -> str:
-    """What to do next, in a sentence."""
-    count = len(run.predictions.misclassified)
-    if not count:
-        return "Try it on pictures that it has not seen: more of them make the figure surer."
-    if not run.predictions.dataset.files:
-        return "Look at the mistakes below, then try the model on pictures of your own."
-    return (
-        "Look at the wrong pictures: move those that are in the wrong folder, add pictures like "
-        "the others, and train again."
-    )
-
-
 def _confusion(run: ReportData) -> list[list[str]]:
     """The confusion matrix, each count with its fraction of the class."""
     rows = []
     for name, counts in zip(run.metadata.classes, run.evaluation.counts.matrix, strict=True):
         total = sum(counts)
-        cells = [f"{count:,}" + (f" ({count / total:.1%})" if total else "") for count in counts]
+        cells = [
+            f"{count:,}" + (f" ({percent(count / total)})" if total else "") for count in counts
+        ]
         rows.append([f"is {name}", *cells])
     return rows

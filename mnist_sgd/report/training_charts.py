@@ -10,6 +10,7 @@ from mnist_sgd.report.chart import (
     draw,
     mark_whole_epochs,
     number,
+    percent,
     plural,
     set_log_loss_axis,
 )
@@ -104,13 +105,18 @@ def _accuracy_chart(history: History, name: str, training_correct: tuple[int, in
         axes.set(ylabel="accuracy", ylim=(max(0.0, lowest - 0.1 * (1 - lowest) - 0.002), 1.002))
         axes.legend(loc="lower right")
 
-    caption = f"Accuracy on the validation images after each epoch; it ends at {valid[-1]:.2%}."
-    if trained is not None:
-        caption += f" The saved model classifies {trained:.2%} of the training images correctly."
+    caption = (
+        f"Accuracy on the validation images after each epoch; it ends at {percent(valid[-1])}."
+    )
+    if training_correct is not None and trained is not None:
+        caption += (
+            f" The saved model classifies {percent(trained)} of {training_correct[1]:,} training "
+            "images correctly."
+        )
         if trained - valid[-1] > OVERFITTING:
             caption += (
-                " That is much more than of the validation images: the model has learned them by "
-                "heart. More pictures help, or fewer epochs."
+                " That is much more than of the validation images: it has learned the training "
+                "images by heart. More images help, or fewer epochs."
             )
     alt = f"Line chart of the validation accuracy over {plural(len(valid), 'epoch')}."
     return draw("accuracy", "Accuracy", caption, alt, paint)

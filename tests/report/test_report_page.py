@@ -176,9 +176,9 @@ def test_a_run_without_mistakes_shows_what_it_is_least_sure_of(
     pages: dict[str, Path], opened: Opened
 ) -> None:
     opened.page.goto(pages["none"].as_uri())
-    assert opened.page.inner_text("#first h2") == "Nothing wrong; the least sure"
-    assert opened.page.locator("#wrong .picture").count() == 12
-    assert opened.page.locator("#wrong .picture.wrong").count() == 0
+    assert opened.page.inner_text("#first h2") == "It gets none wrong, and is least sure of"
+    assert opened.page.locator("#first .picture, #wrong .picture").count() == 12
+    assert opened.page.locator(".picture.wrong").count() == 0
 
 
 def test_class_names_are_text(pages: dict[str, Path], opened: Opened) -> None:
@@ -200,7 +200,7 @@ def test_five_questions_are_answered_on_the_first_screen(
             ("#good", "20 of 60 validation images correct"),
             ("#sure", "95 % interval"),
             ("#next", "mnist-sgd serve runs/mistakes"),
-            ("#first h2", "Wrong: 40"),
+            ("#first h2", "It gets 40 wrong"),
             ("#first .picture:nth-child(5)", "predicted"),
         ):
             assert text in page.inner_text(place)

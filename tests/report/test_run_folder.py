@@ -161,7 +161,7 @@ def test_the_mistakes_among_pictures_are_named_by_their_files(tmp_path: Path, ru
     worst = read(tmp_path / "first" / "evaluation.json")["worst_mistakes"]
     assert worst == [names[i] for i in indices]
     page = (tmp_path / "first" / "report.html").read_text()
-    wrong = page[page.index("it gets wrong") : page.index("it is least sure of")]
+    wrong = page[page.index('id="first"') : page.index('id="looks"')]
     rows = re.findall(r'class="name">([^<]*)</span>\s*<span>is (\w+)', wrong)
     assert rows == [(escape(names[i]), valid.classes[int(valid.labels[i])]) for i in indices]
     assert "The numbers are indices" not in page
@@ -184,8 +184,8 @@ def test_the_mistakes_among_rows_of_a_file_are_numbered_as_there(tmp_path: Path,
     assert found["worst_mistakes_files"] == ["images"] * 3
     page = (tmp_path / "run" / "report.html").read_text()
     assert "The numbers are indices in images, from 0." in page
-    wrong = page[page.index("it gets wrong") : page.index("it is least sure of")]
-    assert [int(n) for n in re.findall(r">no\. (\d+)<", wrong)] == [3 * i + 2 for i in indices]
+    wrong = page[page.index('id="first"') : page.index('id="looks"')]
+    assert [int(n) for n in re.findall(r">no\. (\d+)</span>\s*<span>is ", wrong)] == [3 * i + 2 for i in indices]
     assert str(tmp_path) not in page
     own = (run / "report.html").read_text()
     assert "The numbers are indices in the validation set, from 0." in own

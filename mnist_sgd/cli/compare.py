@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mnist_sgd._names import printable
 from mnist_sgd.cli.options.arguments import Subcommands, add_json_option, path, subcommand
 from mnist_sgd.cli.options.outputs import check_not_a_runs_file
+from mnist_sgd.cli.program import program
 from mnist_sgd.cli.terminal import one_line
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = """\
   mnist-sgd compare runs/*
-  mnist-sgd compare runs/linear runs/mlp --html compare.html     with the loss curves
+  mnist-sgd compare runs/linear runs/mlp --html compare.html     a page, with curves
 
 A folder that cannot be shown is listed with the reason, for instance a run that ended before its
 first batch.
@@ -27,13 +28,16 @@ first batch.
 
 def add_parser(commands: Subcommands) -> None:
     """Add the subcommand."""
-    summary = "show runs side by side: metrics, settings, loss curves"
+    summary = "show runs side by side: metrics, settings, curves, mistakes"
     parser = subcommand(commands, "compare", summary, EXAMPLES, run)
     parser.add_argument(
         "runs", type=path, nargs="+", metavar="RUN", help="a folder made by train --run"
     )
     parser.add_argument(
-        "--html", type=path, metavar="FILE", help="also write a page with the loss curves"
+        "--html",
+        type=path,
+        metavar="FILE",
+        help="also write a page: curves, and the pictures that one gets wrong and another right",
     )
     add_json_option(parser)
 
@@ -47,6 +51,7 @@ def run(args: argparse.Namespace) -> int:
         compare_runs,
         difference_lines,
         differences,
+        differences_in_words,
         table_lines,
     )
     from mnist_sgd.report.comparison_page import comparison_page
@@ -60,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
     rows, found, notes = [row for row, _ in pairs], differences(pairs), warnings(runs)
     if args.html is not None:
         reasons = [f"{folder}: {reason}" for folder, reason in left_out.items()]
-        atomic_write(args.html, utf8(comparison_page(pairs, reasons)))
+        atomic_write(args.html, utf8(comparison_page(pairs, reasons, args.html.parent)))
     if args.json:
         facts: dict[str, Any] = {"runs": [row.as_dict() for row in rows], "differences": found}
         facts |= {"same_validation_images": same_images(runs), "notes": notes}
@@ -72,14 +77,20 @@ def run(args: argparse.Namespace) -> int:
         print("\nnot shown")
     for folder, reason in left_out.items():
         print(printable(f"{folder}  {reason}"))
-    if found:
+    lines = [*difference_lines(differences_in_words(pairs))]
+    if lines:
         print("\ndifferences")
-    for line in difference_lines(found):
+    for line in lines:
         print(printable(line))
     for each in notes:
         print(f"\nnote: {printable(each)}")
     if args.html is not None:
-        print(f"\n{printable(str(args.html))}: the same with the loss curves")
+        print(
+            f"\n{printable(str(args.html))}: with curves, and what one gets wrong and another right"
+        )
+    else:
+        named = " ".join(shlex.quote(str(folder)) for folder in args.runs)
+        print(f"\nnext: {printable(f'{program()} compare {named} --html compare.html')}")
     return 0
 
 

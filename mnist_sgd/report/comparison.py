@@ -1,11 +1,12 @@
 """Runs side by side: one row of metrics each, and the settings that differ."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf, isfinite
 from typing import Any
 
-from mnist_sgd.report.html import flatten, setting_name
+from mnist_sgd.report.facts import RUN, facts
+from mnist_sgd.report.html import flatten
 from mnist_sgd.report.reader import RunRecord
 
 COLUMNS = (
@@ -115,9 +116,35 @@ def differences(pairs: Sequence[tuple[Row, RunRecord]]) -> dict[str, dict[str, s
         if len(files) == 1 and files != {None}:
             found.pop(f"data.{part}.fingerprint", None)
         found.pop(f"data.{part}.files", None)
-    if len({_first_momentum(run) for _, run in pairs} - {None}) == 1:
+    if _same_momentum(pairs):
         found.pop("optimizer.momentum", None)
     return found
+
+
+def differences_in_words(pairs: Sequence[tuple[Row, RunRecord]]) -> dict[str, dict[str, str]]:
+    """Collect the facts that differ between the runs: their values by fact and run."""
+    drop = "momentum" if _same_momentum(pairs) else ""
+    found = {row.run: facts(_without(run.config, drop), run.environment) for row, run in pairs}
+    keys = dict.fromkeys(
+        (group, key) for each in found.values() for group in each for key in each[group]
+    )
+    values = {
+        key: {run: each.get(group, {}).get(key, "-") for run, each in found.items()}
+        for group, key in keys
+        if group != RUN
+    }
+    return {key: one for key, one in values.items() if len(set(one.values())) > 1}
+
+
+def _without(config: Mapping[str, Any], setting: str) -> Mapping[str, Any]:
+    """A run's config without one setting of its optimizer."""
+    optimizer = config["resolved"].get("optimizer", {})
+    kept = {key: value for key, value in optimizer.items() if key != setting}
+    return {**config, "resolved": {**config["resolved"], "optimizer": kept}}
+
+
+def _same_momentum(pairs: Sequence[tuple[Row, RunRecord]]) -> bool:
+    return len({_first_momentum(run) for _, run in pairs} - {None}) == 1
 
 
 def _first_momentum(run: RunRecord) -> float | None:
@@ -131,9 +158,9 @@ def _first_momentum(run: RunRecord) -> float | None:
 def _data(run: RunRecord) -> dict[str, Any]:
     """A description of a run's data sets, with class names instead of counts per class."""
     return {
-        part: {key: value for key, value in facts.items() if key != "classes"}
-        | {"classes": list(facts["classes"])}
-        for part, facts in run.config["data"].items()
+        part: {key: value for key, value in described.items() if key != "classes"}
+        | {"classes": list(described["classes"])}
+        for part, described in run.config["data"].items()
     }
 
 
@@ -148,11 +175,12 @@ def table_lines(rows: Sequence[Row]) -> Iterator[str]:
 
 
 def difference_lines(found: dict[str, dict[str, str]]) -> Iterator[str]:
-    """Format one line per setting: each value with its runs."""
-    width = max(map(len, map(setting_name, found)), default=0)
-    for key, values in found.items():
+    """Format one line per fact that is not in the table: each value with its runs."""
+    shown = {key: values for key, values in found.items() if key not in IN_TABLE}
+    width = max(map(len, shown), default=0)
+    for key, values in shown.items():
         runs: dict[str, list[str]] = {}
         for run, value in values.items():
             runs.setdefault(value, []).append(run)
         text = "; ".join(f"{value} ({', '.join(names)})" for value, names in runs.items())
-        yield f"{setting_name(key).ljust(width)}  {text}"
+        yield f"{key.ljust(width)}  {text}"

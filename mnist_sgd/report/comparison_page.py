@@ -1,10 +1,14 @@
 """The page that compares runs: metrics, curves, pictures one gets wrong, and differences."""
 
+import os
 from collections.abc import Sequence
 from itertools import cycle
 from math import isfinite
+from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
+from mnist_sgd.evaluation.interval import percentages
 from mnist_sgd.report.chart import (
     Chart,
     draw,
@@ -13,10 +17,10 @@ from mnist_sgd.report.chart import (
     plural,
     set_log_loss_axis,
 )
-from mnist_sgd.report.comparable import same_images, warnings
-from mnist_sgd.report.comparison import COLUMNS, Row
-from mnist_sgd.report.contest import contests
-from mnist_sgd.report.facts import RUN, facts
+from mnist_sgd.report.comparable import OTHER_LOSSES, same_images, warnings
+from mnist_sgd.report.comparison import Row, differences_in_words
+from mnist_sgd.report.contest import Contest, contests
+from mnist_sgd.report.folder import REPORT
 from mnist_sgd.report.html import render
 from mnist_sgd.report.palette import SERIES
 from mnist_sgd.report.plot_style import drawn_name
@@ -29,39 +33,94 @@ if TYPE_CHECKING:
 LINE_STYLES = ("-", "--", ":")
 
 
-def comparison_page(pairs: Sequence[tuple[Row, RunRecord]], left_out: Sequence[str] = ()) -> str:
+COLUMNS = (
+    *("run", "model", "epochs", "accuracy", "95 % interval", "errors"),
+    *("AUC", "training, s", "model, kB"),
+)
+
+
+def comparison_page(
+    pairs: Sequence[tuple[Row, RunRecord]], left_out: Sequence[str] = (), place: Path | None = None
+) -> str:
     """Render the comparison as one HTML file that loads nothing.
 
     Args:
         pairs: from `compare_runs`, at least one.
         left_out: folders that cannot be shown, each with the reason.
+        place: the folder of the page, from which it links to the reports; None: no links.
     """
     runs = [run for _, run in pairs]
-    names = [row.run for row, _ in pairs]
+    notes = [*warnings(runs), *(f"not shown: {each}" for each in left_out)]
+    between = contests(pairs) if same_images(runs) else []
     curves = [_curves(pairs, "accuracy", "Validation accuracy"), *_losses(pairs)]
     return render(
         "comparison.html",
         title=f"Comparison of {plural(len(pairs), 'run')}",
-        notes=[*warnings(runs), *(f"not shown: {each}" for each in left_out)],
+        verdict=_verdict(pairs, between) if same_images(runs) else "",
+        notes=[note for note in notes if note != OTHER_LOSSES],
+        loss_note=OTHER_LOSSES if OTHER_LOSSES in notes else "",
         columns=COLUMNS,
-        rows=[row.cells() for row, _ in pairs],
-        contests=contests(pairs) if same_images(runs) else [],
+        rows=[_cells(row, run) for row, run in pairs],
+        reports=[] if place is None else _reports(pairs, place),
+        contests=between,
         curves=[chart for chart in curves if chart],
-        runs=names,
-        settings=_settings(pairs),
+        runs=[row.run for row, _ in pairs],
+        settings=[[key, *one.values()] for key, one in differences_in_words(pairs).items()],
     )
 
 
-def _settings(pairs: Sequence[tuple[Row, RunRecord]]) -> list[list[str]]:
-    """The facts that differ between the runs: a row for each, with the value of every run."""
-    found = [facts(run.config, run.environment) for _, run in pairs]
-    keys = dict.fromkeys((group, key) for each in found for group in each for key in each[group])
-    rows = [
-        [key, *(each.get(group, {}).get(key, "-") for each in found)]
-        for group, key in keys
-        if group != RUN
+def _verdict(pairs: Sequence[tuple[Row, RunRecord]], between: Sequence[Contest]) -> str:
+    """Which run to take, and how sure that is; "" if no run was evaluated."""
+    (best, run), *others = pairs
+    if best.accuracy is None:
+        return ""
+    known = _percentages(best, run)
+    said = f"{best.run} is the most accurate, {known[0]}\N{NO-BREAK SPACE}%" if known else ""
+    said = said or f"{best.run} is the most accurate, {percent(best.accuracy)}"
+    said += f" (95 % interval {known[1]} to {known[2]}\N{NO-BREAK SPACE}%)." if known else "."
+    if not others:
+        return said
+    maybe = [one.first.wrong for one in between if one.is_chance]
+    if len(between) < len(others):
+        return said
+    if maybe:
+        return f"{said} But {' and '.join(maybe)} may be as good: the difference can be chance."
+    return f"{said} Its lead over the {'others' if others[1:] else 'other'} is more than chance."
+
+
+def _percentages(row: Row, run: RunRecord) -> tuple[str, str, str] | None:
+    """The accuracy and the ends of its interval in percent; None if unknown."""
+    images = (run.evaluation or {}).get("images")
+    if not images or row.accuracy is None:
+        return None
+    return percentages(round(row.accuracy * images), images)
+
+
+def _cells(row: Row, run: RunRecord) -> list[str]:
+    """A row of the table; a dash stands for what is unknown."""
+    known = _percentages(row, run)
+    accuracy = f"{known[0]} %" if known else "-" if row.accuracy is None else percent(row.accuracy)
+    return [
+        row.run,
+        row.model,
+        f"{row.epochs:,}",
+        accuracy,
+        f"{known[1]} to {known[2]} %" if known else "-",
+        "-" if row.errors is None else f"{row.errors:,}",
+        "-" if row.auc is None else f"{row.auc:.4f}",
+        "-" if row.seconds is None else f"{row.seconds:.1f}",
+        "-" if row.size is None else f"{row.size / 1000:,.1f}",
     ]
-    return [row for row in rows if len(set(row[1:])) > 1]
+
+
+def _reports(pairs: Sequence[tuple[Row, RunRecord]], place: Path) -> list[tuple[str, str]]:
+    """The name of each run that has a report, and the address of that."""
+    reports = {row.run: run.path / REPORT for row, run in pairs}
+    return [
+        (run, quote(os.fsencode(os.path.relpath(report, place))))
+        for run, report in reports.items()
+        if report.is_file()
+    ]
 
 
 def _losses(pairs: Sequence[tuple[Row, RunRecord]]) -> list[Chart | None]:

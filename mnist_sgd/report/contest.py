@@ -13,6 +13,9 @@ from mnist_sgd.report.reader import RunRecord
 SHOWN = 12
 """Pictures of each side."""
 
+SIGNIFICANT = 0.05
+"""The p-value up to which a difference is not taken for chance."""
+
 
 @dataclass(frozen=True)
 class Side:
@@ -50,6 +53,11 @@ class Contest:
         total = self.first.count + self.second.count
         tail = sum(comb(total, k) for k in range(low + 1))
         return min(1.0, float(Fraction(2 * tail, 2**total)))
+
+    @property
+    def is_chance(self) -> bool:
+        """Whether the difference can be chance."""
+        return self.p_value > SIGNIFICANT
 
 
 def contests(pairs: Sequence[tuple[Row, RunRecord]]) -> list[Contest]:

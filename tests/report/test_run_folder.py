@@ -185,7 +185,9 @@ def test_the_mistakes_among_rows_of_a_file_are_numbered_as_there(tmp_path: Path,
     page = (tmp_path / "run" / "report.html").read_text()
     assert "The numbers are indices in images, from 0." in page
     wrong = page[page.index('id="first"') : page.index('id="looks"')]
-    assert [int(n) for n in re.findall(r">no\. (\d+)</span>\s*<span>is ", wrong)] == [3 * i + 2 for i in indices]
+    assert [int(n) for n in re.findall(r">no\. (\d+)</span>\s*<span>is ", wrong)] == [
+        3 * i + 2 for i in indices
+    ]
     assert str(tmp_path) not in page
     own = (run / "report.html").read_text()
     assert "The numbers are indices in the validation set, from 0." in own

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from mnist_sgd._installed import need
+from mnist_sgd.training.coming_from_fastai import RECORDER, missing
 from mnist_sgd.training.distributed import DistributedContext
 
 if TYPE_CHECKING:
@@ -296,6 +297,29 @@ class Recorder:
         ax.set(title="learning curve", xlabel="steps", ylabel="loss")
         ax.legend()
         return ax
+
+    def plot_sched(self) -> None:
+        """Plot the learning rate of each batch, and the momentum if there is one, as fastai does.
+
+        Raises:
+            ImportError: matplotlib is missing.
+        """
+        need("matplotlib", "Recorder.plot_sched")
+        from matplotlib import pyplot
+
+        curves = {"learning rate": self.lrs}
+        if any(self.moms):
+            curves["momentum"] = self.moms
+        _, axes = pyplot.subplots(1, len(curves), figsize=(6 * len(curves), 4), squeeze=False)
+        for ax, (name, values) in zip(axes[0], curves.items(), strict=True):
+            ax.plot(values)
+            ax.set(xlabel="batch", ylabel=name)
+
+    if not TYPE_CHECKING:  # to a type checker, what is not here is an error
+
+        def __getattr__(self, name: str) -> Any:
+            """Name the replacement of an attribute that only fastai's Recorder has."""
+            raise missing("this Recorder", name, RECORDER)
 
 
 def _stacked(losses: Sequence[Tensor]) -> Tensor:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from types import GeneratorType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 import numpy as np
 import torch
@@ -11,6 +11,9 @@ from torch.utils.data import Dataset
 from mnist_sgd.data import ImageSet
 from mnist_sgd.loader.batch_images import class_names, images_of, titles_of
 from mnist_sgd.training.coming_from_fastai import DATALOADERS, missing
+
+if TYPE_CHECKING:
+    from mnist_sgd.report.image_grid import Layout
 
 T = TypeVar("T")
 
@@ -71,20 +74,22 @@ class DataLoaders(metaclass=_NamesTheWay):
         own: Callable[[], Batch] | None = getattr(self.train, "one_batch", None)
         return first(self.train) if own is None else own()
 
-    def show_batch(self, max_n: int = 9) -> None:
+    def show_batch(self, max_n: int = 9, **layout: Unpack["Layout"]) -> None:
         """Draw the first images of the next training batch, with their classes as titles.
 
         Args:
             max_n: how many at most.
+            layout: `nrows` and `ncols` of the grid, which come before `max_n`, and `figsize`, its
+                width and height in inches.
 
         Raises:
             ImportError: matplotlib is missing.
             ValueError: the batches are no images, `[B, 784]` or `[B, 1, H, W]`.
         """
-        from mnist_sgd.report.image_grid import draw_images
+        from mnist_sgd.report.image_grid import draw_images, most_images
 
-        xb, yb = self.one_batch()
-        draw_images(images_of(xb[:max_n], self.train), titles_of(yb[:max_n], self.train))
+        xb, yb = (each[: most_images(max_n, layout)] for each in self.one_batch())
+        draw_images(images_of(xb, self.train), titles_of(yb, self.train), layout)
 
     if not TYPE_CHECKING:  # to a type checker, what is not here is an error
 

@@ -57,6 +57,7 @@ NAMES: Mapping[str, str] = {
     **dict.fromkeys(("show_image", "show_images"), _SHOW),
     "ImageClassifierCleaner": "mnist-sgd evaluate --mistakes lists pictures in a wrong folder",
     "Interpretation": "ClassificationInterpretation.from_learner(learn) is for two classes",
+    "L": "lists do: [row[2] for row in learn.recorder.values]",
     "MixUp": "DataLoader(augment=Augmentation(...)) augments images",
     "PILImage": "learn.predict takes a path, the bytes of a file, or a Pillow image",
     "PILImageBW": "learn.predict takes a path, the bytes of a file, or a Pillow image",

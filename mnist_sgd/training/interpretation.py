@@ -6,16 +6,17 @@ interp.plot_top_losses(9)
 """
 
 from collections.abc import Iterable
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mnist_sgd.data import ImageSet
 from mnist_sgd.loader.batch_images import class_names, images_of, titles_of
 from mnist_sgd.loader.dataloader import Batch, DataLoader, first
-from mnist_sgd.report.image_grid import draw_images
+from mnist_sgd.report.image_grid import Layout, draw_images, most_images
 from mnist_sgd.report.palette import NEGATIVE
 from mnist_sgd.report.plot_style import drawn_name, plot_style
 from mnist_sgd.training.batch_errors import check_same_shape
@@ -26,7 +27,8 @@ class ClassificationInterpretation:
 
     Args:
         learn: the learner.
-        dl: 0 for the training, 1 for the validation batches, or a `DataLoader` of an `ImageSet`.
+        ds_idx: 0 for its training, 1 for its validation batches.
+        dl: a `DataLoader` of an `ImageSet`, instead of these.
 
     Attributes:
         vocab: the class names in label order.
@@ -40,8 +42,8 @@ class ClassificationInterpretation:
         ValueError: the model has several outputs.
     """
 
-    def __init__(self, learn: Any, dl: Iterable[Batch] | int = 1) -> None:
-        batches: Any = learn.dls[dl] if isinstance(dl, int) else dl
+    def __init__(self, learn: Any, ds_idx: int = 1, dl: DataLoader | None = None) -> None:
+        batches: Any = learn.dls[ds_idx] if dl is None else dl
         self.vocab = class_names(batches)
         logits, targets = learn.get_preds(batches, act=None)
         check_same_shape("ClassificationInterpretation", logits, targets)
@@ -54,9 +56,9 @@ class ClassificationInterpretation:
         self._images: NDArray[np.uint8] = batches.dataset.images
 
     @classmethod
-    def from_learner(cls, learn: Any, dl: Iterable[Batch] | int = 1) -> Self:
+    def from_learner(cls, learn: Any, ds_idx: int = 1, dl: DataLoader | None = None) -> Self:
         """Predict the images; the arguments are those of the class."""
-        return cls(learn, dl)
+        return cls(learn, ds_idx, dl)
 
     def top_losses(self, k: int | None = None, largest: bool = True) -> tuple[Tensor, Tensor]:
         """Return the `k` largest or smallest losses and the indices of their images, each `[k]`.
@@ -85,13 +87,14 @@ class ClassificationInterpretation:
         return sorted((one for one in pairs if one[2] >= min_val), key=lambda one: -one[2])
 
     def plot_confusion_matrix(
-        self, normalize: bool = False, title: str = "Confusion matrix"
+        self, normalize: bool = False, title: str = "Confusion matrix", **figure: Any
     ) -> None:
         """Draw the confusion matrix as a new figure of pyplot.
 
         Args:
             normalize: show fractions of the actual class instead of counts.
             title: heading.
+            figure: arguments of `pyplot.figure`, such as `figsize` and `dpi`.
 
         Raises:
             ImportError: matplotlib is missing.
@@ -104,7 +107,7 @@ class ClassificationInterpretation:
             from matplotlib.colors import LinearSegmentedColormap
 
             cmap = LinearSegmentedColormap.from_list("counts", ["#ffffff", NEGATIVE.light])
-            _, axes = pyplot.subplots(figsize=(4, 4))
+            _, axes = pyplot.subplots(**{"figsize": (4, 4)} | figure)
             axes.imshow(shares, cmap=cmap, vmin=0, vmax=1)
             axes.grid(visible=False)
             axes.set(title=title, xlabel="Predicted", ylabel="Actual")
@@ -116,11 +119,16 @@ class ClassificationInterpretation:
                 colour = "white" if share > 0.5 else "black"
                 axes.text(column, row, text, ha="center", va="center", color=colour)
 
-    def plot_top_losses(self, k: int, largest: bool = True) -> None:
+    def plot_top_losses(self, k: int, largest: bool = True, **layout: Unpack[Layout]) -> None:
         """Draw the `k` images of the largest losses, see `top_losses`, as a new figure of pyplot.
 
         A title has the predicted class, the actual one, the loss, and the probability of the
         predicted class.
+
+        Args:
+            k: how many, at most as many as there are images.
+            largest: whether the largest come first, else the smallest.
+            layout: as of `DataLoaders.show_batch`.
 
         Raises:
             ImportError: matplotlib is missing.
@@ -133,12 +141,13 @@ class ClassificationInterpretation:
             names = f"{self.vocab[predicted]}/{self.vocab[int(self.targs[i])]}"
             titles.append(f"{names}\n{loss:.2f}/{confidence:.2f}")
         images = self._images[indices.numpy()]
-        draw_images(images, titles, heading="Prediction/Actual/Loss/Probability")
+        draw_images(images, titles, layout, heading="Prediction/Actual/Loss/Probability")
 
 
-def show_results(learn: Any, batches: Iterable[Batch], max_n: int) -> None:
+def show_results(learn: Any, batches: Iterable[Batch], max_n: int, layout: Layout) -> None:
     """Draw images with their actual and their predicted class, see `Learner.show_results`."""
-    if isinstance(batches, DataLoader) and hasattr(batches.dataset, "images"):
+    max_n = most_images(max_n, layout)
+    if isinstance(batches, DataLoader) and isinstance(batches.dataset, ImageSet):
         count = min(max_n, len(batches.dataset))
         rows = np.arange(count) * len(batches.dataset) // max(count, 1)
         xb = batches.normalize(batches.dataset.images[rows])
@@ -151,6 +160,7 @@ def show_results(learn: Any, batches: Iterable[Batch], max_n: int) -> None:
     draw_images(
         images_of(xb, batches),
         [f"{one}\n{other}" for one, other in zip(actual, predicted, strict=True)],
+        layout,
         right=[one == other for one, other in zip(actual, predicted, strict=True)],
         heading="Actual/Predicted",
     )

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, Unpack
 
 import numpy as np
 import torch
@@ -36,6 +36,8 @@ from mnist_sgd.training.schedule import OneCycle
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+    from mnist_sgd.report.image_grid import Layout
 
 Source: TypeAlias = "NDArray[np.uint8] | Tensor | str | os.PathLike[str] | bytes | Image"
 
@@ -257,13 +259,21 @@ class Learner(TrainingLoop):
         label = int(probability > 0.5)
         return loader.dataset.classes[label], label, probability
 
-    def show_results(self, dl: Iterable[Batch] | int | None = None, max_n: int = 9) -> None:
+    def show_results(
+        self,
+        ds_idx: int = 1,
+        dl: Iterable[Batch] | None = None,
+        max_n: int = 9,
+        **layout: Unpack["Layout"],
+    ) -> None:
         """Draw images with their actual class above the predicted one, as a figure of pyplot.
 
         Args:
-            dl: batches; or 0 for the training, 1 or None for the validation batches. Of a loader of
-                an `ImageSet` the images are evenly spaced, of others the first of a batch.
+            ds_idx: 0 for images of the training, 1 for those of the validation batches.
+            dl: batches instead of these. Of a loader of an `ImageSet` the images are evenly spaced,
+                of others the first of a batch.
             max_n: how many at most.
+            layout: as of `DataLoaders.show_batch`.
 
         Raises:
             ImportError: matplotlib is missing.
@@ -271,7 +281,7 @@ class Learner(TrainingLoop):
         """
         from mnist_sgd.training.interpretation import show_results
 
-        show_results(self, self._batches(dl), max_n)
+        show_results(self, self._batches(ds_idx if dl is None else dl), max_n, layout)
 
     def summary(self) -> str:
         """Return the layers with their output shapes and parameters, the optimizer and the loss."""

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from mnist_sgd._installed import need
-from mnist_sgd.training.coming_from_fastai import RECORDER, missing
+from mnist_sgd.training.coming_from_fastai import RECORDER, StandIn, missing
 from mnist_sgd.training.distributed import DistributedContext
 
 if TYPE_CHECKING:
@@ -331,6 +331,7 @@ def as_metrics(metrics: Metric | Sequence[Metric] | None) -> list[Metric]:
     """Return one, several or no metrics as a list.
 
     Raises:
+        NameError: one of them is fastai's.
         TypeError: one of them is not a function.
     """
     found: list[Any] = [metrics]
@@ -339,6 +340,9 @@ def as_metrics(metrics: Metric | Sequence[Metric] | None) -> list[Metric]:
     for each in found:
         if not callable(each) or isinstance(each, type):
             raise TypeError(f"metrics must be functions of (predictions, targets), got {each!r}")
+        function = each.func if isinstance(each, functools.partial) else each
+        if isinstance(function, StandIn):
+            function()  # which says what to use
     return found
 
 

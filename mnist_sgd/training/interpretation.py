@@ -155,6 +155,7 @@ def show_results(learn: Any, batches: Iterable[Batch], max_n: int, layout: Layou
     else:
         xb, yb = (each[:max_n] for each in first(batches))
     probabilities, targets = learn.get_preds([(xb, yb)])
+    check_same_shape("show_results", probabilities, targets)
     actual = titles_of(targets, batches)
     predicted = titles_of((probabilities > 0.5).long(), batches)
     draw_images(

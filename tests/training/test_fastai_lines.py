@@ -512,6 +512,33 @@ def test_the_trial_of_a_batch_changes_nothing(names: dict[str, Any]) -> None:
     assert loader.upcoming == (0, 0)
 
 
+def test_a_model_of_other_shapes_is_refused_with_the_way_to_them(
+    names: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for batches, note in (
+        (names["dls"], "[B, 784]; DataLoader(flatten=False) makes them [B, 1, 28, 28]"),
+        (mnist_sgd.DataLoaders(names["dl"], names["valid_dl"]), "[B, 784]"),
+    ):
+        learn = mnist_sgd.Learner(batches, nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten()))
+        with pytest.raises(RuntimeError, match=r"conv2d.*size: \[\d, 784\]") as caught:
+            learn.fit(1)
+        assert caught.value.__notes__ == [f"the batches are {note}"]
+    assert capsys.readouterr().out == ""
+
+
+def test_a_callback_that_changes_the_batch_or_the_output_is_waited_for(
+    names: dict[str, Any],
+) -> None:
+    class First(mnist_sgd.Callback):
+        def after_pred(self, learn: mnist_sgd.Learner) -> None:
+            learn.pred = learn.pred[:, :1]
+
+    learn = mnist_sgd.Learner(names["dls"], nn.Linear(784, 10), cbs=First)
+    learn.logger, learn.bar = lambda line: None, False
+    learn.fit(1, 0.1)
+    assert len(learn.recorder.values) == 1
+
+
 def test_a_model_with_code_of_its_own_is_not_called_before_its_first_batch() -> None:
     calls = []
 

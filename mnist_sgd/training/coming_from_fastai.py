@@ -8,20 +8,21 @@ if TYPE_CHECKING:
     from mnist_sgd_serve import Predictor
 
 _DATA = (
-    "load_data(folder) loads class folders of pictures, mnist_sample() the sets of MNIST_SAMPLE; "
-    "DataLoaders(DataLoader(train, 256), DataLoader(valid, 256)) makes their batches"
+    "load_data(folder) loads class folders of pictures, mnist_sample() the sets of MNIST_SAMPLE, "
+    "and DataLoaders(DataLoader(train, 256), DataLoader(valid, 256)) makes their batches"
 )
 _OPEN = "load_data(folder) finds the pictures, their classes and the validation set by itself"
 _CHANGE = "load_data preprocesses pictures, and DataLoader(augment=Augmentation(...)) augments them"
 _MODEL = (
-    "no pretrained models; Learner(dls, cnn(), opt_func=adamw, loss_func=cross_entropy, "
-    "metrics=accuracy) trains one, for a DataLoader with flatten=False"
+    "Learner(dls, cnn(), opt_func=adamw, loss_func=cross_entropy, metrics=accuracy) trains a "
+    "network from scratch, and none is pretrained"
 )
 _WHOLE_SET = (
     "a metric here is a mean over batches; evaluate(probabilities, labels) has precision, recall, "
     "F1 and AUC of a whole set, whose probabilities learn.get_preds() returns"
 )
 _LOSS = "cross_entropy takes logits and targets [B, 1]"
+_DEVICE = "Learner(ranks=DistributedContext(device=torch.device('cuda'))) trains on a GPU"
 _OPTIMIZER = "adamw is torch's AdamW, and any optimizer of torch works as opt_func"
 _RATES = "learn.lr_find() returns one suggestion, its valley, and its plot() draws the losses"
 _SHOW = "dls.show_batch() draws a batch, and pyplot.imshow(image, cmap='gray') one image"
@@ -74,9 +75,9 @@ LEARNER: Mapping[str, str] = {
     "added_cbs": "give cbs= to fit, validate or get_preds",
     "create_mbar": "learn.bar says whether there is a progress bar",
     "create_opt": "the first fit makes the optimizer, as does fit(reset_opt=True)",
-    "cuda": "DistributedContext(device=...) puts the model on a device",
+    "cuda": _DEVICE,
     "final_record": "the last row is learn.recorder.values[-1]; validate() returns its figures",
-    "fine_tune": "use fit_one_cycle; set requires_grad of the layers that shall not be trained",
+    "fine_tune": "use fit_one_cycle, after requires_grad_(False) on the layers to keep",
     "fit_flat_cos": "give fit a schedule=",
     "fit_sgdr": "give fit a schedule=",
     "freeze": "set requires_grad_(False) on the layers that shall not be trained",
@@ -104,15 +105,13 @@ LEARNER: Mapping[str, str] = {
 DATALOADERS: Mapping[str, str] = {
     **dict.fromkeys(("from_folder", "from_name_func", "from_path_func", "from_csv"), _DATA),
     **dict.fromkeys(("from_dsets", "from_dblock"), _DATA),
+    **dict.fromkeys(("cuda", "device", "to"), _DEVICE),
     "add_tfms": _CHANGE,
     "c": "len(dls.vocab) is the number of classes",
-    "cuda": "each process has its device in the DistributedContext of its Learner",
-    "device": "each process has its device in the DistributedContext of its Learner",
     "loaders": "they are dls.train and dls.valid",
     "new": "make another DataLoader",
     "show_results": "use learn.show_results()",
     "test_dl": "learn.predict takes one picture, and get_preds takes any batches",
-    "to": "each process has its device in the DistributedContext of its Learner",
     "train_ds": "use dls.train.dataset",
     "valid_ds": "use dls.valid.dataset",
 }

@@ -119,6 +119,18 @@ WORKS = [
     ),
     ("learn.fit(1, 1.0); last = learn.recorder.values[-1][2]", "last == learn.validate()[1]"),
     ("learn.fit(6, 0.1); learn.recorder.plot_loss()", "titles() == ['learning curve']"),
+    # What the sentences below advise.
+    (
+        "dls = DataLoaders(DataLoader(train, 256), DataLoader(valid, 256))\n"
+        "learn = Learner(dls, cnn(), opt_func=adamw, loss_func=cross_entropy, metrics=accuracy)",
+        "0 <= learn.validate([first(dls.valid)])[1] <= 1",
+    ),
+    (
+        "ranks = DistributedContext(device=torch.device('cpu'))\n"
+        "learn = Learner(dls, model, ranks=ranks)",
+        "learn.ranks.world_size == 1",
+    ),
+    ("result = evaluate(*(each.flatten() for each in learn.get_preds()))", "0 <= result.auc <= 1"),
     # Chapter 5: the data.
     ("xb, yb = dls.one_batch()", "torch.equal(xb, train_x[:256]) and len(yb) == 256"),
     ("xb, yb = dls.train.one_batch()", "torch.equal(first(dls.train)[0], xb)"),
@@ -252,13 +264,13 @@ def test_a_line_that_works_has_fastais_meaning(
 
 
 DATA = (
-    "load_data(folder) loads class folders of pictures, mnist_sample() the sets of MNIST_SAMPLE; "
-    "DataLoaders(DataLoader(train, 256), DataLoader(valid, 256)) makes their batches"
+    "load_data(folder) loads class folders of pictures, mnist_sample() the sets of MNIST_SAMPLE, "
+    "and DataLoaders(DataLoader(train, 256), DataLoader(valid, 256)) makes their batches"
 )
 OPEN = "load_data(folder) finds the pictures, their classes and the validation set by itself"
 MODEL = (
-    "no pretrained models; Learner(dls, cnn(), opt_func=adamw, loss_func=cross_entropy, "
-    "metrics=accuracy) trains one, for a DataLoader with flatten=False"
+    "Learner(dls, cnn(), opt_func=adamw, loss_func=cross_entropy, metrics=accuracy) trains a "
+    "network from scratch, and none is pretrained"
 )
 WHOLE_SET = (
     "a metric here is a mean over batches; evaluate(probabilities, labels) has precision, recall, "
@@ -299,6 +311,11 @@ REFUSED = [
         "pyplot.imshow(image, cmap='gray') one image",
     ),
     ("dls.train_ds", f"{LOADERS} 'train_ds': use dls.train.dataset"),
+    (
+        "dls.cuda()",
+        f"{LOADERS} 'cuda': Learner(ranks=DistributedContext(device=torch.device('cuda'))) trains "
+        "on a GPU",
+    ),
     ("dls.c", f"{LOADERS} 'c': len(dls.vocab) is the number of classes"),
     (
         "DataLoaders(dl, valid_dl).vocab",
@@ -313,8 +330,8 @@ REFUSED = [
     ),
     (
         "learn.fine_tune(1)",
-        f"{LEARNER} 'fine_tune': use fit_one_cycle; set requires_grad of the layers that shall not "
-        "be trained",
+        f"{LEARNER} 'fine_tune': use fit_one_cycle, after requires_grad_(False) on the layers to "
+        "keep",
     ),
     ("learn.freeze()", f"{LEARNER} 'freeze': {FROZEN}"),
     (

@@ -1,4 +1,4 @@
-"""Try a fit's model, loss and metrics on two images, before the fit prints anything.
+"""Try a fit's model, loss and metrics on one image, before the fit prints anything.
 
 Only what surely has no side effect is called: layers of torch and of this package, in evaluation
 mode, and the losses and metrics of both. Custom code may draw random numbers or count its calls, so
@@ -70,13 +70,15 @@ def check_trial(learn: Any) -> None:
 
 
 def _sample(batches: object) -> tuple[Tensor, Tensor] | None:
-    """Return one or two items of this package's loader as a batch; None for other batches."""
+    """Return a batch of the first item, twice, of this package's loader; None for other batches."""
     if type(batches) is not DataLoader:
         return None
     if isinstance(batches._core, ItemLoader):
-        return batches._core.items.x.clone(), batches._core.items.y.clone()
-    data: ImageSet = batches.dataset
-    return batches.normalize(data.images[:2]), torch.tensor(data.labels[:2].reshape(-1, 1)).long()
+        x, y = batches._core.items.x, batches._core.items.y
+    else:
+        data: ImageSet = batches.dataset
+        x, y = batches.normalize(data.images[:1]), torch.tensor([[int(data.labels[0])]])
+    return torch.cat([x, x]), torch.cat([y, y])  # one alone has no batch statistics
 
 
 def _shape(xb: Tensor, loader: DataLoader) -> str:

@@ -421,8 +421,8 @@ REFUSED = [
     ),
     (
         "Learner(DataLoaders(dl, valid_dl), nn.Linear(784, 10)).lr_find()",
-        "mnist_loss takes predictions and targets of one shape, [B, 1]; got predictions [1, 10] "
-        "and targets [1, 1]; the model must have one output",
+        "mnist_loss takes predictions and targets of one shape, [B, 1]; got predictions [2, 10] "
+        "and targets [2, 1]; the model must have one output",
     ),
     (
         "Learner(dls, model, metrics=accuracy, loss_func=nn.BCEWithLogitsLoss()).fit(1)",
@@ -513,65 +513,17 @@ def test_the_star_brings_stand_ins_only_for_names_that_are_fastais_alone() -> No
     assert repr(mnist_sgd.untar_data).startswith("<untar_data is fastai's and not here: ")
 
 
-def test_the_trial_of_a_batch_changes_nothing(names: dict[str, Any]) -> None:
-    """Neither random states, nor statistics of batch norms, nor the order."""
-    train = names["train"]
-    loader = mnist_sgd.DataLoader(train, 256, shuffle=True)
-    model = nn.Sequential(nn.Linear(784, 4), nn.BatchNorm1d(4), nn.Dropout(), nn.Linear(4, 1))
-    learn = mnist_sgd.Learner(mnist_sgd.DataLoaders(loader, names["valid_dl"]), model)
-    before = torch.get_rng_state()
-    state = {name: value.clone() for name, value in model.state_dict().items()}
-    learn.logger, learn.bar = lambda line: None, False
-    learn.fit(0)
-    assert torch.equal(torch.get_rng_state(), before)
-    assert all(torch.equal(state[name], value) for name, value in model.state_dict().items())
-    assert all(module.training for module in model.modules())
-    assert loader.upcoming == (0, 0)
-
-
-def test_a_model_of_other_shapes_is_refused_with_the_way_to_them(
-    names: dict[str, Any], capsys: pytest.CaptureFixture[str]
-) -> None:
-    for batches, note in (
-        (names["dls"], "[B, 784]; DataLoader(flatten=False) makes them [B, 1, 28, 28]"),
-        (mnist_sgd.DataLoaders(names["dl"], names["valid_dl"]), "[B, 784]"),
-    ):
-        learn = mnist_sgd.Learner(batches, nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten()))
-        with pytest.raises(RuntimeError, match=r"conv2d.*size: \[\d, 784\]") as caught:
-            learn.fit(1)
-        assert caught.value.__notes__ == [f"the batches are {note}"]
-    assert capsys.readouterr().out == ""
-
-
-def test_a_callback_that_changes_the_batch_or_the_output_is_waited_for(
-    names: dict[str, Any],
-) -> None:
-    class First(mnist_sgd.Callback):
-        def after_pred(self, learn: mnist_sgd.Learner) -> None:
-            learn.pred = learn.pred[:, :1]
-
-    learn = mnist_sgd.Learner(names["dls"], nn.Linear(784, 10), cbs=First)
-    learn.logger, learn.bar = lambda line: None, False
-    learn.fit(1, 0.1)
-    assert len(learn.recorder.values) == 1
-
-
-def test_a_model_with_code_of_its_own_is_not_called_before_its_first_batch() -> None:
-    calls = []
-
-    class Counts(nn.Linear):
-        def forward(self, xb: torch.Tensor) -> torch.Tensor:
-            calls.append(len(xb))
-            return super().forward(xb)
-
-    train, valid = mnist_sgd.mnist_sample()
-    dls = mnist_sgd.DataLoaders(
-        mnist_sgd.DataLoader(train, 12396), mnist_sgd.DataLoader(valid, 2038)
-    )
-    learn = mnist_sgd.Learner(dls, Counts(784, 1))
-    learn.logger, learn.bar = lambda line: None, False
-    learn.fit(1)
-    assert calls == [12396, 2038]
+def test_a_fit_with_another_comparison_is_not_resumed(names: dict[str, Any]) -> None:
+    learn = names["learn"]
+    learn.fit(1, 0.1, cbs=[mnist_sgd.SaveModelCallback(), mnist_sgd.Checkpoint("fit.safetensors")])
+    other = mnist_sgd.SaveModelCallback(comp=np.greater)
+    with pytest.raises(mnist_sgd.CheckpointError, match="other SaveModelCallback"):
+        learn.fit(
+            2,
+            0.1,
+            cbs=[other, mnist_sgd.Checkpoint("fit.safetensors")],
+            resume="fit.safetensors",
+        )
 
 
 def test_looking_at_a_batch_moves_no_order(names: dict[str, Any]) -> None:

@@ -78,6 +78,12 @@ class SaveModelCallback(SaveBest):
                 "with_opt must be False: the callback Checkpoint keeps the optimizer's state"
             )
 
+    def fit_settings(self) -> dict[str, str]:
+        """Return what a fit that resumes must have in common, with the comparison."""
+        better = "lower" if self.sign < 0 else "higher"
+        watched = f"monitor {self.monitor}, min_delta {self.min_delta}, {better} is better"
+        return {"SaveModelCallback": watched}
+
 
 def _set_comparison(callback: TrackerCallback, comp: Comparison | None, reset_on_fit: bool) -> None:
     if comp is not None:

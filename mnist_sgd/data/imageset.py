@@ -98,7 +98,7 @@ class ImageSet:
         return len(self.images)
 
     def __getitem__(self, index: SupportsIndex) -> tuple[NDArray[np.uint8], int]:
-        """Return an image, uint8 `[28, 28]`, and its label, 0 or 1.
+        """Return a copy of an image, uint8 `[28, 28]`, and its label, 0 or 1.
 
         Raises:
             IndexError: there is no such image.
@@ -109,7 +109,7 @@ class ImageSet:
                 f"an ImageSet is indexed by an integer, got {type(index).__name__}: index its "
                 "images and its labels"
             )
-        return self.images[index], int(self.labels[index])
+        return np.array(self.images[index]), int(self.labels[index])
 
     def __repr__(self) -> str:
         positive = int(np.count_nonzero(self.labels))

@@ -38,11 +38,12 @@ def images_of(xb: Tensor, batches: Any) -> NDArray[np.uint8] | NDArray[np.float3
     """Undo the normalisation of a batch.
 
     Args:
-        xb: `[B, 784]` or `[B, 1, H, W]`.
-        batches: where it comes from; a loader of an `ImageSet` knows its normalisation.
+        xb: `[B, 784]`, `[B, H, W]` or `[B, 1, H, W]`.
+        batches: where it comes from; this package's loader of an `ImageSet` knows its
+            normalisation.
 
     Returns:
-        `[B, H, W]`: uint8 for a loader of an `ImageSet`, else float32.
+        `[B, H, W]`: uint8 if `xb` is, or if the normalisation is known, else float32.
 
     Raises:
         ValueError: the shape is another.
@@ -51,13 +52,15 @@ def images_of(xb: Tensor, batches: Any) -> NDArray[np.uint8] | NDArray[np.float3
         xb = xb.reshape(-1, 28, 28)
     elif xb.ndim == 4 and xb.shape[1] == 1:
         xb = xb[:, 0]
-    else:
+    elif xb.ndim != 3:
         raise ValueError(
             f"images are shown of batches [B, 784] or [B, 1, H, W], got {list(xb.shape)}"
         )
-    images: NDArray[np.float32] = xb.detach().cpu().float().numpy()
-    if not isinstance(getattr(batches, "dataset", None), ImageSet):
-        return images
-    scale = 1.0 if batches.dtype == torch.uint8 else 255.0
-    pixels: NDArray[np.float32] = (images * batches.std + batches.mean) * scale
-    return np.rint(pixels).clip(0, 255).astype(np.uint8)
+    xb = xb.detach().cpu()
+    pixels: NDArray[np.uint8] | NDArray[np.float32]
+    pixels = xb.numpy() if xb.dtype == torch.uint8 else xb.float().numpy()
+    known = hasattr(batches, "mean") and isinstance(batches.dataset, ImageSet)
+    if xb.dtype == torch.uint8 or not known:
+        return pixels
+    mean, std = float(batches.mean), float(batches.std)
+    return np.rint((pixels * std + mean) * 255).clip(0, 255).astype(np.uint8)

@@ -38,13 +38,18 @@ class ClassificationInterpretation:
         losses: the learner's loss of each image by itself, `[N]`.
 
     Raises:
-        TypeError: the images are not from a loader of an `ImageSet`.
+        TypeError: the images are not from this package's `DataLoader` of an `ImageSet`.
         ValueError: the model has several outputs.
     """
 
     def __init__(self, learn: Any, ds_idx: int = 1, dl: DataLoader | None = None) -> None:
         batches: Any = learn.dls[ds_idx] if dl is None else dl
         self.vocab = class_names(batches)
+        if type(batches) is not DataLoader:
+            raise TypeError(
+                "an interpretation needs a mnist_sgd.DataLoader, whose images have an order, got "
+                f"{type(batches).__module__}.{type(batches).__qualname__}"
+            )
         logits, targets = learn.get_preds(batches, act=None)
         check_same_shape("ClassificationInterpretation", logits, targets)
         pairs = zip(logits.split(1), targets.split(1), strict=True)

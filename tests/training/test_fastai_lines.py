@@ -322,6 +322,16 @@ REFUSED = [
         "class names come from a mnist_sgd.DataLoader of an ImageSet; these batches come from "
         "a DataLoader of a list",
     ),
+    (
+        "torchs = torch.utils.data.DataLoader(train)\n"
+        "ClassificationInterpretation.from_learner(learn, dl=torchs)",
+        "an interpretation needs a mnist_sgd.DataLoader, whose images have an order, got "
+        "torch.utils.data.dataloader.DataLoader",
+    ),
+    (
+        "DataLoaders([(torch.ones(2, 3), train_y[:2])], valid_dl).show_batch()",
+        "images are shown of batches [B, 784] or [B, 1, H, W], got [2, 3]",
+    ),
     # fastai's models and methods.
     ("learn = vision_learner(dls, None)", f"vision_learner is fastai's and not here: {MODEL}"),
     (
@@ -535,6 +545,13 @@ def test_looking_at_a_batch_moves_no_order(names: dict[str, Any]) -> None:
 
 
 def test_images_are_drawn_as_they_were_before_the_normalisation(names: dict[str, Any]) -> None:
+    torchs = torch.utils.data.DataLoader(names["train"], 4)
+    for batches in (torchs, [(names["train_x"][:4], names["train_y"][:4])]):
+        mnist_sgd.DataLoaders(batches, batches).show_batch(max_n=1)
+        shown = np.asarray(pyplot.gcf().axes[0].images[0].get_array(), np.float64)
+        image = names["train"].images[0]
+        assert np.allclose(shown / shown.max(), image / image.max())
+        assert titles() == (["3"] if batches is torchs else ["1"])
     for options in ({"mean": 0.3, "std": 0.5}, {"flatten": False}, {"dtype": torch.uint8}):
         loader = mnist_sgd.DataLoader(names["train"], 64, **options)
         mnist_sgd.DataLoaders(loader, loader).show_batch(max_n=1)

@@ -62,5 +62,5 @@ def images_of(xb: Tensor, batches: Any) -> NDArray[np.uint8] | NDArray[np.float3
     known = hasattr(batches, "mean") and isinstance(batches.dataset, ImageSet)
     if xb.dtype == torch.uint8 or not known:
         return pixels
-    mean, std = float(batches.mean), float(batches.std)
-    return np.rint((pixels * std + mean) * 255).clip(0, 255).astype(np.uint8)
+    restored: NDArray[np.float32] = (pixels * batches.std + batches.mean) * 255
+    return np.rint(restored).clip(0, 255).astype(np.uint8)

@@ -52,7 +52,8 @@ class ClassificationInterpretation:
             )
         logits, targets = learn.get_preds(batches, act=None)
         check_same_shape("ClassificationInterpretation", logits, targets)
-        pairs = zip(logits.split(1), targets.split(1), strict=True)
+        device = learn.ranks.device  # a loss may have parameters there
+        pairs = zip(logits.to(device).split(1), targets.to(device).split(1), strict=True)
         with torch.no_grad():
             losses = [learn.loss_func(*pair).mean().cpu() for pair in pairs]
         self.preds, self.targs = logits.sigmoid().flatten(), targets.flatten()

@@ -43,7 +43,7 @@ class ClassificationInterpretation:
     """
 
     def __init__(self, learn: Any, ds_idx: int = 1, dl: DataLoader | None = None) -> None:
-        batches: Any = learn.dls[ds_idx] if dl is None else dl
+        batches: Any = learn._batches(ds_idx if dl is None else dl)
         self.vocab = class_names(batches)
         if type(batches) is not DataLoader:
             raise TypeError(

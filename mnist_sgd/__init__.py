@@ -59,6 +59,10 @@ if TYPE_CHECKING:
         CancelTrain as CancelTrain,
         CancelValidate as CancelValidate,
     )
+    from mnist_sgd.training.callbacks.fastai_monitors import (
+        EarlyStoppingCallback as EarlyStoppingCallback,
+        SaveModelCallback as SaveModelCallback,
+    )
     from mnist_sgd.training.callbacks.loggers import (
         CSVLogger as CSVLogger,
         TensorBoard as TensorBoard,
@@ -73,6 +77,7 @@ if TYPE_CHECKING:
         Checkpoint as Checkpoint,
         CheckpointError as CheckpointError,
     )
+    from mnist_sgd.training.coming_from_fastai import load_learner as load_learner
     from mnist_sgd.training.distributed import (
         DistributedContext as DistributedContext,
         init_distributed as init_distributed,
@@ -85,9 +90,16 @@ if TYPE_CHECKING:
         train_model as train_model,
         validate_epoch as validate_epoch,
     )
+    from mnist_sgd.training.interpretation import (
+        ClassificationInterpretation as ClassificationInterpretation,
+    )
     from mnist_sgd.training.learner import Learner as Learner
     from mnist_sgd.training.losses import cross_entropy as cross_entropy, mnist_loss as mnist_loss
-    from mnist_sgd.training.metrics import batch_accuracy as batch_accuracy
+    from mnist_sgd.training.metrics import (
+        accuracy as accuracy,
+        batch_accuracy as batch_accuracy,
+        error_rate as error_rate,
+    )
     from mnist_sgd.training.optimizers import SGD as SGD, BasicOptim as BasicOptim, adamw as adamw
     from mnist_sgd.training.recorder import Recorder as Recorder
     from mnist_sgd.training.schedule import OneCycle as OneCycle
@@ -134,7 +146,10 @@ _MODULES = {
         "train_model",
         "validate_epoch",
     ),
-    "mnist_sgd.training.metrics": ("batch_accuracy",),
+    "mnist_sgd.training.metrics": ("accuracy", "batch_accuracy", "error_rate"),
+    "mnist_sgd.training.interpretation": ("ClassificationInterpretation",),
+    "mnist_sgd.training.coming_from_fastai": ("load_learner",),
+    "mnist_sgd.training.callbacks.fastai_monitors": ("EarlyStoppingCallback", "SaveModelCallback"),
     "mnist_sgd.training.callbacks.mixed_precision": ("MixedPrecision",),
     "mnist_sgd.models.builtin": ("cnn", "cnn_histogram", "create_model", "linear", "mlp"),
     "mnist_sgd.training.callbacks.monitors": ("EarlyStopping", "ReduceLROnPlateau", "SaveBest"),
@@ -147,12 +162,20 @@ _MODULES = {
 _EARLIER = {"Ranks": "DistributedContext", "joined_ranks": "init_distributed"}
 """Names of an earlier version, which still work."""
 
+_STAND_INS = (
+    *("untar_data", "URLs", "ImageDataLoaders", "DataBlock", "ImageBlock", "CategoryBlock"),
+    *("MultiCategoryBlock", "get_image_files", "parent_label", "RandomSplitter"),
+    *("GrandparentSplitter", "aug_transforms", "vision_learner", "cnn_learner", "accuracy_multi"),
+    *("RocAucBinary", "ImageClassifierCleaner", "show_image", "show_images"),
+)
+"""Names that are fastai's alone: using one says what to use here."""
+
 _MOVED = {"mnist_sgd.device": "mnist_sgd.loader.device"}
 """Documented modules of an earlier version, and where they lie now."""
 
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 
-__all__ = sorted(_HOME)
+__all__ = sorted({*_HOME, *_EARLIER, *_STAND_INS})
 
 
 class _Moved(ModuleType):
@@ -167,11 +190,16 @@ for _name in _MOVED:
 
 
 def __getattr__(name: str) -> Any:
-    """Load a public name from its module (PEP 562)."""
-    name = _EARLIER.get(name, name)
-    if name not in _HOME:
-        raise AttributeError(f"module 'mnist_sgd' has no attribute {name!r}")
-    value = getattr(import_module(_HOME[name]), name)
+    """Load a public name from its module (PEP 562), or name the way here for fastai's."""
+    home = _EARLIER.get(name, name)
+    if home in _HOME:
+        value = getattr(import_module(_HOME[home]), home)
+    else:
+        from mnist_sgd.training import coming_from_fastai
+
+        if name not in _STAND_INS:
+            raise coming_from_fastai.missing("module 'mnist_sgd'", name)
+        value = coming_from_fastai.StandIn(name)
     globals()[name] = value
     return value
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import blake2b
-from typing import Any
+from typing import Any, SupportsIndex
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,6 +96,20 @@ class ImageSet:
     def __len__(self) -> int:
         """Count the images."""
         return len(self.images)
+
+    def __getitem__(self, index: SupportsIndex) -> tuple[NDArray[np.uint8], int]:
+        """Return a copy of an image, uint8 `[28, 28]`, and its label, 0 or 1.
+
+        Raises:
+            IndexError: there is no such image.
+            TypeError: the index is a slice or an array, which `images` and `labels` take.
+        """
+        if not hasattr(index, "__index__"):
+            raise TypeError(
+                f"an ImageSet is indexed by an integer, got {type(index).__name__}: index its "
+                "images and its labels"
+            )
+        return np.array(self.images[index]), int(self.labels[index])
 
     def __repr__(self) -> str:
         positive = int(np.count_nonzero(self.labels))

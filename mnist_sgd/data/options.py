@@ -3,7 +3,8 @@
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypedDict
+from difflib import get_close_matches
+from typing import Any, TypedDict
 
 from mnist_sgd.data.pictures.folders import UnusableFile
 from mnist_sgd_serve._earlier import accepts_earlier
@@ -61,6 +62,28 @@ class DataKeywords(TypedDict, total=False):
     on_unusable: Callable[[UnusableFile], None] | None
     on_progress: Callable[[int, int], None] | None
     on_wait: Callable[[], None] | None
+
+
+def named_options(function: str, options: dict[str, Any]) -> DataOptions:
+    """Make the options of a function that takes them as keyword arguments.
+
+    Args:
+        function: its name, for the message.
+        options: the arguments.
+
+    Raises:
+        TypeError: there is no option of a name.
+    """
+    names = [*DataKeywords.__annotations__]
+    for name in options:
+        if name not in (*names, "preparation"):
+            near = get_close_matches(name, names, n=1) or names
+            raise TypeError(
+                f"{function} has no argument {name!r}; did you mean {near[0]}?"
+                if len(near) == 1
+                else f"{function} has no argument {name!r}; there are {', '.join(names)}"
+            )
+    return DataOptions(**options)
 
 
 def order_classes(classes: tuple[str, str], positive: str | None) -> tuple[str, str]:

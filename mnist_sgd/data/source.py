@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from mnist_sgd._names import printable
 from mnist_sgd.data.idx_folder import find_idx_folder, load_idx_folder
 from mnist_sgd.data.imageset import ImageSet
-from mnist_sgd.data.options import DataKeywords, DataOptions, order_classes
+from mnist_sgd.data.options import DataKeywords, DataOptions, named_options, order_classes
 from mnist_sgd.data.packed import is_packed, load_packed, refused_pictures, training_images
 from mnist_sgd.data.pictures.checks import check_dataset
 from mnist_sgd.data.pictures.decoding import DIGEST_BYTES
@@ -190,9 +190,10 @@ def load_data(folder: str | os.PathLike[str], **options: Unpack[DataKeywords]) -
         options: see `mnist_sgd.data.DataOptions`.
 
     Raises:
+        TypeError: there is no option of a name; the message has the nearest.
         ValueError: see `mnist_sgd.data.DataSource`; the message names the file or folder.
     """
-    return DataSource.open(folder, DataOptions(**options)).split()
+    return DataSource.open(folder, named_options("load_data", {**options})).split()
 
 
 def load_all(folder: str | os.PathLike[str], **options: Unpack[DataKeywords]) -> ImageSet:
@@ -203,9 +204,10 @@ def load_all(folder: str | os.PathLike[str], **options: Unpack[DataKeywords]) ->
         options: see `mnist_sgd.data.DataOptions`.
 
     Raises:
+        TypeError: there is no option of a name; the message has the nearest.
         ValueError: see `mnist_sgd.data.DataSource`; the message names the file or folder.
     """
-    return DataSource.open(folder, DataOptions(**options)).whole()
+    return DataSource.open(folder, named_options("load_all", {**options})).whole()
 
 
 def _load_packed_sets(folders: list[Path], options: DataOptions) -> list[ImageSet]:

@@ -1,21 +1,35 @@
 """A pair of a training and a validation loader."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import GeneratorType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 import numpy as np
 import torch
 from torch.utils.data import Dataset
 
 from mnist_sgd.data import ImageSet
+from mnist_sgd.loader.batch_images import class_names, images_of, titles_of
+from mnist_sgd.training.coming_from_fastai import DATALOADERS, missing
+
+if TYPE_CHECKING:
+    from mnist_sgd.report.image_grid import Layout
 
 T = TypeVar("T")
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 
 
-class DataLoaders:
+class _NamesTheWay(type):
+    """Makes the error for what fastai's class has, such as `DataLoaders.from_folder`."""
+
+    if not TYPE_CHECKING:  # to a type checker, what is not here is an error
+
+        def __getattr__(cls, name: str) -> Any:
+            raise missing(cls.__name__, name, DATALOADERS)
+
+
+class DataLoaders(metaclass=_NamesTheWay):
     """A training and a validation loader, as `.train` and `.valid` or `[0]` and `[1]`.
 
     They may be any iterables of `(xb, yb)`. Schedules and `lr_find` need a length;
@@ -42,6 +56,46 @@ class DataLoaders:
     def __getitem__(self, index: int) -> Iterable[Batch]:
         """Return the training loader for 0, the validation loader for 1."""
         return (self.train, self.valid)[index]
+
+    @property
+    def vocab(self) -> list[str]:
+        """The class names in label order.
+
+        Raises:
+            TypeError: the validation batches are not from a loader of an `ImageSet`.
+        """
+        return class_names(self.valid)
+
+    def one_batch(self) -> Batch:
+        """Return the first training batch: `xb` `[B, ...]` and `yb` `[B, 1]`.
+
+        The next epoch still starts with it, unless another package's loader draws batches anew.
+        """
+        own: Callable[[], Batch] | None = getattr(self.train, "one_batch", None)
+        return first(self.train) if own is None else own()
+
+    def show_batch(self, max_n: int = 9, **layout: Unpack["Layout"]) -> None:
+        """Draw the first images of the next training batch, with their classes as titles.
+
+        Args:
+            max_n: how many at most.
+            layout: `nrows` and `ncols` of the grid, which come before `max_n`, and `figsize`, its
+                width and height in inches.
+
+        Raises:
+            ImportError: matplotlib is missing.
+            ValueError: the batches are no images, `[B, 784]` or `[B, 1, H, W]`.
+        """
+        from mnist_sgd.report.image_grid import draw_images, most_images
+
+        xb, yb = (each[: most_images(max_n, layout)] for each in self.one_batch())
+        draw_images(images_of(xb, self.train), titles_of(yb, self.train), layout)
+
+    if not TYPE_CHECKING:  # to a type checker, what is not here is an error
+
+        def __getattr__(self, name: str) -> Any:
+            """Name the replacement of an attribute that only fastai's DataLoaders has."""
+            raise missing("this DataLoaders", name, DATALOADERS)
 
 
 def first(items: Iterable[T]) -> T:

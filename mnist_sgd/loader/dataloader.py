@@ -32,6 +32,7 @@ try:
     import torch
     from torch.utils.data import Dataset
 
+    from mnist_sgd.loader.batch_images import class_names
     from mnist_sgd.loader.data_loaders import (
         Batch as Batch,
         DataLoaders as DataLoaders,
@@ -44,7 +45,7 @@ except ImportError as error:
         "pip install . in a clone, or pip install torch"
     ) from error
 
-_OPTIONS = {"bs": "batch_size", "num_workers": "num_threads"}
+_OPTIONS = {"num_workers": "num_threads"}
 """Options of fastai and torch, and their names here."""
 
 
@@ -85,6 +86,7 @@ class DataLoader:
         rank: which part of each batch this process takes, 0 to `world_size` - 1.
         world_size: number of contiguous parts of each batch; they differ by at most one image, so
             a short last batch can leave a rank an empty one.
+        bs: fastai's name of `batch_size`.
         unknown: not accepted; the error for an option of another library names the one here.
 
     Raises:
@@ -109,13 +111,16 @@ class DataLoader:
         num_threads: int = 1,
         rank: int = 0,
         world_size: int = 1,
+        bs: int | None = None,
         **unknown: Never,
     ) -> None:
         _reject_unknown(unknown)
+        if bs is not None and batch_size not in (64, bs):
+            raise TypeError("give batch_size or fastai's name for it, bs, not both")
         self.world_size = _integer("world_size", world_size, 1)
         self.rank = _integer("rank", rank, 0, self.world_size - 1)
         self.num_threads = _integer("num_threads", num_threads, 1, 256)
-        self.batch_size = _integer("batch_size", batch_size, 1)
+        self.batch_size = _integer("batch_size", batch_size if bs is None else bs, 1)
         self.shuffle = bool(shuffle)
         self.drop_last = bool(drop_last)
         self.seed = _integer("seed", seed, 0)
@@ -173,6 +178,11 @@ class DataLoader:
     def __len__(self) -> int:
         """Batches in an epoch."""
         return len(self._core)
+
+    def one_batch(self) -> Batch:
+        """Return the next epoch's first batch, which it still starts with: xb `[B, ...]` and yb."""
+        with self.undisturbed():
+            return first(self)
 
     def __iter__(self) -> "_core.Epoch | ItemEpoch":
         """Start the next epoch, or resume the one of a loaded state.
@@ -275,6 +285,15 @@ class DataLoader:
             options = {name: getattr(self, name) for name in ("mean", "std", "dtype")}
             options |= {"flatten": len(self.sample_shape) == 1, "num_threads": self.num_threads}
         return DataLoader(self.dataset, self.batch_size, **options)
+
+    @property
+    def vocab(self) -> list[str]:
+        """The class names in label order.
+
+        Raises:
+            TypeError: the data set is not an `ImageSet`.
+        """
+        return class_names(self)
 
     def __reduce__(self) -> Never:
         """Raise TypeError: pickling or copying would copy the dataset."""

@@ -20,6 +20,15 @@ RESHAPING = ("View", "UnsafeView", "ReshapeAlias", "Squeeze", "Unsqueeze", "Alia
 """Prefixes of autograd's names for operations that change no value."""
 
 
+class Table(str):
+    """Text of several lines that the interpreter and a notebook show as it is printed."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
 @dataclass(frozen=True)
 class Layer:
     """One call of a module.
@@ -113,9 +122,11 @@ def summary(model: nn.Module, input_shape: tuple[int, ...] = (784,)) -> str:
     if frozen:
         rows.append(("of which not trained", "", "", f"{frozen:,}"))
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
-    return "\n".join(
-        f"{name:<{widths[0]}}  {kind:<{widths[1]}}  {output:<{widths[2]}}  {count:>{widths[3]}}"
-        for name, kind, output, count in rows
+    return Table(
+        "\n".join(
+            f"{name:<{widths[0]}}  {kind:<{widths[1]}}  {output:<{widths[2]}}  {count:>{widths[3]}}"
+            for name, kind, output, count in rows
+        )
     )
 
 

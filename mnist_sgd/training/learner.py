@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, Unpack
 
 import numpy as np
 import torch
@@ -19,21 +19,25 @@ from torch import Tensor
 from mnist_sgd.data import ImageSet
 from mnist_sgd.export import ExportReport, export_model
 from mnist_sgd.export.verification import difference_from_learner, measured_metrics
-from mnist_sgd.loader.dataloader import Batch, DataLoader
-from mnist_sgd.models.summary import ENDS_IN_SIGMOID, ends_in_sigmoid
+from mnist_sgd.loader.dataloader import Batch, DataLoader, first
+from mnist_sgd.models.summary import ENDS_IN_SIGMOID, Table, ends_in_sigmoid, summary
 from mnist_sgd.models.weights import load_weights, save_weights
 from mnist_sgd.training.batch_errors import check_one_tensor
 from mnist_sgd.training.callbacks.base import as_callbacks
-from mnist_sgd.training.coming_from_fastai import INSTEAD
+from mnist_sgd.training.coming_from_fastai import LEARNER, missing
 from mnist_sgd.training.loop import EMPTY, Callbacks, TrainingLoop, print_nothing
 from mnist_sgd.training.losses import at_least_float32
 from mnist_sgd.training.lr_finder import LRFind, find_lr
 from mnist_sgd.training.metadata import build_metadata, properties
+from mnist_sgd.training.optimizer_setup import checked_rate
 from mnist_sgd.training.rank_agreement import refuse_other_part
+from mnist_sgd.training.recorder import metric_name
 from mnist_sgd.training.schedule import OneCycle
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+    from mnist_sgd.report.image_grid import Layout
 
 Source: TypeAlias = "NDArray[np.uint8] | Tensor | str | os.PathLike[str] | bytes | Image"
 
@@ -57,6 +61,8 @@ class Learner(TrainingLoop):
         ranks: the `DistributedContext` of this process if several train together. The training
             loader must have its `rank` and `world_size`, and the validation loader too, unless it
             has neither. The model is moved to its device.
+        wd: the weight decay that a fit sets in the optimizer, 0 or more; None leaves what the
+            optimizer has. `SGD` and `adamw` exempt biases and normalisation layers.
 
     Attributes:
         recorder: the history of the newest fit, a `Recorder`.
@@ -99,6 +105,7 @@ class Learner(TrainingLoop):
         cbs: Callbacks = None,
         reset_opt: bool = False,
         resume: str | os.PathLike[str] | None = None,
+        wd: float | None = None,
     ) -> None:
         """Train as `fit` does, with fastai's one-cycle schedule.
 
@@ -112,6 +119,7 @@ class Learner(TrainingLoop):
             cbs: as in `fit`.
             reset_opt: as in `fit`.
             resume: as in `fit`.
+            wd: as in `fit`.
 
         Raises:
             ValueError: a number is out of its range; the message names it.
@@ -121,8 +129,9 @@ class Learner(TrainingLoop):
             made = self.opt is None or reset_opt
             keywords = getattr(self.opt_func, "keywords", {}) if made else {}
             lr_max = keywords.get("lr", self.lr)
+        checked_rate(lr_max)
         cycle = OneCycle(lr_max, div, div_final, pct_start, moms)
-        self.fit(n_epoch, lr_max, cbs, reset_opt, resume, cycle)
+        self.fit(n_epoch, lr_max, cbs, reset_opt, resume, cycle, wd)
 
     def lr_find(
         self,
@@ -250,6 +259,42 @@ class Learner(TrainingLoop):
         label = int(probability > 0.5)
         return loader.dataset.classes[label], label, probability
 
+    def show_results(
+        self,
+        ds_idx: int = 1,
+        dl: Iterable[Batch] | None = None,
+        max_n: int = 9,
+        **layout: Unpack["Layout"],
+    ) -> None:
+        """Draw images with their actual class above the predicted one, as a figure of pyplot.
+
+        Args:
+            ds_idx: 0 for images of the training, 1 for those of the validation batches.
+            dl: batches instead of these. Of a loader of an `ImageSet` the images are evenly spaced,
+                of others the first of a batch.
+            max_n: how many at most.
+            layout: as of `DataLoaders.show_batch`.
+
+        Raises:
+            ImportError: matplotlib is missing.
+            ValueError: the batches are no images, `[B, 784]` or `[B, 1, H, W]`.
+        """
+        from mnist_sgd.training.interpretation import show_results
+
+        show_results(self, self._batches(ds_idx if dl is None else dl), max_n, layout)
+
+    def summary(self) -> str:
+        """Return the layers with their output shapes and parameters, the optimizer and the loss."""
+        train = self.dls.train
+        shape = train.sample_shape if isinstance(train, DataLoader) else first(train)[0].shape[1:]
+        kinds = {
+            "optimizer": metric_name(self.opt_func),
+            "loss": metric_name(self.loss_func),
+            "callbacks": ", ".join(type(cb).__name__ for cb in as_callbacks(self.cbs)) or "none",
+        }
+        lines = [f"{name}: {value}" for name, value in kinds.items()]
+        return Table("\n".join([summary(self.model, tuple(shape)), "", *lines]))
+
     def _batches(self, dl: Iterable[Batch] | int | None) -> Iterable[Batch]:
         """Return the batches that an argument stands for.
 
@@ -266,10 +311,7 @@ class Learner(TrainingLoop):
 
         def __getattr__(self, name: str) -> Any:
             """Name the replacement of an attribute that only fastai's Learner has."""
-            advice = INSTEAD.get(name)
-            raise AttributeError(
-                f"this Learner has no attribute {name!r}" + (f": {advice}" if advice else "")
-            )
+            raise missing("this Learner", name, LEARNER)
 
     def own_loader(self) -> DataLoader:
         """Return the validation loader, which knows the class names and the normalisation.
@@ -317,7 +359,9 @@ class Learner(TrainingLoop):
         load_weights(self.model, path)
         return self
 
-    def export(self, path: str | os.PathLike[str], tolerance: float | None = None) -> ExportReport:
+    def export(
+        self, path: str | os.PathLike[str] = "model.onnx", tolerance: float | None = None
+    ) -> ExportReport:
         """Export the model as .onnx, .pt or .pt2, and verify the file against this learner.
 
         The file's predictions for every validation image are compared with those of torch and of

@@ -56,7 +56,12 @@ from mnist_sgd.training.data_parallel import (
 from mnist_sgd.training.distributed import SINGLE_PROCESS, DistributedContext
 from mnist_sgd.training.losses import Loss, mnist_loss
 from mnist_sgd.training.metadata import attribute_texts, measured
-from mnist_sgd.training.optimizer_setup import check_optimizer, set_optimizer
+from mnist_sgd.training.optimizer_setup import (
+    check_optimizer,
+    checked_decay,
+    checked_rate,
+    set_optimizer,
+)
 from mnist_sgd.training.optimizers import SGD, Rates, momentum_of
 from mnist_sgd.training.rank_agreement import TRAINING, VALIDATION, agree_on_batches, agree_on_fit
 from mnist_sgd.training.recorder import (
@@ -74,6 +79,7 @@ from mnist_sgd.training.resume.settle import restore_if_refused, settle, settle_
 from mnist_sgd.training.resume.snapshot import Snapshot
 from mnist_sgd.training.resume.started_fit import StartedFit
 from mnist_sgd.training.schedule import Schedule, Scheduler
+from mnist_sgd.training.trial_batch import check_trial
 
 Callbacks: TypeAlias = Callback | type[Callback] | Sequence[Callback | type[Callback]] | None
 
@@ -106,10 +112,14 @@ class TrainingLoop:
         metrics: Metric | Sequence[Metric] | None = None,
         cbs: Callbacks = None,
         ranks: DistributedContext = SINGLE_PROCESS,
+        wd: float | None = None,
     ) -> None:
+        examples = {"loss_func": "mnist_loss or cross_entropy", "opt_func": "SGD or adamw"}
         for name, value in (("loss_func", loss_func), ("opt_func", opt_func)):
             if not callable(value):
-                raise TypeError(f"{name} must be a function, got {value!r}")
+                raise TypeError(
+                    f"{name} must be a function, such as {examples[name]}, got {value!r}"
+                )
         if not (hasattr(dls, "train") and hasattr(dls, "valid")):
             raise TypeError(
                 "dls must be DataLoaders(train, valid), which hold the batches of both; got "
@@ -122,8 +132,10 @@ class TrainingLoop:
         self.logger: Callable[[str], None] = print_line if ranks.is_main_process else print_nothing
         self.bar = ranks.world_size == 1  # it reads the loss when it likes, which ranks cannot
         # The optimizer.
+        checked_rate(lr)
         self.opt_func = opt_func
         self.lr = self.base_lr = lr
+        self.wd = checked_decay(wd)
         self.schedule: Schedule | None = None
         self.opt: Any = None
         self.opt_settings: list[dict[str, Any]] = []
@@ -164,6 +176,7 @@ class TrainingLoop:
         reset_opt: bool = False,
         resume: str | os.PathLike[str] | None = None,
         schedule: Schedule | None = None,
+        wd: float | None = None,
     ) -> None:
         """Train for `n_epoch` epochs and print a row after each.
 
@@ -176,6 +189,8 @@ class TrainingLoop:
                 after printing the rows that it had printed.
             schedule: maps training progress in [0, 1) to (lr, momentum) of the next batch; None
                 keeps both.
+            wd: the weight decay, 0 or more; None takes the learner's. As in fastai, the optimizer
+                keeps it for the next fits.
 
         Raises:
             CheckpointError: the file is missing, damaged, or of another fit. After this or any
@@ -188,6 +203,8 @@ class TrainingLoop:
                 split for other ranks; or, in several processes, this one's settings differ from
                 rank 0's, or the model has lazy layers without shapes.
         """
+        if not hasattr(n_epoch, "__index__"):
+            raise TypeError(f"n_epoch must be an integer, got {n_epoch!r}")
         if (n_epoch := index(n_epoch)) < 0:
             raise ValueError(f"n_epoch must be 0 or more, got {n_epoch}")
         if "fit" in self._under_way:
@@ -201,7 +218,8 @@ class TrainingLoop:
         every += [ProgressBar()] if self.bar else []
         self._before = None if resume is None else Snapshot(self, every)
         with self._with_callbacks(every), restore_if_refused(self), ExitStack() as self.at_end:
-            lr = set_optimizer(self, lr, reset_opt)
+            check_trial(self)
+            lr = set_optimizer(self, lr, wd, reset_opt)
             self.recorder = Recorder(self.metrics, self.ranks.all_reduce_mean)
             self.epoch, self.batch, self.n_epoch = 0, 0, n_epoch
             self.base_lr, self.schedule, self.kept_row = lr, schedule, -1

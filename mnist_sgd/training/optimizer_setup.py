@@ -7,22 +7,24 @@ from typing import Any
 
 from torch import nn
 
-from mnist_sgd.training.optimizers import exempt_from_decay
+from mnist_sgd.training.optimizers import DECAY_KEYS, exempt_from_decay, set_decay
 from mnist_sgd.training.resume.fit_identity import group_settings
 
 
-def set_optimizer(learn: Any, lr: float | None, reset: bool) -> float:
-    """Make the optimizer if need be, set its learning rate, and return that.
+def set_optimizer(learn: Any, lr: float | None, wd: float | None, reset: bool) -> float:
+    """Make the optimizer if need be, set its learning rate and weight decay, and return the rate.
 
     Args:
         learn: at the beginning of a fit.
         lr: the learning rate; None takes the learner's.
+        wd: the weight decay; None takes the learner's, and if that is None, the optimizer's.
         reset: whether to make a new optimizer in any case.
     """
     made = learn.opt is None or reset
     if made and isinstance(learn.opt_func, partial) and "lr" in learn.opt_func.keywords:
         learn.lr = learn.opt_func.keywords["lr"]
     lr = checked_rate(learn.lr if lr is None else lr)
+    wd = checked_decay(learn.wd if wd is None else wd)
     if made:
         exempt_from_decay(learn.model)
         # Groups whose rates are all 0 would lose their ratios.
@@ -31,6 +33,10 @@ def set_optimizer(learn: Any, lr: float | None, reset: bool) -> float:
         learn.opt, learn.opt_settings = opt, group_settings(opt)
         learn._opt_made_for = opt, learn.model
     check_rates(learn.opt)  # it may have been assigned
+    if wd is not None:
+        set_decay(learn.opt, wd)
+        for settings, group in zip(learn.opt_settings, learn.opt.param_groups, strict=False):
+            settings |= {key: group[key] for key in DECAY_KEYS if key in group}
     for module in (learn.model, *learn.loss_modules().values()):
         module.zero_grad()  # what a cancelled batch of the last fit left
     learn.set_lr(lr)
@@ -49,13 +55,27 @@ def checked_rate(lr: Any) -> float:
             "lr must be a number; for different rates in different layers let opt_func make "
             "several parameter groups, whose ratios are kept"
         )
+    return _checked_number("lr", lr)
+
+
+def checked_decay(wd: Any) -> float | None:
+    """Convert a weight decay to a float; None stays None.
+
+    Raises:
+        TypeError: it is not a number.
+        ValueError: it is below 0 or not finite.
+    """
+    return None if wd is None else _checked_number("wd", wd)
+
+
+def _checked_number(name: str, value: Any) -> float:
     try:
-        rate = float(lr)
+        number = float(value)
     except (TypeError, ValueError):
-        raise TypeError(f"lr must be a number, got {lr!r}") from None
-    if not 0 <= rate < float("inf"):
-        raise ValueError(f"lr must be a finite number, 0 or more, got {rate}")
-    return rate
+        raise TypeError(f"{name} must be a number, got {value!r}") from None
+    if not 0 <= number < float("inf"):
+        raise ValueError(f"{name} must be a finite number, 0 or more, got {number}")
+    return number
 
 
 def check_optimizer(learn: Any) -> None:

@@ -242,3 +242,23 @@ def set_momentum(group: dict[str, Any], mom: float) -> None:
         group["betas"] = (mom, *group["betas"][1:])
     else:
         group["momentum" if "momentum" in group else "mom"] = mom
+
+
+DECAY_KEYS = ("wd", "weight_decay")
+"""The names of the weight decay in a parameter group: of `SGD`, and of torch's optimizers."""
+
+
+def set_decay(opt: Any, wd: float) -> None:
+    """Set the weight decay of an optimizer's groups, but of those whose parameters are exempt.
+
+    Raises:
+        ValueError: the optimizer has no weight decay.
+    """
+    groups = [(group, key) for group in opt.param_groups for key in DECAY_KEYS if key in group]
+    if not groups:
+        raise ValueError(
+            f"{type(opt).__name__} has no weight decay, so wd cannot be set: take SGD or adamw"
+        )
+    for group, key in groups:
+        if any(map(_is_decayed, group["params"])):
+            group[key] = wd

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from mnist_sgd._installed import need
+from mnist_sgd.training.coming_from_fastai import RECORDER, StandIn, missing
 from mnist_sgd.training.distributed import DistributedContext
 
 if TYPE_CHECKING:
@@ -297,6 +298,29 @@ class Recorder:
         ax.legend()
         return ax
 
+    def plot_sched(self) -> None:
+        """Plot the learning rate of each batch, and the momentum if there is one, as fastai does.
+
+        Raises:
+            ImportError: matplotlib is missing.
+        """
+        need("matplotlib", "Recorder.plot_sched")
+        from matplotlib import pyplot
+
+        curves = {"learning rate": self.lrs}
+        if any(self.moms):
+            curves["momentum"] = self.moms
+        _, axes = pyplot.subplots(1, len(curves), figsize=(6 * len(curves), 4), squeeze=False)
+        for ax, (name, values) in zip(axes[0], curves.items(), strict=True):
+            ax.plot(values)
+            ax.set(xlabel="batch", ylabel=name)
+
+    if not TYPE_CHECKING:  # to a type checker, what is not here is an error
+
+        def __getattr__(self, name: str) -> Any:
+            """Name the replacement of an attribute that only fastai's Recorder has."""
+            raise missing("this Recorder", name, RECORDER)
+
 
 def _stacked(losses: Sequence[Tensor]) -> Tensor:
     """Copy the losses of N batches to the CPU, float32 `[N]`: the only wait for the device."""
@@ -307,6 +331,7 @@ def as_metrics(metrics: Metric | Sequence[Metric] | None) -> list[Metric]:
     """Return one, several or no metrics as a list.
 
     Raises:
+        NameError: one of them is fastai's.
         TypeError: one of them is not a function.
     """
     found: list[Any] = [metrics]
@@ -315,6 +340,9 @@ def as_metrics(metrics: Metric | Sequence[Metric] | None) -> list[Metric]:
     for each in found:
         if not callable(each) or isinstance(each, type):
             raise TypeError(f"metrics must be functions of (predictions, targets), got {each!r}")
+        function = each.func if isinstance(each, functools.partial) else each
+        if isinstance(function, StandIn):
+            function()  # which says what to use
     return found
 
 

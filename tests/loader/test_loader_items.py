@@ -414,7 +414,7 @@ def test_an_empty_data_set_is_refused(dataset: Any) -> None:
 def test_an_unknown_option_is_refused_with_the_name_that_it_has_here() -> None:
     data: Any = random_set(4)
     for options, text in (
-        ({"bs": 64}, "DataLoader has no option 'bs'; use batch_size"),
+        ({"bs": 64, "batch_size": 32}, "give batch_size or fastai's name for it, bs, not both"),
         ({"num_workers": 2}, "DataLoader has no option 'num_workers'; use num_threads"),
         ({"pin": True}, "DataLoader has no option 'pin'"),
     ):

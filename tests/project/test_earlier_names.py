@@ -95,6 +95,9 @@ def test_documented_imports_of_an_earlier_version_go_on() -> None:
         "from mnist_sgd.device import DeviceCopy\n"
         "from mnist_sgd.loader.device import DeviceCopy as new\n"
         "assert DeviceCopy is new\n"
+        "names = {}\n"
+        "exec('from mnist_sgd import *', names)\n"
+        "assert names['Ranks'] is Ranks and names['joined_ranks'] is joined_ranks\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)

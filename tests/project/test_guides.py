@@ -7,16 +7,21 @@ from pathlib import Path
 from shutil import copytree
 from typing import Any
 
+import matplotlib
 import pytest
 import torch
+from matplotlib import pyplot
 
 import mnist_sgd
 import onnx_models
 from guides import ROOT, Block, blocks, documents
 from mnist_sgd.cli import _parser
+from mnist_sgd.data import sample_digits
 from server import running
 
 Names = dict[str, Any]
+
+matplotlib.use("agg")
 
 every_document = pytest.mark.parametrize("document", documents(), ids=lambda path: path.name)
 
@@ -85,7 +90,10 @@ def test_the_guide_to_models_gives_one_that_can_be_trained() -> None:
 
 
 def test_the_guide_for_those_who_know_fastai_trains() -> None:
-    learn = run(ROOT / "docs" / "coming_from_fastai.md", {})["learn"]
+    names: dict[str, Any] = {"picture": sample_digits()[0]}
+    learn = run(ROOT / "docs" / "coming_from_fastai.md", names)["learn"]
+    assert names["name"] == names["dls"].vocab[names["label"]]
+    pyplot.close("all")
     assert learn.recorder.values[-1][2] > 0.96
     with pytest.raises(AttributeError) as raised:
         _ = learn.to_fp16

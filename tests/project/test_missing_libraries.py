@@ -77,6 +77,8 @@ def test_a_command_says_what_it_misses_before_it_does_anything(
     ("call", "user"),
     [
         ("mnist_sgd.Recorder.plot_loss(None)", "Recorder.plot_loss"),
+        ("mnist_sgd.Recorder.plot_sched(None)", "Recorder.plot_sched"),
+        ("mnist_sgd.DataLoaders(*map(mnist_sgd.DataLoader, sets)).show_batch()", "a chart"),
         ("mnist_sgd.training.lr_finder.LRFind.plot(None)", "LRFind.plot"),
         ("mnist_sgd.write_run(None, 'run')", "write_run"),
     ],
@@ -86,6 +88,7 @@ def test_python_says_it_as_an_import_error(call: str, user: str, tmp_path: Path)
 import mnist_sgd
 for name in mnist_sgd.__all__:
     getattr(mnist_sgd, name)
+sets = mnist_sgd.mnist_sample()
 try:
     {call}
 except ImportError as error:

@@ -37,7 +37,7 @@ def learner(
         DataLoader(random_set(valid), 4, shuffle=True, seed=6),
     )
     model = create_model("linear", 0) if model is None else model
-    learn = Learner(dls, model, **{"metrics": batch_accuracy, **settings})
+    learn = Learner(**{"dls": dls, "model": model, "metrics": batch_accuracy, **settings})
     learn.logger = print_nothing
     return learn
 

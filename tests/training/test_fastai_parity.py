@@ -139,6 +139,25 @@ def test_one_cycle_of_sgd_with_momentum_is_fastais_byte_for_byte(
         assert torch.equal(p, q)
 
 
+def test_weight_decay_of_the_learner_and_of_a_fit_is_fastais(
+    ours: DataLoaders, theirs: Any
+) -> None:
+    """That of a fit wins, and the optimizer keeps it unless the learner has one."""
+    model = network()
+    twin = copy.deepcopy(model)
+    fastais = fastai_learner(theirs, twin)
+    learn = Learner(ours, model, opt_func=SGD)
+    with fastais.no_bar(), fastais.no_logging(), learn.no_logging():
+        for each in (fastais, learn):
+            each.fit(1, 0.1, wd=0.1)
+            each.fit(1, 0.1)
+            each.wd = 0.05
+            each.fit(1, 0.1)
+            each.fit_one_cycle(1, 0.1, wd=0.2)
+    for p, q in zip(model.parameters(), twin.parameters(), strict=True):
+        assert torch.equal(p, q)
+
+
 def test_one_cycle_of_adam_has_fastais_rates_and_momenta(ours: DataLoaders, theirs: Any) -> None:
     fastais = fastai_learner(theirs, network(), "Adam")
     with fastais.no_bar(), fastais.no_logging():

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,8 +12,26 @@ import torch
 from torch import nn
 
 from image_sets import random_set
-from mnist_sgd import SGD, BasicOptim, Callback, DataLoader, DataLoaders, Learner, adamw
-from mnist_sgd.training.optimizers import Rates, exempt_from_decay, momentum_of, set_momentum
+from learners import figures, learner
+from mnist_sgd import (
+    SGD,
+    BasicOptim,
+    Callback,
+    Checkpoint,
+    CheckpointError,
+    DataLoader,
+    DataLoaders,
+    Learner,
+    adamw,
+)
+from mnist_sgd.training.optimizers import (
+    DECAY_KEYS,
+    Rates,
+    exempt_from_decay,
+    momentum_of,
+    set_decay,
+    set_momentum,
+)
 from values import same
 
 MOMENTA = ("mom", "momentum", "betas")
@@ -321,3 +340,42 @@ def test_making_one_does_not_import_torchs_compiler() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+def test_a_fits_weight_decay_spares_the_parameters_that_are_exempt() -> None:
+    model = nn.Linear(784, 1)
+    exempt_from_decay(model)
+    for opt, expected in (
+        (SGD(model.parameters(), lr=0.1), [("wd", 0.25)]),
+        (adamw(model.parameters(), lr=0.1), [("weight_decay", 0.25), ("weight_decay", 0.0)]),
+    ):
+        set_decay(opt, 0.25)
+        keys = [
+            (key, group[key]) for group in opt.param_groups for key in DECAY_KEYS if key in group
+        ]
+        assert keys == expected
+
+
+def test_a_fit_with_weight_decay_resumes_with_that_alone(tmp_path: Path) -> None:
+    path = tmp_path / "fit.safetensors"
+    whole = learner(opt_func=partial(SGD, mom=0.5))
+    whole.fit(4, 0.1, wd=0.1)
+    cut = learner(opt_func=partial(SGD, mom=0.5))
+    with pytest.raises(KeyboardInterrupt):
+        cut.fit(4, 0.1, cbs=[Checkpoint(path, every=1), Interrupt()], wd=0.1)
+    other = learner(opt_func=partial(SGD, mom=0.5))
+    with pytest.raises(
+        CheckpointError, match=r"other weight decay: the checkpoint has 0\.1, this fit has 0\.0"
+    ):
+        other.fit(4, 0.1, cbs=Checkpoint(path), resume=path)
+    resumed = learner(opt_func=partial(SGD, mom=0.5), wd=0.1)
+    resumed.fit(4, 0.1, cbs=Checkpoint(path), resume=path)
+    assert same(figures(resumed), figures(whole))
+
+
+class Interrupt(Callback):
+    """Ends the fit in its third epoch, as Ctrl-C does."""
+
+    def after_batch(self, learn: Learner) -> None:
+        if learn.training and learn.epoch == 2 and learn.batch == 3:
+            raise KeyboardInterrupt

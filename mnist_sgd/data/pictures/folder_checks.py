@@ -59,8 +59,11 @@ def check_named(folder: str | os.PathLike[str]) -> Path:
     """Return the path of a folder; reject an empty text, whose `Path` would be the current folder.
 
     Raises:
+        TypeError: it is no path.
         ValueError: the text is empty.
     """
+    if not isinstance(folder, str | os.PathLike):
+        raise TypeError(f"the folder must be a path, got {type(folder).__name__}")
     if not os.fspath(folder):
         raise ValueError("the name of the folder is empty; '.' is the current folder")
     return Path(folder)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_sgd.data.imageset import ImageSet
-from mnist_sgd.data.options import DataKeywords, DataOptions, order_classes
+from mnist_sgd.data.options import DataKeywords, named_options, order_classes
 from mnist_sgd.data.packed import FILES, PackedWriter, is_packed, load_packed, remove_packed
 from mnist_sgd.data.pictures.folder_checks import check_named
 from mnist_sgd.data.pictures.importer import PictureDataset, import_folder
@@ -39,13 +39,14 @@ def pack_folder(
         The packed set, or the training and the validation set; memory-mapped.
 
     Raises:
+        TypeError: there is no option of a name; the message has the nearest.
         UnusableFile: a file is not a readable picture, or mnist finds no drawing in it.
         CacheError: the preprocessed pictures cannot be cached.
         ValueError: `folder` does not hold the two classes; or `out` lies in `folder`, is a file,
             or holds something other than a set.
         OSError: a file cannot be written.
     """
-    how = DataOptions(**options)
+    how = named_options("pack_folder", {**options})
     check_named(folder), check_named(out)
     if Path(out).resolve().is_relative_to(Path(folder).resolve()):
         raise ValueError(f"{os.fspath(out)} lies inside {os.fspath(folder)}, which is to be packed")

@@ -80,6 +80,7 @@ class EarlyStopping(TrackerCallback):
         min_delta: the least improvement that counts, 0 or more.
 
     Raises:
+        TypeError: `patience` is not an integer.
         ValueError: a number is out of its range.
     """
 
@@ -277,6 +278,8 @@ class ReduceLROnPlateau(TrackerCallback):
 
 
 def _checked_patience(patience: int) -> int:
+    if not hasattr(patience, "__index__"):
+        raise TypeError(f"patience must be an integer, got {patience!r}")
     if patience < 1:
         raise ValueError(f"patience must be at least 1 epoch, got {patience}")
     return patience

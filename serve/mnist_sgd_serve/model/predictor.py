@@ -6,7 +6,7 @@ its own, as onnxruntime's sessions do not survive a fork.
 """
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -70,6 +70,10 @@ class Prediction:
     def probability(self) -> float:
         """The probability of the positive class, whatever the label; in [0, 1]."""
         return self.probabilities[self.positive]
+
+    def __iter__(self) -> Iterator[str | int | float]:
+        """Yield what `Learner.predict` returns: class, label, probability of the positive class."""
+        yield from (self.label, [*self.probabilities].index(self.label), self.probability)
 
     def as_dict(self) -> dict[str, Any]:
         """Convert to a dictionary for JSON, without the image."""

@@ -190,7 +190,7 @@ def test_a_momentum_that_a_schedule_has_set_since_is_no_difference(
     history["batches"]["momentum"][0] = 0.95
     write_json(tmp_path / "cut" / "history.json", history)
     assert main(["compare", str(made / "good"), str(tmp_path / "cut")]) == 0
-    assert "optimizer.momentum  0 (good); 0.95 (cut)\n" in capsys.readouterr().out
+    assert "\noptimizer  SGD (good); SGD, momentum 0.95 (cut)\n" in capsys.readouterr().out
 
 
 def test_an_unfinished_run_comes_last_with_dashes(

@@ -7,8 +7,10 @@ with an Upgrade header.
 """
 
 import asyncio
+import logging
 import re
 import select
+from socket import AF_UNIX
 from typing import Any, ClassVar, Protocol
 
 import httptools
@@ -39,6 +41,9 @@ NEW, IDLE, HEADERS, BODY = range(4)
 QUIET_SECONDS = {NEW: 1.0, IDLE: 0.5}
 """How long a client must have been silent before a shutdown closes its connection: a request may
 be on its way."""
+
+LEFT = ("unknown", 0)
+"""The address of a client that has left before it was asked for."""
 
 NO_SNIFFING_LINE = b"%s: %s\r\n" % NO_SNIFFING
 
@@ -116,6 +121,7 @@ class Connection(HttpToolsProtocol):
         self.lingering = False  # everything is sent, but the client may not have seen it
         self.stalled_since = 0.0  # when the client last stopped reading
         self.closing_since = 0.0  # since when all is sent and the connection is closing
+        self.ending = False  # the server ends, and the TLS handshake is not over
 
     # What the transport calls.
 
@@ -123,6 +129,16 @@ class Connection(HttpToolsProtocol):
         """Begin."""
         super().connection_made(_Transport(transport, self))  # type: ignore[arg-type]
         self.flow = _Flow(self.transport)
+        socket = transport.get_extra_info("socket")
+        if self.client is None and (socket is None or socket.family != AF_UNIX):
+            self.client = LEFT
+        if self.ending:
+            self.shutdown()
+
+    @property
+    def is_in_handshake(self) -> bool:
+        """Whether the TLS handshake is not over, if it has not failed."""
+        return self.transport is None
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End; running requests find out by `is_gone`."""
@@ -392,6 +408,9 @@ class Connection(HttpToolsProtocol):
 
     def shutdown(self) -> None:
         """Close after the response to a started request, or when none has come for a while."""
+        self.ending = self.is_in_handshake
+        if self.ending:
+            return
         if self._is_busy() and not self.lingering:
             self.cycle.keep_alive = False
         if self.phase in (HEADERS, BODY) or self._is_busy() or self.transport.is_closing():
@@ -434,10 +453,11 @@ class Connection(HttpToolsProtocol):
 
         Only a socket that takes more has no response left to send.
         """
-        if self.scheme != "https":
+        socket = self.transport.get_extra_info("socket")
+        if self.scheme != "https" or socket is None:  # of TLS it is gone before `connection_lost`
             return
         poll = select.poll()
-        poll.register(self.transport.get_extra_info("socket"), select.POLLOUT)
+        poll.register(socket, select.POLLOUT)
         if not self.closing_since or not poll.poll(0):
             self.closing_since = now
         elif now - self.closing_since > LINGER_SECONDS:
@@ -472,4 +492,8 @@ async def close_slow_connections(connections: set[Any], limits: Settings) -> Non
         await asyncio.sleep(SWEEP_SECONDS)
         now = asyncio.get_running_loop().time()
         for connection in list(connections):
-            connection.close_if_slow(now, limits)
+            try:
+                connection.close_if_slow(now, limits)
+            except Exception:  # else no timeout would be kept any more
+                logging.getLogger(__name__).exception("a connection failed, and is closed")
+                connection.transport.abort()

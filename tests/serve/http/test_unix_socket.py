@@ -1,11 +1,14 @@
 """A server on a Unix socket: requests, and what becomes of the socket's file."""
 
+import asyncio
 import socket
+from functools import partial
 from pathlib import Path
 
 import httpx
 import pytest
 
+from endings import end_under_load
 from pictures import encode, stroke
 from server import INFER, RAW, launch, running
 from waiting import PATIENCE
@@ -74,3 +77,18 @@ def test_the_file_of_a_newer_server_stays(model: Path, tmp_path: Path) -> None:
         path.rename(tmp_path / "older.sock")
         newer.bind(str(path))
     assert path.is_socket()
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_sigterm_under_16_clients_loses_no_request(
+    model: Path, tmp_path: Path, workers: str
+) -> None:
+    path = str(tmp_path / "server.sock")
+    patient = ("--worker-timeout", "3600", "--workers", workers)
+    with launch(model, "--unix-socket", path, "--shutdown-delay=0", *patient) as server:
+        server.wait_for("ready", int(workers))
+        connect = partial(asyncio.open_unix_connection, path)
+        outcomes = asyncio.run(end_under_load(server, 16, seconds=0.1, connect=connect))
+        assert set(outcomes) == {"200"}
+        assert server.process.wait(PATIENCE) == 0
+        assert {event["event"] for event in server.events()} == {"ready", "draining", "stopped"}

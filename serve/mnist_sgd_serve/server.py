@@ -142,6 +142,8 @@ def _config(settings: Settings, application: Application) -> uvicorn.Config:
     trusted = list(settings.trusted_proxy)
     if settings.unix_socket is not None and "unix" in trusted:
         trusted = ["*"]  # nobody else can connect
+    if "*" in trusted:
+        trusted = ["*"]  # uvicorn takes it for a name among others
     return uvicorn.Config(
         application,
         http=connection_class(application),
@@ -177,7 +179,9 @@ class _Server(uvicorn.Server):
         self.channel = None if channel is None else Channel(channel, self._orphaned)
         self.watch = ModelWatch(service.models, settings.reload_interval, log)
         self.rpc: RpcServer | None = None
-        self.accepted: WeakSet[Connection] = WeakSet()  # over TLS, as the handshakes may not be over
+        self.accepted: WeakSet[Connection] = (
+            WeakSet()
+        )  # over TLS, as the handshakes may not be over
         self.code = 0
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:

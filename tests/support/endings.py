@@ -69,9 +69,7 @@ async def _answer(reader: asyncio.StreamReader) -> tuple[str, bool]:
     return head[9:12].decode(), b"connection: close" not in head
 
 
-async def call_until_refused(
-    address: str, *, keep: bool, answered: asyncio.Event
-) -> Counter[str]:
+async def call_until_refused(address: str, *, keep: bool, answered: asyncio.Event) -> Counter[str]:
     """The same over gRPC; a failure is counted by what gRPC says of it."""
     import grpc.aio
 

@@ -14,6 +14,7 @@ from socket import AF_UNIX
 from typing import Any, ClassVar, Protocol
 
 import httptools
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
@@ -42,10 +43,15 @@ QUIET_SECONDS = {NEW: 1.0, IDLE: 0.5}
 """How long a client must have been silent before a shutdown closes its connection: a request may
 be on its way."""
 
+MAPPED = "::ffff:"
+"""Before an IPv4 address on a socket for IPv6; trusted proxies are named without."""
+
 LEFT = ("unknown", 0)
 """The address of a client that has left before it was asked for."""
 
 NO_SNIFFING_LINE = b"%s: %s\r\n" % NO_SNIFFING
+
+INVALID = "the request is not valid HTTP/1.1"
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -132,6 +138,8 @@ class Connection(HttpToolsProtocol):
         socket = transport.get_extra_info("socket")
         if self.client is None and (socket is None or socket.family != AF_UNIX):
             self.client = LEFT
+        elif self.client is not None:
+            self.client = (self.client[0].removeprefix(MAPPED), self.client[1])
         if self.ending:
             self.shutdown()
 
@@ -168,6 +176,16 @@ class Connection(HttpToolsProtocol):
     def client_address(self) -> str:
         """Its address, for the log."""
         return self.client[0] if self.client else "unix"
+
+    def forwarded_address(self, forwarded: bytes) -> str:
+        """The client's address, for the log, as a trusted proxy names it in X-Forwarded-For."""
+        own = self.client_address
+        if isinstance(self.app, ProxyHeadersMiddleware) and own in self.app.trusted_hosts:
+            named, _ = self.app.trusted_hosts.get_trusted_client_address(
+                forwarded.decode("latin-1")
+            )
+            return named or own
+        return own
 
     def is_gone(self) -> bool:
         """Whether the client has left."""
@@ -230,7 +248,7 @@ class Connection(HttpToolsProtocol):
             elif not isinstance(error.__context__, _Refused):
                 raise  # a failure of our own
         except httptools.HttpParserError:
-            self.refuse(400, "the request is not valid HTTP/1.1")
+            self.refuse(400, INVALID)
         else:
             if self.received > MAX_HEADER_SIZE and not self.refused:
                 self._limit()
@@ -282,6 +300,9 @@ class Connection(HttpToolsProtocol):
         # `received` lacks the first step, of which the request may be any part.
         if self.received + STEP > MAX_HEADER_SIZE and self._head_size() > MAX_HEADER_SIZE:
             self._refuse_headers()
+            raise _Refused
+        if self.parser.get_http_version() not in ("1.0", "1.1"):
+            self.refuse(400, INVALID)
             raise _Refused
         if self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT":
             self.phase, self.upgrading = BODY, True

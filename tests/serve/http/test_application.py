@@ -43,7 +43,7 @@ class Bench:
         service = Mock(draining=False)
         self.application = Application(given, Routes(given, service, Mock(), Mock()), requests)
         self.application.routes.infer = self.handle  # type: ignore[method-assign]
-        self.application._routed = self.route  # type: ignore[assignment]
+        self.application._routed = self.route
 
     async def handle(self, request: object) -> Reply:
         if self.cancelled:
@@ -60,11 +60,11 @@ class Bench:
     def ask(self, way: str, head: dict[bytes, bytes] | None = None, *, gone: bool = False) -> Reply:
         connection = Mock(
             client=("192.0.2.7", 80),
-            client_address="192.0.2.7",
             url=b"/x" + b"y" * 9000,
             refused=False,
         )
         connection.is_gone.return_value = gone
+        connection.forwarded_address.return_value = "192.0.2.7"
         given = {b"host": b"localhost"} | (head or {})
         if way == "fast":
             request = FastInference(connection, given, keep_alive=True)

@@ -265,13 +265,15 @@ class FakeConnection:
     """Notes what is written."""
 
     url = INFER.encode()
-    client_address = "192.0.2.7"
 
     def __init__(self, application: FakeApplication) -> None:
         self.application = application
         self.loop = asyncio.get_running_loop()
         self.transport = SimpleNamespace(is_closing=lambda: False)
         self.written: list[int] = []
+
+    def forwarded_address(self, forwarded: bytes) -> str:
+        return "192.0.2.7"
 
     def write(self, reply: Reply, *, keep_alive: bool) -> None:
         self.written.append(reply.status)

@@ -26,7 +26,6 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     load_pem_private_key,
 )
-
 from uvicorn.server import ServerState
 
 from endings import CALL, METHOD, end_under_load
@@ -277,14 +276,15 @@ def test_timeouts_are_checked_while_a_connection_is_being_lost(files: Files) -> 
     limits = Settings(model=Path("none"))
 
     async def run() -> None:
-        config = uvicorn.Config(application, http=connection_class(application), ws="none")
+        make = connection_class(application)
+        config = uvicorn.Config(application, http=make, ws="none")
         config.load()
         state = ServerState()
         own = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         own.load_cert_chain(files.both)
         loop = asyncio.get_running_loop()
         listener = await loop.create_server(
-            lambda: config.http_protocol_class(config, state, {}), "127.0.0.1", 0, ssl=own
+            lambda: make(config, state, {}), "127.0.0.1", 0, ssl=own
         )
         port = listener.sockets[0].getsockname()[1]
         _, writer = await asyncio.open_connection(
@@ -292,7 +292,7 @@ def test_timeouts_are_checked_while_a_connection_is_being_lost(files: Files) -> 
         )
         while not state.connections:
             await asyncio.sleep(0)
-        (connection,) = state.connections
+        connection: Any = next(iter(state.connections))
         connection.transport.close()
         writer.transport.abort()
         failures = []

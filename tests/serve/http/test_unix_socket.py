@@ -1,6 +1,7 @@
 """A server on a Unix socket: requests, and what becomes of the socket's file."""
 
 import asyncio
+import os
 import socket
 from functools import partial
 from pathlib import Path
@@ -57,6 +58,22 @@ def test_the_file_of_a_living_server_is_not_replaced(model: Path, tmp_path: Path
             assert second.log == (
                 f"mnist_sgd_serve: cannot listen on {path}: Address already in use\n"
             )
+        check_good(path)
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_of_two_servers_that_start_at_one_path_one_is_refused(
+    model: Path, tmp_path: Path, workers: str
+) -> None:
+    """The path of the first seems to be a dead server's, as it still loads its model."""
+    path, pipe = tmp_path / "server.sock", tmp_path / "model.onnx"
+    os.mkfifo(pipe)
+    own = ("--unix-socket", str(path), "--workers", workers)
+    with launch(pipe, *own) as first, open(pipe, "wb") as file, running(model, *own):
+        file.write(model.read_bytes())
+        file.close()
+        assert first.process.wait(PATIENCE) == 2
+        assert first.log == f"mnist_sgd_serve: cannot listen on {path}: Address already in use\n"
         check_good(path)
 
 

@@ -348,3 +348,21 @@ def test_grpc_uses_the_same_certificate(model: Path, files: Files) -> None:
             channel.unary_unary(METHOD)(CALL, timeout=PATIENCE)
         assert failed.value.code() == grpc.StatusCode.UNAVAILABLE
         check_good(server, files)
+
+
+def test_grpc_calls_that_come_before_the_end_are_answered(model: Path, files: Files) -> None:
+    """GOAWAY, which clients without TLS are sent, would be no part of an encrypted stream."""
+    grpc = pytest.importorskip("grpc")
+    with launch(model, *files.options, "--grpc-port=0", "--shutdown-delay=0") as server:
+        address = server.wait_for("ready")["grpc"]
+        trusting = grpc.ssl_channel_credentials(files.authority.read_bytes())
+        with grpc.secure_channel(address, trusting) as channel:
+            call = channel.unary_unary(METHOD)
+            assert call(CALL, timeout=PATIENCE)
+            server.process.send_signal(signal.SIGTERM)
+            server.wait_for("draining")
+            end = time.monotonic() + 1
+            while time.monotonic() < end:  # without a pause of half a second
+                assert call(CALL, timeout=PATIENCE)
+        assert server.process.wait(PATIENCE) == 0
+        assert server.events("cut off") == []

@@ -139,11 +139,8 @@ def _server(
 
 
 def _config(settings: Settings, application: Application) -> uvicorn.Config:
-    trusted = list(settings.trusted_proxy)
-    if settings.unix_socket is not None and "unix" in trusted:
-        trusted = ["*"]  # nobody else can connect
-    if "*" in trusted:
-        trusted = ["*"]  # uvicorn takes it for a name among others
+    # uvicorn takes a `*` among others for a name.
+    trusted = ["*"] if "*" in settings.trusted_proxy else list(settings.trusted_proxy)
     return uvicorn.Config(
         application,
         http=connection_class(application),

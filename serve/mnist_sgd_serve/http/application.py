@@ -89,12 +89,11 @@ class Application:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Respond to a request, and record it when its response begins."""
         headers = dict(scope["headers"])
-        client = scope["client"][0] if scope["client"] else "unix"
         call = Call(
             scope["method"].encode(),
             scope["raw_path"],
             headers.get(b"x-request-id", b""),
-            client,
+            scope["client"][0],
             perf_counter(),
         )
         connection = scope["state"].get("connection")

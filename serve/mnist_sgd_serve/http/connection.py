@@ -46,8 +46,8 @@ be on its way."""
 MAPPED = "::ffff:"
 """Before an IPv4 address on a socket for IPv6; trusted proxies are named without."""
 
-LEFT = ("unknown", 0)
-"""The address of a client that has left before it was asked for."""
+UNIX, LEFT = ("unix", 0), ("unknown", 0)
+"""The addresses of clients of a Unix socket, and of those that left before it was asked for."""
 
 NO_SNIFFING_LINE = b"%s: %s\r\n" % NO_SNIFFING
 
@@ -136,10 +136,10 @@ class Connection(HttpToolsProtocol):
         super().connection_made(_Transport(transport, self))  # type: ignore[arg-type]
         self.flow = _Flow(self.transport)
         socket = transport.get_extra_info("socket")
-        if self.client is None and (socket is None or socket.family != AF_UNIX):
-            self.client = LEFT
-        elif self.client is not None:
+        if self.client is not None:
             self.client = (self.client[0].removeprefix(MAPPED), self.client[1])
+        else:
+            self.client = UNIX if socket is not None and socket.family == AF_UNIX else LEFT
         if self.ending:
             self.shutdown()
 
@@ -175,7 +175,7 @@ class Connection(HttpToolsProtocol):
     @property
     def client_address(self) -> str:
         """Its address, for the log."""
-        return self.client[0] if self.client else "unix"
+        return (self.client or LEFT)[0]
 
     def forwarded_address(self, forwarded: bytes) -> str:
         """The client's address, for the log, as a trusted proxy names it in X-Forwarded-For."""

@@ -93,8 +93,8 @@ class _Transport:
         return getattr(self.transport, name)
 
     def write(self, data: bytes) -> None:
-        """Write, unless the connection is closed."""
-        if not self.transport.is_closing():
+        """Write, unless the connection has ended."""
+        if not (self.transport.is_closing() or self.connection.lingering):
             self.transport.write(data)
 
     def close(self) -> None:
@@ -359,7 +359,7 @@ class Connection(HttpToolsProtocol):
         Unlike uvicorn, read no more while requests wait, and leave timeouts to `close_if_slow`.
         """
         self.server_state.total_requests += 1
-        if self.transport.is_closing():
+        if self.transport.is_closing() or self.lingering:
             return
         self.since = self.loop.time()
         if self.pipeline:
@@ -411,9 +411,11 @@ class Connection(HttpToolsProtocol):
         self.cycle = refusal
 
     def linger(self) -> None:
-        """Close in a moment."""
+        """Close in a moment, and read until then."""
         self.refused = self.lingering = True
         self.since = self.loop.time()
+        self.backlog, self.flow.is_held = b"", False
+        self.flow.resume_reading()
         if self.transport.can_write_eof():
             self.transport.write_eof()
 

@@ -15,6 +15,7 @@ import pytest
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
+from mnist_sgd_serve import logs
 from mnist_sgd_serve.http.application import Application
 from mnist_sgd_serve.http.fast_path import FastInference
 from mnist_sgd_serve.http.responses import Reply
@@ -252,6 +253,7 @@ def test_a_log_that_nobody_can_read_changes_no_answer(
     reading, writing = os.pipe()
     os.close(reading)
     with open(writing, "w") as pipe:
+        monkeypatch.setattr(logs, "_WRITER", logs._Writer())  # it notes lines that were lost
         monkeypatch.setattr(sys, "stderr", pipe if closed == "later" else None)
         assert Bench(QueueFull()).ask(way).status == 503
         monkeypatch.undo()

@@ -119,8 +119,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_arguments(parser)
-    # How a supervisor passes a worker its sockets, the metrics' memory and its number.
-    parser.add_argument("--inherit", type=int, nargs=4, help=argparse.SUPPRESS)
+    # How a supervisor passes a worker its sockets, the metrics' memory, its number and an inode.
+    parser.add_argument("--inherit", type=int, nargs=5, help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
     try:
         return run(args) if args.inherit is None else _work(_settings(args), args.inherit)

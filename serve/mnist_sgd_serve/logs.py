@@ -186,7 +186,7 @@ class RequestLog:
             "request": request_id.decode(),
             "method": request.method.decode(),
             "path": request.path[:200].decode("ascii", "replace"),
-            "client": request.client,
+            "client": request.client[:100],
             "status": status,
             "milliseconds": round(1000 * seconds, 3),
         }

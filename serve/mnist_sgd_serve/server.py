@@ -17,12 +17,18 @@ import socket
 import sys
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 import uvicorn
 
 from mnist_sgd_serve.http.application import Application
-from mnist_sgd_serve.http.connection import close_slow_connections
+from mnist_sgd_serve.http.connection import (
+    NEW,
+    QUIET_SECONDS,
+    Connection,
+    close_slow_connections,
+)
 from mnist_sgd_serve.http.decoders import Decoders
 from mnist_sgd_serve.http.fast_path import connection_class
 from mnist_sgd_serve.http.routes import Routes
@@ -133,9 +139,8 @@ def _server(
 
 
 def _config(settings: Settings, application: Application) -> uvicorn.Config:
-    trusted = list(settings.trusted_proxy)
-    if settings.unix_socket is not None and "unix" in trusted:
-        trusted = ["*"]  # nobody else can connect
+    # uvicorn takes a `*` among others for a name.
+    trusted = ["*"] if "*" in settings.trusted_proxy else list(settings.trusted_proxy)
     return uvicorn.Config(
         application,
         http=connection_class(application),
@@ -171,6 +176,9 @@ class _Server(uvicorn.Server):
         self.channel = None if channel is None else Channel(channel, self._orphaned)
         self.watch = ModelWatch(service.models, settings.reload_interval, log)
         self.rpc: RpcServer | None = None
+        self.accepted: WeakSet[Connection] = (
+            WeakSet()
+        )  # over TLS, as the handshakes may not be over
         self.code = 0
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
@@ -201,7 +209,7 @@ class _Server(uvicorn.Server):
         for listener in sockets or []:
             listening.listen(listener)
         rpc = {} if self.rpc is None else {"grpc": await self.rpc.start()}
-        await super().startup(sockets)
+        await self._accept(sockets or [])
         connections = self.server_state.connections
         self.deadlines = asyncio.create_task(close_slow_connections(connections, self.settings))
         self.watch.start()
@@ -220,6 +228,30 @@ class _Server(uvicorn.Server):
         if self.channel is not None:
             self.channel.start()
 
+    async def _accept(self, listeners: list[socket.socket]) -> None:
+        """Accept connections, as uvicorn would, but with the header timeout for TLS handshakes."""
+        config = self.config
+
+        def connection(_loop: asyncio.AbstractEventLoop | None = None) -> asyncio.Protocol:
+            make: Any = config.http_protocol_class
+            made: Connection = make(config, self.server_state, self.lifespan.state, _loop)
+            if config.ssl is not None:
+                self.accepted.add(made)
+            return made
+
+        seconds = None if config.ssl is None else self.settings.header_timeout
+        self.servers = [
+            await asyncio.get_running_loop().create_server(
+                connection,
+                sock=listener,
+                ssl=config.ssl,
+                backlog=config.backlog,
+                ssl_handshake_timeout=seconds,
+            )
+            for listener in listeners
+        ]
+        self.started = True
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop, and log it."""
         self.watch.stop()
@@ -227,6 +259,7 @@ class _Server(uvicorn.Server):
         if self.rpc is not None:
             stopping = asyncio.create_task(self.rpc.stop(GRACE_SECONDS))
         await self._stop_listening(sockets or [])
+        await self._finish_handshakes()
         await super().shutdown(sockets)
         if stopping is not None:
             await stopping
@@ -244,6 +277,16 @@ class _Server(uvicorn.Server):
             for listener in listeners:
                 listening.reject_new(listener)
         await listening.accept_remaining(listeners)
+
+    async def _finish_handshakes(self) -> None:
+        """Give TLS handshakes the time to end that a first request has to come."""
+        end = asyncio.get_running_loop().time() + QUIET_SECONDS[NEW]
+        while left := [one for one in self.accepted if one.is_in_handshake]:
+            if asyncio.get_running_loop().time() > end:
+                break
+            await asyncio.sleep(0.05)
+        for connection in left:
+            connection.shutdown()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -82,6 +82,9 @@ class Settings:
     unix_socket: str | None = _basic(
         None, "PATH", "listen on this Unix socket instead of an address and a port"
     )
+    unix_socket_mode: str | None = _basic(
+        None, "MODE", "permissions of the Unix socket, such as 660 (default: by the umask)"
+    )
     tls_cert: str | None = _basic(
         None, "FILE", "serve HTTPS with this certificate chain, in PEM format"
     )
@@ -177,6 +180,14 @@ class Settings:
             raise ValueError(f"log must be json or text, not {self.log!r}")
         if self.open and self.unix_socket is not None:
             raise ValueError("open needs an address: leave out --unix-socket")
+        if self.unix_socket_mode is not None:
+            if not re.fullmatch("0?[0-7]{3}", self.unix_socket_mode):
+                raise ValueError(
+                    "unix_socket_mode must be three digits from 0 to 7, such as 660, not "
+                    f"{self.unix_socket_mode!r}"
+                )
+            if self.unix_socket is None:
+                raise ValueError("unix_socket_mode needs --unix-socket PATH")
         if self.tls_key is not None and self.tls_cert is None:
             raise ValueError("tls_key needs a certificate too: give it with --tls-cert FILE")
         if self.root_path and not _ROOT_PATH.fullmatch(self.root_path):

@@ -27,8 +27,8 @@ from mmap import mmap
 
 from mnist_sgd_serve.logs import make_log
 from mnist_sgd_serve.metrics import LAYOUT
+from mnist_sgd_serve.process import listening
 from mnist_sgd_serve.process.channel import CLOSED
-from mnist_sgd_serve.process.listening import open_page, reject_new
 from mnist_sgd_serve.process.waited_signals import WaitedSignals
 from mnist_sgd_serve.settings import Settings
 
@@ -95,8 +95,10 @@ def supervise(
 
 def inherit(descriptors: Sequence[int]) -> tuple[socket.socket, mmap, socket.socket, int]:
     """Open what a worker inherits: listener, metrics' memory, channel, and its own number."""
-    listener, memory, channel, worker = descriptors
-    return socket.socket(fileno=listener), mmap(memory, 0), socket.socket(fileno=channel), worker
+    file, memory, channel, worker, number = descriptors
+    listener = socket.socket(fileno=file)
+    listening.inherit(listener, number)
+    return listener, mmap(memory, 0), socket.socket(fileno=channel), worker
 
 
 @dataclass
@@ -151,7 +153,7 @@ def _start(
         inherited = (listener.fileno(), memory, theirs.fileno())
         try:
             slot.process = subprocess.Popen(
-                command([*inherited, number]),
+                command([*inherited, number, listening.inode(listener)]),
                 env=dict(environment),
                 pass_fds=inherited,
                 start_new_session=True,  # a terminal's Ctrl-C reaches it only by the supervisor
@@ -193,7 +195,7 @@ class _WorkerPool:
                 if slot.ready and not self.was_ready:
                     self.was_ready = True
                     if self.settings.open:
-                        open_page(self.listener, self.settings)
+                        listening.open_page(self.listener, self.settings)
                 self._replace_if_hanging(slot, slot.process)
             may_start = not self.stopping and (self.was_ready or number == 0)
             if slot.process is None and may_start and now >= slot.start_at:
@@ -228,7 +230,7 @@ class _WorkerPool:
         """Do what is due after the first signal: stop listening, kill, end."""
         if now >= self.close_at:
             self.close_at = inf
-            reject_new(self.listener)
+            listening.reject_new(self.listener)
             self.listener.close()
             for slot in self.slots:
                 slot.send(CLOSED)

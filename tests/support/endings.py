@@ -14,6 +14,8 @@ import contextlib
 import signal
 import sys
 from collections import Counter
+from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 from request_bombs import message as grpc_request, part
@@ -27,13 +29,18 @@ CALL = grpc_request(1, after=part(7, bytes(784))).body
 METHOD = "/inference.GRPCInferenceService/ModelInfer"
 
 
-async def ask_until_refused(server: Server, *, keep: bool, answered: asyncio.Event) -> Counter[str]:
+Connect = Callable[[], Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]]
+
+
+async def ask_until_refused(
+    connect: Connect, *, keep: bool, answered: asyncio.Event
+) -> Counter[str]:
     """What became of the requests of one client; `answered` is set after the first answer."""
     seen: Counter[str] = Counter()
     while True:
         try:
-            reader, writer = await asyncio.open_connection(server.host, server.port)
-        except ConnectionRefusedError:
+            reader, writer = await connect()
+        except (ConnectionRefusedError, FileNotFoundError):  # the latter at a Unix socket
             return seen
         try:
             more = True
@@ -62,13 +69,10 @@ async def _answer(reader: asyncio.StreamReader) -> tuple[str, bool]:
     return head[9:12].decode(), b"connection: close" not in head
 
 
-async def call_until_refused(
-    server: Server, *, keep: bool, answered: asyncio.Event
-) -> Counter[str]:
+async def call_until_refused(address: str, *, keep: bool, answered: asyncio.Event) -> Counter[str]:
     """The same over gRPC; a failure is counted by what gRPC says of it."""
     import grpc.aio
 
-    address = server.wait_for("ready")["grpc"]
     own = [("grpc.use_local_subchannel_pool", 1)]  # else all channels share one connection
     seen: Counter[str] = Counter()
     while True:
@@ -88,13 +92,30 @@ async def call_until_refused(
 
 
 async def end_under_load(
-    server: Server, clients: int, seconds: float, *, over: str = "http"
+    server: Server,
+    clients: int,
+    seconds: float,
+    *,
+    over: str = "http",
+    connect: Connect | None = None,
 ) -> Counter[str]:
-    """Let clients ask for so long, then send SIGTERM; gives what became of all requests."""
-    ask = call_until_refused if over == "grpc" else ask_until_refused
+    """Let clients ask for so long, then send SIGTERM; gives what became of all requests.
+
+    Args:
+        server: the server.
+        clients: how many there are.
+        seconds: for which they ask, each once at least.
+        over: `http` or `grpc`.
+        connect: opens a connection for HTTP; by default to the server's port.
+    """
+    if over == "grpc":
+        ask = partial(call_until_refused, server.wait_for("ready")["grpc"])
+    else:
+        usual = partial(asyncio.open_connection, server.host, server.port)
+        ask = partial(ask_until_refused, connect or usual)
     events = [asyncio.Event() for _ in range(clients)]
     asking = [
-        asyncio.create_task(ask(server, keep=number % 2 == 1, answered=event))
+        asyncio.create_task(ask(keep=number % 2 == 1, answered=event))
         for number, event in enumerate(events)
     ]
     await asyncio.gather(*(event.wait() for event in events))

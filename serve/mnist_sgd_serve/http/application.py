@@ -6,15 +6,16 @@ come by `infer` instead, after `allows_fast`; both ways share the handler, the e
 
 import asyncio
 from dataclasses import dataclass
+from functools import partial
 from time import perf_counter
 
 from starlette.exceptions import HTTPException
-from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from mnist_sgd_serve.http.cors import Cors
 from mnist_sgd_serve.http.fast_path import FastInference
 from mnist_sgd_serve.http.responses import (
     CLIENT_CLOSED_REQUEST,
@@ -29,15 +30,6 @@ from mnist_sgd_serve.http.site import Site
 from mnist_sgd_serve.logs import LoggedRequest, RequestLog
 from mnist_sgd_serve.protocol import Kind, RequestError, quoted
 from mnist_sgd_serve.settings import Settings
-
-CORS_HEADERS = [
-    "authorization",
-    "content-encoding",
-    "content-type",
-    "inference-header-content-length",
-    "x-request-id",
-]
-EXPOSED_HEADERS = ["inference-header-content-length", "retry-after", "x-request-id"]
 
 CLOSE = (b"connection", b"close")
 
@@ -84,16 +76,10 @@ class Application:
         self.authentication = routes.authentication
         self.site = Site(settings)
         self.root_path = routes.root_path
-        self._checked: ASGIApp = self._check
-        if settings.cors:
-            self._checked = CORSMiddleware(
-                self._check,
-                allow_origins=settings.cors,
-                allow_methods=["GET", "HEAD", "POST"],
-                allow_headers=CORS_HEADERS,
-                expose_headers=EXPOSED_HEADERS,
-            )
-        self._routed = GZipMiddleware(routes, minimum_size=1024, compresslevel=6)
+        compressed = GZipMiddleware(routes, minimum_size=1024, compresslevel=6)
+        self._routed: ASGIApp = compressed
+        if settings.cors:  # errors become responses inside of it, so that pages can read them
+            self._routed = Cors(partial(self._respond, compressed), settings.cors)
 
     @property
     def draining(self) -> bool:
@@ -103,12 +89,11 @@ class Application:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Respond to a request, and record it when its response begins."""
         headers = dict(scope["headers"])
-        client = scope["client"][0] if scope["client"] else "unix"
         call = Call(
             scope["method"].encode(),
             scope["raw_path"],
             headers.get(b"x-request-id", b""),
-            client,
+            scope["client"][0],
             perf_counter(),
         )
         connection = scope["state"].get("connection")
@@ -135,7 +120,7 @@ class Application:
             await send(message)
 
         try:
-            await self._checked(scope, receive, send_recorded)
+            await self._respond(self._check, scope, receive, send_recorded)
         except ClientDisconnect:  # before its request was complete
             if connection is None or not connection.refused:
                 self.requests.record(call, call.route, CLIENT_CLOSED_REQUEST, "the client has left")
@@ -144,7 +129,13 @@ class Application:
             raise
 
     async def _check(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Respond to a request that may be refused."""
+        """Respond to a request, unless its Host, its origin or its framing is refused."""
+        self.site.check(scope)
+        _check_coding(scope)
+        await self._routed(scope, receive, send)
+
+    async def _respond(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run an application, and respond with its error if it raises one."""
         started = False
 
         async def send_noted(message: Message) -> None:
@@ -153,9 +144,7 @@ class Application:
             await send(message)
 
         try:
-            self.site.check(scope)
-            _check_coding(scope)
-            await self._routed(scope, receive, send_noted)
+            await app(scope, receive, send_noted)
         except ClientDisconnect:
             raise
         except Exception as error:

@@ -7,11 +7,14 @@ with an Upgrade header.
 """
 
 import asyncio
+import logging
 import re
 import select
+from socket import AF_UNIX
 from typing import Any, ClassVar, Protocol
 
 import httptools
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
@@ -40,7 +43,15 @@ QUIET_SECONDS = {NEW: 1.0, IDLE: 0.5}
 """How long a client must have been silent before a shutdown closes its connection: a request may
 be on its way."""
 
+MAPPED = "::ffff:"
+"""Before an IPv4 address on a socket for IPv6; trusted proxies are named without."""
+
+UNIX, LEFT = ("unix", 0), ("unknown", 0)
+"""The addresses of clients of a Unix socket, and of those that left before it was asked for."""
+
 NO_SNIFFING_LINE = b"%s: %s\r\n" % NO_SNIFFING
+
+INVALID = "the request is not valid HTTP/1.1"
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -82,8 +93,8 @@ class _Transport:
         return getattr(self.transport, name)
 
     def write(self, data: bytes) -> None:
-        """Write, unless the connection is closed."""
-        if not self.transport.is_closing():
+        """Write, unless the connection has ended."""
+        if not (self.transport.is_closing() or self.connection.lingering):
             self.transport.write(data)
 
     def close(self) -> None:
@@ -116,6 +127,7 @@ class Connection(HttpToolsProtocol):
         self.lingering = False  # everything is sent, but the client may not have seen it
         self.stalled_since = 0.0  # when the client last stopped reading
         self.closing_since = 0.0  # since when all is sent and the connection is closing
+        self.ending = False  # the server ends, and the TLS handshake is not over
 
     # What the transport calls.
 
@@ -123,6 +135,18 @@ class Connection(HttpToolsProtocol):
         """Begin."""
         super().connection_made(_Transport(transport, self))  # type: ignore[arg-type]
         self.flow = _Flow(self.transport)
+        socket = transport.get_extra_info("socket")
+        if self.client is not None:
+            self.client = (self.client[0].removeprefix(MAPPED), self.client[1])
+        else:
+            self.client = UNIX if socket is not None and socket.family == AF_UNIX else LEFT
+        if self.ending:
+            self.shutdown()
+
+    @property
+    def is_in_handshake(self) -> bool:
+        """Whether the TLS handshake is not over, if it has not failed."""
+        return self.transport is None
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End; running requests find out by `is_gone`."""
@@ -151,7 +175,17 @@ class Connection(HttpToolsProtocol):
     @property
     def client_address(self) -> str:
         """Its address, for the log."""
-        return self.client[0] if self.client else "unix"
+        return (self.client or LEFT)[0]
+
+    def forwarded_address(self, forwarded: bytes) -> str:
+        """The client's address, for the log, as a trusted proxy names it in X-Forwarded-For."""
+        own = self.client_address
+        if isinstance(self.app, ProxyHeadersMiddleware) and own in self.app.trusted_hosts:
+            named, _ = self.app.trusted_hosts.get_trusted_client_address(
+                forwarded.decode("latin-1")
+            )
+            return named or own
+        return own
 
     def is_gone(self) -> bool:
         """Whether the client has left."""
@@ -214,7 +248,7 @@ class Connection(HttpToolsProtocol):
             elif not isinstance(error.__context__, _Refused):
                 raise  # a failure of our own
         except httptools.HttpParserError:
-            self.refuse(400, "the request is not valid HTTP/1.1")
+            self.refuse(400, INVALID)
         else:
             if self.received > MAX_HEADER_SIZE and not self.refused:
                 self._limit()
@@ -266,6 +300,9 @@ class Connection(HttpToolsProtocol):
         # `received` lacks the first step, of which the request may be any part.
         if self.received + STEP > MAX_HEADER_SIZE and self._head_size() > MAX_HEADER_SIZE:
             self._refuse_headers()
+            raise _Refused
+        if self.parser.get_http_version() not in ("1.0", "1.1"):
+            self.refuse(400, INVALID)
             raise _Refused
         if self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT":
             self.phase, self.upgrading = BODY, True
@@ -322,7 +359,7 @@ class Connection(HttpToolsProtocol):
         Unlike uvicorn, read no more while requests wait, and leave timeouts to `close_if_slow`.
         """
         self.server_state.total_requests += 1
-        if self.transport.is_closing():
+        if self.transport.is_closing() or self.lingering:
             return
         self.since = self.loop.time()
         if self.pipeline:
@@ -374,9 +411,11 @@ class Connection(HttpToolsProtocol):
         self.cycle = refusal
 
     def linger(self) -> None:
-        """Close in a moment."""
+        """Close in a moment, and read until then."""
         self.refused = self.lingering = True
         self.since = self.loop.time()
+        self.backlog, self.flow.is_held = b"", False
+        self.flow.resume_reading()
         if self.transport.can_write_eof():
             self.transport.write_eof()
 
@@ -392,6 +431,9 @@ class Connection(HttpToolsProtocol):
 
     def shutdown(self) -> None:
         """Close after the response to a started request, or when none has come for a while."""
+        self.ending = self.is_in_handshake
+        if self.ending:
+            return
         if self._is_busy() and not self.lingering:
             self.cycle.keep_alive = False
         if self.phase in (HEADERS, BODY) or self._is_busy() or self.transport.is_closing():
@@ -434,10 +476,11 @@ class Connection(HttpToolsProtocol):
 
         Only a socket that takes more has no response left to send.
         """
-        if self.scheme != "https":
+        socket = self.transport.get_extra_info("socket")
+        if self.scheme != "https" or socket is None:  # of TLS it is gone before `connection_lost`
             return
         poll = select.poll()
-        poll.register(self.transport.get_extra_info("socket"), select.POLLOUT)
+        poll.register(socket, select.POLLOUT)
         if not self.closing_since or not poll.poll(0):
             self.closing_since = now
         elif now - self.closing_since > LINGER_SECONDS:
@@ -472,4 +515,8 @@ async def close_slow_connections(connections: set[Any], limits: Settings) -> Non
         await asyncio.sleep(SWEEP_SECONDS)
         now = asyncio.get_running_loop().time()
         for connection in list(connections):
-            connection.close_if_slow(now, limits)
+            try:
+                connection.close_if_slow(now, limits)
+            except Exception:  # else no timeout would be kept any more
+                logging.getLogger(__name__).exception("a connection failed, and is closed")
+                connection.transport.abort()

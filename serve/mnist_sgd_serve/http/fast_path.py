@@ -88,8 +88,8 @@ class FastInference:
 
     @property
     def client(self) -> str:
-        """The client's address."""
-        return self.connection.client_address
+        """The client's address, as a trusted proxy names it."""
+        return self.connection.forwarded_address(self.headers.get(b"x-forwarded-for", b""))
 
     def take_body(self) -> bytes:
         """Give the body away."""

@@ -6,6 +6,7 @@ The Content-Security-Policy allows what comes from this server and nothing else.
 from pathlib import Path
 from typing import Any
 
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
@@ -31,6 +32,8 @@ class PageFiles(StaticFiles):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Respond to a request."""
         scope["state"]["call"].route = "page"
+        if scope["path"] != f"{scope['root_path']}/{self.get_path(scope)}":
+            raise HTTPException(404)  # it has further slashes or dots
         # A part of so small a file is never needed: RFC 9110, section 14.2, lets Range be ignored.
         scope["headers"] = [header for header in scope["headers"] if header[0] != b"range"]
         await super().__call__(scope, receive, send)

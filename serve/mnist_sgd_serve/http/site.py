@@ -65,11 +65,7 @@ class Site:
                 Kind.FORBIDDEN,
             )
         if scope["method"] not in SAFE_METHODS and self._is_foreign(headers, host):
-            raise RequestError(
-                "a page of another site may not send this; start the server with --cors ORIGIN "
-                "to allow one",
-                Kind.FORBIDDEN,
-            )
+            raise foreign_page()
 
     def _allows(self, host: bytes) -> bool:
         """Whether a value of Host names this server; its port is ignored."""
@@ -99,6 +95,15 @@ class Site:
         scheme, _, authority = origin.lower().partition("://")
         port = _DEFAULT_PORTS.get(scheme, "")
         return authority.removesuffix(port) != host.lower().removesuffix(port)
+
+
+def foreign_page() -> RequestError:
+    """Make the error for a request that a page of another site has sent."""
+    return RequestError(
+        "a page of another site may not send this; start the server with --cors ORIGIN to allow "
+        "one",
+        Kind.FORBIDDEN,
+    )
 
 
 def _fits(name: str, pattern: str) -> bool:

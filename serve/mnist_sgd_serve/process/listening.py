@@ -25,7 +25,7 @@ from pathlib import Path
 from mnist_sgd_serve.settings import Settings
 
 _BOUND: dict[str, int] = {}
-"""The inodes of the paths of the Unix sockets that this process has bound."""
+"""The inodes of the paths of the Unix sockets that this process has bound or inherited."""
 
 SETTLE_SECONDS = 0.1
 """For started handshakes to complete, after new ones are rejected."""
@@ -49,7 +49,7 @@ def bind(settings: Settings) -> socket.socket:
         OSError: it is in use or cannot be bound; the message names it.
     """
     if settings.unix_socket is not None:
-        return _bind_unix(Path(settings.unix_socket))
+        return _bind_unix(Path(settings.unix_socket), settings.unix_socket_mode)
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -62,8 +62,11 @@ def bind(settings: Settings) -> socket.socket:
     return listener
 
 
-def _bind_unix(path: Path) -> socket.socket:
-    """Bind a Unix socket, in the place of one that a dead server has left."""
+def _bind_unix(path: Path, mode: str | None) -> socket.socket:
+    """Bind a Unix socket, in the place of one that a dead server has left.
+
+    Nobody connects to it before it listens, so it may have its permissions a little later.
+    """
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         if path.exists() and not path.is_socket():
@@ -76,6 +79,8 @@ def _bind_unix(path: Path) -> socket.socket:
             else:
                 raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
         listener.bind(os.fspath(path))
+        if mode is not None:
+            path.chmod(int(mode, 8))
     except OSError as error:
         listener.close()
         raise _cannot(os.fspath(path), error) from error
@@ -88,12 +93,36 @@ def listen(listener: socket.socket) -> None:
     """Listen, as uvicorn would, but with an error that names the address.
 
     Raises:
-        OSError: another server that started at the same time was faster.
+        OSError: another server that started at the same time was faster, or has taken the path of
+            this Unix socket for one that a dead server has left.
     """
     try:
         listener.listen()
+        if listener.family == socket.AF_UNIX and not _has_path(listener):
+            raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
     except OSError as error:
-        raise _cannot(_address(*listener.getsockname()[:2]), error) from error
+        unix = listener.family == socket.AF_UNIX
+        name = listener.getsockname()
+        raise _cannot(name if unix else _address(*name[:2]), error) from error
+
+
+def inode(listener: socket.socket) -> int:
+    """The inode of the path of a Unix socket; 0 for other sockets."""
+    return _BOUND.get(listener.getsockname(), 0) if listener.family == socket.AF_UNIX else 0
+
+
+def inherit(listener: socket.socket, number: int) -> None:
+    """Take over a socket that another process has bound, with the `inode` of its path."""
+    if number:
+        _BOUND[listener.getsockname()] = number
+
+
+def _has_path(listener: socket.socket) -> bool:
+    """Whether the path of a Unix socket still leads to it."""
+    path = listener.getsockname()
+    with suppress(OSError):
+        return os.stat(path).st_ino == _BOUND.get(path)
+    return False
 
 
 def url(listener: socket.socket, settings: Settings) -> str:
@@ -135,10 +164,9 @@ def reject_new(listener: socket.socket) -> None:
     A Unix socket loses its path, unless that belongs to a newer server by now.
     """
     if listener.family == socket.AF_UNIX:
-        path = listener.getsockname()
-        with suppress(OSError):
-            if os.stat(path).st_ino == _BOUND.get(path):
-                os.unlink(path)
+        if _has_path(listener):
+            with suppress(OSError):
+                os.unlink(listener.getsockname())
         return
     if not sys.platform.startswith("linux"):
         listener.listen(0)

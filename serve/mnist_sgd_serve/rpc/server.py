@@ -95,7 +95,8 @@ class RpcServer:
     async def stop(self, grace: float) -> None:
         """Accept no more calls, and wait for the running ones, at most `grace` seconds.
 
-        Clients are told first, so that none of their calls arrives too late. gRPC would also wait
+        Clients are told first, so that none of their calls arrives too late; over TLS they cannot
+        be, and calls are only answered for as long as none comes for a moment. gRPC would also wait
         for every client to acknowledge the end, which a stalled one never does. So when all calls
         are over it is given a moment and no more.
         """
@@ -104,7 +105,8 @@ class RpcServer:
             reject_new(listener)
         await asyncio.sleep(SETTLE_SECONDS)  # gRPC accepts what waits, in its own threads
         self.receiver.end()
-        if say_goodbye(self.port):
+        # A TLS connection's bytes are encrypted within gRPC: a frame among them would break it.
+        if self.settings.tls_cert is not None or say_goodbye(self.port):
             await self._wait_for_quiet(min(grace, MAX_QUIET_SECONDS))
         stopping = asyncio.create_task(self.server.stop(grace))
         while self.running and not stopping.done():

@@ -15,6 +15,7 @@ import pytest
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
+from mnist_sgd_serve import logs
 from mnist_sgd_serve.http.application import Application
 from mnist_sgd_serve.http.fast_path import FastInference
 from mnist_sgd_serve.http.responses import Reply
@@ -43,7 +44,7 @@ class Bench:
         service = Mock(draining=False)
         self.application = Application(given, Routes(given, service, Mock(), Mock()), requests)
         self.application.routes.infer = self.handle  # type: ignore[method-assign]
-        self.application._routed = self.route  # type: ignore[assignment]
+        self.application._routed = self.route
 
     async def handle(self, request: object) -> Reply:
         if self.cancelled:
@@ -60,11 +61,11 @@ class Bench:
     def ask(self, way: str, head: dict[bytes, bytes] | None = None, *, gone: bool = False) -> Reply:
         connection = Mock(
             client=("192.0.2.7", 80),
-            client_address="192.0.2.7",
             url=b"/x" + b"y" * 9000,
             refused=False,
         )
         connection.is_gone.return_value = gone
+        connection.forwarded_address.return_value = "192.0.2.7"
         given = {b"host": b"localhost"} | (head or {})
         if way == "fast":
             request = FastInference(connection, given, keep_alive=True)
@@ -252,6 +253,7 @@ def test_a_log_that_nobody_can_read_changes_no_answer(
     reading, writing = os.pipe()
     os.close(reading)
     with open(writing, "w") as pipe:
+        monkeypatch.setattr(logs, "_WRITER", logs._Writer())  # it notes lines that were lost
         monkeypatch.setattr(sys, "stderr", pipe if closed == "later" else None)
         assert Bench(QueueFull()).ask(way).status == 503
         monkeypatch.undo()

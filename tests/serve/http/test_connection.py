@@ -161,6 +161,20 @@ def test_a_client_that_is_refused_while_it_sends_sees_why(server: Server, path: 
         assert connection.getresponse().status == (413 if path == INFER else 404)
 
 
+EXPECTING = {"Expect": "100-continue"}
+
+
+@pytest.mark.parametrize("next_", [LIVE, FAST, SLOW, message("POST", INFER, b"1", EXPECTING)])
+def test_nothing_is_answered_after_the_last_request(server: Server, next_: bytes) -> None:
+    """A client that asks first and is refused may send its body or not, so no request follows."""
+    with server.connect() as client:
+        client.send(message("GET", "/nothing", headers=EXPECTING) + next_ + FAST[:-1])
+        assert client.reply().headers["connection"] == "close"
+        assert client.rest() == b""
+    server.check_good()
+    assert [event for event in server.events() if event["level"] == "error"] == []
+
+
 def test_a_refusal_after_head_has_its_body(server: Server) -> None:
     with server.connect() as client:
         assert client.ask("HEAD", "/v2/health/live").status == 200
@@ -265,13 +279,15 @@ class FakeConnection:
     """Notes what is written."""
 
     url = INFER.encode()
-    client_address = "192.0.2.7"
 
     def __init__(self, application: FakeApplication) -> None:
         self.application = application
         self.loop = asyncio.get_running_loop()
         self.transport = SimpleNamespace(is_closing=lambda: False)
         self.written: list[int] = []
+
+    def forwarded_address(self, forwarded: bytes) -> str:
+        return "192.0.2.7"
 
     def write(self, reply: Reply, *, keep_alive: bool) -> None:
         self.written.append(reply.status)

@@ -244,6 +244,9 @@ def test_a_bad_chunk_size_is_refused(server: Server, size: bytes) -> None:
     [
         b"nonsense\r\n\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(100),  # how TLS begins
+        b"GET /v2 HTTP/2.0\r\nHost: localhost\r\n\r\n",
+        b"POST /v2/models/mnist_sgd/infer HTTP/2.0\r\nHost: a\r\nContent-Length: 784\r\n\r\n",
+        b"GET /v2\r\n\r\n",
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
         b"GET / HTTP/9.9\r\n\r\n",
         b"GET /\xff\0 HTTP/1.1\r\n\r\n",
@@ -315,6 +318,9 @@ def test_a_wrong_method_is_refused_with_what_is_allowed(
         "/page/%2e%2e/server.py",
         "/page/page.css%00.py",
         "/page/",
+        "/page/page.js/",
+        "/page//page.js",
+        "/page/./page.js",
         "*",
         "/" + "y" * 9000,
     ],

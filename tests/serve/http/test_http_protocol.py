@@ -270,6 +270,14 @@ def test_pages_of_another_origin_may_ask_if_told(tmp_path: Path, server: Server)
         assert good.status == 200
         for answer in (refused, good):
             assert answer.headers["access-control-allow-origin"] == origin
+        for given, text in (
+            ({"Origin": "https://example.com"}, "a page of another site may not send this"),
+            ({"Access-Control-Request-Method": "PUT"}, "a page of another origin may send GET, H"),
+            ({"Access-Control-Request-Headers": "x-other"}, "a page of another origin may send"),
+            ({"Host": "evil.example"}, "the host 'evil.example' is not a name of this server"),
+        ):
+            reply = client.ask("OPTIONS", INFER, headers=preflight | given)
+            assert (reply.status, reply.error[: len(text)]) == (403, text)
     reply = server.ask("OPTIONS", INFER, headers=preflight)
     server.check_refusal(reply, 405, "'OPTIONS' is not allowed here: use POST")
     assert "access-control-allow-origin" not in reply.headers

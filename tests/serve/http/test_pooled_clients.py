@@ -5,7 +5,9 @@ that the connection is closed. HEAD never has a body.
 """
 
 import io
+import signal
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import h11
@@ -14,7 +16,8 @@ import pytest
 from PIL import Image
 
 import onnx_models
-from server import INFER, RAW, Server, running
+from server import INFER, RAW, Server, launch, running, stopped
+from waiting import wait_until
 
 MAX_BODY = 100_000
 TOKEN = {"authorization": "Bearer secret"}
@@ -37,12 +40,24 @@ class H11Client:
 
     def ask(self, method: str, path: str, headers: dict[str, str], body: bytes) -> tuple[Any, int]:
         """The response and the length of its body."""
-        given = [("host", "localhost"), ("content-length", str(len(body))), *headers.items()]
+        self.send(method, path, headers, body)
+        return self.receive()
+
+    def send(
+        self, method: str, path: str, headers: dict[str, str], body: bytes, missing: int = 0
+    ) -> None:
+        """Send a request, but for the last bytes of its body if some are to be missing."""
+        size = len(body) + missing
+        given = [("host", "localhost"), ("content-length", str(size)), *headers.items()]
         send = self.client.send
         send(self.state.send(h11.Request(method=method, target=path, headers=given)) or b"")
         if body:
             send(self.state.send(h11.Data(data=body)) or b"")
-        send(self.state.send(h11.EndOfMessage()) or b"")
+        if not missing:
+            send(self.state.send(h11.EndOfMessage()) or b"")
+
+    def receive(self) -> tuple[Any, int]:
+        """The response and the length of its body."""
         response, length = None, 0
         while True:
             event = self.state.next_event()
@@ -111,6 +126,75 @@ def test_httpx_keeps_one_connection_through_all_refusals(server: Server) -> None
             assert client.request(method, path, headers=headers, content=body).status_code == status
             response = client.post(INFER, headers=TOKEN | RAW, content=bytes(784))
             assert response.headers["inference-header-content-length"] == "160"
+
+
+def test_a_client_that_is_refused_as_too_slow_asks_anew(model: Path) -> None:
+    """It sees 408 though it has not sent everything."""
+
+    counted = 'mnist_sgd_requests_total{route="other",status="408"}'
+
+    def halting(server: Server) -> Iterator[bytes]:
+        yield bytes(700)
+        wait_until(lambda: server.metric(counted) == 3)
+        yield bytes(84)
+
+    with running(model, "--body-timeout", "0.001") as server:
+        for path in (INFER, "/predict"):
+            client = H11Client(server)
+            client.send("POST", path, RAW, bytes(700), missing=84)
+            response, length = client.receive()
+            told = dict(response.headers)
+            assert (response.status_code, told[b"connection"]) == (408, b"close")
+            assert length == int(told[b"content-length"])
+            assert client.state.their_state is h11.MUST_CLOSE
+            assert client.client.rest() == b""
+            client.client.close()
+        with httpx.Client(base_url=server.address) as pool:
+            slow = pool.post(
+                INFER, headers=RAW | {"content-length": "784"}, content=halting(server)
+            )
+            assert slow.status_code == 408
+            assert slow.json() == {"error": "the body did not arrive within 0.001 s"}
+            assert pool.post(INFER, headers=RAW, content=bytes(784)).status_code == 200
+
+
+def test_a_client_that_finds_the_queue_full_asks_again_on_its_connection(model: Path) -> None:
+    with running(model, "--max-queue-size", "1") as server:
+        clients = [H11Client(server) for _ in range(20)]
+        for client in clients:  # so that each is accepted
+            assert client.ask("GET", "/v2/health/live", {}, b"")[0].status_code == 200
+            client.state.start_next_cycle()
+        with stopped(server):
+            for client in clients:
+                client.send("POST", INFER, RAW, bytes(784))
+                client.client.wait_until_delivered()
+        statuses = set()
+        for client in clients:
+            response, length = client.receive()
+            statuses.add(response.status_code)
+            assert length == int(dict(response.headers)[b"content-length"])
+            client.state.start_next_cycle()
+        assert statuses == {200, 503}
+        for client in clients:
+            assert client.ask("POST", INFER, RAW, bytes(784))[0].status_code == 200
+            client.client.close()
+
+
+def test_a_pool_goes_on_with_a_new_connection_while_a_server_is_not_ready(model: Path) -> None:
+    with (
+        launch(model, "--shutdown-delay", "3600") as server,
+        httpx.Client(limits=httpx.Limits(max_connections=1)) as pool,
+    ):
+        server.wait_until_ready()
+        pool.base_url = server.address
+        assert pool.get("/v2/health/ready").status_code == 200
+        server.process.send_signal(signal.SIGTERM)
+        server.wait_for("draining")
+        for _ in range(3):
+            refused = pool.get("/v2/health/ready")
+            assert (refused.status_code, refused.headers["connection"]) == (503, "close")
+            assert refused.json() == {"error": "the server is shutting down"}
+            assert pool.post(INFER, headers=RAW, content=bytes(784)).status_code == 200
 
 
 def test_a_client_that_asks_first_is_not_told_to_send_what_will_be_refused(server: Server) -> None:

@@ -1,27 +1,38 @@
 """HTTPS with a certificate of the operator's, over HTTP and gRPC, from the start to the end."""
 
+import asyncio
 import http.client
 import signal
 import socket
 import ssl
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import httpx
 import pytest
 import trustme
+import uvicorn
+import uvloop
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
     PrivateFormat,
     load_pem_private_key,
 )
+from uvicorn.server import ServerState
 
-from endings import CALL, METHOD
+from endings import CALL, METHOD, end_under_load
+from mnist_sgd_serve.http.fast_path import connection_class
+from mnist_sgd_serve.settings import Settings
 from pictures import encode, stroke
-from server import INFER, RAW, Server, launch, running
+from server import INFER, RAW, Server, launch, message, running
 from waiting import PATIENCE
 
 
@@ -203,6 +214,100 @@ def test_a_client_that_is_silent_in_the_handshake_does_not_delay_the_end(
         assert server.events("cut off") == []
 
 
+def test_a_client_that_is_silent_in_the_handshake_is_left_after_the_header_timeout(
+    model: Path, files: Files
+) -> None:
+    with (
+        running(model, *files.options, "--header-timeout=0.2") as server,
+        server.connect() as silent,
+        server.connect() as begun,
+    ):
+        begun.send(b"\x16\x03\x01\x02\x00\x01")
+        assert (silent.rest(), begun.rest()) == (b"", b"")
+        check_good(server, files)
+
+
+def test_a_handshake_that_has_begun_at_the_end_is_finished_and_its_request_answered(
+    model: Path, files: Files
+) -> None:
+    """One whose client then says nothing delays the end no more than one without TLS."""
+    with launch(model, *files.options, "--shutdown-delay=0") as server, ExitStack() as stack:
+        server.wait_until_ready()
+        late, silent = (stack.enter_context(server.connect()) for _ in range(2))
+        check_good(server, files)  # connections are accepted in their order
+        server.process.send_signal(signal.SIGTERM)
+        server.wait_for("draining")
+        time.sleep(0.4)  # it has stopped listening; a first request may take a second
+        asking, saying_nothing = (
+            stack.enter_context(files.context.wrap_socket(one.socket, server_hostname="localhost"))
+            for one in (late, silent)
+        )
+        asking.sendall(message("POST", INFER, bytes(784), RAW))
+        assert asking.recv(12) == b"HTTP/1.1 200"
+        assert server.process.wait(5) == 0, server.log
+        assert saying_nothing.recv(1) == b""
+        assert server.events("cut off") == []
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_sigterm_under_16_clients_loses_no_request(model: Path, files: Files, workers: str) -> None:
+    patient = ("--worker-timeout", "3600", "--workers", workers)
+    with launch(model, *files.options, "--shutdown-delay=0", *patient) as server:
+        server.wait_until_ready()
+        server.wait_for("ready", int(workers))
+        connect = partial(
+            asyncio.open_connection,
+            server.host,
+            server.port,
+            ssl=files.context,
+            server_hostname="localhost",
+        )
+        outcomes = asyncio.run(end_under_load(server, 16, seconds=0.1, connect=connect))
+        assert set(outcomes) == {"200"}
+        assert server.process.wait(PATIENCE) == 0
+        assert {event["event"] for event in server.events()} == {"ready", "draining", "stopped"}
+
+
+def test_timeouts_are_checked_while_a_connection_is_being_lost(files: Files) -> None:
+    """Between the end of a socket and the call of `connection_lost` it has none."""
+    application: Any = SimpleNamespace(
+        reject=lambda status, message, client: pytest.fail(message), draining=False
+    )
+    limits = Settings(model=Path("none"))
+
+    async def run() -> None:
+        make = connection_class(application)
+        config = uvicorn.Config(application, http=make, ws="none")
+        config.load()
+        state = ServerState()
+        own = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        own.load_cert_chain(files.both)
+        loop = asyncio.get_running_loop()
+        listener = await loop.create_server(
+            lambda: make(config, state, {}), "127.0.0.1", 0, ssl=own
+        )
+        port = listener.sockets[0].getsockname()[1]
+        _, writer = await asyncio.open_connection(
+            "127.0.0.1", port, ssl=files.context, server_hostname="localhost"
+        )
+        while not state.connections:
+            await asyncio.sleep(0)
+        connection: Any = next(iter(state.connections))
+        connection.transport.close()
+        writer.transport.abort()
+        failures = []
+        while not connection.lost:
+            try:
+                connection.close_if_slow(loop.time(), limits)
+            except Exception as error:
+                failures.append(error)
+            await asyncio.sleep(0)
+        listener.close()
+        assert failures == []
+
+    uvloop.run(run())
+
+
 @pytest.mark.parametrize("path", [INFER, "/predict"])
 def test_requests_in_flight_are_answered_and_idle_clients_do_not_delay_the_end(
     model: Path, files: Files, path: str
@@ -243,3 +348,21 @@ def test_grpc_uses_the_same_certificate(model: Path, files: Files) -> None:
             channel.unary_unary(METHOD)(CALL, timeout=PATIENCE)
         assert failed.value.code() == grpc.StatusCode.UNAVAILABLE
         check_good(server, files)
+
+
+def test_grpc_calls_that_come_before_the_end_are_answered(model: Path, files: Files) -> None:
+    """GOAWAY, which clients without TLS are sent, would be no part of an encrypted stream."""
+    grpc = pytest.importorskip("grpc")
+    with launch(model, *files.options, "--grpc-port=0", "--shutdown-delay=0") as server:
+        address = server.wait_for("ready")["grpc"]
+        trusting = grpc.ssl_channel_credentials(files.authority.read_bytes())
+        with grpc.secure_channel(address, trusting) as channel:
+            call = channel.unary_unary(METHOD)
+            assert call(CALL, timeout=PATIENCE)
+            server.process.send_signal(signal.SIGTERM)
+            server.wait_for("draining")
+            end = time.monotonic() + 1
+            while time.monotonic() < end:  # without a pause of half a second
+                assert call(CALL, timeout=PATIENCE)
+        assert server.process.wait(PATIENCE) == 0
+        assert server.events("cut off") == []

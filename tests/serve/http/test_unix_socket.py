@@ -1,11 +1,15 @@
 """A server on a Unix socket: requests, and what becomes of the socket's file."""
 
+import asyncio
+import os
 import socket
+from functools import partial
 from pathlib import Path
 
 import httpx
 import pytest
 
+from endings import end_under_load
 from pictures import encode, stroke
 from server import INFER, RAW, launch, running
 from waiting import PATIENCE
@@ -57,6 +61,22 @@ def test_the_file_of_a_living_server_is_not_replaced(model: Path, tmp_path: Path
         check_good(path)
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_of_two_servers_that_start_at_one_path_one_is_refused(
+    model: Path, tmp_path: Path, workers: str
+) -> None:
+    """The path of the first seems to be a dead server's, as it still loads its model."""
+    path, pipe = tmp_path / "server.sock", tmp_path / "model.onnx"
+    os.mkfifo(pipe)
+    own = ("--unix-socket", str(path), "--workers", workers)
+    with launch(pipe, *own) as first, open(pipe, "wb") as file, running(model, *own):
+        file.write(model.read_bytes())
+        file.close()
+        assert first.process.wait(PATIENCE) == 2
+        assert first.log == f"mnist_sgd_serve: cannot listen on {path}: Address already in use\n"
+        check_good(path)
+
+
 def test_another_file_is_not_replaced(model: Path, tmp_path: Path) -> None:
     path = tmp_path / "notes"
     path.write_text("mine")
@@ -74,3 +94,18 @@ def test_the_file_of_a_newer_server_stays(model: Path, tmp_path: Path) -> None:
         path.rename(tmp_path / "older.sock")
         newer.bind(str(path))
     assert path.is_socket()
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_sigterm_under_16_clients_loses_no_request(
+    model: Path, tmp_path: Path, workers: str
+) -> None:
+    path = str(tmp_path / "server.sock")
+    patient = ("--worker-timeout", "3600", "--workers", workers)
+    with launch(model, "--unix-socket", path, "--shutdown-delay=0", *patient) as server:
+        server.wait_for("ready", int(workers))
+        connect = partial(asyncio.open_unix_connection, path)
+        outcomes = asyncio.run(end_under_load(server, 16, seconds=0.1, connect=connect))
+        assert set(outcomes) == {"200"}
+        assert server.process.wait(PATIENCE) == 0
+        assert {event["event"] for event in server.events()} == {"ready", "draining", "stopped"}

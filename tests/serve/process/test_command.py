@@ -31,7 +31,7 @@ RANGES = {name: option.bounds for name, option in OPTIONS.items() if option.boun
 
 def parse(*arguments: str) -> Settings:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--inherit", type=int, nargs=4)
+    parser.add_argument("--inherit", type=int, nargs=5)
     add_arguments(parser)
     return _settings(parser.parse_args(arguments))
 
@@ -87,7 +87,7 @@ def test_a_workers_command_line_gives_the_same_settings(
     values: dict[str, object], path: str
 ) -> None:
     settings = Settings(model=Path(path), **values)  # type: ignore[arg-type]  # drawn by name
-    command = _command(settings, [3, 4, 5, 0])
+    command = _command(settings, [3, 4, 5, 0, 0])
     assert command[:3] == [sys.executable, "-m", "mnist_sgd_serve"]
     assert parse(*command[3:]) == settings
 

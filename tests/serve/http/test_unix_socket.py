@@ -3,13 +3,16 @@
 import asyncio
 import os
 import socket
+import stat
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
 from endings import end_under_load
+from mnist_sgd_serve.settings import Settings
 from pictures import encode, stroke
 from server import INFER, RAW, launch, running
 from waiting import PATIENCE
@@ -109,3 +112,22 @@ def test_sigterm_under_16_clients_loses_no_request(
         assert set(outcomes) == {"200"}
         assert server.process.wait(PATIENCE) == 0
         assert {event["event"] for event in server.events()} == {"ready", "draining", "stopped"}
+
+
+def test_the_permissions_are_those_asked_for(model: Path, tmp_path: Path) -> None:
+    path = tmp_path / "server.sock"
+    with running(model, "--unix-socket", str(path), "--unix-socket-mode", "662"):
+        check_good(path)
+        assert stat.S_IMODE(path.stat().st_mode) == 0o662
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"unix_socket": "s", "unix_socket_mode": "999"}, "three digits from 0 to 7, such as 660"),
+        ({"unix_socket_mode": "660"}, "unix_socket_mode needs --unix-socket PATH"),
+    ],
+)
+def test_permissions_that_make_no_sense_are_refused(settings: Any, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        Settings(model=Path("m"), **settings)

@@ -9,8 +9,9 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Never, get_args, get_type_hints
+from typing import Any, get_args, get_type_hints
 
+from mnist_sgd_serve.arguments import ArgumentParser
 from mnist_sgd_serve.process.interruption import was_interrupted
 from mnist_sgd_serve.settings import OPTIONS, Settings
 
@@ -112,11 +113,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         What `run` returns; 2 when the model, the address or a setting cannot be used, as one line
         on standard error explains.
     """
-    parser = _Parser(
+    parser = ArgumentParser(
         prog="python -m mnist_sgd_serve",
         description=DESCRIPTION,
         epilog="examples:\n" + EXAMPLES.replace("{program}", "python -m mnist_sgd_serve"),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_arguments(parser)
     # How a supervisor passes a worker its sockets, the metrics' memory and its number.
@@ -129,13 +129,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         write(f"mnist_sgd_serve: {' '.join(str(error).split())}\n")
         return 2
-
-
-class _Parser(argparse.ArgumentParser):
-    """A parser whose error messages are one line."""
-
-    def error(self, message: str) -> Never:
-        self.exit(2, f"mnist_sgd_serve: {message}; --help shows what is allowed\n")
 
 
 def _option(name: str) -> str:

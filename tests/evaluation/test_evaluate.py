@@ -526,9 +526,9 @@ def test_what_cannot_be_done_is_said_in_one_line(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--threshold", "1.5"], "argument --threshold: must be a number from 0 to 1, got '1.5'"),
-        (["--recall", "nan"], "argument --recall: must be a number from 0 to 1, got 'nan'"),
-        (["--recall", "1", "--precision", "1"], "not allowed with argument --recall"),
+        (["--threshold", "1.5"], "--threshold must be a number from 0 to 1, got '1.5'"),
+        (["--recall", "nan"], "--recall must be a number from 0 to 1, got 'nan'"),
+        (["--recall", "1", "--precision", "1"], "--precision and --recall exclude each other; give only one of them"),
     ],
 )
 def test_wrong_arguments_end_with_code_2(

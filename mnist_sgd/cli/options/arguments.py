@@ -26,7 +26,6 @@ def subcommand(
         help=summary,
         description=summary[0].upper() + summary[1:] + ".",
         epilog="examples:\n" + examples,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         usage=usage,
     )
     parser.set_defaults(run=run)

@@ -151,7 +151,7 @@ def test_a_host_that_cannot_be_bound_is_named_in_one_line(
 @pytest.mark.parametrize(
     ("flags", "says"),
     [
-        (["--bad"], "unrecognized arguments: --bad"),
+        (["--bad"], "there is no option '--bad'"),
         (["--port", "http"], "argument --port: invalid int value: 'http'"),
         (["--port", "70000"], "port must be 0 to 65535, not 70000"),
         (["--queue-timeout", "nan"], "queue_timeout must be 0.001 to 86400, not nan"),

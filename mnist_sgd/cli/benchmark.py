@@ -3,7 +3,7 @@
 import argparse
 import json
 
-from mnist_sgd.cli.options.arguments import Subcommands, add_json_option, positive_int, subcommand
+from mnist_sgd.cli.options.arguments import Subcommands, add_json_option, subcommand, whole_number
 
 EXAMPLES = """\
   mnist-sgd benchmark                       the size of the chapter's data, batches of 256
@@ -22,7 +22,7 @@ def add_parser(commands: Subcommands) -> None:
     ):
         parser.add_argument(
             name,
-            type=positive_int,
+            type=whole_number,
             default=default,
             metavar="N",
             help=f"{text} (default: {default})",

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from mnist_sgd._names import printable
 from mnist_sgd.cli.measured import images_to_measure
-from mnist_sgd.cli.options.arguments import Subcommands, add_json_option, fraction, path, subcommand
+from mnist_sgd.cli.options.arguments import (
+    Subcommands,
+    add_json_option,
+    fraction,
+    path,
+    positive_fraction,
+    subcommand,
+)
 from mnist_sgd.cli.options.datasets import DataConfig, add_data_options
 from mnist_sgd.cli.options.fields import section
 from mnist_sgd.cli.options.models import DEFAULT, MODEL_HELP, model_file
@@ -58,13 +65,13 @@ def add_parser(commands: Subcommands) -> None:
     )
     choice.add_argument(
         "--precision",
-        type=fraction,
+        type=positive_fraction,
         metavar="P",
         help="find the threshold with at least this precision and the best recall",
     )
     choice.add_argument(
         "--recall",
-        type=fraction,
+        type=positive_fraction,
         metavar="R",
         help="find the threshold with at least this recall and the best precision",
     )

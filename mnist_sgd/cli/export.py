@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from mnist_sgd.cli.options.arguments import Subcommands, add_json_option, fraction, path, subcommand
 from mnist_sgd.cli.options.datasets import DataConfig, add_data_options, load_datasets
 from mnist_sgd.cli.options.fields import section
-from mnist_sgd.cli.options.models import weights_file
+from mnist_sgd.cli.options.models import architecture, weights_file
 from mnist_sgd.cli.options.outputs import (
     check_not_a_runs_file,
     check_place,
@@ -74,6 +74,7 @@ def add_parser(commands: Subcommands) -> None:
     )
     parser.add_argument(
         "--model",
+        type=architecture,
         metavar="NAME",
         help="the package.module:factory of a custom model, whose code is run; the weights file "
         "names a built-in one",

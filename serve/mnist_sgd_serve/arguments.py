@@ -83,11 +83,16 @@ class ArgumentParser(argparse.ArgumentParser):
         if name is None:
             return message
         if message.startswith("expected "):
-            action, formatter = self._option_string_actions[name.split("/")[0]], self._get_formatter()
+            action, formatter = (
+                self._option_string_actions[name.split("/")[0]],
+                self._get_formatter(),
+            )
             values = formatter._format_args(action, action.dest.upper())
             return f"{name} needs a value, as in {name} {values}"
         if message.startswith("ignored explicit argument "):
-            return f"{name} takes no value, got {message.removeprefix('ignored explicit argument ')}"
+            return (
+                f"{name} takes no value, got {message.removeprefix('ignored explicit argument ')}"
+            )
         if message.startswith("not allowed with argument "):
             other = message.removeprefix("not allowed with argument ")
             return f"{name} and {other} exclude each other; give only one of them"

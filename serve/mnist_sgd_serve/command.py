@@ -6,14 +6,14 @@ import dataclasses
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from mnist_sgd_serve.arguments import ArgumentParser
 from mnist_sgd_serve.process.interruption import was_interrupted
-from mnist_sgd_serve.settings import OPTIONS, Settings
+from mnist_sgd_serve.settings import OPTIONS, Option, SettingError, Settings
 
 DESCRIPTION = """\
 Serve a model over HTTP: the Open Inference Protocol v2 for programs, POST /predict for image
@@ -61,7 +61,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             given |= {"action": "append", "default": [], "metavar": option.metavar}
         else:
             of = next(iter(get_args(kind)), kind)  # of `int | None`, int
-            given |= {"type": of, "metavar": option.metavar}
+            of = of if option.bounds is None else partial(_number, of, option)
+            given |= {"type": of, "metavar": option.metavar, "choices": option.choices}
             if field.default is not None:
                 given["help"] += " (default: %(default)s)" if field.default != "" else ""
         groups[option.group].add_argument(_option(field.name), **given)
@@ -75,6 +76,14 @@ def _path(text: str) -> Path:
     if not text:
         raise argparse.ArgumentTypeError("must name a file or a folder, got ''")
     return Path(text)
+
+
+def _number(kind: Callable[[str], float], option: Option, text: str) -> float:
+    """Convert an argument to a number; the settings check its range."""
+    try:
+        return kind(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be {option.allowed}, got {text!r}") from None
 
 
 def run(args: argparse.Namespace) -> int:
@@ -140,12 +149,21 @@ def _settings(args: argparse.Namespace) -> Settings:
 
     An empty token is passed on, and rejected: a missing secret must not open a server that was
     meant to be protected.
+
+    Raises:
+        ValueError: one is out of its range; the message begins with its option, or with the
+            variable that has the token.
     """
     names = [field.name for field in dataclasses.fields(Settings)]
     given = {name: getattr(args, name) for name in names if hasattr(args, name)}
     given = {name: tuple(one) if isinstance(one, list) else one for name, one in given.items()}
     token = os.environ.get(TOKEN) if args.token is None else args.token
-    return Settings(**given | {"token": token})
+    try:
+        return Settings(**given | {"token": token})
+    except SettingError as error:
+        is_variable = error.setting == "token" and args.token is None
+        source = TOKEN if is_variable else _option(error.setting)
+        raise ValueError(f"{source} {error.reason}") from error
 
 
 def _fill_standard_files() -> None:

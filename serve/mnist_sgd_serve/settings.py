@@ -16,6 +16,9 @@ _ROOT_PATH = re.compile(r"(/[A-Za-z0-9._~-]+)+/?")
 
 Bounds = tuple[float, float]
 
+UNITS = ("SECONDS", "BYTES", "PIXELS")
+"""Metavars that are units."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Option:
@@ -26,6 +29,7 @@ class Option:
         metavar: of its value; None for a flag.
         group: `basics`, `limits` or `timeouts`.
         bounds: the least and the largest value of a number.
+        choices: the words that are allowed.
         earlier: the setting's name in an earlier version, whose option still works.
     """
 
@@ -34,6 +38,30 @@ class Option:
     group: str
     bounds: Bounds | None
     earlier: str | None
+    choices: tuple[str, ...] | None
+
+    @property
+    def allowed(self) -> str:
+        """The range of a number, in words."""
+        assert self.bounds is not None
+        least, most = self.bounds
+        kind = "a number" if self.metavar == "SECONDS" else "a whole number"
+        unit = f" of {self.metavar.lower()}" if self.metavar in UNITS else ""
+        return f"{kind}{unit} from {least} to {most}"
+
+
+class SettingError(ValueError):
+    """A setting is out of its range.
+
+    Attributes:
+        setting: its name.
+        reason: what is allowed, and what was given.
+    """
+
+    def __init__(self, setting: str, reason: str) -> None:
+        super().__init__(f"{setting} {reason}")
+        self.setting = setting
+        self.reason = reason
 
 
 def _setting(
@@ -43,8 +71,11 @@ def _setting(
     text: str,
     bounds: Bounds | None = None,
     earlier: str | None = None,
+    choices: tuple[str, ...] | None = None,
 ) -> Any:
-    option = Option(help=text, metavar=metavar, group=group, bounds=bounds, earlier=earlier)
+    option = Option(
+        help=text, metavar=metavar, group=group, bounds=bounds, earlier=earlier, choices=choices
+    )
     return field(default=default, metadata={"option": option})
 
 
@@ -97,7 +128,10 @@ class Settings:
     )
     open: bool = _basic(False, None, "open the page in the browser")
     log: str | None = _basic(
-        None, "FORMAT", "json or text; the default is text on a terminal, and else json"
+        None,
+        "FORMAT",
+        "json or text; the default is text on a terminal, and else json",
+        choices=("json", "text"),
     )
     access_log: bool = _basic(False, None, "log every request, not only failures")
     max_body: int = _limit(16 * 2**20, "BYTES", "largest request body after decompression")
@@ -148,48 +182,61 @@ class Settings:
         """Check every range.
 
         Raises:
-            ValueError: a setting is out of its range; the message says which, and the range.
+            SettingError: a setting is out of its range; the message says which, and the range.
         """
         if not _NAME.fullmatch(self.name):
-            raise ValueError(
-                "name must be up to 100 letters, digits, '.', '_' and '-', beginning with a "
-                f"letter or a digit, not {self.name!r}"
+            raise SettingError(
+                "name",
+                "must be up to 100 letters, digits, '.', '_' and '-', beginning with a letter or "
+                f"a digit, got {self.name!r}",
             )
         if not self.host:
-            raise ValueError("host must be an address or a name, such as 127.0.0.1, not empty")
+            raise SettingError("host", "must be an address or a name such as 127.0.0.1, got ''")
         if self.token is not None and not _TOKEN.fullmatch(self.token):
-            raise ValueError(
-                "token must be visible ASCII characters without spaces, at least one; to ask for "
-                "no token, leave out --token and unset MNIST_SGD_TOKEN"
+            raise SettingError(
+                "token",
+                "must be visible ASCII characters without spaces, at least one; to ask for no "
+                "token, leave out --token and unset MNIST_SGD_TOKEN",
             )
         for host in self.allow_host:
             if not _HOST.fullmatch(host):
-                raise ValueError(
-                    "allow_host must be a name or an address without a port, such as "
-                    f"digits.example.org, *.example.org, or * for any, not {host!r}"
+                raise SettingError(
+                    "allow_host",
+                    "must be a name or an address without a port, such as digits.example.org, "
+                    f"*.example.org, or * for any, got {host!r}",
                 )
         for origin in self.cors:
             if not _ORIGIN.fullmatch(origin):
-                raise ValueError(
-                    f"cors must be * or an origin such as https://example.org, not {origin!r}"
+                raise SettingError(
+                    "cors", f"must be * or an origin such as https://example.org, got {origin!r}"
                 )
-        if self.log not in (None, "json", "text"):
-            raise ValueError(f"log must be json or text, not {self.log!r}")
+        for name in ("unix_socket", "tls_cert", "tls_key"):
+            if getattr(self, name) == "":
+                raise SettingError(name, "must name a file, got ''")
         if self.open and self.unix_socket is not None:
-            raise ValueError("open needs an address: leave out --unix-socket")
+            raise SettingError("open", "needs an address: leave out --unix-socket")
         if self.tls_key is not None and self.tls_cert is None:
-            raise ValueError("tls_key needs a certificate too: give it with --tls-cert FILE")
+            raise SettingError("tls_key", "needs a certificate too: give it with --tls-cert FILE")
         if self.root_path and not _ROOT_PATH.fullmatch(self.root_path):
-            raise ValueError(f"root_path must be a path such as /digits, not {self.root_path!r}")
+            raise SettingError(
+                "root_path", f"must be a path such as /digits, got {self.root_path!r}"
+            )
         for proxy in self.trusted_proxy:
             _check_proxy(proxy)
         for name, option in OPTIONS.items():
-            value = getattr(self, name)
-            if option.bounds is None or value is None:
-                continue
-            least, most = option.bounds
-            if not least <= value <= most:  # NaN is outside too
-                raise ValueError(f"{name} must be {least} to {most}, not {value}")
+            _check_option(name, option, getattr(self, name))
+
+
+def _check_option(name: str, option: Option, value: Any) -> None:
+    """Check a number's range, or a word's choices."""
+    if value is None:
+        return
+    if option.choices is not None and value not in option.choices:
+        raise SettingError(name, f"must be one of {', '.join(option.choices)}, got {value!r}")
+    if option.bounds is not None:
+        least, most = option.bounds
+        if not least <= value <= most:  # NaN is outside too
+            raise SettingError(name, f"must be {option.allowed}, got {value}")
 
 
 def _check_proxy(text: str) -> None:
@@ -198,9 +245,9 @@ def _check_proxy(text: str) -> None:
     try:
         ipaddress.ip_network(text)
     except ValueError as error:
-        raise ValueError(
-            "trusted_proxy must be an IP address, a network such as 10.0.0.0/8, *, or unix, "
-            f"not {text!r}"
+        raise SettingError(
+            "trusted_proxy",
+            f"must be an IP address, a network such as 10.0.0.0/8, *, or unix, got {text!r}",
         ) from error
 
 

@@ -312,8 +312,6 @@ def test_other_sets_are_read_from_torchvisions_folder(tmp_path: Path, capsys: Ou
         (["export", "empty.onnx", "m.onnx"], "empty.onnx: not a safetensors file: "),
         (["train", "--classes", "1", "8"], "the sample has threes and sevens only; choose other"),
         (["train", "--dataset", "KMNIST", "--root", "."], "KMNIST"),
-        (["train", "--seed", "-1"], "seed must be "),
-        (["train", "--threads", "1000"], "num_threads must be "),
         (["train", "--out", "empty.onnx"], "empty.onnx"),
     ],
 )
@@ -336,15 +334,23 @@ def test_what_cannot_be_used_is_said_in_one_line(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["train", "--epochs", "0"], "must be a whole number above 0, got '0'"),
-        (["train", "--lr", "nan"], "must be a number above 0, got 'nan'"),
+        (["train", "--epochs", "0"], "--epochs must be a whole number above 0, got '0'"),
+        (["train", "--lr", "nan"], "--lr must be a positive number or find, got 'nan'"),
+        (
+            ["train", "--seed", "-1"],
+            f"--seed must be a whole number from 0 to {2**64 - 1}, got '-1'",
+        ),
+        (["train", "--threads", "1000"], "--threads must be a whole number from 1 to 256, got '10"),
         (
             ["train", "--model", "resnet"],
             "must be one of linear, mlp, cnn, cnn_histogram, package.module:factory, got 'resnet'",
         ),
         (["frobnicate"], "there is no command 'frobnicate'; choose from train, compare, export, "),
         (["trian"], "there is no command 'trian' (did you mean train?); mnist-sgd --help shows "),
-        (["train", "--dta", "x"], "there is no option '--dta' (did you mean --data?); mnist-sgd tr"),
+        (
+            ["train", "--dta", "x"],
+            "there is no option '--dta' (did you mean --data?); mnist-sgd tr",
+        ),
         (["predict", "--jsn"], "there is no option '--jsn' (did you mean --json?); mnist-sgd pr"),
         (["train", "--e", "3"], "'--e' may mean --epochs or --early-stopping; "),
         (["inspect", "a", "b"], "unexpected argument 'b'; "),

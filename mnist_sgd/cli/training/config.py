@@ -3,10 +3,11 @@
 import argparse
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mnist_sgd.cli.options.arguments import JSON_HELP, path, positive_int
+from mnist_sgd.cli.options.arguments import JSON_HELP, path, whole_number
 from mnist_sgd.cli.options.datasets import SAMPLE, DataConfig
 from mnist_sgd.cli.options.fields import add_options, flag, option, section
 from mnist_sgd.cli.options.models import ARCHITECTURES, architecture
@@ -34,7 +35,7 @@ class ModelConfig:
     seed: int = option(
         "seed of the weights, the order, the augmentation and random layers such as dropout",
         default=0,
-        type=int,
+        type=partial(whole_number, least=0, most=2**64 - 1),
         metavar="N",
     )
     device: str = option(
@@ -56,7 +57,12 @@ class BatchConfig:
     drop_last: bool = flag(
         "leave out the last training batch if it is smaller than the others", "train on it"
     )
-    threads: int = option("threads that fill batches", default=1, type=positive_int, metavar="N")
+    threads: int = option(
+        "threads that fill batches",
+        default=1,
+        type=partial(whole_number, most=256),
+        metavar="N",
+    )
 
 
 @dataclass(frozen=True)
@@ -65,7 +71,7 @@ class MonitorConfig:
 
     early_stopping: int | None = option(
         "stop after N epochs without a lower valid_loss",
-        type=positive_int,
+        type=whole_number,
         metavar="N",
         shown="run all epochs",
     )
@@ -88,7 +94,7 @@ class CheckpointConfig:
 
     checkpoint_every: int | None = option(
         "write DIR/checkpoint.safetensors after every N batches and after each epoch",
-        type=positive_int,
+        type=whole_number,
         metavar="N",
         shown="never",
     )
@@ -219,5 +225,9 @@ def train_config(args: argparse.Namespace) -> TrainConfig:
     if output.name is not None:
         if output.out != Path():
             raise ValueError("--run NAME puts all files into runs/NAME; leave out --out")
-        config = replace(config, output=replace(output, out=run_files.run_path(output.name)))
+        try:
+            folder = run_files.run_path(output.name)
+        except run_files.RunError as error:
+            raise ValueError(f"--run: {error}") from error
+        config = replace(config, output=replace(output, out=folder))
     return replace(config, recipe=config._recipe_for(config.model_for()))

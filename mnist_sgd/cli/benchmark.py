@@ -15,19 +15,20 @@ def add_parser(commands: Subcommands) -> None:
     """Add the subcommand."""
     summary = "compare the loader's speed with torch's DataLoader and a vectorised gather"
     parser = subcommand(commands, "benchmark", summary, EXAMPLES, run)
+    measurement = parser.add_argument_group("measurement")
     for name, default, text in (
         ("--images", 12_396, "images in the data set"),
         ("--batch-size", 256, "images in a batch"),
         ("--repeats", 9, "rounds; the medians are shown"),
     ):
-        parser.add_argument(
+        measurement.add_argument(
             name,
             type=whole_number,
             default=default,
             metavar="N",
             help=f"{text} (default: {default})",
         )
-    add_json_option(parser)
+    add_json_option(parser.add_argument_group("output"))
 
 
 def run(args: argparse.Namespace) -> int:

@@ -32,10 +32,11 @@ def add_parser(commands: Subcommands) -> None:
     parser.add_argument(
         "runs", type=path, nargs="+", metavar="RUN", help="a folder made by train --run"
     )
-    parser.add_argument(
+    output = parser.add_argument_group("output")
+    output.add_argument(
         "--html", type=path, metavar="FILE", help="also write a page with the loss curves"
     )
-    add_json_option(parser)
+    add_json_option(output)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from mnist_sgd.evaluation import Evaluation
     from mnist_sgd_serve import Predictor
 
+USAGE = "%(prog)s [MODEL] [--data DIR] [--threshold T] [--plot FILE] [OPTION]..."
+
 EXAMPLES = """\
   mnist-sgd evaluate                                model.onnx on the sample's validation images
   mnist-sgd evaluate boots.onnx --dataset FashionMNIST
@@ -51,7 +53,7 @@ recall on these images; on others they will differ a little.
 def add_parser(commands: Subcommands) -> None:
     """Add the subcommand."""
     summary = "measure a model on validation images, and choose its threshold"
-    parser = subcommand(commands, "evaluate", summary, EXAMPLES, run)
+    parser = subcommand(commands, "evaluate", summary, EXAMPLES, run, USAGE)
     parser.add_argument(
         "model", type=path, nargs="?", default=DEFAULT, metavar="MODEL", help=MODEL_HELP
     )
@@ -83,22 +85,22 @@ def add_parser(commands: Subcommands) -> None:
         metavar="FILE",
         help="write the model with this threshold to FILE (default: replace the model file)",
     )
-    parser.add_argument(
-        "--mistakes",
-        action="store_true",
-        help="list misclassified images, the furthest from the threshold first",
-    )
-    parser.add_argument(
-        "--plot", type=path, metavar="FILE", help="draw the curves; the suffix selects the format"
-    )
-    add_data_options(parser)
-    parser.add_argument(
+    add_data_options(parser).add_argument(
         "--all",
         action="store_true",
         help="measure on all images of --data, for a folder that the model was not trained on "
         "(default: on those that train would use for validation)",
     )
-    add_json_option(parser)
+    output = parser.add_argument_group("output")
+    output.add_argument(
+        "--mistakes",
+        action="store_true",
+        help="list misclassified images, the furthest from the threshold first",
+    )
+    output.add_argument(
+        "--plot", type=path, metavar="FILE", help="draw the curves; the suffix selects the format"
+    )
+    add_json_option(output)
 
 
 def run(args: argparse.Namespace) -> int:

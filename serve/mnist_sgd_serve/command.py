@@ -13,17 +13,20 @@ from typing import Any, get_args, get_type_hints
 
 from mnist_sgd_serve.arguments import ArgumentParser
 from mnist_sgd_serve.process.interruption import was_interrupted
-from mnist_sgd_serve.settings import OPTIONS, Option, SettingError, Settings
+from mnist_sgd_serve.settings import GROUPS, OPTIONS, Option, SettingError, Settings
 
 DESCRIPTION = """\
 Serve a model over HTTP: the Open Inference Protocol v2 for programs, POST /predict for image
-files, and a page at / to draw on or to upload a picture. With --grpc-port the protocol is
-served over gRPC too.
+files, and a page at / to draw on or to upload a picture to. --grpc-port serves the protocol over
+gRPC too.
 """
+
+USAGE = "%(prog)s [MODEL] [--host ADDRESS] [--port PORT] [OPTION]..."
 
 EXAMPLES = """\
   {program} model.onnx
   {program} model.onnx --host 0.0.0.0 --port 80 --workers 2
+  {program} model.onnx --tls-cert cert.pem --tls-key key.pem --max-body 1000000
   curl --data-binary @three.png http://127.0.0.1:8000/predict
   curl http://127.0.0.1:8000/v2/models/mnist_sgd
 
@@ -42,13 +45,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=_path,
         nargs="?",
         default=Path("model.onnx"),
+        metavar="MODEL",
         help="the .onnx file (default: %(default)s)",
     )
-    groups = {
-        "basics": parser.add_argument_group("basics"),
-        "limits": parser.add_argument_group("limits"),
-        "timeouts": parser.add_argument_group("timeouts"),
-    }
+    groups = {name: parser.add_argument_group(name) for name in GROUPS}
     types = get_type_hints(Settings)
     for field in dataclasses.fields(Settings):
         if field.name not in OPTIONS:
@@ -124,6 +124,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     parser = ArgumentParser(
         prog="python -m mnist_sgd_serve",
+        usage=USAGE,
         description=DESCRIPTION,
         epilog="examples:\n" + EXAMPLES.replace("{program}", "python -m mnist_sgd_serve"),
     )

@@ -16,6 +16,9 @@ _ROOT_PATH = re.compile(r"(/[A-Za-z0-9._~-]+)+/?")
 
 Bounds = tuple[float, float]
 
+GROUPS = ("model", "address", "security", "processes", "logs", "limits", "timeouts")
+"""The groups of options, in the order of the help."""
+
 UNITS = ("SECONDS", "BYTES", "PIXELS")
 """Metavars that are units."""
 
@@ -27,7 +30,7 @@ class Option:
     Attributes:
         help: one phrase.
         metavar: of its value; None for a flag.
-        group: `basics`, `limits` or `timeouts`.
+        group: one of `GROUPS`.
         bounds: the least and the largest value of a number.
         choices: the words that are allowed.
         earlier: the setting's name in an earlier version, whose option still works.
@@ -79,7 +82,11 @@ def _setting(
     return field(default=default, metadata={"option": option})
 
 
-_basic = partial(_setting, "basics")
+_model = partial(_setting, "model")
+_address = partial(_setting, "address")
+_security = partial(_setting, "security")
+_process = partial(_setting, "processes")
+_log = partial(_setting, "logs")
 _limit = partial(_setting, "limits", bounds=(1, 2**31))
 
 
@@ -94,61 +101,71 @@ class Settings:
     """How to run a server; `model` is the artifact's file, the rest is in `OPTIONS`."""
 
     model: Path
-    name: str = _basic("mnist_sgd", "NAME", "the model's name in URLs")
-    host: str = _basic("127.0.0.1", "ADDRESS", "the address to bind")
-    port: int = _basic(8000, "PORT", "the port to bind; 0 takes any free one", (0, 65_535))
-    grpc_port: int | None = _basic(
+    name: str = _model("mnist_sgd", "NAME", "the model's name in URLs")
+    host: str = _address("127.0.0.1", "ADDRESS", "the address to listen on")
+    port: int = _address(8000, "PORT", "the port to listen on; 0 takes any free one", (0, 65_535))
+    grpc_port: int | None = _address(
         None, "PORT", "serve gRPC too; needs the extra grpc; 0 takes any free port", (0, 65_535)
     )
-    workers: int = _basic(1, "N", "start this many processes that share the port", (1, 256))
-    token: str | None = _basic(
+    workers: int = _process(1, "N", "start this many processes that share the port", (1, 256))
+    token: str | None = _security(
         None, "TOKEN", "require this bearer token, except for health checks and the page's files"
     )
-    allow_host: tuple[str, ...] = _basic(
-        (), "HOST", "accept this name in Host headers, *.DOMAIN, or * for any; repeatable"
+    allow_host: tuple[str, ...] = _security(
+        (),
+        "HOST",
+        "accept this name in Host headers; *.DOMAIN means all of a domain, * any; repeatable",
     )
-    cors: tuple[str, ...] = _basic(
-        (), "ORIGIN", "allow pages of this origin to call the server, or * for any; repeatable"
+    cors: tuple[str, ...] = _security(
+        (), "ORIGIN", "allow pages of this origin, or of any with *, to call the server; repeatable"
     )
-    unix_socket: str | None = _basic(
-        None, "PATH", "listen on this Unix socket instead of an address and a port"
+    unix_socket: str | None = _address(
+        None, "FILE", "listen on this Unix socket instead of an address and a port"
     )
-    tls_cert: str | None = _basic(
+    tls_cert: str | None = _security(
         None, "FILE", "serve HTTPS with this certificate chain, in PEM format"
     )
-    tls_key: str | None = _basic(
+    tls_key: str | None = _security(
         None, "FILE", "the certificate's private key, if it is in another file"
     )
-    root_path: str = _basic("", "PATH", "the path under which a proxy serves this server")
-    trusted_proxy: tuple[str, ...] = _basic(
+    root_path: str = _address("", "PATH", "the path under which a proxy serves this server")
+    trusted_proxy: tuple[str, ...] = _security(
         (),
         "ADDRESS",
-        "believe the X-Forwarded headers of this address or network, * for any, or unix for the "
-        "Unix socket; repeatable",
+        "trust the X-Forwarded headers of this address or network; * means any, unix the Unix "
+        "socket; repeatable",
     )
-    open: bool = _basic(False, None, "open the page in the browser")
-    log: str | None = _basic(
+    open: bool = _address(False, None, "open the page in the browser")
+    log: str | None = _log(
         None,
         "FORMAT",
-        "json or text; the default is text on a terminal, and else json",
+        "json or text (default: text on a terminal, else json)",
         choices=("json", "text"),
     )
-    access_log: bool = _basic(False, None, "log every request, not only failures")
+    access_log: bool = _log(False, None, "log every request, not only failures")
     max_body: int = _limit(16 * 2**20, "BYTES", "largest request body after decompression")
     max_request_images: int = _limit(16_384, "N", "most images in a request", earlier="max_rows")
     max_batch_size: int = _limit(
-        256, "N", "most images in a run; larger requests are split", earlier="max_images"
+        256,
+        "N",
+        "most images that the model is run on at once; larger requests are split",
+        earlier="max_images",
     )
     max_queue_size: int = _limit(
-        16_384, "N", "most images that wait, and as many in split requests", earlier="max_waiting"
+        16_384,
+        "N",
+        "most images that may wait; as many more may wait in requests that are split",
+        earlier="max_waiting",
     )
-    decoders: int = _limit(2, "N", "decode this many pictures at the same time", bounds=(1, 256))
+    decoders: int = _process(2, "N", "decode this many pictures at the same time", (1, 256))
     decode_memory: int = _limit(
         112 * 2**20, "BYTES", "most memory for decoding a picture", bounds=(2**20, 2**40)
     )
-    max_pixels: int = _limit(25_000_000, "N", "largest picture in pixels, width times height")
+    max_pixels: int = _limit(25_000_000, "PIXELS", "largest picture, width times height")
     queue_timeout: float = _timeout(
-        2.0, "give up requests that wait longer to be run, and pictures to be decoded", "deadline"
+        2.0,
+        "reject requests that have waited this long for the model, and pictures for a decoder",
+        "deadline",
     )
     decode_seconds: float = _timeout(
         0.7, "reject a picture that takes more processor time than this to decode"
@@ -166,7 +183,10 @@ class Settings:
         30.0, "close connections whose client does not read for this time", "write_seconds"
     )
     shutdown_delay: float = _timeout(
-        0.5, "keep listening for this time after SIGTERM", "drain_seconds", (0, 86_400)
+        0.5,
+        "keep listening for this time after SIGTERM, so that a load balancer can notice",
+        "drain_seconds",
+        (0, 86_400),
     )
     worker_timeout: float = _timeout(
         10.0, "replace a worker, of several, that hangs for this time", "hang_seconds", (1, 86_400)
@@ -175,7 +195,10 @@ class Settings:
         1.0, "check the model file for changes this often", "watch_seconds"
     )
     busy_poll: float = _timeout(
-        0.0001, "busy-poll after a single request; 0 disables", "poll_seconds", (0, 0.01)
+        0.0001,
+        "busy-poll for this time after a single request; 0 turns it off",
+        "poll_seconds",
+        (0, 0.01),
     )
 
     def __post_init__(self) -> None:

@@ -472,7 +472,7 @@ def test_export_writes_nothing_if_one_of_its_files_cannot_be_written(
         (["inspect"], "MODEL"),
         (["predict", "--model"], "--model"),
         (["pack"], "FOLDER"),
-        (["serve"], "model"),
+        (["serve"], "MODEL"),
         (["export"], "WEIGHTS"),
         (["export", "model.safetensors"], "OUTPUT"),
     ],

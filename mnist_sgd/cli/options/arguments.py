@@ -43,9 +43,9 @@ def add_debug_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_json_option(parser: argparse.ArgumentParser) -> None:
-    """Add `--json`."""
-    parser.add_argument("--json", action="store_true", help=JSON_HELP)
+def add_json_option(container: argparse._ActionsContainer) -> None:
+    """Add `--json` to a parser, or to one of its groups."""
+    container.add_argument("--json", action="store_true", help=JSON_HELP)
 
 
 JSON_HELP = "print JSON, for scripts"
@@ -66,7 +66,7 @@ def whole_number(text: str, least: int = 1, most: int = LARGEST) -> int:
     """A whole number in [least, most]."""
     value = _parsed(int, text)
     if value is None or not least <= value <= most:
-        has_limit = most < LARGEST or (value is not None and value > most)
+        has_limit = most != LARGEST or (value is not None and value > most)
         allowed = f"from {least} to {most}" if has_limit else f"above {least - 1}"
         raise argparse.ArgumentTypeError(f"must be a whole number {allowed}, got {text!r}")
     return value

@@ -10,9 +10,9 @@ from mnist_sgd.report.folder import ARTIFACT, CHECKPOINT, WEIGHTS, is_run
 from mnist_sgd_serve.arguments import suggestion
 
 ARCHITECTURES = (
-    f"{', '.join(name for name in RECIPES if name != CUSTOM)}, or {CUSTOM}: a function of yours "
-    "that takes no arguments and returns a torch.nn.Module for [B, 784] to [B, 1]; its module may "
-    "be in this folder"
+    f"the architecture: {', '.join(name for name in RECIPES if name != CUSTOM)}, or {CUSTOM}, a "
+    "function of yours that takes no arguments and returns a torch.nn.Module that maps [B, 784] to "
+    "[B, 1]; its module may be in this folder"
 )
 """Help for `--model` where it names an architecture."""
 

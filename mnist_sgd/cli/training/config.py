@@ -33,13 +33,13 @@ class ModelConfig:
         shown="linear for the sample, cnn_histogram for whole pictures of --data, else cnn",
     )
     seed: int = option(
-        "seed of the weights, the order, the augmentation and random layers such as dropout",
+        "seed of the weights, the order, the augmentation, and random layers such as dropout",
         default=0,
         type=partial(whole_number, least=0, most=2**64 - 1),
         metavar="N",
     )
     device: str = option(
-        "where the model is trained; with torchrun each process takes its own GPU",
+        "train on the processor or on a GPU; with torchrun each process takes a GPU of its own",
         default="cpu",
         choices=("cpu", "cuda"),
     )
@@ -79,7 +79,9 @@ class MonitorConfig:
         "keep the weights of the epoch with the lowest valid_loss", "those of the last epoch"
     )
     csv: Path | None = option(
-        "write the table to this file after each epoch", type=path, metavar="FILE"
+        "write the table of losses and metrics to this file after each epoch",
+        type=path,
+        metavar="FILE",
     )
     tensorboard: Path | None = option(
         "write TensorBoard events of each batch and epoch to this folder",
@@ -109,7 +111,7 @@ class OutputConfig:
     """Where files go."""
 
     out: Path = option(
-        "folder for the files", default=Path(), type=path, metavar="DIR", shown="this folder"
+        "the folder for the files", default=Path(), type=path, metavar="DIR", shown="this folder"
     )
     name: str | None = option(
         "put all files into runs/NAME, with the settings, the history, charts, a model card and "
@@ -119,7 +121,7 @@ class OutputConfig:
         shown="only the model's files, in --out DIR",
     )
     overwrite: bool = flag(
-        "start again if a run of that name exists, or replace the model of other classes in DIR",
+        "start again if the run exists, or replace a model of other classes in DIR",
         "refuse to",
     )
     json: bool = flag(JSON_HELP)
@@ -196,12 +198,12 @@ def add_train_options(parser: argparse.ArgumentParser) -> None:
     """Add an option for each field of the sections, a group for each section."""
     add_options(parser.add_argument_group("data"), DataConfig)
     add_options(parser.add_argument_group("model"), ModelConfig)
-    add_options(parser.add_argument_group("output"), OutputConfig)
     training = parser.add_argument_group("training")
     add_options(training, Recipe, defaults_text(), unset=True)
     add_options(training, BatchConfig)
     add_options(parser.add_argument_group("early stopping and logs"), MonitorConfig)
     add_options(parser.add_argument_group("checkpoints"), CheckpointConfig)
+    add_options(parser.add_argument_group("output"), OutputConfig)
 
 
 def train_config(args: argparse.Namespace) -> TrainConfig:

@@ -99,14 +99,14 @@ class Recipe:
         choices=("mnist", "cross-entropy"),
     )
     optimizer: Optimizer = option(
-        "adam is torch's AdamW; if you change the optimizer, the default learning rate changes "
-        f"too, to {OPTIMIZERS['sgd']['lr']} for sgd and {OPTIMIZERS['adam']['lr']} for adam, and "
-        "the default momentum to 0.9",
+        "sgd, or adam, which is torch's AdamW; if you change the optimizer, the default learning "
+        f"rate changes too, to {OPTIMIZERS['sgd']['lr']} for sgd and {OPTIMIZERS['adam']['lr']} "
+        "for adam, and the default momentum to 0.9",
         default="sgd",
         choices=tuple(OPTIMIZERS),
     )
     momentum: float = option(
-        "0 turns it off; for adam it is the first beta",
+        "momentum of sgd, where 0 turns it off, or the first beta of adam",
         default=0.0,
         type=partial(non_negative_float, below=1.0),
         metavar="M",

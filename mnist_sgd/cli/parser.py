@@ -18,14 +18,14 @@ from mnist_sgd.cli import (
 )
 from mnist_sgd.cli.options.arguments import add_debug_option
 from mnist_sgd.cli.options.class_names import protected
-from mnist_sgd_serve.arguments import ArgumentParser
+from mnist_sgd_serve.process.arguments import ArgumentParser
 
 DESCRIPTION = (
     "Train a two-class classifier of small grey images, export it as one ONNX file, use it."
 )
 EPILOG = """\
 the main job, with the threes and sevens that come with the package:
-  mnist-sgd train                       the chapter's ten epochs; leaves model.onnx
+  mnist-sgd train                       the chapter's ten epochs; writes model.onnx
   mnist-sgd predict three.png seven.jpg
   mnist-sgd evaluate                    accuracy and mistakes on the validation images
   mnist-sgd serve                       serve the model over HTTP, with a page to draw on

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
-from mnist_sgd_serve.arguments import ArgumentParser
+from mnist_sgd_serve.process.arguments import ArgumentParser
 from mnist_sgd_serve.process.interruption import was_interrupted
 from mnist_sgd_serve.settings import GROUPS, OPTIONS, Option, SettingError, Settings
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mnist_sgd.cli.training.recipes import CUSTOM, RECIPES
 from mnist_sgd.report.folder import ARTIFACT, CHECKPOINT, WEIGHTS, is_run
-from mnist_sgd_serve.arguments import suggestion
+from mnist_sgd_serve.process.arguments import suggestion
 
 ARCHITECTURES = (
     f"the architecture: {', '.join(name for name in RECIPES if name != CUSTOM)}, or {CUSTOM}, a "

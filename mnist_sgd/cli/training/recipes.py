@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from mnist_sgd.cli.options.arguments import non_negative_float, whole_number
 from mnist_sgd.cli.options.fields import option
-from mnist_sgd_serve.arguments import suggestion
+from mnist_sgd_serve.process.arguments import suggestion
 
 Schedule = Literal["flat", "one-cycle"]
 Optimizer = Literal["sgd", "adam"]

@@ -96,7 +96,7 @@ def test_a_workers_command_line_gives_the_same_settings(
 def test_a_number_outside_its_range_is_refused_with_the_range(name: str) -> None:
     least, most = RANGES[name]
     is_seconds = type(FIELDS[name].default) is float
-    kind = "a number of seconds" if is_seconds else "a whole number(?: of bytes)?"
+    kind = "a number of seconds" if is_seconds else "a whole number(?: of bytes| of pixels)?"
     for value in (least, most):
         settings = Settings(model=Path("m"), **{name: value})  # type: ignore[arg-type]
         assert getattr(settings, name) == value

@@ -3,7 +3,7 @@
 import argparse
 import json
 
-from mnist_sgd.cli.options.arguments import Subcommands, add_json_option, positive_int, subcommand
+from mnist_sgd.cli.options.arguments import Subcommands, add_json_option, subcommand, whole_number
 
 EXAMPLES = """\
   mnist-sgd benchmark                       the size of the chapter's data, batches of 256
@@ -15,19 +15,20 @@ def add_parser(commands: Subcommands) -> None:
     """Add the subcommand."""
     summary = "compare the loader's speed with torch's DataLoader and a vectorised gather"
     parser = subcommand(commands, "benchmark", summary, EXAMPLES, run)
+    measurement = parser.add_argument_group("measurement")
     for name, default, text in (
         ("--images", 12_396, "images in the data set"),
         ("--batch-size", 256, "images in a batch"),
         ("--repeats", 9, "rounds; the medians are shown"),
     ):
-        parser.add_argument(
+        measurement.add_argument(
             name,
-            type=positive_int,
+            type=whole_number,
             default=default,
             metavar="N",
             help=f"{text} (default: {default})",
         )
-    add_json_option(parser)
+    add_json_option(parser.add_argument_group("output"))
 
 
 def run(args: argparse.Namespace) -> int:

@@ -11,7 +11,7 @@ from mnist_sgd_serve.process.interruption import was_interrupted
 
 
 def run(argv: Sequence[str]) -> int:
-    """Run the subcommand that the arguments name; without arguments, print the help.
+    """Run the subcommand that the arguments name; with none, print the help.
 
     Returns:
         The exit code.
@@ -29,7 +29,8 @@ def _run(argv: Sequence[str]) -> int:
         with _output_written(), quiet_libraries():
             whole = parser()
             if not argv:
-                whole.print_help(sys.stderr)  # the error that follows says what is missing
+                whole.print_help()
+                return 0
             args = whole.parse_args(argv)
             debug = vars(args).pop("debug", False)
             code: int = args.run(args)

@@ -33,13 +33,14 @@ def add_parser(commands: Subcommands) -> None:
     parser.add_argument(
         "runs", type=path, nargs="+", metavar="RUN", help="a folder made by train --run"
     )
-    parser.add_argument(
+    output = parser.add_argument_group("output")
+    output.add_argument(
         "--html",
         type=path,
         metavar="FILE",
         help="also write a page: curves, and the pictures that one gets wrong and another right",
     )
-    add_json_option(parser)
+    add_json_option(output)
 
 
 def run(args: argparse.Namespace) -> int:

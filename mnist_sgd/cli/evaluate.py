@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from mnist_sgd._names import printable
 from mnist_sgd.cli.measured import images_to_measure
-from mnist_sgd.cli.options.arguments import Subcommands, add_json_option, fraction, path, subcommand
+from mnist_sgd.cli.options.arguments import (
+    Subcommands,
+    add_json_option,
+    fraction,
+    path,
+    positive_fraction,
+    subcommand,
+)
 from mnist_sgd.cli.options.datasets import DataConfig, add_data_options
 from mnist_sgd.cli.options.fields import section
 from mnist_sgd.cli.options.models import DEFAULT, MODEL_HELP, model_file
@@ -23,6 +30,8 @@ if TYPE_CHECKING:
     from mnist_sgd.data import ImageSet
     from mnist_sgd.evaluation import Evaluation
     from mnist_sgd_serve import Predictor
+
+USAGE = "%(prog)s [MODEL] [--data DIR] [--threshold T] [--plot FILE] [OPTION]..."
 
 EXAMPLES = """\
   mnist-sgd evaluate                                model.onnx on the sample's validation images
@@ -44,7 +53,7 @@ recall on these images; on others they will differ a little.
 def add_parser(commands: Subcommands) -> None:
     """Add the subcommand."""
     summary = "measure a model on validation images, and choose its threshold"
-    parser = subcommand(commands, "evaluate", summary, EXAMPLES, run)
+    parser = subcommand(commands, "evaluate", summary, EXAMPLES, run, USAGE)
     parser.add_argument(
         "model", type=path, nargs="?", default=DEFAULT, metavar="MODEL", help=MODEL_HELP
     )
@@ -58,13 +67,13 @@ def add_parser(commands: Subcommands) -> None:
     )
     choice.add_argument(
         "--precision",
-        type=fraction,
+        type=positive_fraction,
         metavar="P",
         help="find the threshold with at least this precision and the best recall",
     )
     choice.add_argument(
         "--recall",
-        type=fraction,
+        type=positive_fraction,
         metavar="R",
         help="find the threshold with at least this recall and the best precision",
     )
@@ -76,22 +85,22 @@ def add_parser(commands: Subcommands) -> None:
         metavar="FILE",
         help="write the model with this threshold to FILE (default: replace the model file)",
     )
-    parser.add_argument(
-        "--mistakes",
-        action="store_true",
-        help="list misclassified images, the furthest from the threshold first",
-    )
-    parser.add_argument(
-        "--plot", type=path, metavar="FILE", help="draw the curves; the suffix selects the format"
-    )
-    add_data_options(parser)
-    parser.add_argument(
+    add_data_options(parser).add_argument(
         "--all",
         action="store_true",
         help="measure on all images of --data, for a folder that the model was not trained on "
         "(default: on those that train would use for validation)",
     )
-    add_json_option(parser)
+    output = parser.add_argument_group("output")
+    output.add_argument(
+        "--mistakes",
+        action="store_true",
+        help="list misclassified images, the furthest from the threshold first",
+    )
+    output.add_argument(
+        "--plot", type=path, metavar="FILE", help="draw the curves; the suffix selects the format"
+    )
+    add_json_option(output)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from mnist_sgd.cli.options.arguments import Subcommands, add_json_option, fraction, path, subcommand
 from mnist_sgd.cli.options.datasets import DataConfig, add_data_options, load_datasets
 from mnist_sgd.cli.options.fields import section
-from mnist_sgd.cli.options.models import weights_file
+from mnist_sgd.cli.options.models import architecture, weights_file
 from mnist_sgd.cli.options.outputs import (
     check_not_a_runs_file,
     check_place,
@@ -35,6 +35,8 @@ SUFFIXES = (".onnx", ".pt", ".pt2")
 
 _ANOTHER = "choose another name, or replace it with --overwrite"
 
+USAGE = "%(prog)s WEIGHTS OUTPUT... [--model NAME] [--threshold T] [--overwrite] [OPTION]..."
+
 EXAMPLES = """\
   mnist-sgd export model.safetensors model.onnx
   mnist-sgd export model.safetensors model.pt model.pt2     TorchScript and torch.export
@@ -46,7 +48,7 @@ EXAMPLES = """\
 def add_parser(commands: Subcommands) -> None:
     """Add the subcommand."""
     summary = "write weights as .onnx, .pt (TorchScript) or .pt2 (torch.export)"
-    parser = subcommand(commands, "export", summary, EXAMPLES, run)
+    parser = subcommand(commands, "export", summary, EXAMPLES, run, USAGE)
     parser.add_argument(
         "weights",
         type=path,
@@ -60,26 +62,29 @@ def add_parser(commands: Subcommands) -> None:
         metavar="OUTPUT",
         help="a file; its suffix selects the format",
     )
-    parser.add_argument(
+    model = parser.add_argument_group("model")
+    model.add_argument(
+        "--model",
+        type=architecture,
+        metavar="NAME",
+        help="the package.module:factory of a custom model, whose code is run; the weights file "
+        "names a built-in one",
+    )
+    model.add_argument(
         "--threshold",
         type=fraction,
         metavar="T",
         help="the probability above which an image is of the positive class; evaluate finds one "
         "for a target precision or recall (default: that of the weights file, 0.5)",
     )
-    parser.add_argument(
+    add_data_options(parser).description = "images on which each file is compared with the model"
+    output = parser.add_argument_group("output")
+    output.add_argument(
         "--overwrite",
         action="store_true",
-        help="replace a file that is a model of other classes, or no model (default: refuse to)",
+        help="replace a model of other classes, or a file that is no model (default: refuse to)",
     )
-    parser.add_argument(
-        "--model",
-        metavar="NAME",
-        help="the package.module:factory of a custom model, whose code is run; the weights file "
-        "names a built-in one",
-    )
-    add_data_options(parser)
-    add_json_option(parser)
+    add_json_option(output)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -22,7 +22,7 @@ def add_parser(commands: Subcommands) -> None:
     parser.add_argument(
         "model", type=path, nargs="?", default=DEFAULT, metavar="MODEL", help=MODEL_HELP
     )
-    add_json_option(parser)
+    add_json_option(parser.add_argument_group("output"))
 
 
 def run(args: argparse.Namespace) -> int:

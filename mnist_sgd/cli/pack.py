@@ -32,13 +32,17 @@ def add_parser(commands: Subcommands) -> None:
     summary = "turn two folders of pictures into one packed set"
     parser = subcommand(commands, "pack", summary, EXAMPLES, run)
     parser.add_argument(
-        "folder", type=path, metavar="FOLDER", help="it has a folder for each of two classes"
+        "folder",
+        type=path,
+        metavar="FOLDER",
+        help="the pictures, in a subfolder for each of two classes",
     )
     parser.add_argument(
         "out", type=path, metavar="OUT", help="the folder for the set; an existing set is replaced"
     )
-    add_options(parser, PictureConfig, {"classes": "the two that there are"})
-    add_json_option(parser)
+    pictures = parser.add_argument_group("data")
+    add_options(pictures, PictureConfig, {"classes": "the two that there are"})
+    add_json_option(parser.add_argument_group("output"))
 
 
 def run(args: argparse.Namespace) -> int:

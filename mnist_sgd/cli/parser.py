@@ -1,12 +1,9 @@
 """The parser of the command line; it imports only the modules of the subcommands."""
 
 import argparse
-import re
 import sys
-from difflib import get_close_matches
 from typing import Any, Never
 
-from mnist_sgd._names import printable
 from mnist_sgd.cli import (
     benchmark,
     compare,
@@ -21,13 +18,14 @@ from mnist_sgd.cli import (
 )
 from mnist_sgd.cli.options.arguments import add_debug_option
 from mnist_sgd.cli.options.class_names import protected
+from mnist_sgd_serve.process.arguments import ArgumentParser
 
 DESCRIPTION = (
     "Train a two-class classifier of small grey images, export it as one ONNX file, use it."
 )
 EPILOG = """\
 the main job, with the threes and sevens that come with the package:
-  mnist-sgd train                       the chapter's ten epochs; leaves model.onnx
+  mnist-sgd train                       the chapter's ten epochs; writes model.onnx
   mnist-sgd predict three.png seven.jpg
   mnist-sgd evaluate                    accuracy and mistakes on the validation images
   mnist-sgd serve                       serve the model over HTTP, with a page to draw on
@@ -38,11 +36,13 @@ exit codes: 0 done, 1 the work failed, 2 an argument, file or image is not usabl
 """
 
 
-class _Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line; subcommands use it too.
+class _Parser(ArgumentParser):
+    """A parser that takes class names that begin like options; subcommands use it too.
 
     A help that cannot be written is an error, which argparse's own method would ignore.
     """
+
+    program = "mnist-sgd"
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         options = self._option_string_actions
@@ -51,28 +51,8 @@ class _Parser(argparse.ArgumentParser):
             protected(given, options) if "--positive" in options else given, namespace
         )
 
-    def _get_option_tuples(self, option_string: str) -> Any:
-        """What an abbreviation may mean: earlier spellings, which are hidden, do not count."""
-        found = super()._get_option_tuples(option_string)
-        return [each for each in found if each[0].help != argparse.SUPPRESS] or found
-
     def print_help(self, file: Any = None) -> None:
         (sys.stdout if file is None else file).write(self.format_help())
-
-    def error(self, message: str) -> Never:
-        text = printable(_with_suggestion(message))
-        self.exit(2, f"mnist-sgd: {text}; {self.prog} --help shows what is allowed\n")
-
-
-def _with_suggestion(message: str) -> str:
-    """Add "did you mean ...?" to argparse's error about a misspelt choice."""
-    found = re.fullmatch(r"(.*invalid choice: '(.*)') (\(choose from (.*)\))", message, re.DOTALL)
-    if found is None:
-        return message
-    start, given, allowed, names = found.groups()
-    choices = {name.casefold(): name for name in re.findall(r"[^\s',]+", names)}
-    near = get_close_matches(given.casefold(), choices, n=1)
-    return f"{start}, did you mean {choices[near[0]]}? {allowed}" if near else message
 
 
 class _Version(argparse.Action):
@@ -87,12 +67,7 @@ class _Version(argparse.Action):
 
 def parser() -> argparse.ArgumentParser:
     """The parser of all subcommands; each sets `run`."""
-    whole = _Parser(
-        prog="mnist-sgd",
-        description=DESCRIPTION,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    whole = _Parser(prog="mnist-sgd", description=DESCRIPTION, epilog=EPILOG)
     whole.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
     add_debug_option(whole)
     commands = whole.add_subparsers(title="commands", metavar="COMMAND", required=True)

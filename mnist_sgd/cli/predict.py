@@ -43,8 +43,9 @@ def add_parser(commands: Subcommands) -> None:
         metavar="IMAGE",
         help="a file, a folder, a pattern such as '*.png', or - for standard input",
     )
-    parser.add_argument("--model", type=path, default=DEFAULT, metavar="MODEL", help=MODEL_HELP)
-    add_json_option(parser)
+    model = parser.add_argument_group("model")
+    model.add_argument("--model", type=path, default=DEFAULT, metavar="MODEL", help=MODEL_HELP)
+    add_json_option(parser.add_argument_group("output"))
 
 
 def run(args: argparse.Namespace) -> int:

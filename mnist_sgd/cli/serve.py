@@ -5,14 +5,14 @@ import signal
 
 from mnist_sgd.cli.options.arguments import Subcommands, subcommand
 from mnist_sgd.cli.options.models import model_file
-from mnist_sgd_serve.command import EXAMPLES, add_arguments, run as serve
+from mnist_sgd_serve.command import EXAMPLES, USAGE, add_arguments, run as serve
 
 
 def add_parser(commands: Subcommands) -> None:
     """Add the subcommand, whose arguments are those of `python -m mnist_sgd_serve`."""
     summary = "serve a model over HTTP: Open Inference Protocol v2, image files, a page to draw on"
     examples = EXAMPLES.replace("{program}", "mnist-sgd serve")
-    add_arguments(subcommand(commands, "serve", summary, examples, run))
+    add_arguments(subcommand(commands, "serve", summary, examples, run, USAGE))
 
 
 def run(args: argparse.Namespace) -> int:

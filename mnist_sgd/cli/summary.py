@@ -17,14 +17,14 @@ def add_parser(commands: Subcommands) -> None:
     """Add the subcommand."""
     summary = "show a model's layers, their output shapes and parameters"
     parser = subcommand(commands, "summary", summary, EXAMPLES, run)
-    parser.add_argument(
+    parser.add_argument_group("model").add_argument(
         "--model",
         type=architecture,
         default="linear",
         metavar="NAME",
         help=f"{ARCHITECTURES} (default: %(default)s)",
     )
-    add_json_option(parser)
+    add_json_option(parser.add_argument_group("output"))
 
 
 def run(args: argparse.Namespace) -> int:

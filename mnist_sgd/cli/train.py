@@ -51,7 +51,7 @@ EXAMPLES = """\
 
 def add_parser(commands: Subcommands) -> None:
     """Add the subcommand."""
-    summary = "train a model; leaves model.onnx and its weights, model.safetensors"
+    summary = "train a model; write model.onnx and its weights, model.safetensors"
     add_train_options(subcommand(commands, "train", summary, EXAMPLES, run, USAGE))
 
 

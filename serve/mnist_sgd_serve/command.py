@@ -6,23 +6,27 @@ import dataclasses
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Never, get_args, get_type_hints
+from typing import Any, get_args, get_type_hints
 
+from mnist_sgd_serve.process.arguments import ArgumentParser
 from mnist_sgd_serve.process.interruption import was_interrupted
-from mnist_sgd_serve.settings import OPTIONS, Settings
+from mnist_sgd_serve.settings import GROUPS, OPTIONS, Option, SettingError, Settings
 
 DESCRIPTION = """\
 Serve a model over HTTP: the Open Inference Protocol v2 for programs, POST /predict for image
-files, and a page at / to draw on or to upload a picture. With --grpc-port the protocol is
-served over gRPC too.
+files, and a page at / to draw on or to upload a picture to. --grpc-port serves the protocol over
+gRPC too.
 """
+
+USAGE = "%(prog)s [MODEL] [--host ADDRESS] [--port PORT] [OPTION]..."
 
 EXAMPLES = """\
   {program} model.onnx
   {program} model.onnx --host 0.0.0.0 --port 80 --workers 2
+  {program} model.onnx --tls-cert cert.pem --tls-key key.pem --max-body 1000000
   curl --data-binary @three.png http://127.0.0.1:8000/predict
   curl http://127.0.0.1:8000/v2/models/mnist_sgd
 
@@ -41,13 +45,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=_path,
         nargs="?",
         default=Path("model.onnx"),
+        metavar="MODEL",
         help="the .onnx file (default: %(default)s)",
     )
-    groups = {
-        "basics": parser.add_argument_group("basics"),
-        "limits": parser.add_argument_group("limits"),
-        "timeouts": parser.add_argument_group("timeouts"),
-    }
+    groups = {name: parser.add_argument_group(name) for name in GROUPS}
     types = get_type_hints(Settings)
     for field in dataclasses.fields(Settings):
         if field.name not in OPTIONS:
@@ -60,7 +61,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             given |= {"action": "append", "default": [], "metavar": option.metavar}
         else:
             of = next(iter(get_args(kind)), kind)  # of `int | None`, int
-            given |= {"type": of, "metavar": option.metavar}
+            of = of if option.bounds is None else partial(_number, of, option)
+            given |= {"type": of, "metavar": option.metavar, "choices": option.choices}
             if field.default is not None:
                 given["help"] += " (default: %(default)s)" if field.default != "" else ""
         groups[option.group].add_argument(_option(field.name), **given)
@@ -74,6 +76,14 @@ def _path(text: str) -> Path:
     if not text:
         raise argparse.ArgumentTypeError("must name a file or a folder, got ''")
     return Path(text)
+
+
+def _number(kind: Callable[[str], float], option: Option, text: str) -> float:
+    """Convert an argument to a number; the settings check its range."""
+    try:
+        return kind(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be {option.allowed}, got {text!r}") from None
 
 
 def run(args: argparse.Namespace) -> int:
@@ -112,11 +122,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         What `run` returns; 2 when the model, the address or a setting cannot be used, as one line
         on standard error explains.
     """
-    parser = _Parser(
+    parser = ArgumentParser(
         prog="python -m mnist_sgd_serve",
+        usage=USAGE,
         description=DESCRIPTION,
         epilog="examples:\n" + EXAMPLES.replace("{program}", "python -m mnist_sgd_serve"),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_arguments(parser)
     # How a supervisor passes a worker its sockets, the metrics' memory, its number and an inode.
@@ -131,13 +141,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
 
 
-class _Parser(argparse.ArgumentParser):
-    """A parser whose error messages are one line."""
-
-    def error(self, message: str) -> Never:
-        self.exit(2, f"mnist_sgd_serve: {message}; --help shows what is allowed\n")
-
-
 def _option(name: str) -> str:
     return "--" + name.replace("_", "-")
 
@@ -147,12 +150,21 @@ def _settings(args: argparse.Namespace) -> Settings:
 
     An empty token is passed on, and rejected: a missing secret must not open a server that was
     meant to be protected.
+
+    Raises:
+        ValueError: one is out of its range; the message begins with its option, or with the
+            variable that has the token.
     """
     names = [field.name for field in dataclasses.fields(Settings)]
     given = {name: getattr(args, name) for name in names if hasattr(args, name)}
     given = {name: tuple(one) if isinstance(one, list) else one for name, one in given.items()}
     token = os.environ.get(TOKEN) if args.token is None else args.token
-    return Settings(**given | {"token": token})
+    try:
+        return Settings(**given | {"token": token})
+    except SettingError as error:
+        is_variable = error.setting == "token" and args.token is None
+        source = TOKEN if is_variable else _option(error.setting)
+        raise ValueError(f"{source} {error.reason}") from error
 
 
 def _fill_standard_files() -> None:

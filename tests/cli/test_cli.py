@@ -312,8 +312,6 @@ def test_other_sets_are_read_from_torchvisions_folder(tmp_path: Path, capsys: Ou
         (["export", "empty.onnx", "m.onnx"], "empty.onnx: not a safetensors file: "),
         (["train", "--classes", "1", "8"], "the sample has threes and sevens only; choose other"),
         (["train", "--dataset", "KMNIST", "--root", "."], "KMNIST"),
-        (["train", "--seed", "-1"], "seed must be "),
-        (["train", "--threads", "1000"], "num_threads must be "),
         (["train", "--out", "empty.onnx"], "empty.onnx"),
     ],
 )
@@ -336,16 +334,33 @@ def test_what_cannot_be_used_is_said_in_one_line(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["train", "--epochs", "0"], "must be a whole number above 0, got '0'"),
-        (["train", "--lr", "nan"], "must be a number above 0, got 'nan'"),
+        (["train", "--epochs", "0"], "--epochs must be a whole number above 0, got '0'"),
+        (["train", "--lr", "nan"], "--lr must be a positive number or find, got 'nan'"),
+        (
+            ["train", "--seed", "-1"],
+            f"--seed must be a whole number from 0 to {2**64 - 1}, got '-1'",
+        ),
+        (["train", "--threads", "1000"], "--threads must be a whole number from 1 to 256, got '10"),
         (
             ["train", "--model", "resnet"],
             "must be one of linear, mlp, cnn, cnn_histogram, package.module:factory, got 'resnet'",
         ),
-        (["frobnicate"], "invalid choice: 'frobnicate' (choose from "),
-        (["trian"], "invalid choice: 'trian', did you mean train? (choose from "),
-        (["train", "--dataset", "mnist"], "invalid choice: 'mnist', did you mean MNIST? (choose "),
-        ([], "the following arguments are required: COMMAND"),
+        (["frobnicate"], "there is no command 'frobnicate'; choose from train, compare, export, "),
+        (["trian"], "there is no command 'trian' (did you mean train?); mnist-sgd --help shows "),
+        (
+            ["train", "--dta", "x"],
+            "there is no option '--dta' (did you mean --data?); mnist-sgd tr",
+        ),
+        (["predict", "--jsn"], "there is no option '--jsn' (did you mean --json?); mnist-sgd pr"),
+        (["train", "--e", "3"], "'--e' may mean --epochs or --early-stopping; "),
+        (["inspect", "a", "b"], "unexpected argument 'b'; "),
+        (["inspect", "-x"], "there is no option '-x'; "),
+        (["train", "--device", "cud"], "--device must be one of cpu, cuda, got 'cud' (did you mea"),
+        (["train", "--json=x"], "--json takes no value, got 'x'; "),
+        (["train", "--classes", "1"], "--classes needs a value, as in --classes NEGATIVE POSITI"),
+        (["train", "--dataset", "mnist"], ", QMNIST, EMNIST, got 'mnist' (did you mean MNIST?); "),
+        (["--debug"], "COMMAND is missing; "),
+        (["pack"], "FOLDER, OUT are missing; "),
     ],
 )
 def test_wrong_arguments_end_with_code_2(
@@ -358,14 +373,13 @@ def test_wrong_arguments_end_with_code_2(
 
 
 def test_the_bare_command_shows_its_help(capsys: Output) -> None:
-    with pytest.raises(SystemExit) as stop:
-        main([])
-    assert stop.value.code == 2
+    """As of git and kubectl: it goes through a pager, and nothing is wrong."""
+    assert main([]) == 0
     out, err = capsys.readouterr()
-    assert out == ""
-    assert err.startswith("usage: mnist-sgd ")
+    assert err == ""
+    assert out.startswith("usage: mnist-sgd ")
     for name in COMMANDS:
-        assert f"\n    {name} " in err or f"\n    {name}\n" in err
+        assert f"\n    {name} " in out or f"\n    {name}\n" in out
 
 
 def test_the_version_is_that_of_the_installed_package(capsys: Output) -> None:
@@ -458,7 +472,7 @@ def test_export_writes_nothing_if_one_of_its_files_cannot_be_written(
         (["inspect"], "MODEL"),
         (["predict", "--model"], "--model"),
         (["pack"], "FOLDER"),
-        (["serve"], "model"),
+        (["serve"], "MODEL"),
         (["export"], "WEIGHTS"),
         (["export", "model.safetensors"], "OUTPUT"),
     ],
@@ -468,7 +482,7 @@ def test_an_empty_path_is_refused(arguments: list[str], named: str, capsys: Outp
     with pytest.raises(SystemExit) as ended:
         main([*arguments, ""])
     assert ended.value.code == 2
-    text = f"mnist-sgd: argument {named}: must name a file or a folder, got ''; mnist-sgd "
+    text = f"mnist-sgd: {named} must name a file or a folder, got ''; mnist-sgd "
     assert capsys.readouterr().err.startswith(text)
 
 

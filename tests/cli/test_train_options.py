@@ -125,13 +125,13 @@ def test_another_optimizer_brings_a_rate_and_a_momentum_unless_they_are_given() 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--lr", "fnd"], "must be a number above 0, got 'fnd', which is not 'find' either"),
+        (["--lr", "fnd"], "--lr must be a positive number or find, got 'fnd' (did you mean find?)"),
         (["--lr", "1e39"], "must be a number from 1e-38 to 1e38, got '1e39'"),
         (["--lr", "1e-50"], "must be a number from 1e-38 to 1e38, got '1e-50'"),
         (["--momentum", "1"], "must be a number of at least 0 and below 1, got '1'"),
         (["--weight-decay", "-1"], "must be a number of at least 0, got '-1'"),
         (["--early-stopping", "0"], "must be a whole number above 0, got '0'"),
-        (["--schedule", "cosine"], "invalid choice: 'cosine'"),
+        (["--schedule", "cosine"], "--schedule must be one of flat, one-cycle, got 'cosine'"),
     ],
 )
 def test_values_that_cannot_be_used_are_said(

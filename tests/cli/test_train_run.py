@@ -202,7 +202,10 @@ def test_a_folder_with_empty_plots_alone_is_taken_as_an_empty_one(here: Path) ->
     ("options", "message"),
     [
         (["--overwrite", "--resume"], "--overwrite starts again and --resume continues; "),
-        (["--run", "a/b"], "a run's name is letters, digits, '.', '-' and '_', a letter or digit "),
+        (
+            ["--run", "a/b"],
+            "--run: a run's name is letters, digits, '.', '-' and '_', a letter or digit ",
+        ),
         (["--run", "a", "--out", "b"], "--run NAME puts all files into runs/NAME; leave out --out"),
         (
             ["--run", "a", "--overwrite", "--resume"],

@@ -54,7 +54,7 @@ def test_an_option_is_not_read_as_a_class_name(after: list[str], capsys: Output)
     with pytest.raises(SystemExit) as ended:
         main(["train", "--data", "x", "--positive", *after])
     assert ended.value.code == 2
-    assert "argument --positive: expected one argument" in capsys.readouterr().err
+    assert "--positive needs a value, as in --positive NAME" in capsys.readouterr().err
 
 
 def test_training_quotes_the_other_class_for_the_shell(tmp_path: Path, capsys: Output) -> None:

@@ -501,7 +501,6 @@ def test_a_plot_never_overwrites_a_runs_file(model: Path, capsys: Output) -> Non
     ("arguments", "message"),
     [
         (["--write"], "--write needs a threshold: give --threshold, --precision or --recall"),
-        (["--precision", "0"], "precision must be above 0 and at most 1, got 0.0"),
         (["--plot", "curves.docx"], "curves.docx: "),
         (["--plot", "none/curves.png"], "none/curves.png: the folder none does not exist"),
         (["--recall", "0.9", "--write", "none/m.onnx"], "none/m.onnx: the folder none does not"),
@@ -526,9 +525,13 @@ def test_what_cannot_be_done_is_said_in_one_line(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--threshold", "1.5"], "argument --threshold: must be a number from 0 to 1, got '1.5'"),
-        (["--recall", "nan"], "argument --recall: must be a number from 0 to 1, got 'nan'"),
-        (["--recall", "1", "--precision", "1"], "not allowed with argument --recall"),
+        (["--threshold", "1.5"], "--threshold must be a number from 0 to 1, got '1.5'"),
+        (["--recall", "nan"], "--recall must be a number above 0 and at most 1, got 'nan'"),
+        (["--precision", "0"], "--precision must be a number above 0 and at most 1, got '0'"),
+        (
+            ["--recall", "1", "--precision", "1"],
+            "--precision and --recall exclude each other; give only one of them",
+        ),
     ],
 )
 def test_wrong_arguments_end_with_code_2(

@@ -26,7 +26,6 @@ def subcommand(
         help=summary,
         description=summary[0].upper() + summary[1:] + ".",
         epilog="examples:\n" + examples,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         usage=usage,
     )
     parser.set_defaults(run=run)
@@ -44,12 +43,16 @@ def add_debug_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_json_option(parser: argparse.ArgumentParser) -> None:
-    """Add `--json`."""
-    parser.add_argument("--json", action="store_true", help=JSON_HELP)
+def add_json_option(container: argparse._ActionsContainer) -> None:
+    """Add `--json` to a parser, or to one of its groups."""
+    container.add_argument("--json", action="store_true", help=JSON_HELP)
 
 
 JSON_HELP = "print JSON, for scripts"
+
+
+LARGEST = 2**63 - 1
+"""The largest number of images, batches or processes that an option takes."""
 
 
 def path(text: str) -> Path:
@@ -59,19 +62,13 @@ def path(text: str) -> Path:
     return Path(text)
 
 
-def positive_int(text: str) -> int:
-    """A whole number above 0."""
+def whole_number(text: str, least: int = 1, most: int = LARGEST) -> int:
+    """A whole number in [least, most]."""
     value = _parsed(int, text)
-    if value is None or value <= 0:
-        raise argparse.ArgumentTypeError(f"must be a whole number above 0, got {text!r}")
-    return value
-
-
-def positive_float(text: str) -> float:
-    """A finite number above 0."""
-    value = _parsed(float, text)
-    if value is None or not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"must be a number above 0, got {text!r}")
+    if value is None or not least <= value <= most:
+        has_limit = most != LARGEST or (value is not None and value > most)
+        allowed = f"from {least} to {most}" if has_limit else f"above {least - 1}"
+        raise argparse.ArgumentTypeError(f"must be a whole number {allowed}, got {text!r}")
     return value
 
 
@@ -80,6 +77,14 @@ def fraction(text: str) -> float:
     value = _parsed(float, text)
     if value is None or not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"must be a number from 0 to 1, got {text!r}")
+    return value
+
+
+def positive_fraction(text: str) -> float:
+    """A number in (0, 1]."""
+    value = _parsed(float, text)
+    if value is None or not 0 < value <= 1:
+        raise argparse.ArgumentTypeError(f"must be a number above 0 and at most 1, got {text!r}")
     return value
 
 

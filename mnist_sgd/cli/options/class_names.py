@@ -4,6 +4,7 @@ argparse takes a word that begins with "-" for an option. After `--positive` and
 name, unless the command has such an option: `--positive -a`, `--classes -a -b`.
 """
 
+import argparse
 import shlex
 from collections.abc import Iterable, Sequence
 
@@ -31,7 +32,9 @@ def protected(arguments: Sequence[str], options: Iterable[str]) -> list[str]:
 
 
 def class_name(text: str) -> str:
-    """The name of a class, without the mark."""
+    """The name of a class, without the mark; an empty one is refused."""
+    if not text:
+        raise argparse.ArgumentTypeError("must be the name of a class, got ''")
     return text.removeprefix(_MARK)
 
 

@@ -39,12 +39,15 @@ class _Source:
         metavar="DIR",
     )
     dataset: str = option(
-        "the threes and sevens that come with the package, or a data set of torchvision",
+        "sample, the threes and sevens that come with the package, or a data set of torchvision",
         default=SAMPLE,
         choices=(SAMPLE, *NAMED),
     )
     root: Path = option(
-        "the folder of torchvision's data sets", default=Path("data"), type=path, metavar="DIR"
+        "the folder in which torchvision keeps its data sets",
+        default=Path("data"),
+        type=path,
+        metavar="DIR",
     )
     download: bool = flag("let torchvision download a missing data set")
 
@@ -59,9 +62,11 @@ class DataConfig(PictureConfig, _Source):
         return self.data is None and self.dataset == SAMPLE
 
 
-def add_data_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of `DataConfig` to a command about an existing model."""
-    add_options(parser.add_argument_group("data"), DataConfig, OF_THE_MODEL)
+def add_data_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    """Add the options of `DataConfig` to a command about a model, and return their group."""
+    group = parser.add_argument_group("data")
+    add_options(group, DataConfig, OF_THE_MODEL)
+    return group
 
 
 def load_datasets(config: DataConfig, model: Metadata | None = None) -> LoadedData:

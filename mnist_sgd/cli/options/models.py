@@ -7,11 +7,12 @@ from pathlib import Path
 
 from mnist_sgd.cli.training.recipes import CUSTOM, RECIPES
 from mnist_sgd.report.folder import ARTIFACT, CHECKPOINT, WEIGHTS, is_run
+from mnist_sgd_serve.process.arguments import suggestion
 
 ARCHITECTURES = (
-    f"{', '.join(name for name in RECIPES if name != CUSTOM)}, or {CUSTOM}: a function of yours "
-    "that takes no arguments and returns a torch.nn.Module for [B, 784] to [B, 1]; its module may "
-    "be in this folder"
+    f"the architecture: {', '.join(name for name in RECIPES if name != CUSTOM)}, or {CUSTOM}, a "
+    "function of yours that takes no arguments and returns a torch.nn.Module that maps [B, 784] to "
+    "[B, 1]; its module may be in this folder"
 )
 """Help for `--model` where it names an architecture."""
 
@@ -25,7 +26,8 @@ _RUNS = Path("runs")
 def architecture(text: str) -> str:
     """The name of a built-in model, or of a function that makes a custom one."""
     if text not in RECIPES and ":" not in text:
-        raise argparse.ArgumentTypeError(f"must be one of {', '.join(RECIPES)}, got {text!r}")
+        near = suggestion(text, RECIPES)
+        raise argparse.ArgumentTypeError(f"must be one of {', '.join(RECIPES)}, got {text!r}{near}")
     return text
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mnist_sgd.cli.options.arguments import path, positive_int
+from mnist_sgd.cli.options.arguments import path, whole_number
 from mnist_sgd.cli.options.class_names import class_name
 from mnist_sgd.cli.options.fields import flag, option
 from mnist_sgd.cli.terminal import say
@@ -76,7 +76,7 @@ class PictureConfig:
     workers: int = option(
         "processes that decode pictures",
         default=_processors(),
-        type=positive_int,
+        type=whole_number,
         metavar="N",
         shown=f"one for each processor, {_processors()} here",
     )

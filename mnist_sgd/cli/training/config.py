@@ -3,10 +3,11 @@
 import argparse
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mnist_sgd.cli.options.arguments import JSON_HELP, path, positive_int
+from mnist_sgd.cli.options.arguments import JSON_HELP, path, whole_number
 from mnist_sgd.cli.options.datasets import SAMPLE, DataConfig
 from mnist_sgd.cli.options.fields import add_options, flag, option, section
 from mnist_sgd.cli.options.models import ARCHITECTURES, architecture
@@ -32,13 +33,13 @@ class ModelConfig:
         shown="linear for the sample, cnn_histogram for whole pictures of --data, else cnn",
     )
     seed: int = option(
-        "seed of the weights, the order, the augmentation and random layers such as dropout",
+        "seed of the weights, the order, the augmentation, and random layers such as dropout",
         default=0,
-        type=int,
+        type=partial(whole_number, least=0, most=2**64 - 1),
         metavar="N",
     )
     device: str = option(
-        "where the model is trained; with torchrun each process takes its own GPU",
+        "train on the processor or on a GPU; with torchrun each process takes a GPU of its own",
         default="cpu",
         choices=("cpu", "cuda"),
     )
@@ -56,7 +57,12 @@ class BatchConfig:
     drop_last: bool = flag(
         "leave out the last training batch if it is smaller than the others", "train on it"
     )
-    threads: int = option("threads that fill batches", default=1, type=positive_int, metavar="N")
+    threads: int = option(
+        "threads that fill batches",
+        default=1,
+        type=partial(whole_number, most=256),
+        metavar="N",
+    )
 
 
 @dataclass(frozen=True)
@@ -65,7 +71,7 @@ class MonitorConfig:
 
     early_stopping: int | None = option(
         "stop after N epochs without a lower valid_loss",
-        type=positive_int,
+        type=whole_number,
         metavar="N",
         shown="run all epochs",
     )
@@ -73,7 +79,9 @@ class MonitorConfig:
         "keep the weights of the epoch with the lowest valid_loss", "those of the last epoch"
     )
     csv: Path | None = option(
-        "write the table to this file after each epoch", type=path, metavar="FILE"
+        "write the table of losses and metrics to this file after each epoch",
+        type=path,
+        metavar="FILE",
     )
     tensorboard: Path | None = option(
         "write TensorBoard events of each batch and epoch to this folder",
@@ -88,7 +96,7 @@ class CheckpointConfig:
 
     checkpoint_every: int | None = option(
         "write DIR/checkpoint.safetensors after every N batches and after each epoch",
-        type=positive_int,
+        type=whole_number,
         metavar="N",
         shown="never",
     )
@@ -103,7 +111,7 @@ class OutputConfig:
     """Where files go."""
 
     out: Path = option(
-        "folder for the files", default=Path(), type=path, metavar="DIR", shown="this folder"
+        "the folder for the files", default=Path(), type=path, metavar="DIR", shown="this folder"
     )
     name: str | None = option(
         "put all files into runs/NAME, with the settings, the history, charts, a model card and "
@@ -113,7 +121,7 @@ class OutputConfig:
         shown="only the model's files, in --out DIR",
     )
     overwrite: bool = flag(
-        "start again if a run of that name exists, or replace the model of other classes in DIR",
+        "start again if the run exists, or replace a model of other classes in DIR",
         "refuse to",
     )
     json: bool = flag(JSON_HELP)
@@ -190,12 +198,12 @@ def add_train_options(parser: argparse.ArgumentParser) -> None:
     """Add an option for each field of the sections, a group for each section."""
     add_options(parser.add_argument_group("data"), DataConfig)
     add_options(parser.add_argument_group("model"), ModelConfig)
-    add_options(parser.add_argument_group("output"), OutputConfig)
     training = parser.add_argument_group("training")
     add_options(training, Recipe, defaults_text(), unset=True)
     add_options(training, BatchConfig)
     add_options(parser.add_argument_group("early stopping and logs"), MonitorConfig)
     add_options(parser.add_argument_group("checkpoints"), CheckpointConfig)
+    add_options(parser.add_argument_group("output"), OutputConfig)
 
 
 def train_config(args: argparse.Namespace) -> TrainConfig:
@@ -219,5 +227,9 @@ def train_config(args: argparse.Namespace) -> TrainConfig:
     if output.name is not None:
         if output.out != Path():
             raise ValueError("--run NAME puts all files into runs/NAME; leave out --out")
-        config = replace(config, output=replace(output, out=run_files.run_path(output.name)))
+        try:
+            folder = run_files.run_path(output.name)
+        except run_files.RunError as error:
+            raise ValueError(f"--run: {error}") from error
+        config = replace(config, output=replace(output, out=folder))
     return replace(config, recipe=config._recipe_for(config.model_for()))

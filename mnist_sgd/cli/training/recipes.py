@@ -6,8 +6,9 @@ from dataclasses import MISSING, dataclass, fields, replace
 from functools import partial
 from typing import Any, Literal
 
-from mnist_sgd.cli.options.arguments import non_negative_float, positive_float, positive_int
+from mnist_sgd.cli.options.arguments import non_negative_float, whole_number
 from mnist_sgd.cli.options.fields import option
+from mnist_sgd_serve.process.arguments import suggestion
 
 Schedule = Literal["flat", "one-cycle"]
 Optimizer = Literal["sgd", "adam"]
@@ -43,9 +44,12 @@ def _learning_rate(text: str) -> float | Literal["find"]:
     if text == "find":
         return "find"
     try:
-        rate = positive_float(text)
-    except argparse.ArgumentTypeError as error:
-        raise argparse.ArgumentTypeError(f"{error}, which is not 'find' either") from None
+        rate = float(text)
+    except ValueError:
+        rate = 0.0
+    if not 0 < rate < float("inf"):
+        near = suggestion(text, ["find"])
+        raise argparse.ArgumentTypeError(f"must be a positive number or find, got {text!r}{near}")
     if not 1e-38 <= rate <= 1e38:  # the range of float32, the type of the weights
         raise argparse.ArgumentTypeError(f"must be a number from 1e-38 to 1e38, got {text!r}")
     return rate
@@ -74,7 +78,7 @@ class Recipe:
     """
 
     epochs: int = option(
-        "passes over the training images", default=MISSING, type=positive_int, metavar="N"
+        "passes over the training images", default=MISSING, type=whole_number, metavar="N"
     )
     lr: float | Literal["find"] = option(
         "learning rate; find tries growing rates on 100 batches and takes the one it suggests",
@@ -95,14 +99,14 @@ class Recipe:
         choices=("mnist", "cross-entropy"),
     )
     optimizer: Optimizer = option(
-        "adam is torch's AdamW; if you change the optimizer, the default learning rate changes "
-        f"too, to {OPTIMIZERS['sgd']['lr']} for sgd and {OPTIMIZERS['adam']['lr']} for adam, and "
-        "the default momentum to 0.9",
+        "sgd, or adam, which is torch's AdamW; if you change the optimizer, the default learning "
+        f"rate changes too, to {OPTIMIZERS['sgd']['lr']} for sgd and {OPTIMIZERS['adam']['lr']} "
+        "for adam, and the default momentum to 0.9",
         default="sgd",
         choices=tuple(OPTIMIZERS),
     )
     momentum: float = option(
-        "0 turns it off; for adam it is the first beta",
+        "momentum of sgd, where 0 turns it off, or the first beta of adam",
         default=0.0,
         type=partial(non_negative_float, below=1.0),
         metavar="M",
@@ -114,7 +118,7 @@ class Recipe:
         metavar="WD",
     )
     batch_size: int = option(
-        "images in a batch, over all processes", default=256, type=positive_int, metavar="N"
+        "images in a batch, over all processes", default=256, type=whole_number, metavar="N"
     )
     shuffle: bool = option(
         "shuffle the training images in each epoch",

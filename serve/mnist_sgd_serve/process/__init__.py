@@ -1,1 +1,1 @@
-"""The server process: signals, sockets, memory."""
+"""The server process: arguments, signals, sockets, memory."""

@@ -195,7 +195,7 @@ def test_a_certificate_without_its_own_open_key_is_refused(
 
 def test_a_key_without_a_certificate_is_refused(model: Path, files: Files) -> None:
     assert refused(model, "--tls-key", files.key) == (
-        "tls_key needs a certificate too: give it with --tls-cert FILE"
+        "--tls-key needs a certificate too: give it with --tls-cert FILE"
     )
 
 

@@ -125,7 +125,7 @@ def test_the_permissions_are_those_asked_for(model: Path, tmp_path: Path) -> Non
     ("settings", "said"),
     [
         ({"unix_socket": "s", "unix_socket_mode": "999"}, "three digits from 0 to 7, such as 660"),
-        ({"unix_socket_mode": "660"}, "unix_socket_mode needs --unix-socket PATH"),
+        ({"unix_socket_mode": "660"}, "unix_socket_mode needs --unix-socket FILE"),
     ],
 )
 def test_permissions_that_make_no_sense_are_refused(settings: Any, said: str) -> None:

@@ -95,11 +95,15 @@ def test_a_workers_command_line_gives_the_same_settings(
 @pytest.mark.parametrize("name", RANGES)
 def test_a_number_outside_its_range_is_refused_with_the_range(name: str) -> None:
     least, most = RANGES[name]
+    is_seconds = type(FIELDS[name].default) is float
+    kind = "a number of seconds" if is_seconds else "a whole number(?: of bytes| of pixels)?"
     for value in (least, most):
         settings = Settings(model=Path("m"), **{name: value})  # type: ignore[arg-type]
         assert getattr(settings, name) == value
     for value in (least - 1, most + 1, float("nan"), float("inf")):
-        with pytest.raises(ValueError, match=f"^{name} must be {least} to {most}, not {value}$"):
+        with pytest.raises(
+            ValueError, match=f"^{name} must be {kind} from {least} to {most}, got {value}$"
+        ):
             Settings(model=Path("m"), **{name: value})  # type: ignore[arg-type]
 
 
@@ -115,7 +119,7 @@ def test_a_number_outside_its_range_is_refused_with_the_range(name: str) -> None
         ("token", "", "token must be visible ASCII characters without spaces"),
         ("token", "a b", "token must be visible ASCII characters without spaces"),
         ("token", "schlüssel", "token must be visible ASCII characters without spaces"),
-        ("cors", "example.org", "cors must be \\* or an origin such as https://example.org, not"),
+        ("cors", "example.org", "cors must be \\* or an origin such as https://example.org, got"),
         ("cors", "https://a\r\nset-cookie: b", "cors must be \\* or an origin"),
     ],
 )
@@ -139,7 +143,7 @@ def test_a_token_that_is_empty_never_opens_the_server(token: str, model: Path) -
     """As of a secret that is not mounted."""
     command = [sys.executable, "-m", "mnist_sgd_serve", str(model), "--port", "0"]
     said = (
-        "mnist_sgd_serve: token must be visible ASCII characters without spaces, at least one; to "
+        "mnist_sgd_serve: {} must be visible ASCII characters without spaces, at least one; to "
         "ask for no token, leave out --token and unset MNIST_SGD_TOKEN\n"
     )
     for options, environment in (
@@ -154,7 +158,8 @@ def test_a_token_that_is_empty_never_opens_the_server(token: str, model: Path) -
             text=True,
             timeout=PATIENCE,
         )
-        assert (done.returncode, done.stdout, done.stderr) == (2, "", said)
+        text = said.format("--token" if options else "MNIST_SGD_TOKEN")
+        assert (done.returncode, done.stdout, done.stderr) == (2, "", text)
 
 
 def test_an_option_still_has_its_earlier_name_which_help_does_not_show(

@@ -126,7 +126,7 @@ def test_open_shows_the_page_in_the_browser_once(tmp_path: Path, workers: str) -
 
 
 def test_settings_that_do_not_go_together_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"log must be json or text, not 'xml'"):
+    with pytest.raises(ValueError, match=r"log must be one of json, text, got 'xml'"):
         Settings(model=Path("m"), log="xml")
     with pytest.raises(ValueError, match="open needs an address: leave out --unix-socket"):
         Settings(model=Path("m"), open=True, unix_socket="s")

@@ -64,7 +64,9 @@ def executed(notebook: NotebookNode) -> NotebookNode:
     notebook.metadata = nbformat.from_dict(_METADATA)
     for number, cell in enumerate(notebook.cells):
         cell.id = f"cell-{number}"
-        cell.metadata = NotebookNode()
+        cell.metadata = NotebookNode(
+            {key: cell.metadata[key] for key in cell.metadata if key == "tags"}
+        )
     return notebook
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_sgd.data.idx import IdxError, read_idx
+from mnist_sgd.data.notebook import facts, row_of_images
 from mnist_sgd.data.rows import Rows, row_of
 from mnist_sgd_serve._earlier import accepts_earlier
 from mnist_sgd_serve.images.preprocessing import check_preprocessing
@@ -117,6 +118,15 @@ class ImageSet:
         parts = zip(self.classes, (negative, positive), strict=True)
         counts = ", ".join(f"{count:,} of {name!r}" for name, count in parts)
         return f"ImageSet({self.name!r}: {len(self):,} images, {counts})"
+
+    def _repr_html_(self) -> str:
+        """Show the first images of each class, in a notebook."""
+        shown = {}
+        for label, name in enumerate(self.classes):
+            at = np.flatnonzero(self.labels == label)
+            first = row_of_images(self.images[at[:10]], f"the first of {name}") if len(at) else ""
+            shown[f"{name}: {len(at):,}"] = first
+        return facts(f"{self.name}: {len(self):,} images", shown)
 
     def row_of(self, index: int) -> tuple[str, int]:
         """Return the path of an image's file and its row there, from 0.

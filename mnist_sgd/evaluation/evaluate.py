@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from mnist_sgd.data.notebook import facts, table
 from mnist_sgd.evaluation.calibration import (
     Bin,
     brier_score,
@@ -15,9 +16,10 @@ from mnist_sgd.evaluation.calibration import (
 from mnist_sgd.evaluation.confusion_matrix import ConfusionMatrix
 from mnist_sgd.evaluation.curves import PrecisionRecallCurve, RocCurve, operating_points
 from mnist_sgd.evaluation.inputs import validate_inputs
+from mnist_sgd.evaluation.interval import percentages
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Evaluation:
     """The metrics of a model on labelled images.
 
@@ -51,6 +53,39 @@ class Evaluation:
     calibration: tuple[Bin, ...]
     expected_calibration_error: float
     brier_score: float
+
+    def __repr__(self) -> str:
+        auc = "" if self.auc is None else f", auc={self.auc:.4f}"
+        return f"Evaluation({self._share()}, accuracy={self.accuracy:.4f}{auc})"
+
+    def _share(self) -> str:
+        (true_negative, false_positive), (false_negative, true_positive) = self.counts.matrix
+        right = true_negative + true_positive
+        return f"{right:,} of {right + false_positive + false_negative:,} correct"
+
+    def _repr_html_(self) -> str:
+        """Show what matters in words, and the confusion matrix, in a notebook."""
+        (true_negative, false_positive), (false_negative, true_positive) = self.counts.matrix
+        right = true_negative + true_positive
+        share, low, high = percentages(right, right + false_positive + false_negative)
+        known = {
+            "correct": f"{self._share()}, {share} % (95 % interval {low} to {high} %)",
+            "area under ROC": self.auc,
+            "precision": self.precision,
+            "recall": self.recall,
+            "calibration error": self.expected_calibration_error,
+        }
+        texts = {
+            name: value if isinstance(value, str) else f"{value:.4f}"
+            for name, value in known.items()
+            if value is not None
+        }
+        matrix = [
+            ["is negative", f"{true_negative:,}", f"{false_positive:,}"],
+            ["is positive", f"{false_negative:,}", f"{true_positive:,}"],
+        ]
+        head = ["", "predicted negative", "predicted positive"]
+        return facts(f"Evaluation at the threshold {self.threshold:g}", texts) + table(head, matrix)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the metrics as JSON types: finite numbers, lists and dicts."""

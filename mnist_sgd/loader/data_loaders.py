@@ -53,6 +53,9 @@ class DataLoaders(metaclass=_NamesTheWay):
         self.train = train
         self.valid = valid
 
+    def __repr__(self) -> str:
+        return f"DataLoaders(train={self.train!r}, valid={self.valid!r})"
+
     def __getitem__(self, index: int) -> Iterable[Batch]:
         """Return the training loader for 0, the validation loader for 1."""
         return (self.train, self.valid)[index]

@@ -179,6 +179,11 @@ class DataLoader:
         """Batches in an epoch."""
         return len(self._core)
 
+    def __repr__(self) -> str:
+        data = self.dataset if isinstance(self.dataset, ImageSet) else type(self.dataset).__name__
+        order = ", shuffle=True" if self.shuffle else ""
+        return f"DataLoader({data}, batch_size={self.batch_size}{order})"
+
     def one_batch(self) -> Batch:
         """Return the next epoch's first batch, which it still starts with: xb `[B, ...]` and yb."""
         with self.undisturbed():

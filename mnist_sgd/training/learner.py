@@ -17,9 +17,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mnist_sgd.data import ImageSet
+from mnist_sgd.data.notebook import facts, table
 from mnist_sgd.export import ExportReport, export_model
 from mnist_sgd.export.verification import difference_from_learner, measured_metrics
 from mnist_sgd.loader.dataloader import Batch, DataLoader, first
+from mnist_sgd.models.builtin import model_name
 from mnist_sgd.models.summary import ENDS_IN_SIGMOID, Table, ends_in_sigmoid, summary
 from mnist_sgd.models.weights import load_weights, save_weights
 from mnist_sgd.training.batch_errors import check_one_tensor
@@ -282,6 +284,28 @@ class Learner(TrainingLoop):
         from mnist_sgd.training.interpretation import show_results
 
         show_results(self, self._batches(ds_idx if dl is None else dl), max_n, layout)
+
+    def _facts(self) -> dict[str, str]:
+        return {
+            "model": model_name(self.model),
+            "optimizer": metric_name(self.opt_func),
+            "loss": metric_name(self.loss_func),
+            "metrics": ", ".join(map(metric_name, self.metrics)) or "none",
+        }
+
+    def __repr__(self) -> str:
+        return f"Learner({', '.join(f'{name}: {value}' for name, value in self._facts().items())})"
+
+    def _repr_html_(self) -> str:
+        """Show what is trained on what, and the table of the last fit, in a notebook."""
+        batches = {"training": repr(self.dls.train), "validation": repr(self.dls.valid)}
+        rows = [
+            [str(epoch), *(f"{value:.6f}" for value in row)]
+            for epoch, row in enumerate(self.recorder.values)
+        ]
+        names = self.recorder.metric_names[:-1]
+        history = table(names, rows) if rows else "<p>Not trained yet: call fit.</p>"
+        return facts("Learner", self._facts() | batches) + history
 
     def summary(self) -> str:
         """Return the layers with their output shapes and parameters, the optimizer and the loss."""

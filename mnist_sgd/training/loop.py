@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from mnist_sgd.data.notebook import in_notebook
 from mnist_sgd.loader.dataloader import Batch, DataLoader, DataLoaders
 from mnist_sgd.loader.device import to_device
 from mnist_sgd.models.summary import is_from_sigmoid
@@ -39,6 +40,7 @@ from mnist_sgd.training.callbacks.base import (
     event_handlers,
     explained,
 )
+from mnist_sgd.training.callbacks.notebook_table import NotebookTable
 from mnist_sgd.training.callbacks.progress import (
     ProgressBar,
     format_time,
@@ -130,6 +132,7 @@ class TrainingLoop:
         self.metrics = metrics
         self.recorder = Recorder(self.metrics)
         self.logger: Callable[[str], None] = print_line if ranks.is_main_process else print_nothing
+        self._table: NotebookTable | None = None  # instead of the logger
         self.bar = ranks.world_size == 1  # it reads the loss when it likes, which ranks cannot
         # The optimizer.
         checked_rate(lr)
@@ -215,7 +218,8 @@ class TrainingLoop:
         check_batches(self.dls)
         every: list[Callback] = [Scheduler(schedule)] if schedule else []
         every += [*as_callbacks(self.cbs), *as_callbacks(cbs)]
-        every += [ProgressBar()] if self.bar else []
+        self._table = NotebookTable() if in_notebook() and self.logger is print_line else None
+        every += [ProgressBar(self._table)] if self.bar else []
         self._before = None if resume is None else Snapshot(self, every)
         with self._with_callbacks(every), restore_if_refused(self), ExitStack() as self.at_end:
             check_trial(self)
@@ -247,7 +251,7 @@ class TrainingLoop:
             if not self.recorder.values:  # callbacks may have changed the metrics in before_fit
                 self.recorder.set_metrics(self.metrics)
             for line in (table_header(self.recorder.metric_names), *self.recorder.lines):
-                self.logger(line)
+                (self._table or self.logger)(line)
             for epoch in range(self.epoch, self.n_epoch):
                 self.epoch = epoch
                 self._start = time.time()
@@ -405,7 +409,7 @@ class TrainingLoop:
         if is_partial:  # means over the validation images that came before it was cancelled
             cells[2:-1] = [f"~{value:.6f}" for value in valid]
         self.recorder.lines.append(table_row(cells, self.recorder.metric_names))
-        self.logger(self.recorder.lines[-1])
+        (self._table or self.logger)(self.recorder.lines[-1])
 
     # Events: fastai's `_with_events`.
 

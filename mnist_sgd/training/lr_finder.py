@@ -10,9 +10,12 @@ Source: Smith, "Cyclical Learning Rates for Training Neural Networks", 2017, sec
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
+from io import BytesIO
 from math import isnan
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +57,21 @@ class LRFind:
 
     def __repr__(self) -> str:
         return f"LRFind(valley={self.valley:.3g}, of {len(self.lrs)} rates)"
+
+    def _repr_html_(self) -> str | None:
+        """Show the plot, in a notebook; None without matplotlib."""
+        if find_spec("matplotlib") is None:
+            return None
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(5, 3.3), layout="constrained", facecolor="white")
+        self.plot(figure.subplots())
+        file = BytesIO()
+        figure.savefig(file, format="png", dpi=100)
+        address = b64encode(file.getvalue()).decode()
+        text = f"Loss against learning rate. Suggestion: {self.valley:.3g}"
+        image = f'<img src="data:image/png;base64,{address}" alt="{text}">'
+        return f"{image}<p>valley: {self.valley:.3g}</p>"
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Plot the loss against the learning rate, and mark the suggestion.

@@ -175,6 +175,10 @@ class Recorder:
         self._reduce = reduce_fn
         self._unread: list[Tensor] = []  # per-batch losses
 
+    def __repr__(self) -> str:
+        columns = ", ".join(self.metric_names[1:-1])
+        return f"Recorder({len(self.values)} epochs, {len(self.lrs)} batches: {columns})"
+
     def set_metrics(self, metrics: Sequence[Metric]) -> None:
         """Set the columns after the losses; for a recorder without rows."""
         self.metric_names = [*LOSSES, *map(metric_name, metrics), "time"]

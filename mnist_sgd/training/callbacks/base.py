@@ -118,6 +118,11 @@ class Callback:
     run_valid = True
     during_lr_find = True
 
+    def __repr__(self) -> str:
+        names = inspect.signature(type(self)).parameters
+        given = [f"{name}={vars(self)[name]!r}" for name in names if name in vars(self)]
+        return f"{type(self).__name__}({', '.join(given)})"
+
     def after_create(self, learn: Any) -> None:
         """At the end of the learner's construction, for the callbacks that it was given."""
 

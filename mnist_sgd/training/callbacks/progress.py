@@ -11,6 +11,7 @@ from typing import Any
 from mnist_sgd.loader.data_loaders import length_of
 from mnist_sgd.training.callbacks.bar import Bar, is_terminal
 from mnist_sgd.training.callbacks.base import Callback
+from mnist_sgd.training.callbacks.notebook_table import NotebookTable
 
 
 def table_header(names: Sequence[str]) -> str:
@@ -33,7 +34,7 @@ def format_time(seconds: float) -> str:
 
 
 class ProgressBar(Callback):
-    """Shows a progress bar with the epoch, the batch and the loss, if standard error is a terminal.
+    """Shows a progress bar with the epoch, the batch and the loss, on a terminal or in a notebook.
 
     Standard output has only the table. In several processes there is no bar, as ranks must read the
     loss together.
@@ -42,9 +43,10 @@ class ProgressBar(Callback):
     order = 90
     during_lr_find = False
 
-    def __init__(self) -> None:
+    def __init__(self, table: NotebookTable | None = None) -> None:
+        self.table = table  # in a notebook
         self.total = self.done = 0
-        self.bar = Bar(shown=False)
+        self.bar: Bar | NotebookTable = table or Bar(shown=False)
 
     def before_train(self, learn: Any) -> None:
         """Start over for the training batches."""
@@ -55,7 +57,8 @@ class ProgressBar(Callback):
         self._start(learn, learn.dls.valid)
 
     def _start(self, learn: Any, batches: object) -> None:
-        self.bar = Bar(learn.ranks.world_size == 1 and is_terminal(sys.stderr), time.monotonic())
+        shown = learn.ranks.world_size == 1 and is_terminal(sys.stderr)
+        self.bar = self.table or Bar(shown, time.monotonic())
         self.total = length_of(batches) or 0
         self.done = 0
 

@@ -5,6 +5,9 @@ of multiprocessing (spawn), Ray or Spark. Do not use one after a fork: a child p
 its own, as onnxruntime's sessions do not survive a fork.
 """
 
+import base64
+import html
+import io
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -75,6 +78,25 @@ class Prediction:
         """Yield what `Learner.predict` returns: class, label, probability of the positive class."""
         yield from (self.label, [*self.probabilities].index(self.label), self.probability)
 
+    def _repr_html_(self) -> str:
+        """Show the model's input and a bar for each class, in a notebook."""
+        from PIL import Image
+
+        file = io.BytesIO()
+        Image.fromarray(self.image).save(file, "PNG")
+        address = f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+        bars = "".join(
+            f'<tr><th style="text-align: left">{html.escape(name)}</th>'
+            f'<td><meter min="0" max="1" value="{share}"></meter></td>'
+            f"<td>{100 * share:.4g} %</td></tr>"
+            for name, share in reversed([*self.probabilities.items()])
+        )
+        return (
+            f'<img src="{address}" alt="what the model sees" width="84" height="84" '
+            f'style="image-rendering: pixelated"><p><strong>{html.escape(self.label)}</strong></p>'
+            f"<table>{bars}</table>"
+        )
+
     def as_dict(self) -> dict[str, Any]:
         """Convert to a dictionary for JSON, without the image."""
         return {
@@ -102,6 +124,9 @@ class Predictor:
 
     def __init__(self, model: str | os.PathLike[str] | bytes) -> None:
         self.artifact: Artifact = load_artifact(model)
+
+    def __repr__(self) -> str:
+        return f"Predictor({' or '.join(reversed(self.metadata.classes))})"
 
     def __reduce__(self) -> tuple[type["Predictor"], tuple[bytes]]:
         return type(self), (self.artifact.content,)

@@ -31,7 +31,7 @@ from mnist_sgd.training.loop import EMPTY, Callbacks, TrainingLoop, print_nothin
 from mnist_sgd.training.losses import at_least_float32
 from mnist_sgd.training.lr_finder import LRFind, find_lr
 from mnist_sgd.training.metadata import build_metadata, properties
-from mnist_sgd.training.optimizer_setup import checked_rate
+from mnist_sgd.training.optimizer_setup import rate_number
 from mnist_sgd.training.rank_agreement import refuse_other_part
 from mnist_sgd.training.recorder import metric_name
 from mnist_sgd.training.schedule import OneCycle
@@ -131,8 +131,7 @@ class Learner(TrainingLoop):
             made = self.opt is None or reset_opt
             keywords = getattr(self.opt_func, "keywords", {}) if made else {}
             lr_max = keywords.get("lr", self.lr)
-        checked_rate(lr_max)
-        cycle = OneCycle(lr_max, div, div_final, pct_start, moms)
+        cycle = OneCycle(rate_number(lr_max, "lr_max"), div, div_final, pct_start, moms)
         self.fit(n_epoch, lr_max, cbs, reset_opt, resume, cycle, wd)
 
     def lr_find(

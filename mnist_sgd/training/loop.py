@@ -135,9 +135,8 @@ class TrainingLoop:
         self._table: NotebookTable | None = None  # instead of the logger
         self.bar = ranks.world_size == 1  # it reads the loss when it likes, which ranks cannot
         # The optimizer.
-        checked_rate(lr)
         self.opt_func = opt_func
-        self.lr = self.base_lr = lr
+        self.lr = self.base_lr = checked_rate(lr)
         self.wd = checked_decay(wd)
         self.schedule: Schedule | None = None
         self.opt: Any = None

@@ -43,6 +43,20 @@ def set_optimizer(learn: Any, lr: float | None, wd: float | None, reset: bool) -
     return lr
 
 
+def rate_number(lr: Any, name: str = "lr") -> float:
+    """Convert a learning rate to a float, whatever its range.
+
+    Raises:
+        TypeError: it is not a number; a `slice`, fastai's several rates, has a message of its own.
+    """
+    if isinstance(lr, slice):
+        raise TypeError(
+            f"{name} must be a number; for different rates in different layers let opt_func make "
+            "several parameter groups, whose ratios are kept"
+        )
+    return _number(name, lr)
+
+
 def checked_rate(lr: Any) -> float:
     """Convert a learning rate to a float.
 
@@ -50,12 +64,7 @@ def checked_rate(lr: Any) -> float:
         TypeError: it is not a number.
         ValueError: it is below 0 or not finite.
     """
-    if isinstance(lr, slice):
-        raise TypeError(
-            "lr must be a number; for different rates in different layers let opt_func make "
-            "several parameter groups, whose ratios are kept"
-        )
-    return _checked_number("lr", lr)
+    return _in_range("lr", rate_number(lr))
 
 
 def checked_decay(wd: Any) -> float | None:
@@ -65,14 +74,17 @@ def checked_decay(wd: Any) -> float | None:
         TypeError: it is not a number.
         ValueError: it is below 0 or not finite.
     """
-    return None if wd is None else _checked_number("wd", wd)
+    return None if wd is None else _in_range("wd", _number("wd", wd))
 
 
-def _checked_number(name: str, value: Any) -> float:
+def _number(name: str, value: Any) -> float:
     try:
-        number = float(value)
+        return float(value)
     except (TypeError, ValueError):
         raise TypeError(f"{name} must be a number, got {value!r}") from None
+
+
+def _in_range(name: str, number: float) -> float:
     if not 0 <= number < float("inf"):
         raise ValueError(f"{name} must be a finite number, 0 or more, got {number}")
     return number

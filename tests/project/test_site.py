@@ -148,12 +148,14 @@ def broken(pages: dict[Path, Page]) -> Iterator[str]:
     for file, page in pages.items():
         for link in page.links | page.loaded:
             parts = urlsplit(link)
+            if parts.scheme:
+                continue
             target = (file.parent / unquote(parts.path)).resolve() if parts.path else file
             anchors = pages[target].anchors if target in pages else set()
             is_there = target.is_file() and (
                 not parts.fragment or unquote(parts.fragment) in anchors
             )
-            if not (parts.scheme or is_there):
+            if not is_there:
                 yield f"{file.name}: {link}"
 
 

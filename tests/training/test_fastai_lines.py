@@ -407,8 +407,8 @@ REFUSED = [
     ("learn.fit(1, lr='x')", "lr must be a number, got 'x'"),
     (
         "learn.fit_one_cycle(2, lr_max=slice(1e-6, 1e-4))",
-        "lr must be a number; for different rates in different layers let opt_func make several "
-        "parameter groups, whose ratios are kept",
+        "lr_max must be a number; for different rates in different layers let opt_func make "
+        "several parameter groups, whose ratios are kept",
     ),
     (
         "Learner(dls, model, metrics='accuracy')",

@@ -553,7 +553,7 @@ def made(learn: Learner, **wrong: Any) -> Learner:
         (lambda learn: made(learn, wd="x"), "wd must be a number, got 'x'"),
         (lambda learn: learn.fit("x"), "n_epoch must be an integer, got 'x'"),
         (lambda learn: learn.fit(1, wd=-1), "wd must be a finite number, 0 or more, got -1.0"),
-        (lambda learn: learn.fit_one_cycle(1, "x"), "lr must be a number, got 'x'"),
+        (lambda learn: learn.fit_one_cycle(1, "x"), "lr_max must be a number, got 'x'"),
         (
             lambda learn: made(learn, metrics="accuracy"),
             "metrics must be functions of (predictions, targets), got 'accuracy'",

@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 
@@ -155,7 +155,8 @@ def test_a_picture_that_waits_too_long_is_told_and_not_begun(model: Path) -> Non
         # The first's process, when it is killed, may make way for the second, just in time.
         assert second in (begun, last)
         for decoder in server.decoders():
-            os.kill(decoder, signal.SIGCONT)
+            with suppress(ProcessLookupError):  # one that the server has just killed
+                os.kill(decoder, signal.SIGCONT)
         server.ready_decoders(2)
 
 

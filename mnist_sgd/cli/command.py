@@ -1,5 +1,6 @@
 """Run one subcommand and report its errors."""
 
+import shlex
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
@@ -33,6 +34,7 @@ def _run(argv: Sequence[str]) -> int:
                 return 0
             args = whole.parse_args(argv)
             debug = vars(args).pop("debug", False)
+            args.typed = shlex.join(argv)
             code: int = args.run(args)
     except OutputClosedError:  # the reader has seen enough
         return 1

@@ -18,10 +18,11 @@ from mnist_sgd.cli.options.arguments import (
     positive_fraction,
     subcommand,
 )
-from mnist_sgd.cli.options.datasets import DataConfig, add_data_options
-from mnist_sgd.cli.options.fields import section
+from mnist_sgd.cli.options.datasets import add_data_options
 from mnist_sgd.cli.options.models import DEFAULT, MODEL_HELP, model_file
 from mnist_sgd.cli.options.outputs import check_not_a_runs_file
+from mnist_sgd.cli.options.run_data import data_of
+from mnist_sgd.cli.program import program
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,7 +37,8 @@ USAGE = "%(prog)s [MODEL] [--data DIR] [--threshold T] [--plot FILE] [OPTION]...
 EXAMPLES = """\
   mnist-sgd evaluate                                model.onnx on the sample's validation images
   mnist-sgd evaluate boots.onnx --dataset FashionMNIST
-  mnist-sgd evaluate runs/photos --data photos      your own pictures, those for validation
+  mnist-sgd evaluate runs/photos                    the run's own pictures, those for validation
+  mnist-sgd evaluate photos.onnx --data photos      the same, of a model that lies in no run
   mnist-sgd evaluate boots.onnx --data unseen --all          all pictures of a new folder
   mnist-sgd evaluate boots.onnx --data photos --mistakes     the files that it misclassifies
   mnist-sgd evaluate --plot curves.png              ROC, precision and recall, calibration
@@ -124,6 +126,8 @@ def run(args: argparse.Namespace) -> int:
         lines += ["", *_write(predictor.artifact.content, new, target)]
     elif new != old:
         lines += ["", f"the model keeps {old}; --write stores {new} in it"]
+    elif measured.has_mistakes() and not (args.mistakes or args.plot):
+        lines += ["", f"next: {program()} {args.typed} --mistakes"]
     if not args.json:
         print("\n".join(lines))
     try:
@@ -165,7 +169,9 @@ def _measure(args: argparse.Namespace, predictor: "Predictor") -> "_Measurement"
     from mnist_sgd.evaluation import evaluate, threshold_for
     from mnist_sgd.evaluation.inference import predict_probabilities
 
-    data, model = section(DataConfig, args), predictor.metadata
+    model = predictor.metadata
+    data = data_of(args, args.model, model)
+    args.data = data.data
     valid, loaded = images_to_measure(data, args.all, args.model, model)
     probabilities, labels = predict_probabilities(predictor, valid.images), valid.labels
     threshold = model.threshold if args.threshold is None else args.threshold
@@ -262,10 +268,19 @@ class _Measurement:
         from mnist_sgd.evaluation.refused import all_pictures
 
         kind = "pictures" if self.valid.files else "images"
+        where = printable(str(self.args.data))
         if self.args.all:
-            return [f"all {self.loaded:,} {kind} of {printable(str(self.args.data))}"]
-        count = all_pictures(self.valid)
-        return [f"{count:,} of {self.loaded:,} {kind}, those for validation; --all takes all"]
+            return [f"all {self.loaded:,} {kind} of {where}"]
+        return [
+            f"{all_pictures(self.valid):,} of the {self.loaded:,} {kind} of {where}, those for "
+            "validation; --all takes all"
+        ]
+
+    def has_mistakes(self) -> bool:
+        """Whether an image is misclassified."""
+        from mnist_sgd.evaluation.refused import count_right
+
+        return count_right(self.chosen) < len(self.valid)
 
     def mistakes(self) -> list[dict[str, Any]]:
         """Each misclassified image: where it is, its class, its probability."""

@@ -3,13 +3,13 @@
 import argparse
 import json
 import os
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mnist_sgd.cli.options.arguments import Subcommands, add_json_option, fraction, path, subcommand
 from mnist_sgd.cli.options.datasets import DataConfig, add_data_options, load_datasets
-from mnist_sgd.cli.options.fields import section
 from mnist_sgd.cli.options.models import architecture, weights_file
 from mnist_sgd.cli.options.outputs import (
     check_not_a_runs_file,
@@ -17,6 +17,9 @@ from mnist_sgd.cli.options.outputs import (
     check_replaced,
     writable_file,
 )
+from mnist_sgd.cli.options.run_data import data_of
+from mnist_sgd.cli.program import program
+from mnist_sgd.cli.terminal import say
 from mnist_sgd.report.folder import ARTIFACT, UNEXPORTED, WEIGHTS
 
 if TYPE_CHECKING:
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from mnist_sgd.data import ImageSet
     from mnist_sgd.export.exporter import Check
     from mnist_sgd.models.weights import WeightsFile
+    from mnist_sgd_serve import Metadata
 
 ACCURACY_TOLERANCE = 2e-3
 """The largest difference in accuracy between a file and its weights, measured on another device."""
@@ -102,7 +106,7 @@ def run(args: argparse.Namespace) -> int:
     if not args.overwrite:
         check_replaced(args.outputs, metadata.classes, "export", _ANOTHER)
     model = _model(args, file)
-    valid = load_datasets(section(DataConfig, args), metadata).valid
+    valid = _images_to_compare(args, metadata)
     if args.threshold is not None:
         metadata = replace(metadata, threshold=args.threshold)
     reports = [
@@ -131,7 +135,27 @@ def run(args: argparse.Namespace) -> int:
             else f"{report.path}: {report.size:,} bytes; same answers as PyTorch on "
             f"{report.images:,} {images} (largest difference {report.max_difference:.0e})"
         )
+    served = next((output for output in args.outputs if output.suffix == ".onnx"), None)
+    if served is not None and not args.json:
+        print(f"next: {program()} serve {shlex.quote(str(served))}")
     return 0
+
+
+def _images_to_compare(args: argparse.Namespace, metadata: "Metadata") -> "ImageSet":
+    """The validation images that the arguments name, or those of the weights' run, or the sample's.
+
+    Raises:
+        ValueError: those that the arguments name cannot be used.
+    """
+    named = not (args.data is None and args.dataset is None)
+    config = data_of(args, args.weights, metadata)
+    try:
+        return load_datasets(config, metadata).valid
+    except ValueError as error:
+        if named or config.is_sample:
+            raise
+        say(f"note: compared on the sample's images, as those of the run cannot be used: {error}")
+        return load_datasets(DataConfig()).valid
 
 
 def _check_places(outputs: list[Path]) -> None:

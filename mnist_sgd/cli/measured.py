@@ -1,19 +1,17 @@
 """The labelled images that `evaluate` measures a model on."""
 
-import json
 import os
 import shlex
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mnist_sgd._names import printable
 from mnist_sgd.cli.options.datasets import NAMED, DataConfig, load_datasets, load_whole_set
+from mnist_sgd.cli.options.run_data import data_name, data_of_the_run, folder_of_the_data
 from mnist_sgd.cli.terminal import say
-from mnist_sgd.report.folder import CONFIG
 
 if TYPE_CHECKING:
-    from mnist_sgd.data import ImageSet
+    from mnist_sgd.data import ImageSet, UnusableFile
     from mnist_sgd_serve import Metadata
 
 
@@ -49,19 +47,51 @@ def images_to_measure(
             f"{file} takes images preprocessed by {model.preprocessing!r}, the data "
             f"was preprocessed by {valid.preprocessing!r}"
         )
+    if every and _was_trained_on(config, file, model):
+        say(
+            f"note: {file} was trained on images of this folder, so these figures are better than "
+            "on new ones; without --all it is measured on the others"
+        )
+    elif not every and model.data.get(valid.name, valid.fingerprint()) != valid.fingerprint():
+        say(f"note: {valid.name} has changed since {file} was trained")
     if config.is_sample and model.data and valid.name not in model.data:
-        say(f"note: these are the sample's images; {file} was trained on {_origin(model)!r}")
+        say(f"note: these are the sample's images; {file} was trained on {data_name(model)!r}")
     return valid, loaded
 
 
-def _origin(model: "Metadata") -> str:
-    """The name of the data that a model was trained on, "" if its file does not say."""
-    return next(iter(model.data), "").rpartition(", ")[0]
+def _was_trained_on(config: DataConfig, file: Path, model: "Metadata") -> bool:
+    """Whether a model was trained on images of the folder whose images are all measured."""
+    from mnist_sgd.data import load_data
+
+    if config.data is None:
+        return False
+    recorded = data_of_the_run(DataConfig(), file, model).data
+    if recorded is not None and os.path.realpath(recorded) == os.path.realpath(config.data):
+        return True
+    with suppress(ValueError):  # a folder that cannot be split was not trained on
+        train = load_data(
+            config.data,
+            classes=model.classes,
+            preprocessing=model.preprocessing,
+            cache=config.cache,
+            workers=config.workers,
+            on_unusable=_leave_out if config.skip_unusable else None,
+        ).train
+        return train.fingerprint() in model.data.values()
+    return False
+
+
+def _leave_out(_: "UnusableFile") -> None:
+    """Say nothing again of a file that was named when all images were loaded."""
 
 
 def _other_classes(config: DataConfig, file: Path, valid: "ImageSet", model: "Metadata") -> str:
     """What is wrong with the data's classes, and which arguments are right."""
-    given, wanted, origin = " and ".join(valid.classes), " and ".join(model.classes), _origin(model)
+    given, wanted, origin = (
+        " and ".join(valid.classes),
+        " and ".join(model.classes),
+        data_name(model),
+    )
     if sorted(valid.classes) == sorted(model.classes):
         option = "--positive" if config.positive else "--classes"
         return (
@@ -76,37 +106,10 @@ def _other_classes(config: DataConfig, file: Path, valid: "ImageSet", model: "Me
         f"on {origin!r}"
     )
     command = f"mnist-sgd evaluate {shlex.quote(str(file))}"
-    folder = _folder_of_the_data(file, origin)
+    folder = folder_of_the_data(file, model)
     data, _, _ = origin.partition(" ")  # EMNIST's splits follow its name
     if folder is not None:
         return f"{trained}: {command} --data {shlex.quote(folder)}"
     if data in NAMED:
         return f"{trained}: {command} --dataset {data}"
     return f"{trained}, but that data was not found: {command} --data DIR"
-
-
-def _folder_of_the_data(model: Path, name: str) -> str | None:
-    """The folder of this name that a model was trained on, relative to the current folder.
-
-    A model's file has only the name. A run has the path that `train` was given, which usually
-    starts in the folder that contains `runs`.
-    """
-    if os.path.isdir(name):
-        return name
-    given = _given_to_train(model.parent)
-    for start in ("", model.parent / ".." / ".."):
-        place = os.path.realpath(os.path.join(start, given))
-        if given and os.path.isdir(place) and printable(os.path.basename(place)) == name:
-            with suppress(ValueError):  # on another drive
-                return os.path.relpath(place, os.path.realpath("."))
-            return place
-    return None
-
-
-def _given_to_train(run: Path) -> str:
-    """The `--data` that a run was trained with; "" if it is unknown."""
-    try:
-        found = json.loads((run / CONFIG).read_bytes())["arguments"]["data"]
-    except (OSError, ValueError, LookupError, TypeError, RecursionError):
-        return ""
-    return found if isinstance(found, str) else ""

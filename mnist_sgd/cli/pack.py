@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from mnist_sgd.cli.options.arguments import Subcommands, add_json_option, path, 
 from mnist_sgd.cli.options.class_names import option_with
 from mnist_sgd.cli.options.fields import add_options, section
 from mnist_sgd.cli.options.pictures import PictureConfig, preprocessed_text, reading
+from mnist_sgd.cli.program import program
 
 if TYPE_CHECKING:
     from mnist_sgd.data import ImageSet, UnusableFile
@@ -75,6 +77,7 @@ def run(args: argparse.Namespace) -> int:
     print(f"pictures {preprocessed_text(sets[0].preprocessing, *chosen)}")
     negative, positive = sets[0].classes
     print(f"the positive class is {positive}; use {option_with('--positive', negative)} to swap")
+    print(f"next: {program()} train --data {printable(shlex.quote(str(args.out)))}")
     return 0
 
 

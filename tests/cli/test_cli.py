@@ -19,6 +19,7 @@ from idx_files import write_part
 from mnist_sgd import Augmentation, DataLoader, create_model
 from mnist_sgd.cli import main
 from mnist_sgd.cli.predict import percent
+from mnist_sgd.cli.program import program
 from mnist_sgd.data import mnist_sample, sample_digits
 from mnist_sgd.export import exporter
 from mnist_sgd.models.weights import load_weights, open_weights, save_weights
@@ -228,8 +229,19 @@ def test_inspect_shows_what_the_file_says(trained: TrainedFiles, capsys: Output)
     assert facts["data"] == {each.name: each.fingerprint() for each in mnist_sample()}
     assert main(["inspect", str(trained.artifact)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert "classes       7, 3" in lines
-    assert "preprocessing mnist" in lines
+    size = trained.artifact.stat().st_size
+    assert lines[:8] == [
+        f"file           {trained.artifact}",
+        f"size           {size:,} bytes, sha256 {facts['sha256']}",
+        "classes        7, 3",
+        "threshold      0.5: above it the class is 3",
+        "input          image uint8 [batch, 28, 28]",
+        "output         probability float32 [batch, 1], of 3",
+        "preprocessing  mnist",
+        "model's pixels float32, (pixel / 255 - mean) / std, mean 0.0, std 1.0",
+    ]
+    (trained_on,) = (line for line in lines if line.startswith("data "))
+    assert trained_on.count(", fingerprint ") == 2
 
 
 def test_export_makes_the_three_formats_of_the_weights(
@@ -237,8 +249,9 @@ def test_export_makes_the_three_formats_of_the_weights(
 ) -> None:
     outputs = [str(tmp_path / name) for name in ("m.onnx", "m.pt", "m.pt2")]
     assert main(["export", str(trained.weights), *outputs]) == 0
-    lines = capsys.readouterr().out.splitlines()
+    *lines, last = capsys.readouterr().out.splitlines()
     assert [line.split(": ")[0] for line in lines] == outputs
+    assert last == f"next: {program()} serve {outputs[0]}"
     assert all(
         "same answers as PyTorch on 2,038 validation images (largest " in line for line in lines
     )
@@ -258,6 +271,40 @@ def test_an_export_says_of_which_images_its_answers_are(
     assert main(["export", str(tmp_path / "other.safetensors"), str(out)]) == 0
     name = mnist_sample()[1].name
     assert f"same answers as PyTorch on 2,038 images of {name} (largest " in capsys.readouterr().out
+
+
+def test_the_weights_of_a_run_are_exported_with_a_check_on_its_own_pictures(
+    here: Path, capsys: Output
+) -> None:
+    for name, digit in (("cat", "seven"), ("dog", "three")):
+        (here / "pets" / name).mkdir(parents=True)
+        for i in range(1, 5):
+            for copy in range(2):
+                (path,) = (path for path in sample_digits() if path.stem == f"{digit}-{i}")
+                image = Image.open(path).rotate(copy * 5)
+                image.save(here / "pets" / name / f"{i}-{copy}.png")
+    assert main(["train", "--data", "pets", "--run", "a", "--model", "linear"]) == 0
+    count = json.loads((here / "runs/a/config.json").read_text())["data"]["valid"]["images"]
+    for more, images in (
+        ([], f"{count} validation images"),
+        (["--dataset", "sample"], f"2,038 images of {mnist_sample()[1].name}"),
+    ):
+        capsys.readouterr()
+        assert main(["export", "runs/a", "m.onnx", *more]) == 0
+        assert f"same answers as PyTorch on {images} (largest " in capsys.readouterr().out
+        assert Path("m.onnx").read_bytes() == Path("runs/a/model.onnx").read_bytes()
+    (here / "pets" / "cat").rename(here / "cat")
+    assert main(["export", "runs/a", "m.onnx"]) == 0
+    out, err = capsys.readouterr()
+    assert f"same answers as PyTorch on 2,038 images of {mnist_sample()[1].name} (" in out
+    assert err == (
+        "mnist-sgd: note: compared on the sample's images, as those of the run cannot be used: "
+        "pets: there is no class 'cat'; the classes are 'dog'\n"
+    )
+    assert main(["export", "runs/a", "m.onnx", "--data", "pets"]) == 2
+    assert capsys.readouterr().err == (
+        "mnist-sgd: pets: there is no class 'cat'; the classes are 'dog'\n"
+    )
 
 
 def test_benchmark_gives_every_way_its_images_a_second(capsys: Output) -> None:

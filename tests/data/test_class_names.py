@@ -8,6 +8,7 @@ from hypothesis import given, strategies as st
 
 from mnist_sgd.cli import _parser, main
 from mnist_sgd.cli.options.class_names import option_with
+from mnist_sgd.cli.program import program
 from pictures import fill
 
 Output = pytest.CaptureFixture[str]
@@ -42,10 +43,12 @@ def test_names_that_begin_like_options_follow_their_option(tmp_path: Path, capsy
         "and 20 of 20 -b look "
         "like drawn characters; for whole pictures: --preprocess fit\n"
         "the positive class is -b; use --positive=-a to swap\n"
+        f"next: {program()} train --data {tmp_path}/out\n"
     )
     assert main([*line[:3], "--classes", "-b", "hot dog", "--positive", "-b"]) == 0
     assert capsys.readouterr().out.endswith(
         "the positive class is -b; use --positive='hot dog' to swap\n"
+        f"next: {program()} train --data {tmp_path}/out\n"
     )
 
 

@@ -17,6 +17,7 @@ from PIL import Image
 
 from mnist_sgd import load_packed, pack_folder
 from mnist_sgd.cli import main
+from mnist_sgd.cli.program import program
 from mnist_sgd.data import UnusableFile, load_data, mnist_sample, sample_digits
 from mnist_sgd.data.pictures.importer import is_validation
 from mnist_sgd_serve import decode, preprocess
@@ -70,7 +71,8 @@ def test_the_set_holds_the_preprocessed_pictures_by_side_class_and_name(
         "pictures preprocessed as drawn characters (--preprocess mnist): "
         f"{load_data(folder).choice}; for "
         "whole pictures: --preprocess fit\n"
-        "the positive class is three; use --positive seven to swap\n",
+        "the positive class is three; use --positive seven to swap\n"
+        f"next: {program()} train --data {out}\n",
         "",
     )
     assert sorted(path.name for path in out.iterdir()) == [

@@ -92,7 +92,8 @@ def test_the_text_has_the_figures_the_curves_and_the_calibration(
     bins = [line for line in lines if re.match(r"  \d\.\d to \d\.\d ", line)]
     assert len(bins) == len(facts["calibration"])
     assert bins[0].split()[3] == f"{facts['calibration'][0]['count']:,}"
-    assert max(map(len, lines[1:])) <= 100
+    tables = lines[1 : lines.index("", -3)]  # the file's path is in the others
+    assert max(map(len, tables)) <= 100
 
 
 def test_the_mistakes_are_listed_the_furthest_from_the_threshold_first(
@@ -188,7 +189,7 @@ def test_the_share_that_is_measured_is_said(model: Path, tmp_path: Path, capsys:
     photos = digits(tmp_path / "photos", model)
     arguments = [str(model), "--data", str(photos)]
     for more, share in (
-        ([], "6 of 12 pictures, those for validation; --all takes all"),
+        ([], f"6 of the 12 pictures of {photos}, those for validation; --all takes all"),
         (["--all"], f"all 12 pictures of {photos}"),
     ):
         assert main(["evaluate", *arguments, *more]) == 0
@@ -244,31 +245,51 @@ def test_a_model_of_other_data_is_measured_by_what_the_advice_says(
     )
 
 
-def test_the_advice_gives_the_path_of_the_data_from_the_current_folder(
-    model: Path, tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The run recorded the path from where it was trained."""
-    photos = digits(tmp_path / "data" / "g", model)
+def phones(folder: Path, model: Path) -> Path:
+    """The pictures of `digits` under other names."""
+    photos = digits(folder, model)
     for part in ("train", "valid"):
         for old, new in (("7", "phone"), ("3", "umbrella")):
             (photos / part / old).rename(photos / part / new)
-    trained_on(model, "g", ("phone", "umbrella"))
-    run = tmp_path / "work" / "runs" / "pm"
+    return photos
+
+
+def run_of(model: Path, run: Path, **arguments: str) -> Path:
+    """A run's folder with a model, trained with these arguments."""
     run.mkdir(parents=True)
     shutil.copy(model, run)
-    config = {"run_format": 1, "arguments": {"data": "../data/g"}}
+    config = {"run_format": 1, "arguments": arguments}
     (run / "config.json").write_text(json.dumps(config))
+    return run
+
+
+def test_a_runs_model_is_measured_on_the_runs_own_pictures(
+    model: Path, tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run recorded the path from where it was trained."""
+    photos = phones(tmp_path / "data" / "g", model)
+    trained_on(model, "g", ("phone", "umbrella"))
+    run_of(model, tmp_path / "work" / "runs" / "pm", data="../data/g")
     for here, name, data in (
         (tmp_path / "work", "runs/pm", "../data/g"),
         (tmp_path / "work" / "runs", "pm", "../../data/g"),
-        (tmp_path, "work/runs/pm", "data/g"),
+        (tmp_path, "work/runs/pm/model.onnx", "data/g"),
     ):
         monkeypatch.chdir(here)
-        assert main(["evaluate", name]) == 2
-        advice = capsys.readouterr().err.rpartition(" was trained on 'g': ")[2]
-        assert advice == f"mnist-sgd evaluate {name}/model.onnx --data {data}\n"
-        assert main([*shlex.split(advice)[1:], "--json"]) == 0
-        assert json.loads(capsys.readouterr().out)["accuracy"] == 1
+        assert main(["evaluate", name]) == 0
+        out, err = capsys.readouterr()
+        file = f"{name.removesuffix('/model.onnx')}/model.onnx"
+        assert out.splitlines()[:2] == [
+            f"{file}: 6 of 6 correct, accuracy 1.0000",
+            f"6 of the 12 pictures of {data}, those for validation; --all takes all",
+        ]
+        assert err.endswith(f"mnist-sgd: note: g, valid has changed since {file} was trained\n")
+    assert main(["evaluate", "work/runs/pm", "--dataset", "sample"]) == 2
+    assert capsys.readouterr().err == (
+        "mnist-sgd: work/runs/pm/model.onnx knows the classes phone and umbrella; the sample has "
+        "7 and 3, this model was trained on 'g': mnist-sgd evaluate work/runs/pm/model.onnx "
+        "--data data/g\n"
+    )
     photos.rename(tmp_path / "data" / "elsewhere")
     for unknown in ("work/runs/pm/model.onnx", "model.onnx"):
         assert main(["evaluate", unknown]) == 2
@@ -277,6 +298,72 @@ def test_the_advice_gives_the_path_of_the_data_from_the_current_folder(
             "this model was trained on 'g', but that data was not found: mnist-sgd evaluate "
             f"{unknown} --data DIR\n"
         )
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"arguments": 3}', '{"arguments": {"data": 3}}'])
+def test_a_run_whose_settings_cannot_be_read_is_measured_as_a_file_is(
+    content: str, model: Path, capsys: Output
+) -> None:
+    model.with_name("config.json").write_text(content)
+    assert main(["evaluate", str(model)]) == 0
+    assert capsys.readouterr().out.startswith(f"{model}: 1,971 of 2,038 correct")
+
+
+def test_the_result_names_the_command_that_lists_the_mistakes(model: Path, capsys: Output) -> None:
+    given = ["evaluate", str(model)]
+    assert main(given) == 0
+    *_, gap, last = capsys.readouterr().out.splitlines()
+    name, command = last.split(": ")
+    program, *arguments = shlex.split(command)
+    assert (gap, name, Path(program).name) == ("", "next", "mnist-sgd")
+    assert arguments == [*given, "--mistakes"]
+    assert main(arguments) == 0
+    assert "\nmisclassified, with the probability of 3:\n" in capsys.readouterr().out
+
+
+def test_a_runs_torchvision_set_is_found_where_the_run_had_it(
+    model: Path, tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    valid = mnist_sample()[1]
+    labels = np.where(valid.labels == 1, 3, 7).astype(np.uint8)
+    for part in ("train", "t10k"):
+        write_part(tmp_path / "sets" / "MNIST" / "raw", part, valid.images, labels)
+    trained_on(model, "MNIST", ("7", "3"))
+    run_of(model, tmp_path / "runs" / "m", dataset="MNIST", root="sets")
+    monkeypatch.chdir(tmp_path / "runs")
+    assert main(["evaluate", "m"]) == 0
+    assert capsys.readouterr().out.startswith("m/model.onnx: 1,971 of 2,038 correct")
+
+
+def test_all_pictures_of_the_folder_of_the_training_are_said_to_be_no_new_ones(
+    here: Path, model: Path, capsys: Output
+) -> None:
+    photos = phones(here / "photos", model)
+    assert main(["train", "--data", "photos", "--model", "linear", "--run", "a"]) == 0
+    note = (
+        "mnist-sgd: note: {} was trained on images of this folder, so these figures are better "
+        "than on new ones; without --all it is measured on the others\n"
+    )
+    shutil.copy(here / "runs" / "a" / "model.onnx", "copy.onnx")
+    for name, data in (
+        ("runs/a", []),
+        ("runs/a/model.onnx", ["--data", str(photos)]),
+        ("copy.onnx", ["--data", "photos"]),
+    ):
+        capsys.readouterr()
+        assert main(["evaluate", name, *data, "--all"]) == 0
+        file = "runs/a/model.onnx" if name == "runs/a" else name
+        assert capsys.readouterr().err.endswith(note.format(file))
+    photos.rename("renamed")
+    assert main(["evaluate", "copy.onnx", "--data", "renamed", "--all"]) == 0
+    assert capsys.readouterr().err.endswith(note.format("copy.onnx"))
+    digits(here / "new", model)
+    for old, new in (("7", "phone"), ("3", "umbrella")):
+        (here / "new" / "valid" / old).rename(here / "new" / "valid" / new)
+    shutil.rmtree("new/train")
+    capsys.readouterr()
+    assert main(["evaluate", "runs/a", "--data", "new/valid", "--all"]) == 0
+    assert capsys.readouterr().err == ""
 
 
 def test_a_model_of_other_data_with_the_samples_classes_is_not_taken_for_the_samples(

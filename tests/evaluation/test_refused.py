@@ -80,7 +80,7 @@ def test_training_and_evaluating_count_them(folder: Path, capsys: Output) -> Non
     assert lines[:4] == [
         f"{model}: {count} of 22 correct, accuracy {count / 22:.4f}; 12 pictures were refused "
         "(--preprocess mnist) and count as not right",
-        "22 of 52 pictures, those for validation; --all takes all",
+        f"22 of the 52 pictures of {folder}, those for validation; --all takes all",
         "",
         "of the 10 that were not refused:",
     ]

@@ -24,7 +24,10 @@ T = TypeVar("T")
 SAMPLE = "sample"
 NAMED = ("MNIST", "FashionMNIST", "KMNIST", "QMNIST", "EMNIST")
 
-OF_THE_MODEL = dict.fromkeys(("classes", "positive", "preprocess"), "the model's")
+OF_THE_MODEL = {
+    **dict.fromkeys(("classes", "positive", "preprocess"), "the model's"),
+    "dataset": "the data of the model's run, or sample",
+}
 """The defaults of a command about an existing model, in words."""
 
 
@@ -63,9 +66,13 @@ class DataConfig(PictureConfig, _Source):
 
 
 def add_data_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
-    """Add the options of `DataConfig` to a command about a model, and return their group."""
+    """Add the options of `DataConfig` to a command about a model, and return their group.
+
+    `run_data.data_of` makes the `DataConfig` of the arguments.
+    """
     group = parser.add_argument_group("data")
     add_options(group, DataConfig, OF_THE_MODEL)
+    parser.set_defaults(dataset=None)
     return group
 
 

@@ -82,6 +82,7 @@ class Decoders:
         self._idle: list[DecoderProcess] = []
         self._decoding: dict[DecoderProcess, asyncio.Future[Preprocessed]] = {}
         self._waiting: deque[_Picture] = deque()
+        self._ends = False
 
     def launch(self) -> None:
         """Start the first process; needs no event loop yet.
@@ -163,6 +164,7 @@ class Decoders:
 
         Otherwise one that hangs would not notice that the server is gone.
         """
+        self._ends = True
         for process in tuple(self._processes):
             process.kill()
 
@@ -196,12 +198,14 @@ class Decoders:
 
     async def _keep(self, process: DecoderProcess | None) -> None:
         """Decode pictures in a process, if given, and in one new process after the other."""
-        while True:
+        while not self._ends:
             try:
                 if process is None:
                     process = self._new()
                     await self._connect(process)
             except OSError as error:
+                if self._ends:
+                    break
                 self.log.error("decoder not started", error=str(error), again_seconds=PAUSE_SECONDS)
                 await asyncio.sleep(PAUSE_SECONDS)
             else:
@@ -231,6 +235,8 @@ class Decoders:
             del image  # the error in it may keep the request's body
         self._begin()
         code = await self._end(process)
+        if self._ends:
+            return
         if image is None:
             self.log.error("decoder died", process=process.number, code=code)
         else:

@@ -21,8 +21,10 @@ from PIL import Image, ImageDraw
 
 import onnx_models
 from mnist_sgd_serve.http.decoder_process import DecoderProcess
+from mnist_sgd_serve.http.decoders import Decoders
 from mnist_sgd_serve.http.picture_request import PictureLimits
 from mnist_sgd_serve.inference import MAX_HELD_BODIES
+from mnist_sgd_serve.logs import Log
 from mnist_sgd_serve.settings import Settings
 from picture_bombs import BOMBS, MIB, bmp, filtered, half_noise
 from server import INFER, RAW, Reply, Server, launch, message, running, stopped
@@ -137,6 +139,28 @@ def test_a_decoder_whose_server_is_gone_ends_without_a_word(
     process = DecoderProcess(limits)
     process._channel.close()
     assert process._process.wait(PATIENCE) == 0
+    assert capfd.readouterr() == ("", "")
+
+
+def test_after_kill_no_end_is_logged_and_no_process_takes_the_place_of_another(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """The server is about to exit, but its event loop may still run for a moment."""
+
+    async def killed_while_one_starts() -> None:
+        decoders = Decoders(DEFAULTS, Log())
+        decoders.launch()
+        await decoders.wait_until_ready()
+        await asyncio.sleep(0.01)  # for the tasks to start the others
+        processes = tuple(decoders._processes)
+        assert len(processes) == 1 + DEFAULTS.decoders
+        decoders.kill()
+        _, going = await asyncio.wait(decoders._tasks, timeout=5)
+        assert not going
+        assert {process._process.returncode for process in processes} == {-signal.SIGKILL}
+        assert not decoders._processes
+
+    asyncio.run(killed_while_one_starts())
     assert capfd.readouterr() == ("", "")
 
 

@@ -18,15 +18,15 @@ _OCTETS = "application/octet-stream"
 _HEADER_LENGTH = "Inference-Header-Content-Length"
 _FAILURES = {
     None: "Any other failure",
-    400: "The request is wrong; the message says how",
+    400: "The request is invalid; the message says why",
     401: "The token is missing or wrong",
-    403: "The Host is foreign, or a page of another site sent it",
-    404: "No such model, or version of it",
+    403: "The Host is not allowed, or a page of another site sent the request",
+    404: "There is no such model or version",
     413: "The body, the picture or the number of images is too large",
-    415: "A compression or a format of pictures that is not read",
-    422: "Nothing is drawn on the picture",
-    503: "Not ready, or too busy: try again",
-    504: "It waited too long for its turn",
+    415: "The compression or the image format is not supported",
+    422: "The picture is blank",
+    503: "Not ready or overloaded: retry later",
+    504: "The request waited too long",
 }
 _BYTES: Json = {"type": "string", "format": "binary"}
 
@@ -66,14 +66,14 @@ def document(
         ]
         item = paths.setdefault(endpoint.path, {"parameters": given} if given else {})
         item[endpoint.method.lower()] = operation
-    what = f"Tells {classes[1]!r} from {classes[0]!r} on small grey images. " if classes else ""
+    what = f"Classifies small grey images as {' or '.join(classes)}. " if classes else ""
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "mnist_sgd",
             "version": version,
-            "description": f"{what}Speaks the Open Inference Protocol v2 with binary tensors, and "
-            "takes pictures at /predict.",
+            "description": f"{what}POST /predict takes a picture file. The paths under /v2 follow "
+            "the Open Inference Protocol v2, with binary tensors.",
         },
         "servers": [{"url": root_path or "/"}],
         "paths": paths,
@@ -86,50 +86,53 @@ def document(
 
 def live() -> Json:
     """Describe the liveness check."""
-    return _get("Is the process alive?", _object(live={"const": True}))
+    return _get("Liveness: whether the process runs", _object(live={"const": True}))
 
 
 def ready() -> Json:
     """Describe the readiness check."""
-    return _get("Is it ready to answer?", _object(ready={"const": True}), 503)
+    return _get("Readiness: whether requests are answered", _object(ready={"const": True}), 503)
 
 
 def server_metadata() -> Json:
     """Describe the server's metadata."""
-    return _get("What the server is", _ref("ServerMetadata"))
+    return _get("Server metadata", _ref("ServerMetadata"))
 
 
 def models() -> Json:
     """Describe the list of models."""
-    return _get("The models", _object(models=_array({"type": "string"}, 1)))
+    return _get("List of models", _object(models=_array({"type": "string"}, 1)))
 
 
 def model_metadata() -> Json:
     """Describe the model's metadata."""
-    return _get("What the model takes and gives", _ref("ModelMetadata"), 404)
+    return _get("Model metadata: inputs and outputs", _ref("ModelMetadata"), 404)
 
 
 def model_ready() -> Json:
     """Describe the readiness check of a model."""
     answer = _object(name={"type": "string"}, ready={"const": True})
-    return _get("Is the model ready?", answer, 404, 503)
+    return _get("Readiness of the model", answer, 404, 503)
 
 
 def model_config() -> Json:
     """Describe the model's configuration."""
-    return _get("How the model is configured, in Triton's terms", _ref("ModelConfig"), 404)
+    return _get("Model configuration, in Triton's format", _ref("ModelConfig"), 404)
 
 
 def statistics(*failures: int) -> Json:
     """Describe the statistics."""
-    return _get("What the model has done", _ref("Statistics"), *failures)
+    return _get("Inference statistics", _ref("Statistics"), *failures)
 
 
 def repository_index() -> Json:
     """Describe the repository index."""
     entry = _object(**{key: {"type": "string"} for key in ("name", "version", "state", "reason")})
     operation = _operation(
-        "The models and their states", {"application/json": {"schema": _array(entry)}}, 400, 413
+        "Repository index: the models and their states",
+        {"application/json": {"schema": _array(entry)}},
+        400,
+        413,
     )
     request = {
         "type": "object",
@@ -141,18 +144,20 @@ def repository_index() -> Json:
 
 def itself() -> Json:
     """Describe the document."""
-    return _get("This document", {"type": "object"})
+    return _get("This description, as an OpenAPI document", {"type": "object"})
 
 
 def metrics() -> Json:
     """Describe the metrics."""
-    return _operation("Counters for Prometheus", {"text/plain": {"schema": {"type": "string"}}})
+    return _operation(
+        "Metrics, in Prometheus' text format", {"text/plain": {"schema": {"type": "string"}}}
+    )
 
 
 def predict() -> Json:
     """Describe the prediction for a picture."""
     operation = _operation(
-        "Which class is on a picture?",
+        "Classify a picture",
         {"application/json": {"schema": _ref("Prediction")}},
         *(400, 403, 413, 415, 422, 503, 504),
     )
@@ -160,7 +165,7 @@ def predict() -> Json:
         {
             "name": "explain",
             "in": "query",
-            "description": "1 adds what the model saw, and what each pixel contributed",
+            "description": "1 adds the model's input, and each pixel's contribution",
             "schema": {"type": "string", "enum": ["0", "1"]},
         }
     ]
@@ -190,7 +195,7 @@ def _failure(status: int | None) -> Json:
 def infer() -> Json:
     """Describe inference."""
     operation = _operation(
-        "The probability of the positive class, for one image or many",
+        "Infer the probability of the positive class, for one image or a batch",
         {
             "application/json": {"schema": _ref("InferenceResponse")},
             "application/octet-stream": {"schema": _BYTES},
@@ -204,7 +209,7 @@ def infer() -> Json:
         }
     }
     operation["description"] = (
-        "JSON is shown for one image; for N, `shape` is [N, 28, 28] and `data` has N times as "
+        "The JSON schema is of one image; for N, `shape` is [N, 28, 28] and `data` has N times as "
         f"many numbers. As {_OCTETS} the body is the JSON followed by the bytes of the inputs, "
         f"each with the parameter `binary_data_size` in place of `data`; the header "
         f"{_HEADER_LENGTH} is the length of the JSON. If it is 0, the body is images alone, "

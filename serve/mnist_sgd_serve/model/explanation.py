@@ -19,7 +19,7 @@ STEP = 2
 
 
 def explanation(model: Model, image: NDArray[np.uint8]) -> dict[str, Any]:
-    """Explain a prediction: what the model saw, and what speaks for its positive class.
+    """Explain a prediction: what the model saw, and the evidence for its positive class.
 
     Args:
         model: the model.

@@ -42,7 +42,7 @@ def occlusion_map(
         step: side of the squares whose pixels share a value; 2 takes a quarter of the predictions.
 
     Returns:
-        float64 `[side, side]`, positive where the image speaks for the positive class.
+        float64 `[side, side]`, positive where the image is evidence for the positive class.
     """
     side = len(image)
     starts, pixels = np.arange(0, side, step)[:, None], np.arange(side)

@@ -56,7 +56,7 @@ export function showBars({ classes, threshold, positive, probabilities, label })
   });
   const other = names.find((name) => name !== positive);
   const rule = `${positive} above ${percent(threshold)}, else ${other}`;
-  text("threshold", two ? `The lines mark the threshold: ${rule}.` : "");
+  text("threshold", two ? `The lines mark the threshold: ${rule}.`.replaceAll(" %", "\u00a0%") : "");
 }
 
 /** A class's name, its bar, and its share. */
@@ -73,7 +73,7 @@ function newBar(name) {
   return [word, track, share];
 }
 
-/** Show what the model saw, and what speaks for which class; nothing without an answer. */
+/** Show what the model saw, and which parts are evidence for which class; nothing without an answer. */
 export function showReasons(answer) {
   const seen = bytes(answer?.image ?? "");
   fill("seen", seen, (level) => [grey(level), 1]);
@@ -96,7 +96,7 @@ export function showReasons(answer) {
   text("for", positive);
   text("against", others.length === 1 ? `for ${others[0]}` : `against ${positive}`);
   const faint = "No small part of the picture decides alone";
-  text("pixels-are", most > FAINT ? `What speaks for ${oneOf(classes)}` : faint);
+  text("pixels-are", most > FAINT ? `Evidence for ${oneOf(classes)}` : faint);
   text("scale", scale(answer, most.toFixed(2)));
   $("reasons").hidden = !values.length;
 }

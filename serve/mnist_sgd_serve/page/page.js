@@ -14,7 +14,9 @@ import { describeModel, hasToken, loadExample, predict, setToken } from "./serve
 
 const PAUSE = 60; // milliseconds between two requests while a stroke is being drawn
 const MOST_NAMED = 4; // classes in the title
-const HOW = "Draw it, or drop or paste a picture.";
+const HOW = matchMedia("(hover: none)").matches
+  ? "Draw it, or choose a picture."
+  : "Draw it, or drop or paste a picture.";
 
 const $ = (id) => document.getElementById(id);
 const verdict = $("verdict");
@@ -96,7 +98,7 @@ function nameClasses() {
   const { classes, paper } = model;
   if (classes.length <= MOST_NAMED) text("question", `${oneOf(classes)}?`);
   document.title = $("question").textContent;
-  text("knows", `The model knows only ${allOf(classes)}: it calls everything one of them.`);
+  text("knows", `The model knows only ${allOf(classes)}, and every picture gets one of these labels.`);
   const whole = isWhole();
   document.body.classList.toggle("whole", whole);
   text("how", whole ? "Choose, drop or paste a picture; or draw." : HOW);
@@ -174,14 +176,14 @@ function show(result) {
 /** The prediction, details, and a note. */
 function words(result) {
   const beginning = isWhole() ? "a picture or the first stroke" : "the first stroke";
-  if (!result) return ["", `The answer comes with ${beginning}.`, ""];
+  if (!result) return ["", `The prediction appears with ${beginning}.`, ""];
   const { error, blank, label, confidence, milliseconds, trip, inverted } = result;
   if (error) {
     const nothing = areDigits() ? "No digit here" : "Nothing here";
     return [blank ? nothing : "No answer", sentence(error), ""];
   }
-  const time = `${milliseconds.toFixed(1)} ms in the server, ${trip.toFixed(0)} ms in all.`;
-  const note = inverted ? `${time} Dark on light: inverted.` : time;
+  const time = `${milliseconds.toFixed(1)} ms in the server, ${trip.toFixed(0)} ms in total.`;
+  const note = inverted ? `${time} Dark on light, so it was inverted.` : time;
   return [label, `Probability ${chance(confidence)}`, note];
 }
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 DIGITS = Path(__file__).parents[3] / "mnist_sgd" / "sample" / "digits"
 THREE, SEVEN = Drawing("3 round", "usual"), Drawing("7 plain", "usual")
-INVITATION = "The answer comes with the first stroke."
+INVITATION = "The prediction appears with the first stroke."
 PREDICT = "**/predict?explain=1"
 
 
@@ -64,7 +64,7 @@ def test_each_pixel_has_the_colour_of_the_class_it_speaks_for(opened: OpenPage) 
     np.testing.assert_array_equal((red > blue)[strong], (added > 0)[strong])
     np.testing.assert_allclose(alpha / 255, np.abs(added) / np.abs(added).max(), atol=0.01)
     reasons = opened.page.locator("#reasons")
-    assert reasons.inner_text().split("\n") == ["What speaks for 3 or 7", "for 3", "for 7"]
+    assert reasons.inner_text().split("\n") == ["Evidence for 3 or 7", "for 3", "for 7"]
     assert not opened.page.locator("#scale").is_visible()
     opened.page.get_by_text("For specialists").click()
     assert opened.page.locator("#scale").inner_text() == (

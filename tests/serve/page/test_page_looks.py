@@ -9,7 +9,7 @@ from browser import DESK, PHONE, Fingers, OpenPage, wait_on
 from hands import Drawing
 
 THREE = Drawing("3 round", "usual")
-INVITATION = "The answer comes with the first stroke."
+INVITATION = "The prediction appears with the first stroke."
 WIDTH = "document.documentElement.scrollWidth"
 
 
@@ -49,6 +49,30 @@ def test_a_phone_shows_the_verdict_beside_the_drawing_and_never_scrolls_sideways
         assert box["y"] + box["height"] < 740
     side = page.locator("#pad").evaluate("it => it.clientWidth")
     assert page.locator("#pad").evaluate("it => it.width") == 3 * side
+
+
+@pytest.mark.parametrize("opened", [PHONE], indirect=True)
+def test_the_reference_of_the_api_fits_a_phone_and_opens_the_schema_of_a_link(
+    opened: OpenPage,
+) -> None:
+    page = opened.page
+    page.get_by_role("link", name="API reference").click()
+    page.wait_for_url("**/docs")
+    page.get_by_role("link", name="POST /predict").click()
+    schema = page.locator("pre#Prediction")
+    assert not schema.is_visible()
+    page.get_by_role("link", name="Prediction").first.click()
+    schema.wait_for()
+    assert '"label"' in schema.inner_text()
+    for errors in page.get_by_text("Errors", exact=True).all():
+        errors.click()
+    assert page.get_by_text("The picture is blank").is_visible()
+    assert page.evaluate(WIDTH) <= 360
+
+
+@pytest.mark.parametrize("opened", [PHONE], indirect=True)
+def test_a_phone_is_told_what_one_can_do_on_a_phone(opened: OpenPage) -> None:
+    assert opened.page.locator("#how").inner_text() == "Draw it, or choose a picture."
 
 
 def window(width: int, height: int, **more: Any) -> dict[str, Any]:

@@ -71,7 +71,7 @@ def test_names_from_the_server_are_text_and_never_markup(opened: OpenPage) -> No
     assert bars(opened) == {name: "90 %", "7": "10 %"}
     assert opened.page.locator("img").count() == 0
     assert opened.page.locator("#threshold").inner_text() == (
-        f"The lines mark the threshold: {name} above 80 %, else 7."
+        f"The lines mark the threshold: {name} above 80\u00a0%, else 7."
     )
     meter = opened.page.get_by_role("meter", name=f"Probability of {name}")
     assert meter.get_attribute("aria-valuenow") == "90.0"
@@ -224,7 +224,7 @@ def test_a_server_with_a_token_is_used_after_the_token_was_given(
         assert token.evaluate("it => it.validity.patternMismatch")  # a token has no spaces
         for given, answer in {
             "wrong": "The server takes another token.",
-            "open-sesame": "The answer comes with the first stroke.",
+            "open-sesame": "The prediction appears with the first stroke.",
         }.items():
             token.fill(given)
             token.press("Enter")

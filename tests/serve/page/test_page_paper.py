@@ -121,7 +121,7 @@ def test_pictures_come_first_and_nothing_is_said_of_digits(opened: OpenPage) -> 
     page = opened.page
     assert page.title() == page.locator("h1").inner_text() == "flat or upright?"
     assert page.locator("#how").inner_text() == "Choose, drop or paste a picture; or draw."
-    assert opened.detail == "The answer comes with a picture or the first stroke."
+    assert opened.detail == "The prediction appears with a picture or the first stroke."
     page.keyboard.press("Tab")
     assert page.locator(":focus").inner_text() == "Choose a picture…"
     button, pad = page.locator("#choose").bounding_box(), page.locator("#pad").bounding_box()
@@ -188,7 +188,7 @@ def test_the_validation_pictures_of_the_run_are_its_examples(opened: OpenPage) -
 
 
 def test_the_cnn_has_a_map_of_what_it_looks_at(opened: OpenPage) -> None:
-    """The line speaks for its class, and the empty corners for neither."""
+    """The line is evidence for its class, and the empty corners for neither."""
     for line, colour in ((UPRIGHT, 0), (FLAT, 2)):
         opened.stroke(line)
         pixels = opened.pixels("#pixels").astype(int)

@@ -94,7 +94,7 @@ def test_dark_ink_on_light_paper_is_said_to_be_inverted(opened: OpenPage) -> Non
     opened.expect_label("3")
     note = opened.page.locator("#note").inner_text()
     assert "ms in the server" in note
-    assert note.endswith("Dark on light: inverted.")
+    assert note.endswith("Dark on light, so it was inverted.")
 
 
 def test_a_tiff_is_answered_although_no_browser_shows_it(opened: OpenPage) -> None:

@@ -28,7 +28,7 @@ def _run(argv: Sequence[str]) -> int:
     debug = False
     try:
         with _output_written(), quiet_libraries():
-            whole = parser()
+            whole = parser(argv[0] if argv else None)
             if not argv:
                 whole.print_help()
                 return 0

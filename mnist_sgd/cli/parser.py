@@ -1,24 +1,18 @@
-"""The parser of the command line; it imports only the modules of the subcommands."""
+"""The parser of the command line; it imports only the modules of the subcommands it needs."""
 
 import argparse
 import sys
+from importlib import import_module
 from typing import Any, Never
 
-from mnist_sgd.cli import (
-    benchmark,
-    compare,
-    evaluate,
-    export,
-    inspect,
-    pack,
-    predict,
-    serve,
-    summary,
-    train,
-)
 from mnist_sgd.cli.options.arguments import add_debug_option
 from mnist_sgd.cli.options.class_names import protected
 from mnist_sgd_serve.process.arguments import ArgumentParser
+
+COMMANDS = (
+    *("train", "compare", "export", "evaluate", "predict", "pack"),
+    *("serve", "inspect", "summary", "benchmark"),
+)
 
 DESCRIPTION = (
     "Train a two-class classifier of small grey images, export it as one ONNX file, use it."
@@ -65,16 +59,12 @@ class _Version(argparse.Action):
         parser.exit()
 
 
-def parser() -> argparse.ArgumentParser:
-    """The parser of all subcommands; each sets `run`."""
+def parser(command: str | None = None) -> argparse.ArgumentParser:
+    """The parser of one subcommand, or of all if none has this name; each sets `run`."""
     whole = _Parser(prog="mnist-sgd", description=DESCRIPTION, epilog=EPILOG)
     whole.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
     add_debug_option(whole)
     commands = whole.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    modules = (
-        *(train, compare, export, evaluate, predict, pack),
-        *(serve, inspect, summary, benchmark),
-    )
-    for module in modules:
-        module.add_parser(commands)
+    for name in (command,) if command in COMMANDS else COMMANDS:
+        import_module(f"mnist_sgd.cli.{name}").add_parser(commands)
     return whole

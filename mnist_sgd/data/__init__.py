@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mnist_sgd.data.idx import IdxError, IdxWriter, read_idx, write_idx
     from mnist_sgd.data.imageset import ImageSet, load_idx_set, select_classes
+    from mnist_sgd.data.loaded import LoadedData
     from mnist_sgd.data.memory_map import advise
     from mnist_sgd.data.options import DataOptions
     from mnist_sgd.data.packed import PackedWriter, load_packed
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from mnist_sgd.data.pictures.packing import pack_folder
     from mnist_sgd.data.rows import Rows
     from mnist_sgd.data.sample import mnist_sample, sample_digits
-    from mnist_sgd.data.source import DataSource, LoadedData, load_all, load_data
+    from mnist_sgd.data.source import DataSource, load_all, load_data
     from mnist_sgd.data.torchvision_sets import torchvision_set
 
 __all__ = [
@@ -50,6 +51,7 @@ __all__ = [
 _MODULES = {
     "idx": ("IdxError", "IdxWriter", "read_idx", "write_idx"),
     "imageset": ("ImageSet", "load_idx_set", "select_classes"),
+    "loaded": ("LoadedData",),
     "memory_map": ("advise",),
     "options": ("DataOptions",),
     "packed": ("PackedWriter", "load_packed"),
@@ -58,7 +60,7 @@ _MODULES = {
     "pictures.packing": ("pack_folder",),
     "rows": ("Rows",),
     "sample": ("mnist_sample", "sample_digits"),
-    "source": ("DataSource", "LoadedData", "load_all", "load_data"),
+    "source": ("DataSource", "load_all", "load_data"),
     "torchvision_sets": ("torchvision_set",),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}

@@ -21,30 +21,13 @@ from numpy.typing import NDArray
 from mnist_sgd._names import printable
 from mnist_sgd.data.idx_folder import find_idx_folder, load_idx_folder
 from mnist_sgd.data.imageset import ImageSet
+from mnist_sgd.data.loaded import LoadedData
 from mnist_sgd.data.options import DataKeywords, DataOptions, named_options, order_classes
 from mnist_sgd.data.packed import is_packed, load_packed, refused_pictures, training_images
 from mnist_sgd.data.pictures.checks import check_dataset
 from mnist_sgd.data.pictures.decoding import DIGEST_BYTES
 from mnist_sgd.data.pictures.folder_checks import check_loadable, check_named
 from mnist_sgd.data.pictures.importer import PictureDataset, import_folder, is_validation
-from mnist_sgd.data.pictures.preprocessing_choice import Choice
-
-
-@dataclass(frozen=True)
-class LoadedData:
-    """A training and a validation set.
-
-    Attributes:
-        train: the training set.
-        valid: the validation set.
-        notes: warnings about the data, one sentence each.
-        choice: why the preprocessing was chosen; None if the user chose it.
-    """
-
-    train: ImageSet
-    valid: ImageSet
-    notes: tuple[str, ...] = ()
-    choice: Choice | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,6 +15,7 @@ from PIL import Image
 
 from idx_files import write_part
 from mnist_sgd.cli import main
+from mnist_sgd.cli.options.datasets import DataConfig, load_datasets
 from mnist_sgd.data import (
     ImageSet,
     PackedWriter,
@@ -620,16 +621,11 @@ def test_only_the_first_rank_says_it(
 ) -> None:
     fill(tmp_path / "train", {"dog": 20, "cat": 5})
     fill(tmp_path / "valid", {"dog": 5, "cat": 5}, start=500)
-    arguments = ["evaluate", "none.onnx", "--data", str(tmp_path)]
-    from mnist_sgd.cli.options import datasets
-    from mnist_sgd.cli.options.fields import section
-
-    args = __import__("mnist_sgd.cli").cli._parser().parse_args(arguments)
-    config = section(datasets.DataConfig, args)
+    config = DataConfig(data=tmp_path)
     monkeypatch.setenv("WORLD_SIZE", "2")
     for rank, said in (("0", 1), ("1", 0)):
         monkeypatch.setitem(os.environ, "RANK", rank)
-        datasets.load_datasets(config)
+        load_datasets(config)
         assert capsys.readouterr().err.count("note: ") == said
 
 

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from mnist_sgd.cli.options.outputs import (
 )
 from mnist_sgd.cli.training.config import TrainConfig
 from mnist_sgd.cli.training.recipes import Recipe
+from mnist_sgd.cli.training.terminal import status
 from mnist_sgd.data.pictures.outputs import is_history, is_run
 from mnist_sgd.report import folder as run_files
 from mnist_sgd.training.torchrun import is_first_process
@@ -144,7 +146,9 @@ def check_earlier_model(config: TrainConfig, classes: tuple[str, ...]) -> None:
     advice = "keep it with --run NAME or --out DIR, or replace it with --overwrite"
     if config.is_run:
         advice = "choose another --run NAME, or start again with --overwrite instead of --resume"
-    check_replaced([config.output.out / name for name in names], classes, "training", advice)
+    there = (config.output.out / run_files.WEIGHTS).is_file()
+    with status("loading torch") if there else nullcontext():  # torch reads weights
+        check_replaced([config.output.out / name for name in names], classes, "training", advice)
 
 
 def check_run_folder(config: TrainConfig) -> None:

@@ -50,7 +50,7 @@ def ended(script: str, *arguments: object) -> tuple[int, str, str]:
 @pytest.mark.parametrize(
     "module",
     [
-        *("mnist_sgd.cli.command", "argparse", "mnist_sgd.cli.train", "numpy"),
+        *("mnist_sgd.cli.command", "argparse", "mnist_sgd.cli.options.models", "numpy"),
         *("onnxruntime", "PIL.Image"),
     ],
 )

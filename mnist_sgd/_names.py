@@ -4,6 +4,8 @@ A file name may hold any byte but "/" and NUL: invalid UTF-8, newlines, and esca
 terminal would obey. Python represents undecodable bytes as lone surrogates.
 """
 
+import os
+
 _SYSTEM_FILES = {
     "$recycle.bin",
     "__macosx",
@@ -22,6 +24,19 @@ _JOINERS = {"\u200c", "\u200d", *map(chr, range(0xE0020, 0xE0080))}
 def is_ignored(name: str) -> bool:
     """Tell whether a name in a folder is ignored: hidden, or left by an operating system."""
     return name.startswith(".") or name.casefold() in _SYSTEM_FILES
+
+
+def near_path(path: str | os.PathLike[str]) -> str:
+    """Propose the neighbour of a missing path with the nearest name; "" if none is near."""
+    from difflib import get_close_matches  # here: only an error needs it
+
+    folder, name = os.path.split(os.path.normpath(path))
+    try:
+        names = os.listdir(folder or ".")
+    except OSError:
+        return ""
+    near = get_close_matches(name, names, n=1)
+    return f" (did you mean {printable(os.path.join(folder, near[0]))}?)" if near else ""
 
 
 def is_class_name(name: str) -> bool:

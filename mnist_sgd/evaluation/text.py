@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from mnist_sgd.evaluation.evaluate import Evaluation
+from mnist_sgd.evaluation.interval import percentages
 
 RATES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
 """False positive rates at which the ROC curve is shown."""
@@ -25,7 +26,11 @@ def metrics_table(evaluations: Sequence[Evaluation], classes: Sequence[str]) -> 
     """The metrics, one column per threshold, each with its definition."""
     negative, positive = classes
     yield _row("threshold", [str(one.threshold) for one in evaluations])
-    yield _row("accuracy", [_metric(one.accuracy) for one in evaluations])
+    counts = evaluations[-1].counts
+    right = counts.true_negative + counts.true_positive
+    _, low, high = percentages(right, sum(map(sum, counts.matrix)))
+    interval = f"  95 % interval {low} to {high} %"
+    yield _row("accuracy", [_metric(one.accuracy) for one in evaluations]) + interval
     notes = {
         "precision": f"of those predicted {positive} are {positive}",
         "recall": f"of those that are {positive} are predicted {positive}",

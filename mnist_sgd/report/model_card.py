@@ -72,7 +72,8 @@ def limits(run: ReportData) -> list[str]:
         "other images they may be worse.",
     ]
     found += [
-        f"No validation image is a {name!r}: how well the model recognises this class is unknown."
+        f"No validation image is of the class {name!r}: how well the model recognises this class "
+        "is unknown."
         for name, count in counts.items()
         if not count
     ]

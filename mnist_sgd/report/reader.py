@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mnist_sgd._names import near_path
 from mnist_sgd.report import folder as files
 from mnist_sgd.report.folder import RunError
 from mnist_sgd.report.mistakes import Mistakes, read_mistakes
@@ -86,7 +87,7 @@ def _what_it_is(path: Path) -> str:
         return "it is a file, not a folder"
     if path.is_symlink():
         return f"it is a link to {os.readlink(path)}, which is not there"
-    return "there is no such folder"
+    return f"there is no such folder{near_path(path)}"
 
 
 def _read(path: Path) -> dict[str, Any] | None:

@@ -1,9 +1,11 @@
 """`report.html`: a run on one page, in one file that loads nothing."""
 
+import shlex
+
 from mnist_sgd.evaluation.interval import percentages
 from mnist_sgd.evaluation.refused import refused_clause
 from mnist_sgd.report import folder as files
-from mnist_sgd.report.advice import advice
+from mnist_sgd.report.advice import Advice, advice
 from mnist_sgd.report.chart import percent, plural
 from mnist_sgd.report.facts import facts
 from mnist_sgd.report.html import render
@@ -19,14 +21,15 @@ FIRST, SHOWN = 5, 29
 def report_page(run: ReportData) -> str:
     """Render the page of a finished run."""
     share, low, high = percentages(run.correct, run.images)
+    advised = advice(run)
     kind = "picture" if run.predictions.dataset.files else "image"
     return render(
         "report.html",
         run=run,
         title=f"{run.name}: {' or '.join(sorted(run.metadata.classes))}?",
         correct=f"{run.correct:,} of {plural(run.images, f'validation {kind}')} correct",
-        share=f"{share} %",
-        interval=f"{low} to {high} %",
+        share=f"{share}\N{NO-BREAK SPACE}%",
+        interval=f"{low} to {high}\N{NO-BREAK SPACE}%",
         training=_training(run),
         refused=_refused(run),
         kind=kind,
@@ -35,9 +38,9 @@ def report_page(run: ReportData) -> str:
         more_wrong=run.wrong[FIRST:SHOWN],
         other_wrong=run.wrong[SHOWN:],
         more_unsure=run.unsure[max(0, FIRST - len(run.wrong)) :],
-        source=_source(run),
         numbered=_numbered(run),
-        advice=advice(run),
+        advice=advised,
+        next=_next(run, advised),
         predicted_as=[f"predicted {name}" for name in run.metadata.classes],
         confusion=_confusion(run),
         confusion_caption="Confusion matrix: how many images of each class were predicted as each "
@@ -73,10 +76,15 @@ def _training(run: ReportData) -> str:
     )
 
 
-def _source(run: ReportData) -> str:
-    """The folder of pictures to type in a command; "" if the data are not a folder."""
-    data = run.config["arguments"].get("data")
-    return str(data) if data and run.predictions.dataset.files else ""
+def _next(run: ReportData, advised: Advice) -> str:
+    """The command of the advice; "" if it is none of this program."""
+    if advised.looks:
+        return f"mnist-sgd evaluate runs/{run.name} --mistakes"
+    if not advised.option:
+        return ""
+    given = run.config["arguments"]
+    data = f" --data {shlex.quote(str(given['data']))}" if given.get("data") else ""
+    return f"mnist-sgd train{data} {advised.option} --run {run.name}-2"
 
 
 def _numbered(run: ReportData) -> str:

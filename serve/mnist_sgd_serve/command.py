@@ -46,7 +46,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         default=Path("model.onnx"),
         metavar="MODEL",
-        help="the .onnx file (default: %(default)s)",
+        help="a .onnx file, or a folder that holds model.onnx, such as that of a run "
+        "(default: %(default)s)",
     )
     groups = {name: parser.add_argument_group(name) for name in GROUPS}
     types = get_type_hints(Settings)

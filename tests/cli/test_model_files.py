@@ -133,7 +133,14 @@ NEWEST = "runs/new/model.onnx"
             "runs: the folder holds no model.onnx; name one of runs/new/model.onnx, "
             "runs/old/model.onnx",
         ),
-        (["inspect", "empty"], "empty: the folder holds no model.onnx"),
+        (
+            ["inspect", "empty"],
+            f"empty: the folder holds no model.onnx; the newest run's is {NEWEST}",
+        ),
+        (
+            ["inspect", "runs/nwe"],
+            "runs/nwe cannot be read: No such file or directory (did you mean runs/new?)",
+        ),
         (
             ["inspect", "runs/new/model.safetensors"],
             "runs/new/model.safetensors contains only the weights; the model is "

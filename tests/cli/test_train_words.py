@@ -192,8 +192,8 @@ def test_a_class_without_validation_images_is_named_at_the_end(tmp_path: Path) -
     ones = ImageSet(both.images[1::2].copy(), both.labels[1::2].copy(), both.classes)
     line = Validation.of(tmp_path / "model.onnx", ones).line()
     assert line == (
-        "correct: 10 of 10 validation images (100 %; 95 % interval 72 to 100 %); none of them is a "
-        "'left'"
+        "correct: 10 of 10 validation images (100 %; 95 % interval 72 to 100 %); none of them is "
+        "of the class 'left'"
     )
 
 
@@ -203,11 +203,11 @@ def test_the_card_warns_of_a_class_without_validation_images(here: Path, capsys:
         if "cat" in name:
             (here / "photos" / name).unlink()
     assert main([*TRAIN, "--data", "photos", "--run", "one"]) == 0
-    assert "; none of them is a 'cat'\n" in capsys.readouterr().out
+    assert "; none of them is of the class 'cat'\n" in capsys.readouterr().out
     card = (here / "runs" / "one" / "MODEL_CARD.md").read_text()
     assert (
-        "- No validation image is a 'cat': how well the model recognises this class is unknown.\n"
-        in card
+        "- No validation image is of the class 'cat': how well the model recognises this class is "
+        "unknown.\n" in card
     )
 
 

@@ -332,6 +332,9 @@ def test_a_file_among_the_runs_is_passed_over_and_a_misspelt_folder_is_not(
     assert main(["compare", str(made / "good"), str(tmp_path / "goood")]) == 2
     said = f"mnist-sgd: {tmp_path / 'goood'}: there is no such folder\n"
     assert capsys.readouterr() == ("", said)
+    assert main(["compare", str(made / "goood")]) == 2
+    said = f"there is no such folder (did you mean {made / 'good'}?)\n"
+    assert capsys.readouterr().err == f"mnist-sgd: {made / 'goood'}: {said}"
 
 
 @pytest.mark.parametrize("target", ["gone", "latest"])

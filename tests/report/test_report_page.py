@@ -176,7 +176,7 @@ def test_a_run_without_mistakes_shows_what_it_is_least_sure_of(
     pages: dict[str, Path], opened: Opened
 ) -> None:
     opened.page.goto(pages["none"].as_uri())
-    assert opened.page.inner_text("#first h2") == "It gets none wrong, and is least sure of"
+    assert opened.page.inner_text("#first h2") == "It gets none wrong; these are the least certain"
     assert opened.page.locator("#first .picture, #wrong .picture").count() == 12
     assert opened.page.locator(".picture.wrong").count() == 0
 

@@ -5,6 +5,7 @@ import os
 import shlex
 from pathlib import Path
 
+from mnist_sgd._names import near_path
 from mnist_sgd.cli.training.recipes import CUSTOM, RECIPES
 from mnist_sgd.report.folder import ARTIFACT, CHECKPOINT, WEIGHTS, is_run
 from mnist_sgd_serve.process.arguments import suggestion
@@ -89,13 +90,16 @@ def _in_folder(folder: Path, name: str) -> Path:
     if others:
         named = ", ".join(map(str, others[:5])) + (", ..." if len(others) > 5 else "")
         raise ValueError(f"{text}; name one of {named}")
-    raise ValueError(text)
+    newest = _newest_run()
+    raise ValueError(f"{text}; the newest run's is {newest / name}" if newest else text)
 
 
 def _missing(given: Path, advice: str) -> str:
     newest = _newest_run()
     if given != DEFAULT:
-        other = f"; the newest run's model is {newest / ARTIFACT}" if newest else ""
+        other = near_path(given)
+        if newest and not other:
+            other = f"; the newest run's model is {newest / ARTIFACT}"
         return f"{given} cannot be read: No such file or directory{other}"
     text = f"there is no {given} here"
     if newest is None:

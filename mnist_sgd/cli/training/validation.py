@@ -72,7 +72,7 @@ class Validation:
             from mnist_sgd.evaluation.refused import refused_clause
 
             line += f"; {refused_clause(self.refused)}"
-        return f"{line}; none of them is a {self.missing!r}" if self.missing else line
+        return f"{line}; none of them is of the class {self.missing!r}" if self.missing else line
 
     def as_dict(self) -> dict[str, Any]:
         """The result for JSON."""

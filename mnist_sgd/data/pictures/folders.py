@@ -13,7 +13,7 @@ import os
 import shlex
 from dataclasses import dataclass, field
 
-from mnist_sgd._names import is_class_name, is_ignored, printable
+from mnist_sgd._names import is_class_name, is_ignored, near_path, printable
 from mnist_sgd.data.pictures.file_entries import FileEntry, find_pictures
 from mnist_sgd.data.pictures.outputs import is_output
 from mnist_sgd.data.pictures.split_folders import find_split_folders, holds_folders
@@ -150,7 +150,8 @@ def list_folder(folder: str | os.PathLike[str], wanted: tuple[str, str] | None =
 def cannot_read(error: OSError) -> str:
     """Say why a folder cannot be read."""
     if isinstance(error, FileNotFoundError):
-        return "there is no such folder"
+        near = near_path(error.filename) if error.filename else ""
+        return f"there is no such folder{near}"
     return f"cannot be read: {error.strerror}"
 
 

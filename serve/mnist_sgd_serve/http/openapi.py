@@ -66,7 +66,7 @@ def document(
         ]
         item = paths.setdefault(endpoint.path, {"parameters": given} if given else {})
         item[endpoint.method.lower()] = operation
-    what = f"Classifies small grey images as {' or '.join(classes)}. " if classes else ""
+    what = f"Classifies small grey images as {' or '.join(sorted(classes))}. " if classes else ""
     return {
         "openapi": "3.1.0",
         "info": {

@@ -154,7 +154,7 @@ async function showExamples() {
     return button;
   });
   $("examples").replaceChildren(...buttons);
-  $("examples").hidden = !buttons.length;
+  $("examples").hidden = $("examples-are").hidden = !buttons.length;
 }
 
 // Results

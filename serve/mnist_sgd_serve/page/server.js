@@ -34,13 +34,13 @@ async function request(path, options, kind = "json") {
     if (response.ok) return await response[kind]();
     const { error } = await response.json();
     if (response.status === 401) {
-      return { error: `the server ${token ? "takes another" : "asks for a"} token`, locked: true };
+      return { error: token ? "the token is wrong" : "the server asks for a token", locked: true };
     }
     const text = error ?? `the server answered ${response.status}`;
     return { error: text, blank: response.status === 422 };
   } catch (error) {
     if (error.name === "TimeoutError") return { error: "the server did not answer in time" };
     if (error.name === "SyntaxError") return { error: "the server's answer cannot be read" };
-    return { error: "the server cannot be reached" };
+    return { error: "the server cannot be reached; start it again" };
   }
 }

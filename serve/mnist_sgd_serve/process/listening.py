@@ -42,8 +42,12 @@ _DROP_SYN = (
 )
 
 
-def bind(settings: Settings) -> socket.socket:
+def bind(settings: Settings, option: str = "--port") -> socket.socket:
     """Bind a socket to the address, or the path, of the settings.
+
+    Args:
+        settings: of the server.
+        option: the one that chooses the port, for the message.
 
     Raises:
         OSError: it is in use or cannot be bound; the message names it.
@@ -57,7 +61,7 @@ def bind(settings: Settings) -> socket.socket:
         listener.bind((settings.host, settings.port))
     except OSError as error:
         listener.close()
-        raise _cannot(_address(settings.host, settings.port), error) from error
+        raise _cannot(_address(settings.host, settings.port), error, option) from error
     listener.setblocking(False)
     return listener
 
@@ -103,7 +107,9 @@ def listen(listener: socket.socket) -> None:
     except OSError as error:
         unix = listener.family == socket.AF_UNIX
         name = listener.getsockname()
-        raise _cannot(name if unix else _address(*name[:2]), error) from error
+        raise _cannot(
+            name if unix else _address(*name[:2]), error, "" if unix else "--port"
+        ) from error
 
 
 def inode(listener: socket.socket) -> int:
@@ -148,8 +154,9 @@ def open_page(listener: socket.socket, settings: Settings) -> None:
     threading.Thread(target=open_it, daemon=True).start()
 
 
-def _cannot(address: str, error: OSError) -> OSError:
-    return OSError(f"cannot listen on {address}: {error.strerror or error}")
+def _cannot(address: str, error: OSError, option: str = "") -> OSError:
+    other = f"; choose another with {option}" if option and error.errno == errno.EADDRINUSE else ""
+    return OSError(f"cannot listen on {address}: {error.strerror or error}{other}")
 
 
 def _address(host: str, port: int) -> str:

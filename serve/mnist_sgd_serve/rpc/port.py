@@ -25,7 +25,8 @@ def reserve_port(settings: Settings) -> socket.socket:
             "the gRPC port needs the packages grpcio and protobuf: pip install 'mnist-sgd[grpc]'"
         )
     assert settings.grpc_port is not None
-    with bind(dataclasses.replace(settings, port=settings.grpc_port, unix_socket=None)) as alone:
+    own = dataclasses.replace(settings, port=settings.grpc_port, unix_socket=None)
+    with bind(own, "--grpc-port") as alone:
         address = alone.getsockname()
     holder = socket.socket(alone.family, socket.SOCK_STREAM)
     try:

@@ -301,7 +301,10 @@ def test_what_gives_no_answer_is_said_in_words(opened: OpenPage) -> None:
 def test_a_server_that_cannot_be_reached_is_said_to_be_so(opened: OpenPage) -> None:
     opened.page.context.set_offline(True)
     opened.draw(THREE)
-    assert (opened.label, opened.detail) == ("No answer", "The server cannot be reached.")
+    assert (opened.label, opened.detail) == (
+        "No answer",
+        "The server cannot be reached; start it again.",
+    )
     opened.page.context.set_offline(False)
     opened.stroke([(0.5, 0.5), (0.51, 0.5)])
     assert opened.label == "3"
@@ -313,7 +316,7 @@ def test_a_server_that_cannot_be_reached_is_said_to_be_so(opened: OpenPage) -> N
 def test_a_page_that_could_not_reach_the_server_at_first_asks_again(opened: OpenPage) -> None:
     opened.page.route("**/page/model.json", lambda route: route.abort())
     opened.page.reload()
-    opened.page.get_by_text("The server cannot be reached.").wait_for()
+    opened.page.get_by_text("The server cannot be reached; start it again.").wait_for()
     assert opened.page.locator("h1").inner_text() == "What is in the picture?"
     opened.page.unroute("**/page/model.json")
     opened.draw(THREE)

@@ -220,10 +220,10 @@ def test_a_server_with_a_token_is_used_after_the_token_was_given(
         token.fill("of another servers")
         token.press("Backspace")
         assert token.input_value() == "of another server"
-        page.get_by_role("button", name="Use").click()
+        page.get_by_role("button", name="Log in").click()
         assert token.evaluate("it => it.validity.patternMismatch")  # a token has no spaces
         for given, answer in {
-            "wrong": "The server takes another token.",
+            "wrong": "The token is wrong.",
             "open-sesame": "The prediction appears with the first stroke.",
         }.items():
             token.fill(given)

@@ -126,8 +126,8 @@ def test_a_port_in_use_is_named_in_one_line(model: Path) -> None:
         port = other.getsockname()[1]
         for workers in ("1", "2"):
             code, said = start(model, "--port", str(port), "--workers", workers)
-            text = f"cannot listen on 127.0.0.1:{port}: Address already in use"
-            assert (code, said) == (2, f"mnist_sgd_serve: {text}\n")
+            text = f"cannot listen on 127.0.0.1:{port}: Address already in use; choose another with"
+            assert (code, said) == (2, f"mnist_sgd_serve: {text} --port\n")
 
 
 @pytest.mark.parametrize(
@@ -219,8 +219,8 @@ def test_of_two_servers_that_start_on_one_port_one_is_refused_in_one_line(
             pipe.write(content(linear()))
             pipe.close()
             assert late.process.wait(PATIENCE) == 2
-        text = f"cannot listen on 127.0.0.1:{port}: Address already in use"
-        assert late.log == f"mnist_sgd_serve: {text}\n"
+        text = f"cannot listen on 127.0.0.1:{port}: Address already in use; choose another with"
+        assert late.log == f"mnist_sgd_serve: {text} --port\n"
 
 
 def test_sigterm_during_the_load_ends_the_start_at_once_with_code_0(tmp_path: Path) -> None:

@@ -822,8 +822,8 @@ def test_workers_share_the_port_and_it_is_taken_again_after_them(model: Path) ->
             assert server.wait_for("ready")["grpc"] == address
             with launch(model, "--grpc-port", port) as second:
                 assert second.process.wait(PATIENCE) == 2
-                said = f"mnist_sgd_serve: cannot listen on {address}: Address already in use\n"
-                assert second.log == said
+                said = f"mnist_sgd_serve: cannot listen on {address}: Address already in use; "
+                assert second.log == f"{said}choose another with --grpc-port\n"
             with client(server) as rpc:
                 assert rpc.infer(image()).raw_output_contents
 

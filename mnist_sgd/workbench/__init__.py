@@ -1,0 +1,5 @@
+"""The training service: sets of pictures, trainings, and the model that is served, over HTTP.
+
+Files in the home folder are the only truth; everything else can be deleted and is rebuilt. The
+service's own process never imports torch.
+"""

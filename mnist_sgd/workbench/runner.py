@@ -153,6 +153,10 @@ class Runner:
             self.trainings.again(name)
             self.submit(name)
 
+    def running(self) -> list[str]:
+        """The trainings that run."""
+        return list(self._running)
+
     def place(self, name: str) -> int | None:
         """The number of trainings before a queued one, None if it is not queued."""
         return self.queue.index(name) if name in self.queue else None

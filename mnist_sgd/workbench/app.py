@@ -331,7 +331,7 @@ class Workbench:
     async def resume(self, request: Request) -> Response:
         """Continue a training that was stopped or has failed."""
         name = request.path_params["training"]
-        self.runner.resume(name)
+        await self.runner.resume(name)
         return JSONResponse(self._facts(name), 202)
 
     async def get_file(self, request: Request) -> Response:

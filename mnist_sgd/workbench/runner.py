@@ -11,6 +11,7 @@ import logging
 import os
 import signal
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
@@ -25,6 +26,7 @@ from mnist_sgd.workbench.states import (
     LOCK,
     MAX_ATTEMPTS,
     State,
+    attempts,
     attempts_in_vain,
     check_allowed,
     state_of,
@@ -81,10 +83,10 @@ class Runner:
     async def close(self) -> None:
         """Stop watching; what is being trained goes on, and the next service finds it."""
         self._closing = True
-        tasks = [*self._running.values(), *self._tasks]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        for name, task in self._running.items():
+            if state_of(self.trainings.run(name)) not in ENDED:  # else its process is about to exit
+                task.cancel()
+        await asyncio.gather(*self._running.values(), *self._tasks, return_exceptions=True)
         if self._warm is not None:
             self._warm.kill()
             await self._warm.wait()
@@ -131,17 +133,19 @@ class Runner:
         (run / CANCEL).touch()
         if name in self.queue:
             self.queue.remove(name)
+        task = self._running.get(name)
+        if task is None:
             self._cancelled(name)
             return
-        task = self._running.get(name)
-        _signal(run, signal.SIGTERM)
-        if task is not None:
-            await asyncio.wait([task], timeout=KILL_SECONDS)
-            if not task.done():
+        told, deadline = False, time.monotonic() + KILL_SECONDS
+        while not task.done():
+            if not told:  # the process may be about to take the run
+                told = _signal(run, signal.SIGTERM)
+            elif time.monotonic() > deadline:
                 _signal(run, signal.SIGKILL)
-                await asyncio.wait([task])
+            await asyncio.wait([task], timeout=WATCH_SECONDS)
 
-    def resume(self, name: str) -> None:
+    async def resume(self, name: str) -> None:
         """Continue a training that was stopped or has failed; one that runs goes on.
 
         Raises:
@@ -149,8 +153,11 @@ class Runner:
             OSError: a file cannot be deleted.
         """
         check_allowed("resume", self.state(name))
+        while name in self._running and state_of(self.trainings.run(name)) in ENDED:
+            await asyncio.wait([self._running[name]])  # its process is about to exit
         if state_of(self.trainings.run(name)) in ENDED:
             self.trainings.again(name)
+            self._false_starts.pop(name, None)
             self.submit(name)
 
     def running(self) -> list[str]:
@@ -171,7 +178,7 @@ class Runner:
 
     def _spawn_later(self) -> None:
         async def spawn() -> None:
-            if self._warm is None and not self._closing:
+            if self._warm is None:
                 self._warm = await _worker()
 
         self._keep(asyncio.create_task(spawn()))
@@ -221,7 +228,8 @@ class Runner:
             if (run / CANCEL).exists():
                 self._cancelled(name)
             elif not is_locked(run / LOCK):
-                self.queue.insert(0, name)
+                if name not in self.queue:
+                    self.queue.insert(0, name)
             else:  # another process has it
                 self._running[name] = asyncio.create_task(self._watch(name))
         elif state_of(run) is not State.CANCELLED:
@@ -268,10 +276,10 @@ async def _hand_over(worker: asyncio.subprocess.Process, run: Path, arguments: l
     return False
 
 
-def _signal(run: Path, number: signal.Signals) -> None:
-    """Send a signal to the processes that hold a run's lock."""
+def _signal(run: Path, number: signal.Signals) -> bool:
+    """Send a signal to the processes that hold a run's lock; return whether there were any."""
     if not is_locked(run / LOCK):
-        return
-    with suppress(OSError, ValueError, IndexError, KeyError, TypeError):
-        last = (run / LOCK).read_bytes().splitlines()[-1]
-        os.killpg(json.loads(last)["process"], number)
+        return False
+    with suppress(ProcessLookupError):
+        os.killpg(attempts(run)[-1]["process"], number)
+    return True

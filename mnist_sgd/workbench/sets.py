@@ -13,6 +13,7 @@ count as well: the folders are read again when they have changed.
 import json
 import os
 import re
+import secrets
 import shutil
 import threading
 import time
@@ -372,7 +373,11 @@ class Sets:
 
     def names(self) -> list[str]:
         """The names of the sets, sorted."""
-        return sorted(path.name for path in self.folder.iterdir() if (path / HIDDEN).is_dir())
+        return sorted(
+            path.name
+            for path in self.folder.iterdir()
+            if not is_ignored(path.name) and (path / HIDDEN).is_dir()
+        )
 
     def get(self, name: str) -> PictureSet:
         """The set of this name.
@@ -408,7 +413,9 @@ class Sets:
         """
         found = self.get(name)
         with self._lock:
-            doomed = self.folder / f".{name}.deleted"  # it is gone at once, whatever happens then
+            doomed = (
+                self.folder / f".{name}.{secrets.token_hex(4)}.deleted"
+            )  # it is gone at once, whatever happens then
             os.replace(found.folder, doomed)
             self._sets.pop(name, None)
         shutil.rmtree(doomed)

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from mnist_sgd._files import atomic_write
+from mnist_sgd._files import atomic_write, remove_leftovers
 from mnist_sgd.report.folder import (
     ARTIFACT,
     CHECKPOINT,
@@ -237,6 +237,7 @@ class Trainings:
         run = self.run(training)
         for name in (CHECKPOINT, WEIGHTS, ARTIFACT, UNEXPORTED, REPORT):
             (run / name).unlink(missing_ok=True)
+            remove_leftovers(run / name)
         for folder in (DATA, PLOTS, "examples"):
             shutil.rmtree(run / folder, ignore_errors=True)
 

@@ -19,15 +19,16 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from mnist_sgd.report.folder import PROGRESS
 from mnist_sgd.workbench.access import Access, Guard
 from mnist_sgd.workbench.checking import MAX_PICTURE, Checker
 from mnist_sgd.workbench.errors import Refusal
-from mnist_sgd.workbench.events import Events
+from mnist_sgd.workbench.events import POLL_SECONDS, Events
 from mnist_sgd.workbench.home import Home
 from mnist_sgd.workbench.requests import TrainingRequest
 from mnist_sgd.workbench.runner import Runner
 from mnist_sgd.workbench.sets import PictureSet, Sets
-from mnist_sgd.workbench.states import State
+from mnist_sgd.workbench.states import ENDED, State, state_of
 from mnist_sgd.workbench.trainings import Trainings
 
 MAX_JSON = 2**20
@@ -35,7 +36,7 @@ PAGE_SIZE = 100
 FILES_AT_ONCE = 1000
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-_KEY = re.compile(r"[!-~]{1,128}")
+_KEY = re.compile(r"[ -~]{1,128}")
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -59,6 +60,7 @@ class Workbench:
         self.runner = Runner(self.trainings, jobs, self._changed)
         self.checker = Checker(decoders)
         self._followed: dict[str, asyncio.Task[None]] = {}
+        self._told: dict[str, State] = {}
 
     def application(self, access: Access) -> Starlette:
         """The ASGI application."""
@@ -68,7 +70,7 @@ class Workbench:
             self.sets.clear_leftovers()
             self.checker.start()
             for name in self.trainings.ids():
-                self.events.copy(name, self.trainings.run(name) / "progress.jsonl")
+                self.events.copy(name, self.trainings.run(name) / PROGRESS)
             self.runner.start()
             for name in self.runner.running():
                 self._changed(name)
@@ -356,15 +358,30 @@ class Workbench:
 
     def _changed(self, name: str) -> None:
         """Tell that the state of a training has changed, and follow its progress while it runs."""
-        facts = self._facts(name)
         followed = self._followed.pop(name, None)
         if followed is not None:
             followed.cancel()
-        run = self.trainings.run(name)
-        self.events.copy(name, run / "progress.jsonl")
-        self.events.publish("state", training=name, state=facts["state"], reason=facts["reason"])
-        if facts["state"] is State.RUNNING:
-            self._followed[name] = asyncio.create_task(self.events.follow(name, run))
+        self.events.copy(name, self.trainings.run(name) / PROGRESS)
+        if self._tell(name) is State.RUNNING:
+            self._followed[name] = asyncio.create_task(self._follow(name))
+
+    def _tell(self, name: str) -> State:
+        """Publish the state of a training if it is another than the one told before."""
+        facts = self._facts(name)
+        state: State = facts["state"]
+        if self._told.get(name) is not state:
+            self._told[name] = state
+            self.events.publish("state", training=name, state=state, reason=facts["reason"])
+        return state
+
+    async def _follow(self, name: str) -> None:
+        """Copy the progress of a training until it has ended, which it says before its process."""
+        path, offset = self.trainings.run(name) / PROGRESS, 0
+        while state_of(path.parent) not in ENDED:
+            offset = self.events.copy(name, path, offset)
+            await asyncio.sleep(POLL_SECONDS)
+        self.events.copy(name, path, offset)
+        self._tell(name)
 
     def _set(self, request: Request) -> PictureSet:
         return self.sets.get(request.path_params["set"])

@@ -1,6 +1,6 @@
 """Checks that what was sent is a picture, in processes that can be killed.
 
-The decoders are those of the inference server, with its limits on bytes, pixels, memory and time.
+The decoders are those of the inference server, with limits on bytes, pixels, memory and time.
 """
 
 import asyncio
@@ -23,6 +23,9 @@ from mnist_sgd_serve.settings import Settings
 MAX_PICTURE = 32 * 2**20
 """Bytes of a picture's file."""
 
+MAX_PIXELS, MAX_MEMORY = 100_000_000, 2**29
+"""Of a picture, more than the inference server allows: these are a person's own photographs."""
+
 _SUFFIXES = {
     "PNG": ".png",
     "JPEG": ".jpg",
@@ -42,7 +45,13 @@ class Checker:
 
     def __init__(self, processes: int) -> None:
         settings = Settings(
-            model=Path("none"), decoders=processes, max_body=MAX_PICTURE, queue_timeout=30.0
+            model=Path("none"),
+            decoders=processes,
+            max_body=MAX_PICTURE,
+            max_pixels=MAX_PIXELS,
+            decode_memory=MAX_MEMORY,
+            decode_seconds=10.0,
+            queue_timeout=60.0,
         )
         self._decoders = Decoders(settings, Log())
         self._room = asyncio.Semaphore(MAX_WAITING // 2)

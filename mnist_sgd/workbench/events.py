@@ -19,8 +19,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from mnist_sgd.report.folder import PROGRESS
-
 POLL_SECONDS = 0.05
 """Between two looks at the progress of a training that runs."""
 
@@ -101,13 +99,6 @@ class Events:
                     await asyncio.wait_for(wake.wait(), PING_SECONDS)
                 except TimeoutError:
                     yield b": still here\n\n"
-
-    async def follow(self, training: str, run: Path) -> None:
-        """Copy the progress of a training until the task is cancelled."""
-        path, offset = run / PROGRESS, 0
-        while True:
-            offset = self.copy(training, path, offset)
-            await asyncio.sleep(POLL_SECONDS)
 
     def copy(self, training: str, path: Path, offset: int = 0) -> int:
         """Publish the lines of a `progress.jsonl` that have not been; return where they end."""

@@ -1,5 +1,6 @@
 """A real workbench, as a process of its own, that tests may kill."""
 
+import io
 import signal
 import subprocess
 import sys
@@ -7,9 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from PIL import Image, ImageDraw
+
 from mnist_sgd.workbench import Client
 
-__all__ = ["Service", "service"]
+__all__ = ["Service", "drawing", "service"]
 
 
 class Service:
@@ -60,3 +63,17 @@ def service(home: Path, *options: str, token: str | None = None) -> Iterator[Ser
                 if each["state"] in ("queued", "running"):
                     started.client.cancel(each["id"])
             started.end()
+
+
+def drawing(kind: str, number: int) -> bytes:
+    """A circle or a cross, each number another one."""
+    image = Image.new("RGB", (80, 80), (235, 230, 220))
+    draw, at = ImageDraw.Draw(image), 8 + number % 9
+    if kind == "circle":
+        draw.ellipse([at, at, 72 - number % 7, 72 - number % 5], outline=(20, 20, 60), width=5)
+    else:
+        draw.line([at, at, 72 - number % 7, 72 - number % 5], fill=(20, 20, 60), width=5)
+        draw.line([72 - number % 5, at, at, 70 - number % 3], fill=(20, 20, 60), width=5)
+    file = io.BytesIO()
+    image.save(file, "PNG", pnginfo=None)
+    return file.getvalue()

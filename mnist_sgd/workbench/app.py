@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 from starlette.applications import Starlette
+from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException
 from starlette.middleware import Middleware
@@ -34,6 +35,8 @@ from mnist_sgd.workbench.trainings import Trainings
 MAX_JSON = 2**20
 PAGE_SIZE = 100
 FILES_AT_ONCE = 1000
+TOGETHER = 16
+"""Pictures of a form that are checked and written at the same time."""
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _KEY = re.compile(r"[ -~]{1,128}")
@@ -216,20 +219,20 @@ class Workbench:
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind != "multipart/form-data":
             raise Refusal("send the files as multipart/form-data", 415)
-        verdicts = []
         async with request.form(max_files=FILES_AT_ONCE, max_part_size=MAX_PICTURE) as form:
             files = [each for _, each in form.multi_items() if not isinstance(each, str)]
-            for file in files:
-                name = file.filename or "picture"
-                content = await file.read()
-                verdicts.append(await self._add(found, content, name, class_name))
+            verdicts = []
+            for start in range(0, len(files), TOGETHER):
+                some = files[start : start + TOGETHER]
+                verdicts += await asyncio.gather(
+                    *(self._add(found, each, class_name) for each in some)
+                )
         self.events.publish("set", set=found.name)
         lines = "".join(f"{json.dumps(each)}\n" for each in verdicts)
         return Response(lines, media_type="application/x-ndjson")
 
-    async def _add(
-        self, found: PictureSet, content: bytes, name: str, class_name: str
-    ) -> dict[str, object]:
+    async def _add(self, found: PictureSet, file: UploadFile, class_name: str) -> dict[str, object]:
+        name, content = file.filename or "picture", await file.read()
         try:
             suffix = await self.checker.check(content)
             added = await asyncio.to_thread(found.add, content, name, class_name, suffix)

@@ -167,22 +167,25 @@ class PictureSet:
         """
         digest = sha256(content).hexdigest()
         with self._lock:
-            self._read()
-            found = self._pictures.get(digest)
-            if found is not None:
-                return Added(found, False)
+            found = self.pictures().get(digest)
             self.create([class_name])
-            target = self._class_folder(class_name) / _file_name(name, digest, suffix)
-            temporary = self._hidden / "incoming" / f"{digest}{suffix}"
-            try:
-                with open(temporary, "wb") as file:
-                    file.write(content)
-                    file.flush()
-                    os.fsync(file.fileno())
+        if found is not None:
+            return Added(found, False)
+        temporary = self._hidden / "incoming" / f"{digest}.{secrets.token_hex(4)}{suffix}"
+        try:
+            with open(temporary, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            with self._lock:  # another thread may have been faster
+                found = self.pictures().get(digest)
+                if found is not None:
+                    return Added(found, False)
+                target = self._class_folder(class_name) / _file_name(name, digest, suffix)
                 os.replace(temporary, target)
-            finally:
-                temporary.unlink(missing_ok=True)
-            return Added(self._put(target, class_name), True)
+                return Added(self._put(target, class_name), True)
+        finally:
+            temporary.unlink(missing_ok=True)
 
     def move(self, digest: str, class_name: str | None, expected: str | None = None) -> Picture:
         """Move a picture to another class, or leave it out.

@@ -2,6 +2,8 @@
 
 import io
 import json
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -119,6 +121,14 @@ def test_progress_is_heard_within_200_ms_and_nothing_is_missed_after_a_break(
     numbers = [each["id"] for each in heard if "id" in each]
     assert numbers == list(range(1, len(numbers) + 1))
     assert [each["epoch"] for each in heard if each["event"] == "epoch"] == list(range(40))
+
+
+def test_the_service_loads_neither_torch_nor_the_loader() -> None:
+    code = (
+        "import sys, mnist_sgd.workbench.app, mnist_sgd.workbench.service as s; print(*sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"torch", "torchvision", "onnxruntime", "mnist_sgd._core"} & set(done.stdout.split())
 
 
 def test_a_picture_is_sent_by_its_content_moved_and_seen_as_the_model_sees_it(

@@ -141,7 +141,7 @@ def only_writer(path: Path) -> Iterator[bool]:
         return
     lock_file = hidden(real, "writer")
     whole = _is_held(real.parent)
-    if not whole and real.name == COMMANDS_FILE and _others_hold(real.parent):
+    if not whole and real.name == COMMANDS_FILE and is_locked(real.parent):
         raise _in_use(path)
     with ExitStack() as lock:
         safe = True
@@ -195,11 +195,14 @@ def _in_use(path: Path) -> FileInUseError:
     )
 
 
-def _others_hold(folder: Path) -> bool:
-    """Tell whether another process holds the lock of a folder."""
+def is_locked(path: Path) -> bool:
+    """Tell whether somebody holds the lock of a file or a folder; False if it does not exist."""
     import fcntl
 
-    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -11,7 +11,7 @@ from mnist_sgd_serve.process.arguments import ArgumentParser
 
 COMMANDS = (
     *("train", "compare", "export", "evaluate", "predict", "pack"),
-    *("serve", "inspect", "summary", "benchmark"),
+    *("serve", "workbench", "inspect", "summary", "benchmark"),
 )
 
 DESCRIPTION = (

@@ -19,6 +19,7 @@ from mnist_sgd.cli.training.checks import (
     refuse_together,
 )
 from mnist_sgd.cli.training.config import TrainConfig, add_train_options, train_config
+from mnist_sgd.cli.training.ending import recording_end
 from mnist_sgd.cli.training.learner import make_callbacks, make_learner
 from mnist_sgd.cli.training.logs import reporting_lost_logs
 from mnist_sgd.cli.training.outputs import write_files
@@ -29,6 +30,8 @@ from mnist_sgd.cli.training.threads import CoreUse, choose_threads
 from mnist_sgd.report.folder import CHECKPOINT
 
 if TYPE_CHECKING:
+    from mnist_sgd.report.run_log import RunLog
+    from mnist_sgd.report.stop_request import StopOnRequest
     from mnist_sgd.training.callbacks.base import Callback
     from mnist_sgd.training.learner import Learner
 
@@ -101,14 +104,31 @@ def _run(config: TrainConfig, table: Table) -> int:
             if ranks.is_main_process:
                 learn.logger = print_nothing if config.output.json else table
             callbacks = make_callbacks(config.monitors)
-            with reporting_lost_logs(callbacks, log) as lost:
-                _fit(config, learn, [*callbacks, *([] if log is None else [log])])
+            watching, stop = _watching(log)
+            with recording_end(log, stop), reporting_lost_logs(callbacks, log) as lost:
+                _fit(config, learn, [*callbacks, *watching], stop)
                 if ranks.is_main_process:
                     write_files(config.output, learn, log)
     return lost.exit_code
 
 
-def _fit(config: TrainConfig, learn: "Learner", callbacks: "list[Callback]") -> None:
+def _watching(log: "RunLog | None") -> "tuple[list[Callback], StopOnRequest | None]":
+    """The callbacks of a run, and among them the one that ends it on request."""
+    if log is None:
+        return [], None
+    from mnist_sgd.report.progress_log import ProgressLog
+    from mnist_sgd.report.stop_request import StopOnRequest
+
+    stop = StopOnRequest(log.folder)
+    return [log, ProgressLog(log.folder), stop], stop
+
+
+def _fit(
+    config: TrainConfig,
+    learn: "Learner",
+    callbacks: "list[Callback]",
+    stop: "StopOnRequest | None",
+) -> None:
     """Train from the first batch, or from a checkpoint."""
     recipe = config.recipe
     lr = _find_lr(learn) if recipe.lr == "find" else recipe.lr
@@ -117,7 +137,9 @@ def _fit(config: TrainConfig, learn: "Learner", callbacks: "list[Callback]") -> 
     with advising(config):
         fit(recipe.epochs, lr, cbs=[*first, *callbacks, *last], resume=resume)
     rows = len(learn.recorder.values)
-    if rows < learn.n_epoch:
+    if stop is not None and stop.stopped:
+        say(f"stopped on request in epoch {rows} of {learn.n_epoch}")
+    elif rows < learn.n_epoch:
         say(f"valid_loss stopped improving: ended after {rows} of {learn.n_epoch} epochs")
     if config.monitors.best and learn.kept_row >= 0:
         say(f"kept the weights of epoch {learn.kept_row}")

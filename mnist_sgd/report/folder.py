@@ -18,14 +18,17 @@ from mnist_sgd._files import atomic_write
 from mnist_sgd.data.pictures.outputs import (
     CONFIG as CONFIG,
     PLOTS as PLOTS,
+    REQUEST as REQUEST,
     RUN_FORMAT,
     RUNS,
+    STOP as STOP,
     is_run as is_run,
     is_unused,
 )
 
 ENVIRONMENT, EVALUATION = "environment.json", "evaluation.json"
 HISTORY, EPOCHS, BATCHES = "history.json", "history.csv", "batches.csv"
+PROGRESS, EXIT = "progress.jsonl", "exit.json"
 PICTURES, MISTAKES = "pictures.csv", "mistakes.json"
 EXAMPLES = "examples"
 """Where the server looks for them, see `mnist_sgd_serve.model.examples`."""
@@ -36,7 +39,7 @@ MODEL_CARD, REPORT = "MODEL_CARD.md", "report.html"
 
 FILES = (
     *(EVALUATION, PICTURES, MISTAKES, HISTORY, EPOCHS, BATCHES, WEIGHTS, ARTIFACT, UNEXPORTED),
-    *(CHECKPOINT, MODEL_CARD, REPORT, ENVIRONMENT, CONFIG),
+    *(CHECKPOINT, MODEL_CARD, REPORT, ENVIRONMENT, CONFIG, PROGRESS, EXIT, STOP),
 )
 
 _ENDS = (WEIGHTS, ARTIFACT, REPORT)
@@ -77,7 +80,7 @@ def mark_unfinished(folder: Path) -> None:
     Raises:
         OSError: a file cannot be removed.
     """
-    for name in (REPORT, MODEL_CARD, EVALUATION, MISTAKES):
+    for name in (REPORT, EXIT, MODEL_CARD, EVALUATION, MISTAKES):
         (folder / name).unlink(missing_ok=True)
 
 
@@ -171,17 +174,17 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     Raises:
         OSError: the file cannot be written.
     """
-    text = json.dumps(_plain(content), indent=2, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(plain(content), indent=2, ensure_ascii=False, allow_nan=False)
     # A name that is not UTF-8 gets JSON escapes.
     atomic_write(path, f"{text}\n".encode(errors="backslashreplace"))
 
 
-def _plain(value: Any) -> Any:
-    """Replace NaN and infinities by None."""
+def plain(value: Any) -> Any:
+    """Replace NaN and infinities, which JSON lacks, by None."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(each) for key, each in value.items()}
+        return {str(key): plain(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
+        return [plain(each) for each in value]
     if isinstance(value, float) and not abs(value) < float("inf"):
         return None
     return value

@@ -32,6 +32,7 @@ class RunLog(Callback):
     Attributes:
         seconds: duration of the training, earlier fits that were resumed included.
         error: error of the last write; None if it succeeded.
+        has_begun: whether the folder is this run's: rank 0 has trained a batch.
     """
 
     during_lr_find = False
@@ -45,7 +46,7 @@ class RunLog(Callback):
         self.overwrite = overwrite
         self.seconds = 0.0
         self.error: OSError | None = None
-        self._has_begun = False
+        self.has_begun = False
         self._began = self._written = 0.0
         self._environment: dict[str, Any] = {}
 
@@ -55,7 +56,7 @@ class RunLog(Callback):
             return
         before = self._seconds_before() if learn.recorder.lrs else 0.0
         self._began = time.monotonic() - before
-        self._has_begun = False
+        self.has_begun = False
         self.error = None
 
     def _seconds_before(self) -> float:
@@ -66,22 +67,22 @@ class RunLog(Callback):
 
     def after_batch(self, learn: "Learner") -> None:
         """Start writing after the first training batch."""
-        if learn.training and not self._has_begun:
+        if learn.training and not self.has_begun:
             self._begin(learn)
 
     def after_epoch(self, learn: "Learner") -> None:
         """Write if `INTERVAL` has passed."""
-        if self._has_begun and time.monotonic() - self._written >= self.INTERVAL:
+        if self.has_begun and time.monotonic() - self._written >= self.INTERVAL:
             self._write(learn)
 
     def after_fit(self, learn: "Learner") -> None:
         """Start writing if no batch was left to train."""
-        if not self._has_begun:
+        if not self.has_begun:
             self._begin(learn)
 
     def cleanup_fit(self, learn: "Learner") -> None:
         """Write the remaining history."""
-        if self._has_begun:
+        if self.has_begun:
             self._write(learn)
 
     def _begin(self, learn: "Learner") -> None:
@@ -102,7 +103,7 @@ class RunLog(Callback):
         else:
             files.mark_unfinished(self.folder)
         self._environment = environment(learn)
-        self._has_begun = True
+        self.has_begun = True
         self._write(learn)
 
     def _write(self, learn: "Learner") -> None:

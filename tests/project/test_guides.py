@@ -17,7 +17,9 @@ import onnx_models
 from guides import ROOT, Block, blocks, documents
 from mnist_sgd.cli import _parser
 from mnist_sgd.data import sample_digits
+from pictures import fill
 from server import running
+from workbenches import service
 
 Names = dict[str, Any]
 
@@ -100,10 +102,20 @@ def test_the_guide_for_those_who_know_fastai_trains() -> None:
     assert f"AttributeError: {raised.value}\n" in (ROOT / "docs/coming_from_fastai.md").read_text()
 
 
+def test_the_guide_to_the_training_service_trains(folder: Path) -> None:
+    fill(folder / "photos", {"cat": 12, "dog": 12})
+    names = run(ROOT / "docs" / "workbench.md", {})
+    with service(folder / "home") as started:
+        content = names["train_on_photos"](started.address)
+        (training,) = started.client.trainings()
+    assert training["state"] == "finished"
+    assert content == (folder / "home" / "runs" / "0001-cnn" / "model.onnx").read_bytes()
+
+
 def test_no_other_document_has_python() -> None:
     """That of own_images.md is run by tests/cli/test_own_images_guide.py."""
     run_here = ["coming_from_fastai", "evaluation", "loader", "models", "own_images", "serving"]
-    run_here += ["quick_start", "several_machines"]
+    run_here += ["quick_start", "several_machines", "workbench"]
     guides = {f"{name}.md" for name in run_here}
     others = [path for path in documents() if path.name not in {"README.md", *guides}]
     assert [block for path in others for block in blocks(path, "python")] == []

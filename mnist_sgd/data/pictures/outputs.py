@@ -13,6 +13,12 @@ from mnist_sgd._names import is_ignored
 
 CONFIG, PLOTS, RUNS = "config.json", "plots", "runs"
 
+REQUEST, STOP = "request.json", "stop"
+"""What a training was asked to do, and the wish that it stops."""
+
+_BEFORE_A_RUN = {REQUEST, STOP, "cancel", "run.lock", "train.log", "pictures.jsonl", "data"}
+"""What the workbench puts into a folder before its run begins."""
+
 RUN_FORMAT = 1
 """Format of a run folder, in its `config.json`."""
 
@@ -32,11 +38,14 @@ def is_run(folder: str | os.PathLike[str]) -> bool:
 
 
 def is_unused(folder: str | os.PathLike[str]) -> bool:
-    """Tell whether a folder is empty but for an empty plots folder, as of a run not yet started."""
+    """Tell whether a run may begin in a folder: it is empty, or holds only what comes before."""
     path = Path(folder)
     if not path.is_dir():
         return False
-    return all(each.name == PLOTS and _is_empty(each) for each in path.iterdir())
+    return all(
+        each.name in _BEFORE_A_RUN or (each.name == PLOTS and _is_empty(each))
+        for each in path.iterdir()
+    )
 
 
 def is_output(path: str | os.PathLike[str]) -> bool:

@@ -46,6 +46,13 @@ def add_parser(commands: Subcommands) -> None:
         help="the port to listen on; 0 takes any free one (default: %(default)s)",
     )
     address.add_argument(
+        "--serve-port",
+        type=lambda text: whole_number(text, least=1, most=65_535),
+        default=8000,
+        metavar="PORT",
+        help="the port of the inference server for the model that is served (default: %(default)s)",
+    )
+    address.add_argument(
         "--token",
         metavar="TOKEN",
         help="what a browser or a program must know (default: none, on loopback addresses only)",
@@ -67,6 +74,7 @@ def run(args: argparse.Namespace) -> int:
         home=args.home,
         host=args.host,
         port=args.port,
+        serve_port=args.serve_port,
         token=args.token,
         allow_host=tuple(args.allow_host),
         jobs=args.jobs,

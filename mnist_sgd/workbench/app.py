@@ -28,6 +28,7 @@ from mnist_sgd.workbench.events import POLL_SECONDS, Events
 from mnist_sgd.workbench.home import Home
 from mnist_sgd.workbench.requests import TrainingRequest
 from mnist_sgd.workbench.runner import Runner
+from mnist_sgd.workbench.served import Served
 from mnist_sgd.workbench.sets import PictureSet, Sets
 from mnist_sgd.workbench.states import ENDED, State, state_of
 from mnist_sgd.workbench.trainings import Trainings
@@ -51,10 +52,21 @@ class Workbench:
         home: its folder, which this service holds.
         version: of the package.
         jobs: trainings that run at the same time.
+        serve_at: the address and the port of the inference server, and the token for both.
         decoders: pictures that are checked at the same time.
+
+    Raises:
+        OSError: a file of the home cannot be read or written.
     """
 
-    def __init__(self, home: Home, version: str, jobs: int = 1, decoders: int = 2) -> None:
+    def __init__(
+        self,
+        home: Home,
+        version: str,
+        jobs: int = 1,
+        serve_at: tuple[str, int, str | None] = ("127.0.0.1", 8000, None),
+        decoders: int = 2,
+    ) -> None:
         self.home = home
         self.version = version
         self.sets = Sets(home.sets)
@@ -62,6 +74,7 @@ class Workbench:
         self.events = Events(home.path / "events.jsonl")
         self.runner = Runner(self.trainings, jobs, self._changed)
         self.checker = Checker(decoders)
+        self.served = Served(home.served, self.trainings, *serve_at)
         self._followed: dict[str, asyncio.Task[None]] = {}
         self._told: dict[str, State] = {}
 
@@ -75,6 +88,7 @@ class Workbench:
             for name in self.trainings.ids():
                 self.events.copy(name, self.trainings.run(name) / PROGRESS)
             self.runner.start()
+            self.served.start()
             for name in self.runner.running():
                 self._changed(name)
             try:
@@ -82,6 +96,7 @@ class Workbench:
             finally:
                 self.events.close()
                 await self.runner.close()
+                await self.served.close()
                 for task in self._followed.values():
                     task.cancel()
                 self.checker.close()
@@ -126,6 +141,10 @@ class Workbench:
             ("POST", f"{training}/cancel", self.cancel),
             ("POST", f"{training}/resume", self.resume),
             ("GET", f"{training}/files/{{name}}", self.get_file),
+            ("GET", "/served", self.get_served),
+            ("PUT", "/served", self.promote),
+            ("GET", "/served/history", self.get_history),
+            ("POST", "/served/rollback", self.roll_back),
             ("GET", "/events", self.watch),
         ]
 
@@ -343,6 +362,39 @@ class Workbench:
         """A file of a training."""
         path = self.trainings.file(request.path_params["training"], request.path_params["name"])
         return FileResponse(path, headers=_SANDBOX if path.suffix == ".html" else None)
+
+    # Serving
+
+    async def get_served(self, _: Request) -> Response:
+        """What is served, since when, and where."""
+        return self._served()
+
+    async def promote(self, request: Request) -> Response:
+        """Serve the model of a training."""
+        body = await _json(request, {"training", "force"})
+        if not isinstance(body.get("training"), str):
+            raise Refusal("training must be the name of a training")
+        if not isinstance(body.get("force", False), bool):
+            raise Refusal("force must be true or false")
+        expected = request.headers.get("if-match")
+        await self.served.promote(
+            body["training"], force=body.get("force", False), expected=expected
+        )
+        self.events.publish("served", **self.served.facts())
+        return self._served()
+
+    async def get_history(self, _: Request) -> Response:
+        """All promotions, the newest first."""
+        return JSONResponse({"history": self.served.history()[::-1]})
+
+    async def roll_back(self, request: Request) -> Response:
+        """Serve again what was served before."""
+        await self.served.roll_back(request.headers.get("if-match"))
+        self.events.publish("served", **self.served.facts())
+        return self._served()
+
+    def _served(self) -> Response:
+        return JSONResponse(self.served.facts(), headers={"etag": self.served.etag()})
 
     async def watch(self, request: Request) -> Response:
         """What happens, as server-sent events."""

@@ -240,6 +240,35 @@ class Client:
         """
         return self._request("GET", f"/trainings/{training}/files/{quote(name, '')}")
 
+    def served(self) -> Facts:
+        """What is served: the training, since when, how good, and where."""
+        return self._json("GET", "/served")
+
+    def promote(self, training: str, *, force: bool = False) -> Facts:
+        """Serve the model of a training.
+
+        Args:
+            training: its name.
+            force: even if the model is worse than the one that is served, or of other classes.
+
+        Raises:
+            WorkbenchError: it has no verified model, or is worse.
+        """
+        return self._json("PUT", "/served", {"training": training, "force": force})
+
+    def roll_back(self) -> Facts:
+        """Serve again what was served before.
+
+        Raises:
+            WorkbenchError: nothing was.
+        """
+        return self._json("POST", "/served/rollback")
+
+    def served_history(self) -> list[Facts]:
+        """All promotions, the newest first."""
+        found: list[Facts] = self._json("GET", "/served/history")["history"]
+        return found
+
     def events(self, after: int | None = None) -> Iterator[tuple[int, list[Facts]]]:
         """What happens, from after a number on, as numbers and lists; ends with the connection.
 

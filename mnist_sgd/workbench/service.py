@@ -25,6 +25,7 @@ class ServiceConfig:
         home: its folder, which is created.
         host: the address to listen on.
         port: the port; 0 takes any free one.
+        serve_port: the port of the inference server, on the same address.
         token: what a browser or a program must know; needed unless the host is a loopback one.
         allow_host: further names of the service.
         jobs: trainings that run at the same time.
@@ -33,6 +34,7 @@ class ServiceConfig:
     home: Path = Path("workbench")
     host: str = "127.0.0.1"
     port: int = 8100
+    serve_port: int = 8000
     token: str | None = None
     allow_host: tuple[str, ...] = ()
     jobs: int = 1
@@ -73,7 +75,8 @@ def serve(config: ServiceConfig, began: Callable[[str], None]) -> int:
         listener = _bind(config.host, config.port)
         host, port = listener.getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host
-        workbench = Workbench(home, version("mnist-sgd"), config.jobs)
+        serve_at = config.host, config.serve_port, config.token
+        workbench = Workbench(home, version("mnist-sgd"), config.jobs, serve_at)
         access = Access(config.host, config.allow_host, config.token)
         application = workbench.application(access)
         start = "" if config.token is None else f"?token={config.token}"

@@ -1,6 +1,7 @@
 """`mnist-sgd workbench`: the training service, with its page."""
 
 import argparse
+import re
 from pathlib import Path
 
 from mnist_sgd.cli.options.arguments import Subcommands, path, subcommand, whole_number
@@ -17,14 +18,15 @@ def add_parser(commands: Subcommands) -> None:
     """Add the subcommand."""
     summary = "serve the training service: sets of pictures and trainings over HTTP"
     parser = subcommand(commands, "workbench", summary, EXAMPLES, run)
-    parser.add_argument(
+    service = parser.add_argument_group("service")
+    service.add_argument(
         "--home",
         type=path,
         default=Path("workbench"),
         metavar="DIR",
         help="the folder with the sets and the trainings (default: %(default)s)",
     )
-    parser.add_argument(
+    service.add_argument(
         "--jobs",
         type=whole_number,
         default=1,
@@ -34,6 +36,7 @@ def add_parser(commands: Subcommands) -> None:
     address = parser.add_argument_group("address")
     address.add_argument(
         "--host",
+        type=_text,
         default="127.0.0.1",
         metavar="ADDRESS",
         help="the address to listen on (default: %(default)s)",
@@ -54,16 +57,32 @@ def add_parser(commands: Subcommands) -> None:
     )
     address.add_argument(
         "--token",
+        type=_text,
         metavar="TOKEN",
         help="what a browser or a program must know (default: none, on loopback addresses only)",
     )
     address.add_argument(
         "--allow-host",
+        type=_host_name,
         action="append",
         default=[],
         metavar="NAME",
         help="another name of this service, as in a browser's address bar; may be repeated",
     )
+
+
+def _text(text: str) -> str:
+    """Any text but an empty one."""
+    if not text:
+        raise argparse.ArgumentTypeError("must be a text that is not empty, got ''")
+    return text
+
+
+def _host_name(text: str) -> str:
+    """The name of a host, or a pattern such as *.example.org."""
+    if re.fullmatch(r"[A-Za-z0-9*\[][A-Za-z0-9.:_\]-]*", text) is None:
+        raise argparse.ArgumentTypeError(f"must be the name of a host, got {text!r}")
+    return text
 
 
 def run(args: argparse.Namespace) -> int:

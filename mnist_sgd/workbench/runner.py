@@ -278,8 +278,9 @@ async def _hand_over(worker: asyncio.subprocess.Process, run: Path, arguments: l
 
 def _signal(run: Path, number: signal.Signals) -> bool:
     """Send a signal to the processes that hold a run's lock; return whether there were any."""
-    if not is_locked(run / LOCK):
+    started = attempts(run)
+    if not (started and is_locked(run / LOCK)):  # the process may just have taken the run
         return False
     with suppress(ProcessLookupError):
-        os.killpg(attempts(run)[-1]["process"], number)
+        os.killpg(started[-1]["process"], number)
     return True

@@ -31,7 +31,7 @@ ZERO = {"0"}
 TAKEN = {
     "--seed --momentum --weight-decay --threshold --port --grpc-port": ZERO,
     "--shutdown-delay --drain-seconds --busy-poll --poll-seconds": ZERO,
-    "--data --root --cache --out --csv --tensorboard --html --plot --write": TEXT,
+    "--data --home --root --cache --out --csv --tensorboard --html --plot --write": TEXT,
     "--classes --positive --unix-socket --tls-cert": TEXT,
     "--host --token": TEXT,  # the system knows the names of hosts
     "--run --name --allow-host": WORDS,

@@ -24,7 +24,13 @@ from waiting import PATIENCE
 
 Output = pytest.CaptureFixture[str]
 
-OF_THE_PROCESS = {"environment.json", "report.html", "checkpoint.safetensors"}
+OF_THE_PROCESS = {
+    "environment.json",
+    "report.html",
+    "checkpoint.safetensors",
+    "exit.json",
+    "progress.jsonl",
+}
 """The files that tell how long a training took, or the random numbers that it was started with."""
 
 
@@ -161,6 +167,7 @@ def test_a_run_that_is_overwritten_and_interrupted_says_how_to_resume_and_is_res
         "environment.json",
         "history.csv",
         "history.json",
+        "progress.jsonl",
     ]
     assert main([*line, "--resume"]) == 0
     assert (there / "report.html").is_file()

@@ -11,7 +11,7 @@ from urllib.parse import parse_qs
 
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse, RedirectResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mnist_sgd_serve.http.authentication import Authentication
 from mnist_sgd_serve.http.responses import STATUS
@@ -56,7 +56,7 @@ class Guard:
     def __init__(self, app: ASGIApp, access: Access) -> None:
         self.app = app
         self.access = access
-        self.site = Site(access)  # type: ignore[arg-type]  # it has what Site reads
+        self.site = Site(access)
         self.authentication = Authentication(access.token)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -65,11 +65,11 @@ class Guard:
             await self.app(scope, receive, send)
             return
 
-        async def with_headers(message: dict[str, object]) -> None:
+        async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                given = {name.lower() for name, _ in message["headers"]}  # type: ignore[attr-defined]
+                given = {name.lower() for name, _ in message["headers"]}
                 message["headers"] = [
-                    *message["headers"],  # type: ignore[misc]
+                    *message["headers"],
                     *(
                         (name.encode(), value.encode())
                         for name, value in HEADERS.items()
@@ -85,7 +85,7 @@ class Guard:
                 response.set_cookie(
                     COOKIE, self.access.token or "", httponly=True, samesite="strict", path="/"
                 )
-                await response(scope, receive, with_headers)  # type: ignore[arg-type]
+                await response(scope, receive, with_headers)
                 return
             if not self._is_known(scope):
                 self.authentication.check(_header(scope, b"authorization"))
@@ -93,9 +93,9 @@ class Guard:
             refused = JSONResponse({"error": str(error)}, STATUS[error.kind])
             if refused.status_code == 401:
                 refused.headers["www-authenticate"] = "Bearer"
-            await refused(scope, receive, with_headers)  # type: ignore[arg-type]
+            await refused(scope, receive, with_headers)
             return
-        await self.app(scope, receive, with_headers)  # type: ignore[arg-type]
+        await self.app(scope, receive, with_headers)
 
     def _has_token(self, scope: Scope) -> bool:
         """Whether the start URL has the token."""

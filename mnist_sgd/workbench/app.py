@@ -4,11 +4,13 @@ Errors are JSON, {"error": "..."}; a conflict (409) also has the `state` that it
 """
 
 import asyncio
+import io
 import json
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
+from hashlib import blake2b, sha256
 from typing import Any
 
 from starlette.applications import Starlette
@@ -102,7 +104,7 @@ class Workbench:
                 self.checker.close()
 
         routes = [
-            Route(f"/api{path}", endpoint=_answering(handler), methods=[method])
+            Route(f"/api{path}", endpoint=handler, methods=[method])
             for method, path, handler in self._table()
         ]
         return Starlette(
@@ -266,8 +268,6 @@ class Workbench:
         digest = self._sha256(request)
         content = await _body(request, MAX_PICTURE)
         suffix = await self.checker.check(content)
-        from hashlib import sha256
-
         if sha256(content).hexdigest() != digest:
             raise Refusal("the SHA-256 of the body is another than that of the path")
         name = request.query_params.get("name", "picture")
@@ -478,13 +478,6 @@ async def _by_method(methods: dict[str, Handler], request: Request) -> Response:
     return await methods["GET" if request.method == "HEAD" else request.method](request)
 
 
-def _answering(handler: Handler) -> Handler:
-    async def answer(request: Request) -> Response:
-        return await handler(request)
-
-    return answer
-
-
 async def _json(request: Request, known: set[str] | None = None) -> dict[str, Any]:
     """The JSON object of a request; {} if its body is empty.
 
@@ -530,15 +523,11 @@ def _whole(text: str, what: str, least: int = 1) -> int:
 
 
 def _etag(class_name: str | None) -> str:
-    from hashlib import blake2b
-
     digest = blake2b((class_name or "").encode(), digest_size=8).hexdigest()
     return f'"{digest}"'
 
 
 def _png(image: Any) -> bytes:
-    import io
-
     from PIL import Image
 
     file = io.BytesIO()

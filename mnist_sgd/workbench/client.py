@@ -161,7 +161,6 @@ class Client:
         *,
         model: str | None = None,
         key: str | None = None,
-        processes: int = 1,
         **options: Any,
     ) -> Facts:
         """Queue a training.
@@ -170,13 +169,12 @@ class Client:
             name: of the set; None trains on the sample that comes with the package.
             model: a built-in one; None takes the one that suits the pictures.
             key: makes a repeated call harmless; None takes a new one.
-            processes: how many train together.
             options: of `mnist-sgd train`, with underscores.
 
         Raises:
             WorkbenchError: it is refused; the message says why.
         """
-        body = {"set": name, "model": model, "options": options, "processes": processes}
+        body = {"set": name, "model": model, "options": options}
         return self._json(
             "POST", "/trainings", body, {"Idempotency-Key": key or secrets.token_hex(16)}
         )

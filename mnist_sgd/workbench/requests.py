@@ -1,6 +1,6 @@
 """What a training is asked to do: the body of `POST /api/trainings`, checked as `train` checks it.
 
-    {"set": "photos", "model": "cnn", "options": {"epochs": 20, "lr": 0.01}, "processes": 1}
+    {"set": "photos", "model": "cnn", "options": {"epochs": 20, "lr": 0.01}}
 
 Without a set it is the sample that comes with the package. The options are those of
 `mnist-sgd train`, with underscores. Custom models are not offered: nobody runs code over HTTP.
@@ -30,8 +30,6 @@ OPTIONS = (
 _SWITCHES = {"mixed_precision", "drop_last", "best"}
 _BOTH_WAYS = {"shuffle", "augment"}
 
-MAX_PROCESSES = 64
-
 
 @dataclass(frozen=True)
 class TrainingRequest:
@@ -41,13 +39,11 @@ class TrainingRequest:
         set: the name of the set; None for the sample.
         model: the name of a built-in model; None for the one that suits the pictures.
         options: of `mnist-sgd train`, by name.
-        processes: how many train together.
     """
 
     set: str | None = None
     model: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
-    processes: int = 1
 
     @classmethod
     def parse(cls, body: object) -> "TrainingRequest":
@@ -79,11 +75,6 @@ class TrainingRequest:
         given["options"] = {
             name: options[name] for name in OPTIONS if options.get(name) is not None
         }
-        processes = given.setdefault("processes", 1)
-        if type(processes) is not int or not 1 <= processes <= MAX_PROCESSES:
-            raise Refusal(
-                f"processes must be an integer from 1 to {MAX_PROCESSES}, got {_shown(processes)}"
-            )
         request = cls(**given)
         request.check()
         return request

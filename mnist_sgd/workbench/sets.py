@@ -235,7 +235,7 @@ class PictureSet:
             self._log({"id": max(each["id"] for each in changes) + 1, "undo": last["id"]})
             return self._rename(picture, last["from"])
 
-    def facts(self) -> dict[str, object]:
+    def facts(self) -> dict[str, Any]:
         """The set for JSON: classes, counts, split, warnings, and a fingerprint."""
         pictures = self.pictures()
         classes = self.classes()

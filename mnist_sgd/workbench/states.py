@@ -44,7 +44,7 @@ class State(StrEnum):
 
 ENDED = {State.FINISHED, State.STOPPED, State.CANCELLED, State.FAILED}
 
-ALLOWED: dict[str, dict[State, str]] = {
+REFUSED: dict[str, dict[State, str]] = {
     "stop": {
         State.QUEUED: "it has not begun, so there are no weights to keep; cancel it instead",
         State.CANCELLED: "it was cancelled",
@@ -118,7 +118,7 @@ def check_allowed(verb: str, state: State) -> None:
     Raises:
         Refusal: with status 409: it does not; the message says why.
     """
-    why = ALLOWED[verb].get(state)
+    why = REFUSED[verb].get(state)
     if why is not None:
         raise Refusal(f"the training cannot be {PAST[verb]}: {why}", 409, state)
 

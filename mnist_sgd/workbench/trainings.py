@@ -204,7 +204,7 @@ class Trainings:
         state, ended = state_of(run), exit_of(run)
         facts = {
             "id": training,
-            **{name: request.get(name) for name in ("set", "model", "options", "processes")},
+            **{name: request.get(name) for name in ("set", "model", "options")},
             "created": request.get("created"),
             "data": request.get("data"),
             "state": state,

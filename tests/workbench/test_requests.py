@@ -23,7 +23,6 @@ def test_a_request_becomes_the_arguments_of_train() -> None:
                 "positive": "-a",
                 "seed": None,
             },
-            "processes": 2,
         }
     )
     assert request.arguments() == [
@@ -35,7 +34,7 @@ def test_a_request_becomes_the_arguments_of_train() -> None:
         "--best",
         "--positive=-a",
     ]
-    assert (request.set, request.processes) == ("pets", 2)
+    assert request.set == "pets"
 
 
 def test_equal_requests_have_equal_digests() -> None:
@@ -50,7 +49,7 @@ def test_equal_requests_have_equal_digests() -> None:
     [
         ([], "the body must be a JSON object"),
         ({"modle": "cnn"}, "there is no member 'modle' (did you mean model?)"),
-        ({"x": 1}, "there is no member 'x'; there are set, model, options, processes"),
+        ({"x": 1}, "there is no member 'x'; there are set, model, options"),
         ({"set": 3}, "set must be a string, got 3"),
         ({"set": "../a"}, None),
         ({"model": "os:system"}, f"model must be one of {', '.join(MODELS)}, got 'os:system'"),
@@ -67,8 +66,7 @@ def test_equal_requests_have_equal_digests() -> None:
             "preprocess must be one of mnist, fit, stretch, got 'x'",
         ),
         ({"options": {"early_stopping": 9, "epochs": 3}}, None),
-        ({"processes": 0}, "processes must be an integer from 1 to 64, got 0"),
-        ({"processes": True}, "processes must be an integer from 1 to 64, got true"),
+        ({"processes": 2}, "there is no member 'processes'"),
     ],
 )
 def test_what_train_would_refuse_is_refused_with_its_sentence(

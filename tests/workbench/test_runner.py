@@ -18,7 +18,7 @@ from mnist_sgd.workbench.errors import Refusal
 from mnist_sgd.workbench.home import Home
 from mnist_sgd.workbench.requests import TrainingRequest
 from mnist_sgd.workbench.runner import Runner
-from mnist_sgd.workbench.sets import Sets
+from mnist_sgd.workbench.sets import PictureSet, Sets
 from mnist_sgd.workbench.states import LOCK, State, attempts, exit_of
 from mnist_sgd.workbench.trainings import Trainings
 from pictures import fill
@@ -53,6 +53,15 @@ async def until(happened: Callable[[], object]) -> None:
     async with asyncio.timeout(PATIENCE):
         while not happened():
             await asyncio.sleep(0.01)
+
+
+def drawn_set(trainings: Trainings, folder: Path) -> PictureSet:
+    """A set of 20 drawn characters in each of two classes."""
+    fill(folder / "drawn", {"a": 20, "b": 20})
+    pictures = trainings.sets.create("drawn", ["a", "b"])
+    for path in sorted((folder / "drawn").glob("*/*.png")):
+        pictures.add(path.read_bytes(), path.name, path.parent.name, ".png")
+    return pictures
 
 
 def has_progress(run: Path) -> bool:
@@ -180,10 +189,7 @@ def test_a_training_whose_process_always_dies_has_failed_with_the_reason(
 def test_a_training_has_the_pictures_that_its_set_had_when_it_was_asked_for(
     trainings: Trainings, tmp_path: Path
 ) -> None:
-    fill(tmp_path / "drawn", {"a": 20, "b": 20})
-    pictures = trainings.sets.create("drawn", ["a", "b"])
-    for path in sorted((tmp_path / "drawn").glob("*/*.png")):
-        pictures.add(path.read_bytes(), path.name, path.parent.name, ".png")
+    pictures = drawn_set(trainings, tmp_path)
     request = TrainingRequest(set="drawn", model="linear", options={"epochs": 1})
 
     async def frozen() -> None:
@@ -214,10 +220,7 @@ def test_a_training_has_the_pictures_that_its_set_had_when_it_was_asked_for(
 def test_a_training_that_train_refuses_has_failed_with_its_sentence(
     trainings: Trainings, tmp_path: Path
 ) -> None:
-    fill(tmp_path / "drawn", {"a": 20, "b": 20})
-    pictures = trainings.sets.create("drawn", ["a", "b"])
-    for path in sorted((tmp_path / "drawn").glob("*/*.png")):
-        pictures.add(path.read_bytes(), path.name, path.parent.name, ".png")
+    drawn_set(trainings, tmp_path)
     request = TrainingRequest(set="drawn", options={"positive": "c"})
 
     async def refused() -> None:

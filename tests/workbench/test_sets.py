@@ -124,7 +124,7 @@ def test_what_a_set_says_of_itself(pets: PictureSet, sets: Sets) -> None:
         add(pets, b"cat%d" % i, "cat")
     add(pets, b"dog", "dog")
     facts = pets.facts()
-    assert [(each["name"], each["pictures"]) for each in facts["classes"]] == [  # type: ignore[attr-defined]
+    assert [(each["name"], each["pictures"]) for each in facts["classes"]] == [
         ("cat", 25),
         ("dog", 1),
     ]
@@ -149,7 +149,7 @@ def test_the_split_of_a_set_is_that_of_train(sets: Sets, tmp_path: Path) -> None
         made.add(path.read_bytes(), path.name, path.parent.name, ".png")
     made.move(next(iter(made.pictures())), None)
     data = load_data(made.folder)
-    valid = sum(each["valid"] for each in made.facts()["classes"])  # type: ignore[attr-defined]
+    valid = sum(each["valid"] for each in made.facts()["classes"])
     assert len(data.valid) == valid
     assert len(data.train) + len(data.valid) == made.facts()["pictures"] == 39
     assert main(["train", "--data", str(made.folder), "--epochs", "1", "--out", str(tmp_path)]) == 0

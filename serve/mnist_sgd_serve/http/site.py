@@ -18,12 +18,12 @@ import ipaddress
 import re
 import socket
 from functools import lru_cache
+from typing import Protocol
 
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
 from mnist_sgd_serve.protocol import Kind, RequestError, quoted
-from mnist_sgd_serve.settings import Settings
 
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
@@ -35,10 +35,26 @@ _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 _AUTHORITY = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::\d{0,5})?")
 
 
+class SiteSettings(Protocol):
+    """What decides on the names of a server; `Settings` has it."""
+
+    @property
+    def host(self) -> str:
+        """The address that the server is bound to."""
+
+    @property
+    def allow_host(self) -> tuple[str, ...]:
+        """Further names of the server, or patterns."""
+
+    @property
+    def cors(self) -> tuple[str, ...]:
+        """Origins whose pages may use the server."""
+
+
 class Site:
     """Decides whether a request's Host and origin are those of this server."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: SiteSettings) -> None:
         self.cors = settings.cors
         self.local = _is_loopback(settings.host.lower())
         own = (settings.host, socket.gethostname(), *settings.allow_host)
